@@ -1,0 +1,377 @@
+//! The agent: one POST to `/invocations`, what its status means, and its answer read to the end.
+//! <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{
+        ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+    },
+};
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+
+use crate::{
+    config::{Config, Secret},
+    error::chain,
+    event::Fire,
+    redact::redact,
+    stream::{self, Decoder, End, Outcome, Progress, Verdict},
+};
+
+/// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
+const ERROR_BODY_LIMIT: usize = 16 * 1024;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWERS: &str = "text/event-stream, application/x-ndjson, application/json, text/plain";
+const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
+const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-type");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_IDS: [&str; 3] = ["x-amzn-requestid", "x-amzn-request-id", "x-request-id"];
+
+/// Why the agent's answer is none.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// It surely did not take the call: another try is safe.
+    #[error("the agent is unavailable: {cause}")]
+    Unavailable {
+        /// The status or what happened to the connection.
+        cause: String,
+        /// How long the agent asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// It refused the token.
+    #[error("the agent answered 401 Unauthorized")]
+    Unauthorized,
+    /// It refused the call for good.
+    #[error("the agent answered {status}")]
+    Rejected {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body, for the record alone.
+        said: Option<String>,
+    },
+    /// It failed.
+    #[error("the agent answered {status}")]
+    Failed {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body, for the record alone.
+        said: Option<String>,
+    },
+    /// It answered with something that is no answer.
+    #[error(transparent)]
+    NoAnswer(#[from] stream::UnsupportedContentType),
+    /// The connection broke after the request was sent.
+    #[error("the connection to the agent broke: {0}")]
+    Torn(String),
+    /// Nothing came for that long.
+    #[error("the agent was silent for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The request cannot be built.
+    #[error("the request to the agent cannot be built: {0}")]
+    Request(String),
+}
+
+/// What a status means for the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Accepted,
+    Unauthorized,
+    NotAccepted,
+    Rejected,
+    Failed,
+}
+
+/// Contract, §8. A 503 alone does not say "not accepted": proxies also say it after losing a request they had passed on.
+fn meaning(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> Meaning {
+    match status.as_u16() {
+        204 | 205 => Meaning::Failed,
+        200..=299 => Meaning::Accepted,
+        401 => Meaning::Unauthorized,
+        409 | 425 | 429 => Meaning::NotAccepted,
+        503 if has_retry_after || is_agentcore => Meaning::NotAccepted,
+        300..=499 => Meaning::Rejected,
+        _ => Meaning::Failed,
+    }
+}
+
+/// The agent's endpoint.
+#[derive(Debug)]
+pub struct Agent {
+    http: Client,
+    url: Url,
+    is_agentcore: bool,
+    idle_timeout: Option<Duration>,
+}
+
+/// One call, the same for each of its tries.
+#[derive(Debug)]
+pub struct Call {
+    body: Vec<u8>,
+    headers: HeaderMap,
+    /// What the agent must not be quoted with: the prompt and the texts of `input`.
+    private: Vec<String>,
+}
+
+impl Call {
+    /// The call of a fire in a session, traced as `xray_trace_id`, Lambda's own.
+    ///
+    /// # Errors
+    /// If a value cannot be sent, which the event's checks rule out.
+    pub fn new(fire: &Fire, session_id: &str, xray_trace_id: Option<&str>) -> Result<Self, AgentError> {
+        let unsendable = |error: &dyn std::error::Error| AgentError::Request(error.to_string());
+        let mut headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ACCEPT, HeaderValue::from_static(ANSWERS)),
+            (SESSION_TYPE, HeaderValue::from_static("event")),
+        ]);
+        headers.insert(SESSION_ID, HeaderValue::from_str(session_id).map_err(|error| unsendable(&error))?);
+        // A trace header of a strange form is not worth a run.
+        if let Some(value) = xray_trace_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+            headers.insert(TRACE_ID, value);
+        }
+        if let Some(value) = xray_trace_id.and_then(traceparent).and_then(|id| HeaderValue::from_str(&id).ok()) {
+            headers.insert(TRACEPARENT, value);
+        }
+        let body = serde_json::to_vec(&request_body(fire, session_id)).map_err(|error| unsendable(&error))?;
+        let mut private = vec![fire.prompt.clone()];
+        fire.input.values().for_each(|value| collect_texts(value, &mut private));
+        Ok(Self { body, headers, private })
+    }
+
+    /// `said` by the agent, without what it quotes of the prompt, the input or the token.
+    fn clean(&self, said: &str, token: &Secret) -> String {
+        let private: Vec<&str> = self.private.iter().map(String::as_str).chain([token.expose()]).collect();
+        redact(said, &private)
+    }
+}
+
+/// An answer under way.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response,
+    decoder: Decoder,
+    /// Whether the end of the body is told apart from the end of the connection.
+    is_framed: bool,
+    /// The request id of the response's headers.
+    pub request_id: Option<String>,
+}
+
+impl Agent {
+    /// The configured agent, called through `http`.
+    pub fn new(config: &Config, http: Client) -> Self {
+        Self {
+            http,
+            url: config.agent_url.clone(),
+            is_agentcore: config.is_agentcore,
+            idle_timeout: config.agent_idle_timeout,
+        }
+    }
+
+    /// Sends the request once and reads the answer's head.
+    ///
+    /// # Errors
+    /// If there is no answer, or its status or content type says that there will be none.
+    pub async fn post(&self, call: &Call, token: &Secret) -> Result<Answer, AgentError> {
+        let request = self.http.post(self.url.clone()).headers(call.headers.clone()).bearer_auth(token.expose());
+        let sent = request.body(call.body.clone()).send().await;
+        let response = sent.map_err(|error| {
+            let is_connect = error.is_connect();
+            let cause = chain(&error.without_url());
+            if is_connect { AgentError::Unavailable { cause, retry_after: None } } else { AgentError::Torn(cause) }
+        })?;
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER);
+        match meaning(status, retry_after.is_some(), self.is_agentcore) {
+            Meaning::Accepted => answer(response),
+            Meaning::Unauthorized => Err(AgentError::Unauthorized),
+            Meaning::NotAccepted => Err(AgentError::Unavailable {
+                cause: format!("it answered {status}"),
+                retry_after: retry_after.and_then(|value| wait_of(value, SystemTime::now().into())),
+            }),
+            Meaning::Rejected => Err(AgentError::Rejected { status, said: error_body(response, call, token).await }),
+            Meaning::Failed => Err(AgentError::Failed { status, said: error_body(response, call, token).await }),
+        }
+    }
+
+    /// Reads an answer to its terminal event or its end, reporting progress after each piece of it; `token` and `call`
+    /// are what the agent must not be quoted with.
+    ///
+    /// # Errors
+    /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    pub async fn read(
+        &self,
+        mut answer: Answer,
+        call: &Call,
+        token: &Secret,
+        report: impl Fn(Progress),
+    ) -> Result<Outcome, AgentError> {
+        let end = loop {
+            let next = answer.response.chunk();
+            let chunk = match self.idle_timeout {
+                Some(limit) => tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?,
+                None => next.await,
+            };
+            match chunk {
+                Ok(Some(bytes)) => {
+                    let is_decided = answer.decoder.feed(&bytes).is_some();
+                    report(answer.decoder.progress());
+                    if is_decided {
+                        break End::Framed;
+                    }
+                }
+                Ok(None) if answer.is_framed => break End::Framed,
+                Ok(None) => break End::Torn,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error.without_url()), "the agent's answer was torn");
+                    break End::Torn;
+                }
+            }
+        };
+        let mut outcome = answer.decoder.finish(end);
+        if let Verdict::Failed(stream::Failure::Reported { message: Some(message) }) = &mut outcome.verdict {
+            *message = call.clean(message, token);
+        }
+        Ok(outcome)
+    }
+}
+
+fn answer(response: Response) -> Result<Answer, AgentError> {
+    let headers = response.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let decoder = Decoder::new(text(CONTENT_TYPE.as_str()))?;
+    let is_chunked = text(TRANSFER_ENCODING.as_str())
+        .is_some_and(|codings| codings.trim_end().to_ascii_lowercase().ends_with("chunked"));
+    let is_framed = is_chunked || headers.contains_key(CONTENT_LENGTH);
+    let request_id = REQUEST_IDS.into_iter().find_map(text).map(str::to_owned);
+    Ok(Answer { response, decoder, is_framed, request_id })
+}
+
+/// The beginning of an error's body, as far as it comes soon and may be repeated.
+async fn error_body(mut response: Response, call: &Call, token: &Secret) -> Option<String> {
+    let mut body = Vec::new();
+    // Whatever came by then is kept.
+    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, async {
+        while body.len() < ERROR_BODY_LIMIT
+            && let Ok(Some(bytes)) = response.chunk().await
+        {
+            body.extend_from_slice(&bytes);
+        }
+    })
+    .await;
+    body.truncate(ERROR_BODY_LIMIT);
+    let said = call.clean(String::from_utf8_lossy(&body).trim(), token);
+    Some(said).filter(|said| !said.is_empty())
+}
+
+fn request_body(fire: &Fire, session_id: &str) -> Value {
+    let mut body: Map<String, Value> = fire.input.clone();
+    body.insert("prompt".into(), json!(fire.prompt));
+    body.insert("targetUserId".into(), json!(fire.user_id));
+    body.insert("agentId".into(), json!(fire.agent_id));
+    body.insert("sessionId".into(), json!(session_id));
+    let mut optional = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.into(), value);
+        }
+    };
+    optional("modelId", fire.model_id.as_ref().map(|value| json!(value)));
+    optional("enabledTools", fire.enabled_tools.as_ref().map(|value| json!(value)));
+    optional("storagePath", fire.working_directory.as_ref().map(|value| json!(value)));
+    optional("reasoningEffort", fire.reasoning_effort.as_ref().map(|value| json!(value)));
+    Value::Object(body)
+}
+
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
+        _ => {}
+    }
+}
+
+/// The W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
+fn traceparent(xray: &str) -> Option<String> {
+    let field = |name: &str| {
+        xray.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    let root = field("Root")?;
+    let trace_id: String = root.strip_prefix("1-")?.split('-').collect();
+    let parent_id = field("Parent")?;
+    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let sampled = if field("Sampled").as_deref() == Some("1") { "01" } else { "00" };
+    (is_hex(&trace_id, 32) && is_hex(&parent_id, 16))
+        .then(|| format!("00-{trace_id}-{parent_id}-{sampled}").to_ascii_lowercase())
+}
+
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
+fn wait_of(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    Some((date - now).try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_status_means() {
+        for (statuses, expected) in [
+            (&[200, 201, 202][..], Meaning::Accepted),
+            (&[401][..], Meaning::Unauthorized),
+            (&[409, 425, 429][..], Meaning::NotAccepted),
+            (&[301, 302, 307, 308, 400, 403, 404, 405, 413, 422, 499][..], Meaning::Rejected),
+            (&[204, 500, 501, 502, 503, 504, 529][..], Meaning::Failed),
+        ] {
+            for status in statuses {
+                assert_eq!(meaning(StatusCode::from_u16(*status).unwrap(), false, false), expected, "{status}");
+            }
+        }
+        let meaning_of_503 = |retry_after, agentcore| meaning(StatusCode::SERVICE_UNAVAILABLE, retry_after, agentcore);
+        assert_eq!(meaning_of_503(true, false), Meaning::NotAccepted);
+        assert_eq!(meaning_of_503(false, true), Meaning::NotAccepted);
+        assert_eq!(meaning(StatusCode::INTERNAL_SERVER_ERROR, true, true), Meaning::Failed);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = OffsetDateTime::from_unix_timestamp(784_111_777).unwrap();
+        for (value, expected) in [
+            ("3", Some(3)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let wait = wait_of(&HeaderValue::from_static(value), now);
+            assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn traceparent_follows_the_xray_header() {
+        for (xray, expected) in [
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+                Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"),
+            ),
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=a:0",
+                Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-00"),
+            ),
+            ("Root=1-5759e988-bd862e3fe1be46a994272793", None),
+            ("Root=2-x;Parent=y", None),
+            ("", None),
+        ] {
+            assert_eq!(traceparent(xray).as_deref(), expected, "{xray}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Exponential backoff with full jitter, the only pacing of retries outside the AWS SDK.
+//! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+/// What is surely not accepted is tried this many times.
+pub const MAX_TRIES: usize = 3;
+
+const FIRST: Duration = Duration::from_millis(400);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The waits between the tries of one call: one fewer than [`MAX_TRIES`].
+pub fn waits() -> impl Iterator<Item = Duration> + Send {
+    exponential().with_max_times(MAX_TRIES - 1).build().map(full_jitter)
+}
+
+/// Waits without end, for what is tried until the deadline.
+pub fn endless() -> impl Iterator<Item = Duration> + Send {
+    exponential().without_max_times().build().map(full_jitter)
+}
+
+fn exponential() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST)
+}
+
+/// backon's own jitter adds to the delay; full jitter spreads callers over all of it.
+fn full_jitter(cap: Duration) -> Duration {
+    cap.mul_f64(fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_stay_below_their_doubling_caps() {
+        for _ in 0..100 {
+            let waits: Vec<_> = waits().collect();
+            assert_eq!(waits.len(), MAX_TRIES - 1);
+            assert!(waits[0] <= FIRST && waits[1] <= FIRST * 2);
+            assert!(endless().take(50).all(|wait| wait <= LONGEST));
+        }
+    }
+}

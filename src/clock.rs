@@ -1,0 +1,102 @@
+//! The invocation's time, and times as records hold them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// Less than this at the start is too little to run an agent in.
+const LEAST_TO_START: Duration = Duration::from_secs(5);
+/// What is kept back from the run to write down how it ended: this, or a tenth of what was left if that is less.
+const LARGEST_MARGIN: Duration = Duration::from_secs(10);
+const MARGIN_FRACTION: u32 = 10;
+/// The last moment at which a write may still begin, before Lambda ends the invocation.
+const LAST_WRITE: Duration = Duration::from_millis(300);
+
+/// Milliseconds since 1970.
+pub fn now_millis() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// RFC 3339 in UTC with milliseconds, so that times sort as text.
+pub fn rfc3339(millis: i64) -> String {
+    let at = instant(millis);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at.millisecond()
+    )
+}
+
+/// The instant of milliseconds since 1970; 1970 itself for what no calendar holds.
+pub fn instant(millis: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// When an invocation's time is up.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    /// When the run stops, so that its end can be written.
+    pub run_until: Instant,
+    /// When the last write may begin.
+    pub write_until: Instant,
+    is_too_near: bool,
+}
+
+impl Deadline {
+    /// Of an invocation that Lambda ends at `deadline_millis` since 1970.
+    pub fn new(deadline_millis: u64) -> Self {
+        let left = deadline_millis.saturating_sub(u64::try_from(now_millis()).unwrap_or_default());
+        // Lambda allows 15 minutes; a deadline a year away is a local tool's "none".
+        let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
+        let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
+        let now = Instant::now();
+        Self {
+            run_until: now + (left - margin),
+            write_until: now + left.saturating_sub(LAST_WRITE),
+            is_too_near: left < LEAST_TO_START,
+        }
+    }
+
+    /// Whether too little time is left to start a run.
+    pub fn is_too_near(&self) -> bool {
+        self.is_too_near
+    }
+
+    /// Whether the run's time lasts for `wait` and something after it.
+    pub fn allows(&self, wait: Duration) -> bool {
+        Instant::now() + wait < self.run_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_milliseconds() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_769_842_800_120), "2026-01-31T07:00:00.120Z");
+        assert_eq!(rfc3339(i64::MAX), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[tokio::test]
+    async fn the_margin_is_ten_seconds_or_a_tenth() {
+        let now = u64::try_from(now_millis()).unwrap();
+        for (left, margin) in [(900, Duration::from_secs(10)), (6, Duration::from_millis(600))] {
+            let deadline = Deadline::new(now + left * 1000);
+            let kept = (deadline.write_until + LAST_WRITE) - deadline.run_until;
+            assert_eq!(kept.as_millis().div_ceil(10), margin.as_millis().div_ceil(10));
+            assert!(!deadline.is_too_near());
+        }
+        assert!(Deadline::new(now + 4_000).is_too_near());
+        assert!(Deadline::new(0).is_too_near());
+        assert!(Deadline::new(u64::MAX).allows(Duration::from_secs(1)));
+    }
+}

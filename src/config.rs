@@ -1,0 +1,319 @@
+//! Settings: read once from the environment, every problem reported together.
+
+use std::{fmt, time::Duration};
+
+use reqwest::Url;
+
+/// A value that must never reach a log: its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `value`.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// What the function is told by its environment.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `AGENT_API_URL`, ending in `/invocations`.
+    pub agent_url: Url,
+    /// Whether `agent_url` is Amazon Bedrock AgentCore's own endpoint, whose 503 means "not accepted" and whose session
+    /// ids have at least 33 characters.
+    pub is_agentcore: bool,
+    /// `COGNITO_USER_POOL_ID`.
+    pub user_pool_id: String,
+    /// `COGNITO_CLIENT_ID`.
+    pub client_id: String,
+    /// `COGNITO_CLIENT_SECRET`; discovered when absent.
+    pub client_secret: Option<Secret>,
+    /// `COGNITO_DOMAIN` as the token endpoint's URL; discovered when absent.
+    pub token_endpoint: Option<Url>,
+    /// `COGNITO_SCOPE`: space-separated scopes; absent asks for all the client may have.
+    pub scope: Option<String>,
+    /// `TRIGGERS_TABLE_NAME`.
+    pub table_name: String,
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `EXECUTION_TTL_DAYS`: how long a record is kept, from its start.
+    pub execution_ttl: Duration,
+    /// `AGENT_IDLE_TIMEOUT_SECONDS`: how long the agent's stream may be silent; absent means no limit.
+    pub agent_idle_timeout: Option<Duration>,
+    /// `LEASE_SECONDS`: how long an attempt owns its execution without a heartbeat.
+    pub lease: Duration,
+}
+
+/// Every setting that is missing or malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid settings: {}", problems.join("; "))]
+pub struct ConfigError {
+    /// One sentence a problem, each naming its variable.
+    pub problems: Vec<String>,
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Names every variable that is missing or malformed.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads settings through `lookup`. An empty value counts as unset, because a template's optional parameter arrives
+    /// as an empty string.
+    ///
+    /// # Errors
+    /// Names every variable that is missing or malformed.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut settings = Settings { lookup, problems: Vec::new() };
+        let agent_url = settings.required("AGENT_API_URL", "the agent's URL, https://…");
+        let user_pool_id = settings.required("COGNITO_USER_POOL_ID", "the user pool's id, region_xxxxxxxxx");
+        let client_id = settings.required("COGNITO_CLIENT_ID", "the machine client's id");
+        let table_name = settings.required("TRIGGERS_TABLE_NAME", "the DynamoDB table's name");
+        let region = settings.required("AWS_REGION", "the AWS region; Lambda sets it");
+        let execution_ttl = settings.whole("EXECUTION_TTL_DAYS", 30, 1..=3650);
+        let idle = settings.whole("AGENT_IDLE_TIMEOUT_SECONDS", 0, 0..=900);
+        // 50 s and the sixth of it that clocks may differ are just over before Lambda's first retry at 60 s.
+        let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
+        let agent_url = agent_url.and_then(|url| settings.check("AGENT_API_URL", invocations_url(&url)));
+        let token_endpoint = settings
+            .optional("COGNITO_DOMAIN")
+            .and_then(|domain| settings.check("COGNITO_DOMAIN", token_endpoint(&domain)));
+        let client_secret = settings.optional("COGNITO_CLIENT_SECRET").map(Secret);
+        let scope = settings.optional("COGNITO_SCOPE");
+
+        match (agent_url, user_pool_id, client_id, table_name, region) {
+            (Some(agent_url), Some(user_pool_id), Some(client_id), Some(table_name), Some(region))
+                if settings.problems.is_empty() =>
+            {
+                Ok(Self {
+                    is_agentcore: is_agentcore(&agent_url),
+                    agent_url,
+                    user_pool_id,
+                    client_id,
+                    client_secret,
+                    token_endpoint,
+                    scope,
+                    table_name,
+                    region,
+                    execution_ttl: Duration::from_secs(execution_ttl * DAY),
+                    agent_idle_timeout: (idle > 0).then(|| Duration::from_secs(idle)),
+                    lease: Duration::from_secs(lease),
+                })
+            }
+            _ => Err(ConfigError { problems: settings.problems }),
+        }
+    }
+}
+
+/// Looks variables up and collects what is wrong with them.
+struct Settings<F> {
+    lookup: F,
+    problems: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Settings<F> {
+    fn optional(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn required(&mut self, name: &str, meaning: &str) -> Option<String> {
+        let value = self.optional(name);
+        if value.is_none() {
+            self.problems.push(format!("{name} is not set: it must be {meaning}"));
+        }
+        value
+    }
+
+    fn whole(&mut self, name: &str, default: u64, allowed: std::ops::RangeInclusive<u64>) -> u64 {
+        let Some(value) = self.optional(name) else { return default };
+        value.parse().ok().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
+            let (low, high) = allowed.into_inner();
+            self.problems.push(format!("{name} must be a whole number from {low} to {high}"));
+            default
+        })
+    }
+
+    fn check<T>(&mut self, name: &str, result: Result<T, &'static str>) -> Option<T> {
+        result.map_err(|problem| self.problems.push(format!("{name} {problem}"))).ok()
+    }
+}
+
+/// `url` with `/invocations` appended unless its path already ends so, and with the ARN of an AgentCore path
+/// percent-encoded as InvokeAgentRuntime wants it.
+fn invocations_url(url: &str) -> Result<Url, &'static str> {
+    let mut url = web_url(url)?;
+    let path = url.path().trim_end_matches('/');
+    let base = path.strip_suffix("/invocations").unwrap_or(path);
+    let base = match base.strip_prefix("/runtimes/arn:") {
+        Some(arn) => format!("/runtimes/arn%3A{}", arn.replace(':', "%3A").replace('/', "%2F")),
+        None => base.to_owned(),
+    };
+    url.set_path(&format!("{base}/invocations"));
+    Ok(url)
+}
+
+/// The token endpoint of a Cognito domain, given as a bare host or as a URL.
+/// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
+pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
+    let mut url = if domain.contains("://") { web_url(domain)? } else { web_url(&format!("https://{domain}"))? };
+    url.set_path("/oauth2/token");
+    url.set_query(None);
+    Ok(url)
+}
+
+/// A URL that a secret may be sent to: https, or http to this very machine.
+fn web_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL: it must look like https://host/path")?;
+    let host = url.host_str().unwrap_or_default();
+    if host.is_empty() {
+        return Err("has no host: it must look like https://host/path");
+    }
+    let loopback = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not carry a user name or password");
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        _ => Err("must be https (http only for loopback)"),
+    }
+}
+
+/// AgentCore's data plane is `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`, through a VPC endpoint
+/// `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`.
+fn is_agentcore(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let amazon = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
+    amazon && host.split('.').any(|label| label == "bedrock-agentcore")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let good = [
+            ("AGENT_API_URL", "https://agent.example.com/api"),
+            ("COGNITO_USER_POOL_ID", "eu-west-1_abc"),
+            ("COGNITO_CLIENT_ID", "client"),
+            ("TRIGGERS_TABLE_NAME", "triggers"),
+            ("AWS_REGION", "eu-west-1"),
+        ];
+        Config::from_lookup(|name| {
+            let find = |list: &[(&str, &str)]| list.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            find(overrides).or_else(|| find(&good))
+        })
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.execution_ttl, Duration::from_secs(30 * DAY));
+        assert_eq!(config.lease, Duration::from_secs(30));
+        assert_eq!(config.agent_idle_timeout, None);
+        assert_eq!(config.token_endpoint, None);
+        assert_eq!(config.client_secret, None);
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let error = Config::from_lookup(|name| match name {
+            "AGENT_API_URL" => Some("http://agent.example.com".into()),
+            "EXECUTION_TTL_DAYS" => Some("0".into()),
+            "LEASE_SECONDS" => Some("thirty".into()),
+            "AGENT_IDLE_TIMEOUT_SECONDS" => Some("-1".into()),
+            "COGNITO_DOMAIN" => Some("ftp://x".into()),
+            "COGNITO_CLIENT_ID" => Some("  ".into()),
+            _ => None,
+        })
+        .unwrap_err()
+        .to_string();
+        for name in [
+            "AGENT_API_URL",
+            "COGNITO_USER_POOL_ID",
+            "COGNITO_CLIENT_ID",
+            "TRIGGERS_TABLE_NAME",
+            "AWS_REGION",
+            "EXECUTION_TTL_DAYS",
+            "LEASE_SECONDS",
+            "AGENT_IDLE_TIMEOUT_SECONDS",
+            "COGNITO_DOMAIN",
+        ] {
+            assert!(error.contains(name), "{name} is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn agent_urls_end_in_invocations() {
+        let agentcore = "https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes";
+        let encoded = "arn%3Aaws%3Abedrock-agentcore%3Aus-west-2%3A123456789012%3Aruntime%2Fdemo-1";
+        for (given, expected) in [
+            ("https://a.example.com", "https://a.example.com/invocations"),
+            ("https://a.example.com/", "https://a.example.com/invocations"),
+            ("https://a.example.com/api/", "https://a.example.com/api/invocations"),
+            ("https://a.example.com/invocations", "https://a.example.com/invocations"),
+            ("https://a.example.com/invocations/?q=1", "https://a.example.com/invocations?q=1"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/invocations"),
+            ("http://[::1]:8080", "http://[::1]:8080/invocations"),
+            (
+                &format!(
+                    "{agentcore}/arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/demo-1/invocations?qualifier=DEFAULT"
+                ),
+                &format!("{agentcore}/{encoded}/invocations?qualifier=DEFAULT"),
+            ),
+            (&format!("{agentcore}/{encoded}"), &format!("{agentcore}/{encoded}/invocations")),
+        ] {
+            assert_eq!(config(&[("AGENT_API_URL", given)]).unwrap().agent_url.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn agentcore_is_known_by_its_host() {
+        for (url, expected) in [
+            ("https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes/x", true),
+            ("https://vpce-1.bedrock-agentcore.us-west-2.vpce.amazonaws.com/runtimes/x", true),
+            ("https://bedrock-agentcore.example.com", false),
+            ("https://agent.amazonaws.com", false),
+        ] {
+            assert_eq!(config(&[("AGENT_API_URL", url)]).unwrap().is_agentcore, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_cognito_domain_is_a_host_or_a_url() {
+        for (given, expected) in [
+            ("auth.example.com", "https://auth.example.com/oauth2/token"),
+            ("https://auth.example.com/", "https://auth.example.com/oauth2/token"),
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000/oauth2/token"),
+        ] {
+            let config = config(&[("COGNITO_DOMAIN", given)]).unwrap();
+            assert_eq!(config.token_endpoint.unwrap().as_str(), expected);
+        }
+        assert!(config(&[("COGNITO_DOMAIN", "http://auth.example.com")]).is_err());
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = config(&[("COGNITO_CLIENT_SECRET", "hush")]).unwrap();
+        assert_eq!(config.client_secret.as_ref().unwrap().expose(), "hush");
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,288 @@
+//! The execution record's life cycle: decisions only, as pure functions of (row, now, attempt). Contract, §5.
+//!
+//! Instants are milliseconds since 1970, as records hold them.
+
+use std::time::Duration;
+
+/// The most attempts an execution gets. The last one's failure is final whatever its cause, so that nothing stays
+/// retryable for ever.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Where an execution stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// An attempt works on it, or died doing so.
+    Running,
+    /// The agent's answer was read to its successful end.
+    Completed,
+    /// It failed.
+    Failed,
+    /// Somebody asked for its end.
+    Cancelled,
+    /// It was due but deliberately not run.
+    Skipped,
+}
+
+impl Status {
+    const ALL: [Self; 5] = [Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::Skipped];
+
+    /// The word as records hold it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The status a record names, if it is one of ours.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
+/// A stored execution, as far as decisions look at it. What may be missing from a row is an `Option`, so that a later
+/// write can demand it exactly as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Where it stands.
+    pub status: Status,
+    /// The attempt that holds, or last held, the lease.
+    pub owner: Option<String>,
+    /// How many attempts there were.
+    pub attempt: Option<u32>,
+    /// When the lease ends.
+    pub lease_until: Option<i64>,
+    /// Whether somebody asked for its end.
+    pub cancel_requested: Option<bool>,
+    /// Of a failed one: whether an attempt may claim it again.
+    pub retryable: bool,
+    /// The Lambda request of the last attempt.
+    pub lambda_request_id: Option<String>,
+    /// When the first attempt started, RFC 3339.
+    pub started_at: Option<String>,
+    /// When the row ends, in seconds since 1970; DynamoDB deletes it later than that.
+    pub ttl: Option<i64>,
+    /// Of a failed one: why.
+    pub error_type: Option<String>,
+    /// Of a failed one: the text.
+    pub error: Option<String>,
+    /// The agent's session.
+    pub session_id: Option<String>,
+    /// The agent's request id.
+    pub request_id: Option<String>,
+}
+
+/// The lease's times.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease(pub Duration);
+
+impl Lease {
+    /// How often the owner extends it: every third, so that one lost heartbeat costs nothing.
+    pub fn heartbeat(self) -> Duration {
+        self.0 / 3
+    }
+
+    /// How far two clocks may differ.
+    pub fn skew(self) -> Duration {
+        self.0 / 6
+    }
+
+    /// What must be left of it before the agent is called.
+    pub fn half(self) -> Duration {
+        self.0 / 2
+    }
+
+    /// The end of a lease taken at `now`.
+    pub fn until(self, now: i64) -> i64 {
+        now.saturating_add(millis(self.0))
+    }
+
+    /// Whether an attempt whose lease ends at `lease_until` may still be at work.
+    fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
+        lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The attempt that asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Me<'a> {
+    /// This attempt's own id.
+    pub owner: &'a str,
+    /// The Lambda request it serves.
+    pub lambda_request_id: &'a str,
+    /// `onInterrupted: "rerun"`.
+    pub rerun_if_interrupted: bool,
+}
+
+/// What an attempt does about its fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Take it as this attempt, counted from 1.
+    Claim(u32),
+    /// The claim had succeeded: its answer was lost.
+    Mine,
+    /// It ended: return what is stored.
+    Replay,
+    /// Its end was asked for and nobody is at work: write `cancelled`.
+    Cancel,
+    /// Another request's attempt is at work: succeed and touch nothing.
+    Duplicate,
+    /// Another attempt of this very request is at work: look again later.
+    Wait,
+    /// An attempt died and the agent may have been called: write `Interrupted`.
+    Interrupt,
+}
+
+/// Decides from the stored row, in the order of the contract's table; cancelling comes before claiming, else a cancelled
+/// execution would run.
+pub fn decide(row: Option<&Row>, now: i64, lease: Lease, me: Me<'_>) -> Decision {
+    let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
+        return Decision::Claim(1);
+    };
+    let attempt = row.attempt.unwrap_or(0);
+    let may_claim_again = attempt < MAX_ATTEMPTS;
+    let cancel_requested = row.cancel_requested == Some(true);
+    match row.status {
+        Status::Running if row.owner.as_deref() == Some(me.owner) => Decision::Mine,
+        Status::Completed | Status::Cancelled | Status::Skipped => Decision::Replay,
+        Status::Failed if !row.retryable => Decision::Replay,
+        Status::Failed if cancel_requested => Decision::Cancel,
+        Status::Failed if may_claim_again => Decision::Claim(attempt + 1),
+        Status::Failed => Decision::Replay,
+        Status::Running if lease.is_alive(row.lease_until, now) => {
+            if row.lambda_request_id.as_deref() == Some(me.lambda_request_id) {
+                Decision::Wait
+            } else {
+                Decision::Duplicate
+            }
+        }
+        Status::Running if cancel_requested => Decision::Cancel,
+        Status::Running if me.rerun_if_interrupted && may_claim_again => Decision::Claim(attempt + 1),
+        Status::Running => Decision::Interrupt,
+    }
+}
+
+/// Whether a failure of `attempt` is written as retryable.
+pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
+    retryable && attempt < MAX_ATTEMPTS
+}
+
+/// Whether the row that refused an owner's final write shows that very write, its answer lost.
+pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status) -> bool {
+    row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_000_000_000;
+    const LEASE: Lease = Lease(Duration::from_secs(30));
+    const ME: Me<'_> = Me { owner: "me", lambda_request_id: "request", rerun_if_interrupted: false };
+
+    fn row(status: Status) -> Row {
+        Row {
+            status,
+            owner: Some("other".into()),
+            attempt: Some(1),
+            lease_until: Some(NOW - 60_000),
+            cancel_requested: None,
+            retryable: false,
+            lambda_request_id: Some("another request".into()),
+            started_at: None,
+            ttl: Some(NOW / 1000 + 1),
+            error_type: None,
+            error: None,
+            session_id: None,
+            request_id: None,
+        }
+    }
+
+    fn running(lease_until: i64) -> Row {
+        Row { lease_until: Some(lease_until), ..row(Status::Running) }
+    }
+
+    fn failed(retryable: bool, attempt: u32) -> Row {
+        Row { retryable, attempt: Some(attempt), ..row(Status::Failed) }
+    }
+
+    /// The contract's table, row by row.
+    #[test]
+    fn the_decision_table() {
+        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
+        let mine = |row: Row| Row { owner: Some("me".into()), ..row };
+        let same_request = |row: Row| Row { lambda_request_id: Some("request".into()), ..row };
+        let expired = |row: Row| Row { ttl: Some(NOW / 1000), ..row };
+        let alive = NOW + 5_001;
+        let last_alive_moment = NOW - 5_000;
+        let just_over = NOW - 5_001;
+        let third = |row: Row| Row { attempt: Some(3), ..row };
+        for (name, row, plain, rerun) in [
+            ("expired completed", expired(row(Status::Completed)), Decision::Claim(1), Decision::Claim(1)),
+            ("expired running", expired(running(alive)), Decision::Claim(1), Decision::Claim(1)),
+            ("mine", mine(running(alive)), Decision::Mine, Decision::Mine),
+            ("mine and lapsed", mine(running(just_over)), Decision::Mine, Decision::Mine),
+            ("completed", row(Status::Completed), Decision::Replay, Decision::Replay),
+            ("completed by me", mine(row(Status::Completed)), Decision::Replay, Decision::Replay),
+            ("cancelled", row(Status::Cancelled), Decision::Replay, Decision::Replay),
+            ("skipped", row(Status::Skipped), Decision::Replay, Decision::Replay),
+            ("completed, cancel asked", cancelled(row(Status::Completed)), Decision::Replay, Decision::Replay),
+            ("final", failed(false, 1), Decision::Replay, Decision::Replay),
+            ("final, cancel asked", cancelled(failed(false, 1)), Decision::Replay, Decision::Replay),
+            ("retryable", failed(true, 1), Decision::Claim(2), Decision::Claim(2)),
+            ("retryable twice", failed(true, 2), Decision::Claim(3), Decision::Claim(3)),
+            ("retryable thrice", failed(true, 3), Decision::Replay, Decision::Replay),
+            ("retryable, cancel asked", cancelled(failed(true, 1)), Decision::Cancel, Decision::Cancel),
+            ("alive, other request", running(alive), Decision::Duplicate, Decision::Duplicate),
+            ("alive by skew", running(last_alive_moment), Decision::Duplicate, Decision::Duplicate),
+            ("alive, cancel asked", cancelled(running(alive)), Decision::Duplicate, Decision::Duplicate),
+            ("alive, same request", same_request(running(alive)), Decision::Wait, Decision::Wait),
+            ("over", running(just_over), Decision::Interrupt, Decision::Claim(2)),
+            ("over, same request", same_request(running(just_over)), Decision::Interrupt, Decision::Claim(2)),
+            ("over, cancel asked", cancelled(running(just_over)), Decision::Cancel, Decision::Cancel),
+            ("over, third attempt", third(running(just_over)), Decision::Interrupt, Decision::Interrupt),
+            (
+                "no lease at all",
+                Row { lease_until: None, attempt: None, ..row(Status::Running) },
+                Decision::Interrupt,
+                Decision::Claim(1),
+            ),
+        ] {
+            assert_eq!(decide(Some(&row), NOW, LEASE, ME), plain, "{name}");
+            let rerun_if_interrupted = Me { rerun_if_interrupted: true, ..ME };
+            assert_eq!(decide(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
+        }
+        assert_eq!(decide(None, NOW, LEASE, ME), Decision::Claim(1));
+    }
+
+    #[test]
+    fn the_third_failure_is_final() {
+        for (retryable, attempt, expected) in [(true, 1, true), (true, 2, true), (true, 3, false), (false, 1, false)] {
+            assert_eq!(is_retryable(retryable, attempt), expected);
+        }
+    }
+
+    #[test]
+    fn an_own_finish_is_known_by_owner_and_status() {
+        let own = Row { owner: Some("me".into()), ..row(Status::Completed) };
+        assert!(is_own_finish(Some(&own), "me", Status::Completed));
+        assert!(!is_own_finish(Some(&own), "me", Status::Failed));
+        assert!(!is_own_finish(Some(&own), "other", Status::Completed));
+        assert!(!is_own_finish(None, "me", Status::Completed));
+    }
+
+    #[test]
+    fn statuses_keep_their_words() {
+        for status in Status::ALL {
+            assert_eq!(Status::from_name(status.as_str()), Some(status));
+        }
+        assert_eq!(Status::from_name("done"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! One HTTP and TLS stack for everything: the AWS SDK, Cognito's token endpoint and the agent.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+use reqwest::{Client, ClientBuilder, redirect};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// How long a TCP and TLS connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// NAT gateways and load balancers drop a silent flow after 350 s without telling anybody.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// The clients of the process.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// For AWS and Cognito: keeps connections.
+    pub aws: Client,
+    /// For the agent: every call on a connection of its own, for a kept one may have died while the environment was
+    /// frozen, and a request lost on it cannot be told from one the agent works on.
+    pub agent: Client,
+}
+
+impl Clients {
+    /// Builds both on one trust store: Mozilla's roots, which need no file to be read, and those of `extra_roots`, the
+    /// PEM file that `AWS_CA_BUNDLE` names.
+    ///
+    /// # Errors
+    /// Says what is wrong with the PEM file.
+    pub fn new(extra_roots: Option<&str>) -> Result<Self, String> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = extra_roots {
+            let unreadable = |error| format!("AWS_CA_BUNDLE: cannot read {path}: {error}");
+            let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+            let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+            if roots.add_parsable_certificates(certificates).0 == 0 {
+                return Err(format!("AWS_CA_BUNDLE: {path} holds no certificate"));
+            }
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let build = |builder: ClientBuilder| builder.build().map_err(|error| error.to_string());
+        Ok(Self { aws: build(builder(tls.clone()))?, agent: build(builder(tls).pool_max_idle_per_host(0))? })
+    }
+}
+
+fn builder(tls: ClientConfig) -> ClientBuilder {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(KEEPALIVE_IDLE)
+        .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+        .tcp_keepalive_retries(KEEPALIVE_PROBES)
+        // Neither a bearer token nor a client secret may follow a redirect.
+        .redirect(redirect::Policy::none())
+        // What may be sent again is decided in agent.rs, token.rs and by the SDK, never below them.
+        .retry(reqwest::retry::never())
+}
+
+/// Lets the AWS SDK send through a [`Client`].
+#[derive(Debug, Clone)]
+pub struct SdkHttpClient(pub Client);
+
+impl HttpClient for SdkHttpClient {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for SdkHttpClient {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move { send(&client, request).await })
+    }
+}
+
+/// The SDK's own timeouts bound this: an attempt is dropped when its time is up.
+async fn send(client: &Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
+    let request = request.try_into_http1x().map_err(|error| user(error.into()))?;
+    let request = request.map(reqwest::Body::wrap);
+    let request = reqwest::Request::try_from(request).map_err(|error| user(error.into()))?;
+    let response = client.execute(request).await.map_err(|error| {
+        if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
+    })?;
+    let response = http::Response::<reqwest::Body>::from(response).map(SdkBody::from_body_1_x);
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+}

@@ -1,0 +1,353 @@
+//! Reads single members out of JSON that may be cut off, malformed or 10,000 levels deep.
+//!
+//! A parser that refuses such input could hide an event that decides a run, and one that builds values would pay for
+//! everything a stream carries. So this reads slices: no recursion, no allocation, one pass over what stands before
+//! the member asked for. It does not validate; where that matters, [`is_whole`] or `serde_json` is asked.
+
+use memchr::{memchr, memchr2};
+
+/// A value as it stands in the text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value<'a> {
+    raw: &'a [u8],
+    /// False where the text ended within the value.
+    whole: bool,
+}
+
+impl<'a> Value<'a> {
+    /// Takes all of a text, known to be one value, as a value.
+    pub(crate) fn whole(text: &'a [u8]) -> Value<'a> {
+        Value { raw: text, whole: true }
+    }
+
+    /// Takes a text whose end may be missing as a value.
+    pub(crate) fn cut(text: &'a [u8]) -> Value<'a> {
+        Value { raw: trim_start(text), whole: false }
+    }
+
+    /// The first member of this name, if this is an object.
+    pub(crate) fn get(self, name: &str) -> Option<Value<'a>> {
+        self.enter(name).map(Value::ended)
+    }
+
+    /// Like [`Value::get`], but does not look for the end of the value: what is read within it is scanned once, not
+    /// once for each level above it.
+    pub(crate) fn enter(self, name: &str) -> Option<Value<'a>> {
+        let mut rest = self.raw.strip_prefix(b"{")?;
+        while !take_name(&mut rest)?.is(name) {
+            take_value(&mut rest)?;
+        }
+        Some(Value { raw: rest, whole: false })
+    }
+
+    /// This value without what follows it.
+    fn ended(self) -> Value<'a> {
+        let end = end_of_value(self.raw);
+        Value { raw: &self.raw[..end.unwrap_or(self.raw.len())], whole: end.is_some() }
+    }
+
+    pub(crate) fn as_str(self) -> Option<Str<'a>> {
+        let inner = self.raw.strip_prefix(b"\"")?;
+        Some(Str(if self.whole { &inner[..inner.len() - 1] } else { inner }))
+    }
+
+    pub(crate) fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The string, if its end is there: half an id is another id.
+    pub(crate) fn whole_str(self) -> Option<Str<'a>> {
+        self.as_str().filter(|_| self.whole)
+    }
+
+    /// Appends the text this value stands for: a string, or the text parts of a message's `content`. Says whether
+    /// there was any.
+    pub(crate) fn push_text(self, out: &mut Text) -> bool {
+        let before = out.text.len();
+        match (self.as_str(), self.get("content")) {
+            (Some(text), _) => text.push_into(out),
+            (None, Some(content)) => match content.as_str() {
+                Some(text) => text.push_into(out),
+                None => {
+                    let parts = content.elements().filter_map(|part| part.get("text")?.as_str());
+                    parts.for_each(|text| text.push_into(out));
+                }
+            },
+            (None, None) => {}
+        }
+        out.text.len() > before
+    }
+
+    /// A count: what is negative is 0, what is fractional is rounded down, what is too large is `u64::MAX`.
+    pub(crate) fn as_count(self) -> Option<u64> {
+        if !matches!(self.raw.first(), Some(b'-' | b'0'..=b'9')) {
+            return None;
+        }
+        // 64 digits already exceed every u64, and bound the work on a number a megabyte long.
+        let digits = std::str::from_utf8(&self.raw[..self.raw.len().min(64)]).ok()?;
+        digits.parse().ok().or_else(|| Some(digits.parse::<f64>().ok()? as u64))
+    }
+
+    pub(crate) fn is_true(self) -> bool {
+        self.raw == b"true"
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        self.raw == b"null"
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        self.raw.starts_with(b"{")
+    }
+
+    /// Neither null, false nor empty. A value cut off counts as not empty once anything of it is there.
+    pub(crate) fn is_something(self) -> bool {
+        match self.raw {
+            b"null" | b"false" | b"\"\"" => false,
+            [b'{' | b'[', inside @ ..] => !matches!(trim_start(inside), [] | [b'}' | b']', ..]),
+            raw => !raw.is_empty(),
+        }
+    }
+
+    /// The values of an array; of anything else, none.
+    pub(crate) fn elements(self) -> impl Iterator<Item = Value<'a>> {
+        let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
+        std::iter::from_fn(move || {
+            rest = trim_start(rest);
+            rest = trim_start(rest.strip_prefix(b",").unwrap_or(rest));
+            take_value(&mut rest)
+        })
+    }
+
+    /// Appends this value to `out` without the whitespace between its tokens.
+    pub(crate) fn compact_into(self, out: &mut Text) {
+        let mut rest = trim_start(self.raw);
+        while !rest.is_empty() && !out.truncated {
+            let token = match rest[0] {
+                b'"' => end_of_string(rest).unwrap_or(rest.len()),
+                _ => rest.iter().position(|b| *b == b'"' || is_space(*b)).unwrap_or(rest.len()),
+            };
+            out.push_lossy(&rest[..token]);
+            rest = trim_start(&rest[token..]);
+        }
+    }
+}
+
+/// The inside of a JSON string, its escapes unread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Str<'a>(&'a [u8]);
+
+impl<'a> Str<'a> {
+    /// Whether the string, its escapes read, is `other`.
+    pub(crate) fn is(self, other: &str) -> bool {
+        if memchr(b'\\', self.0).is_none() {
+            return self.0 == other.as_bytes();
+        }
+        let mut text = Text::new(other.len());
+        self.push_into(&mut text);
+        !text.truncated && text.as_str() == other
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the string, its escapes unread, ends so.
+    pub(crate) fn ends_with(self, end: &str) -> bool {
+        self.0.ends_with(end.as_bytes())
+    }
+
+    /// Appends the string to `out`. Invalid UTF-8 and lone surrogates become U+FFFD: JavaScript agents split a pair
+    /// over two events, and losing a character is better than losing the event.
+    pub(crate) fn push_into(self, out: &mut Text) {
+        let mut rest = self.0;
+        while !out.truncated && !rest.is_empty() {
+            let plain = memchr(b'\\', rest).unwrap_or(rest.len());
+            out.push_lossy(&rest[..plain]);
+            rest = &rest[plain..];
+            if let [b'\\', escape @ ..] = rest {
+                let (character, length) = unescape(escape);
+                out.push(character.encode_utf8(&mut [0; 4]));
+                rest = &escape[length..];
+            }
+        }
+    }
+
+    /// The string, if it is not empty and at most `limit` bytes long.
+    pub(crate) fn within(self, limit: usize) -> Option<String> {
+        let mut text = Text::new(limit);
+        self.push_into(&mut text);
+        (!text.truncated && !text.as_str().is_empty()).then(|| text.into_string())
+    }
+}
+
+/// Reads what follows a backslash: the character, and how many bytes it took.
+fn unescape(escape: &[u8]) -> (char, usize) {
+    let unit = |at: usize| {
+        let digits = escape.get(at..at + 4)?;
+        digits.iter().try_fold(0, |n, digit| Some(n * 16 + char::from(*digit).to_digit(16)?))
+    };
+    match escape.first() {
+        Some(b'n') => ('\n', 1),
+        Some(b't') => ('\t', 1),
+        Some(b'r') => ('\r', 1),
+        Some(b'b') => ('\u{8}', 1),
+        Some(b'f') => ('\u{c}', 1),
+        Some(c @ (b'"' | b'\\' | b'/')) => (char::from(*c), 1),
+        Some(b'u') => match (unit(1), escape.get(5..7), unit(7)) {
+            (Some(high @ 0xD800..=0xDBFF), Some(b"\\u"), Some(low @ 0xDC00..=0xDFFF)) => {
+                let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+                (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 11)
+            }
+            (Some(code), ..) => (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 5),
+            (None, ..) => (char::REPLACEMENT_CHARACTER, 1),
+        },
+        // A backslash before anything else is not JSON; what follows it may be half a character, so it is left alone.
+        _ => (char::REPLACEMENT_CHARACTER, 0),
+    }
+}
+
+/// Text that is kept up to a limit in bytes, cut between characters.
+#[derive(Debug)]
+pub(crate) struct Text {
+    text: String,
+    limit: usize,
+    truncated: bool,
+}
+
+impl Text {
+    pub(crate) fn new(limit: usize) -> Text {
+        Text { text: String::new(), limit, truncated: false }
+    }
+
+    /// Appends `more`. Once something did not fit, nothing is appended any more.
+    pub(crate) fn push(&mut self, more: &str) {
+        if self.truncated {
+            return;
+        }
+        let room = self.limit - self.text.len();
+        self.truncated = more.len() > room;
+        self.text.push_str(&more[..more.floor_char_boundary(room)]);
+    }
+
+    /// Appends UTF-8 that may be invalid.
+    pub(crate) fn push_lossy(&mut self, more: &[u8]) {
+        // The four bytes beyond the room still show that something was cut, and a character they split is cut anyway.
+        let most = more.len().min(self.limit - self.text.len() + 4);
+        self.push(&String::from_utf8_lossy(&more[..most]));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.truncated = false;
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.text
+    }
+}
+
+/// The members of an object in their order, duplicates included; of anything else, none. Ends where the text does or
+/// stops being JSON.
+pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (Str<'_>, Value<'_>)> {
+    let mut rest = trim_start(object).strip_prefix(b"{").unwrap_or_default();
+    std::iter::from_fn(move || {
+        let name = take_name(&mut rest)?;
+        Some((name, take_value(&mut rest)?))
+    })
+}
+
+/// The first member of each of these names, found in one pass.
+pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<Value<'a>>; N] {
+    let mut picked = [None; N];
+    for (key, value) in members(object) {
+        if let Some(at) = names.iter().position(|name| key.is(name)) {
+            picked[at].get_or_insert(value);
+        }
+    }
+    picked
+}
+
+/// Whether `text` is one object or string from its first byte to its last: nothing missing, nothing behind it.
+pub(crate) fn is_whole(text: &[u8]) -> bool {
+    let text = trim(text);
+    matches!(text, [b'{' | b'"', ..]) && end_of_value(text) == Some(text.len())
+}
+
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    let text = trim_start(text);
+    &text[..text.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1)]
+}
+
+fn trim_start(text: &[u8]) -> &[u8] {
+    &text[text.iter().position(|b| !is_space(*b)).unwrap_or(text.len())..]
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Takes a member's name, and the comma before it.
+fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
+    let text = trim_start(rest);
+    let text = trim_start(text.strip_prefix(b",").unwrap_or(text));
+    let end = text.strip_prefix(b"\"").and(end_of_string(text))?;
+    *rest = trim_start(trim_start(&text[end..]).strip_prefix(b":")?);
+    Some(Str(&text[1..end - 1]))
+}
+
+fn take_value<'a>(rest: &mut &'a [u8]) -> Option<Value<'a>> {
+    let end = end_of_value(rest);
+    let (raw, behind) = rest.split_at(end.unwrap_or(rest.len()));
+    *rest = behind;
+    (!raw.is_empty()).then_some(Value { raw, whole: end.is_some() })
+}
+
+/// The length of the value `text` starts with, if all of it is there.
+fn end_of_value(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        b'"' => end_of_string(text),
+        b'{' | b'[' => end_of_container(text),
+        _ => text.iter().position(|b| matches!(b, b',' | b'}' | b']') || is_space(*b)),
+    }
+}
+
+fn end_of_string(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Counts brackets instead of recursing, so that no depth of nesting exhausts the stack.
+fn end_of_container(text: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0usize);
+    loop {
+        match text.get(at)? {
+            b'"' => at += end_of_string(&text[at..])? - 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The lease an attempt holds on its execution: extended while the run lasts, given up with its end.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicI64, Ordering},
+};
+
+use crate::{
+    clock::{Deadline, now_millis},
+    execution::{Lease, is_own_finish},
+    record::Ending,
+    store::{Heartbeat, Store, StoreError, Write},
+    stream::Progress,
+};
+
+/// Why a run must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Another attempt owns the execution: nothing may be written any more.
+    Lost,
+    /// Somebody asked for the execution's end.
+    Cancelled,
+}
+
+/// Why the agent may not be called now.
+#[derive(Debug)]
+pub enum NotHeld {
+    /// See [`Stop`].
+    Stopped(Stop),
+    /// The lease is too short and DynamoDB does not extend it.
+    Store(StoreError),
+}
+
+/// A held lease.
+#[derive(Debug)]
+pub struct Held<'a> {
+    /// The table.
+    pub store: &'a Store,
+    /// Its times.
+    pub lease: Lease,
+    /// The trigger of the execution.
+    pub trigger_id: &'a str,
+    /// The execution.
+    pub execution_id: &'a str,
+    /// The attempt that holds it.
+    pub owner: &'a str,
+    /// Whether another attempt may run the agent once the lease is over, so that a run whose lease cannot be extended
+    /// must stop.
+    pub rerun_if_interrupted: bool,
+    /// When it ends, in milliseconds since 1970.
+    pub until: AtomicI64,
+    /// What the next heartbeat reports.
+    pub progress: Mutex<Option<Progress>>,
+}
+
+impl Held<'_> {
+    /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
+    /// would wake in an environment that is frozen in between.
+    pub async fn keep(&self) -> Stop {
+        loop {
+            tokio::time::sleep(self.lease.heartbeat()).await;
+            match self.renew().await {
+                Ok(()) => {}
+                Err(NotHeld::Stopped(stop)) => return stop,
+                Err(NotHeld::Store(error)) => {
+                    tracing::warn!(error = %error, "heartbeat failed");
+                    // Without rerun nobody calls the agent again, and fencing keeps two attempts from writing.
+                    if self.rerun_if_interrupted && now_millis() >= self.until.load(Ordering::Relaxed) {
+                        return Stop::Lost;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes sure that at least half the lease remains, as it must before every request to the agent: else the lease
+    /// could be over, and the execution another's, before the agent answers.
+    ///
+    /// # Errors
+    /// If the execution is another's or was cancelled, or the lease cannot be extended.
+    pub async fn ensure_half(&self) -> Result<(), NotHeld> {
+        let left = self.until.load(Ordering::Relaxed) - now_millis();
+        if left >= i64::try_from(self.lease.half().as_millis()).unwrap_or(i64::MAX) {
+            return Ok(());
+        }
+        self.renew().await
+    }
+
+    async fn renew(&self) -> Result<(), NotHeld> {
+        let until = self.lease.until(now_millis());
+        let progress = self.progress.lock().ok().and_then(|progress| *progress);
+        let beat = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, progress.as_ref()).await;
+        match beat.map_err(NotHeld::Store)? {
+            Heartbeat::Extended => {
+                self.until.store(until, Ordering::Relaxed);
+                Ok(())
+            }
+            Heartbeat::CancelRequested => Err(NotHeld::Stopped(Stop::Cancelled)),
+            Heartbeat::Refused => Err(NotHeld::Stopped(Stop::Lost)),
+        }
+    }
+
+    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease in between.
+    ///
+    /// # Errors
+    /// If the execution is another's, or DynamoDB did not take it in time.
+    pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
+        let mut waits = crate::backoff::endless();
+        loop {
+            let finishing = self.store.finish(self.trigger_id, self.execution_id, self.owner, ending);
+            let error = match tokio::time::timeout_at(deadline.write_until, finishing).await {
+                Ok(Ok(Write::Done)) => return Ok(()),
+                Ok(Ok(Write::Refused(row))) if is_own_finish(row.as_ref(), self.owner, ending.status) => return Ok(()),
+                Ok(Ok(Write::Refused(_))) => return Err(NotHeld::Stopped(Stop::Lost)),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(NotHeld::Store(out_of_time())),
+            };
+            let wait = waits.next().unwrap_or_default();
+            if tokio::time::Instant::now() + wait >= deadline.write_until {
+                return Err(NotHeld::Store(error));
+            }
+            tracing::warn!(error = %error, "the end of the run is not written yet, trying again");
+            tokio::time::sleep(wait).await;
+            // Whatever this finds, the next finish meets it too.
+            let _ = tokio::time::timeout_at(deadline.write_until, self.ensure_half()).await;
+        }
+    }
+}
+
+fn out_of_time() -> StoreError {
+    StoreError::NoAnswer { operation: "UpdateItem", cause: "the invocation's time was up".to_owned() }
+}

@@ -1,0 +1,193 @@
+//! The execution record's attributes (contract, §4): how they are spelled, written and read.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    clock,
+    error::Failure,
+    event::Fire,
+    execution::{Row, Status},
+    stream::{Output, Progress, Usage},
+};
+
+/// One item as DynamoDB has it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// What an attempt writes when it takes an execution.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The execution.
+    pub execution_id: String,
+    /// This attempt's own id.
+    pub owner: String,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// The Lambda request it serves.
+    pub lambda_request_id: String,
+    /// When the first attempt started, RFC 3339.
+    pub started_at: String,
+    /// When the row ends, seconds since 1970.
+    pub ttl: i64,
+    /// The agent's session.
+    pub session_id: String,
+}
+
+/// How an attempt ends. What nobody measured is absent.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// `completed`, `failed` or `cancelled`.
+    pub status: Status,
+    /// When, RFC 3339.
+    pub completed_at: String,
+    /// Of a failed one: why, and whether an attempt may claim it again.
+    pub failure: Option<Failure>,
+    /// The agent's request id: of its completion event, else of its response header.
+    pub request_id: Option<String>,
+    /// The agent's session, where it names another than it was given.
+    pub session_id: Option<String>,
+    /// The agent's final answer.
+    pub output: Option<Output>,
+    /// How far the answer was read.
+    pub progress: Option<Progress>,
+    /// From claim to end, milliseconds.
+    pub duration_ms: Option<u64>,
+    /// From the call to the first event of the answer, milliseconds.
+    pub first_event_ms: Option<u64>,
+}
+
+impl Ending {
+    /// An end without a run.
+    pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
+        Self {
+            status,
+            completed_at: clock::rfc3339(now),
+            failure,
+            request_id: None,
+            session_id: None,
+            output: None,
+            progress: None,
+            duration_ms: None,
+            first_event_ms: None,
+        }
+    }
+}
+
+/// The key of an execution.
+pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"))
+}
+
+/// The key of the item that remembers the id of a fire without identity.
+pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
+}
+
+/// The key of the trigger item that a management API may keep.
+pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> (String, String) {
+    (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
+}
+
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The whole row of a running attempt: putting it removes what an earlier attempt left.
+pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
+    let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
+    let mut item = Item::from([
+        ("PK".into(), text(pk)),
+        ("SK".into(), text(sk)),
+        ("triggerId".into(), text(&fire.trigger_id)),
+        ("executionId".into(), text(&attempt.execution_id)),
+        ("userId".into(), text(&fire.user_id)),
+        ("agentId".into(), text(&fire.agent_id)),
+        ("status".into(), text(Status::Running.as_str())),
+        ("startedAt".into(), text(&attempt.started_at)),
+        ("sessionId".into(), text(&attempt.session_id)),
+        ("ttl".into(), number(attempt.ttl)),
+        ("attempt".into(), number(attempt.attempt)),
+        ("owner".into(), text(&attempt.owner)),
+        ("leaseUntil".into(), number(lease_until)),
+        ("lambdaRequestId".into(), text(&attempt.lambda_request_id)),
+    ]);
+    let mut optional = |name: &str, value: Option<&String>| {
+        if let Some(value) = value {
+            item.insert(name.into(), text(value));
+        }
+    };
+    optional("scheduledTime", fire.scheduled_time.as_ref().map(|(spelling, _)| spelling));
+    optional("eventId", fire.event_id.as_ref());
+    optional("source", fire.source.as_ref());
+    item
+}
+
+/// What a heartbeat writes besides the lease.
+pub(crate) fn progress_attributes(progress: &Progress) -> Vec<(&'static str, AttributeValue)> {
+    let mut attributes = vec![("events", number(progress.events)), ("bytes", number(progress.bytes))];
+    attributes.extend(progress.usage.as_ref().map(|usage| ("usage", usage_map(usage))));
+    attributes
+}
+
+/// What the end of an attempt writes.
+pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
+    let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];
+    if let Some(failure) = &ending.failure {
+        attributes.push(("error", text(failure.record_text())));
+        attributes.push(("errorType", text(failure.error_type.as_str())));
+        attributes.push(("retryable", AttributeValue::Bool(failure.retryable)));
+    }
+    attributes.extend(ending.request_id.as_ref().map(|id| ("requestId", text(id))));
+    attributes.extend(ending.duration_ms.map(|millis| ("durationMs", number(millis))));
+    attributes.extend(ending.first_event_ms.map(|millis| ("firstEventMs", number(millis))));
+    attributes.extend(ending.session_id.as_ref().map(|id| ("sessionId", text(id))));
+    if let Some(progress) = &ending.progress {
+        attributes.extend(progress_attributes(progress));
+        attributes.push(("skippedEvents", number(progress.skipped_events)));
+        attributes.push(("toolUses", number(progress.tool_uses)));
+    }
+    if let Some(output) = &ending.output {
+        attributes.push(("output", text(&output.text)));
+        attributes.push(("outputTruncated", AttributeValue::Bool(output.truncated)));
+    }
+    attributes
+}
+
+fn usage_map(usage: &Usage) -> AttributeValue {
+    AttributeValue::M(Item::from([
+        ("inputTokens".into(), number(usage.input_tokens)),
+        ("outputTokens".into(), number(usage.output_tokens)),
+        ("cacheReadInputTokens".into(), number(usage.cache_read_input_tokens)),
+        ("cacheWriteInputTokens".into(), number(usage.cache_write_input_tokens)),
+    ]))
+}
+
+/// Reads a stored execution; `None` if its status is not one this version knows.
+pub(crate) fn row(item: &Item) -> Option<Row> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
+    Some(Row {
+        status: Status::from_name(&text("status")?)?,
+        owner: text("owner"),
+        attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
+        lease_until: integer(item, "leaseUntil"),
+        cancel_requested: bool("cancelRequested"),
+        retryable: bool("retryable").unwrap_or(false),
+        lambda_request_id: text("lambdaRequestId"),
+        started_at: text("startedAt"),
+        ttl: integer(item, "ttl"),
+        error_type: text("errorType"),
+        error: text("error"),
+        session_id: text("sessionId"),
+        request_id: text("requestId"),
+    })
+}
+
+fn integer(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}

@@ -1,0 +1,67 @@
+//! The function's two edges: its services from its settings, and the Lambda runtime around its handler.
+
+use std::sync::Arc;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use bytes::Bytes;
+use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
+use tower::{ServiceBuilder, service_fn};
+
+use crate::{
+    agent::Agent,
+    config::Config,
+    handler::{self, Invocation, Services},
+    http::{Clients, SdkHttpClient},
+    store::Store,
+    token::TokenSource,
+};
+
+/// Builds what every invocation borrows. Nothing is requested yet.
+pub async fn services(config: Config, clients: &Clients) -> Services {
+    let aws = sdk_config(&config, clients).await;
+    Services {
+        store: Store::new(&aws, config.table_name.clone()),
+        tokens: TokenSource::new(config.clone(), clients.aws.clone(), &aws),
+        agent: Agent::new(&config, clients.agent.clone()),
+        config,
+    }
+}
+
+async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(config.region.clone()))
+        .http_client(SdkHttpClient(clients.aws.clone()))
+        .load()
+        .await
+}
+
+/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+///
+/// # Errors
+/// If the Lambda Runtime API fails.
+pub async fn serve(services: Services) -> Result<(), Error> {
+    let services = Arc::new(services);
+    let handler = service_fn(move |event: LambdaEvent<Option<String>>| {
+        let services = Arc::clone(&services);
+        async move {
+            let (payload, context) = event.into_parts();
+            let invocation = Invocation {
+                request_id: context.request_id,
+                deadline_millis: context.deadline,
+                xray_trace_id: context.xray_trace_id,
+            };
+            // On the heap: a run's future is large, and the runtime moves it about.
+            Box::pin(handler::handle(&services, payload.as_deref(), &invocation)).await
+        }
+    });
+    let any_payload = ServiceBuilder::new().map_request(quote_payload);
+    Runtime::new(handler).layer(any_payload).run_concurrent().await
+}
+
+/// Hands the payload to the handler as text, or null if it is none: the runtime parses payloads itself and would
+/// answer for one that is not JSON before the handler could.
+fn quote_payload(mut invocation: LambdaInvocation) -> LambdaInvocation {
+    let text = std::str::from_utf8(&invocation.body).ok();
+    invocation.body = serde_json::to_vec(&text).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from);
+    invocation
+}

@@ -1,0 +1,415 @@
+//! DynamoDB: every read and write of the function, each write conditional on what it rests on.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
+};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+
+use crate::{
+    event::Fire,
+    execution::{Row, Status},
+    record::{self, Attempt, Ending, Item, number, text},
+    stream::Progress,
+};
+
+/// One try of an operation.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An operation with its retries.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_TRIES: u32 = 6;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Why the table did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB answered with an error.
+    #[error("DynamoDB {operation} failed: {code}: {message}")]
+    Service {
+        /// The operation.
+        operation: &'static str,
+        /// DynamoDB's error code.
+        code: String,
+        /// DynamoDB's own words.
+        message: String,
+        /// Whether the fault is DynamoDB's (5xx), which does not say that nothing was written.
+        is_server_fault: bool,
+    },
+    /// No answer came: whether something was written is unknown.
+    #[error("DynamoDB {operation} got no answer: {cause}")]
+    NoAnswer {
+        /// The operation.
+        operation: &'static str,
+        /// What happened to the request.
+        cause: String,
+    },
+    /// The stored row is not one this version understands.
+    #[error("the stored execution has no status this version knows")]
+    Unreadable,
+}
+
+impl StoreError {
+    /// Whether the write may have been applied.
+    pub fn may_have_written(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Service { is_server_fault: true, .. })
+    }
+}
+
+/// What became of a conditional write.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each write and taken apart at once")]
+pub enum Write {
+    /// It is stored.
+    Done,
+    /// Its condition did not hold; the row as it stands.
+    Refused(Option<Row>),
+}
+
+/// What a heartbeat learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// The lease is extended.
+    Extended,
+    /// The lease is extended, and somebody asked for the execution's end.
+    CancelRequested,
+    /// This attempt does not own the execution any more.
+    Refused,
+}
+
+/// The table.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+impl Store {
+    /// Speaks to `table` through the shared configuration.
+    pub fn new(config: &aws_config::SdkConfig, table: String) -> Self {
+        let config = aws_sdk_dynamodb::config::Builder::from(config)
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            )
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(MAX_TRIES)
+                    .with_initial_backoff(FIRST_BACKOFF)
+                    .with_max_backoff(LONGEST_BACKOFF),
+            )
+            .build();
+        Self { client: Client::from_conf(config), table }
+    }
+
+    /// Claims the execution if it does not exist, or if its ttl has passed.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn claim_new(
+        &self,
+        fire: &Fire,
+        attempt: &Attempt,
+        lease_until: i64,
+        now: i64,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let (pk, ttl) = (expression.name("PK"), expression.name("ttl"));
+        let now = expression.value(number(now / 1000));
+        let condition = format!("attribute_not_exists({pk}) OR {ttl} <= {now}");
+        self.put(record::running_item(fire, attempt, lease_until), condition, expression).await
+    }
+
+    /// Claims the execution if its row is still exactly `seen`.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn claim_over(
+        &self,
+        fire: &Fire,
+        attempt: &Attempt,
+        lease_until: i64,
+        seen: &Row,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.as_seen(seen);
+        self.put(record::running_item(fire, attempt, lease_until), condition, expression).await
+    }
+
+    /// Ends an execution that nobody works on, if its row is still exactly `seen`.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn end_abandoned(
+        &self,
+        trigger_id: &str,
+        execution_id: &str,
+        ending: &Ending,
+        seen: &Row,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.as_seen(seen);
+        self.end(trigger_id, execution_id, ending, condition, expression).await
+    }
+
+    /// Extends the lease and writes the progress, if `owner` still owns a running execution.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn heartbeat(
+        &self,
+        trigger_id: &str,
+        execution_id: &str,
+        owner: &str,
+        lease_until: i64,
+        progress: Option<&Progress>,
+    ) -> Result<Heartbeat, StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.owned_and_running(owner);
+        let progress = progress.map(record::progress_attributes).unwrap_or_default();
+        let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(progress));
+        let key = record::execution_key(trigger_id, execution_id);
+        Ok(match self.update(key, update, condition, expression, true).await? {
+            Updated::Done(Some(row)) if row.cancel_requested == Some(true) => Heartbeat::CancelRequested,
+            Updated::Done(_) => Heartbeat::Extended,
+            Updated::Refused(_) => Heartbeat::Refused,
+        })
+    }
+
+    /// Ends an execution, if `owner` still owns it and it is running.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn finish(
+        &self,
+        trigger_id: &str,
+        execution_id: &str,
+        owner: &str,
+        ending: &Ending,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.owned_and_running(owner);
+        self.end(trigger_id, execution_id, ending, condition, expression).await
+    }
+
+    async fn end(
+        &self,
+        trigger_id: &str,
+        execution_id: &str,
+        ending: &Ending,
+        condition: String,
+        mut expression: Expression,
+    ) -> Result<Write, StoreError> {
+        let update = expression.set(record::ending_attributes(ending));
+        let key = record::execution_key(trigger_id, execution_id);
+        Ok(match self.update(key, update, condition, expression, false).await? {
+            Updated::Done(_) => Write::Done,
+            Updated::Refused(row) => Write::Refused(row),
+        })
+    }
+
+    /// The execution as it stands.
+    ///
+    /// # Errors
+    /// If DynamoDB does not answer, or the row is unreadable.
+    pub async fn execution(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
+        let item = self.get(record::execution_key(trigger_id, execution_id), true).await?;
+        item.map(|item| record::row(&item).ok_or(StoreError::Unreadable)).transpose()
+    }
+
+    /// Remembers `execution_id` as that of the fire which only its Lambda request identifies. Returns the id remembered
+    /// first, which is another one on Lambda's retry.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn guard(
+        &self,
+        trigger_id: &str,
+        request_id: &str,
+        execution_id: &str,
+        ttl: i64,
+    ) -> Result<String, StoreError> {
+        let (pk, sk) = record::guard_key(trigger_id, request_id);
+        let item = Item::from([
+            ("PK".into(), text(pk)),
+            ("SK".into(), text(sk)),
+            ("executionId".into(), text(execution_id)),
+            ("ttl".into(), number(ttl)),
+        ]);
+        let mut expression = Expression::default();
+        let condition = format!("attribute_not_exists({})", expression.name("PK"));
+        match self.put_item(item, condition, expression).await? {
+            Ok(()) => Ok(execution_id.to_owned()),
+            Err(old) => {
+                old.as_ref().and_then(|old| old.get("executionId")?.as_s().ok().cloned()).ok_or(StoreError::Unreadable)
+            }
+        }
+    }
+
+    /// Whether the trigger item of a management API exists.
+    ///
+    /// # Errors
+    /// If DynamoDB does not answer.
+    pub async fn has_trigger(&self, user_id: &str, trigger_id: &str) -> Result<bool, StoreError> {
+        Ok(self.get(record::trigger_key(user_id, trigger_id), false).await?.is_some())
+    }
+
+    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn touch_trigger(&self, user_id: &str, trigger_id: &str, started_at: &str) -> Result<(), StoreError> {
+        let mut expression = Expression::default();
+        let condition = format!("attribute_exists({})", expression.name("PK"));
+        let update = expression.set([("lastExecutedAt", text(started_at))]);
+        let key = record::trigger_key(user_id, trigger_id);
+        self.update(key, update, condition, expression, false).await.map(|_| ())
+    }
+
+    async fn get(&self, (pk, sk): (String, String), consistent: bool) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).key("PK", text(pk)).key("SK", text(sk));
+        let output =
+            request.consistent_read(consistent).send().await.map_err(|error| store_error("GetItem", &error))?;
+        Ok(output.item)
+    }
+
+    async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Write, StoreError> {
+        Ok(match self.put_item(item, condition, expression).await? {
+            Ok(()) => Write::Done,
+            Err(old) => Write::Refused(readable(old.as_ref())?),
+        })
+    }
+
+    async fn put_item(
+        &self,
+        item: Item,
+        condition: String,
+        expression: Expression,
+    ) -> Result<Result<(), Option<Item>>, StoreError> {
+        let request =
+            self.client.put_item().table_name(&self.table).set_item(Some(item)).condition_expression(condition);
+        let request = request
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values).filter(|values| !values.is_empty()))
+            .return_values_on_condition_check_failure(AllOld);
+        match request.send().await {
+            Ok(_) => Ok(Ok(())),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => Ok(Err(refused.item.clone())),
+                _ => Err(store_error("PutItem", &error)),
+            },
+        }
+    }
+
+    async fn update(
+        &self,
+        (pk, sk): (String, String),
+        update: String,
+        condition: String,
+        expression: Expression,
+        return_new: bool,
+    ) -> Result<Updated, StoreError> {
+        let request = self.client.update_item().table_name(&self.table).key("PK", text(pk)).key("SK", text(sk));
+        let request = request
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .return_values(if return_new { ReturnValue::AllNew } else { ReturnValue::None })
+            .return_values_on_condition_check_failure(AllOld);
+        match request.send().await {
+            Ok(output) => Ok(Updated::Done(output.attributes.as_ref().and_then(record::row))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Updated::Refused(readable(refused.item.as_ref())?))
+                }
+                _ => Err(store_error("UpdateItem", &error)),
+            },
+        }
+    }
+}
+
+enum Updated {
+    Done(Option<Row>),
+    Refused(Option<Row>),
+}
+
+fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
+    item.map(|item| record::row(item).ok_or(StoreError::Unreadable)).transpose()
+}
+
+fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if let SdkError::ServiceError(service) = error {
+        return StoreError::Service {
+            operation,
+            code: error.code().unwrap_or("unknown error").to_owned(),
+            message: error.message().unwrap_or_default().to_owned(),
+            is_server_fault: service.raw().status().is_server_error(),
+        };
+    }
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::error::chain);
+    StoreError::NoAnswer { operation, cause }
+}
+
+/// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
+#[derive(Default)]
+struct Expression {
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    fn name(&mut self, attribute: &str) -> String {
+        let placeholder = format!("#{attribute}");
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+
+    fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
+        let name = self.name(attribute);
+        match value {
+            Some(value) => format!("{name} = {}", self.value(value)),
+            None => format!("attribute_not_exists({name})"),
+        }
+    }
+
+    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it.
+    fn as_seen(&mut self, seen: &Row) -> String {
+        [
+            self.equals("status", Some(text(seen.status.as_str()))),
+            self.equals("owner", seen.owner.as_ref().map(text)),
+            self.equals("attempt", seen.attempt.map(number)),
+            self.equals("leaseUntil", seen.lease_until.map(number)),
+            self.equals("cancelRequested", seen.cancel_requested.map(AttributeValue::Bool)),
+        ]
+        .join(" AND ")
+    }
+
+    fn owned_and_running(&mut self, owner: &str) -> String {
+        let owner = self.equals("owner", Some(text(owner)));
+        format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
+    }
+
+    fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
+        let assignments: Vec<_> = attributes
+            .into_iter()
+            .map(|(attribute, value)| format!("{} = {}", self.name(attribute), self.value(value)))
+            .collect();
+        format!("SET {}", assignments.join(", "))
+    }
+}
