@@ -1,1 +1,45 @@
-//! Stand-ins for the services the function talks to.
+//! Stand-ins for everything the function talks to: the Lambda Runtime API, Cognito, an agent and DynamoDB.
+//!
+//! They listen on real sockets of 127.0.0.1 (port 0 unless told otherwise), stop when dropped, and can be made to fail
+//! in the ways the real services fail. The tests and the local run start the real binary against them:
+//!
+//! ```no_run
+//! # async fn example() {
+//! use standins::{Invocation, Stack, Script};
+//!
+//! let stack = Stack::start().await;
+//! stack.agent.queue(Script::ndjson_happy("three files"));
+//! let function = stack.function(&[("LEASE_SECONDS", "3")]).await;
+//! let outcome = function.invoke(Invocation::scheduled("trigger-1", "Count the files", "2026-01-01T00:00:00Z")).await;
+//! assert!(outcome.is_success());
+//! let executions = stack.dynamodb.executions("trigger-1");
+//! assert_eq!(executions[0]["status"], "completed");
+//! stack.assert_clean();
+//! # }
+//! ```
+
+pub mod agent;
+pub mod cognito;
+pub mod dynamodb;
+pub mod faults;
+pub mod function;
+pub mod gate;
+mod http1;
+mod items;
+mod net;
+mod oauth;
+mod play;
+pub mod runtime_api;
+pub mod script;
+pub mod scripts;
+pub mod stack;
+
+pub use agent::{Agent, AgentRequest};
+pub use cognito::{Cognito, CognitoOperation, TokenAnswer};
+pub use dynamodb::{DynamoDb, StoreRequest, TABLE};
+pub use faults::{Fault, Injected, Rule};
+pub use function::Function;
+pub use gate::Gate;
+pub use runtime_api::{Invocation, Outcome, RuntimeApi};
+pub use script::{Framing, Script, Step};
+pub use stack::{Lambda, Stack, assert_no_secrets};

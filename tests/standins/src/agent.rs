@@ -1,0 +1,363 @@
+//! The agent: `POST /invocations`, answered by a script, with every request on record.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::cognito::Issuer;
+use crate::http1::{RawRequest, read_request};
+use crate::net::{ANY_PORT, Server};
+use crate::play::{End, Progress, play};
+use crate::script::Script;
+
+/// A request as the agent saw it, and how far its answer has come.
+#[derive(Clone, Debug)]
+pub struct AgentRequest {
+    /// `POST`.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// All headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body as JSON, `Null` if it is none.
+    pub body: Value,
+    /// The request id that `{{requestId}}` stands for.
+    pub request_id: String,
+    /// When it had come whole.
+    pub at: SystemTime,
+    /// The status of the script it got; 401 for a bearer that is not accepted.
+    pub status: u16,
+    /// Bytes of body sent so far.
+    pub bytes_sent: u64,
+    /// Pieces sent so far; of the ready-made scripts each is one event.
+    pub events_sent: u64,
+    /// What the agent is doing, by the script's last note.
+    pub note: String,
+    /// The answer's end was reached, in whatever way the script says.
+    pub finished: bool,
+    /// The client closed the connection before the answer's end.
+    pub client_left: bool,
+}
+
+impl AgentRequest {
+    /// A header's value, by any case of its name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// A string of the body, or `""`.
+    pub fn field(&self, name: &str) -> &str {
+        self.body[name].as_str().unwrap_or_default()
+    }
+
+    fn is_call(&self) -> bool {
+        self.method == "POST" && self.path.split('?').next().is_some_and(|path| path.ends_with("/invocations"))
+    }
+}
+
+enum Chosen {
+    Agent(String),
+    Prompt(String),
+}
+
+#[derive(Default)]
+struct Book {
+    rules: Vec<(Chosen, VecDeque<Script>, Option<Script>)>,
+    queue: VecDeque<Script>,
+    default: Option<Script>,
+    stop: Option<Script>,
+    issuer: Option<Issuer>,
+    requests: Vec<AgentRequest>,
+    answers: Vec<String>,
+}
+
+struct Shared {
+    book: Mutex<Book>,
+    connections: AtomicU64,
+}
+
+impl Shared {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stand-in for an agent.
+pub struct Agent {
+    shared: Arc<Shared>,
+    server: Server,
+}
+
+impl Agent {
+    /// Listens on a free port; every call gets `Script::ndjson_happy` until told otherwise.
+    ///
+    /// # Panics
+    /// If loopback has no free port.
+    pub async fn start() -> Self {
+        Self::bind(ANY_PORT).await.expect("loopback has a free port")
+    }
+
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let shared = Arc::new(Shared { book: Mutex::default(), connections: AtomicU64::new(0) });
+        let for_connections = Arc::clone(&shared);
+        let server = Server::start(addr, move |socket| connection(Arc::clone(&for_connections), socket)).await?;
+        Ok(Self { shared, server })
+    }
+
+    /// `http://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    // What it answers: a script of the agent's own, of the prompt's, the queue's next, the default.
+
+    /// The answer to the next call that has none of its own; several form a queue.
+    pub fn queue(&self, script: Script) {
+        self.shared.book().queue.push_back(script);
+    }
+
+    /// The answer to every call that has none of its own.
+    pub fn default(&self, script: Script) {
+        self.shared.book().default = Some(script);
+    }
+
+    /// The answer to every call for this `agentId`.
+    pub fn on_agent(&self, agent_id: &str, script: Script) {
+        self.rule(Chosen::Agent(agent_id.to_owned()), VecDeque::new(), Some(script));
+    }
+
+    /// The answers to the next calls for this `agentId`, then as if there were none.
+    pub fn queue_for_agent(&self, agent_id: &str, scripts: impl IntoIterator<Item = Script>) {
+        self.rule(Chosen::Agent(agent_id.to_owned()), scripts.into_iter().collect(), None);
+    }
+
+    /// The answer to every call whose prompt holds this text.
+    pub fn on_prompt(&self, keyword: &str, script: Script) {
+        self.rule(Chosen::Prompt(keyword.to_owned()), VecDeque::new(), Some(script));
+    }
+
+    /// The answers to the next calls whose prompt holds this text, then as if there were none.
+    pub fn queue_for_prompt(&self, keyword: &str, scripts: impl IntoIterator<Item = Script>) {
+        self.rule(Chosen::Prompt(keyword.to_owned()), scripts.into_iter().collect(), None);
+    }
+
+    /// The answer to AgentCore's StopRuntimeSession; 200 until told otherwise.
+    pub fn on_stop(&self, script: Script) {
+        self.shared.book().stop = Some(script);
+    }
+
+    /// Accepts only bearers this issuer issued, 401 otherwise.
+    pub fn require_bearer_of(&self, issuer: Issuer) {
+        self.shared.book().issuer = Some(issuer);
+    }
+
+    /// Accepts any bearer, and none.
+    pub fn accept_any_bearer(&self) {
+        self.shared.book().issuer = None;
+    }
+
+    fn rule(&self, chosen: Chosen, queue: VecDeque<Script>, script: Option<Script>) {
+        self.shared.book().rules.push((chosen, queue, script));
+    }
+
+    // What it saw.
+
+    /// Every request, of whatever kind.
+    pub fn requests(&self) -> Vec<AgentRequest> {
+        self.shared.book().requests.clone()
+    }
+
+    /// The calls: POSTs to `/invocations`, the refused ones too.
+    pub fn calls(&self) -> Vec<AgentRequest> {
+        self.requests().into_iter().filter(AgentRequest::is_call).collect()
+    }
+
+    /// How many calls there were.
+    pub fn call_count(&self) -> usize {
+        self.shared.book().requests.iter().filter(|r| r.is_call()).count()
+    }
+
+    /// How many calls had exactly this prompt.
+    pub fn calls_for_prompt(&self, prompt: &str) -> usize {
+        self.shared.book().requests.iter().filter(|r| r.is_call() && r.field("prompt") == prompt).count()
+    }
+
+    /// How many calls were in this session.
+    pub fn calls_for_session(&self, session_id: &str) -> usize {
+        self.shared.book().requests.iter().filter(|r| r.is_call() && r.field("sessionId") == session_id).count()
+    }
+
+    /// The requests to stop a session.
+    pub fn stops(&self) -> Vec<AgentRequest> {
+        self.requests().into_iter().filter(|r| is_stop(&r.path)).collect()
+    }
+
+    /// How many connections were opened.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The final answers of the scripts played.
+    pub fn answers(&self) -> Vec<String> {
+        self.shared.book().answers.clone()
+    }
+
+    /// Waits until so many calls have come and gives them.
+    ///
+    /// # Panics
+    /// After 30 seconds.
+    pub async fn wait_for_calls(&self, count: usize) -> Vec<AgentRequest> {
+        self.wait_until(&format!("{count} calls"), |calls| calls.len() >= count).await
+    }
+
+    /// Waits until `done` holds of the calls and gives them; `what` names it in the panic after 30 seconds.
+    ///
+    /// # Panics
+    /// After 30 seconds.
+    pub async fn wait_until(&self, what: &str, done: impl Fn(&[AgentRequest]) -> bool) -> Vec<AgentRequest> {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let calls = self.calls();
+            if done(&calls) {
+                return calls;
+            }
+            assert!(Instant::now() < end, "the agent did not see {what} in 30 s: {calls:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn is_stop(path: &str) -> bool {
+    path.to_ascii_lowercase().contains("stopruntimesession")
+}
+
+struct Watched<'a> {
+    shared: &'a Shared,
+    index: usize,
+}
+
+impl Watched<'_> {
+    fn update(&self, change: impl FnOnce(&mut AgentRequest)) {
+        if let Some(request) = self.shared.book().requests.get_mut(self.index) {
+            change(request);
+        }
+    }
+}
+
+impl Progress for Watched<'_> {
+    fn sent(&self, bytes: u64, steps: u64) {
+        self.update(|r| {
+            r.bytes_sent += bytes;
+            r.events_sent += steps;
+        });
+    }
+
+    fn note(&self, text: &str) {
+        self.update(|r| text.clone_into(&mut r.note));
+    }
+}
+
+async fn connection(shared: Arc<Shared>, mut socket: TcpStream) {
+    shared.connections.fetch_add(1, Ordering::SeqCst);
+    let mut unread = BytesMut::new();
+    while let Ok(Some(raw)) = read_request(&mut socket, &mut unread).await {
+        let (index, request, script) = register(&shared, raw);
+        let fill = |bytes: &Bytes| filled(bytes, &request);
+        let end = play(&mut socket, &mut unread, &script, &fill, &Watched { shared: &shared, index }).await;
+        Watched { shared: &shared, index }.update(|r| {
+            r.finished = end != End::ClientLeft;
+            r.client_left = end == End::ClientLeft;
+        });
+        match end {
+            End::Open => {}
+            // Closing is enough, and shutting down first would send FIN.
+            End::Reset => return,
+            End::Closed | End::ClientLeft => break,
+        }
+    }
+    let _ = socket.shutdown().await;
+}
+
+/// Puts the request on record and chooses its script.
+fn register(shared: &Shared, raw: RawRequest) -> (usize, AgentRequest, Script) {
+    let mut book = shared.book();
+    let mut request = AgentRequest {
+        body: serde_json::from_slice(&raw.body).unwrap_or(Value::Null),
+        method: raw.method,
+        path: raw.path,
+        headers: raw.headers,
+        request_id: uuid::Uuid::new_v4().to_string(),
+        at: SystemTime::now(),
+        status: 0,
+        bytes_sent: 0,
+        events_sent: 0,
+        note: String::new(),
+        finished: false,
+        client_left: false,
+    };
+    let script = book.choose(&request);
+    request.status = script.status;
+    book.answers.extend(script.answer.clone());
+    book.requests.push(request.clone());
+    (book.requests.len() - 1, request, script)
+}
+
+impl Book {
+    fn choose(&mut self, request: &AgentRequest) -> Script {
+        let bearer = request.header("authorization").and_then(|a| a.strip_prefix("Bearer ")).unwrap_or_default();
+        if self.issuer.as_ref().is_some_and(|issuer| !issuer.accepts(bearer)) {
+            return Script::status(401, r#"{"message":"the bearer is not accepted"}"#);
+        }
+        if is_stop(&request.path) {
+            return self.stop.clone().unwrap_or_else(|| Script::status(200, "{}"));
+        }
+        if !request.is_call() {
+            return Script::status(404, r#"{"message":"no such path"}"#);
+        }
+        let (agent, prompt) = (request.field("agentId"), request.field("prompt"));
+        for (chosen, queue, always) in &mut self.rules {
+            let mine = match chosen {
+                Chosen::Agent(id) => id == agent,
+                Chosen::Prompt(keyword) => prompt.contains(keyword.as_str()),
+            };
+            if mine && let Some(script) = queue.pop_front().or_else(|| always.clone()) {
+                return script;
+            }
+        }
+        let queued = self.queue.pop_front().or_else(|| self.default.clone());
+        queued.unwrap_or_else(|| Script::ndjson_happy("standin-answer: all is well"))
+    }
+}
+
+/// The bytes with the request's own values where placeholders stand.
+fn filled(bytes: &Bytes, request: &AgentRequest) -> Bytes {
+    // Large pieces are filler; looking through them would only take time.
+    if bytes.len() > 64 * 1024 || !bytes.windows(2).any(|two| two == b"{{") {
+        return bytes.clone();
+    }
+    let Ok(mut text) = String::from_utf8(bytes.to_vec()) else { return bytes.clone() };
+    let session = match request.field("sessionId") {
+        "" => request.header("x-amzn-bedrock-agentcore-runtime-session-id").unwrap_or_default(),
+        given => given,
+    };
+    let values =
+        [("requestId", request.request_id.as_str()), ("sessionId", session), ("agentId", request.field("agentId"))];
+    for (name, value) in values.into_iter().chain([("prompt", request.field("prompt"))]) {
+        // The value of a JSON string without its quotes, for the placeholders stand inside such strings.
+        let quoted = Value::from(value).to_string();
+        text = text.replace(&format!("{{{{{name}}}}}"), &quoted[1..quoted.len() - 1]);
+    }
+    Bytes::from(text)
+}

@@ -1,0 +1,238 @@
+//! All stand-ins together, and function processes on them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::agent::Agent;
+use crate::cognito::{CLIENT_ID, Cognito, USER_POOL_ID};
+use crate::dynamodb::{DynamoDb, TABLE};
+use crate::function::{Function, Logs, Tee};
+use crate::net::ANY_PORT;
+use crate::runtime_api::{Invocation, Outcome, RuntimeApi, Shared};
+
+/// The environment of a function process.
+pub type Env = BTreeMap<String, String>;
+
+/// The services a function needs. Function processes started from it share them, each with a Runtime API of its own.
+pub struct Stack {
+    /// Cognito.
+    pub cognito: Cognito,
+    /// The agent; it accepts only bearers that this Cognito issued.
+    pub agent: Agent,
+    /// DynamoDB.
+    pub dynamodb: DynamoDb,
+    binary: PathBuf,
+    functions: Mutex<Vec<(Logs, Arc<Shared>)>>,
+}
+
+/// The ports to listen on; 0 for any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// Cognito's API and token endpoint.
+    pub cognito: u16,
+    /// The agent.
+    pub agent: u16,
+    /// DynamoDB.
+    pub dynamodb: u16,
+}
+
+impl Stack {
+    /// Starts everything on free ports. The function's binary is the one cargo built beside the running test or example
+    /// (`target/*/agent-trigger`) unless [`Stack::with_binary`] says otherwise.
+    ///
+    /// # Panics
+    /// If loopback has no free port.
+    pub async fn start() -> Self {
+        Self::bind(Ports::default()).await.expect("loopback has free ports")
+    }
+
+    /// Starts everything on these ports.
+    ///
+    /// # Errors
+    /// Names the service and the port that is taken.
+    pub async fn bind(ports: Ports) -> io::Result<Self> {
+        let at = |port| std::net::SocketAddr::new(ANY_PORT.ip(), port);
+        let taken = |service: &'static str, port: u16| {
+            move |e: io::Error| io::Error::new(e.kind(), format!("port {port} for {service}: {e}"))
+        };
+        let cognito = Cognito::bind(at(ports.cognito)).await.map_err(taken("Cognito", ports.cognito))?;
+        let agent = Agent::bind(at(ports.agent)).await.map_err(taken("the agent", ports.agent))?;
+        let dynamodb = DynamoDb::bind(at(ports.dynamodb)).await.map_err(taken("DynamoDB", ports.dynamodb))?;
+        agent.require_bearer_of(cognito.issuer());
+        Ok(Self { cognito, agent, dynamodb, binary: built_binary(), functions: Mutex::default() })
+    }
+
+    /// With this binary.
+    #[must_use]
+    pub fn with_binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.binary = binary.into();
+        self
+    }
+
+    /// The binary that is started.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The function's environment on these services: the domain is set, the secret left to be discovered.
+    pub fn env(&self) -> Env {
+        let (agent, cognito, dynamodb) = (self.agent.url(), self.cognito.url(), self.dynamodb.url());
+        let pairs = [
+            ("AWS_LAMBDA_FUNCTION_NAME", "agent-trigger-local"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "standin"),
+            ("AWS_SECRET_ACCESS_KEY", "standin"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb),
+            ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", &cognito),
+            ("AGENT_API_URL", &agent),
+            ("COGNITO_USER_POOL_ID", USER_POOL_ID),
+            ("COGNITO_CLIENT_ID", CLIENT_ID),
+            ("COGNITO_DOMAIN", &cognito),
+            ("TRIGGERS_TABLE_NAME", TABLE),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    /// Starts a function process with [`Stack::env`] and these changes to it.
+    ///
+    /// # Panics
+    /// If the binary cannot be started.
+    pub async fn function(&self, overrides: &[(&str, &str)]) -> Lambda {
+        let mut env = self.env();
+        env.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.function_with(&env).await
+    }
+
+    /// Starts a function process with exactly this environment.
+    ///
+    /// # Panics
+    /// If the binary cannot be started.
+    pub async fn function_with(&self, env: &Env) -> Lambda {
+        let tee = std::env::var_os("STANDINS_TEE").map(|_| Arc::new(|line: &str| eprintln!("{line}")) as Tee);
+        self.spawn(env, tee).await.unwrap_or_else(|e| panic!("{} must start: {e}", self.binary.display()))
+    }
+
+    /// Starts a function process with exactly this environment, its lines given to `tee`.
+    ///
+    /// # Errors
+    /// If the binary cannot be started.
+    pub async fn spawn(&self, env: &Env, tee: Option<Tee>) -> io::Result<Lambda> {
+        let api = RuntimeApi::bind(ANY_PORT).await?;
+        let process = Function::spawn_with_tee(&self.binary, env, &api, tee)?;
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        functions.push((process.log_buffer(), api.shared()));
+        Ok(Lambda { api, process })
+    }
+
+    /// Tokens, secrets and prompts seen so far by the stand-ins or sent to a function started from this stack.
+    pub fn secrets(&self) -> Vec<String> {
+        let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let payloads = functions.iter().flat_map(|(_, api)| api.payloads());
+        let sent = payloads.filter_map(|payload| {
+            let event: Value = serde_json::from_slice(&payload).ok()?;
+            Some(event["detail"]["prompt"].as_str()?.to_owned())
+        });
+        let received = self.agent.requests().into_iter().map(|r| r.field("prompt").to_owned());
+        let mut secrets: Vec<_> = sent.chain(received).collect();
+        secrets.extend(self.cognito.issued_tokens());
+        secrets.extend(self.cognito.secrets());
+        distinct(secrets)
+    }
+
+    /// Asserts that no token, secret, prompt or answer stands in any line logged or error returned by the functions
+    /// started from this stack, and no token, secret or prompt in any record of the table.
+    ///
+    /// # Panics
+    /// With the secret and where it stands.
+    pub fn assert_clean(&self) {
+        let secrets = self.secrets();
+        let mut spoken = secrets.clone();
+        spoken.extend(self.agent.answers());
+        let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines: Vec<_> = functions.iter().flat_map(|(logs, _)| logs.lines()).collect();
+        for outcome in functions.iter().flat_map(|(_, api)| api.outcomes()) {
+            match outcome {
+                Outcome::Success(value) => lines.push(value.to_string()),
+                Outcome::FunctionError { posted, .. } => lines.push(posted.to_string()),
+                Outcome::Died | Outcome::TimedOut => {}
+            }
+        }
+        drop(functions);
+        assert_no_secrets(&distinct(spoken), &lines, &[]);
+        assert_no_secrets(&secrets, &[], &self.dynamodb.scan());
+    }
+}
+
+/// Long enough to be found by design and not by chance.
+fn distinct(mut secrets: Vec<String>) -> Vec<String> {
+    secrets.retain(|secret| secret.len() >= 6);
+    secrets.sort();
+    secrets.dedup();
+    secrets
+}
+
+/// Asserts that none of `secrets` stands in `logs` or `records`, as itself or as a JSON string holds it.
+///
+/// # Panics
+/// With the secret and where it stands.
+pub fn assert_no_secrets(secrets: &[String], logs: &[String], records: &[Value]) {
+    let records = records.iter().map(Value::to_string);
+    let places: Vec<_> = logs.iter().cloned().chain(records).collect();
+    for secret in secrets {
+        let quoted = Value::from(secret.as_str()).to_string();
+        let quoted = &quoted[1..quoted.len() - 1];
+        let leak = places.iter().find(|place| place.contains(secret) || place.contains(quoted));
+        assert!(leak.is_none(), "{secret:?} leaked into {}", leak.map_or("", String::as_str));
+    }
+}
+
+/// Where cargo puts the binary, seen from a test (`target/*/deps`) or an example (`target/*/examples`).
+fn built_binary() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    let profile = here.ancestors().nth(2).unwrap_or(Path::new("."));
+    profile.join(format!("agent-trigger{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// A function process with its Runtime API.
+pub struct Lambda {
+    /// Its Runtime API.
+    pub api: RuntimeApi,
+    /// The process.
+    pub process: Function,
+}
+
+impl Lambda {
+    /// Invokes the function and waits for what comes of it.
+    pub async fn invoke(&self, invocation: Invocation) -> Outcome {
+        self.api.invoke(invocation).await
+    }
+
+    /// Every line logged so far.
+    pub fn logs(&self) -> Vec<String> {
+        self.process.logs()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// SIGSTOP.
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.thaw();
+    }
+}
