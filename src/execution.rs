@@ -90,14 +90,21 @@ impl Lease {
         self.0 / 6
     }
 
-    /// What must be left of it before the agent is called.
-    pub fn half(self) -> Duration {
-        self.0 / 2
-    }
-
     /// The end of a lease taken at `now`.
     pub fn until(self, now: i64) -> i64 {
         now.saturating_add(millis(self.0))
+    }
+
+    /// Whether the owner of a lease that ends at `lease_until` may send a request to the agent: half of it must be left,
+    /// else it could be over, and the execution another's, before the agent has the request.
+    pub fn may_call(self, lease_until: i64, now: i64) -> bool {
+        lease_until.saturating_sub(now) >= millis(self.0 / 2)
+    }
+
+    /// Whether an owner that cannot extend its lease must stop. Without rerun nobody else calls the agent, and fencing
+    /// keeps two attempts from writing; with rerun another may, once the lease is over.
+    pub fn must_stop(lease_until: i64, now: i64, rerun_if_interrupted: bool) -> bool {
+        rerun_if_interrupted && now >= lease_until
     }
 
     /// Whether an attempt whose lease ends at `lease_until` may still be at work.
@@ -166,6 +173,42 @@ pub fn decide(row: Option<&Row>, now: i64, lease: Lease, me: Me<'_>) -> Decision
         Status::Running if cancel_requested => Decision::Cancel,
         Status::Running if me.rerun_if_interrupted && may_claim_again => Decision::Claim(attempt + 1),
         Status::Running => Decision::Interrupt,
+    }
+}
+
+/// What settling does about an execution for which Lambda will deliver no further attempt. It never calls an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// No attempt got as far as a record: write `failed` with the reason Lambda reports.
+    Create,
+    /// The last attempt died: write `Interrupted`.
+    Interrupt,
+    /// No attempt will use the right to run again: make the failure final.
+    Finalise,
+    /// Its end was asked for: write `cancelled`.
+    Cancel,
+    /// An attempt may still be at work: look again later.
+    Alive,
+    /// It ended.
+    Nothing,
+}
+
+/// Decides how to settle, from the stored row.
+pub fn settle(row: Option<&Row>, now: i64, lease: Lease) -> Settlement {
+    let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
+        return Settlement::Create;
+    };
+    let is_open = match row.status {
+        Status::Completed | Status::Cancelled | Status::Skipped => false,
+        Status::Failed => row.retryable,
+        Status::Running if lease.is_alive(row.lease_until, now) => return Settlement::Alive,
+        Status::Running => true,
+    };
+    match row.status {
+        _ if !is_open => Settlement::Nothing,
+        _ if row.cancel_requested == Some(true) => Settlement::Cancel,
+        Status::Running => Settlement::Interrupt,
+        _ => Settlement::Finalise,
     }
 }
 
@@ -260,6 +303,44 @@ mod tests {
             assert_eq!(decide(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
         }
         assert_eq!(decide(None, NOW, LEASE, ME), Decision::Claim(1));
+    }
+
+    #[test]
+    fn settling_ends_what_nobody_works_on() {
+        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
+        let over = NOW - 5_001;
+        for (name, row, expected) in [
+            ("absent", None, Settlement::Create),
+            ("expired", Some(Row { ttl: Some(NOW / 1000), ..row(Status::Running) }), Settlement::Create),
+            ("alive", Some(running(NOW)), Settlement::Alive),
+            ("alive, cancel asked", Some(cancelled(running(NOW))), Settlement::Alive),
+            ("over", Some(running(over)), Settlement::Interrupt),
+            ("over, cancel asked", Some(cancelled(running(over))), Settlement::Cancel),
+            ("retryable", Some(failed(true, 3)), Settlement::Finalise),
+            ("retryable, cancel asked", Some(cancelled(failed(true, 1))), Settlement::Cancel),
+            ("final", Some(failed(false, 1)), Settlement::Nothing),
+            ("final, cancel asked", Some(cancelled(failed(false, 1))), Settlement::Nothing),
+            ("completed", Some(row(Status::Completed)), Settlement::Nothing),
+            ("cancelled", Some(row(Status::Cancelled)), Settlement::Nothing),
+            ("skipped", Some(row(Status::Skipped)), Settlement::Nothing),
+        ] {
+            assert_eq!(settle(row.as_ref(), NOW, LEASE), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_call_needs_half_the_lease() {
+        for (left, may_call) in [(30_000, true), (15_000, true), (14_999, false), (0, false), (-1, false)] {
+            assert_eq!(LEASE.may_call(NOW + left, NOW), may_call, "{left} ms left");
+        }
+    }
+
+    #[test]
+    fn only_a_run_that_may_be_rerun_stops_when_its_lease_cannot_be_extended() {
+        for (left, rerun, must_stop) in [(1, true, false), (0, true, true), (0, false, false), (-60_000, false, false)]
+        {
+            assert_eq!(Lease::must_stop(NOW + left, NOW, rerun), must_stop, "{left} ms left, rerun {rerun}");
+        }
     }
 
     #[test]

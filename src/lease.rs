@@ -64,8 +64,7 @@ impl Held<'_> {
                 Err(NotHeld::Stopped(stop)) => return stop,
                 Err(NotHeld::Store(error)) => {
                     tracing::warn!(error = %error, "heartbeat failed");
-                    // Without rerun nobody calls the agent again, and fencing keeps two attempts from writing.
-                    if self.rerun_if_interrupted && now_millis() >= self.until.load(Ordering::Relaxed) {
+                    if Lease::must_stop(self.until.load(Ordering::Relaxed), now_millis(), self.rerun_if_interrupted) {
                         return Stop::Lost;
                     }
                 }
@@ -73,14 +72,12 @@ impl Held<'_> {
         }
     }
 
-    /// Makes sure that at least half the lease remains, as it must before every request to the agent: else the lease
-    /// could be over, and the execution another's, before the agent answers.
+    /// Makes sure that enough of the lease is left to call the agent, as it must before every request.
     ///
     /// # Errors
     /// If the execution is another's or was cancelled, or the lease cannot be extended.
     pub async fn ensure_half(&self) -> Result<(), NotHeld> {
-        let left = self.until.load(Ordering::Relaxed) - now_millis();
-        if left >= i64::try_from(self.lease.half().as_millis()).unwrap_or(i64::MAX) {
+        if self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
             return Ok(());
         }
         self.renew().await

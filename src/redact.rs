@@ -74,7 +74,7 @@ mod tests {
             ("no quotation here", "no quotation here"),
             (&format!("bad prompt: {prompt}!"), "bad prompt: [redacted]!"),
             ("cut: Summarise the \"quarterly\" num", "cut: [redacted]"),
-            ("tail: numbers of Müller & Söhne.", "tail: [redacted]."),
+            ("tail:, numbers of Müller & Söhne.", "tail:,[redacted]."),
             (r#"{"p":"Summarise the \"quarterly\" numbers of M"}"#, r#"{"p":"[redacted]"}"#),
             ("numbers of", "numbers of"),
         ] {
