@@ -1,0 +1,237 @@
+//! Limits: events too large to keep, memory, output and message lengths (FAULTS.md 31, 40).
+
+use agent_trigger::stream::{Decoder, End, Failure, Interruption, MAX_EVENT, MAX_OUTPUT, Outcome, PREFIX, Verdict};
+
+use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
+
+const CHUNK: usize = 64 * 1024;
+const LARGE: usize = 16 * MAX_EVENT;
+
+/// What may be held beside the event under way.
+const OVERHEAD: usize = 3 * MAX_OUTPUT + 2 * PREFIX;
+
+/// Decodes in chunks, and checks the memory held after each.
+fn bounded(content_type: Option<&str>, body: &[u8], limit: usize) -> Outcome {
+    let mut decoder = Decoder::new(content_type).expect("a supported content type");
+    for chunk in body.chunks(CHUNK) {
+        let decided = decoder.feed(chunk).is_some();
+        assert!(decoder.buffered() <= limit, "{} bytes held", decoder.buffered());
+        if decided {
+            break;
+        }
+    }
+    decoder.finish(End::Framed)
+}
+
+fn large(head: &str, tail: &str) -> Vec<u8> {
+    [head.as_bytes(), &vec![b'x'; LARGE], tail.as_bytes()].concat()
+}
+
+fn reported(message: &str) -> Verdict {
+    Verdict::Failed(Failure::Reported { message: Some(message.to_owned()) })
+}
+
+#[test]
+fn drops_large_events_and_goes_on() {
+    let delta = large("{\"type\":\"modelContentBlockDeltaEvent\",\"delta\":{\"text\":\"", "\"}}\n");
+    let body = [&delta[..], &delta, b"{\"type\":\"x\"}\n", COMPLETION.as_bytes(), b"\n"].concat();
+    let outcome = bounded(NDJSON, &body, MAX_EVENT + OVERHEAD);
+    assert_eq!(outcome.verdict, Verdict::Completed);
+    assert_eq!((outcome.progress.events, outcome.progress.skipped_events, &outcome.output), (4, 2, &None));
+    assert_eq!(outcome.progress.bytes, body.len() as u64);
+    assert_eq!(decode(NDJSON, [&body[..]], End::Torn), outcome, "in one chunk");
+
+    let frame = [b"data: ", &delta[..], b"\n"].concat();
+    let body = [&frame[..], b"data: small\n\n"].concat();
+    let outcome = bounded(SSE, &body, 2 * MAX_EVENT + OVERHEAD);
+    assert_eq!(outcome.verdict, Verdict::Interrupted(Interruption::NoTerminalEvent));
+    assert_eq!((outcome.progress.events, outcome.progress.skipped_events), (2, 1));
+}
+
+#[test]
+fn hears_large_terminal_events() {
+    let error = "{\"type\":\"serverErrorEvent\",\"error\":{\"message\":\"boom\",\"requestId\":\"req-2\",\"stack\":\"";
+    let completion = "{\"type\":\"serverCompletionEvent\",\"metadata\":{\"requestId\":\"req-2\",\"log\":\"";
+    for (head, verdict) in [(error, reported("boom")), (completion, Verdict::Completed)] {
+        for (of, tail) in
+            [(NDJSON, "\"}}\n"), (NDJSON, "\"}} \t\r\n"), (NDJSON, "\"}}"), (SSE, "\"}}\n\n"), (SSE, "\"}}")]
+        {
+            let head = if of == SSE { format!("data: {head}") } else { head.to_owned() };
+            let body = large(&head, tail);
+            let outcome = bounded(of, &body, 2 * MAX_EVENT + OVERHEAD);
+            assert_eq!(outcome.verdict, verdict, "{of:?} {tail:?}");
+            assert_eq!(outcome.request_id.as_deref(), Some("req-2"), "{of:?} {tail:?} {verdict:?}");
+            assert_eq!(outcome.progress.skipped_events, 1);
+            assert_eq!(decode(of, [&body[..]], End::Framed), outcome, "in one chunk");
+        }
+    }
+}
+
+#[test]
+fn does_not_believe_large_completions_that_are_cut() {
+    let head = "{\"type\":\"serverCompletionEvent\",\"metadata\":{\"log\":\"";
+    for (of, field) in [(NDJSON, ""), (SSE, "data: ")] {
+        let outcome = bounded(of, &large(&format!("{field}{head}"), ""), 2 * MAX_EVENT + OVERHEAD);
+        assert!(matches!(outcome.verdict, Verdict::Interrupted(_)), "{:?}", outcome.verdict);
+    }
+}
+
+#[test]
+fn hears_large_sse_errors() {
+    let frames = [
+        ("event: error\ndata: {\"error\":\"boom\",\"x\":\"", "\"}\n\n"),
+        ("data: {\"error\":\"boom\",\"error_type\":\"E\",\"x\":\"", "\"}\n\n"),
+        ("data: {\"error\":\"boom\",\"x\":\"", "\",\"error_type\":\"E\"}\n\n"),
+        ("data: {\"force_stop\":true,\"force_stop_reason\":\"boom\",\"x\":\"", "\"}\n\n"),
+        ("event: error\ndata: boom ", "\n\n"),
+    ];
+    for (head, tail) in frames {
+        let outcome = bounded(SSE, &large(head, tail), 2 * MAX_EVENT + OVERHEAD);
+        match outcome.verdict {
+            Verdict::Failed(Failure::Reported { message: Some(message) }) => {
+                assert!(message.starts_with("boom") && message.len() <= 2048, "{head}: {message}");
+            }
+            other => panic!("{head}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn bounds_frames_of_many_lines() {
+    let mut body = b"data: {\"type\":\"serverErrorEvent\",\n".to_vec();
+    (0..LARGE / 1024).for_each(|_| body.extend_from_slice(&[&b"data: "[..], &[b' '; 1017], b"\n"].concat()));
+    body.extend_from_slice(b"data: }\n\n");
+    let outcome = bounded(SSE, &body, 2 * MAX_EVENT + OVERHEAD);
+    assert_eq!(outcome.verdict, Verdict::Failed(Failure::Reported { message: None }));
+    assert_eq!(outcome.progress.skipped_events, 1);
+}
+
+#[test]
+fn passes_over_a_large_comment() {
+    let outcome = bounded(SSE, &large(": ", "\ndata: fine\n\n"), 2 * MAX_EVENT + OVERHEAD);
+    assert_eq!((outcome.verdict, outcome.progress.skipped_events), (Verdict::Completed, 0));
+}
+
+#[test]
+fn a_type_behind_the_prefix_is_heard_only_up_to_a_mebibyte() {
+    let event = |size: usize| {
+        let tail = ",\"type\":\"serverCompletionEvent\"}";
+        let pad = size - "{\"a\":\"\"".len() - tail.len();
+        format!("{{\"a\":\"{}\"{tail}\n", "x".repeat(pad))
+    };
+    assert_eq!(whole(NDJSON, event(MAX_EVENT)).verdict, Verdict::Completed);
+    let over = whole(NDJSON, event(MAX_EVENT + 1));
+    assert_eq!(over.verdict, Verdict::Interrupted(Interruption::NoTerminalEvent));
+    assert_eq!(over.progress.skipped_events, 1);
+    for size in [MAX_EVENT, MAX_EVENT + 1] {
+        let body = event(size);
+        let expected = whole(NDJSON, &body);
+        assert_eq!(decode(NDJSON, body.as_bytes().chunks(1), End::Framed), expected);
+        assert_eq!(decode(NDJSON, body.as_bytes().chunks(4093), End::Framed), expected);
+    }
+    // The same limit for SSE, whose line is longer than its event.
+    let frame = |size| format!("data: {}\n", event(size));
+    assert_eq!(whole(SSE, frame(MAX_EVENT)).verdict, Verdict::Completed);
+    assert_eq!(whole(SSE, frame(MAX_EVENT + 1)).progress.skipped_events, 1);
+}
+
+#[test]
+fn a_large_event_gives_its_memory_back() {
+    let mut decoder = Decoder::new(NDJSON).expect("NDJSON");
+    let event = [b"{\"type\":\"x\",\"a\":\"", &vec![b'x'; MAX_EVENT - 40][..], b"\"}\n"].concat();
+    event.chunks(CHUNK).for_each(|chunk| assert_eq!(decoder.feed(chunk), None));
+    decoder.feed(b"{\"type\"");
+    assert!(decoder.buffered() < 2 * CHUNK * 4, "{}", decoder.buffered());
+}
+
+#[test]
+fn small_events_are_not_buffered() {
+    let mut decoder = Decoder::new(NDJSON).expect("NDJSON");
+    let events = "{\"type\":\"modelStreamUpdateEvent\",\"event\":{}}\n".repeat(10_000);
+    assert_eq!(decoder.feed(events.as_bytes()), None);
+    assert_eq!(decoder.buffered(), 0);
+    assert_eq!(decoder.progress().events, 10_000);
+}
+
+#[test]
+fn cuts_output_between_characters() {
+    let text = |text: &str| {
+        format!("{{\"type\":\"modelContentBlockDeltaEvent\",\"delta\":{{\"text\":\"{text}\"}}}}\n{COMPLETION}\n")
+    };
+    for (sent, kept, truncated) in [
+        ("x".repeat(MAX_OUTPUT), "x".repeat(MAX_OUTPUT), false),
+        ("x".repeat(MAX_OUTPUT + 1), "x".repeat(MAX_OUTPUT), true),
+        (format!("xx{}", "日".repeat(MAX_OUTPUT)), format!("xx{}", "日".repeat(2730)), true),
+        (format!("{}🚀", "x".repeat(MAX_OUTPUT - 1)), "x".repeat(MAX_OUTPUT - 1), true),
+        (format!("{}\\ud83d\\ude80x", "x".repeat(MAX_OUTPUT - 3)), "x".repeat(MAX_OUTPUT - 3), true),
+    ] {
+        let output = whole(NDJSON, text(&sent)).output.expect("an output");
+        assert_eq!((output.text == kept, output.truncated), (true, truncated), "{} bytes", output.text.len());
+        let output = whole(JSON, format!("\"{sent}\"")).output.expect("an output");
+        assert_eq!((output.text == kept, output.truncated), (true, truncated), "{} bytes", output.text.len());
+    }
+}
+
+#[test]
+fn a_message_after_a_cut_one_is_whole() {
+    let start = "{\"type\":\"modelMessageStartEvent\",\"role\":\"assistant\"}\n";
+    let delta =
+        |text: &str| format!("{{\"type\":\"modelContentBlockDeltaEvent\",\"delta\":{{\"text\":\"{text}\"}}}}\n");
+    let long = delta(&"x".repeat(5000));
+    let body = format!("{start}{long}{long}{start}{}{COMPLETION}", delta("short"));
+    let output = whole(NDJSON, body).output.expect("an output");
+    assert_eq!((output.text.as_str(), output.truncated), ("short", false));
+}
+
+#[test]
+fn decides_json_documents_by_their_first_mebibyte() {
+    let limit = MAX_EVENT + OVERHEAD;
+    let error = bounded(JSON, &large("{\"error\":\"boom\",\"x\":\"", "\"}"), limit);
+    assert_eq!(error.verdict, reported("boom"));
+    let result = bounded(JSON, &large("{\"error\":null,\"result\":\"fine\",\"x\":\"", "\"}"), limit);
+    assert_eq!((result.verdict, result.output.expect("an output").text.as_str()), (Verdict::Completed, "fine"));
+    let result = bounded(JSON, &large("{\"result\":\"", "\",\"error\":\"unseen\"}"), limit);
+    assert_eq!(result.verdict, Verdict::Completed);
+    assert!(result.output.is_some_and(|output| output.truncated && output.text.len() == MAX_OUTPUT));
+    let string = bounded(JSON, &large("\"", "\""), limit);
+    assert!(string.output.is_some_and(|output| output.truncated));
+    let cut = bounded(JSON, &large("{\"error\":\"", "\"}"), limit);
+    assert!(matches!(cut.verdict, Verdict::Failed(Failure::Reported { message: Some(_) })));
+    assert_eq!(bounded(JSON, &large("<html>", ""), limit).verdict, Verdict::Failed(Failure::NotJson));
+    let torn = decode(JSON, [&large("{\"result\":\"", "\"}")[..]], End::Torn);
+    assert_eq!(torn.verdict, Verdict::Interrupted(Interruption::Torn));
+}
+
+#[test]
+fn bounds_messages_and_ids() {
+    let long = "é".repeat(10_000);
+    let body =
+        format!("{{\"type\":\"serverErrorEvent\",\"error\":{{\"message\":\"{long}\",\"requestId\":\"{long}\"}}}}\n");
+    let outcome = whole(NDJSON, body);
+    assert_eq!(outcome.request_id, None);
+    match outcome.verdict {
+        Verdict::Failed(Failure::Reported { message: Some(message) }) => assert_eq!(message.len(), 2048),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whitespace_behind_a_large_event_is_no_part_of_it() {
+    let spaces = vec![b' '; MAX_EVENT];
+    for (of, head) in [(NDJSON, COMPLETION.to_owned()), (SSE, format!("data: {COMPLETION}"))] {
+        let outcome = decode(of, [head.as_bytes(), &spaces], End::Framed);
+        assert_eq!((&outcome.verdict, outcome.progress.skipped_events), (&Verdict::Completed, 1));
+        let body = [head.as_bytes(), &spaces].concat();
+        assert_eq!(decode(of, [&body[..]], End::Framed), outcome);
+    }
+}
+
+#[test]
+fn the_type_of_a_large_event_must_end_within_the_prefix() {
+    for (over, verdict) in [(0, Verdict::Completed), (1, Verdict::Interrupted(Interruption::NoTerminalEvent))] {
+        let kind = "\",\"type\":\"serverCompletionEvent\"";
+        let pad = "x".repeat(PREFIX + over - kind.len() - "{\"a\":\"".len());
+        let body = large(&format!("{{\"a\":\"{pad}{kind},\"log\":\""), "\"}\n");
+        assert_eq!(whole(NDJSON, &body).verdict, verdict);
+    }
+}

@@ -1,0 +1,122 @@
+//! What holds for any bytes.
+
+use agent_trigger::stream::{End, MAX_OUTPUT, Outcome, Verdict};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
+
+/// Bytes that are often nearly an event.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        vec(any::<u8>(), 0..12),
+        prop::sample::select(vec![
+            "\n",
+            "\r",
+            "\r\n",
+            "\n\n",
+            "data: ",
+            "data:",
+            "event: error\n",
+            "event:",
+            ":",
+            "id: 1\n",
+            "\u{feff}",
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "\\",
+            "\\u00e4",
+            "\\ud83d",
+            "\\ude00",
+            ",",
+            "null",
+            "true",
+            "-1.5e999",
+            "🚀",
+            "{'",
+            " ",
+            "\"type\":",
+            "\"error\":",
+            "\"error_type\":",
+            "\"force_stop\":true",
+            "\"message\":",
+            "\"result\":",
+            "\"event\":{\"contentBlockDelta\":{\"delta\":{\"text\":\"x\"}}}",
+            "\"serverErrorEvent\"",
+            "{\"type\":\"modelContentBlockDeltaEvent\",\"delta\":{\"text\":\"äx\"}}",
+            "{\"type\":\"modelMetadataEvent\",\"usage\":{\"inputTokens\":99999999999999999999}}",
+            COMPLETION,
+        ])
+        .prop_map(|piece| piece.as_bytes().to_vec()),
+    ];
+    vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn content_type() -> impl Strategy<Value = Option<&'static str>> {
+    prop::sample::select(vec![NDJSON, SSE, JSON, None, Some("text/plain; charset=utf-8")])
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop::sample::select(vec![End::Framed, End::Torn])
+}
+
+/// Cuts `body` at these places, taken as fractions of its length.
+fn chunks<'a>(body: &'a [u8], cuts: &[u16]) -> Vec<&'a [u8]> {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut) * body.len() / usize::from(u16::MAX)).collect();
+    at.sort_unstable();
+    let starts = std::iter::once(0).chain(at.clone());
+    starts.zip(at.iter().copied().chain([body.len()])).map(|(from, to)| &body[from..to]).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn chunking_never_matters(body in body(), cuts in vec(any::<u16>(), 0..9), of in content_type(), end in end()) {
+        let expected: Outcome = decode(of, [&body[..]], end);
+        prop_assert_eq!(&decode(of, chunks(&body, &cuts), end), &expected);
+        prop_assert_eq!(&decode(of, body.chunks(1), end), &expected);
+        prop_assert!(expected.output.is_none_or(|output| output.text.len() <= MAX_OUTPUT && !output.text.is_empty()));
+    }
+
+    #[test]
+    fn torn_bodies_complete_by_a_terminal_event_only(body in body(), of in content_type()) {
+        let torn = decode(of, [&body[..]], End::Torn);
+        let text = String::from_utf8_lossy(&body);
+        prop_assert!(torn.verdict != Verdict::Completed || text.contains("serverCompletionEvent"));
+    }
+
+    #[test]
+    fn garbage_lines_never_hide_a_terminal_event(
+        lines in vec(vec(any::<u8>().prop_map(|byte| if byte == b'\n' { b' ' } else { byte }), 0..60), 0..12),
+        cuts in vec(any::<u16>(), 0..5),
+    ) {
+        // Lines that SSE would claim are not NDJSON's garbage.
+        let mut body = b"{}\n".to_vec();
+        lines.iter().for_each(|line| body.extend_from_slice(&[line, &b"\n"[..]].concat()));
+        body.extend_from_slice(COMPLETION.as_bytes());
+        body.extend_from_slice(b"\nmore");
+        let outcome = decode(NDJSON, chunks(&body, &cuts), End::Torn);
+        prop_assert_eq!(outcome.verdict, Verdict::Completed);
+        prop_assert_eq!(outcome.request_id.as_deref(), Some("req-1"));
+        prop_assert_eq!(outcome.progress.bytes, body.len() as u64 - 4);
+    }
+
+    #[test]
+    fn any_text_arrives_as_it_was_sent(parts in vec(any::<String>(), 1..5)) {
+        let quote = |text: &str| serde_json::to_string(text).expect("a string");
+        let mut body = "{\"type\":\"modelMessageStartEvent\"}\n".to_owned();
+        for part in &parts {
+            let text = quote(part);
+            body += &format!("{{\"type\":\"modelContentBlockDeltaEvent\",\"delta\":{{\"text\":{text}}}}}\n");
+        }
+        body += COMPLETION;
+        let text = parts.concat();
+        prop_assert_eq!(whole(NDJSON, body).output.map(|output| output.text).unwrap_or_default(), text.clone());
+        let answer = whole(JSON, quote(&text)).output;
+        prop_assert_eq!(answer.map(|output| output.text).unwrap_or_default(), text);
+    }
+}
