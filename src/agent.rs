@@ -16,6 +16,7 @@ use crate::{
     config::{Config, Secret},
     error::chain,
     event::Fire,
+    record::StopOutcome,
     redact::redact,
     stream::{self, Decoder, End, Outcome, Progress, Verdict},
 };
@@ -23,6 +24,8 @@ use crate::{
 /// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Stopping a session must not hold up the record of the cancelled run.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWERS: &str = "text/event-stream, application/x-ndjson, application/json, text/plain";
 const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
 const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-type");
@@ -102,6 +105,8 @@ fn meaning(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> Mea
 pub struct Agent {
     http: Client,
     url: Url,
+    /// StopRuntimeSession, where the URL is that of an AgentCore runtime.
+    stop_url: Option<Url>,
     is_agentcore: bool,
     idle_timeout: Option<Duration>,
 }
@@ -165,6 +170,7 @@ impl Agent {
         Self {
             http,
             url: config.agent_url.clone(),
+            stop_url: stop_url(&config.agent_url),
             is_agentcore: config.is_agentcore,
             idle_timeout: config.agent_idle_timeout,
         }
@@ -236,6 +242,33 @@ impl Agent {
         }
         Ok(outcome)
     }
+}
+
+impl Agent {
+    /// Stops the session of a call, best effort; `None` where the agent is not AgentCore's.
+    /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
+    pub async fn stop_session(&self, session_id: &str, token: &Secret) -> Option<StopOutcome> {
+        let url = self.stop_url.clone()?;
+        let request = self.http.post(url).bearer_auth(token.expose()).header(SESSION_ID, session_id);
+        let request = request.header(CONTENT_TYPE, "application/json").body("{}");
+        let confirmed = match tokio::time::timeout(STOP_TIMEOUT, request.send()).await {
+            Ok(Ok(response)) => response.status().is_success(),
+            Ok(Err(_)) | Err(_) => false,
+        };
+        tracing::info!(confirmed, "asked AgentCore to stop the session");
+        Some(StopOutcome { confirmed })
+    }
+}
+
+/// An AgentCore runtime is called at `/runtimes/{arn}/invocations`, and stopped beside that.
+fn stop_url(agent_url: &Url) -> Option<Url> {
+    let runtime = agent_url.path().strip_suffix("/invocations")?;
+    if !runtime.starts_with("/runtimes/arn%3A") {
+        return None;
+    }
+    let mut url = agent_url.clone();
+    url.set_path(&format!("{runtime}/stopruntimesession"));
+    Some(url)
 }
 
 fn answer(response: Response) -> Result<Answer, AgentError> {
@@ -339,6 +372,17 @@ mod tests {
         assert_eq!(meaning_of_503(true, false), Meaning::NotAccepted);
         assert_eq!(meaning_of_503(false, true), Meaning::NotAccepted);
         assert_eq!(meaning(StatusCode::INTERNAL_SERVER_ERROR, true, true), Meaning::Failed);
+    }
+
+    #[test]
+    fn only_agentcore_runtimes_can_be_stopped() {
+        let runtime = "https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes/arn%3Aaws%3Ax";
+        for (url, expected) in [
+            (format!("{runtime}/invocations?qualifier=v1"), Some(format!("{runtime}/stopruntimesession?qualifier=v1"))),
+            ("https://agent.example.com/invocations".to_owned(), None),
+        ] {
+            assert_eq!(stop_url(&Url::parse(&url).unwrap()).map(String::from), expected);
+        }
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::{
     clock::{Deadline, now_millis},
-    error::{ErrorType, Failure},
+    error::Failure,
     event::Fire,
     execution::{Decision, Lease, Me, Row, Status, decide},
     record::{Attempt, Ending},
+    settle::interrupted,
     store::{Store, StoreError, Write},
 };
 
@@ -91,10 +92,7 @@ pub async fn claim(
                 write
             }
             (Decision::Interrupt, Some(row)) => {
-                let failure = Failure::fatal(
-                    ErrorType::Interrupted,
-                    format!("attempt {} died and may have called the agent", row.attempt.unwrap_or(1)),
-                );
+                let failure = interrupted(&row);
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
                 let write = store.end_abandoned(&fire.trigger_id, &attempt.execution_id, &ending, &row).await?;
                 if matches!(write, Write::Done) {

@@ -39,6 +39,11 @@ pub fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
+/// Milliseconds passed since then.
+pub fn millis_since(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// When an invocation's time is up.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {

@@ -2,10 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::{Mutex, OnceLock, atomic::AtomicI64},
 };
 
 use futures_util::FutureExt;
@@ -15,19 +12,20 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
-    agent::{Agent, AgentError, Call},
-    backoff,
+    agent::{Agent, Call},
     claim::{Claim, ClaimError, claim},
-    clock::{self, Deadline, now_millis},
-    config::{Config, Secret},
+    clock::{self, Deadline, millis_since, now_millis},
+    config::Config,
     error::{ErrorType, Failure},
     event::{self, Fire},
     execution::{Lease, Status, is_retryable},
     fire::{self, Identity},
     lease::{Held, NotHeld, Stop},
-    record::{Attempt, Ending},
+    record::{Attempt, Ending, StopOutcome},
     reply::Reply,
-    store::Store,
+    run::{Halt, Run, Seen},
+    settle,
+    store::{Store, StoreError},
     stream::{Outcome, Verdict},
     token::TokenSource,
 };
@@ -62,6 +60,9 @@ pub struct Invocation {
 /// Every failure, recorded before it is returned.
 pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Invocation) -> Result<Value, Failure> {
     let deadline = Deadline::new(invocation.deadline_millis);
+    if let Some(batch) = payload.and_then(settle::Batch::read) {
+        return Ok(settle::settle(services, &batch, deadline).await);
+    }
     let fire = event::parse(payload, services.config.is_agentcore).inspect_err(|error| {
         let request_id = &invocation.request_id;
         tracing::error!(requestId = request_id, errorType = "InvalidEvent", problems = ?error.problems, "run failed");
@@ -95,8 +96,9 @@ async fn run_fire(
     if deadline.is_too_near() {
         return Err(Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run"));
     }
-    let started = Started::now(services);
-    let execution_id = identify(services, fire, invocation, &started).await?;
+    let since = Instant::now();
+    let started = Started::at(now_millis(), &services.config);
+    let execution_id = identify(services, fire, &invocation.request_id, &started).await?;
     tracing::Span::current().record("executionId", &execution_id);
     let execution_id = known_id.get_or_init(|| execution_id);
     let reply = Reply::new(fire, execution_id);
@@ -151,7 +153,7 @@ async fn run_fire(
         owner: &attempt.owner,
         rerun_if_interrupted: fire.rerun_if_interrupted,
         until: AtomicI64::new(lease_until),
-        progress: Mutex::default(),
+        reported: Mutex::default(),
     };
     let seen = Seen::default();
     let work = async {
@@ -177,7 +179,24 @@ async fn run_fire(
         },
         stop = held.keep() => Err(Halt::Stopped(stop)),
     };
-    write_down(&held, &seen, &attempt, halted, started.instant, deadline, &reply).await
+    let stop = match &halted {
+        Err(Halt::Stopped(Stop::Cancelled)) if seen.agent_called() => stop_agent(services, &attempt.session_id).await,
+        _ => None,
+    };
+    let ending = Ending {
+        stop,
+        request_id: seen.request_id.get().cloned(),
+        first_event_ms: seen.first_event_ms.get().copied(),
+        duration_ms: Some(millis_since(since)),
+        ..Ending::new(Status::Completed, now_millis(), None)
+    };
+    write_down(&held, &seen, &attempt, halted, ending, deadline, &reply).await
+}
+
+/// A cancelled agent goes on after its client has left, unless it is one that can be told.
+async fn stop_agent(services: &Services, session_id: &str) -> Option<StopOutcome> {
+    let token = services.tokens.token().await.ok()?;
+    services.agent.stop_session(session_id, &token).await
 }
 
 /// Writes how the attempt ended, and returns what Lambda is told of it.
@@ -186,20 +205,13 @@ async fn write_down(
     seen: &Seen,
     attempt: &Attempt,
     ended: Result<Outcome, Halt>,
-    since: Instant,
+    mut ending: Ending,
     deadline: Deadline,
     reply: &Reply<'_>,
 ) -> Result<Value, Failure> {
-    let mut ending = Ending {
-        progress: held.progress.lock().ok().and_then(|progress| *progress),
-        request_id: seen.request_id.get().cloned(),
-        first_event_ms: seen.first_event_ms.get().copied(),
-        duration_ms: Some(millis_since(since)),
-        ..Ending::new(Status::Failed, now_millis(), None)
-    };
     let failure = match ended {
         Ok(outcome) => {
-            ending.progress = Some(outcome.progress);
+            held.report(outcome.progress);
             ending.request_id = outcome.request_id.or(ending.request_id);
             ending.session_id = outcome.session_id;
             ending.output = outcome.output;
@@ -216,21 +228,17 @@ async fn write_down(
         }
         Err(Halt::Stopped(Stop::Lost)) => return Err(lease_lost()),
     };
-    match failure {
-        Some(failure) => {
-            let retryable = is_retryable(failure.retryable, attempt.attempt);
-            ending.failure = Some(Failure { retryable, ..failure });
-        }
-        None if ending.status != Status::Cancelled => ending.status = Status::Completed,
-        None => {}
+    ending.reported = held.reported();
+    if let Some(failure) = failure {
+        ending.status = Status::Failed;
+        ending.failure = Some(Failure { retryable: is_retryable(failure.retryable, attempt.attempt), ..failure });
     }
     match held.finish(&ending, deadline).await {
         Ok(()) => {}
         Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
         Err(NotHeld::Store(error)) => return Err(seen.unless_called(error.into())),
     }
-    let status = ending.status.as_str();
-    tracing::info!(status, durationMs = ending.duration_ms, "recorded");
+    tracing::info!(status = ending.status.as_str(), durationMs = ending.duration_ms, "recorded");
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
     match ending.failure {
         Some(failure) => Err(failure),
@@ -239,147 +247,36 @@ async fn write_down(
     }
 }
 
-/// The work of an owner.
-struct Run<'a> {
-    services: &'a Services,
-    fire: &'a Fire,
-    held: &'a Held<'a>,
-    seen: &'a Seen,
-    deadline: Deadline,
-}
-
-impl Run<'_> {
-    /// Calls the agent and reads its answer to the end, trying again only what it surely did not accept.
-    async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, Halt> {
-        let Services { agent, tokens, .. } = self.services;
-        let mut waits = backoff::waits();
-        let mut may_refresh = true;
-        let (answer, since) = loop {
-            self.held.ensure_half().await?;
-            tracing::info!("calling the agent");
-            self.seen.agent_called.store(true, Ordering::Relaxed);
-            let since = Instant::now();
-            let error = match agent.post(call, &token).await {
-                Ok(answer) => break (answer, since),
-                Err(error) => error,
-            };
-            match error {
-                AgentError::Unauthorized if may_refresh => {
-                    self.seen.agent_called.store(false, Ordering::Relaxed);
-                    tracing::warn!("the agent refused the token, getting another");
-                    may_refresh = false;
-                    tokens.forget(&token).await;
-                    token = tokens.token().await?;
-                }
-                AgentError::Unavailable { retry_after, .. } => {
-                    self.seen.agent_called.store(false, Ordering::Relaxed);
-                    let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
-                        return Err(error.into());
-                    };
-                    if !self.deadline.allows(wait) {
-                        return Err(error.into());
-                    }
-                    tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
-                    tokio::time::sleep(wait).await;
-                }
-                _ => return Err(error.into()),
-            }
-        };
-        if let Some(id) = &answer.request_id {
-            self.seen.request_id.get_or_init(|| id.clone());
-        }
-        tracing::info!(agentRequestId = answer.request_id, "reading the answer");
-        let outcome = agent.read(answer, call, &token, |progress| {
-            if progress.events > 0 {
-                self.seen.first_event_ms.get_or_init(|| millis_since(since));
-            }
-            if let Ok(mut shared) = self.held.progress.lock() {
-                *shared = Some(progress);
-            }
-        });
-        Ok(outcome.await?)
-    }
-
-    /// `lastExecutedAt`, for whoever shows triggers to people: its failure harms nothing.
-    async fn touch_trigger(&self, exists: bool, started_at: &str) {
-        if !exists {
-            return;
-        }
-        let touched = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at).await;
-        if let Err(error) = touched {
-            tracing::warn!(error = %error, "lastExecutedAt is not set");
-        }
-    }
-}
-
-/// Why a run stopped short of a verdict.
-enum Halt {
-    Stopped(Stop),
-    Failed(Failure),
-}
-
-impl<E: Into<Failure>> From<E> for Halt {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<NotHeld> for Halt {
-    fn from(not_held: NotHeld) -> Self {
-        match not_held {
-            NotHeld::Stopped(stop) => Self::Stopped(stop),
-            NotHeld::Store(error) => Self::Failed(error.into()),
-        }
-    }
-}
-
-/// What of a run outlives its cancellation at the deadline.
-#[derive(Default)]
-struct Seen {
-    agent_called: AtomicBool,
-    request_id: OnceLock<String>,
-    first_event_ms: OnceLock<u64>,
-}
-
-impl Seen {
-    /// `failure`, retryable only if the agent was not called.
-    fn unless_called(&self, failure: Failure) -> Failure {
-        let retryable = failure.retryable && !self.agent_called.load(Ordering::Relaxed);
-        Failure { retryable, ..failure }
-    }
-}
-
-/// When the invocation started, in the forms it is needed in.
-struct Started {
-    instant: Instant,
-    millis: i64,
-    at: String,
-    ttl: i64,
+/// When a fire started, in the forms it is needed in.
+pub(crate) struct Started {
+    pub(crate) millis: i64,
+    /// RFC 3339.
+    pub(crate) at: String,
+    /// When the record ends, seconds since 1970.
+    pub(crate) ttl: i64,
 }
 
 impl Started {
-    fn now(services: &Services) -> Self {
-        let millis = now_millis();
-        let life = i64::try_from(services.config.execution_ttl.as_secs()).unwrap_or(i64::MAX);
-        let ttl = (millis / 1000).saturating_add(life);
-        Self { instant: Instant::now(), millis, at: clock::rfc3339(millis), ttl }
+    pub(crate) fn at(millis: i64, config: &Config) -> Self {
+        let life = i64::try_from(config.execution_ttl.as_secs()).unwrap_or(i64::MAX);
+        Self { millis, at: clock::rfc3339(millis), ttl: (millis / 1000).saturating_add(life) }
     }
 }
 
 /// The fire's execution id; a fire that carries no identity of its own is remembered by its Lambda request.
-async fn identify(
+pub(crate) async fn identify(
     services: &Services,
     fire: &Fire,
-    invocation: &Invocation,
+    lambda_request_id: &str,
     started: &Started,
-) -> Result<String, Failure> {
+) -> Result<String, StoreError> {
     if let Some((_, instant)) = fire.scheduled_time {
         return Ok(fire::execution_id(&fire.trigger_id, Identity::Scheduled(instant)).to_string());
     }
     let first_claim = clock::instant(started.millis);
-    let identity = Identity::Request { request_id: &invocation.request_id, first_claim };
+    let identity = Identity::Request { request_id: lambda_request_id, first_claim };
     let id = fire::execution_id(&fire.trigger_id, identity).to_string();
-    Ok(services.store.guard(&fire.trigger_id, &invocation.request_id, &id, started.ttl).await?)
+    services.store.guard(&fire.trigger_id, lambda_request_id, &id, started.ttl).await
 }
 
 /// Claims, and if it cannot be known whether the claim was written, takes it back: left `running`, it would be taken
@@ -414,17 +311,13 @@ async fn has_trigger(services: &Services, fire: &Fire) -> bool {
     })
 }
 
-fn session_of(execution_id: &str) -> String {
+pub(crate) fn session_of(execution_id: &str) -> String {
     // A remembered id that is no UUID was written by nobody of ours.
     Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))
 }
 
 fn lease_lost() -> Failure {
     Failure::fatal(ErrorType::LeaseLost, "another attempt owns the execution now")
-}
-
-fn millis_since(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A panic as a failure; the panic hook has logged where it was.

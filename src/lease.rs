@@ -50,10 +50,34 @@ pub struct Held<'a> {
     /// When it ends, in milliseconds since 1970.
     pub until: AtomicI64,
     /// What the next heartbeat reports.
-    pub progress: Mutex<Option<Progress>>,
+    pub reported: Mutex<Option<Reported>>,
+}
+
+/// How far a run has come, and when it last came further.
+#[derive(Debug, Clone, Copy)]
+pub struct Reported {
+    /// What the decoder counts.
+    pub progress: Progress,
+    /// When the last event arrived, milliseconds since 1970.
+    pub last_event_at: i64,
 }
 
 impl Held<'_> {
+    /// Keeps `progress` for the next heartbeat.
+    pub fn report(&self, progress: Progress) {
+        let Ok(mut reported) = self.reported.lock() else { return };
+        match reported.as_mut() {
+            Some(before) if before.progress.events == progress.events => before.progress = progress,
+            _ if progress.events == 0 => {}
+            _ => *reported = Some(Reported { progress, last_event_at: now_millis() }),
+        }
+    }
+
+    /// What was reported last.
+    pub fn reported(&self) -> Option<Reported> {
+        self.reported.lock().ok().and_then(|reported| *reported)
+    }
+
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
     /// would wake in an environment that is frozen in between.
     pub async fn keep(&self) -> Stop {
@@ -85,8 +109,8 @@ impl Held<'_> {
 
     async fn renew(&self) -> Result<(), NotHeld> {
         let until = self.lease.until(now_millis());
-        let progress = self.progress.lock().ok().and_then(|progress| *progress);
-        let beat = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, progress.as_ref()).await;
+        let reported = self.reported();
+        let beat = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref()).await;
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {
                 self.until.store(until, Ordering::Relaxed);

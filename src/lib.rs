@@ -6,9 +6,10 @@
 //! | --- | --- |
 //! | [`config`] | the settings |
 //! | [`event`], [`fire`] | events in; which deliveries are the same fire |
-//! | [`claim`], [`lease`] | taking an execution, holding it, giving it up |
+//! | [`claim`], [`lease`], [`settle`] | taking an execution, holding it, ending what nobody holds |
+//! | `run` | the work of an attempt that holds one |
 //! | [`execution`] | the decisions behind that, as pure functions |
-//! | [`record`], [`store`] | the record's attributes; DynamoDB |
+//! | [`record`], [`store`], `expression` | the record's attributes; DynamoDB; its conditions |
 //! | [`token`] | Cognito |
 //! | [`agent`], [`stream`] | the call; decoding its answer (with `lines`, `sse`, `document`, `json`, `transcript`) |
 //! | [`error`], [`reply`] | failures and successes as Lambda and records tell them |
@@ -23,6 +24,7 @@ mod document;
 pub mod error;
 pub mod event;
 pub mod execution;
+mod expression;
 pub mod fire;
 pub mod handler;
 pub mod http;
@@ -33,7 +35,9 @@ pub mod log;
 pub mod record;
 pub mod redact;
 pub mod reply;
+mod run;
 pub mod runtime;
+pub mod settle;
 mod sse;
 pub mod store;
 pub mod stream;

@@ -9,7 +9,8 @@ use crate::{
     error::Failure,
     event::Fire,
     execution::{Row, Status},
-    stream::{Output, Progress, Usage},
+    lease::Reported,
+    stream::{Output, Usage},
 };
 
 /// One item as DynamoDB has it.
@@ -34,6 +35,13 @@ pub struct Attempt {
     pub session_id: String,
 }
 
+/// What became of the request to stop an agent's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopOutcome {
+    /// Whether AgentCore said that it stopped it.
+    pub confirmed: bool,
+}
+
 /// How an attempt ends. What nobody measured is absent.
 #[derive(Debug, Clone)]
 pub struct Ending {
@@ -50,7 +58,9 @@ pub struct Ending {
     /// The agent's final answer.
     pub output: Option<Output>,
     /// How far the answer was read.
-    pub progress: Option<Progress>,
+    pub reported: Option<Reported>,
+    /// Of a cancelled one on AgentCore: whether its session was stopped.
+    pub stop: Option<StopOutcome>,
     /// From claim to end, milliseconds.
     pub duration_ms: Option<u64>,
     /// From the call to the first event of the answer, milliseconds.
@@ -67,7 +77,8 @@ impl Ending {
             request_id: None,
             session_id: None,
             output: None,
-            progress: None,
+            reported: None,
+            stop: None,
             duration_ms: None,
             first_event_ms: None,
         }
@@ -127,9 +138,23 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     item
 }
 
+/// The whole row of a fire that ended without any attempt's record.
+pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
+    let mut item = running_item(fire, attempt, 0);
+    item.remove("owner");
+    item.remove("leaseUntil");
+    item.extend(ending_attributes(ending).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    item
+}
+
 /// What a heartbeat writes besides the lease.
-pub(crate) fn progress_attributes(progress: &Progress) -> Vec<(&'static str, AttributeValue)> {
-    let mut attributes = vec![("events", number(progress.events)), ("bytes", number(progress.bytes))];
+pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, AttributeValue)> {
+    let Reported { progress, last_event_at } = reported;
+    let mut attributes = vec![
+        ("events", number(progress.events)),
+        ("bytes", number(progress.bytes)),
+        ("lastEventAt", text(clock::rfc3339(*last_event_at))),
+    ];
     attributes.extend(progress.usage.as_ref().map(|usage| ("usage", usage_map(usage))));
     attributes
 }
@@ -146,10 +171,14 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     attributes.extend(ending.duration_ms.map(|millis| ("durationMs", number(millis))));
     attributes.extend(ending.first_event_ms.map(|millis| ("firstEventMs", number(millis))));
     attributes.extend(ending.session_id.as_ref().map(|id| ("sessionId", text(id))));
-    if let Some(progress) = &ending.progress {
-        attributes.extend(progress_attributes(progress));
-        attributes.push(("skippedEvents", number(progress.skipped_events)));
-        attributes.push(("toolUses", number(progress.tool_uses)));
+    if let Some(reported) = &ending.reported {
+        attributes.extend(progress_attributes(reported));
+        attributes.push(("skippedEvents", number(reported.progress.skipped_events)));
+        attributes.push(("toolUses", number(reported.progress.tool_uses)));
+    }
+    if let Some(stop) = ending.stop {
+        attributes.push(("stopRequested", AttributeValue::Bool(true)));
+        attributes.push(("stopConfirmed", AttributeValue::Bool(stop.confirmed)));
     }
     if let Some(output) = &ending.output {
         attributes.push(("output", text(&output.text)));

@@ -1,6 +1,6 @@
 //! DynamoDB: every read and write of the function, each write conditional on what it rests on.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
@@ -12,9 +12,10 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::{
     event::Fire,
-    execution::{Row, Status},
+    execution::Row,
+    expression::Expression,
+    lease::Reported,
     record::{self, Attempt, Ending, Item, number, text},
-    stream::Progress,
 };
 
 /// One try of an operation.
@@ -119,10 +120,7 @@ impl Store {
         lease_until: i64,
         now: i64,
     ) -> Result<Write, StoreError> {
-        let mut expression = Expression::default();
-        let (pk, ttl) = (expression.name("PK"), expression.name("ttl"));
-        let now = expression.value(number(now / 1000));
-        let condition = format!("attribute_not_exists({pk}) OR {ttl} <= {now}");
+        let (condition, expression) = Expression::absent(now);
         self.put(record::running_item(fire, attempt, lease_until), condition, expression).await
     }
 
@@ -158,6 +156,33 @@ impl Store {
         self.end(trigger_id, execution_id, ending, condition, expression).await
     }
 
+    /// Writes the end of a fire that no attempt wrote a record of, if there still is none.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn create_ended(
+        &self,
+        fire: &Fire,
+        attempt: &Attempt,
+        ending: &Ending,
+        now: i64,
+    ) -> Result<Write, StoreError> {
+        let (condition, expression) = Expression::absent(now);
+        self.put(record::ended_item(fire, attempt, ending), condition, expression).await
+    }
+
+    /// Takes away a failed execution's right to another attempt, if its row is still exactly `seen`.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub async fn finalise(&self, trigger_id: &str, execution_id: &str, seen: &Row) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.as_seen(seen);
+        let update = expression.set([("retryable", AttributeValue::Bool(false))]);
+        let key = record::execution_key(trigger_id, execution_id);
+        self.write(key, update, condition, expression).await
+    }
+
     /// Extends the lease and writes the progress, if `owner` still owns a running execution.
     ///
     /// # Errors
@@ -168,11 +193,11 @@ impl Store {
         execution_id: &str,
         owner: &str,
         lease_until: i64,
-        progress: Option<&Progress>,
+        reported: Option<&Reported>,
     ) -> Result<Heartbeat, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.owned_and_running(owner);
-        let progress = progress.map(record::progress_attributes).unwrap_or_default();
+        let progress = reported.map(record::progress_attributes).unwrap_or_default();
         let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(progress));
         let key = record::execution_key(trigger_id, execution_id);
         Ok(match self.update(key, update, condition, expression, true).await? {
@@ -207,11 +232,7 @@ impl Store {
         mut expression: Expression,
     ) -> Result<Write, StoreError> {
         let update = expression.set(record::ending_attributes(ending));
-        let key = record::execution_key(trigger_id, execution_id);
-        Ok(match self.update(key, update, condition, expression, false).await? {
-            Updated::Done(_) => Write::Done,
-            Updated::Refused(row) => Write::Refused(row),
-        })
+        self.write(record::execution_key(trigger_id, execution_id), update, condition, expression).await
     }
 
     /// The execution as it stands.
@@ -307,6 +328,19 @@ impl Store {
         }
     }
 
+    async fn write(
+        &self,
+        key: (String, String),
+        update: String,
+        condition: String,
+        expression: Expression,
+    ) -> Result<Write, StoreError> {
+        Ok(match self.update(key, update, condition, expression, false).await? {
+            Updated::Done(_) => Write::Done,
+            Updated::Refused(row) => Write::Refused(row),
+        })
+    }
+
     async fn update(
         &self,
         (pk, sk): (String, String),
@@ -358,58 +392,4 @@ where
     }
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::error::chain);
     StoreError::NoAnswer { operation, cause }
-}
-
-/// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
-#[derive(Default)]
-struct Expression {
-    names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
-}
-
-impl Expression {
-    fn name(&mut self, attribute: &str) -> String {
-        let placeholder = format!("#{attribute}");
-        self.names.insert(placeholder.clone(), attribute.to_owned());
-        placeholder
-    }
-
-    fn value(&mut self, value: AttributeValue) -> String {
-        let placeholder = format!(":{}", self.values.len());
-        self.values.insert(placeholder.clone(), value);
-        placeholder
-    }
-
-    fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
-        let name = self.name(attribute);
-        match value {
-            Some(value) => format!("{name} = {}", self.value(value)),
-            None => format!("attribute_not_exists({name})"),
-        }
-    }
-
-    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it.
-    fn as_seen(&mut self, seen: &Row) -> String {
-        [
-            self.equals("status", Some(text(seen.status.as_str()))),
-            self.equals("owner", seen.owner.as_ref().map(text)),
-            self.equals("attempt", seen.attempt.map(number)),
-            self.equals("leaseUntil", seen.lease_until.map(number)),
-            self.equals("cancelRequested", seen.cancel_requested.map(AttributeValue::Bool)),
-        ]
-        .join(" AND ")
-    }
-
-    fn owned_and_running(&mut self, owner: &str) -> String {
-        let owner = self.equals("owner", Some(text(owner)));
-        format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
-    }
-
-    fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
-        let assignments: Vec<_> = attributes
-            .into_iter()
-            .map(|(attribute, value)| format!("{} = {}", self.name(attribute), self.value(value)))
-            .collect();
-        format!("SET {}", assignments.join(", "))
-    }
 }

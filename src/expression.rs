@@ -1,0 +1,73 @@
+//! DynamoDB expressions: the conditions that every write rests on, and updates.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html>
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    execution::{Row, Status},
+    record::{number, text},
+};
+
+/// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
+#[derive(Default)]
+pub(crate) struct Expression {
+    pub(crate) names: HashMap<String, String>,
+    pub(crate) values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    pub(crate) fn name(&mut self, attribute: &str) -> String {
+        let placeholder = format!("#{attribute}");
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+
+    fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
+        let name = self.name(attribute);
+        match value {
+            Some(value) => format!("{name} = {}", self.value(value)),
+            None => format!("attribute_not_exists({name})"),
+        }
+    }
+
+    /// The row does not exist, or its ttl has passed at `now`, milliseconds since 1970.
+    pub(crate) fn absent(now: i64) -> (String, Self) {
+        let mut expression = Self::default();
+        let (pk, ttl) = (expression.name("PK"), expression.name("ttl"));
+        let now = expression.value(number(now / 1000));
+        (format!("attribute_not_exists({pk}) OR {ttl} <= {now}"), expression)
+    }
+
+    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it.
+    pub(crate) fn as_seen(&mut self, seen: &Row) -> String {
+        [
+            self.equals("status", Some(text(seen.status.as_str()))),
+            self.equals("owner", seen.owner.as_ref().map(text)),
+            self.equals("attempt", seen.attempt.map(number)),
+            self.equals("leaseUntil", seen.lease_until.map(number)),
+            self.equals("cancelRequested", seen.cancel_requested.map(AttributeValue::Bool)),
+        ]
+        .join(" AND ")
+    }
+
+    pub(crate) fn owned_and_running(&mut self, owner: &str) -> String {
+        let owner = self.equals("owner", Some(text(owner)));
+        format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
+    }
+
+    pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
+        let assignments: Vec<_> = attributes
+            .into_iter()
+            .map(|(attribute, value)| format!("{} = {}", self.name(attribute), self.value(value)))
+            .collect();
+        format!("SET {}", assignments.join(", "))
+    }
+}

@@ -1,0 +1,133 @@
+//! The work of an attempt that owns its execution: call the agent, read its answer, stop in time.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    agent::{AgentError, Call},
+    backoff,
+    clock::{Deadline, millis_since},
+    config::Secret,
+    error::Failure,
+    event::Fire,
+    handler::Services,
+    lease::{Held, NotHeld, Stop},
+    stream::Outcome,
+};
+
+/// The work of an owner.
+pub(crate) struct Run<'a> {
+    pub(crate) services: &'a Services,
+    pub(crate) fire: &'a Fire,
+    pub(crate) held: &'a Held<'a>,
+    pub(crate) seen: &'a Seen,
+    pub(crate) deadline: Deadline,
+}
+
+impl Run<'_> {
+    /// Calls the agent and reads its answer to the end, trying again only what it surely did not accept.
+    pub(crate) async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, Halt> {
+        let Services { agent, tokens, .. } = self.services;
+        let mut waits = backoff::waits();
+        let mut may_refresh = true;
+        let (answer, since) = loop {
+            self.held.ensure_half().await?;
+            tracing::info!("calling the agent");
+            self.seen.agent_called.store(true, Ordering::Relaxed);
+            let since = Instant::now();
+            let error = match agent.post(call, &token).await {
+                Ok(answer) => break (answer, since),
+                Err(error) => error,
+            };
+            match error {
+                AgentError::Unauthorized if may_refresh => {
+                    self.seen.agent_called.store(false, Ordering::Relaxed);
+                    tracing::warn!("the agent refused the token, getting another");
+                    may_refresh = false;
+                    tokens.forget(&token).await;
+                    token = tokens.token().await?;
+                }
+                AgentError::Unavailable { retry_after, .. } => {
+                    self.seen.agent_called.store(false, Ordering::Relaxed);
+                    let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
+                        return Err(error.into());
+                    };
+                    if !self.deadline.allows(wait) {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(error.into()),
+            }
+        };
+        if let Some(id) = &answer.request_id {
+            self.seen.request_id.get_or_init(|| id.clone());
+        }
+        tracing::info!(agentRequestId = answer.request_id, "reading the answer");
+        let outcome = agent.read(answer, call, &token, |progress| {
+            if progress.events > 0 {
+                self.seen.first_event_ms.get_or_init(|| millis_since(since));
+            }
+            self.held.report(progress);
+        });
+        Ok(outcome.await?)
+    }
+
+    /// `lastExecutedAt`, for whoever shows triggers to people: its failure harms nothing.
+    pub(crate) async fn touch_trigger(&self, exists: bool, started_at: &str) {
+        if !exists {
+            return;
+        }
+        let touched = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at).await;
+        if let Err(error) = touched {
+            tracing::warn!(error = %error, "lastExecutedAt is not set");
+        }
+    }
+}
+
+/// Why a run stopped short of a verdict.
+pub(crate) enum Halt {
+    Stopped(Stop),
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<NotHeld> for Halt {
+    fn from(not_held: NotHeld) -> Self {
+        match not_held {
+            NotHeld::Stopped(stop) => Self::Stopped(stop),
+            NotHeld::Store(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// What of a run outlives its cancellation at the deadline.
+#[derive(Default)]
+pub(crate) struct Seen {
+    agent_called: AtomicBool,
+    pub(crate) request_id: OnceLock<String>,
+    pub(crate) first_event_ms: OnceLock<u64>,
+}
+
+impl Seen {
+    /// Whether the agent may be at work.
+    pub(crate) fn agent_called(&self) -> bool {
+        self.agent_called.load(Ordering::Relaxed)
+    }
+
+    /// `failure`, retryable only if the agent was not called.
+    pub(crate) fn unless_called(&self, failure: Failure) -> Failure {
+        let retryable = failure.retryable && !self.agent_called();
+        Failure { retryable, ..failure }
+    }
+}

@@ -1,0 +1,234 @@
+//! Settling: what Lambda's on-failure destination reports is looked at once more, so that no execution stays `running`
+//! or retryable after its last delivery, and no fire without a record (contract, §5). Never calls an agent.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
+
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    clock::{Deadline, now_millis},
+    error::{ErrorType, Failure},
+    event::{self, Fire},
+    execution::{self, Lease, Row, Settlement, Status},
+    handler::{Services, Started, identify, session_of},
+    record::{Attempt, Ending},
+    store::{StoreError, Write},
+};
+
+/// How often a decision may be overtaken by another's write.
+const MAX_SWAPS: usize = 5;
+
+/// A batch of the settle queue.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
+#[derive(Debug, Deserialize)]
+pub struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Message>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    message_id: String,
+    event_source: String,
+    body: String,
+}
+
+/// What SNS wraps a message in, unless raw message delivery is on.
+#[derive(Deserialize)]
+struct Notification {
+    #[serde(rename = "Message")]
+    message: String,
+}
+
+/// What Lambda writes to an on-failure destination.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    timestamp: Option<String>,
+    request_context: RequestContext,
+    #[serde(borrow)]
+    request_payload: &'a RawValue,
+    /// An error object, or whatever else the function or Lambda had to say.
+    response_payload: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    request_id: String,
+    condition: Option<String>,
+    approximate_invoke_count: Option<u32>,
+}
+
+/// Why a message is left for another delivery.
+#[derive(Debug, thiserror::Error)]
+enum Unsettled {
+    #[error("the message is not a record of Lambda's on-failure destination")]
+    NotAReport,
+    #[error("an attempt may still be at work")]
+    Alive,
+    #[error("the execution changed {MAX_SWAPS} times while it was settled")]
+    Contended,
+    #[error("the invocation's time was up")]
+    OutOfTime,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Batch {
+    /// Reads an SQS batch; `None` for every other event.
+    pub fn read(payload: &str) -> Option<Self> {
+        // Spares every other event a second parse.
+        if !payload.contains("aws:sqs") {
+            return None;
+        }
+        let batch: Self = serde_json::from_str(payload).ok()?;
+        batch.records.iter().all(|message| message.event_source == "aws:sqs").then_some(batch)
+    }
+}
+
+/// Settles every message it can, and names the others, which SQS delivers again.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+pub async fn settle(services: &Services, batch: &Batch, deadline: Deadline) -> Value {
+    let mut failures = Vec::new();
+    for message in &batch.records {
+        let settling = tokio::time::timeout_at(deadline.run_until, settle_message(services, message));
+        if let Err(unsettled) = settling.await.unwrap_or(Err(Unsettled::OutOfTime)) {
+            tracing::warn!(messageId = message.message_id, cause = %unsettled, "not settled yet");
+            failures.push(json!({"itemIdentifier": message.message_id}));
+        }
+    }
+    json!({"batchItemFailures": failures})
+}
+
+async fn settle_message(services: &Services, message: &Message) -> Result<(), Unsettled> {
+    let notification: Option<Notification> = serde_json::from_str(&message.body).ok();
+    let report = notification.as_ref().map_or(message.body.as_str(), |notification| &notification.message);
+    let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
+    let Ok(fire) = event::parse(Some(report.request_payload.get()), services.config.is_agentcore) else {
+        tracing::info!(requestId = report.request_context.request_id, "nothing to settle: the event was invalid");
+        return Ok(());
+    };
+    let started_at = report.timestamp.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let millis = started_at.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+    let started = Started::at(millis.unwrap_or_else(now_millis), &services.config);
+    let execution_id = identify(services, &fire, &report.request_context.request_id, &started).await?;
+    let settled = settle_execution(services, &fire, &report, &started, &execution_id).await?;
+    tracing::info!(
+        triggerId = fire.trigger_id,
+        executionId = execution_id,
+        requestId = report.request_context.request_id,
+        settlement = ?settled,
+        "settled"
+    );
+    Ok(())
+}
+
+async fn settle_execution(
+    services: &Services,
+    fire: &Fire,
+    report: &Report<'_>,
+    started: &Started,
+    execution_id: &str,
+) -> Result<Settlement, Unsettled> {
+    let store = &services.store;
+    let mut row = store.execution(&fire.trigger_id, execution_id).await?;
+    for _ in 0..MAX_SWAPS {
+        let now = now_millis();
+        let settlement = execution::settle(row.as_ref(), now, Lease(services.config.lease));
+        let write = match (settlement, &row) {
+            (Settlement::Nothing, _) => return Ok(settlement),
+            (Settlement::Alive, _) => return Err(Unsettled::Alive),
+            (Settlement::Interrupt, Some(seen)) => {
+                let ending = Ending::new(Status::Failed, now, Some(interrupted(seen)));
+                store.end_abandoned(&fire.trigger_id, execution_id, &ending, seen).await?
+            }
+            (Settlement::Cancel, Some(seen)) => {
+                let ending = Ending::new(Status::Cancelled, now, None);
+                store.end_abandoned(&fire.trigger_id, execution_id, &ending, seen).await?
+            }
+            (Settlement::Finalise, Some(seen)) => store.finalise(&fire.trigger_id, execution_id, seen).await?,
+            (Settlement::Create | Settlement::Interrupt | Settlement::Cancel | Settlement::Finalise, _) => {
+                let ending = Ending::new(Status::Failed, now, Some(reported(report)));
+                let attempt = Attempt {
+                    execution_id: execution_id.to_owned(),
+                    owner: String::new(),
+                    attempt: report.request_context.approximate_invoke_count.unwrap_or(1).max(1),
+                    lambda_request_id: report.request_context.request_id.clone(),
+                    started_at: started.at.clone(),
+                    ttl: started.ttl,
+                    session_id: fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
+                };
+                store.create_ended(fire, &attempt, &ending, now).await?
+            }
+        };
+        match write {
+            Write::Done => return Ok(settlement),
+            Write::Refused(found) => row = found,
+        }
+    }
+    Err(Unsettled::Contended)
+}
+
+/// The failure of an attempt that died.
+pub(crate) fn interrupted(row: &Row) -> Failure {
+    let attempt = row.attempt.unwrap_or(1);
+    Failure::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
+}
+
+/// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.
+fn reported(report: &Report<'_>) -> Failure {
+    let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
+    if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {
+        let body: Option<Value> = text("errorMessage").and_then(|message| serde_json::from_str(message).ok());
+        let message =
+            body.as_ref().and_then(|body| body.get("message")?.as_str()).unwrap_or("no attempt wrote a record");
+        return Failure::fatal(error_type, message);
+    }
+    let condition = match report.request_context.condition.as_deref() {
+        Some("EventAgeExceeded") => "the event grew too old before an attempt wrote a record",
+        _ => "every attempt died before it wrote a record",
+    };
+    Failure::fatal(ErrorType::Internal, condition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sqs_batches_are_batches() {
+        let message = r#"{"messageId":"1","eventSource":"aws:sqs","body":"x"}"#;
+        assert_eq!(Batch::read(&format!(r#"{{"Records":[{message}]}}"#)).unwrap().records.len(), 1);
+        for other in [
+            r#"{"Records":[{"messageId":"1","eventSource":"aws:s3","body":"aws:sqs"}]}"#,
+            r#"{"detail":{"prompt":"what is aws:sqs?"}}"#,
+            "aws:sqs",
+            "{}",
+        ] {
+            assert!(Batch::read(other).is_none(), "{other}");
+        }
+    }
+
+    fn report<'a>(condition: &str, response: &str) -> Failure {
+        let text = format!(
+            r#"{{"requestContext":{{"requestId":"r","condition":"{condition}"}},"requestPayload":{{}},"responsePayload":{response}}}"#
+        );
+        reported(&serde_json::from_str::<Report<'_>>(&text).unwrap())
+    }
+
+    #[test]
+    fn the_reason_is_what_the_last_attempt_returned() {
+        let failure = report(
+            "RetriesExhausted",
+            r#"{"errorType":"RecordStoreFailed","errorMessage":"{\"message\":\"DynamoDB PutItem failed\"}"}"#,
+        );
+        assert_eq!(failure, Failure::fatal(ErrorType::RecordStoreFailed, "DynamoDB PutItem failed"));
+        let died = report("RetriesExhausted", r#"{"errorType":"Runtime.ExitError","errorMessage":"signal: killed"}"#);
+        assert_eq!(died.error_type, ErrorType::Internal);
+        assert!(died.message.contains("died"));
+        assert!(report("EventAgeExceeded", "null").message.contains("too old"));
+    }
+}
