@@ -148,12 +148,17 @@ impl Stack {
         distinct(secrets)
     }
 
-    /// Asserts that no token, secret, prompt or answer stands in any line logged or error returned by the functions
-    /// started from this stack, and no token, secret or prompt in any record of the table.
+    /// Asserts that [`Stack::leak`] finds nothing.
     ///
     /// # Panics
     /// With the secret and where it stands.
     pub fn assert_clean(&self) {
+        assert_eq!(self.leak(), None);
+    }
+
+    /// A token, secret, prompt or answer that stands in a line logged or an error returned by the functions started from
+    /// this stack, or a token, secret or prompt in a record of the table; said with where it stands.
+    pub fn leak(&self) -> Option<String> {
         let secrets = self.secrets();
         let mut spoken = secrets.clone();
         spoken.extend(self.agent.answers());
@@ -167,8 +172,7 @@ impl Stack {
             }
         }
         drop(functions);
-        assert_no_secrets(&distinct(spoken), &lines, &[]);
-        assert_no_secrets(&secrets, &[], &self.dynamodb.scan());
+        find_leak(&distinct(spoken), &lines, &[]).or_else(|| find_leak(&secrets, &[], &self.dynamodb.scan()))
     }
 }
 
@@ -185,14 +189,18 @@ fn distinct(mut secrets: Vec<String>) -> Vec<String> {
 /// # Panics
 /// With the secret and where it stands.
 pub fn assert_no_secrets(secrets: &[String], logs: &[String], records: &[Value]) {
+    assert_eq!(find_leak(secrets, logs, records), None);
+}
+
+fn find_leak(secrets: &[String], logs: &[String], records: &[Value]) -> Option<String> {
     let records = records.iter().map(Value::to_string);
     let places: Vec<_> = logs.iter().cloned().chain(records).collect();
-    for secret in secrets {
+    secrets.iter().find_map(|secret| {
         let quoted = Value::from(secret.as_str()).to_string();
         let quoted = &quoted[1..quoted.len() - 1];
-        let leak = places.iter().find(|place| place.contains(secret) || place.contains(quoted));
-        assert!(leak.is_none(), "{secret:?} leaked into {}", leak.map_or("", String::as_str));
-    }
+        let place = places.iter().find(|place| place.contains(secret) || place.contains(quoted))?;
+        Some(format!("{secret:?} leaked into {place}"))
+    })
 }
 
 /// Where cargo puts the binary, seen from a test (`target/*/deps`) or an example (`target/*/examples`).
