@@ -19,7 +19,7 @@ const MAX_SWAPS: usize = 5;
 #[derive(Debug)]
 pub enum Claim {
     /// The execution is this attempt's, with the lease's end in milliseconds since 1970.
-    Owned(Attempt, i64),
+    Owned(i64),
     /// The execution ended before: what is stored.
     Ended(Row),
     /// Another attempt is at work.
@@ -44,14 +44,15 @@ pub enum ClaimError {
     InProgress,
 }
 
-/// Claims the execution for `attempt`, whose number and start are set from what is stored.
+/// Claims the execution for `attempt`, whose number and start are set from what is stored; after an error they are those
+/// of the claim that may have been written.
 ///
 /// # Errors
 /// If DynamoDB fails, the row keeps changing, or another attempt of this request outlasts the deadline.
 pub async fn claim(
     store: &Store,
     fire: &Fire,
-    mut attempt: Attempt,
+    attempt: &mut Attempt,
     lease: Lease,
     deadline: Deadline,
 ) -> Result<Claim, ClaimError> {
@@ -71,15 +72,15 @@ pub async fn claim(
             (Decision::Claim(1), None) => {
                 (attempt.started_at, attempt.ttl) = fresh_start.clone();
                 attempt.attempt = 1;
-                store.claim_new(fire, &attempt, lease_until, now).await?
+                store.claim_new(fire, attempt, lease_until, now).await?
             }
             (Decision::Claim(number), Some(row)) => {
-                continue_from(&mut attempt, number, &row, now, &fresh_start);
-                store.claim_over(fire, &attempt, lease_until, &row).await?
+                continue_from(attempt, number, &row, now, &fresh_start);
+                store.claim_over(fire, attempt, lease_until, &row).await?
             }
             (Decision::Mine, Some(row)) => {
-                continue_from(&mut attempt, row.attempt.unwrap_or(1), &row, now, &fresh_start);
-                return Ok(Claim::Owned(attempt, row.lease_until.unwrap_or(now)));
+                continue_from(attempt, row.attempt.unwrap_or(1), &row, now, &fresh_start);
+                return Ok(Claim::Owned(row.lease_until.unwrap_or(now)));
             }
             (Decision::Replay, Some(row)) => return Ok(Claim::Ended(row)),
             (Decision::Duplicate, Some(row)) => return Ok(Claim::Duplicate(row)),
@@ -107,7 +108,7 @@ pub async fn claim(
             (_, None) => return Err(ClaimError::Contended),
         };
         match write {
-            Write::Done => return Ok(Claim::Owned(attempt, lease_until)),
+            Write::Done => return Ok(Claim::Owned(lease_until)),
             Write::Refused(row) => seen = row,
         }
         swaps += 1;

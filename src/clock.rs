@@ -76,7 +76,8 @@ impl Deadline {
 
     /// Whether the run's time lasts for `wait` and something after it.
     pub fn allows(&self, wait: Duration) -> bool {
-        Instant::now() + wait < self.run_until
+        // An agent may ask to wait for longer than an instant can hold.
+        Instant::now().checked_add(wait).is_some_and(|then| then < self.run_until)
     }
 }
 
@@ -103,5 +104,6 @@ mod tests {
         assert!(Deadline::new(now + 4_000).is_too_near());
         assert!(Deadline::new(0).is_too_near());
         assert!(Deadline::new(u64::MAX).allows(Duration::from_secs(1)));
+        assert!(!Deadline::new(u64::MAX).allows(Duration::MAX));
     }
 }

@@ -12,6 +12,7 @@ const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
 /// How Scheduler spells its context attributes; one left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
+const MOST_PROBLEMS_SHOWN: usize = 50;
 const SCHEDULED_EVENT: &str = "Scheduled Event";
 
 /// Names of the agent's request body that the function sets; `input` must not.
@@ -53,7 +54,7 @@ pub struct Fire {
 
 /// Everything that is wrong with an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid event: {}", problems.join("; "))]
+#[error("invalid event: {}", summary(problems))]
 pub struct InvalidEvent {
     /// One sentence a problem, each beginning with the JSON path; none shows a value.
     pub problems: Vec<String>,
@@ -123,6 +124,14 @@ pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Fire, InvalidE
         source,
     };
     if fields.problems.is_empty() { Ok(fire) } else { Err(InvalidEvent { problems: fields.problems, trigger_id }) }
+}
+
+/// The problems on one line. Somebody who sends a thousand of them sees the first fifty and their number.
+fn summary(problems: &[String]) -> String {
+    let shown = problems.len().min(MOST_PROBLEMS_SHOWN);
+    let rest = problems.len() - shown;
+    let text = problems[..shown].join("; ");
+    if rest == 0 { text } else { format!("{text}; and {rest} more") }
 }
 
 /// Reads the fields of one object, collecting what is wrong with them.

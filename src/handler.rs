@@ -64,8 +64,14 @@ pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Inv
         return Ok(settle::settle(services, &batch, deadline).await);
     }
     let fire = event::parse(payload, services.config.is_agentcore).inspect_err(|error| {
-        let request_id = &invocation.request_id;
-        tracing::error!(requestId = request_id, errorType = "InvalidEvent", problems = ?error.problems, "run failed");
+        let (request_id, trigger_id) = (&invocation.request_id, error.trigger_id.as_deref());
+        tracing::error!(
+            requestId = request_id,
+            triggerId = trigger_id,
+            errorType = ErrorType::InvalidEvent.as_str(),
+            cause = %error,
+            "run failed"
+        );
     })?;
     let span = tracing::info_span!(
         "run",
@@ -102,7 +108,7 @@ async fn run_fire(
     tracing::Span::current().record("executionId", &execution_id);
     let execution_id = known_id.get_or_init(|| execution_id);
     let reply = Reply::new(fire, execution_id);
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         session_id: fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
         execution_id: execution_id.clone(),
         owner: Uuid::new_v4().to_string(),
@@ -115,8 +121,8 @@ async fn run_fire(
     // Neither is needed unless the claim succeeds, but both take as long as it does.
     let wanted = async { tokio::join!(services.tokens.token(), has_trigger(services, fire)) };
     tokio::pin!(wanted);
-    let claiming = claim_or_give_up(services, fire, attempt, deadline);
-    tokio::pin!(claiming);
+    let claiming = claim_or_give_up(services, fire, &mut attempt, deadline);
+    let mut claiming = Box::pin(claiming);
     let mut early = None;
     let claimed = loop {
         tokio::select! {
@@ -125,8 +131,9 @@ async fn run_fire(
             answer = &mut wanted, if early.is_none() => early = Some(answer),
         }
     };
-    let (attempt, lease_until) = match claimed {
-        Claim::Owned(attempt, lease_until) => (attempt, lease_until),
+    drop(claiming);
+    let lease_until = match claimed {
+        Claim::Owned(lease_until) => lease_until,
         Claim::Ended(row) if row.status == Status::Failed => {
             tracing::info!("this fire failed before");
             let error_type = row.error_type.as_deref().unwrap_or_default();
@@ -284,19 +291,19 @@ pub(crate) async fn identify(
 async fn claim_or_give_up(
     services: &Services,
     fire: &Fire,
-    attempt: Attempt,
+    attempt: &mut Attempt,
     deadline: Deadline,
 ) -> Result<Claim, Failure> {
-    let (execution_id, owner) = (attempt.execution_id.clone(), attempt.owner.clone());
     let error = match claim(&services.store, fire, attempt, Lease(services.config.lease), deadline).await {
         Ok(claim) => return Ok(claim),
         Err(error) => error,
     };
     let may_be_running = matches!(&error, ClaimError::Store(error) if error.may_have_written());
-    let failure = Failure::from(error);
+    let mut failure = Failure::from(error);
     if may_be_running {
+        failure.retryable = is_retryable(failure.retryable, attempt.attempt);
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-        match services.store.finish(&fire.trigger_id, &execution_id, &owner, &ending).await {
+        match services.store.finish(&fire.trigger_id, &attempt.execution_id, &attempt.owner, &ending).await {
             Ok(_) => tracing::warn!("the claim had no answer and was taken back"),
             Err(error) => tracing::warn!(error = %error, "the claim had no answer and cannot be taken back"),
         }
