@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::Value;
 use standins::Outcome;
 
@@ -17,6 +17,10 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table 
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.set_header(header).add_rows(rows);
+    // Only the last column, the prose, is wrapped.
+    for column in table.column_iter_mut().rev().skip(1) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
     table
 }
 
@@ -36,25 +40,19 @@ pub(crate) fn executions(executions: &[Value]) -> Table {
                 (Some(kind), error) => format!("{kind}: {}", error.unwrap_or_default()),
                 (None, _) => text(&e["output"]),
             };
+            // To the second; times are UTC throughout.
+            let started = text(&e["startedAt"]).chars().take(19).collect::<String>().replace('T', " ");
             let duration =
                 e["durationMs"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0));
-            vec![
-                text(&e["triggerId"]),
-                text(&e["status"]),
-                text(&e["startedAt"]),
-                duration,
-                tokens,
-                text(&e["attempt"]),
-                said,
-            ]
+            vec![text(&e["triggerId"]), text(&e["status"]), started, duration, tokens, text(&e["attempt"]), said]
         }),
     )
 }
 
-/// What Lambda got back for each event.
-pub(crate) fn outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a str, &'a Outcome, usize)>) -> Table {
+/// What Lambda got back for each event, and how often the agent was called if that is known.
+pub(crate) fn outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a str, &'a Outcome, Option<usize>)>) -> Table {
     let header = ["Event", "Lambda got", "Agent called", "In detail"];
-    let row = |(event, outcome, calls): (&str, &Outcome, usize)| {
+    let row = |(event, outcome, calls): (&str, &Outcome, Option<usize>)| {
         let body = outcome.body();
         let (got, detail) = match outcome {
             Outcome::Success(_) if body["duplicate"] == true => {
@@ -70,9 +68,10 @@ pub(crate) fn outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a str, &'a Outc
             Outcome::TimedOut => ("nothing".to_owned(), "the deadline passed".to_owned()),
         };
         let calls = match calls {
-            0 => "no".to_owned(),
-            1 => "once".to_owned(),
-            n => format!("{n} times"),
+            None => "-".to_owned(),
+            Some(0) => "no".to_owned(),
+            Some(1) => "once".to_owned(),
+            Some(n) => format!("{n} times"),
         };
         vec![event.to_owned(), got, calls, detail]
     };
