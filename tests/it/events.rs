@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use standins::runtime_api::scheduled_event;
 use standins::scripts::HAPPY_USAGE;
-use standins::{CognitoOperation, Gate, Invocation, Lambda, Outcome, Script, Stack, Step};
+use standins::{CognitoOperation, Gate, Invocation, Lambda, Outcome, Script, Stack, Step, TokenAnswer};
 
 use crate::support::{
     all_logs, assert_absent, assert_completed, assert_duplicate, assert_failed, execution, lines, stack,
@@ -540,6 +540,7 @@ async fn f10_fifty_concurrent_deliveries_make_one_call() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.default(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
+    stack.cognito.answer_always(CognitoOperation::Token, TokenAnswer::Delay(Duration::from_millis(300)));
     let env = [("AWS_LAMBDA_MAX_CONCURRENCY", "25")];
     let functions = [stack.function(&env).await, stack.function(&env).await];
     let answered = std::cell::Cell::new(0);
