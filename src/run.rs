@@ -48,7 +48,7 @@ impl Run<'_> {
                     self.seen.agent_called.store(false, Ordering::Relaxed);
                     tracing::warn!("the agent refused the token, getting another");
                     may_refresh = false;
-                    tokens.forget(&token).await;
+                    tokens.forget(&token);
                     token = tokens.token().await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
