@@ -1,8 +1,99 @@
-//! What every case needs: the stand-ins around the binary that this test run built.
+//! What every case needs: the stand-ins around the binary under test, a fire, and what must hold of each ending.
 
-use standins::Stack;
+use serde_json::Value;
+use standins::{Invocation, Outcome, Stack, runtime_api::scheduled_event};
 
-/// The stand-ins, with the function's own binary.
+pub(crate) const TRIGGER: &str = "trigger-1";
+pub(crate) const PROMPT: &str = "Count the files of the quarter";
+pub(crate) const TIME: &str = "2026-01-01T00:00:00Z";
+
+/// Heartbeats every third of a second, and clocks that may differ by a sixth.
+pub(crate) const SHORT_LEASE: (&str, &str) = ("LEASE_SECONDS", "1");
+
+/// The stand-ins around the function's own binary, or the one that `AGENT_TRIGGER_BIN` names.
 pub(crate) async fn stack() -> Stack {
-    Stack::start().await.with_binary(env!("CARGO_BIN_EXE_agent-trigger"))
+    let built = || env!("CARGO_BIN_EXE_agent-trigger").into();
+    Stack::start().await.with_binary(std::env::var_os("AGENT_TRIGGER_BIN").unwrap_or_else(built))
+}
+
+/// The fire of `TRIGGER` at `TIME`, in a Lambda request of its own.
+pub(crate) fn fire() -> Invocation {
+    Invocation::scheduled(TRIGGER, PROMPT, TIME)
+}
+
+/// The same with these fields in its `detail`.
+pub(crate) fn fire_with(fields: &Value) -> Invocation {
+    let mut event = scheduled_event(TRIGGER, PROMPT, Some(TIME));
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        event["detail"][name] = value.clone();
+    }
+    Invocation::event(&event)
+}
+
+/// The one execution of `TRIGGER`.
+pub(crate) fn execution(stack: &Stack) -> Value {
+    let mut executions = stack.dynamodb.executions(TRIGGER);
+    assert_eq!(executions.len(), 1, "one fire has one record: {executions:#?}");
+    executions.remove(0)
+}
+
+/// Asserts that Lambda was told of a completed run, and that the record says the same. Gives the record.
+pub(crate) fn assert_completed(stack: &Stack, outcome: &Outcome) -> Value {
+    let (record, body) = (execution(stack), outcome.body());
+    assert!(outcome.is_success(), "{outcome:#?} for {record:#?}");
+    assert_eq!((&body["success"], &body["duplicate"]), (&Value::Bool(true), &Value::Null), "{body}");
+    assert_same(&record, &body, &["triggerId", "executionId", "sessionId"]);
+    // Not every agent has one.
+    assert_eq!(body["requestId"], record["requestId"]);
+    assert_eq!(record["status"], "completed", "{record:#?}");
+    assert!(record["completedAt"].is_string(), "{record:#?}");
+    assert_absent(&record, &["error", "errorType", "retryable"]);
+    record
+}
+
+/// Asserts that Lambda was told of this failure, and that the record says the same. Gives the record.
+pub(crate) fn assert_failed(stack: &Stack, outcome: &Outcome, error_type: &str, retryable: bool) -> Value {
+    let message = assert_error(outcome, error_type, retryable);
+    let record = execution(stack);
+    assert_same(&record, &message, &["triggerId", "executionId"]);
+    assert_eq!(record["status"], "failed", "{record:#?}");
+    assert_eq!((&record["errorType"], &record["retryable"]), (&error_type.into(), &retryable.into()), "{record:#?}");
+    assert!(record["completedAt"].is_string(), "{record:#?}");
+    assert_absent(&record, &["output", "outputTruncated"]);
+    // What the agent itself said may follow on lines of its own, and stays out of the result.
+    assert_eq!(record["error"].as_str().and_then(|text| text.lines().next()), message["message"].as_str());
+    record
+}
+
+/// Asserts that Lambda was told of this failure, whatever is stored. Gives the message's object.
+pub(crate) fn assert_error(outcome: &Outcome, error_type: &str, retryable: bool) -> Value {
+    let message = outcome.body();
+    assert_eq!(outcome.error_type(), error_type, "{outcome:#?}");
+    assert_eq!((&message["error"], &message["retryable"]), (&error_type.into(), &retryable.into()), "{message}");
+    assert_eq!(message["statusCode"], if error_type == "InvalidEvent" { 400 } else { 500 });
+    assert!(message["message"].as_str().is_some_and(|text| !text.is_empty()), "{message}");
+    message
+}
+
+/// Asserts that Lambda was told that this fire is taken care of, with the record's `status`. Gives the record.
+pub(crate) fn assert_duplicate(stack: &Stack, outcome: &Outcome, status: &str) -> Value {
+    let (record, body) = (execution(stack), outcome.body());
+    assert!(outcome.is_success(), "{outcome:#?} for {record:#?}");
+    assert_eq!((&body["success"], &body["duplicate"]), (&true.into(), &true.into()), "{body}");
+    assert_eq!((&body["status"], &record["status"]), (&status.into(), &status.into()));
+    assert_same(&record, &body, &["triggerId", "executionId"]);
+    record
+}
+
+pub(crate) fn assert_absent(record: &Value, names: &[&str]) {
+    for name in names {
+        assert!(record.get(name).is_none(), "{name} must be absent: {record:#?}");
+    }
+}
+
+fn assert_same(record: &Value, told: &Value, names: &[&str]) {
+    for name in names {
+        assert!(told[name].is_string(), "{name} must be told: {told}");
+        assert_eq!(told[name], record[name], "{name} of {record:#?}");
+    }
 }
