@@ -27,7 +27,7 @@ use crate::{
     lease::{Held, NotHeld, Stop},
     record::{Attempt, Ending},
     reply::Reply,
-    store::Store,
+    store::{Store, StoreError, in_time},
     stream::{Outcome, Verdict},
     token::TokenSource,
 };
@@ -96,7 +96,7 @@ async fn run_fire(
         return Err(Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run"));
     }
     let started = Started::now(services);
-    let execution_id = identify(services, fire, invocation, &started).await?;
+    let execution_id = in_time(deadline.run_until, identify(services, fire, invocation, &started)).await?;
     tracing::Span::current().record("executionId", &execution_id);
     let execution_id = known_id.get_or_init(|| execution_id);
     let reply = Reply::new(fire, execution_id);
@@ -111,7 +111,8 @@ async fn run_fire(
     };
 
     // Neither is needed unless the claim succeeds, but both take as long as it does.
-    let wanted = async { tokio::join!(services.tokens.token(), has_trigger(services, fire)) };
+    // A panic here must not take the claim's answer with it: what is claimed is given up in order.
+    let wanted = catch_panic(async { tokio::join!(services.tokens.token(), has_trigger(services, fire)) });
     tokio::pin!(wanted);
     let claiming = claim_or_give_up(services, fire, attempt, deadline);
     tokio::pin!(claiming);
@@ -158,7 +159,7 @@ async fn run_fire(
         let (token, has_trigger) = match early {
             Some(answer) => answer,
             None => wanted.await,
-        };
+        }?;
         let token = token?;
         let run = Run { services, fire, held: &held, seen: &seen, deadline };
         let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
@@ -305,8 +306,9 @@ impl Run<'_> {
         if !exists {
             return;
         }
-        let touched = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at).await;
-        if let Err(error) = touched {
+        let touching = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at);
+        // Left hanging it would take the run's outcome with it at the deadline.
+        if let Err(error) = in_time(self.deadline.run_until, touching).await {
             tracing::warn!(error = %error, "lastExecutedAt is not set");
         }
     }
@@ -372,14 +374,14 @@ async fn identify(
     fire: &Fire,
     invocation: &Invocation,
     started: &Started,
-) -> Result<String, Failure> {
+) -> Result<String, StoreError> {
     if let Some((_, instant)) = fire.scheduled_time {
         return Ok(fire::execution_id(&fire.trigger_id, Identity::Scheduled(instant)).to_string());
     }
     let first_claim = clock::instant(started.millis);
     let identity = Identity::Request { request_id: &invocation.request_id, first_claim };
     let id = fire::execution_id(&fire.trigger_id, identity).to_string();
-    Ok(services.store.guard(&fire.trigger_id, &invocation.request_id, &id, started.ttl).await?)
+    services.store.guard(&fire.trigger_id, &invocation.request_id, &id, started.ttl).await
 }
 
 /// Claims, and if it cannot be known whether the claim was written, takes it back: left `running`, it would be taken
@@ -391,15 +393,18 @@ async fn claim_or_give_up(
     deadline: Deadline,
 ) -> Result<Claim, Failure> {
     let (execution_id, owner) = (attempt.execution_id.clone(), attempt.owner.clone());
-    let error = match claim(&services.store, fire, attempt, Lease(services.config.lease), deadline).await {
-        Ok(claim) => return Ok(claim),
-        Err(error) => error,
+    let claiming = claim(&services.store, fire, attempt, Lease(services.config.lease), deadline);
+    let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
+        Ok(Ok(claim)) => return Ok(claim),
+        Ok(Err(error)) => error,
+        Err(_) => ClaimError::Store(StoreError::OutOfTime),
     };
     let may_be_running = matches!(&error, ClaimError::Store(error) if error.may_have_written());
     let failure = Failure::from(error);
     if may_be_running {
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-        match services.store.finish(&fire.trigger_id, &execution_id, &owner, &ending).await {
+        let taking_back = services.store.finish(&fire.trigger_id, &execution_id, &owner, &ending);
+        match in_time(deadline.write_until, taking_back).await {
             Ok(_) => tracing::warn!("the claim had no answer and was taken back"),
             Err(error) => tracing::warn!(error = %error, "the claim had no answer and cannot be taken back"),
         }
