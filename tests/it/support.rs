@@ -85,6 +85,14 @@ pub(crate) fn assert_duplicate(stack: &Stack, outcome: &Outcome, status: &str) -
     record
 }
 
+/// Asserts that the execution is left `running`. Gives the record.
+pub(crate) fn assert_running(stack: &Stack) -> Value {
+    let record = execution(stack);
+    assert_eq!(record["status"], "running", "{record:#?}");
+    assert_absent(&record, &["completedAt", "error", "errorType", "retryable", "output"]);
+    record
+}
+
 pub(crate) fn assert_absent(record: &Value, names: &[&str]) {
     for name in names {
         assert!(record.get(name).is_none(), "{name} must be absent: {record:#?}");
