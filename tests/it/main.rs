@@ -2,5 +2,10 @@
 
 mod acceptance;
 mod events;
+mod life;
+mod one_fire;
+mod process;
+mod records;
+mod streaming;
 mod support;
 mod token;
