@@ -1,4 +1,5 @@
 //! Whatever comes in, the event parser answers: with the fire that the event says, or with the paths of what is wrong.
+#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 use agent_trigger::event::{BODY_FIELDS, Fire, InvalidEvent, parse};
 use proptest::collection::{btree_map, vec};
