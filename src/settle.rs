@@ -188,8 +188,8 @@ fn reported(report: &Report<'_>) -> Failure {
         return Failure::fatal(error_type, message);
     }
     let condition = match report.request_context.condition.as_deref() {
-        Some("EventAgeExceeded") => "the event grew too old before an attempt wrote a record",
-        _ => "every attempt died before it wrote a record",
+        Some("EventAgeExceeded") => "no attempt wrote a record before the event grew too old",
+        _ => "no attempt wrote a record, and the last one died",
     };
     Failure::fatal(ErrorType::Internal, condition)
 }

@@ -38,14 +38,14 @@ async fn record(stack: &Stack, function: &Lambda, trigger_id: &str, changes: Val
 
 fn change(stack: &Stack, trigger_id: &str, changes: Value) -> Value {
     let row = execution(stack, trigger_id);
-    let key = |name: &str| row[name].as_str().unwrap().to_owned();
+    let key = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     stack.dynamodb.update(&key("PK"), &key("SK"), &changes);
     execution(stack, trigger_id)
 }
 
 fn in_millis(offset: i64) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    i64::try_from(now).unwrap() + offset
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    i64::try_from(now).expect("before the year 292 million") + offset
 }
 
 fn running(lease_ends_in_millis: i64) -> Value {
@@ -201,11 +201,11 @@ async fn f53_a_fire_no_attempt_could_record_gets_its_record() {
 #[tokio::test]
 async fn f53_the_reason_is_what_the_last_attempt_came_to() {
     let (stack, function) = start().await;
-    let auth = told("DeadlineExceeded", "too little time is left to start a run", true);
+    let too_late = told("DeadlineExceeded", "too little time is left to start a run", true);
     let foreign = json!({"errorMessage": "RequestId: 1 Process exited before completing request"});
     let foreign = Outcome::FunctionError { error_type: String::new(), error_message: String::new(), posted: foreign };
     let bodies = [
-        reported("too-late", &auth),
+        reported("too-late", &too_late),
         reported("killed", &Outcome::Died),
         reported("out-of-time", &Outcome::TimedOut),
         reported("exited", &foreign),

@@ -78,7 +78,7 @@ impl Plan {
             first_answers: (0..refusals).map(|_| refusal(rng)).collect(),
             answer: answer(agent, rng),
             store_faults: if chance(rng, 40) { store_faults(rng, &trigger_id) } else { Vec::new() },
-            kill_after: chance(rng, 3).then(|| millis(rng, 0..600)),
+            kill_after: chance(rng, 2).then(|| millis(rng, 0..600)),
             duplicate_after: chance(rng, 15).then(|| millis(rng, 0..2500)),
             cancel_after: chance(rng, 6).then(|| millis(rng, 0..1500)),
             agent,
@@ -152,6 +152,7 @@ fn answer(agent: Agent, rng: &mut Rng) -> Script {
 }
 
 fn store_faults(rng: &mut Rng, trigger_id: &str) -> Vec<(&'static str, Rule)> {
+    let count = rng.usize(1..3);
     let draw = |_| {
         let (name, fault) = match rng.u32(0..20) {
             0..5 => ("throttle", Fault::Throttle),
@@ -175,12 +176,7 @@ fn store_faults(rng: &mut Rng, trigger_id: &str) -> Vec<(&'static str, Rule)> {
         let key = format!("\"TRIGGER#{trigger_id}\"");
         (name, rule.containing(&key).after(rng.usize(0..3)).times(times))
     };
-    let count = if draws_two(trigger_id) { 2 } else { 1 };
     (0..count).map(draw).collect()
-}
-
-fn draws_two(trigger_id: &str) -> bool {
-    trigger_id.ends_with(['3', '7'])
 }
 
 /// The token endpoint's next answers.
@@ -191,15 +187,21 @@ pub(crate) fn token_answers(seed: u64, count: usize) -> Vec<TokenAnswer> {
         content_type: content_type.to_owned(),
         body: body.to_string(),
     };
-    let draw = |_| match rng.u32(0..100) {
-        0..76 => TokenAnswer::Ok,
-        76..82 => TokenAnswer::Status(429),
-        82..87 => TokenAnswer::Status(500),
-        87..91 => TokenAnswer::Reset,
-        91..95 => TokenAnswer::Delay(millis(&mut rng, 50..900)),
-        95..97 => TokenAnswer::Hang,
-        97..99 => raw(200, "text/html", json!("<html>")),
-        _ => raw(400, "application/json", json!({"error": "invalid_scope"})),
-    };
-    (0..count).map(draw).collect()
+    let mut answers = Vec::new();
+    while answers.len() < count {
+        let answer = match rng.u32(0..100) {
+            0..76 => TokenAnswer::Ok,
+            76..82 => TokenAnswer::Status(429),
+            82..87 => TokenAnswer::Status(500),
+            87..91 => TokenAnswer::Reset,
+            91..95 => TokenAnswer::Delay(millis(&mut rng, 50..900)),
+            95..97 => TokenAnswer::Hang,
+            97..99 => raw(200, "text/html", json!("<html>")),
+            _ => raw(400, "application/json", json!({"error": "invalid_scope"})),
+        };
+        // Three in a row are beyond what is tried again in place.
+        let times = if matches!(answer, TokenAnswer::Hang) { 1 } else { rng.usize(1..5) };
+        answers.extend(std::iter::repeat_n(answer, times));
+    }
+    answers
 }
