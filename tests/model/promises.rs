@@ -22,8 +22,8 @@ pub(crate) enum Promise {
     /// With rerun, when the agent accepts a call no other attempt is awake and reading an answer. (An agent whose client
     /// has left may go on: that is not promised.)
     NeverTwoAtWork,
-    /// A call reaches the agent only while its attempt holds the running execution, if it travels for less than half a
-    /// lease.
+    /// A call that travels for less than half a lease reaches the agent only while its attempt holds the execution, or
+    /// when that attempt has given up waiting and written so for good.
     OnlyTheHolderCalls,
     /// A terminal record never changes.
     TerminalStays,
@@ -166,7 +166,10 @@ impl Promises {
     /// A call reaches the agent.
     pub(crate) fn call_arrives(&self, sim: &Sim, owner: &str, is_accepted: bool) {
         let mut state = self.0.borrow_mut();
-        if state.holder.as_deref() != Some(owner) {
+        let has_ended_for_good =
+            state.history.last().is_some_and(|row| is_terminal(row) && row.owner.as_deref() == Some(owner))
+                && state.attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended);
+        if state.holder.as_deref() != Some(owner) && !has_ended_for_good {
             let holder = state.holder.clone().unwrap_or_else(|| "nobody".to_owned());
             state.breaks(Promise::OnlyTheHolderCalls, format!("{owner} called while {holder} held the execution"));
         }
