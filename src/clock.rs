@@ -13,6 +13,8 @@ const MARGIN_FRACTION: u32 = 10;
 /// The last moment at which a write may still begin, before Lambda ends the invocation.
 const LAST_WRITE: Duration = Duration::from_millis(300);
 
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
 /// Milliseconds since 1970.
 pub fn now_millis() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -55,9 +57,11 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Of an invocation that Lambda ends at `deadline_millis` since 1970.
+    /// Of an invocation that Lambda ends at `deadline_millis` since 1970. Less than a day is not a time but the time that
+    /// is left, as `cargo lambda watch` gives it.
     pub fn new(deadline_millis: u64) -> Self {
-        let left = deadline_millis.saturating_sub(u64::try_from(now_millis()).unwrap_or_default());
+        let now = u64::try_from(now_millis()).unwrap_or_default();
+        let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
         // Lambda allows 15 minutes; a deadline a year away is a local tool's "none".
         let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
         let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
@@ -103,6 +107,8 @@ mod tests {
         }
         assert!(Deadline::new(now + 4_000).is_too_near());
         assert!(Deadline::new(0).is_too_near());
+        assert!(Deadline::new(now - 1).is_too_near());
+        assert!(!Deadline::new(600_000).is_too_near());
         assert!(Deadline::new(u64::MAX).allows(Duration::from_secs(1)));
         assert!(!Deadline::new(u64::MAX).allows(Duration::MAX));
     }

@@ -78,8 +78,10 @@ pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Fire, InvalidE
 
     let mut fields = Fields { path: "$".to_owned(), object: envelope, problems: Vec::new() };
     let detail_type = fields.required_text("detail-type");
-    if detail_type.as_deref().is_some_and(|detail_type| detail_type != SCHEDULED_EVENT) {
+    if detail_type.is_some_and(|detail_type| detail_type != SCHEDULED_EVENT) {
+        // What its detail should hold is not ours to say.
         fields.problem("detail-type", &format!("unsupported event type: must be \"{SCHEDULED_EVENT}\""));
+        return Err(InvalidEvent { problems: fields.problems, trigger_id: None });
     }
     let event_id = fields.text("id");
     let source = fields.text("source");

@@ -25,7 +25,7 @@ use crate::{
     reply::Reply,
     run::{Halt, Run, Seen},
     settle,
-    store::{Store, StoreError},
+    store::{Store, StoreError, in_time},
     stream::{Outcome, Verdict},
     token::TokenSource,
 };
@@ -104,7 +104,8 @@ async fn run_fire(
     }
     let since = Instant::now();
     let started = Started::at(now_millis(), &services.config);
-    let execution_id = identify(services, fire, &invocation.request_id, &started).await?;
+    let identifying = identify(services, fire, &invocation.request_id, &started);
+    let execution_id = in_time(deadline.run_until, identifying).await?;
     tracing::Span::current().record("executionId", &execution_id);
     let execution_id = known_id.get_or_init(|| execution_id);
     let reply = Reply::new(fire, execution_id);
@@ -119,7 +120,8 @@ async fn run_fire(
     };
 
     // Neither is needed unless the claim succeeds, but both take as long as it does.
-    let wanted = async { tokio::join!(services.tokens.token(), has_trigger(services, fire)) };
+    // A panic here must not take the claim's answer with it: what is claimed is given up in order.
+    let wanted = catch_panic(async { tokio::join!(services.tokens.token(), has_trigger(services, fire)) });
     tokio::pin!(wanted);
     let claiming = claim_or_give_up(services, fire, &mut attempt, deadline);
     let mut claiming = Box::pin(claiming);
@@ -167,7 +169,7 @@ async fn run_fire(
         let (token, has_trigger) = match early {
             Some(answer) => answer,
             None => wanted.await,
-        };
+        }?;
         let token = token?;
         let run = Run { services, fire, held: &held, seen: &seen, deadline };
         let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
@@ -294,16 +296,20 @@ async fn claim_or_give_up(
     attempt: &mut Attempt,
     deadline: Deadline,
 ) -> Result<Claim, Failure> {
-    let error = match claim(&services.store, fire, attempt, Lease(services.config.lease), deadline).await {
-        Ok(claim) => return Ok(claim),
-        Err(error) => error,
+    let claiming = claim(&services.store, fire, attempt, Lease(services.config.lease), deadline);
+    let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
+        Ok(Ok(claim)) => return Ok(claim),
+        Ok(Err(error)) => error,
+        Err(_) => ClaimError::Store(StoreError::OutOfTime),
     };
     let may_be_running = matches!(&error, ClaimError::Store(error) if error.may_have_written());
     let mut failure = Failure::from(error);
     if may_be_running {
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-        match services.store.finish(&fire.trigger_id, &attempt.execution_id, &attempt.owner, &ending).await {
+        let Attempt { execution_id, owner, .. } = &*attempt;
+        let taking_back = services.store.finish(&fire.trigger_id, execution_id, owner, &ending);
+        match in_time(deadline.write_until, taking_back).await {
             Ok(_) => tracing::warn!("the claim had no answer and was taken back"),
             Err(error) => tracing::warn!(error = %error, "the claim had no answer and cannot be taken back"),
         }

@@ -1,15 +1,18 @@
 //! The lease an attempt holds on its execution: extended while the run lasts, given up with its end.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::{
     clock::{Deadline, now_millis},
     execution::{Lease, is_own_finish},
     record::Ending,
-    store::{Heartbeat, Store, StoreError, Write},
+    store::{Heartbeat, Store, StoreError, Write, in_time},
     stream::Progress,
 };
 
@@ -81,18 +84,34 @@ impl Held<'_> {
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
     /// would wake in an environment that is frozen in between.
     pub async fn keep(&self) -> Stop {
+        tokio::select! {
+            biased;
+            () = self.lapse() => Stop::Lost,
+            stop = self.beat() => stop,
+        }
+    }
+
+    async fn beat(&self) -> Stop {
         loop {
             tokio::time::sleep(self.lease.heartbeat()).await;
             match self.renew().await {
                 Ok(()) => {}
                 Err(NotHeld::Stopped(stop)) => return stop,
-                Err(NotHeld::Store(error)) => {
-                    tracing::warn!(error = %error, "heartbeat failed");
-                    if Lease::must_stop(self.until.load(Ordering::Relaxed), now_millis(), self.rerun_if_interrupted) {
-                        return Stop::Lost;
-                    }
-                }
+                Err(NotHeld::Store(error)) => tracing::warn!(error = %error, "heartbeat failed"),
             }
+        }
+    }
+
+    /// Ends with a lease that was not extended, if the run must stop then: beside the heartbeats, for one of them may
+    /// hang until long after another attempt took over.
+    async fn lapse(&self) {
+        loop {
+            let (until, now) = (self.until.load(Ordering::Relaxed), now_millis());
+            if Lease::must_stop(until, now, self.rerun_if_interrupted) {
+                return;
+            }
+            let left = u64::try_from(until - now).ok().filter(|left| *left > 0);
+            tokio::time::sleep(left.map_or(self.lease.heartbeat(), Duration::from_millis)).await;
         }
     }
 
@@ -121,20 +140,32 @@ impl Held<'_> {
         }
     }
 
-    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease in between.
+    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the while.
     ///
     /// # Errors
     /// If the execution is another's, or DynamoDB did not take it in time.
     pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
+        let beating = async {
+            // Whatever stops it, the finish meets it too.
+            self.beat().await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            finished = self.write(ending, deadline) => finished,
+            never = beating => never,
+        }
+    }
+
+    async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = crate::backoff::endless();
         loop {
             let finishing = self.store.finish(self.trigger_id, self.execution_id, self.owner, ending);
-            let error = match tokio::time::timeout_at(deadline.write_until, finishing).await {
-                Ok(Ok(Write::Done)) => return Ok(()),
-                Ok(Ok(Write::Refused(row))) if is_own_finish(row.as_ref(), self.owner, ending.status) => return Ok(()),
-                Ok(Ok(Write::Refused(_))) => return Err(NotHeld::Stopped(Stop::Lost)),
-                Ok(Err(error)) => error,
-                Err(_) => return Err(NotHeld::Store(out_of_time())),
+            let error = match in_time(deadline.write_until, finishing).await {
+                Ok(Write::Done) => return Ok(()),
+                Ok(Write::Refused(row)) if is_own_finish(row.as_ref(), self.owner, ending.status) => return Ok(()),
+                Ok(Write::Refused(_)) => return Err(NotHeld::Stopped(Stop::Lost)),
+                Err(error) => error,
             };
             let wait = waits.next().unwrap_or_default();
             if tokio::time::Instant::now() + wait >= deadline.write_until {
@@ -142,12 +173,6 @@ impl Held<'_> {
             }
             tracing::warn!(error = %error, "the end of the run is not written yet, trying again");
             tokio::time::sleep(wait).await;
-            // Whatever this finds, the next finish meets it too.
-            let _ = tokio::time::timeout_at(deadline.write_until, self.ensure_half()).await;
         }
     }
-}
-
-fn out_of_time() -> StoreError {
-    StoreError::NoAnswer { operation: "UpdateItem", cause: "the invocation's time was up".to_owned() }
 }

@@ -16,6 +16,7 @@ use crate::{
     event::Fire,
     handler::Services,
     lease::{Held, NotHeld, Stop},
+    store::in_time,
     stream::Outcome,
 };
 
@@ -48,7 +49,7 @@ impl Run<'_> {
                     self.seen.agent_called.store(false, Ordering::Relaxed);
                     tracing::warn!("the agent refused the token, getting another");
                     may_refresh = false;
-                    tokens.forget(&token).await;
+                    tokens.forget(&token);
                     token = tokens.token().await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
@@ -83,8 +84,9 @@ impl Run<'_> {
         if !exists {
             return;
         }
-        let touched = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at).await;
-        if let Err(error) = touched {
+        let touching = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at);
+        // Left hanging it would take the run's outcome with it at the deadline.
+        if let Err(error) = in_time(self.deadline.run_until, touching).await {
             tracing::warn!(error = %error, "lastExecutedAt is not set");
         }
     }

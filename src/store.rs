@@ -49,6 +49,9 @@ pub enum StoreError {
         /// What happened to the request.
         cause: String,
     },
+    /// The invocation's time was up first: whether something was written is unknown.
+    #[error("DynamoDB had not answered when the invocation's time was nearly up")]
+    OutOfTime,
     /// The stored row is not one this version understands.
     #[error("the stored execution has no status this version knows")]
     Unreadable,
@@ -57,7 +60,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the write may have been applied.
     pub fn may_have_written(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. } | Self::Service { is_server_fault: true, .. })
+        matches!(self, Self::NoAnswer { .. } | Self::OutOfTime | Self::Service { is_server_fault: true, .. })
     }
 }
 
@@ -367,6 +370,17 @@ impl Store {
             },
         }
     }
+}
+
+/// What `answer` tells, or that none came by then.
+///
+/// # Errors
+/// Those of `answer`; [`StoreError::OutOfTime`] if there is none.
+pub async fn in_time<T>(
+    until: tokio::time::Instant,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout_at(until, answer).await.unwrap_or(Err(StoreError::OutOfTime))
 }
 
 enum Updated {

@@ -1,7 +1,10 @@
 //! Tokens of the machine user: Cognito's client-credentials grant (RFC 6749 §4.4), discovered, cached, shared.
 //! <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_cognitoidentityprovider::{
     Client,
@@ -9,9 +12,12 @@ use aws_sdk_cognitoidentityprovider::{
     types::UserPoolClientType,
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use crate::{
     backoff,
@@ -48,11 +54,13 @@ impl TokenError {
 
 /// Where tokens come from: one for the process.
 #[derive(Debug)]
-pub struct TokenSource {
+pub struct TokenSource(Arc<Source>);
+
+#[derive(Debug)]
+struct Source {
     http: reqwest::Client,
     cognito: Client,
     config: Config,
-    /// Held while a token is fetched, so that concurrent callers share one request.
     state: Mutex<State>,
 }
 
@@ -60,9 +68,12 @@ pub struct TokenSource {
 struct State {
     client: Option<MachineClient>,
     token: Option<Cached>,
-    /// The last failure and its moment: those who waited for that very request share it.
-    failure: Option<(Instant, TokenError)>,
+    /// The request that concurrent callers share. It lives as long as one of them waits, whoever began it: a duplicate
+    /// leaves as soon as it knows that it is one.
+    under_way: Option<WeakShared<Fetch>>,
 }
+
+type Fetch = BoxFuture<'static, Result<Secret, TokenError>>;
 
 /// The app client, as configured or discovered once for the process.
 #[derive(Debug, Clone)]
@@ -102,7 +113,8 @@ impl TokenSource {
             // Tries are counted here, in one place for both ways to a token.
             .retry_config(RetryConfig::disabled())
             .build();
-        Self { http, cognito: Client::from_conf(cognito), config, state: Mutex::default() }
+        let cognito = Client::from_conf(cognito);
+        Self(Arc::new(Source { http, cognito, config, state: Mutex::default() }))
     }
 
     /// A token, from the cache while 75 % of its life last.
@@ -110,45 +122,55 @@ impl TokenSource {
     /// # Errors
     /// If Cognito refuses, or is not to be had within three tries of 5 s.
     pub async fn token(&self) -> Result<Secret, TokenError> {
-        let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        if let Some(cached) = state.token.as_ref().filter(|cached| SystemTime::now() < cached.refresh_at) {
-            return Ok(cached.token.clone());
+        let fetch = {
+            let mut state = self.0.state();
+            if let Some(cached) = state.token.as_ref().filter(|cached| SystemTime::now() < cached.refresh_at) {
+                return Ok(cached.token.clone());
+            }
+            let under_way = state.under_way.as_ref().and_then(WeakShared::upgrade);
+            // One that has ended is the answer to those who waited for it, not to who comes later.
+            under_way.filter(|fetch| fetch.peek().is_none()).unwrap_or_else(|| {
+                let source = Arc::clone(&self.0);
+                let fetch: Shared<Fetch> = async move { source.fetch().await }.boxed().shared();
+                state.under_way = fetch.downgrade();
+                fetch
+            })
+        };
+        fetch.await
+    }
+
+    /// Forgets `token` after the agent refused it, unless a newer one is cached already.
+    pub fn forget(&self, token: &Secret) {
+        self.0.state().token.take_if(|cached| cached.token == *token);
+    }
+}
+
+impl Source {
+    /// Never held while anything is awaited.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self) -> Result<Secret, TokenError> {
+        let mut fetched = self.with_retries().await;
+        if matches!(fetched, Err(TokenError::InvalidClient))
+            && self.state().client.take_if(|client| client.is_discovered).is_some()
+        {
+            // The secret was rotated since it was discovered.
+            fetched = self.with_retries().await;
         }
-        if let Some((_, error)) = state.failure.as_ref().filter(|(failed, _)| *failed >= asked) {
-            return Err(error.clone());
-        }
-        let fetched = self.fetch(&mut state).await;
-        state.failure = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
         let (token, life) = fetched?;
         let life = life.min(LONGEST_LIFE);
         // A token that does not say how long it lives is used once.
-        state.token = (!life.is_zero())
+        self.state().token = (!life.is_zero())
             .then(|| Cached { token: token.clone(), refresh_at: SystemTime::now() + life.mul_f64(0.75) });
         Ok(token)
     }
 
-    /// Forgets `token` after the agent refused it, unless a newer one is cached already.
-    pub async fn forget(&self, token: &Secret) {
-        let mut state = self.state.lock().await;
-        state.token.take_if(|cached| cached.token == *token);
-    }
-
-    async fn fetch(&self, state: &mut State) -> Result<(Secret, Duration), TokenError> {
-        match self.with_retries(state).await {
-            Err(TokenError::InvalidClient) if state.client.as_ref().is_some_and(|client| client.is_discovered) => {
-                // The secret was rotated since it was discovered.
-                state.client = None;
-                self.with_retries(state).await
-            }
-            result => result,
-        }
-    }
-
-    async fn with_retries(&self, state: &mut State) -> Result<(Secret, Duration), TokenError> {
+    async fn with_retries(&self) -> Result<(Secret, Duration), TokenError> {
         let mut waits = backoff::waits();
         loop {
-            let error = match self.try_once(state).await {
+            let error = match self.try_once().await {
                 Err(error) if error.is_transient() => error,
                 result => return result,
             };
@@ -158,10 +180,14 @@ impl TokenSource {
         }
     }
 
-    async fn try_once(&self, state: &mut State) -> Result<(Secret, Duration), TokenError> {
-        let client = match &state.client {
-            Some(client) => client.clone(),
-            None => state.client.insert(self.discover().await?).clone(),
+    async fn try_once(&self) -> Result<(Secret, Duration), TokenError> {
+        let known = self.state().client.clone();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let client = self.discover().await?;
+                self.state().client.insert(client).clone()
+            }
         };
         match &client.endpoint {
             Some(endpoint) => self.request_token(endpoint, &client.secret).await,

@@ -49,7 +49,7 @@ impl Options {
         };
         match read() {
             Ok(true) if options.serve && !options.events.is_empty() => {
-                Err("--serve takes no events: send them with `cargo lambda invoke --data-file EVENT.json`".to_owned())
+                Err("--serve takes no events: it waits for those of `cargo lambda invoke`".to_owned())
             }
             Ok(true) => Ok(Some(options)),
             Ok(false) => {

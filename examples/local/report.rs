@@ -17,8 +17,9 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table 
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.set_header(header).add_rows(rows);
-    // Only the last column, the prose, is wrapped.
-    for column in table.column_iter_mut().rev().skip(1) {
+    // Only the last column, the prose, is wrapped, where that leaves it room.
+    let skipped = if width < 115 { header.len() } else { 1 };
+    for column in table.column_iter_mut().rev().skip(skipped) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table
@@ -82,6 +83,7 @@ pub(crate) fn outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a str, &'a Outc
 pub(crate) fn ended(e: &Value) -> String {
     let said =
         e["errorType"].as_str().map_or_else(|| text(&e["output"]), |kind| format!("{kind}: {}", text(&e["error"])));
+    let said = said.replace('\n', "; ");
     format!("{}  {}  {}  {said}", text(&e["completedAt"]), text(&e["triggerId"]), text(&e["status"]))
 }
 

@@ -27,35 +27,38 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
     say(&format!(
         "Cognito, an agent and DynamoDB stand in at {}, {} and {}.\n\nNow, each in a shell of its own:\n\n  \
          cargo lambda watch -A 127.0.0.1 --env-file .local/env\n  \
-         cargo lambda invoke --data-file events/scheduled.json\n\n\
+         cargo lambda invoke --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
          Executions are shown here as they end. Ctrl-C ends the stand-ins and what they hold.\n",
         stack.cognito.url(),
         stack.agent.url(),
         stack.dynamodb.url()
     ));
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot listen for signals: {e}"))?;
+    let mut shown = HashSet::new();
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
-        () = show_ended(stack) => {}
+        () = async {
+            loop {
+                show_ended(stack, &mut shown);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        } => {}
     }
+    show_ended(stack, &mut shown);
     // Left behind, it would point a later `cargo lambda watch` at nothing.
     let _ = fs::remove_file(file);
     Ok(())
 }
 
-async fn show_ended(stack: &Stack) {
-    let mut seen = HashSet::new();
-    loop {
-        for row in stack.dynamodb.scan() {
-            let is_execution = row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
-            let has_ended = !matches!(row["status"].as_str(), None | Some("running"));
-            let state =
-                (report::text(&row["executionId"]), report::text(&row["attempt"]), report::text(&row["status"]));
-            if is_execution && has_ended && seen.insert(state) {
-                say(&report::ended(&row));
-            }
+/// Shows each execution that has ended and is not in `shown`: once an attempt, for a failed one may run again.
+fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
+    for row in stack.dynamodb.scan() {
+        let is_execution = row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
+        let has_ended = !matches!(row["status"].as_str(), None | Some("running"));
+        let state = (report::text(&row["executionId"]), report::text(&row["attempt"]), report::text(&row["status"]));
+        if is_execution && has_ended && shown.insert(state) {
+            say(&report::ended(&row));
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -1,4 +1,11 @@
 //! The built function against real sockets: every numbered case of the fault list, named by its number.
 
-mod happy;
+mod acceptance;
+mod events;
+mod life;
+mod one_fire;
+mod process;
+mod records;
+mod streaming;
 mod support;
+mod token;

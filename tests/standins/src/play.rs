@@ -84,7 +84,8 @@ impl<P: Progress + Sync> Player<'_, P> {
     async fn head(&mut self, script: &Script) -> Result<(), Stop> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", script.status, reason(script.status));
         for (name, value) in &script.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let value = (self.fill)(&Bytes::from(value.clone()));
+            head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(&value)));
         }
         match self.framing {
             Framing::Chunked => head.push_str("transfer-encoding: chunked\r\n"),

@@ -51,7 +51,7 @@ pub enum Step {
 pub struct Script {
     /// HTTP status.
     pub status: u16,
-    /// Headers beside those of the framing.
+    /// Headers beside those of the framing; placeholders in their values are filled in as in `Step::Bytes`.
     pub headers: Vec<(String, String)>,
     /// How the body's end is told.
     pub framing: Framing,

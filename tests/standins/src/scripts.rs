@@ -122,7 +122,9 @@ impl Script {
         steps.extend([frame(&block_stop), frame(&stop("end_turn")), frame(&usage(1100, 170, 1024, 0))]);
         steps.push(frame(&message("assistant", json!([{"text": answer}]))));
         steps.push(frame(&Value::from("{'result': AgentResult(stop_reason='end_turn')}")));
-        Self::ok("text/event-stream; charset=utf-8", steps).answering(answer)
+        // AgentCore tells its request id in a header, for the stream holds none.
+        let script = Self::ok("text/event-stream; charset=utf-8", steps).header("x-amzn-requestid", "{{requestId}}");
+        script.answering(answer)
     }
 
     /// One JSON document with the answer as its `result`.

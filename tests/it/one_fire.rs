@@ -1,0 +1,74 @@
+//! The cases of a single fire: how it is sent, and what must hold of each ending.
+
+use serde_json::Value;
+use standins::{Invocation, Outcome, Stack, runtime_api::scheduled_event};
+
+use crate::support::{self, assert_absent};
+
+pub(crate) const TRIGGER: &str = "trigger-1";
+pub(crate) const PROMPT: &str = "Count the files of the quarter";
+pub(crate) const TIME: &str = "2026-01-01T00:00:00Z";
+
+/// Heartbeats every third of a second, and clocks that may differ by a sixth.
+pub(crate) const SHORT_LEASE: (&str, &str) = ("LEASE_SECONDS", "1");
+
+/// The fire of `TRIGGER` at `TIME`, in a Lambda request of its own.
+pub(crate) fn fire() -> Invocation {
+    Invocation::scheduled(TRIGGER, PROMPT, TIME)
+}
+
+/// The same with these fields in its `detail`.
+pub(crate) fn fire_with(fields: &Value) -> Invocation {
+    let mut event = scheduled_event(TRIGGER, PROMPT, Some(TIME));
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        event["detail"][name] = value.clone();
+    }
+    Invocation::event(&event)
+}
+
+/// The one execution of `TRIGGER`.
+pub(crate) fn execution(stack: &Stack) -> Value {
+    support::execution(stack, TRIGGER)
+}
+
+/// Asserts that Lambda was told of a completed run, and that the record says the same. Gives the record.
+pub(crate) fn assert_completed(stack: &Stack, outcome: &Outcome) -> Value {
+    let record = execution(stack);
+    support::assert_completed(outcome, &record);
+    record
+}
+
+/// Asserts that Lambda was told of this failure, and that the record says the same. Gives the record.
+pub(crate) fn assert_failed(stack: &Stack, outcome: &Outcome, error_type: &str, retryable: bool) -> Value {
+    let record = execution(stack);
+    support::assert_failed(outcome, &record, error_type, retryable);
+    // What the agent itself said may follow on lines of its own, and stays out of the result.
+    assert_eq!(record["error"].as_str().and_then(|text| text.lines().next()), outcome.body()["message"].as_str());
+    record
+}
+
+/// Asserts that Lambda was told of this failure, whatever is stored. Gives the message's object.
+pub(crate) fn assert_error(outcome: &Outcome, error_type: &str, retryable: bool) -> Value {
+    let message = outcome.body();
+    assert_eq!(outcome.error_type(), error_type, "{outcome:#?}");
+    assert_eq!((&message["error"], &message["retryable"]), (&error_type.into(), &retryable.into()), "{message}");
+    assert_eq!(message["statusCode"], if error_type == "InvalidEvent" { 400 } else { 500 });
+    assert!(message["message"].as_str().is_some_and(|text| !text.is_empty()), "{message}");
+    message
+}
+
+/// Asserts that Lambda was told that this fire is taken care of, with the record's `status`. Gives the record.
+pub(crate) fn assert_duplicate(stack: &Stack, outcome: &Outcome, status: &str) -> Value {
+    let record = execution(stack);
+    support::assert_duplicate(outcome, &record);
+    assert_eq!(record["status"], status);
+    record
+}
+
+/// Asserts that the execution is left `running`. Gives the record.
+pub(crate) fn assert_running(stack: &Stack) -> Value {
+    let record = execution(stack);
+    assert_eq!(record["status"], "running", "{record:#?}");
+    assert_absent(&record, &["completedAt", "error", "errorType", "retryable", "output"]);
+    record
+}
