@@ -217,6 +217,11 @@ pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
     retryable && attempt < MAX_ATTEMPTS
 }
 
+/// Whether `owner` still owns the running execution.
+pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
+    row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == Status::Running)
+}
+
 /// Whether the row that refused an owner's final write shows that very write, its answer lost.
 pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status) -> bool {
     row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == status)
@@ -348,6 +353,14 @@ mod tests {
         for (retryable, attempt, expected) in [(true, 1, true), (true, 2, true), (true, 3, false), (false, 1, false)] {
             assert_eq!(is_retryable(retryable, attempt), expected);
         }
+    }
+
+    #[test]
+    fn an_execution_is_held_while_it_runs() {
+        assert!(is_held(Some(&running(0)), "other"));
+        assert!(!is_held(Some(&running(0)), "me"));
+        assert!(!is_held(Some(&failed(true, 1)), "other"));
+        assert!(!is_held(None, "other"));
     }
 
     #[test]

@@ -67,6 +67,10 @@ impl Expression {
         format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
     }
 
+    pub(crate) fn at_most(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} <= {}", self.name(attribute), self.value(value))
+    }
+
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let assignments: Vec<_> = attributes
             .into_iter()

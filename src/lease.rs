@@ -132,7 +132,7 @@ impl Held<'_> {
         let beat = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref()).await;
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {
-                self.until.store(until, Ordering::Relaxed);
+                self.until.fetch_max(until, Ordering::Relaxed);
                 Ok(())
             }
             Heartbeat::CancelRequested => Err(NotHeld::Stopped(Stop::Cancelled)),
