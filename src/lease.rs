@@ -120,10 +120,11 @@ impl Held<'_> {
     /// # Errors
     /// If the execution is another's or was cancelled, or the lease cannot be extended.
     pub async fn ensure_half(&self) -> Result<(), NotHeld> {
-        if self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
-            return Ok(());
+        // Looked at again after a renewal: its answer may have come to a process that was frozen meanwhile.
+        while !self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
+            self.renew().await?;
         }
-        self.renew().await
+        Ok(())
     }
 
     async fn renew(&self) -> Result<(), NotHeld> {
