@@ -78,4 +78,9 @@ impl Expression {
             .collect();
         format!("SET {}", assignments.join(", "))
     }
+
+    pub(crate) fn remove(&mut self, attributes: &[&'static str]) -> String {
+        let names: Vec<_> = attributes.iter().map(|attribute| self.name(attribute)).collect();
+        format!("REMOVE {}", names.join(", "))
+    }
 }

@@ -159,6 +159,9 @@ pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, Att
     attributes
 }
 
+/// What only a failed execution has.
+pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
+
 /// What the end of an attempt writes.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
     let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];

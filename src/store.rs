@@ -238,7 +238,11 @@ impl Store {
         condition: String,
         mut expression: Expression,
     ) -> Result<Write, StoreError> {
-        let update = expression.set(record::ending_attributes(ending));
+        let mut update = expression.set(record::ending_attributes(ending));
+        if ending.failure.is_none() {
+            // A cancelled execution may be one that had failed retryably.
+            update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
+        }
         self.write(record::execution_key(trigger_id, execution_id), update, condition, expression).await
     }
 

@@ -6,6 +6,8 @@ mod life;
 mod one_fire;
 mod process;
 mod records;
+mod settle;
+mod stop;
 mod streaming;
 mod support;
 mod token;

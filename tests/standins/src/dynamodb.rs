@@ -198,6 +198,15 @@ impl DynamoDb {
         self.database.update_item(parse(request)).expect("the update is valid");
     }
 
+    /// Asks for an execution's end as anybody may: only while it runs or may run again. Tells whether it was.
+    pub fn request_cancel(&self, pk: &str, sk: &str) -> bool {
+        let request = json!({"TableName": TABLE, "Key": key(pk, sk), "UpdateExpression": "SET cancelRequested = :true",
+            "ConditionExpression": "#status = :running OR retryable = :true",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":true": {"BOOL": true}, ":running": {"S": "running"}}});
+        self.database.update_item(parse(request)).is_ok()
+    }
+
     /// Deletes an item.
     pub fn delete(&self, pk: &str, sk: &str) {
         let request = json!({"TableName": TABLE, "Key": key(pk, sk)});

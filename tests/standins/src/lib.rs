@@ -20,6 +20,7 @@
 
 pub mod agent;
 pub mod cognito;
+pub mod destination;
 pub mod dynamodb;
 pub mod faults;
 pub mod function;

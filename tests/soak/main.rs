@@ -1,0 +1,197 @@
+//! The soak: many fires at once, every fault drawn at random from a seed, and in the end one true record for each.
+//!
+//! `SOAK_FIRES=2000 SOAK_CONCURRENCY=64 SOAK_SEED=7 cargo test --test soak` runs the long one.
+
+mod lambda;
+mod plan;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use standins::{AgentRequest, CognitoOperation, Injected, Stack, assert_no_secrets};
+
+use crate::lambda::{Pool, Queue};
+use crate::plan::{PROMPT, Plan, token_answers};
+use crate::verdict::Fired;
+
+/// As short as it goes: it compresses what takes Lambda minutes into seconds.
+const LEASE: Duration = Duration::from_secs(1);
+
+fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value}")),
+        Err(_) => default,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s5_every_fire_ends_with_one_true_record() {
+    let (fires, concurrency, seed) =
+        (setting("SOAK_FIRES", 200), setting("SOAK_CONCURRENCY", 64), setting("SOAK_SEED", 20_260_131));
+    let since = Instant::now();
+    let stack = Stack::start().await.with_binary(env!("CARGO_BIN_EXE_agent-trigger"));
+    // So that tokens are asked for all the time.
+    stack.cognito.set_expires_in(2);
+    stack.cognito.answer_next(CognitoOperation::Token, token_answers(seed, fires / 2));
+    let pool = Arc::new(Pool::start(stack, concurrency).await);
+    let queue = Queue::start(Arc::clone(&pool));
+    let fired = stream::iter(0..fires).map(|number| fire(&pool, &queue, Plan::draw(seed, number)));
+    let fired: Vec<_> = fired.buffer_unordered(concurrency).collect().await;
+    // What was delayed by then must change nothing any more.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    let mut calls: BTreeMap<String, Vec<AgentRequest>> = BTreeMap::new();
+    for call in pool.stack.agent.calls() {
+        calls.entry(call.field("prompt").to_owned()).or_default().push(call);
+    }
+    let mut tally = Tally::default();
+    let mut problems = Vec::new();
+    for (fired, faults) in &fired {
+        let calls = calls.remove(&fired.plan.prompt).unwrap_or_default();
+        let rows = pool.stack.dynamodb.executions(&fired.plan.trigger_id);
+        for problem in fired.problems(&rows, &calls) {
+            let (plan, told) = (&fired.plan, &fired.told);
+            let calls: Vec<_> = calls.iter().map(|call| (call.status, call.events_sent)).collect();
+            problems.push(format!(
+                "{} ({:?}, rerun {}, {faults:?}): {problem}\n  record {rows:?}\n  told {told:?}\n  calls {calls:?}",
+                plan.trigger_id, plan.agent, plan.rerun
+            ));
+        }
+        tally.count(fired, &rows[0], &calls, faults);
+    }
+    let took = since.elapsed();
+    let counts = [
+        ("invocations", pool.invocations.load(Ordering::Relaxed)),
+        ("settle batches", queue.batches.load(Ordering::Relaxed)),
+        ("processes killed", pool.kills.load(Ordering::Relaxed)),
+        ("token requests", pool.stack.cognito.count(CognitoOperation::Token)),
+    ];
+    let table = tally.table(&counts);
+    // Past the capture of a test that passes: the table is what the soak is for.
+    let heading = format!("soak: {fires} fires, {concurrency} at a time, SOAK_SEED={seed}, {} s", took.as_secs());
+    let _ = writeln!(std::io::stdout().lock(), "\n{heading}\n{table}");
+    assert!(problems.is_empty(), "SOAK_SEED={seed}: {} problems\n{}", problems.len(), problems.join("\n"));
+    assert!(calls.is_empty(), "calls for no fire: {calls:?}");
+    let rows = pool.stack.dynamodb.scan();
+    let is_execution = |row: &&serde_json::Value| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
+    assert_eq!(rows.iter().filter(is_execution).count(), fires, "one record for each fire and none besides");
+    let secrets = [PROMPT.to_owned(), "standin-token-".to_owned(), pool.stack.cognito.secret()];
+    assert_no_secrets(&secrets, &pool.logs().await, &rows);
+}
+
+type Faults = Vec<(&'static str, usize)>;
+
+/// Fires once, with all that befalls it, until Lambda has done with it.
+async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
+    let Pool { stack, .. } = pool;
+    if !plan.first_answers.is_empty() {
+        stack.agent.queue_for_prompt(&plan.prompt, plan.first_answers.iter().cloned());
+    }
+    stack.agent.on_prompt(&plan.prompt, plan.answer.clone());
+    let inject = |(name, rule): &(&'static str, _)| (*name, stack.dynamodb.inject(Clone::clone(rule)));
+    let faults: Vec<(_, Injected)> = plan.store_faults.iter().map(inject).collect();
+
+    let invocation = plan.invocation();
+    let delivery = async {
+        let told = pool.deliver(&invocation, plan.kill_after).await;
+        queue.report(&invocation, &told).await;
+        told
+    };
+    let duplicate = async {
+        tokio::time::sleep(plan.duplicate_after?).await;
+        // Of a fire that only its request identifies, Lambda delivers the request twice.
+        let again = if plan.is_scheduled { plan.invocation() } else { invocation.clone() };
+        let told = pool.deliver(&again, None).await;
+        queue.report(&again, &told).await;
+        Some(told)
+    };
+    let cancel = async {
+        let Some(wait) = plan.cancel_after else { return false };
+        tokio::time::sleep(wait).await;
+        let rows = stack.dynamodb.executions(&plan.trigger_id);
+        let cancel = |row: &serde_json::Value| {
+            stack
+                .dynamodb
+                .request_cancel(row["PK"].as_str().unwrap_or_default(), row["SK"].as_str().unwrap_or_default())
+        };
+        rows.first().is_some_and(cancel)
+    };
+    let (told, again, was_cancelled) = tokio::join!(delivery, duplicate, cancel);
+    let rows_then = stack.dynamodb.executions(&plan.trigger_id);
+    let hits = faults.iter().map(|(name, fault)| {
+        fault.remove();
+        (*name, fault.hits())
+    });
+    let hits = hits.collect();
+    (Fired { plan, told: std::iter::once(told).chain(again).collect(), was_cancelled, rows_then }, hits)
+}
+
+/// What the table counts.
+#[derive(Default)]
+struct Tally {
+    /// By status and error type: records, attempts, accepted calls.
+    ends: BTreeMap<(String, String), [u64; 3]>,
+    /// By what the agent does: fires, calls, accepted calls.
+    agents: BTreeMap<String, [u64; 3]>,
+    faults: BTreeMap<&'static str, u64>,
+    /// By what Lambda was told.
+    told: BTreeMap<String, u64>,
+}
+
+fn add<K: Ord>(map: &mut BTreeMap<K, [u64; 3]>, key: K, counts: [u64; 3]) {
+    let sums = map.entry(key).or_default();
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+}
+
+impl Tally {
+    fn count(&mut self, fired: &Fired, row: &serde_json::Value, calls: &[AgentRequest], faults: &Faults) {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let accepted = calls.iter().filter(|call| fired.accepts(call)).count() as u64;
+        let attempts = row["attempt"].as_u64().unwrap_or_default();
+        add(&mut self.ends, (text("status"), text("errorType")), [1, attempts, accepted]);
+        add(&mut self.agents, format!("{:?}", fired.plan.agent), [1, calls.len() as u64, accepted]);
+        let befell = |wanted: bool, name| wanted.then_some((name, 1));
+        let plan = &fired.plan;
+        let more = [
+            befell(plan.duplicate_after.is_some(), "duplicate delivery"),
+            befell(fired.was_cancelled, "cancel request"),
+            befell(plan.rerun, "onInterrupted rerun"),
+        ];
+        for (name, hits) in faults.iter().copied().chain(more.into_iter().flatten()) {
+            *self.faults.entry(name).or_default() += hits as u64;
+        }
+        for outcome in fired.told.iter().flatten() {
+            let told = match outcome {
+                standins::Outcome::Success(_) => "success",
+                standins::Outcome::Died => "(died)",
+                standins::Outcome::TimedOut => "(out of time)",
+                standins::Outcome::FunctionError { error_type, .. } => error_type,
+            };
+            *self.told.entry(told.to_owned()).or_default() += 1;
+        }
+    }
+
+    fn table(&self, counts: &[(&str, usize)]) -> String {
+        let mut lines = vec![format!("{:<34}{:>8}{:>10}{:>10}", "record", "fires", "attempts", "accepted")];
+        for ((status, error_type), [fires, attempts, accepted]) in &self.ends {
+            lines.push(format!("{:<34}{fires:>8}{attempts:>10}{accepted:>10}", format!("{status} {error_type}")));
+        }
+        lines.push(format!("{:<34}{:>8}{:>10}{:>10}", "agent", "fires", "calls", "accepted"));
+        for (agent, [fires, calls, accepted]) in &self.agents {
+            lines.push(format!("{agent:<34}{fires:>8}{calls:>10}{accepted:>10}"));
+        }
+        let counted = |heading: &str, entries: Vec<(&str, u64)>| {
+            let entries: Vec<_> = entries.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+            format!("{heading}: {}", entries.join(", "))
+        };
+        lines.push(counted("befell", self.faults.iter().map(|(name, count)| (*name, *count)).collect()));
+        lines.push(counted("Lambda was told", self.told.iter().map(|(name, count)| (name.as_str(), *count)).collect()));
+        lines.push(counted("besides", counts.iter().map(|(name, count)| (*name, *count as u64)).collect()));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,205 @@
+//! What befalls a fire: drawn at random, the same for the same seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use standins::runtime_api::scheduled_event;
+use standins::{Fault, Framing, Invocation, Rule, Script, Step, TokenAnswer};
+
+/// Every prompt begins so, that it can be looked for where it must not be.
+pub(crate) const PROMPT: &str = "soak-prompt";
+
+/// What the agent does with a fire's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Agent {
+    Completes,
+    /// Refuses some calls, then completes.
+    Refuses,
+    RefusesForEver,
+    Rejects,
+    /// Says that it failed, by its status or in its answer.
+    Fails,
+    Tears,
+    /// Talks, or is silent, until its client leaves.
+    Endless,
+}
+
+/// One fire and what befalls it.
+pub(crate) struct Plan {
+    pub(crate) trigger_id: String,
+    pub(crate) prompt: String,
+    pub(crate) is_scheduled: bool,
+    pub(crate) rerun: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) agent: Agent,
+    pub(crate) first_answers: Vec<Script>,
+    pub(crate) answer: Script,
+    /// By name.
+    pub(crate) store_faults: Vec<(&'static str, Rule)>,
+    /// The process that runs it first dies then.
+    pub(crate) kill_after: Option<Duration>,
+    /// It is delivered once more then.
+    pub(crate) duplicate_after: Option<Duration>,
+    /// Its end is asked for then.
+    pub(crate) cancel_after: Option<Duration>,
+}
+
+fn chance(rng: &mut Rng, percent: u32) -> bool {
+    rng.u32(0..100) < percent
+}
+
+fn millis(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(rng.u64(range))
+}
+
+impl Plan {
+    /// The plan of the fire with this number.
+    pub(crate) fn draw(seed: u64, number: usize) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
+        let rng = &mut rng;
+        let trigger_id = format!("soak-{number:05}");
+        let agent = match rng.u32(0..100) {
+            0..60 => Agent::Completes,
+            60..72 => Agent::Refuses,
+            72..75 => Agent::RefusesForEver,
+            75..80 => Agent::Rejects,
+            80..88 => Agent::Fails,
+            88..96 => Agent::Tears,
+            _ => Agent::Endless,
+        };
+        let refusals = if agent == Agent::Refuses { rng.usize(1..5) } else { 0 };
+        Self {
+            prompt: format!("{PROMPT} {trigger_id}"),
+            is_scheduled: !chance(rng, 12),
+            rerun: chance(rng, 20),
+            // Under 5 s nothing is started.
+            timeout: if agent == Agent::Endless { millis(rng, 5500..6500) } else { Duration::from_secs(12) },
+            first_answers: (0..refusals).map(|_| refusal(rng)).collect(),
+            answer: answer(agent, rng),
+            store_faults: if chance(rng, 40) { store_faults(rng, &trigger_id) } else { Vec::new() },
+            kill_after: chance(rng, 3).then(|| millis(rng, 0..600)),
+            duplicate_after: chance(rng, 15).then(|| millis(rng, 0..2500)),
+            cancel_after: chance(rng, 6).then(|| millis(rng, 0..1500)),
+            agent,
+            trigger_id,
+        }
+    }
+
+    /// Its event, in a Lambda request of its own.
+    pub(crate) fn invocation(&self) -> Invocation {
+        let time = self.is_scheduled.then_some("2026-01-01T00:00:00Z");
+        let mut event = scheduled_event(&self.trigger_id, &self.prompt, time);
+        if self.rerun {
+            event["detail"]["onInterrupted"] = json!("rerun");
+        }
+        Invocation::event(&event).timeout(self.timeout)
+    }
+
+    /// How many pieces an agent has sent that completed.
+    pub(crate) fn pieces(&self) -> u64 {
+        self.answer.steps.iter().filter(|step| matches!(step, Step::Bytes(_))).count() as u64
+    }
+}
+
+fn refusal(rng: &mut Rng) -> Script {
+    match rng.u32(0..4) {
+        0 => Script::retry_after(503, rng.u64(0..2)),
+        1 => Script::retry_after(429, 0),
+        2 => Script::status(409, r#"{"message":"busy"}"#),
+        _ => Script::status(429, r#"{"message":"busy"}"#),
+    }
+}
+
+fn answer(agent: Agent, rng: &mut Rng) -> Script {
+    let text = "The quarter has 57 files.";
+    let happy = |rng: &mut Rng| match rng.u32(0..2) {
+        0 => Script::ndjson_happy(text),
+        _ => Script::sse_happy(text),
+    };
+    match agent {
+        Agent::Completes | Agent::Refuses => match rng.u32(0..10) {
+            0..3 => Script::ndjson_happy(text),
+            3..5 => Script::sse_happy(text),
+            5 => Script::json_happy(text),
+            6 => Script::never_ends(text),
+            _ => happy(rng).paced(millis(rng, 5..100)),
+        },
+        Agent::RefusesForEver => refusal(rng),
+        Agent::Rejects => Script::status([400, 403, 404, 422][rng.usize(0..4)], r#"{"message":"no"}"#),
+        Agent::Fails => match rng.u32(0..7) {
+            0 => Script::status([500, 502, 504][rng.usize(0..3)], r#"{"message":"broken"}"#),
+            1 => Script::status(503, "gone"),
+            2 => Script::server_error_event("it broke"),
+            3 => Script::sse_error("it broke"),
+            4 => Script::sse_error_event("it broke"),
+            5 => Script::json_error("it broke"),
+            _ => Script::html(),
+        },
+        Agent::Tears => match rng.u32(0..5) {
+            0 => Script::cut(),
+            1 => Script::reset_before_head(),
+            2 => happy(rng).midway(Step::Fin),
+            3 => happy(rng).paced(millis(rng, 5..40)).midway(Step::Rst),
+            _ => Script::sse_happy(text).framing(Framing::CloseDelimited),
+        },
+        Agent::Endless => match rng.u32(0..3) {
+            0 => Script::hang_before_head(),
+            1 => happy(rng).midway(Step::Hang),
+            _ => Script::endless(millis(rng, 10..200)),
+        },
+    }
+}
+
+fn store_faults(rng: &mut Rng, trigger_id: &str) -> Vec<(&'static str, Rule)> {
+    let draw = |_| {
+        let (name, fault) = match rng.u32(0..20) {
+            0..5 => ("throttle", Fault::Throttle),
+            5..8 => ("server error", Fault::ServerError),
+            8..12 => ("reset", Fault::Reset),
+            12..16 => ("apply, then lose", Fault::ApplyThenLose),
+            16..19 => ("delay", Fault::Delay(millis(rng, 100..3000))),
+            _ => ("hang", Fault::Hang),
+        };
+        let times = match rng.u32(0..20) {
+            0..13 => 1,
+            13..17 => 3,
+            _ => 20,
+        };
+        let rule = match rng.u32(0..7) {
+            0..2 => Rule::new("PutItem", fault),
+            2..5 => Rule::new("UpdateItem", fault),
+            5 => Rule::new("GetItem", fault),
+            _ => Rule::any(fault),
+        };
+        let key = format!("\"TRIGGER#{trigger_id}\"");
+        (name, rule.containing(&key).after(rng.usize(0..3)).times(times))
+    };
+    let count = if draws_two(trigger_id) { 2 } else { 1 };
+    (0..count).map(draw).collect()
+}
+
+fn draws_two(trigger_id: &str) -> bool {
+    trigger_id.ends_with(['3', '7'])
+}
+
+/// The token endpoint's next answers.
+pub(crate) fn token_answers(seed: u64, count: usize) -> Vec<TokenAnswer> {
+    let mut rng = Rng::with_seed(seed);
+    let raw = |status: u16, content_type: &str, body: Value| TokenAnswer::Raw {
+        status,
+        content_type: content_type.to_owned(),
+        body: body.to_string(),
+    };
+    let draw = |_| match rng.u32(0..100) {
+        0..76 => TokenAnswer::Ok,
+        76..82 => TokenAnswer::Status(429),
+        82..87 => TokenAnswer::Status(500),
+        87..91 => TokenAnswer::Reset,
+        91..95 => TokenAnswer::Delay(millis(&mut rng, 50..900)),
+        95..97 => TokenAnswer::Hang,
+        97..99 => raw(200, "text/html", json!("<html>")),
+        _ => raw(400, "application/json", json!({"error": "invalid_scope"})),
+    };
+    (0..count).map(draw).collect()
+}

@@ -1,0 +1,117 @@
+//! What must hold of every fire in the end, whatever befell it.
+
+use serde_json::Value;
+use standins::{AgentRequest, Outcome};
+
+use crate::plan::{Agent, Plan};
+
+/// All there is to know of a fire.
+pub(crate) struct Fired {
+    pub(crate) plan: Plan,
+    /// What Lambda was told, delivery by delivery, attempt by attempt.
+    pub(crate) told: Vec<Vec<Outcome>>,
+    /// Whether a request to cancel came in time.
+    pub(crate) was_cancelled: bool,
+    /// The records when Lambda had done with it.
+    pub(crate) rows_then: Vec<Value>,
+}
+
+impl Fired {
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.told.iter().flatten()
+    }
+
+    /// Everything wrong with a fire, whose records in the end are `rows` and whose calls the agent saw as `calls`.
+    pub(crate) fn problems(&self, rows: &[Value], calls: &[AgentRequest]) -> Vec<String> {
+        let [row] = rows else { return vec![format!("{} records", rows.len())] };
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, problem: String| {
+            if !holds {
+                problems.push(problem);
+            }
+        };
+        let text = |name: &str| row[name].as_str().unwrap_or_default();
+        let (status, error_type) = (text("status"), text("errorType"));
+        check(["completed", "failed", "cancelled"].contains(&status), format!("ends as {status}"));
+        check(row["retryable"] != true, "is still retryable".to_owned());
+        check((status == "failed") == row.get("errorType").is_some(), format!("{status} with error {error_type:?}"));
+        check(self.rows_then == rows, format!("changed after its end: {:?}", self.rows_then));
+        let attempts = row["attempt"].as_u64().unwrap_or_default();
+        check((1..=3).contains(&attempts), format!("{attempts} attempts"));
+
+        let accepted = calls.iter().filter(|call| self.accepts(call)).count();
+        let most = if self.plan.rerun { attempts } else { 1 };
+        check(accepted as u64 <= most, format!("{accepted} accepted calls in {attempts} attempts"));
+        let completions = calls.iter().filter(|call| self.completes(call)).count();
+        match status {
+            "completed" => check(completions > 0, "says completed, which the agent never did".to_owned()),
+            "cancelled" => check(self.was_cancelled, "cancelled by nobody".to_owned()),
+            _ => check(self.explains(error_type, accepted), format!("{error_type} for no reason")),
+        }
+        for told in &self.told {
+            for (index, outcome) in told.iter().enumerate() {
+                let is_last = index + 1 == told.len() && self.told.len() == 1;
+                check(agrees(outcome, row, is_last), format!("Lambda was told {outcome:?}"));
+            }
+        }
+        problems
+    }
+
+    /// Whether the agent may have begun to work: everything but a plain refusal.
+    pub(crate) fn accepts(&self, call: &AgentRequest) -> bool {
+        let is_refusal = matches!(self.plan.agent, Agent::Refuses | Agent::RefusesForEver) && call.status == 503;
+        !(400..500).contains(&call.status) && !is_refusal
+    }
+
+    fn completes(&self, call: &AgentRequest) -> bool {
+        matches!(self.plan.agent, Agent::Completes | Agent::Refuses)
+            && call.status == 200
+            && call.events_sent == self.plan.pieces()
+    }
+
+    /// Whether something that befell the fire leads to this failure.
+    fn explains(&self, error_type: &str, accepted: usize) -> bool {
+        let agent = self.plan.agent;
+        let uncalled = accepted == 0 || self.plan.rerun;
+        let died = |outcome: &Outcome| matches!(outcome, Outcome::Died | Outcome::TimedOut);
+        let lost = |outcome: &Outcome| ["LeaseLost", "RecordStoreFailed"].contains(&outcome.error_type());
+        match error_type {
+            "AgentFailed" => agent == Agent::Fails,
+            "AgentRejected" => agent == Agent::Rejects,
+            "StreamInterrupted" => agent == Agent::Tears,
+            "AgentUnavailable" => uncalled && matches!(agent, Agent::Refuses | Agent::RefusesForEver),
+            "DeadlineExceeded" => uncalled || agent == Agent::Endless,
+            "AuthenticationFailed" => uncalled && self.outcomes().any(|told| told.error_type() == error_type),
+            "RecordStoreFailed" => uncalled && self.outcomes().any(lost),
+            "Interrupted" => self.outcomes().any(|told| died(told) || lost(told)),
+            "Internal" => accepted == 0 && self.told.iter().any(|told| told.last().is_some_and(died)),
+            _ => false,
+        }
+    }
+}
+
+/// Whether what Lambda was told is what the record says; the last that it was told of a fire it delivered once may be a
+/// failure that settling made final.
+fn agrees(told: &Outcome, row: &Value, is_last: bool) -> bool {
+    let body = told.body();
+    let is = |value: &Value| value.is_null() || *value == row["executionId"];
+    match told {
+        Outcome::Died | Outcome::TimedOut => true,
+        Outcome::Success(_) if body["success"] != true || !is(&body["executionId"]) => false,
+        Outcome::Success(_) => match body["status"].as_str() {
+            None => row["status"] == "completed" && body["requestId"] == row["requestId"],
+            Some("running") => body["duplicate"] == true,
+            Some("completed") => body["duplicate"] == true && row["status"] == "completed",
+            Some(status) => status == "cancelled" && row["status"] == "cancelled",
+        },
+        Outcome::FunctionError { error_type, .. } => {
+            let is_same = row["errorType"] == *error_type && is(&body["executionId"]);
+            match error_type.as_str() {
+                // They say that this attempt does not know.
+                "LeaseLost" | "InProgress" | "RecordStoreFailed" => is(&body["executionId"]),
+                _ if body["retryable"] == false => row["status"] == "failed" && is_same,
+                _ => !is_last || is_same || row["status"] == "cancelled",
+            }
+        }
+    }
+}
