@@ -30,6 +30,8 @@ pub(crate) struct Attempt {
     pub(crate) owner: String,
     pub(crate) request_id: String,
     pub(crate) rerun: bool,
+    /// Whether it may freeze at the worst of moments too.
+    pub(crate) may_freeze: bool,
     /// How far its clock is ahead.
     pub(crate) clock: i64,
     pub(crate) run_until: i64,
@@ -99,9 +101,10 @@ impl Attempt {
     }
 
     async fn claim_or_give_up(&self) -> Result<Claim, Told> {
-        let error = match self.claim().await {
-            Ok(claim) => return Ok(claim),
-            Err(error) => error,
+        let error = match self.in_time(self.run_until, self.claim()).await {
+            Some(Ok(claim)) => return Ok(claim),
+            Some(Err(error)) => error,
+            None => ClaimError::Store(StoreError { may_have_written: true }),
         };
         let ClaimError::Store(StoreError { may_have_written: true }) = error else {
             let is_in_progress = matches!(error, ClaimError::InProgress);
@@ -109,7 +112,8 @@ impl Attempt {
         };
         let ending = Ending::failed(StoreError::ERROR_TYPE, self.rules.is_retryable(true, self.number.get()));
         // Whether it is taken back or not, Lambda is told the same.
-        let _ = self.client.send(Request::Finish { owner: self.owner.clone(), ending }).await;
+        let taking_back = self.client.send(Request::Finish { owner: self.owner.clone(), ending });
+        let _ = self.in_time(self.write_until, taking_back).await;
         Err(Told::Unrecorded(StoreError::ERROR_TYPE))
     }
 

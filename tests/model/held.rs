@@ -1,7 +1,7 @@
 //! The lease an attempt holds: the steps of `src/lease.rs` around the same decisions.
 
-use agent_trigger::execution::{self, Lease, Row, Status};
-use futures_util::future::{Either, select};
+use agent_trigger::execution::{self, Lease, Row};
+use futures_util::future::{Either, pending, select};
 
 use crate::{
     attempt::{Attempt, Halt},
@@ -29,11 +29,12 @@ impl Attempt {
             match self.renew().await {
                 Ok(()) => {}
                 Err(Renewal::Stopped(halt)) => return halt,
-                Err(Renewal::Failed) => {
-                    if Lease::must_stop(self.until.get(), self.now(), self.rerun) {
-                        return Halt::Lost;
-                    }
+                // Where the end of the lease is not watched, it is noticed here.
+                Err(Renewal::Failed) if self.rules.has(Rule::StopAtTheEnd) => {}
+                Err(Renewal::Failed) if Lease::must_stop(self.until.get(), self.now(), self.rerun) => {
+                    return Halt::Lost;
                 }
+                Err(Renewal::Failed) => {}
             }
         }
     }
@@ -50,6 +51,9 @@ impl Attempt {
     /// Makes sure that enough of the lease is left for a call.
     pub(crate) async fn ensure_half(&self) -> Result<(), Halt> {
         while !self.rules.may_call(self.until.get(), self.now()) {
+            if self.may_freeze {
+                self.sim.may_freeze_here();
+            }
             match self.renew().await {
                 Ok(()) if self.rules.has(Rule::HalfALeaseAfterRenewing) => {}
                 Ok(()) => return Ok(()),
@@ -66,7 +70,11 @@ impl Attempt {
         let row = match beat.map_err(|_| Renewal::Failed)? {
             Answer::Done(row) => row,
             // A longer lease than this one asked for is this attempt's too.
-            Answer::Refused(row) if self.rules.has(Rule::LeaseOnlyGrows) && self.is_mine(row.as_ref()) => row,
+            Answer::Refused(row)
+                if self.rules.has(Rule::LeaseOnlyGrows) && execution::is_held(row.as_ref(), &self.owner) =>
+            {
+                row
+            }
             Answer::Refused(_) => return Err(Renewal::Stopped(Halt::Lost)),
         };
         if row.is_some_and(|row| row.cancel_requested == Some(true)) {
@@ -77,16 +85,25 @@ impl Attempt {
         Ok(())
     }
 
-    fn is_mine(&self, row: Option<&Row>) -> bool {
-        row.is_some_and(|row| row.status == Status::Running && row.owner.as_ref() == Some(&self.owner))
+    /// Writes how the attempt ended until the invocation's deadline, extending the lease all the while; `Err(None)` if
+    /// it is lost.
+    pub(crate) async fn finish(&self, ending: Ending) -> Result<(), Option<StoreError>> {
+        let beating = async {
+            // Whatever stops it, the finish meets it too.
+            self.beats().await;
+            pending().await
+        };
+        match select(Box::pin(self.write(ending)), Box::pin(beating)).await {
+            Either::Left((finished, _)) => finished,
+            Either::Right((never, _)) => never,
+        }
     }
 
-    /// Writes how the attempt ended until the invocation's deadline; `Err(None)` if the lease is lost.
-    pub(crate) async fn finish(&self, ending: Ending) -> Result<(), Option<StoreError>> {
+    async fn write(&self, ending: Ending) -> Result<(), Option<StoreError>> {
         let mut longest = 400;
         loop {
             let request = Request::Finish { owner: self.owner.clone(), ending };
-            let error = match self.before_the_end(self.client.send(request)).await {
+            let error = match self.in_time(self.write_until, self.client.send(request)).await {
                 Some(Ok(Answer::Done(_))) => return Ok(()),
                 Some(Ok(Answer::Refused(row))) if self.is_own_finish(row.as_ref(), ending) => return Ok(()),
                 Some(Ok(Answer::Refused(_))) => return Err(None),
@@ -99,19 +116,20 @@ impl Attempt {
                 return Err(Some(error));
             }
             self.sim.sleep(wait).await;
-            // Whatever this finds, the next finish meets it too.
-            let _ = self.before_the_end(self.ensure_half()).await;
         }
     }
 
     fn is_own_finish(&self, row: Option<&Row>, ending: Ending) -> bool {
         let error_type = ending.error_type.map(|error_type| error_type.as_str());
-        execution::is_own_finish(row, &self.owner, ending.status)
-            && (!self.rules.has(Rule::OwnFailure) || row.and_then(|row| row.error_type.as_deref()) == error_type)
+        // Without the rule whatever failure is found is taken for the own one.
+        let found = row.and_then(|row| row.error_type.as_deref());
+        let error_type = if self.rules.has(Rule::OwnFailure) { error_type } else { found };
+        execution::is_own_finish(row, &self.owner, ending.status, error_type)
     }
 
-    async fn before_the_end<T>(&self, step: impl Future<Output = T>) -> Option<T> {
-        match select(Box::pin(step), Box::pin(self.sim.sleep_until(self.write_until))).await {
+    /// `None` if it takes longer.
+    pub(crate) async fn in_time<T>(&self, until: i64, step: impl Future<Output = T>) -> Option<T> {
+        match select(Box::pin(step), Box::pin(self.sim.sleep_until(until))).await {
             Either::Left((done, _)) => Some(done),
             Either::Right(_) => None,
         }

@@ -1,7 +1,7 @@
 //! What is promised, checked at every write, at every call that reaches the agent, at every answer to Lambda, and at the
 //! end. The first promise that breaks ends the schedule.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
     error::ErrorType,
@@ -9,6 +9,7 @@ use agent_trigger::{
 };
 
 use crate::{
+    Counts,
     sim::{Sim, TaskId},
     table::Request,
 };
@@ -239,7 +240,7 @@ impl Promises {
     }
 
     /// What happened, for the table at the end.
-    pub(crate) fn count(&self, row: Option<&Row>, counts: &mut HashMap<String, u32>) {
+    pub(crate) fn count(&self, row: Option<&Row>, counts: &mut Counts) {
         let state = self.0.borrow();
         let mut add = |name: String| *counts.entry(name).or_default() += 1;
         if let Some(row) = row {

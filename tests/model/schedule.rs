@@ -1,8 +1,9 @@
 //! One schedule: what is drawn for it, who takes part, and how it goes.
 
-use std::{cell::Cell, collections::HashMap, rc::Rc};
+use std::{cell::Cell, rc::Rc};
 
 use crate::{
+    Counts,
     agent::Agent,
     attempt::Attempt,
     network::{Client, Outage, Weather},
@@ -73,7 +74,7 @@ pub(crate) fn run(
     without: Option<Rule>,
     troubles: &[Trouble],
     traces: bool,
-    counts: &mut HashMap<String, u32>,
+    counts: &mut Counts,
 ) -> Verdict {
     let sim = Sim::new(seed, traces);
     let rules = Rules { without };
@@ -96,15 +97,20 @@ pub(crate) fn run(
         },
         weather: Rc::new(weather(&sim, has)),
         table: table.clone(),
-        actors: Rc::new(Cell::new(0)),
+        delivers_again_at_settling: Rc::default(),
+        actors: Rc::default(),
         sim: sim.clone(),
     };
     world.deliver("r1", 0);
     if has(Trouble::Twins, 25) {
         world.deliver("r1", sim.draw(0..=200_000));
     }
-    if has(Trouble::SecondRequest, 40) {
-        world.deliver("r2", sim.draw(0..=300_000));
+    if has(Trouble::SecondRequest, 50) {
+        if sim.chance(50) {
+            world.deliver("r2", sim.draw(0..=400_000));
+        } else {
+            world.delivers_again_at_settling.set(true);
+        }
     }
     if has(Trouble::Cancelling, 30) {
         world.cancel_after(sim.draw(0..=250_000));
@@ -120,18 +126,18 @@ pub(crate) fn run(
 fn weather(sim: &Sim, has: impl Fn(Trouble, i64) -> bool) -> Weather {
     let is_bad = has(Trouble::BadNetwork, 50);
     let mut weather = Weather {
-        slow: if is_bad { 30 } else { 0 },
+        slow: if is_bad { 50 } else { 0 },
         lost: if is_bad { 5 } else { 0 },
         throttled: if is_bad { 10 } else { 0 },
         lost_answers: if has(Trouble::LostAnswers, 50) { 15 } else { 0 },
-        late: if has(Trouble::LateWrites, 50) { sim.draw(3..=15) } else { 0 },
+        late: if has(Trouble::LateWrites, 50) { sim.draw(5..=30) } else { 0 },
         outages: Vec::new(),
     };
     let outages = if has(Trouble::Outages, 50) { sim.draw(1..=4) } else { 0 };
     for _ in 0..outages {
-        let from = sim.now() + sim.draw(0..=300_000);
+        let from = sim.now() + if sim.chance(50) { sim.draw(0..=60_000) } else { sim.draw(0..=400_000) };
         weather.outages.push(Outage {
-            actor: sim.chance(60).then(|| usize::try_from(sim.draw(0..=5)).unwrap_or(0)),
+            actor: sim.chance(60).then(|| usize::try_from(sim.draw(0..=3)).unwrap_or(0)),
             from,
             to: from + sim.draw(1_000..=120_000),
             is_silent: sim.chance(50),
@@ -153,6 +159,8 @@ pub(crate) struct World {
     death_percent: i64,
     freeze_percent: i64,
     has_short_deadlines: bool,
+    /// The fire's second request is to come when the first is being settled.
+    delivers_again_at_settling: Rc<Cell<bool>>,
     actors: Rc<Cell<usize>>,
 }
 
@@ -168,6 +176,9 @@ impl World {
                     return;
                 }
                 sim.sleep(if sim.chance(70) { wait } else { sim.draw(0..=150_000) }).await;
+            }
+            if world.delivers_again_at_settling.take() {
+                world.deliver("r2", settler::DELAY + sim.draw(-100..=50));
             }
             let messages = if sim.chance(20) { 2 } else { 1 };
             for _ in 0..messages {
@@ -195,6 +206,7 @@ impl World {
             owner: format!("a{actor}"),
             request_id: request_id.to_owned(),
             rerun: self.rerun,
+            may_freeze: self.freeze_percent > 0,
             clock: self.clock(),
             run_until: deadline - (time / 10).min(10_000),
             write_until: deadline - 300,

@@ -14,7 +14,7 @@ use crate::{
 /// As in `src/settle.rs`.
 const MAX_SWAPS: usize = 5;
 /// The settle queue's delay, and its visibility timeout.
-const DELAY: i64 = 60_000;
+pub(crate) const DELAY: i64 = 60_000;
 
 /// One message of the settle queue: delivered until it is settled.
 pub(crate) async fn receive(world: &World, request_id: &str) {

@@ -124,6 +124,15 @@ impl Sim {
         self.0.tasks.borrow()[id].is_done
     }
 
+    /// One of the moments that a frozen task must survive and chance seldom finds: the task that runs may freeze at its
+    /// next await.
+    pub(crate) fn may_freeze_here(&self) {
+        if self.chance(50) {
+            let task = &mut self.0.tasks.borrow_mut()[self.current()];
+            task.fate = Some((task.polls + 1, Fate::Sleeps(self.draw(20_000..=180_000))));
+        }
+    }
+
     /// Ends a task other than the one that runs.
     pub(crate) fn kill(&self, id: TaskId) {
         let future = self.0.tasks.borrow_mut()[id].future.take();

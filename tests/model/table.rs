@@ -142,7 +142,7 @@ impl Table {
             && row.attempt == seen.attempt
             && (row.lease_until == seen.lease_until || !self.rules.has(Rule::LeaseUntilAsSeen))
             && row.cancel_requested == seen.cancel_requested
-            && (row.retryable == seen.retryable || !has_terminal || !self.rules.has(Rule::RetryableAsSeen))
+            && (row.retryable || !seen.retryable || !has_terminal || !self.rules.has(Rule::RetryableAsSeen))
     }
 
     fn is_owned_and_running(&self, row: &Row, owner: &str) -> bool {
@@ -151,14 +151,10 @@ impl Table {
     }
 }
 
-/// What `record::ending_attributes` sets.
+/// What the end of an attempt sets, and what it takes off.
 fn ended(row: &Row, ending: Ending) -> Row {
-    let mut row = Row { status: ending.status, ..row.clone() };
-    if let Some(error_type) = ending.error_type {
-        row.error_type = Some(error_type.as_str().to_owned());
-        row.retryable = ending.retryable;
-    }
-    row
+    let error_type = ending.error_type.map(|error_type| error_type.as_str().to_owned());
+    Row { status: ending.status, error_type, retryable: ending.retryable, ..row.clone() }
 }
 
 /// A row as far as the model fills it.
