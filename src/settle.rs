@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    fn report<'a>(condition: &str, response: &str) -> Failure {
+    fn report(condition: &str, response: &str) -> Failure {
         let text = format!(
             r#"{{"requestContext":{{"requestId":"r","condition":"{condition}"}},"requestPayload":{{}},"responsePayload":{response}}}"#
         );

@@ -368,7 +368,8 @@ impl Store {
             .set_expression_attribute_values(Some(expression.values))
             .return_values(if return_new { ReturnValue::AllNew } else { ReturnValue::None })
             .return_values_on_condition_check_failure(AllOld);
-        match request.send().await {
+        // On the heap: the SDK's futures are large, and some of this one's callers wait for two of it at once.
+        match Box::pin(request.send()).await {
             Ok(output) => Ok(Updated::Done(output.attributes.as_ref().and_then(record::row))),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
