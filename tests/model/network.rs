@@ -96,7 +96,7 @@ impl Client {
         let refused_by_server = match outage {
             Some(outage) if outage.is_silent => return letter,
             Some(_) => Some(true),
-            None => sim.chance(weather.throttled).then(|| false),
+            None => sim.chance(weather.throttled).then_some(false),
         };
         if let Some(may_have_written) = refused_by_server {
             let (sim, answer) = (sim.clone(), letter.clone());

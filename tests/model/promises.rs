@@ -127,13 +127,10 @@ impl Promises {
         if let Some(old) = old.filter(|old| is_terminal(old) && *old != new) {
             state.breaks(Promise::TerminalStays, format!("{} became {}", old.status.as_str(), new.status.as_str()));
         }
-        match request {
-            Request::Heartbeat { owner, .. } | Request::Finish { owner, .. } => {
-                if !old.is_some_and(|old| old.owner.as_ref() == Some(owner) && old.status == Status::Running) {
-                    state.breaks(Promise::NoZombieWrites, format!("{owner} wrote without holding the execution"));
-                }
-            }
-            _ => {}
+        if let Request::Heartbeat { owner, .. } | Request::Finish { owner, .. } = request
+            && !old.is_some_and(|old| old.owner.as_ref() == Some(owner) && old.status == Status::Running)
+        {
+            state.breaks(Promise::NoZombieWrites, format!("{owner} wrote without holding the execution"));
         }
         if let (Request::ClaimOver { .. } | Request::EndAbandoned { .. }, Some(old)) = (request, old)
             && old.status == Status::Running

@@ -245,7 +245,7 @@ impl World {
         self.sim.spawn(None, async move {
             world.sim.sleep(after).await;
             // Whether it comes through or not: people press a button once.
-            let _ = world.client(world.next_actor()).send(Request::RequestCancel).await;
+            let _ = world.client(world.next_actor()).send(Request::AskForCancel).await;
         });
     }
 

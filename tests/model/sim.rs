@@ -27,8 +27,10 @@ pub(crate) enum Fate {
     Sleeps(i64),
 }
 
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Task {
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    future: Option<Work>,
     is_done: bool,
     frozen_until: i64,
     polls: u32,
@@ -196,7 +198,7 @@ impl Sim {
     }
 
     /// The task's future, unless the task is dead, frozen, or becomes so now.
-    fn let_fate_have(&self, id: TaskId) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    fn let_fate_have(&self, id: TaskId) -> Option<Work> {
         let mut tasks = self.0.tasks.borrow_mut();
         let task = &mut tasks[id];
         task.future.as_ref()?;
@@ -244,7 +246,12 @@ impl Sim {
 }
 
 /// One answer on its way to a task that may have gone.
-pub(crate) struct Letter<T>(Rc<(RefCell<Option<T>>, Cell<Option<TaskId>>)>);
+pub(crate) struct Letter<T>(Rc<Slot<T>>);
+
+struct Slot<T> {
+    value: RefCell<Option<T>>,
+    reader: Cell<Option<TaskId>>,
+}
 
 impl<T> Clone for Letter<T> {
     fn clone(&self) -> Self {
@@ -254,24 +261,24 @@ impl<T> Clone for Letter<T> {
 
 impl<T> Letter<T> {
     pub(crate) fn new() -> Self {
-        Self(Rc::new((RefCell::new(None), Cell::new(None))))
+        Self(Rc::new(Slot { value: RefCell::new(None), reader: Cell::new(None) }))
     }
 
     pub(crate) fn deliver(&self, sim: &Sim, value: T) {
-        *self.0.0.borrow_mut() = Some(value);
-        if let Some(reader) = self.0.1.get() {
+        *self.0.value.borrow_mut() = Some(value);
+        if let Some(reader) = self.0.reader.get() {
             sim.wake_at(sim.now(), reader);
         }
     }
 
     pub(crate) fn try_read(&self) -> Option<T> {
-        self.0.0.borrow_mut().take()
+        self.0.value.borrow_mut().take()
     }
 
     pub(crate) async fn read(&self, sim: &Sim) -> T {
         poll_fn(|_| {
-            self.0.1.set(Some(sim.current()));
-            self.0.0.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)
+            self.0.reader.set(Some(sim.current()));
+            self.0.value.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

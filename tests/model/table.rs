@@ -37,6 +37,7 @@ impl Ending {
 
 /// One request, named as in `src/store.rs`.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a few exist at a time")]
 pub(crate) enum Request {
     ClaimNew {
         row: Row,
@@ -64,7 +65,7 @@ pub(crate) enum Request {
         ending: Ending,
     },
     /// `cancelRequested`, as a person or another program sets it.
-    RequestCancel,
+    AskForCancel,
     Read,
 }
 
@@ -129,7 +130,7 @@ impl Table {
             Request::Finish { owner, ending } => {
                 old.filter(|old| self.is_owned_and_running(old, owner)).map(|old| ended(old, *ending))
             }
-            Request::RequestCancel => old
+            Request::AskForCancel => old
                 .filter(|old| !self.rules.has(Rule::Terminal) || old.status == Status::Running || old.retryable)
                 .map(|old| Row { cancel_requested: Some(true), ..old.clone() }),
         }
@@ -198,7 +199,7 @@ fn tell(request: &Request) -> String {
             format!("{owner} holds until {:.3} s", (until - 1_000_000) as f64 / 1000.0)
         }
         Request::Finish { owner, ending } => format!("{owner} writes {}", tell_ending(ending)),
-        Request::RequestCancel => "cancel is asked for".to_owned(),
+        Request::AskForCancel => "cancel is asked for".to_owned(),
         Request::Read => "read".to_owned(),
     }
 }
