@@ -217,9 +217,17 @@ pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
     retryable && attempt < MAX_ATTEMPTS
 }
 
-/// Whether the row that refused an owner's final write shows that very write, its answer lost.
-pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status) -> bool {
-    row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == status)
+/// Whether `owner` still owns the running execution.
+pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
+    row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == Status::Running)
+}
+
+/// Whether the row that refused an owner's final write shows that very write, its answer lost. The owner and the status
+/// do not say so: who finds an attempt dead writes `failed` and leaves the owner.
+pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status, error_type: Option<&str>) -> bool {
+    row.is_some_and(|row| {
+        row.owner.as_deref() == Some(owner) && row.status == status && row.error_type.as_deref() == error_type
+    })
 }
 
 #[cfg(test)]
@@ -351,12 +359,23 @@ mod tests {
     }
 
     #[test]
-    fn an_own_finish_is_known_by_owner_and_status() {
+    fn an_execution_is_held_while_it_runs() {
+        assert!(is_held(Some(&running(0)), "other"));
+        assert!(!is_held(Some(&running(0)), "me"));
+        assert!(!is_held(Some(&failed(true, 1)), "other"));
+        assert!(!is_held(None, "other"));
+    }
+
+    #[test]
+    fn an_own_finish_is_known_by_owner_status_and_failure() {
         let own = Row { owner: Some("me".into()), ..row(Status::Completed) };
-        assert!(is_own_finish(Some(&own), "me", Status::Completed));
-        assert!(!is_own_finish(Some(&own), "me", Status::Failed));
-        assert!(!is_own_finish(Some(&own), "other", Status::Completed));
-        assert!(!is_own_finish(None, "me", Status::Completed));
+        assert!(is_own_finish(Some(&own), "me", Status::Completed, None));
+        assert!(!is_own_finish(Some(&own), "me", Status::Failed, None));
+        assert!(!is_own_finish(Some(&own), "other", Status::Completed, None));
+        assert!(!is_own_finish(None, "me", Status::Completed, None));
+        let interrupted = Row { owner: Some("me".into()), error_type: Some("Interrupted".into()), ..failed(false, 1) };
+        assert!(is_own_finish(Some(&interrupted), "me", Status::Failed, Some("Interrupted")));
+        assert!(!is_own_finish(Some(&interrupted), "me", Status::Failed, Some("AgentUnavailable")));
     }
 
     #[test]

@@ -46,21 +46,29 @@ impl Expression {
         (format!("attribute_not_exists({pk}) OR {ttl} <= {now}"), expression)
     }
 
-    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it.
+    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it; settling takes
+    /// `retryable` away and changes nothing else, and so defeats a claim that rests on it.
     pub(crate) fn as_seen(&mut self, seen: &Row) -> String {
-        [
+        let mut conditions = vec![
             self.equals("status", Some(text(seen.status.as_str()))),
             self.equals("owner", seen.owner.as_ref().map(text)),
             self.equals("attempt", seen.attempt.map(number)),
             self.equals("leaseUntil", seen.lease_until.map(number)),
             self.equals("cancelRequested", seen.cancel_requested.map(AttributeValue::Bool)),
-        ]
-        .join(" AND ")
+        ];
+        if seen.retryable {
+            conditions.push(self.equals("retryable", Some(AttributeValue::Bool(true))));
+        }
+        conditions.join(" AND ")
     }
 
     pub(crate) fn owned_and_running(&mut self, owner: &str) -> String {
         let owner = self.equals("owner", Some(text(owner)));
         format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
+    }
+
+    pub(crate) fn at_most(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} <= {}", self.name(attribute), self.value(value))
     }
 
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {

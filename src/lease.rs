@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     clock::{Deadline, now_millis},
-    execution::{Lease, is_own_finish},
+    execution::{Lease, Row, is_own_finish},
     record::Ending,
     store::{Heartbeat, Store, StoreError, Write, in_time},
     stream::Progress,
@@ -120,10 +120,11 @@ impl Held<'_> {
     /// # Errors
     /// If the execution is another's or was cancelled, or the lease cannot be extended.
     pub async fn ensure_half(&self) -> Result<(), NotHeld> {
-        if self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
-            return Ok(());
+        // Looked at again after a renewal: its answer may have come to a process that was frozen meanwhile.
+        while !self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
+            self.renew().await?;
         }
-        self.renew().await
+        Ok(())
     }
 
     async fn renew(&self) -> Result<(), NotHeld> {
@@ -132,7 +133,7 @@ impl Held<'_> {
         let beat = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref()).await;
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {
-                self.until.store(until, Ordering::Relaxed);
+                self.until.fetch_max(until, Ordering::Relaxed);
                 Ok(())
             }
             Heartbeat::CancelRequested => Err(NotHeld::Stopped(Stop::Cancelled)),
@@ -159,11 +160,13 @@ impl Held<'_> {
 
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = crate::backoff::endless();
+        let error_type = ending.failure.as_ref().map(|failure| failure.error_type.as_str());
+        let is_own = |row: Option<&Row>| is_own_finish(row, self.owner, ending.status, error_type);
         loop {
             let finishing = self.store.finish(self.trigger_id, self.execution_id, self.owner, ending);
             let error = match in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
-                Ok(Write::Refused(row)) if is_own_finish(row.as_ref(), self.owner, ending.status) => return Ok(()),
+                Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),
                 Ok(Write::Refused(_)) => return Err(NotHeld::Stopped(Stop::Lost)),
                 Err(error) => error,
             };

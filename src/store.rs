@@ -12,7 +12,7 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::{
     event::Fire,
-    execution::Row,
+    execution::{Row, is_held},
     expression::Expression,
     lease::Reported,
     record::{self, Attempt, Ending, Item, number, text},
@@ -77,7 +77,7 @@ pub enum Write {
 /// What a heartbeat learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// The lease is extended.
+    /// The lease lasts as long as was asked for, or longer.
     Extended,
     /// The lease is extended, and somebody asked for the execution's end.
     CancelRequested,
@@ -186,7 +186,8 @@ impl Store {
         self.write(key, update, condition, expression).await
     }
 
-    /// Extends the lease and writes the progress, if `owner` still owns a running execution.
+    /// Extends the lease and writes the progress, if `owner` still owns a running execution. One that arrives after a
+    /// later one leaves the longer lease: else another could take over what its owner believes to hold.
     ///
     /// # Errors
     /// If DynamoDB does not take it.
@@ -199,15 +200,18 @@ impl Store {
         reported: Option<&Reported>,
     ) -> Result<Heartbeat, StoreError> {
         let mut expression = Expression::default();
-        let condition = expression.owned_and_running(owner);
+        let is_longer = expression.at_most("leaseUntil", number(lease_until));
+        let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
         let progress = reported.map(record::progress_attributes).unwrap_or_default();
         let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(progress));
         let key = record::execution_key(trigger_id, execution_id);
-        Ok(match self.update(key, update, condition, expression, true).await? {
-            Updated::Done(Some(row)) if row.cancel_requested == Some(true) => Heartbeat::CancelRequested,
-            Updated::Done(_) => Heartbeat::Extended,
-            Updated::Refused(_) => Heartbeat::Refused,
-        })
+        let row = match self.update(key, update, condition, expression, true).await? {
+            Updated::Done(row) => row,
+            Updated::Refused(row) if is_held(row.as_ref(), owner) => row,
+            Updated::Refused(_) => return Ok(Heartbeat::Refused),
+        };
+        let is_cancelled = row.is_some_and(|row| row.cancel_requested == Some(true));
+        Ok(if is_cancelled { Heartbeat::CancelRequested } else { Heartbeat::Extended })
     }
 
     /// Ends an execution, if `owner` still owns it and it is running.

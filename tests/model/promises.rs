@@ -1,0 +1,323 @@
+//! What is promised, checked at every write, at every call that reaches the agent, at every answer to Lambda, and at the
+//! end. The first promise that breaks ends the schedule.
+
+use std::{cell::RefCell, rc::Rc};
+
+use agent_trigger::{
+    error::ErrorType,
+    execution::{MAX_ATTEMPTS, Row, Status},
+};
+
+use crate::{
+    Counts,
+    sim::{Sim, TaskId},
+    table::Request,
+};
+
+/// One promise of DESIGN.md §5 and §8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// Without rerun a fire's agent accepts at most one call; with rerun another only after an attempt that died or
+    /// stopped without having written its end.
+    OneAcceptedCall,
+    /// With rerun, when the agent accepts a call no other attempt is awake and reading an answer. (An agent whose client
+    /// has left may go on: that is not promised.)
+    NeverTwoAtWork,
+    /// A call that travels for less than half a lease reaches the agent only while its attempt holds the execution, or
+    /// when that attempt has given up waiting and written so for good.
+    OnlyTheHolderCalls,
+    /// A terminal record never changes.
+    TerminalStays,
+    /// When deliveries and settling are over the record is terminal.
+    EndsTerminal,
+    /// An attempt that lost its lease never writes.
+    NoZombieWrites,
+    /// Nobody takes over an execution whose owner, by its own clock, still holds the lease.
+    NoTakeoverOfTheLiving,
+    /// `completed` is written only by the attempt whose agent call completed.
+    CompletedIsTrue,
+    /// No execution has more than three attempts.
+    ThreeAttempts,
+    /// What Lambda is told agrees with the record: a success with what the record says, a recorded failure with the
+    /// recorded `errorType`, a replay with the end that stays.
+    LambdaIsToldTheTruth,
+    /// Everything comes to an end at all.
+    Ends,
+}
+
+/// What an attempt returned to Lambda.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Completed,
+    Cancelled,
+    /// Success, with the status found.
+    Duplicate(Status),
+    /// A failure that this attempt wrote.
+    Failed(ErrorType, bool),
+    /// A failure that stands in the record for good.
+    Replayed(ErrorType),
+    /// A failure that the record does not know: the store's, or that another attempt is at work.
+    Unrecorded(ErrorType),
+}
+
+impl Told {
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled | Self::Duplicate(_))
+    }
+}
+
+/// One attempt, as nobody but the model sees it.
+#[derive(Debug, Clone)]
+struct Attempt {
+    owner: String,
+    request_id: String,
+    task: TaskId,
+    clock: i64,
+    is_reading: bool,
+    was_accepted: bool,
+    has_completed: bool,
+    has_ended: bool,
+    told: Option<Told>,
+}
+
+#[derive(Default)]
+struct State {
+    rerun: bool,
+    attempts: Vec<Attempt>,
+    claims: u32,
+    history: Vec<Row>,
+    holder: Option<String>,
+    broken: Option<(Promise, String)>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Promises(Rc<RefCell<State>>);
+
+impl Promises {
+    pub(crate) fn new(rerun: bool) -> Self {
+        Self(Rc::new(RefCell::new(State { rerun, ..State::default() })))
+    }
+
+    pub(crate) fn broken(&self) -> Option<(Promise, String)> {
+        self.0.borrow().broken.clone()
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.borrow().broken.is_some()
+    }
+
+    pub(crate) fn starts(&self, owner: &str, request_id: &str, task: TaskId, clock: i64) {
+        self.0.borrow_mut().attempts.push(Attempt {
+            owner: owner.to_owned(),
+            request_id: request_id.to_owned(),
+            task,
+            clock,
+            is_reading: false,
+            was_accepted: false,
+            has_completed: false,
+            has_ended: false,
+            told: None,
+        });
+    }
+
+    /// A write that was applied.
+    pub(crate) fn written(&self, sim: &Sim, request: &Request, old: Option<&Row>, new: &Row) {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        if let Some(old) = old.filter(|old| is_terminal(old) && *old != new) {
+            state.breaks(Promise::TerminalStays, format!("{} became {}", old.status.as_str(), new.status.as_str()));
+        }
+        match request {
+            Request::Heartbeat { owner, .. } | Request::Finish { owner, .. } => {
+                if !old.is_some_and(|old| old.owner.as_ref() == Some(owner) && old.status == Status::Running) {
+                    state.breaks(Promise::NoZombieWrites, format!("{owner} wrote without holding the execution"));
+                }
+            }
+            _ => {}
+        }
+        if let (Request::ClaimOver { .. } | Request::EndAbandoned { .. }, Some(old)) = (request, old)
+            && old.status == Status::Running
+            && let Some(owner) = state.attempt(old.owner.as_deref())
+            && old.lease_until.is_some_and(|until| sim.now() + owner.clock < until)
+        {
+            let detail = format!("{} still held the lease", owner.owner);
+            state.breaks(Promise::NoTakeoverOfTheLiving, detail);
+        }
+        if matches!(request, Request::ClaimNew { .. } | Request::ClaimOver { .. }) {
+            state.claims += 1;
+            if state.claims > MAX_ATTEMPTS || new.attempt > Some(MAX_ATTEMPTS) {
+                state.breaks(Promise::ThreeAttempts, format!("claimed {} times", state.claims));
+            }
+        }
+        if let Request::Finish { owner, ending } = request {
+            let attempt = state.attempt(Some(owner));
+            if ending.status == Status::Completed && !attempt.is_some_and(|attempt| attempt.has_completed) {
+                state.breaks(Promise::CompletedIsTrue, format!("{owner} wrote completed"));
+            }
+            if let Some(attempt) = state.attempts.iter_mut().find(|attempt| attempt.owner == *owner) {
+                attempt.has_ended = true;
+            }
+        } else if new.status == Status::Completed && old.is_none_or(|old| old.status != Status::Completed) {
+            state.breaks(Promise::CompletedIsTrue, "completed was written by another than its attempt".to_owned());
+        }
+        state.holder = new.owner.clone().filter(|_| new.status == Status::Running);
+        state.history.push(new.clone());
+    }
+
+    /// A call reaches the agent.
+    pub(crate) fn call_arrives(&self, sim: &Sim, owner: &str, is_accepted: bool) {
+        let mut state = self.0.borrow_mut();
+        let has_ended_for_good =
+            state.history.last().is_some_and(|row| is_terminal(row) && row.owner.as_deref() == Some(owner))
+                && state.attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended);
+        if state.holder.as_deref() != Some(owner) && !has_ended_for_good {
+            let holder = state.holder.clone().unwrap_or_else(|| "nobody".to_owned());
+            state.breaks(Promise::OnlyTheHolderCalls, format!("{owner} called while {holder} held the execution"));
+        }
+        if !is_accepted {
+            return;
+        }
+        let others = || state.attempts.iter().filter(|attempt| attempt.owner != owner);
+        let is_second = state
+            .attempts
+            .iter()
+            .any(|attempt| attempt.was_accepted && (!state.rerun || attempt.owner == owner || attempt.has_ended));
+        let is_at_work =
+            |attempt: &&Attempt| attempt.is_reading && !sim.is_done(attempt.task) && !sim.is_frozen(attempt.task);
+        let at_work = others().find(is_at_work).map(|attempt| attempt.owner.clone());
+        if is_second {
+            state.breaks(Promise::OneAcceptedCall, format!("the agent accepted a second call, of {owner}"));
+        }
+        if let Some(other) = at_work {
+            state.breaks(Promise::NeverTwoAtWork, format!("the agent accepted {owner} while {other} was reading"));
+        }
+        if let Some(attempt) = state.attempt_mut(owner) {
+            attempt.was_accepted = true;
+        }
+    }
+
+    /// From the POST until the attempt drops the answer.
+    pub(crate) fn reads(&self, owner: &str) -> Reading {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.is_reading = true;
+        }
+        Reading { promises: self.clone(), owner: owner.to_owned() }
+    }
+
+    pub(crate) fn call_completed(&self, owner: &str) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.has_completed = true;
+        }
+    }
+
+    pub(crate) fn told(&self, owner: &str, told: Told) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.told = Some(told);
+        }
+    }
+
+    /// Once nothing is left to do.
+    pub(crate) fn over(&self, has_ended: bool, row: Option<&Row>) {
+        let mut state = self.0.borrow_mut();
+        if !has_ended {
+            state.breaks(Promise::Ends, "the schedule does not end".to_owned());
+        }
+        let Some(row) = row.filter(|row| is_terminal(row)) else {
+            let status = row.map_or("absent", |row| row.status.as_str());
+            state.breaks(Promise::EndsTerminal, format!("in the end it is {status}"));
+            return;
+        };
+        let lie = state.attempts.iter().find_map(|attempt| {
+            let told = attempt.told?;
+            (!is_true(attempt, told, row, &state.history)).then(|| {
+                let error_type = row.error_type.as_deref().unwrap_or_default();
+                format!("{} told {told:?}, the record says {} {error_type}", attempt.owner, row.status.as_str())
+            })
+        });
+        if let Some(lie) = lie {
+            state.breaks(Promise::LambdaIsToldTheTruth, lie);
+        }
+    }
+
+    /// What happened, for the table at the end.
+    pub(crate) fn count(&self, row: Option<&Row>, counts: &mut Counts) {
+        let state = self.0.borrow();
+        let mut add = |name: String| *counts.entry(name).or_default() += 1;
+        if let Some(row) = row {
+            add(["record: ", row.status.as_str(), " ", row.error_type.as_deref().unwrap_or_default()].concat());
+        }
+        for attempt in &state.attempts {
+            match attempt.told {
+                Some(Told::Duplicate(status)) => add(format!("told: duplicate {}", status.as_str())),
+                Some(Told::Failed(error_type, retryable)) => {
+                    add(format!("told: {error_type}{}", if retryable { " retryable" } else { "" }));
+                }
+                Some(Told::Replayed(error_type)) => add(format!("told: {error_type} replayed")),
+                Some(Told::Unrecorded(error_type)) => add(format!("told: {error_type} unrecorded")),
+                Some(told) => add(format!("told: {told:?}")),
+                None => add("told: nothing, it died".to_owned()),
+            }
+        }
+        add(format!("accepted calls: {}", state.attempts.iter().filter(|attempt| attempt.was_accepted).count()));
+        add(format!("claims: {}", state.claims));
+    }
+}
+
+impl State {
+    fn attempt(&self, owner: Option<&str>) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| Some(attempt.owner.as_str()) == owner)
+    }
+
+    fn attempt_mut(&mut self, owner: &str) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().find(|attempt| attempt.owner == owner)
+    }
+
+    fn breaks(&mut self, promise: Promise, detail: String) {
+        self.broken.get_or_insert((promise, detail));
+    }
+}
+
+pub(crate) fn is_terminal(row: &Row) -> bool {
+    match row.status {
+        Status::Running => false,
+        Status::Failed => !row.retryable,
+        Status::Completed | Status::Cancelled | Status::Skipped => true,
+    }
+}
+
+fn is_true(attempt: &Attempt, told: Told, row: &Row, history: &[Row]) -> bool {
+    let says =
+        |error_type: ErrorType| row.status == Status::Failed && row.error_type.as_deref() == Some(error_type.as_str());
+    let is_own = row.owner.as_deref() == Some(&attempt.owner);
+    match told {
+        Told::Completed => row.status == Status::Completed && is_own,
+        Told::Cancelled => row.status == Status::Cancelled,
+        Told::Duplicate(Status::Running) => history
+            .iter()
+            .any(|row| row.status == Status::Running && row.lambda_request_id.as_ref() != Some(&attempt.request_id)),
+        Told::Duplicate(status) => row.status == status,
+        Told::Failed(error_type, false) => says(error_type) && is_own,
+        Told::Failed(error_type, true) => history.iter().any(|row| {
+            row.status == Status::Failed
+                && row.retryable
+                && row.owner.as_deref() == Some(&attempt.owner)
+                && row.error_type.as_deref() == Some(error_type.as_str())
+        }),
+        Told::Replayed(error_type) => says(error_type),
+        Told::Unrecorded(_) => true,
+    }
+}
+
+/// An answer that an attempt waits for or reads.
+pub(crate) struct Reading {
+    promises: Promises,
+    owner: String,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.promises.0.borrow_mut().attempt_mut(&self.owner) {
+            attempt.is_reading = false;
+        }
+    }
+}

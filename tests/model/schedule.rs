@@ -1,0 +1,278 @@
+//! One schedule: what is drawn for it, who takes part, and how it goes.
+
+use std::{cell::Cell, rc::Rc};
+
+use crate::{
+    Counts,
+    agent::Agent,
+    attempt::Attempt,
+    network::{Client, Outage, Weather},
+    promises::{Promise, Promises, Told},
+    rules::{Rule, Rules},
+    settler,
+    sim::{Fate, Letter, Sim},
+    table::{Request, Table},
+};
+
+/// What can go wrong in a schedule; shrinking takes out what a violation does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Attempts die at any step.
+    Deaths,
+    /// Attempts are frozen, and wake after a while.
+    Freezes,
+    /// Their clocks differ.
+    Skew,
+    /// Applied, but the answer is lost.
+    LostAnswers,
+    /// Writes arrive when nobody waits for them any more.
+    LateWrites,
+    /// The table is away, for all or for one.
+    Outages,
+    /// Requests are slow, lost or throttled.
+    BadNetwork,
+    /// The fire is delivered again as another Lambda request.
+    SecondRequest,
+    /// A Lambda request is delivered twice.
+    Twins,
+    Cancelling,
+    /// The agent refuses calls.
+    Refusals,
+    /// `onInterrupted: "rerun"`.
+    Rerun,
+    /// Invocations with little time.
+    ShortDeadlines,
+}
+
+impl Trouble {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Deaths,
+        Self::Freezes,
+        Self::Skew,
+        Self::LostAnswers,
+        Self::LateWrites,
+        Self::Outages,
+        Self::BadNetwork,
+        Self::SecondRequest,
+        Self::Twins,
+        Self::Cancelling,
+        Self::Refusals,
+        Self::Rerun,
+        Self::ShortDeadlines,
+    ];
+}
+
+/// What a schedule came to.
+pub(crate) struct Verdict {
+    pub(crate) broken: Option<(Promise, String)>,
+    pub(crate) trace: Vec<String>,
+}
+
+/// Runs the schedule of a seed; its outcomes are added to `counts`.
+pub(crate) fn run(
+    seed: u64,
+    without: Option<Rule>,
+    troubles: &[Trouble],
+    traces: bool,
+    counts: &mut Counts,
+) -> Verdict {
+    let sim = Sim::new(seed, traces);
+    let rules = Rules { without };
+    // Each drawn whether or not it is allowed, so that taking one out leaves the others as they were.
+    let has = |trouble: Trouble, percent: i64| sim.chance(percent) & troubles.contains(&trouble);
+    let rerun = has(Trouble::Rerun, 50);
+    let promises = Promises::new(rerun);
+    let table = Table::new(sim.clone(), rules, promises.clone());
+    let world = World {
+        rules,
+        rerun,
+        is_skewed: has(Trouble::Skew, 60),
+        death_percent: if has(Trouble::Deaths, 60) { 40 } else { 0 },
+        freeze_percent: if has(Trouble::Freezes, 60) { 40 } else { 0 },
+        has_short_deadlines: has(Trouble::ShortDeadlines, 40),
+        agent: Agent {
+            sim: sim.clone(),
+            promises: promises.clone(),
+            refuses: if has(Trouble::Refusals, 50) { 50 } else { 0 },
+        },
+        weather: Rc::new(weather(&sim, has)),
+        table: table.clone(),
+        delivers_again_at_settling: Rc::default(),
+        actors: Rc::default(),
+        sim: sim.clone(),
+    };
+    world.deliver("r1", 0);
+    if has(Trouble::Twins, 25) {
+        world.deliver("r1", sim.draw(0..=200_000));
+    }
+    if has(Trouble::SecondRequest, 50) {
+        if sim.chance(50) {
+            world.deliver("r2", sim.draw(0..=400_000));
+        } else {
+            world.delivers_again_at_settling.set(true);
+        }
+    }
+    if has(Trouble::Cancelling, 30) {
+        world.cancel_after(sim.draw(0..=250_000));
+    }
+    let has_ended = sim.run(|| promises.is_broken());
+    if !promises.is_broken() {
+        promises.over(has_ended, table.row().as_ref());
+    }
+    promises.count(table.row().as_ref(), counts);
+    Verdict { broken: promises.broken(), trace: sim.take_trace() }
+}
+
+fn weather(sim: &Sim, has: impl Fn(Trouble, i64) -> bool) -> Weather {
+    let is_bad = has(Trouble::BadNetwork, 50);
+    let mut weather = Weather {
+        slow: if is_bad { 50 } else { 0 },
+        lost: if is_bad { 5 } else { 0 },
+        throttled: if is_bad { 10 } else { 0 },
+        lost_answers: if has(Trouble::LostAnswers, 50) { 15 } else { 0 },
+        late: if has(Trouble::LateWrites, 50) { sim.draw(5..=30) } else { 0 },
+        outages: Vec::new(),
+    };
+    let outages = if has(Trouble::Outages, 50) { sim.draw(1..=4) } else { 0 };
+    for _ in 0..outages {
+        let from = sim.now() + if sim.chance(50) { sim.draw(0..=60_000) } else { sim.draw(0..=400_000) };
+        weather.outages.push(Outage {
+            actor: sim.chance(60).then(|| usize::try_from(sim.draw(0..=3)).unwrap_or(0)),
+            from,
+            to: from + sim.draw(1_000..=120_000),
+            is_silent: sim.chance(50),
+        });
+    }
+    weather
+}
+
+/// What every actor of a schedule shares.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) rules: Rules,
+    table: Table,
+    weather: Rc<Weather>,
+    agent: Agent,
+    rerun: bool,
+    is_skewed: bool,
+    death_percent: i64,
+    freeze_percent: i64,
+    has_short_deadlines: bool,
+    /// The fire's second request is to come when the first is being settled.
+    delivers_again_at_settling: Rc<Cell<bool>>,
+    actors: Rc<Cell<usize>>,
+}
+
+impl World {
+    /// One asynchronous Lambda request: up to three invocations, then what reports its failure.
+    fn deliver(&self, request_id: &'static str, after: i64) {
+        let world = self.clone();
+        self.sim.spawn(None, async move {
+            let sim = &world.sim;
+            sim.sleep(after).await;
+            for wait in [60_000, 120_000, 0] {
+                if world.invoke(request_id).await.is_some_and(Told::is_success) {
+                    return;
+                }
+                sim.sleep(if sim.chance(70) { wait } else { sim.draw(0..=150_000) }).await;
+            }
+            if world.delivers_again_at_settling.take() {
+                world.deliver("r2", settler::DELAY + sim.draw(-100..=50));
+            }
+            let messages = if sim.chance(20) { 2 } else { 1 };
+            for _ in 0..messages {
+                let world = world.clone();
+                sim.spawn(None, async move { settler::receive(&world, request_id).await });
+            }
+        });
+    }
+
+    /// One invocation, and what came of it until its time was up.
+    async fn invoke(&self, request_id: &'static str) -> Option<Told> {
+        let sim = &self.sim;
+        let time = if self.has_short_deadlines && sim.chance(50) {
+            sim.draw(5_000..=40_000)
+        } else {
+            sim.draw(60_000..=400_000)
+        };
+        let deadline = sim.now() + time;
+        let actor = self.next_actor();
+        let attempt = Attempt {
+            sim: sim.clone(),
+            rules: self.rules,
+            client: self.client(actor),
+            agent: self.agent.clone(),
+            owner: format!("a{actor}"),
+            request_id: request_id.to_owned(),
+            rerun: self.rerun,
+            may_freeze: self.freeze_percent > 0,
+            clock: self.clock(),
+            run_until: deadline - (time / 10).min(10_000),
+            write_until: deadline - 300,
+            number: Cell::new(1),
+            until: Cell::new(0),
+            called: Cell::new(false),
+        };
+        let promises = self.agent.promises.clone();
+        let (owner, clock) = (attempt.owner.clone(), attempt.clock);
+        let answer = Letter::new();
+        let sent = answer.clone();
+        let fate = self.fate();
+        let task = sim.spawn(fate, async move {
+            attempt.sim.note(|| format!("{} starts for {request_id}, clock +{clock} ms", attempt.owner));
+            let told = attempt.run().await;
+            attempt.sim.note(|| format!("{} tells Lambda {told:?}", attempt.owner));
+            attempt.agent.promises.told(&attempt.owner, told);
+            sent.deliver(&attempt.sim, told);
+        });
+        promises.starts(&owner, request_id, task, clock);
+        let ended = Box::pin(sim.ended(task));
+        futures_util::future::select(ended, Box::pin(sim.sleep_until(deadline))).await;
+        if !sim.is_done(task) {
+            sim.note(|| format!("{owner} is out of time"));
+            // A frozen environment may be forgotten rather than ended, and wake later.
+            if !(sim.is_frozen(task) && sim.chance(70)) {
+                sim.kill(task);
+            }
+            return None;
+        }
+        answer.try_read()
+    }
+
+    fn cancel_after(&self, after: i64) {
+        let world = self.clone();
+        self.sim.spawn(None, async move {
+            world.sim.sleep(after).await;
+            // Whether it comes through or not: people press a button once.
+            let _ = world.client(world.next_actor()).send(Request::RequestCancel).await;
+        });
+    }
+
+    pub(crate) fn next_actor(&self) -> usize {
+        self.actors.replace(self.actors.get() + 1)
+    }
+
+    pub(crate) fn client(&self, actor: usize) -> Client {
+        Client { sim: self.sim.clone(), table: self.table.clone(), weather: Rc::clone(&self.weather), actor }
+    }
+
+    /// How far a clock is ahead: two of them differ by a sixth of the lease at most.
+    pub(crate) fn clock(&self) -> i64 {
+        let skew = crate::rules::millis(crate::rules::LEASE.skew());
+        if self.is_skewed { self.sim.pick(&[0, skew, self.sim.draw(0..=skew)]) } else { 0 }
+    }
+
+    fn fate(&self) -> Option<(u32, Fate)> {
+        let sim = &self.sim;
+        let polls = if sim.chance(60) { sim.draw(1..=16) } else { sim.draw(1..=90) };
+        let fate = if sim.chance(self.death_percent) {
+            Fate::Dies
+        } else if sim.chance(self.freeze_percent) {
+            Fate::Sleeps(sim.draw(1_000..=180_000))
+        } else {
+            return None;
+        };
+        Some((u32::try_from(polls).unwrap_or(1), fate))
+    }
+}

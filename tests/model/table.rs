@@ -1,0 +1,212 @@
+//! The table: one row, and the writes of `src/store.rs` under the conditions of `src/expression.rs`.
+
+use std::{cell::RefCell, rc::Rc};
+
+use agent_trigger::{
+    error::ErrorType,
+    execution::{Row, Status},
+};
+
+use crate::{
+    promises::Promises,
+    rules::{Rule, Rules},
+    sim::Sim,
+};
+
+/// How an execution is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) status: Status,
+    pub(crate) error_type: Option<ErrorType>,
+    pub(crate) retryable: bool,
+}
+
+impl Ending {
+    pub(crate) fn cancelled() -> Self {
+        Self { status: Status::Cancelled, error_type: None, retryable: false }
+    }
+
+    pub(crate) fn completed() -> Self {
+        Self { status: Status::Completed, ..Self::cancelled() }
+    }
+
+    pub(crate) fn failed(error_type: ErrorType, retryable: bool) -> Self {
+        Self { status: Status::Failed, error_type: Some(error_type), retryable }
+    }
+}
+
+/// One request, named as in `src/store.rs`.
+#[derive(Debug, Clone)]
+pub(crate) enum Request {
+    ClaimNew {
+        row: Row,
+    },
+    ClaimOver {
+        row: Row,
+        seen: Row,
+    },
+    EndAbandoned {
+        ending: Ending,
+        seen: Row,
+    },
+    CreateEnded {
+        row: Row,
+    },
+    Finalise {
+        seen: Row,
+    },
+    Heartbeat {
+        owner: String,
+        until: i64,
+    },
+    Finish {
+        owner: String,
+        ending: Ending,
+    },
+    /// `cancelRequested`, as a person or another program sets it.
+    RequestCancel,
+    Read,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// Applied, or read: the row after it.
+    Done(Option<Row>),
+    /// The condition did not hold: the row as it stands.
+    Refused(Option<Row>),
+}
+
+#[derive(Clone)]
+pub(crate) struct Table {
+    sim: Sim,
+    rules: Rules,
+    promises: Promises,
+    row: Rc<RefCell<Option<Row>>>,
+}
+
+impl Table {
+    pub(crate) fn new(sim: Sim, rules: Rules, promises: Promises) -> Self {
+        Self { sim, rules, promises, row: Rc::default() }
+    }
+
+    pub(crate) fn row(&self) -> Option<Row> {
+        self.row.borrow().clone()
+    }
+
+    /// Applies a request at the moment it arrives.
+    pub(crate) fn apply(&self, request: &Request) -> Answer {
+        let old = self.row();
+        let new = match self.written(request, old.as_ref()) {
+            Some(new) => new,
+            None if matches!(request, Request::Read) => return Answer::Done(old),
+            None => {
+                self.sim.note(|| format!("refused: {}", tell(request)));
+                return Answer::Refused(old);
+            }
+        };
+        self.sim.note(|| format!("applied: {}", tell(request)));
+        self.promises.written(&self.sim, request, old.as_ref(), &new);
+        *self.row.borrow_mut() = Some(new.clone());
+        Answer::Done(Some(new))
+    }
+
+    /// The row after the request, unless its condition does not hold.
+    fn written(&self, request: &Request, old: Option<&Row>) -> Option<Row> {
+        match request {
+            Request::Read => None,
+            Request::ClaimNew { row } | Request::CreateEnded { row } => old.is_none().then(|| row.clone()),
+            Request::ClaimOver { row, seen } => old.filter(|old| self.is_as_seen(old, seen)).map(|_| row.clone()),
+            Request::EndAbandoned { ending, seen } => {
+                old.filter(|old| self.is_as_seen(old, seen)).map(|old| ended(old, *ending))
+            }
+            Request::Finalise { seen } => {
+                old.filter(|old| self.is_as_seen(old, seen)).map(|old| Row { retryable: false, ..old.clone() })
+            }
+            Request::Heartbeat { owner, until } => old
+                .filter(|old| self.is_owned_and_running(old, owner))
+                .filter(|old| !self.rules.has(Rule::LeaseOnlyGrows) || old.lease_until <= Some(*until))
+                .map(|old| Row { lease_until: Some(*until), ..old.clone() }),
+            Request::Finish { owner, ending } => {
+                old.filter(|old| self.is_owned_and_running(old, owner)).map(|old| ended(old, *ending))
+            }
+            Request::RequestCancel => old
+                .filter(|old| !self.rules.has(Rule::Terminal) || old.status == Status::Running || old.retryable)
+                .map(|old| Row { cancel_requested: Some(true), ..old.clone() }),
+        }
+    }
+
+    fn is_as_seen(&self, row: &Row, seen: &Row) -> bool {
+        let has_terminal = self.rules.has(Rule::Terminal);
+        (row.status == seen.status || !has_terminal)
+            && row.owner == seen.owner
+            && row.attempt == seen.attempt
+            && (row.lease_until == seen.lease_until || !self.rules.has(Rule::LeaseUntilAsSeen))
+            && row.cancel_requested == seen.cancel_requested
+            && (row.retryable || !seen.retryable || !has_terminal || !self.rules.has(Rule::RetryableAsSeen))
+    }
+
+    fn is_owned_and_running(&self, row: &Row, owner: &str) -> bool {
+        (row.owner.as_deref() == Some(owner) || !self.rules.has(Rule::Owner))
+            && (row.status == Status::Running || !self.rules.has(Rule::Terminal))
+    }
+}
+
+/// What the end of an attempt sets, and what it takes off.
+fn ended(row: &Row, ending: Ending) -> Row {
+    let error_type = ending.error_type.map(|error_type| error_type.as_str().to_owned());
+    Row { status: ending.status, error_type, retryable: ending.retryable, ..row.clone() }
+}
+
+/// A row as far as the model fills it.
+pub(crate) fn new_row(status: Status, owner: Option<&str>, attempt: u32, request_id: &str) -> Row {
+    Row {
+        status,
+        owner: owner.map(str::to_owned),
+        attempt: Some(attempt),
+        lease_until: None,
+        cancel_requested: None,
+        retryable: false,
+        lambda_request_id: Some(request_id.to_owned()),
+        started_at: None,
+        ttl: None,
+        error_type: None,
+        error: None,
+        session_id: None,
+        request_id: None,
+    }
+}
+
+fn tell(request: &Request) -> String {
+    let owner = |row: &Row| row.owner.clone().unwrap_or_default();
+    match request {
+        Request::ClaimNew { row } => format!("{} claims the absent fire", owner(row)),
+        Request::ClaimOver { row, seen } => {
+            format!(
+                "{} claims it as attempt {} over {:?} of {}",
+                owner(row),
+                row.attempt.unwrap_or(0),
+                seen.status,
+                owner(seen)
+            )
+        }
+        Request::EndAbandoned { ending, seen } => format!("{} over the run of {}", tell_ending(ending), owner(seen)),
+        Request::CreateEnded { row } => {
+            format!("failed {} for want of a record", row.error_type.clone().unwrap_or_default())
+        }
+        Request::Finalise { seen } => format!("the failure of {} made final", owner(seen)),
+        Request::Heartbeat { owner, until } => {
+            format!("{owner} holds until {:.3} s", (until - 1_000_000) as f64 / 1000.0)
+        }
+        Request::Finish { owner, ending } => format!("{owner} writes {}", tell_ending(ending)),
+        Request::RequestCancel => "cancel is asked for".to_owned(),
+        Request::Read => "read".to_owned(),
+    }
+}
+
+fn tell_ending(ending: &Ending) -> String {
+    match ending.error_type {
+        Some(error_type) if ending.retryable => format!("{} {error_type} retryable", ending.status.as_str()),
+        Some(error_type) => format!("{} {error_type}", ending.status.as_str()),
+        None => ending.status.as_str().to_owned(),
+    }
+}
