@@ -165,6 +165,8 @@ fn store_faults(rng: &mut Rng, trigger_id: &str) -> Vec<(&'static str, Rule)> {
         let times = match rng.u32(0..20) {
             0..13 => 1,
             13..17 => 3,
+            // Each costs a try's whole time.
+            _ if matches!(fault, Fault::Hang | Fault::Delay(_)) => 5,
             _ => 20,
         };
         let rule = match rng.u32(0..7) {
