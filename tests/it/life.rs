@@ -308,9 +308,12 @@ async fn twins(stack: &Stack, script: impl FnOnce(&Gate) -> Script) -> (Outcome,
     let second = async {
         gate.reached().await;
         let go_on = async {
-            while stack.dynamodb.count_for("GetItem", "EXECUTION#") < 2 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let looked_twice = async {
+                while stack.dynamodb.count_for("GetItem", "EXECUTION#") < 2 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(LIMIT, looked_twice).await.expect("it must look again and again");
             assert_eq!(twin.api.in_flight(), 1, "it waits");
             gate.release();
         };
@@ -421,6 +424,52 @@ async fn f46_frozen_over_its_interruption_writes_nothing() {
 #[tokio::test]
 async fn f46_frozen_over_its_interruption_writes_nothing_of_an_answer_that_ended_meanwhile() {
     frozen_over_a_takeover(false, true).await;
+}
+
+/// As above, but the winner is still at work when the first thaws: only the owner tells them apart.
+async fn frozen_over_a_takeover_that_lasts(answer_ends_while_frozen: bool) {
+    let stack = stack().await;
+    let (gate, winners) = (Gate::new(), Gate::new());
+    stack.agent.queue(gated(&gate));
+    stack.agent.queue(gated(&winners));
+    let (frozen, winner) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    let first = async {
+        // Without rerun in its own event the zombie does not stop by itself.
+        let lost = frozen.invoke(delivery(false)).await;
+        let record = assert_running(&stack);
+        winners.release();
+        (lost, record)
+    };
+    let second = async {
+        gate.reached().await;
+        frozen.freeze();
+        lease_is_over(&stack).await;
+        if answer_ends_while_frozen {
+            gate.release();
+            stack.agent.wait_until("the end of its answer", |calls| calls[0].finished).await;
+        }
+        let thaw = async {
+            winners.reached().await;
+            frozen.thaw();
+        };
+        tokio::join!(winner.invoke(delivery(true)), thaw).0
+    };
+    let ((lost, meanwhile), won) = tokio::join!(first, second);
+    assert_error(&lost, "LeaseLost", false);
+    let record = assert_completed(&stack, &won);
+    assert_eq!((&record["attempt"], &record["owner"]), (&json!(2), &meanwhile["owner"]));
+    assert_eq!(stack.agent.call_count(), 2);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f46_frozen_over_a_rerun_that_lasts_writes_nothing() {
+    frozen_over_a_takeover_that_lasts(false).await;
+}
+
+#[tokio::test]
+async fn f46_frozen_over_a_rerun_that_lasts_writes_nothing_of_an_answer_that_ended_meanwhile() {
+    frozen_over_a_takeover_that_lasts(true).await;
 }
 
 #[tokio::test]

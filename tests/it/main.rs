@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 mod acceptance;
+mod coverage;
 mod events;
 mod life;
 mod one_fire;

@@ -455,9 +455,12 @@ const ERROR: &str = r#"{"type":"serverErrorEvent","error":{"message":"no bucket"
 async fn f34_completion_then_error_completes() {
     completes(&[], ndjson(&[&delta(ANSWER), COMPLETION, ERROR])).await;
     completes(&[], ndjson(&[COMPLETION]).then(Step::Rst)).await;
+    // In one piece, so that both are there when the first is read.
+    completes(&[], ndjson(&[&format!("{COMPLETION}\n{ERROR}")])).await;
 }
 
 #[tokio::test]
 async fn f34_error_then_completion_is_failed() {
     fails(&[], ndjson(&[&delta(ANSWER), ERROR, COMPLETION]), "AgentFailed").await;
+    fails(&[], ndjson(&[&format!("{ERROR}\n{COMPLETION}")]), "AgentFailed").await;
 }
