@@ -25,7 +25,7 @@ use crate::{
     reply::Reply,
     run::{Halt, Run, Seen},
     settle,
-    store::{Store, StoreError, in_time},
+    store::{Store, StoreError, Write, in_time},
     stream::{Outcome, Verdict},
     token::TokenSource,
 };
@@ -288,8 +288,8 @@ pub(crate) async fn identify(
     services.store.guard(&fire.trigger_id, lambda_request_id, &id, started.ttl).await
 }
 
-/// Claims, and if it cannot be known whether the claim was written, takes it back: left `running`, it would be taken
-/// for a run that died.
+/// Claims. After a failure one of the SDK's tries may have been applied all the same, so a claim is taken back: left
+/// `running`, it would be taken for a run that died.
 async fn claim_or_give_up(
     services: &Services,
     fire: &Fire,
@@ -302,16 +302,17 @@ async fn claim_or_give_up(
         Ok(Err(error)) => error,
         Err(_) => ClaimError::Store(StoreError::OutOfTime),
     };
-    let may_be_running = matches!(&error, ClaimError::Store(error) if error.may_have_written());
+    let is_unknown = matches!(error, ClaimError::Store(_));
     let mut failure = Failure::from(error);
-    if may_be_running {
+    if is_unknown {
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
         let Attempt { execution_id, owner, .. } = &*attempt;
         let taking_back = services.store.finish(&fire.trigger_id, execution_id, owner, &ending);
         match in_time(deadline.write_until, taking_back).await {
-            Ok(_) => tracing::warn!("the claim had no answer and was taken back"),
-            Err(error) => tracing::warn!(error = %error, "the claim had no answer and cannot be taken back"),
+            Ok(Write::Done) => tracing::warn!("the claim had been written and was taken back"),
+            Ok(Write::Refused(_)) => tracing::info!("the claim had not been written"),
+            Err(error) => tracing::warn!(error = %error, "it is unknown whether the claim was written"),
         }
     }
     Err(failure)

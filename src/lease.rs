@@ -110,8 +110,10 @@ impl Held<'_> {
             if Lease::must_stop(until, now, self.rerun_if_interrupted) {
                 return;
             }
-            let left = u64::try_from(until - now).ok().filter(|left| *left > 0);
-            tokio::time::sleep(left.map_or(self.lease.heartbeat(), Duration::from_millis)).await;
+            // Never for long: in a paused machine the clock that sleeps are measured by may stand still.
+            let left = u64::try_from(until - now).ok().filter(|left| *left > 0).map(Duration::from_millis);
+            let heartbeat = self.lease.heartbeat();
+            tokio::time::sleep(left.map_or(heartbeat, |left| left.min(heartbeat))).await;
         }
     }
 

@@ -38,8 +38,6 @@ pub enum StoreError {
         code: String,
         /// DynamoDB's own words.
         message: String,
-        /// Whether the fault is DynamoDB's (5xx), which does not say that nothing was written.
-        is_server_fault: bool,
     },
     /// No answer came: whether something was written is unknown.
     #[error("DynamoDB {operation} got no answer: {cause}")]
@@ -55,13 +53,6 @@ pub enum StoreError {
     /// The stored row is not one this version understands.
     #[error("the stored execution has no status this version knows")]
     Unreadable,
-}
-
-impl StoreError {
-    /// Whether the write may have been applied.
-    pub fn may_have_written(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. } | Self::OutOfTime | Self::Service { is_server_fault: true, .. })
-    }
 }
 
 /// What became of a conditional write.
@@ -405,12 +396,11 @@ fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    if let SdkError::ServiceError(service) = error {
+    if matches!(error, SdkError::ServiceError(_)) {
         return StoreError::Service {
             operation,
             code: error.code().unwrap_or("unknown error").to_owned(),
             message: error.message().unwrap_or_default().to_owned(),
-            is_server_fault: service.raw().status().is_server_error(),
         };
     }
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::error::chain);

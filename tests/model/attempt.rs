@@ -104,9 +104,9 @@ impl Attempt {
         let error = match self.in_time(self.run_until, self.claim()).await {
             Some(Ok(claim)) => return Ok(claim),
             Some(Err(error)) => error,
-            None => ClaimError::Store(StoreError { may_have_written: true }),
+            None => ClaimError::Store(StoreError),
         };
-        let ClaimError::Store(StoreError { may_have_written: true }) = error else {
+        let ClaimError::Store(StoreError) = error else {
             let is_in_progress = matches!(error, ClaimError::InProgress);
             return Err(Told::Unrecorded(if is_in_progress { ErrorType::InProgress } else { StoreError::ERROR_TYPE }));
         };

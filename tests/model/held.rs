@@ -108,7 +108,7 @@ impl Attempt {
                 Some(Ok(Answer::Refused(row))) if self.is_own_finish(row.as_ref(), ending) => return Ok(()),
                 Some(Ok(Answer::Refused(_))) => return Err(None),
                 Some(Err(error)) => error,
-                None => return Err(Some(StoreError { may_have_written: true })),
+                None => return Err(Some(StoreError)),
             };
             let wait = self.sim.draw(0..=longest);
             longest = (longest * 2).min(5_000);

@@ -17,11 +17,9 @@ const MAX_TRIES: u32 = 6;
 const FIRST_BACKOFF: i64 = 50;
 const LONGEST_BACKOFF: i64 = 1_000;
 
-/// Why an operation failed, as far as actors tell it apart: whether something may have been written.
+/// An operation failed: whether something was written is unknown.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StoreError {
-    pub(crate) may_have_written: bool,
-}
+pub(crate) struct StoreError;
 
 impl StoreError {
     pub(crate) const ERROR_TYPE: ErrorType = ErrorType::RecordStoreFailed;
@@ -65,7 +63,6 @@ impl Client {
         let sim = &self.sim;
         let give_up_at = sim.now() + OPERATION_LIMIT;
         let mut backoff = FIRST_BACKOFF;
-        let mut last = StoreError { may_have_written: true };
         for _ in 0..MAX_TRIES {
             let until = give_up_at.min(sim.now() + TRY_LIMIT);
             let answer = self.post(&request);
@@ -73,16 +70,15 @@ impl Client {
             let limit = Box::pin(sim.sleep_until(until));
             match select(answer, limit).await {
                 Either::Left((Ok(answer), _)) => return Ok(answer),
-                Either::Left((Err(error), _)) => last = error,
-                Either::Right(_) => last = StoreError { may_have_written: true },
+                Either::Left((Err(StoreError), _)) | Either::Right(_) => {}
             }
             if sim.now() >= give_up_at {
-                return Err(StoreError { may_have_written: true });
+                return Err(StoreError);
             }
             sim.sleep(sim.draw(0..=backoff)).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
-        Err(last)
+        Err(StoreError)
     }
 
     /// One try: sends it off, and says where the answer will be.
@@ -93,16 +89,16 @@ impl Client {
         let outage = weather.outages.iter().find(|outage| {
             outage.actor.is_none_or(|actor| actor == self.actor) && (outage.from..outage.to).contains(&now)
         });
-        let refused_by_server = match outage {
+        let is_refused = match outage {
             Some(outage) if outage.is_silent => return letter,
-            Some(_) => Some(true),
-            None => sim.chance(weather.throttled).then_some(false),
+            Some(_) => true,
+            None => sim.chance(weather.throttled),
         };
-        if let Some(may_have_written) = refused_by_server {
+        if is_refused {
             let (sim, answer) = (sim.clone(), letter.clone());
             self.sim.spawn(None, async move {
                 sim.sleep(sim.draw(1..=20)).await;
-                answer.deliver(&sim, Err(StoreError { may_have_written }));
+                answer.deliver(&sim, Err(StoreError));
             });
             return letter;
         }
