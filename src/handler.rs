@@ -225,7 +225,8 @@ async fn write_down(
         None if ending.status != Status::Cancelled => ending.status = Status::Completed,
         None => {}
     }
-    match held.finish(&ending, deadline).await {
+    // On the heap: the SDK's futures are large, and a heartbeat's goes beside the write's.
+    match Box::pin(held.finish(&ending, deadline)).await {
         Ok(()) => {}
         Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
         Err(NotHeld::Store(error)) => return Err(seen.unless_called(error.into())),
