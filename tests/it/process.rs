@@ -204,14 +204,17 @@ async fn f52_missing_settings_are_all_named() {
 
 #[tokio::test]
 async fn f52_bad_settings_are_all_named() {
-    does_not_start(&[
+    let bad = [
         ("AGENT_API_URL", Some("http://agent.example.com")),
         ("COGNITO_DOMAIN", Some("http://auth.example.com")),
         ("EXECUTION_TTL_DAYS", Some("soon")),
         ("AGENT_IDLE_TIMEOUT_SECONDS", Some("-1")),
         ("LEASE_SECONDS", Some("0")),
-    ])
-    .await;
+    ];
+    does_not_start(&bad).await;
+    for setting in bad {
+        does_not_start(&[setting]).await;
+    }
 }
 
 #[tokio::test]
