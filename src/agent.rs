@@ -24,13 +24,13 @@ use crate::{
 /// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Stopping a session must not hold up the record of the cancelled run.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWERS: &str = "text/event-stream, application/x-ndjson, application/json, text/plain";
 const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
 const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-type");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Bytes of an id beyond which it is no id.
+const LONGEST_ID: usize = 256;
 const REQUEST_IDS: [&str; 3] = ["x-amzn-requestid", "x-amzn-request-id", "x-request-id"];
 
 /// Why the agent's answer is none.
@@ -184,9 +184,13 @@ impl Agent {
         let request = self.http.post(self.url.clone()).headers(call.headers.clone()).bearer_auth(token.expose());
         let sent = request.body(call.body.clone()).send().await;
         let response = sent.map_err(|error| {
-            let is_connect = error.is_connect();
+            let (is_connect, is_builder) = (error.is_connect(), error.is_builder());
             let cause = chain(&error.without_url());
-            if is_connect { AgentError::Unavailable { cause, retry_after: None } } else { AgentError::Torn(cause) }
+            match (is_connect, is_builder) {
+                (true, _) => AgentError::Unavailable { cause, retry_after: None },
+                (_, true) => AgentError::Request(cause),
+                _ => AgentError::Torn(cause),
+            }
         })?;
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
@@ -251,10 +255,7 @@ impl Agent {
         let url = self.stop_url.clone()?;
         let request = self.http.post(url).bearer_auth(token.expose()).header(SESSION_ID, session_id);
         let request = request.header(CONTENT_TYPE, "application/json").body("{}");
-        let confirmed = match tokio::time::timeout(STOP_TIMEOUT, request.send()).await {
-            Ok(Ok(response)) => response.status().is_success(),
-            Ok(Err(_)) | Err(_) => false,
-        };
+        let confirmed = request.send().await.is_ok_and(|response| response.status().is_success());
         tracing::info!(confirmed, "asked AgentCore to stop the session");
         Some(StopOutcome { confirmed })
     }
@@ -278,7 +279,7 @@ fn answer(response: Response) -> Result<Answer, AgentError> {
     let is_chunked = text(TRANSFER_ENCODING.as_str())
         .is_some_and(|codings| codings.trim_end().to_ascii_lowercase().ends_with("chunked"));
     let is_framed = is_chunked || headers.contains_key(CONTENT_LENGTH);
-    let request_id = REQUEST_IDS.into_iter().find_map(text).map(str::to_owned);
+    let request_id = REQUEST_IDS.into_iter().find_map(text).filter(|id| id.len() <= LONGEST_ID).map(str::to_owned);
     Ok(Answer { response, decoder, is_framed, request_id })
 }
 
@@ -320,6 +321,7 @@ fn request_body(fire: &Fire, session_id: &str) -> Value {
 fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),
+        Value::Number(number) => texts.push(number.to_string()),
         Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
         Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
         _ => {}

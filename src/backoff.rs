@@ -6,18 +6,18 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 /// What is surely not accepted is tried this many times.
-pub const MAX_TRIES: usize = 3;
+pub(crate) const MAX_TRIES: usize = 3;
 
 const FIRST: Duration = Duration::from_millis(400);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The waits between the tries of one call: one fewer than [`MAX_TRIES`].
-pub fn waits() -> impl Iterator<Item = Duration> + Send {
+pub(crate) fn waits() -> impl Iterator<Item = Duration> + Send {
     exponential().with_max_times(MAX_TRIES - 1).build().map(full_jitter)
 }
 
 /// Waits without end, for what is tried until the deadline.
-pub fn endless() -> impl Iterator<Item = Duration> + Send {
+pub(crate) fn endless() -> impl Iterator<Item = Duration> + Send {
     exponential().without_max_times().build().map(full_jitter)
 }
 

@@ -6,18 +6,17 @@ use crate::{
     clock::{Deadline, now_millis},
     error::Failure,
     event::Fire,
-    execution::{Decision, Lease, Me, Row, Status, decide},
+    execution::{Decision, Lease, Me, Row, Status, decide, is_retryable},
     record::{Attempt, Ending},
-    settle::interrupted,
-    store::{Store, StoreError, Write},
+    store::{Store, StoreError, Write, in_time},
 };
 
-/// How often a decision may be overtaken by another attempt's write.
-const MAX_SWAPS: usize = 5;
+/// How often a decision may be overtaken by another attempt's write before it is given up.
+pub(crate) const MAX_SWAPS: usize = 5;
 
 /// What became of the claim.
 #[derive(Debug)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// The execution is this attempt's, with the lease's end in milliseconds since 1970.
     Owned(i64),
     /// The execution ended before: what is stored.
@@ -49,7 +48,7 @@ pub enum ClaimError {
 ///
 /// # Errors
 /// If DynamoDB fails, the row keeps changing, or another attempt of this request outlasts the deadline.
-pub async fn claim(
+pub(crate) async fn claim(
     store: &Store,
     fire: &Fire,
     attempt: &mut Attempt,
@@ -66,25 +65,25 @@ pub async fn claim(
             lambda_request_id: &attempt.lambda_request_id,
             rerun_if_interrupted: fire.rerun_if_interrupted,
         };
-        let decision = decide(seen.as_ref(), now, lease, me);
         let lease_until = lease.until(now);
-        let write = match (decision, seen) {
-            (Decision::Claim(1), None) => {
+        let decision = decide(seen.as_ref(), now, lease, me);
+        let write = match (seen, decision) {
+            (None, _) => {
                 (attempt.started_at, attempt.ttl) = fresh_start.clone();
                 attempt.attempt = 1;
                 store.claim_new(fire, attempt, lease_until, now).await?
             }
-            (Decision::Claim(number), Some(row)) => {
+            (Some(row), Decision::Claim(number)) => {
                 continue_from(attempt, number, &row, now, &fresh_start);
                 store.claim_over(fire, attempt, lease_until, &row).await?
             }
-            (Decision::Mine, Some(row)) => {
+            (Some(row), Decision::Mine) => {
                 continue_from(attempt, row.attempt.unwrap_or(1), &row, now, &fresh_start);
                 return Ok(Claim::Owned(row.lease_until.unwrap_or(now)));
             }
-            (Decision::Replay, Some(row)) => return Ok(Claim::Ended(row)),
-            (Decision::Duplicate, Some(row)) => return Ok(Claim::Duplicate(row)),
-            (Decision::Cancel, Some(row)) => {
+            (Some(row), Decision::Replay) => return Ok(Claim::Ended(row)),
+            (Some(row), Decision::Duplicate) => return Ok(Claim::Duplicate(row)),
+            (Some(row), Decision::Cancel) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
                 let write = store.end_abandoned(&fire.trigger_id, &attempt.execution_id, &ending, &row).await?;
                 if matches!(write, Write::Done) {
@@ -92,8 +91,8 @@ pub async fn claim(
                 }
                 write
             }
-            (Decision::Interrupt, Some(row)) => {
-                let failure = interrupted(&row);
+            (Some(row), Decision::Interrupt) => {
+                let failure = Failure::interrupted(&row);
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
                 let write = store.end_abandoned(&fire.trigger_id, &attempt.execution_id, &ending, &row).await?;
                 if matches!(write, Write::Done) {
@@ -101,11 +100,10 @@ pub async fn claim(
                 }
                 write
             }
-            (Decision::Wait, Some(_)) => {
+            (Some(_), Decision::Wait) => {
                 seen = look_again(store, fire, &attempt.execution_id, lease.heartbeat(), deadline).await?;
                 continue;
             }
-            (_, None) => return Err(ClaimError::Contended),
         };
         match write {
             Write::Done => return Ok(Claim::Owned(lease_until)),
@@ -125,6 +123,40 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
     attempt.attempt = number;
     attempt.started_at = row.started_at.clone().filter(|_| !expired).unwrap_or_else(|| started_at.clone());
     attempt.ttl = row.ttl.filter(|_| !expired).unwrap_or(*ttl);
+}
+
+/// Claims. After a failure one of the SDK's tries may have been applied all the same, so a claim is taken back: left
+/// `running`, it would be taken for a run that died.
+///
+/// # Errors
+/// Those of the claim.
+pub(crate) async fn claim_or_give_up(
+    store: &Store,
+    fire: &Fire,
+    attempt: &mut Attempt,
+    lease: Lease,
+    deadline: Deadline,
+) -> Result<Claim, Failure> {
+    let claiming = claim(store, fire, attempt, lease, deadline);
+    let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
+        Ok(Ok(claim)) => return Ok(claim),
+        Ok(Err(error)) => error,
+        Err(_) => ClaimError::Store(StoreError::OutOfTime),
+    };
+    let is_unknown = matches!(error, ClaimError::Store(_));
+    let mut failure = Failure::from(error);
+    if is_unknown {
+        failure.retryable = is_retryable(failure.retryable, attempt.attempt);
+        let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
+        let Attempt { execution_id, owner, .. } = &*attempt;
+        let taking_back = store.finish(&fire.trigger_id, execution_id, owner, &ending);
+        match in_time(deadline.write_until, taking_back).await {
+            Ok(Write::Done) => tracing::warn!("the claim had been written and was taken back"),
+            Ok(Write::Refused(_)) => tracing::info!("the claim had not been written"),
+            Err(error) => tracing::warn!(error = %error, "it is unknown whether the claim was written"),
+        }
+    }
+    Err(failure)
 }
 
 /// Waits, then reads the row; a failing read is no news, so it waits on.

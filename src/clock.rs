@@ -10,19 +10,19 @@ const LEAST_TO_START: Duration = Duration::from_secs(5);
 /// What is kept back from the run to write down how it ended: this, or a tenth of what was left if that is less.
 const LARGEST_MARGIN: Duration = Duration::from_secs(10);
 const MARGIN_FRACTION: u32 = 10;
-/// The last moment at which a write may still begin, before Lambda ends the invocation.
+/// What is kept back from writing to tell Lambda, before it ends the invocation.
 const LAST_WRITE: Duration = Duration::from_millis(300);
 
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// Milliseconds since 1970.
-pub fn now_millis() -> i64 {
+pub(crate) fn now_millis() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// RFC 3339 in UTC with milliseconds, so that times sort as text.
-pub fn rfc3339(millis: i64) -> String {
+pub(crate) fn rfc3339(millis: i64) -> String {
     let at = instant(millis);
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
@@ -37,21 +37,21 @@ pub fn rfc3339(millis: i64) -> String {
 }
 
 /// The instant of milliseconds since 1970; 1970 itself for what no calendar holds.
-pub fn instant(millis: i64) -> OffsetDateTime {
+pub(crate) fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// Milliseconds passed since then.
-pub fn millis_since(since: Instant) -> u64 {
+pub(crate) fn millis_since(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When an invocation's time is up.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     /// When the run stops, so that its end can be written.
     pub run_until: Instant,
-    /// When the last write may begin.
+    /// When the last write must have been answered.
     pub write_until: Instant,
     is_too_near: bool,
 }
@@ -59,7 +59,7 @@ pub struct Deadline {
 impl Deadline {
     /// Of an invocation that Lambda ends at `deadline_millis` since 1970. Less than a day is not a time but the time that
     /// is left, as `cargo lambda watch` gives it.
-    pub fn new(deadline_millis: u64) -> Self {
+    pub(crate) fn new(deadline_millis: u64) -> Self {
         let now = u64::try_from(now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
         // Lambda allows 15 minutes; a deadline a year away is a local tool's "none".
@@ -74,12 +74,12 @@ impl Deadline {
     }
 
     /// Whether too little time is left to start a run.
-    pub fn is_too_near(&self) -> bool {
+    pub(crate) fn is_too_near(&self) -> bool {
         self.is_too_near
     }
 
     /// Whether the run's time lasts for `wait` and something after it.
-    pub fn allows(&self, wait: Duration) -> bool {
+    pub(crate) fn allows(&self, wait: Duration) -> bool {
         // An agent may ask to wait for longer than an instant can hold.
         Instant::now().checked_add(wait).is_some_and(|then| then < self.run_until)
     }

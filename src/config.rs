@@ -52,6 +52,8 @@ pub struct Config {
     pub execution_ttl: Duration,
     /// `AGENT_IDLE_TIMEOUT_SECONDS`: how long the agent's stream may be silent; absent means no limit.
     pub agent_idle_timeout: Option<Duration>,
+    /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
+    pub ca_bundle: Option<String>,
     /// `LEASE_SECONDS`: how long an attempt owns its execution without a heartbeat.
     pub lease: Duration,
 }
@@ -97,6 +99,7 @@ impl Config {
             .and_then(|domain| settings.check("COGNITO_DOMAIN", token_endpoint(&domain)));
         let client_secret = settings.optional("COGNITO_CLIENT_SECRET").map(Secret);
         let scope = settings.optional("COGNITO_SCOPE");
+        let ca_bundle = settings.optional("AWS_CA_BUNDLE");
 
         match (agent_url, user_pool_id, client_id, table_name, region) {
             (Some(agent_url), Some(user_pool_id), Some(client_id), Some(table_name), Some(region))
@@ -114,6 +117,7 @@ impl Config {
                     region,
                     execution_ttl: Duration::from_secs(execution_ttl * DAY),
                     agent_idle_timeout: (idle > 0).then(|| Duration::from_secs(idle)),
+                    ca_bundle,
                     lease: Duration::from_secs(lease),
                 })
             }

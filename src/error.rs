@@ -9,6 +9,7 @@ use crate::{
     agent::AgentError,
     claim::ClaimError,
     event::InvalidEvent,
+    execution::Row,
     redact,
     store::StoreError,
     stream::{self, Interruption},
@@ -130,6 +131,12 @@ impl Failure {
     /// A failure before the agent was called, after which another attempt may run.
     pub fn retryable(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self { retryable: true, ..Self::fatal(error_type, message) }
+    }
+
+    /// That of an attempt which died.
+    pub fn interrupted(row: &Row) -> Self {
+        let attempt = row.attempt.unwrap_or(1);
+        Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
     }
 
     /// The `error` text of the record: the message, and on lines of its own what the agent said.

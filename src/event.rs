@@ -4,7 +4,9 @@
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The longest id in bytes: two of them and their prefixes stay far below DynamoDB's 1 KiB sort key.
+use crate::redact::cut;
+
+/// The longest id, and the longest other text that is stored as it is, in bytes: two of them and their prefixes stay far below DynamoDB's 1 KiB sort key.
 const ID_LIMIT: usize = 256;
 /// AgentCore's runtimeSessionId has 33 to 256 characters (InvokeAgentRuntime, API reference).
 const SESSION_ID_LIMIT: usize = 256;
@@ -12,7 +14,10 @@ const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
 /// How Scheduler spells its context attributes; one left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
-const MOST_PROBLEMS_SHOWN: usize = 50;
+/// Somebody whose event has more problems sees the first of them, on about as many lines as a screen has.
+const MOST_PROBLEMS: usize = 50;
+/// The longest path shown, in bytes.
+const PATH_LIMIT: usize = 200;
 const SCHEDULED_EVENT: &str = "Scheduled Event";
 
 /// Names of the agent's request body that the function sets; `input` must not.
@@ -54,7 +59,7 @@ pub struct Fire {
 
 /// Everything that is wrong with an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid event: {}", summary(problems))]
+#[error("invalid event: {}", problems.join("; "))]
 pub struct InvalidEvent {
     /// One sentence a problem, each beginning with the JSON path; none shows a value.
     pub problems: Vec<String>,
@@ -83,8 +88,8 @@ pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Fire, InvalidE
         fields.problem("detail-type", &format!("unsupported event type: must be \"{SCHEDULED_EVENT}\""));
         return Err(InvalidEvent { problems: fields.problems, trigger_id: None });
     }
-    let event_id = fields.text("id");
-    let source = fields.text("source");
+    let event_id = fields.short_text("id");
+    let source = fields.short_text("source");
     let no_detail = Map::new();
     let detail = match envelope.get("detail") {
         Some(Value::Object(detail)) => detail,
@@ -128,14 +133,6 @@ pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Fire, InvalidE
     if fields.problems.is_empty() { Ok(fire) } else { Err(InvalidEvent { problems: fields.problems, trigger_id }) }
 }
 
-/// The problems on one line. Somebody who sends a thousand of them sees the first fifty and their number.
-fn summary(problems: &[String]) -> String {
-    let shown = problems.len().min(MOST_PROBLEMS_SHOWN);
-    let rest = problems.len() - shown;
-    let text = problems[..shown].join("; ");
-    if rest == 0 { text } else { format!("{text}; and {rest} more") }
-}
-
 /// Reads the fields of one object, collecting what is wrong with them.
 struct Fields<'a> {
     path: String,
@@ -145,7 +142,7 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn problem(&mut self, name: &str, problem: &str) {
-        self.problems.push(format!("{}: {problem}", member(&self.path, name)));
+        push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
 
     /// An optional field: null counts as absent, as in the languages that write these events.
@@ -171,6 +168,16 @@ impl Fields<'_> {
         let text = self.text(name)?;
         if text.trim().is_empty() {
             self.problem(name, "must not be empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that is stored as it is.
+    fn short_text(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        if text.len() > ID_LIMIT {
+            self.problem(name, &format!("must have at most {ID_LIMIT} bytes, not {}", text.len()));
             return None;
         }
         Some(text)
@@ -220,7 +227,7 @@ impl Fields<'_> {
 
     /// An RFC 3339 time not before 1970, which a UUIDv7 cannot hold.
     fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
-        let text = self.text(name)?;
+        let text = self.short_text(name)?;
         if text.contains(SCHEDULER_KEYWORD) {
             return None;
         }
@@ -268,15 +275,25 @@ impl Fields<'_> {
     }
 }
 
+/// Adds a problem, unless there are enough: a hostile event must not make an error longer than itself.
+fn push(problems: &mut Vec<String>, problem: String) {
+    match problems.len() {
+        0..MOST_PROBLEMS => problems.push(problem),
+        MOST_PROBLEMS => problems.push("$: has further problems".to_owned()),
+        _ => {}
+    }
+}
+
 /// Names every text that still holds a Scheduler keyword: with it every fire would have the same identity.
 fn find_keywords(value: &Value, path: &str, problems: &mut Vec<String>) {
     match value {
-        Value::String(text) if text.contains(SCHEDULER_KEYWORD) => problems.push(format!(
-            "{path}: holds an unsubstituted {SCHEDULER_KEYWORD}…> keyword, which only EventBridge Scheduler replaces"
-        )),
+        Value::String(text) if text.contains(SCHEDULER_KEYWORD) => {
+            let problem = "holds an unsubstituted <aws.scheduler.…> keyword, which only EventBridge Scheduler replaces";
+            push(problems, format!("{path}: {problem}"));
+        }
         Value::Array(items) => {
             for (at, item) in items.iter().enumerate() {
-                find_keywords(item, &format!("{path}[{at}]"), problems);
+                find_keywords(item, &member_at(path, at), problems);
             }
         }
         Value::Object(fields) => {
@@ -291,9 +308,16 @@ fn find_keywords(value: &Value, path: &str, problems: &mut Vec<String>) {
 /// The path of `name` in `path`: in dot notation where the name allows it, else in brackets (RFC 9535 §2.5). A name is
 /// the sender's text, so a long one is cut.
 fn member(path: &str, name: &str) -> String {
-    let name = crate::redact::cut(name, 64);
+    let name = cut(name, 64);
+    if path.len() > PATH_LIMIT {
+        return if path.ends_with('…') { path.to_owned() } else { format!("{path}…") };
+    }
     let plain = name.chars().all(|char| char.is_ascii_alphanumeric() || "_-[]".contains(char));
     if plain { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
+}
+
+fn member_at(path: &str, at: usize) -> String {
+    if path.len() > PATH_LIMIT { member(path, "") } else { format!("{path}[{at}]") }
 }
 
 fn kind(value: &Value) -> &'static str {

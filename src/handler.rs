@@ -8,24 +8,24 @@ use std::{
 use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
 use crate::{
     agent::{Agent, Call},
-    claim::{Claim, ClaimError, claim},
-    clock::{self, Deadline, millis_since, now_millis},
+    claim::{Claim, claim_or_give_up},
+    clock::{Deadline, millis_since, now_millis},
     config::Config,
     error::{ErrorType, Failure},
     event::{self, Fire},
     execution::{Lease, Status, is_retryable},
-    fire::{self, Identity},
+    identify::{Started, identify, session_of},
     lease::{Held, NotHeld, Stop},
-    record::{Attempt, Ending, StopOutcome},
+    record::{Attempt, Ending},
     reply::Reply,
-    run::{Halt, Run, Seen},
+    run::{Halt, Run, Seen, stop_agent},
     settle,
-    store::{Store, StoreError, Write, in_time},
+    store::{Store, in_time},
     stream::{Outcome, Verdict},
     token::TokenSource,
 };
@@ -59,55 +59,71 @@ pub struct Invocation {
 /// # Errors
 /// Every failure, recorded before it is returned.
 pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Invocation) -> Result<Value, Failure> {
+    let run = tracing::info_span!(
+        "run",
+        requestId = invocation.request_id,
+        triggerId = Empty,
+        executionId = Empty,
+        attempt = Empty,
+    );
+    let known = Known::default();
+    let handling = handle_payload(services, payload, invocation, &known).instrument(run.clone());
+    let result = Box::pin(catch_panic(handling)).await;
+    let failure = match result.map_err(|panicked| known.seen.unless_called(panicked)) {
+        Ok(Ok(reply)) => return Ok(reply),
+        Ok(Err(failure)) | Err(failure) => failure,
+    };
+    let failure = Failure {
+        trigger_id: failure.trigger_id.or(known.trigger_id.into_inner()),
+        execution_id: known.execution_id.into_inner(),
+        ..failure
+    };
+    let (error_type, retryable) = (failure.error_type.as_str(), failure.retryable);
+    run.in_scope(|| tracing::error!(errorType = error_type, retryable, cause = failure.message, "run failed"));
+    Err(failure)
+}
+
+/// What is known of an invocation when it fails, however it does.
+#[derive(Default)]
+struct Known {
+    trigger_id: OnceLock<String>,
+    execution_id: OnceLock<String>,
+    seen: Seen,
+}
+
+async fn handle_payload(
+    services: &Services,
+    payload: Option<&str>,
+    invocation: &Invocation,
+    known: &Known,
+) -> Result<Value, Failure> {
     let deadline = Deadline::new(invocation.deadline_millis);
     if let Some(batch) = payload.and_then(settle::Batch::read) {
         return Ok(settle::settle(services, &batch, deadline).await);
     }
-    let fire = event::parse(payload, services.config.is_agentcore).inspect_err(|error| {
-        let (request_id, trigger_id) = (&invocation.request_id, error.trigger_id.as_deref());
-        tracing::error!(
-            requestId = request_id,
-            triggerId = trigger_id,
-            errorType = ErrorType::InvalidEvent.as_str(),
-            cause = %error,
-            "run failed"
-        );
-    })?;
-    let span = tracing::info_span!(
-        "run",
-        requestId = invocation.request_id,
-        triggerId = fire.trigger_id,
-        executionId = tracing::field::Empty,
-        attempt = tracing::field::Empty,
-    );
-    let execution_id = OnceLock::new();
-    let fired = run_fire(services, &fire, invocation, deadline, &execution_id).instrument(span.clone());
-    let result = Box::pin(catch_panic(fired)).await.and_then(|result| result);
-    result.map_err(|failure| {
-        let failure = Failure { trigger_id: Some(fire.trigger_id), execution_id: execution_id.into_inner(), ..failure };
-        let (error_type, retryable) = (failure.error_type.as_str(), failure.retryable);
-        span.in_scope(|| tracing::error!(errorType = error_type, retryable, cause = failure.message, "run failed"));
-        failure
-    })
+    let fire = event::parse(payload, services.config.is_agentcore)?;
+    tracing::Span::current().record("triggerId", &fire.trigger_id);
+    known.trigger_id.get_or_init(|| fire.trigger_id.clone());
+    if deadline.is_too_near() {
+        return Err(Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run"));
+    }
+    run_fire(services, &fire, invocation, deadline, known).await
 }
 
-/// One fire: identify, claim, run, or say what became of it before.
+/// One fire: identify, claim, run, write down, or say what became of it before.
 async fn run_fire(
     services: &Services,
     fire: &Fire,
     invocation: &Invocation,
     deadline: Deadline,
-    known_id: &OnceLock<String>,
+    known: &Known,
 ) -> Result<Value, Failure> {
-    if deadline.is_too_near() {
-        return Err(Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run"));
-    }
-    let since = Instant::now();
-    let started = Started::at(now_millis(), &services.config);
-    let identifying = identify(services, fire, &invocation.request_id, &started);
+    let Services { store, config, .. } = services;
+    let started = Started::at(now_millis(), config);
+    let identifying = identify(store, fire, &invocation.request_id, &started);
     let execution_id = in_time(deadline.run_until, identifying).await?;
     tracing::Span::current().record("executionId", &execution_id);
-    let execution_id = known_id.get_or_init(|| execution_id);
+    let execution_id = known.execution_id.get_or_init(|| execution_id);
     let reply = Reply::new(fire, execution_id);
     let mut attempt = Attempt {
         session_id: fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
@@ -115,25 +131,25 @@ async fn run_fire(
         owner: Uuid::new_v4().to_string(),
         attempt: 1,
         lambda_request_id: invocation.request_id.clone(),
-        started_at: started.at.clone(),
+        started_at: started.at,
         ttl: started.ttl,
     };
 
-    // Neither is needed unless the claim succeeds, but both take as long as it does.
-    // A panic here must not take the claim's answer with it: what is claimed is given up in order.
-    let wanted = catch_panic(async { tokio::join!(services.tokens.token(), has_trigger(services, fire)) });
-    tokio::pin!(wanted);
-    let claiming = claim_or_give_up(services, fire, &mut attempt, deadline);
-    let mut claiming = Box::pin(claiming);
+    // Neither is needed unless the claim succeeds, but both take as long as it does. A panic here must not take the
+    // claim's answer with it: what is claimed is given up in order.
+    let mut wanted = Box::pin(catch_panic(async { tokio::join!(services.tokens.token(), has_trigger(store, fire)) }));
+    let lease = Lease(config.lease);
     let mut early = None;
-    let claimed = loop {
-        tokio::select! {
-            biased;
-            claimed = &mut claiming => break claimed?,
-            answer = &mut wanted, if early.is_none() => early = Some(answer),
+    let claimed = {
+        let mut claiming = Box::pin(claim_or_give_up(store, fire, &mut attempt, lease, deadline));
+        loop {
+            tokio::select! {
+                biased;
+                claimed = &mut claiming => break claimed?,
+                answer = &mut wanted, if early.is_none() => early = Some(answer),
+            }
         }
     };
-    drop(claiming);
     let lease_until = match claimed {
         Claim::Owned(lease_until) => lease_until,
         Claim::Ended(row) if row.status == Status::Failed => {
@@ -154,9 +170,10 @@ async fn run_fire(
     tracing::Span::current().record("attempt", attempt.attempt);
     tracing::info!("claimed");
 
+    let since = Instant::now();
     let held = Held {
-        store: &services.store,
-        lease: Lease(services.config.lease),
+        store,
+        lease,
         trigger_id: &fire.trigger_id,
         execution_id: &attempt.execution_id,
         owner: &attempt.owner,
@@ -164,22 +181,21 @@ async fn run_fire(
         until: AtomicI64::new(lease_until),
         reported: Mutex::default(),
     };
-    let seen = Seen::default();
+    let seen = &known.seen;
     let work = async {
         let (token, has_trigger) = match early {
             Some(answer) => answer,
             None => wanted.await,
         }?;
-        let token = token?;
-        let run = Run { services, fire, held: &held, seen: &seen, deadline };
+        let run = Run { services, fire, held: &held, seen, deadline };
         let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
-        let (outcome, ()) =
-            tokio::join!(run.call_agent(&call, token), run.touch_trigger(has_trigger, &attempt.started_at));
+        let calling = run.call_agent(&call, token?);
+        let (outcome, ()) = tokio::join!(calling, run.touch_trigger(has_trigger, &attempt.started_at));
         outcome
     };
-    let halted = tokio::select! {
+    let ended = tokio::select! {
         biased;
-        outcome = tokio::time::timeout_at(deadline.run_until, catch_panic(work)) => match outcome {
+        worked = tokio::time::timeout_at(deadline.run_until, catch_panic(work)) => match worked {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panicked)) => Err(Halt::Failed(seen.unless_called(panicked))),
             Err(_) => Err(Halt::Failed(seen.unless_called(
@@ -188,7 +204,7 @@ async fn run_fire(
         },
         stop = held.keep() => Err(Halt::Stopped(stop)),
     };
-    let stop = match &halted {
+    let stop = match &ended {
         Err(Halt::Stopped(Stop::Cancelled)) if seen.agent_called() => stop_agent(services, &attempt.session_id).await,
         _ => None,
     };
@@ -199,13 +215,7 @@ async fn run_fire(
         duration_ms: Some(millis_since(since)),
         ..Ending::new(Status::Completed, now_millis(), None)
     };
-    write_down(&held, &seen, &attempt, halted, ending, deadline, &reply).await
-}
-
-/// A cancelled agent goes on after its client has left, unless it is one that can be told.
-async fn stop_agent(services: &Services, session_id: &str) -> Option<StopOutcome> {
-    let token = services.tokens.token().await.ok()?;
-    services.agent.stop_session(session_id, &token).await
+    write_down(&held, seen, &attempt, ended, ending, deadline, &reply).await
 }
 
 /// Writes how the attempt ended, and returns what Lambda is told of it.
@@ -242,12 +252,15 @@ async fn write_down(
         ending.status = Status::Failed;
         ending.failure = Some(Failure { retryable: is_retryable(failure.retryable, attempt.attempt), ..failure });
     }
+    let (status, error_type) =
+        (ending.status.as_str(), ending.failure.as_ref().map(|failure| failure.error_type.as_str()));
+    tracing::info!(status, errorType = error_type, "the run has ended");
     match held.finish(&ending, deadline).await {
         Ok(()) => {}
         Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
         Err(NotHeld::Store(error)) => return Err(seen.unless_called(error.into())),
     }
-    tracing::info!(status = ending.status.as_str(), durationMs = ending.duration_ms, "recorded");
+    tracing::info!(status, durationMs = ending.duration_ms, "recorded");
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
     match ending.failure {
         Some(failure) => Err(failure),
@@ -256,78 +269,11 @@ async fn write_down(
     }
 }
 
-/// When a fire started, in the forms it is needed in.
-pub(crate) struct Started {
-    pub(crate) millis: i64,
-    /// RFC 3339.
-    pub(crate) at: String,
-    /// When the record ends, seconds since 1970.
-    pub(crate) ttl: i64,
-}
-
-impl Started {
-    pub(crate) fn at(millis: i64, config: &Config) -> Self {
-        let life = i64::try_from(config.execution_ttl.as_secs()).unwrap_or(i64::MAX);
-        Self { millis, at: clock::rfc3339(millis), ttl: (millis / 1000).saturating_add(life) }
-    }
-}
-
-/// The fire's execution id; a fire that carries no identity of its own is remembered by its Lambda request.
-pub(crate) async fn identify(
-    services: &Services,
-    fire: &Fire,
-    lambda_request_id: &str,
-    started: &Started,
-) -> Result<String, StoreError> {
-    if let Some((_, instant)) = fire.scheduled_time {
-        return Ok(fire::execution_id(&fire.trigger_id, Identity::Scheduled(instant)).to_string());
-    }
-    let first_claim = clock::instant(started.millis);
-    let identity = Identity::Request { request_id: lambda_request_id, first_claim };
-    let id = fire::execution_id(&fire.trigger_id, identity).to_string();
-    services.store.guard(&fire.trigger_id, lambda_request_id, &id, started.ttl).await
-}
-
-/// Claims. After a failure one of the SDK's tries may have been applied all the same, so a claim is taken back: left
-/// `running`, it would be taken for a run that died.
-async fn claim_or_give_up(
-    services: &Services,
-    fire: &Fire,
-    attempt: &mut Attempt,
-    deadline: Deadline,
-) -> Result<Claim, Failure> {
-    let claiming = claim(&services.store, fire, attempt, Lease(services.config.lease), deadline);
-    let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
-        Ok(Ok(claim)) => return Ok(claim),
-        Ok(Err(error)) => error,
-        Err(_) => ClaimError::Store(StoreError::OutOfTime),
-    };
-    let is_unknown = matches!(error, ClaimError::Store(_));
-    let mut failure = Failure::from(error);
-    if is_unknown {
-        failure.retryable = is_retryable(failure.retryable, attempt.attempt);
-        let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-        let Attempt { execution_id, owner, .. } = &*attempt;
-        let taking_back = services.store.finish(&fire.trigger_id, execution_id, owner, &ending);
-        match in_time(deadline.write_until, taking_back).await {
-            Ok(Write::Done) => tracing::warn!("the claim had been written and was taken back"),
-            Ok(Write::Refused(_)) => tracing::info!("the claim had not been written"),
-            Err(error) => tracing::warn!(error = %error, "it is unknown whether the claim was written"),
-        }
-    }
-    Err(failure)
-}
-
-async fn has_trigger(services: &Services, fire: &Fire) -> bool {
-    services.store.has_trigger(&fire.user_id, &fire.trigger_id).await.unwrap_or_else(|error| {
+async fn has_trigger(store: &Store, fire: &Fire) -> bool {
+    store.has_trigger(&fire.user_id, &fire.trigger_id).await.unwrap_or_else(|error| {
         tracing::warn!(error = %error, "cannot see whether there is a trigger item");
         false
     })
-}
-
-pub(crate) fn session_of(execution_id: &str) -> String {
-    // A remembered id that is no UUID was written by nobody of ours.
-    Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))
 }
 
 fn lease_lost() -> Failure {

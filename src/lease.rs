@@ -18,7 +18,7 @@ use crate::{
 
 /// Why a run must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Another attempt owns the execution: nothing may be written any more.
     Lost,
     /// Somebody asked for the execution's end.
@@ -27,7 +27,7 @@ pub enum Stop {
 
 /// Why the agent may not be called now.
 #[derive(Debug)]
-pub enum NotHeld {
+pub(crate) enum NotHeld {
     /// See [`Stop`].
     Stopped(Stop),
     /// The lease is too short and DynamoDB does not extend it.
@@ -36,7 +36,7 @@ pub enum NotHeld {
 
 /// A held lease.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub(crate) struct Held<'a> {
     /// The table.
     pub store: &'a Store,
     /// Its times.
@@ -67,7 +67,7 @@ pub struct Reported {
 
 impl Held<'_> {
     /// Keeps `progress` for the next heartbeat.
-    pub fn report(&self, progress: Progress) {
+    pub(crate) fn report(&self, progress: Progress) {
         let Ok(mut reported) = self.reported.lock() else { return };
         match reported.as_mut() {
             Some(before) if before.progress.events == progress.events => before.progress = progress,
@@ -77,13 +77,13 @@ impl Held<'_> {
     }
 
     /// What was reported last.
-    pub fn reported(&self) -> Option<Reported> {
+    pub(crate) fn reported(&self) -> Option<Reported> {
         self.reported.lock().ok().and_then(|reported| *reported)
     }
 
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
     /// would wake in an environment that is frozen in between.
-    pub async fn keep(&self) -> Stop {
+    pub(crate) async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
             () = self.lapse() => Stop::Lost,
@@ -121,7 +121,7 @@ impl Held<'_> {
     ///
     /// # Errors
     /// If the execution is another's or was cancelled, or the lease cannot be extended.
-    pub async fn ensure_half(&self) -> Result<(), NotHeld> {
+    pub(crate) async fn ensure_half(&self) -> Result<(), NotHeld> {
         // Looked at again after a renewal: its answer may have come to a process that was frozen meanwhile.
         while !self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
             self.renew().await?;
@@ -147,10 +147,10 @@ impl Held<'_> {
     ///
     /// # Errors
     /// If the execution is another's, or DynamoDB did not take it in time.
-    pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
+    pub(crate) async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let beating = async {
-            // Whatever stops it, the finish meets it too.
-            self.beat().await;
+            // A cancellation comes too late; whatever else stops the heartbeats, the finish meets it too.
+            while self.beat().await == Stop::Cancelled {}
             std::future::pending().await
         };
         tokio::select! {

@@ -15,10 +15,10 @@
 //! | [`error`], [`reply`] | failures and successes as Lambda and records tell them |
 //! | [`http`], [`clock`], [`backoff`], [`redact`], [`log`] | the tools of the above |
 
-pub mod agent;
-pub mod backoff;
-pub mod claim;
-pub mod clock;
+mod agent;
+mod backoff;
+mod claim;
+mod clock;
 pub mod config;
 mod document;
 pub mod error;
@@ -28,18 +28,19 @@ mod expression;
 pub mod fire;
 pub mod handler;
 pub mod http;
+mod identify;
 mod json;
-pub mod lease;
+mod lease;
 mod lines;
 pub mod log;
-pub mod record;
-pub mod redact;
-pub mod reply;
+mod record;
+mod redact;
+mod reply;
 mod run;
 pub mod runtime;
-pub mod settle;
+mod settle;
 mod sse;
-pub mod store;
+mod store;
 pub mod stream;
-pub mod token;
+mod token;
 mod transcript;

@@ -14,6 +14,8 @@ use tracing_subscriber::{
 /// log where they happened but not what they say: their message may quote a prompt.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    // FATAL is a level of Lambda's alone.
+    let level = level.map(|level| if level.eq_ignore_ascii_case("fatal") { "error".to_owned() } else { level });
     let level = level.and_then(|level| LevelFilter::from_str(&level).ok()).unwrap_or(LevelFilter::INFO);
     // Others never log below WARN, for their details hold headers and bodies. The runtime's panic layer logs each error
     // that the handler returns; handler.rs has done so.

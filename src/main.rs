@@ -1,12 +1,23 @@
 //! The function: settings, clients, serve.
 
+use std::process::ExitCode;
+
 use agent_trigger::{config::Config, http::Clients, log, runtime};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn main() -> ExitCode {
     log::init();
-    let config = Config::from_env().inspect_err(|error| tracing::error!(problems = ?error.problems, "cannot start"))?;
-    let clients = Clients::new(std::env::var("AWS_CA_BUNDLE").ok().as_deref())
-        .inspect_err(|error| tracing::error!(error, "cannot start"))?;
+    match start().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(cause = %error, "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start() -> Result<(), lambda_runtime::Error> {
+    let config = Config::from_env()?;
+    let clients = Clients::new(config.ca_bundle.as_deref())?;
     runtime::serve(runtime::services(config, &clients).await).await
 }

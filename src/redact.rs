@@ -1,53 +1,80 @@
 //! Keeps what must not be repeated out of texts that others wrote.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashMap, fmt::Write};
 
 /// How long a run of bytes two texts must share before it counts as a quotation.
 const WINDOW: usize = 16;
+/// A shorter secret is none.
+const SHORTEST: usize = 4;
 const MASK: &str = "[redacted]";
 
 /// `text` without what it quotes of `secrets`, whole or in part, plain or as JSON escapes it: an agent that rejects a
 /// call likes to say what it was sent, cut to a length of its own. A secret shorter than 16 bytes is masked where it
-/// stands whole; one shorter than 4 would mask ordinary words and is left.
-pub fn redact(text: &str, secrets: &[&str]) -> String {
-    let mut masked = vec![false; text.len()];
+/// stands whole; one shorter than 4 would mask ordinary words and is left. Linear in the length of it all.
+pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
+    let mut quotations = Quotations::new(text);
     for secret in secrets {
-        mask_quotations(text, secret, &mut masked);
+        quotations.mask(secret);
         let escaped = json_escaped(secret);
         if escaped != *secret {
-            mask_quotations(text, &escaped, &mut masked);
+            quotations.mask(&escaped);
+        }
+        // As writers do that keep to ASCII, Python's first of all.
+        if !escaped.is_ascii() {
+            quotations.mask(&ascii_escaped(&escaped));
         }
     }
-    let mut clean = String::with_capacity(text.len());
-    let mut in_mask = false;
-    for (at, char) in text.char_indices() {
-        let hidden = masked[at..at + char.len_utf8()].contains(&true);
-        match (hidden, in_mask) {
-            (true, false) => clean.push_str(MASK),
-            (true, true) => {}
-            (false, _) => clean.push(char),
-        }
-        in_mask = hidden;
-    }
-    clean
+    quotations.masked()
 }
 
-fn mask_quotations(text: &str, secret: &str, masked: &mut [bool]) {
-    if secret.len() < 4 {
-        return;
-    }
-    let mut mask = |from: usize, length: usize| masked[from..from + length].fill(true);
-    if secret.len() < WINDOW {
-        text.match_indices(secret).for_each(|(at, found)| mask(at, found.len()));
-        return;
-    }
-    // One pass over each: the secret may be a quarter of a megabyte.
-    let wanted: HashSet<&[u8]> = text.as_bytes().windows(WINDOW).collect();
-    let quoted: HashSet<&[u8]> = secret.as_bytes().windows(WINDOW).filter(|window| wanted.contains(window)).collect();
-    for (at, window) in text.as_bytes().windows(WINDOW).enumerate() {
-        if quoted.contains(window) {
-            mask(at, WINDOW);
+/// What of a text is quoted from elsewhere.
+struct Quotations<'a> {
+    text: &'a str,
+    /// Where each run of [`WINDOW`] bytes stands.
+    windows: HashMap<&'a [u8], Vec<usize>>,
+    is_quoted: Vec<bool>,
+}
+
+impl<'a> Quotations<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut windows = HashMap::<_, Vec<usize>>::new();
+        for (at, window) in text.as_bytes().windows(WINDOW).enumerate() {
+            windows.entry(window).or_default().push(at);
         }
+        Self { text, windows, is_quoted: vec![false; text.len()] }
+    }
+
+    fn mask(&mut self, secret: &str) {
+        if secret.len() < SHORTEST {
+            return;
+        }
+        if secret.len() < WINDOW {
+            for (at, found) in self.text.match_indices(secret) {
+                self.is_quoted[at..at + found.len()].fill(true);
+            }
+            return;
+        }
+        for window in secret.as_bytes().windows(WINDOW) {
+            // Taken out: a window that stands there masks the same bytes whichever secret it is found in.
+            for at in self.windows.remove(window).into_iter().flatten() {
+                self.is_quoted[at..at + WINDOW].fill(true);
+            }
+        }
+    }
+
+    fn masked(&self) -> String {
+        let mut clean = String::with_capacity(self.text.len());
+        let mut in_mask = false;
+        for (at, char) in self.text.char_indices() {
+            let hidden = self.is_quoted[at..at + char.len_utf8()].contains(&true);
+            match (hidden, in_mask) {
+                (true, false) => clean.push_str(MASK),
+                (true, true) => {}
+                (false, _) => clean.push(char),
+            }
+            in_mask = hidden;
+        }
+        clean
     }
 }
 
@@ -58,8 +85,23 @@ fn json_escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
+fn ascii_escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_ascii() {
+            escaped.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        }
+    }
+    escaped
+}
+
 /// The longest start of `text` that has at most `limit` bytes and ends between characters.
-pub fn cut(text: &str, limit: usize) -> &str {
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
@@ -77,9 +119,17 @@ mod tests {
             ("tail:, numbers of Müller & Söhne.", "tail:,[redacted]."),
             (r#"{"p":"Summarise the \"quarterly\" numbers of M"}"#, r#"{"p":"[redacted]"}"#),
             ("numbers of", "numbers of"),
+            (r#"Summarise the \"quarterly\" numbers of M\u00fcller & S\u00f6hne."#, "[redacted]."),
         ] {
             assert_eq!(redact(text, &[prompt]), expected);
         }
+    }
+
+    #[test]
+    fn a_text_quoted_by_two_secrets_is_masked_for_both() {
+        let secrets = ["a common beginning, then one", "a common beginning, then two"];
+        let text = "1: a common beginning, then one 2: a common beginning, then two";
+        assert_eq!(redact(text, &secrets), "1: [redacted] 2: [redacted]");
     }
 
     #[test]

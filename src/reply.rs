@@ -6,29 +6,29 @@ use crate::{event::Fire, execution::Row};
 
 /// Replies about one execution.
 #[derive(Debug)]
-pub struct Reply<'a> {
+pub(crate) struct Reply<'a> {
     trigger_id: &'a str,
     execution_id: &'a str,
 }
 
 impl<'a> Reply<'a> {
     /// About the execution of a fire.
-    pub fn new(fire: &'a Fire, execution_id: &'a str) -> Self {
+    pub(crate) fn new(fire: &'a Fire, execution_id: &'a str) -> Self {
         Self { trigger_id: &fire.trigger_id, execution_id }
     }
 
     /// The run completed.
-    pub fn completed(&self, request_id: Option<&str>, session_id: &str) -> Value {
+    pub(crate) fn completed(&self, request_id: Option<&str>, session_id: &str) -> Value {
         self.reply(&[("requestId", request_id), ("sessionId", Some(session_id))], None)
     }
 
     /// The run was cancelled.
-    pub fn cancelled(&self, session_id: Option<&str>) -> Value {
+    pub(crate) fn cancelled(&self, session_id: Option<&str>) -> Value {
         self.reply(&[("sessionId", session_id), ("status", Some("cancelled"))], None)
     }
 
     /// The fire is another attempt's, or ended before.
-    pub fn duplicate(&self, row: &Row) -> Value {
+    pub(crate) fn duplicate(&self, row: &Row) -> Value {
         let fields = [
             ("requestId", row.request_id.as_deref()),
             ("sessionId", row.session_id.as_deref()),

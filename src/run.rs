@@ -1,8 +1,11 @@
 //! The work of an attempt that owns its execution: call the agent, read its answer, stop in time.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -16,9 +19,13 @@ use crate::{
     event::Fire,
     handler::Services,
     lease::{Held, NotHeld, Stop},
+    record::StopOutcome,
     store::in_time,
     stream::Outcome,
 };
+
+/// How long the record of a cancelled run may wait for its agent's session to be stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The work of an owner.
 pub(crate) struct Run<'a> {
@@ -90,6 +97,16 @@ impl Run<'_> {
             tracing::warn!(error = %error, "lastExecutedAt is not set");
         }
     }
+}
+
+/// A cancelled agent goes on after its client has left, unless it is one that can be told.
+pub(crate) async fn stop_agent(services: &Services, session_id: &str) -> Option<StopOutcome> {
+    let stopping = async {
+        let token = services.tokens.token().await.ok()?;
+        services.agent.stop_session(session_id, &token).await
+    };
+    // Not at the expense of the record.
+    tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))
 }
 
 /// Why a run stopped short of a verdict.

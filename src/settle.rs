@@ -6,23 +6,24 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use tracing::{Instrument, field::Empty};
+
 use crate::{
+    claim::MAX_SWAPS,
     clock::{Deadline, now_millis},
     error::{ErrorType, Failure},
     event::{self, Fire},
-    execution::{self, Lease, Row, Settlement, Status},
-    handler::{Services, Started, identify, session_of},
+    execution::{self, Lease, Settlement, Status},
+    handler::Services,
+    identify::{Started, identify, session_of},
     record::{Attempt, Ending},
     store::{StoreError, Write},
 };
 
-/// How often a decision may be overtaken by another's write.
-const MAX_SWAPS: usize = 5;
-
 /// A batch of the settle queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 #[derive(Debug, Deserialize)]
-pub struct Batch {
+pub(crate) struct Batch {
     #[serde(rename = "Records")]
     records: Vec<Message>,
 }
@@ -79,24 +80,33 @@ enum Unsettled {
 
 impl Batch {
     /// Reads an SQS batch; `None` for every other event.
-    pub fn read(payload: &str) -> Option<Self> {
+    pub(crate) fn read(payload: &str) -> Option<Self> {
         // Spares every other event a second parse.
         if !payload.contains("aws:sqs") {
             return None;
         }
         let batch: Self = serde_json::from_str(payload).ok()?;
-        batch.records.iter().all(|message| message.event_source == "aws:sqs").then_some(batch)
+        let is_sqs = |message: &Message| message.event_source == "aws:sqs";
+        (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch)
     }
 }
 
 /// Settles every message it can, and names the others, which SQS delivers again.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
-pub async fn settle(services: &Services, batch: &Batch, deadline: Deadline) -> Value {
+pub(crate) async fn settle(services: &Services, batch: &Batch, deadline: Deadline) -> Value {
     let mut failures = Vec::new();
     for message in &batch.records {
-        let settling = tokio::time::timeout_at(deadline.run_until, settle_message(services, message));
-        if let Err(unsettled) = settling.await.unwrap_or(Err(Unsettled::OutOfTime)) {
-            tracing::warn!(messageId = message.message_id, cause = %unsettled, "not settled yet");
+        let span = tracing::info_span!(
+            "settle",
+            messageId = message.message_id,
+            requestId = Empty,
+            triggerId = Empty,
+            executionId = Empty,
+        );
+        let settling = settle_message(services, message).instrument(span.clone());
+        let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
+        if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
+            span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
             failures.push(json!({"itemIdentifier": message.message_id}));
         }
     }
@@ -107,22 +117,20 @@ async fn settle_message(services: &Services, message: &Message) -> Result<(), Un
     let notification: Option<Notification> = serde_json::from_str(&message.body).ok();
     let report = notification.as_ref().map_or(message.body.as_str(), |notification| &notification.message);
     let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
+    let span = tracing::Span::current();
+    span.record("requestId", &report.request_context.request_id);
     let Ok(fire) = event::parse(Some(report.request_payload.get()), services.config.is_agentcore) else {
-        tracing::info!(requestId = report.request_context.request_id, "nothing to settle: the event was invalid");
+        tracing::info!("nothing to settle: the event was invalid");
         return Ok(());
     };
+    span.record("triggerId", &fire.trigger_id);
     let started_at = report.timestamp.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let millis = started_at.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
     let started = Started::at(millis.unwrap_or_else(now_millis), &services.config);
-    let execution_id = identify(services, &fire, &report.request_context.request_id, &started).await?;
-    let settled = settle_execution(services, &fire, &report, &started, &execution_id).await?;
-    tracing::info!(
-        triggerId = fire.trigger_id,
-        executionId = execution_id,
-        requestId = report.request_context.request_id,
-        settlement = ?settled,
-        "settled"
-    );
+    let execution_id = identify(&services.store, &fire, &report.request_context.request_id, &started).await?;
+    span.record("executionId", &execution_id);
+    let settlement = settle_execution(services, &fire, &report, &started, &execution_id).await?;
+    tracing::info!(?settlement, "settled");
     Ok(())
 }
 
@@ -135,14 +143,14 @@ async fn settle_execution(
 ) -> Result<Settlement, Unsettled> {
     let store = &services.store;
     let mut row = store.execution(&fire.trigger_id, execution_id).await?;
-    for _ in 0..MAX_SWAPS {
+    for _ in 0..=MAX_SWAPS {
         let now = now_millis();
         let settlement = execution::settle(row.as_ref(), now, Lease(services.config.lease));
         let write = match (settlement, &row) {
             (Settlement::Nothing, _) => return Ok(settlement),
             (Settlement::Alive, _) => return Err(Unsettled::Alive),
             (Settlement::Interrupt, Some(seen)) => {
-                let ending = Ending::new(Status::Failed, now, Some(interrupted(seen)));
+                let ending = Ending::new(Status::Failed, now, Some(Failure::interrupted(seen)));
                 store.end_abandoned(&fire.trigger_id, execution_id, &ending, seen).await?
             }
             (Settlement::Cancel, Some(seen)) => {
@@ -172,12 +180,6 @@ async fn settle_execution(
     Err(Unsettled::Contended)
 }
 
-/// The failure of an attempt that died.
-pub(crate) fn interrupted(row: &Row) -> Failure {
-    let attempt = row.attempt.unwrap_or(1);
-    Failure::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
-}
-
 /// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.
 fn reported(report: &Report<'_>) -> Failure {
     let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
@@ -205,6 +207,7 @@ mod tests {
         for other in [
             r#"{"Records":[{"messageId":"1","eventSource":"aws:s3","body":"aws:sqs"}]}"#,
             r#"{"detail":{"prompt":"what is aws:sqs?"}}"#,
+            r#"{"Records":[],"about":"aws:sqs"}"#,
             "aws:sqs",
             "{}",
         ] {

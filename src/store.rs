@@ -376,7 +376,7 @@ impl Store {
 ///
 /// # Errors
 /// Those of `answer`; [`StoreError::OutOfTime`] if there is none.
-pub async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     until: tokio::time::Instant,
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

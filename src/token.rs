@@ -297,6 +297,9 @@ fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration),
     })
 }
 
+/// AWS answers throttling with 400 as well.
+const THROTTLING: [&str; 4] = ["TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"];
+
 /// Sorts the SDK's errors: throttling, 5xx and what never arrived are passing, the rest is not.
 fn cognito_error<E>(operation: &str, error: &SdkError<E>) -> TokenError
 where
@@ -308,7 +311,7 @@ where
     };
     let code = error.code().unwrap_or("unknown error");
     let status = service.raw().status();
-    if status.is_server_error() || status.as_u16() == 429 || code == "TooManyRequestsException" {
+    if status.is_server_error() || status.as_u16() == 429 || THROTTLING.contains(&code) {
         TokenError::Transient(format!("{operation} failed: {code}"))
     } else {
         TokenError::Refused(format!("{operation} failed: {code}"))
