@@ -1,6 +1,6 @@
 //! DynamoDB: every read and write of the function, each write conditional on what it rests on.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -298,7 +298,7 @@ impl Store {
     async fn get(&self, (pk, sk): (String, String), consistent: bool) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.table).key("PK", text(pk)).key("SK", text(sk));
         let output =
-            request.consistent_read(consistent).send().await.map_err(|error| store_error("GetItem", &error))?;
+            boxed(request.consistent_read(consistent).send()).await.map_err(|error| store_error("GetItem", &error))?;
         Ok(output.item)
     }
 
@@ -321,7 +321,7 @@ impl Store {
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values).filter(|values| !values.is_empty()))
             .return_values_on_condition_check_failure(AllOld);
-        match request.send().await {
+        match boxed(request.send()).await {
             Ok(_) => Ok(Ok(())),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => Ok(Err(refused.item.clone())),
@@ -359,8 +359,7 @@ impl Store {
             .set_expression_attribute_values(Some(expression.values))
             .return_values(if return_new { ReturnValue::AllNew } else { ReturnValue::None })
             .return_values_on_condition_check_failure(AllOld);
-        // On the heap: the SDK's futures are large, and some of this one's callers wait for two of it at once.
-        match Box::pin(request.send()).await {
+        match boxed(request.send()).await {
             Ok(output) => Ok(Updated::Done(output.attributes.as_ref().and_then(record::row))),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -386,6 +385,12 @@ pub(crate) async fn in_time<T>(
 enum Updated {
     Done(Option<Row>),
     Refused(Option<Row>),
+}
+
+/// On the heap: the SDK's futures are large, and those of a run, of which some are awaited two at once, are laid out side by
+/// side in its own.
+fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
+    Box::pin(sending)
 }
 
 fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {

@@ -1,0 +1,10 @@
+//! What the benchmarks share: the programs they measure, the measuring, and the report.
+
+pub mod programs;
+pub mod report;
+pub mod samples;
+pub mod svg;
+
+pub use programs::{Programs, cpu, invocation, peak_memory, resident_memory};
+pub use report::{Report, say};
+pub use samples::Samples;

@@ -1,0 +1,63 @@
+//! What the function's binary is made of, by crate, and how large the zip is that Lambda is given.
+//!
+//! `cargo bench --bench size`, after `cargo lambda build --release --output-format zip --bin agent-trigger` for the zip.
+//! Generic code counts for the crate that wrote it, wherever it is used.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use harness::{Report, samples::digits, samples::mib, say};
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Only the last step is done again: with symbols, to tell whose the code is.
+    let rustc = ["rustc", "--release", "--bin", "agent-trigger", "--", "-C", "strip=none"];
+    let built = Command::new(env!("CARGO")).args(rustc).status();
+    assert!(built.is_ok_and(|status| status.success()), "the function must build");
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("release").join("agent-trigger");
+    let nm = Command::new("nm").args(["--print-size", "--demangle=rust"]).arg(binary).output();
+    let nm = nm.expect("nm, of binutils, lists the symbols");
+
+    let mut sizes: HashMap<String, u64> = HashMap::new();
+    for line in String::from_utf8_lossy(&nm.stdout).lines() {
+        let mut fields = line.splitn(4, ' ');
+        let (Some(_), Some(size), Some("t" | "T"), Some(name)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        *sizes.entry(crate_of(name)).or_default() += u64::from_str_radix(size, 16).unwrap_or_default();
+    }
+    let all: u64 = sizes.values().sum();
+    let mut sizes: Vec<_> = sizes.into_iter().collect();
+    sizes.sort_by_key(|(name, size)| (std::cmp::Reverse(*size), name.clone()));
+    let share =
+        |size: u64| [format!("{} KiB", size.div_ceil(1024)), format!("{} %", digits(100.0 * size as f64 / all as f64))];
+    let row = |(name, size): &(String, u64)| {
+        let [kib, percent] = share(*size);
+        [name.clone(), kib, percent]
+    };
+    let (large, small) = sizes.split_at(sizes.len().min(20));
+    let mut rows: Vec<_> = large.iter().map(row).collect();
+    rows.push(row(&(format!("{} more", small.len()), small.iter().map(|(_, size)| size).sum())));
+
+    let mut report = Report::new("size");
+    report.table(&format!("Of {} MiB of code:", digits(mib(all))), ["crate", "code", "share"], rows);
+    match fs::metadata(root.join("target/lambda/agent-trigger/bootstrap.zip")) {
+        Ok(zip) => report.aim("The x86-64 zip", mib(zip.len()), "MiB", 3.5e6 / 1024.0 / 1024.0),
+        Err(_) => say("there is no zip: build it with cargo lambda"),
+    }
+    report.finish();
+}
+
+/// The crate a function belongs to; of a trait's, the first crate its name tells.
+fn crate_of(symbol: &str) -> String {
+    let path = symbol.trim_start_matches(|c: char| !c.is_ascii_alphabetic() && c != '_');
+    let path = ["dyn ", "mut ", "const "].into_iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path));
+    match path.split_once("::") {
+        Some((name, _)) if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => name.to_owned(),
+        _ => "C: aws-lc, and what has no path".to_owned(),
+    }
+}

@@ -1,0 +1,80 @@
+//! What a run may ask of the services that bill for each request, counted where it arrives.
+
+use std::io::Write;
+
+use serde_json::json;
+use standins::{CognitoOperation, Invocation, Lambda, Script, Stack};
+
+const TRIGGER: &str = "trigger-1";
+
+async fn stack() -> Stack {
+    let stack = Stack::start().await.with_binary(env!("CARGO_BIN_EXE_agent-trigger"));
+    stack.agent.default(Script::ndjson_happy("three files"));
+    stack
+}
+
+async fn run(function: &Lambda, minute: u32) {
+    let time = format!("2026-01-01T00:{minute:02}:00Z");
+    let outcome = function.invoke(Invocation::scheduled(TRIGGER, "Count the files", &time)).await;
+    assert!(outcome.is_success(), "{outcome:?}");
+}
+
+/// PutItem, UpdateItem and GetItem so far; that there was nothing else.
+fn requests(stack: &Stack) -> [usize; 3] {
+    let counts = ["PutItem", "UpdateItem", "GetItem"].map(|operation| stack.dynamodb.count(operation));
+    assert_eq!(counts.iter().sum::<usize>(), stack.dynamodb.requests().len(), "no other operation");
+    counts
+}
+
+/// For who reads CI's log; the tests hold it.
+fn print(what: &str, count: usize) {
+    let _ = writeln!(std::io::stdout(), "{what}: {count}");
+}
+
+#[tokio::test]
+async fn a_short_run_writes_twice_and_reads_once() {
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    run(&function, 0).await;
+    let [puts, updates, gets] = requests(&stack);
+    print("DynamoDB writes of a short run", puts + updates);
+    print("DynamoDB reads of a short run", gets);
+    assert_eq!([puts, updates, gets], [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_trigger_item_costs_one_write_more() {
+    let stack = stack().await;
+    stack.dynamodb.put_item(&json!({"PK": "TRIGGER#user-1", "SK": format!("TRIGGER#{TRIGGER}")}));
+    let function = stack.function(&[]).await;
+    run(&function, 0).await;
+    let [puts, updates, gets] = requests(&stack);
+    print("DynamoDB writes of a short run with a trigger item", puts + updates);
+    assert_eq!([puts, updates, gets], [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn one_token_serves_every_run_of_its_time() {
+    const RUNS: u32 = 20;
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    for minute in 0..RUNS {
+        run(&function, minute).await;
+    }
+    let tokens = stack.cognito.count(CognitoOperation::Token);
+    print("token requests of 20 runs in one process", tokens);
+    assert_eq!(tokens, 1);
+    assert_eq!(stack.cognito.count(CognitoOperation::DescribeUserPoolClient), 1, "the secret is discovered once");
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_after_three_quarters_of_its_life() {
+    let stack = stack().await;
+    // A life of four seconds: as 45 minutes are to an hour, so are three seconds to it.
+    stack.cognito.set_expires_in(4);
+    let function = stack.function(&[]).await;
+    run(&function, 0).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
+    run(&function, 1).await;
+    assert_eq!(stack.cognito.count(CognitoOperation::Token), 2);
+}
