@@ -59,7 +59,8 @@ pub struct Invocation {
 /// # Errors
 /// Every failure, recorded before it is returned.
 pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Invocation) -> Result<Value, Failure> {
-    let run = tracing::info_span!(
+    // Of the highest level: at a lower one a log of errors alone would lack the ids.
+    let run = tracing::error_span!(
         "run",
         requestId = invocation.request_id,
         triggerId = Empty,

@@ -96,7 +96,7 @@ impl Batch {
 pub(crate) async fn settle(services: &Services, batch: &Batch, deadline: Deadline) -> Value {
     let mut failures = Vec::new();
     for message in &batch.records {
-        let span = tracing::info_span!(
+        let span = tracing::error_span!(
             "settle",
             messageId = message.message_id,
             requestId = Empty,

@@ -8,7 +8,7 @@ use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, 
 use crate::one_fire::{
     PROMPT, SHORT_LEASE, TIME, TRIGGER, assert_completed, assert_error, assert_failed, execution, fire, fire_with,
 };
-use crate::support::stack;
+use crate::support::{all_logs, stack};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -231,4 +231,30 @@ async fn f52_bad_and_missing_settings_are_named_together_without_their_values() 
 #[tokio::test]
 async fn f52_unreadable_ca_bundle_is_named() {
     does_not_start(&[("AWS_CA_BUNDLE", Some("/nowhere/roots.pem"))]).await;
+}
+
+#[tokio::test]
+async fn an_error_is_logged_with_its_ids_where_nothing_else_is_logged() {
+    let stack = stack().await;
+    stack.agent.default(Script::status(400, "no"));
+    let function = stack.function(&[("AWS_LAMBDA_LOG_LEVEL", "FATAL")]).await;
+    let outcome = function.invoke(fire()).await;
+    let record = assert_failed(&stack, &outcome, "AgentRejected", false);
+    let logs = all_logs(function).await;
+    assert_eq!(logs.len(), 1, "{logs:#?}");
+    let line: Value = serde_json::from_str(&logs[0]).unwrap();
+    assert_eq!((&line["level"], &line["errorType"]), (&json!("ERROR"), &json!("AgentRejected")));
+    assert_eq!(
+        (&line["span"]["executionId"], &line["span"]["triggerId"]),
+        (&record["executionId"], &record["triggerId"])
+    );
+}
+
+#[tokio::test]
+async fn no_level_logs_a_secret() {
+    let stack = stack().await;
+    let function = stack.function(&[("AWS_LAMBDA_LOG_LEVEL", "TRACE")]).await;
+    let outcome = function.invoke(fire()).await;
+    assert_completed(&stack, &outcome);
+    stack.assert_clean();
 }
