@@ -87,7 +87,7 @@ enum Meaning {
     Failed,
 }
 
-/// Contract, §8. A 503 alone does not say "not accepted": proxies also say it after losing a request they had passed on.
+/// A 503 alone does not say "not accepted": proxies also say it after losing a request they had passed on.
 fn meaning(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> Meaning {
     match status.as_u16() {
         204 | 205 => Meaning::Failed,

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_contract() {
+    fn what_is_optional_has_its_default() {
         let config = config(&[]).unwrap();
         assert_eq!(config.execution_ttl, Duration::from_secs(30 * DAY));
         assert_eq!(config.lease, Duration::from_secs(30));

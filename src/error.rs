@@ -19,7 +19,7 @@ use crate::{
 /// The longest `error` text of a record, in bytes.
 pub const ERROR_LIMIT: usize = 1024;
 
-/// Why a run failed. The names are part of the contract: records, alarms and people's queries hold them.
+/// Why a run failed. The names never change: records, alarms and people's queries hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorType {
     /// The payload is unusable.

@@ -1,4 +1,5 @@
-//! The execution record's life cycle: decisions only, as pure functions of (row, now, attempt). Contract, §5.
+//! The execution record's life cycle: decisions only, as pure functions of (row, now, attempt). What they
+//! promise is in README.md, What is promised; their table is the test below.
 //!
 //! Instants are milliseconds since 1970, as records hold them.
 
@@ -147,7 +148,7 @@ pub enum Decision {
     Interrupt,
 }
 
-/// Decides from the stored row, in the order of the contract's table; cancelling comes before claiming, else a cancelled
+/// Decides from the stored row, in the order of the table below; cancelling comes before claiming, else a cancelled
 /// execution would run.
 pub fn decide(row: Option<&Row>, now: i64, lease: Lease, me: Me<'_>) -> Decision {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
@@ -264,7 +265,7 @@ mod tests {
         Row { retryable, attempt: Some(attempt), ..row(Status::Failed) }
     }
 
-    /// The contract's table, row by row.
+    /// Every row there can be, without and with rerun.
     #[test]
     fn the_decision_table() {
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };

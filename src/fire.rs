@@ -1,4 +1,4 @@
-//! Fire identity: the same fire always computes the same execution id (contract, §3).
+//! Fire identity: the same fire always computes the same execution id.
 
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;

@@ -1,4 +1,4 @@
-//! The one handler: the story of a run (contract, §5).
+//! The one handler: the story of a run.
 
 use std::{
     panic::AssertUnwindSafe,

@@ -1,4 +1,4 @@
-//! The execution record's attributes (contract, §4): how they are spelled, written and read.
+//! The execution record's attributes (README.md, The record): how they are spelled, written and read.
 
 use std::collections::HashMap;
 

@@ -35,11 +35,23 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
         .await
 }
 
+/// What `lambda_runtime` reads.
+const RUNTIME_VARIABLES: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+];
+
 /// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` says.
 ///
 /// # Errors
-/// If the Lambda Runtime API fails.
+/// If this is not Lambda, or its Runtime API fails.
 pub async fn serve(services: Services) -> Result<(), Error> {
+    // The runtime would panic.
+    if let Some(missing) = RUNTIME_VARIABLES.iter().find(|name| std::env::var_os(name).is_none()) {
+        return Err(format!("{missing} is not set, which Lambda sets; to run here: cargo run --example local").into());
+    }
     let services = Arc::new(services);
     let handler = service_fn(move |event: LambdaEvent<Option<String>>| {
         let services = Arc::clone(&services);

@@ -1,5 +1,5 @@
 //! Settling: what Lambda's on-failure destination reports is looked at once more, so that no execution stays `running`
-//! or retryable after its last delivery, and no fire without a record (contract, §5). Never calls an agent.
+//! or retryable after its last delivery, and no fire without a record. Never calls an agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Decodes an agent's answer: bytes in, a verdict out, no I/O (DESIGN.md §7 "The answer: three framings").
+//! Decodes an agent's answer: bytes in, a verdict out, no I/O.
 //!
 //! Three framings, chosen by content type and then by content, all decided by the same few rules:
 //!
@@ -62,7 +62,7 @@ pub enum Failure {
     /// The agent said so in its answer.
     #[error("the agent reported an error")]
     Reported {
-        /// The agent's own words, at most 2 KiB: for the record alone (DESIGN.md §8).
+        /// The agent's own words, at most 2 KiB: for the record alone.
         message: Option<String>,
     },
     /// A body that should be a JSON document is not JSON.

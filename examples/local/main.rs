@@ -71,6 +71,7 @@ fn build(root: &Path) -> Result<(), String> {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
+    report::say("Building the function itself, which takes a minute or two the first time.");
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let status = Command::new(&cargo)
         .args(["build", "--bin", "agent-trigger", "--profile", profile, "--target-dir"])

@@ -6,7 +6,8 @@ use standins::Stack;
 use standins::stack::Env;
 
 const HELP: &str = "\
-Runs the function on this machine, against stand-ins for Lambda, Cognito, DynamoDB and an agent.
+Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB and an agent, which keep
+nothing between runs. The function's log is .local/function.log.
 
 usage: cargo run --example local -- [--agent-url URL] [EVENT.json ...]
        cargo run --example local -- --serve [--agent-url URL]
@@ -15,8 +16,9 @@ Without events it sends events/scheduled.json, events/agent-fails.json and the f
 completed, one failed as the agent said and one was a duplicate. With events it sends those, one after another, and exits
 with 0 if all of them succeeded.
 
-  --serve          start the stand-ins on fixed ports, write .local/env for `cargo lambda watch` and wait for Ctrl-C
-  --agent-url URL  call this agent instead of the stand-in. Its tokens come from the Cognito stand-in, unless
+  --serve          start the stand-ins on ports 9001 to 9003, write .local/env for `cargo lambda watch` and wait for Ctrl-C
+  --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events it gets the first
+                   one, and that once more. Its tokens come from the Cognito stand-in, unless
                    COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID are set: then the COGNITO_* and AWS_* settings are used
   -h, --help       this text
 ";

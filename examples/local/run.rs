@@ -197,6 +197,9 @@ impl Shown {
 
 /// What of an event's outcome, record and agent calls is not as it must be.
 fn differs(stack: &Stack, planned: &Planned, outcome: &Outcome, calls: Option<usize>) -> Vec<String> {
+    if *outcome == Outcome::Died {
+        return vec![format!("{}: the function ended; the last line of .local/function.log says why", planned.name)];
+    }
     let mut problems = Vec::new();
     let mut must = |holds: bool, what: &str| {
         if !holds {

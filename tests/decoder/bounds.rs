@@ -1,4 +1,4 @@
-//! Limits: events too large to keep, memory, output and message lengths (FAULTS.md 31, 40).
+//! Limits: events too large to keep, memory, output and message lengths (faults 31, 40).
 
 use agent_trigger::stream::{Decoder, End, Failure, Interruption, MAX_EVENT, MAX_OUTPUT, Outcome, PREFIX, Verdict};
 

@@ -1,4 +1,4 @@
-//! Every fixture gives its outcome however its bytes are split and its lines are ended (FAULTS.md 24-26, 30, 32-34).
+//! Every fixture gives its outcome however its bytes are split and its lines are ended (faults 24-26, 30, 32-34).
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! One table per rule of DESIGN.md §7 "The answer: three framings".
+//! One table per rule of the three framings.
 
 use agent_trigger::stream::{Decoder, End, Failure, Interruption, Usage, Verdict};
 

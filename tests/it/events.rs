@@ -126,7 +126,7 @@ fn unix_seconds() -> i64 {
 }
 
 #[tokio::test]
-async fn f01_the_agent_gets_the_contracts_request() {
+async fn f01_the_agent_gets_the_request_as_documented() {
     let stack = stack().await;
     let function = stack.function(&[]).await;
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";

@@ -1,4 +1,4 @@
-//! The model check: the life of an execution (DESIGN.md §5) under every fault at once, in virtual time.
+//! The model check: the life of an execution under every fault at once, in virtual time.
 //!
 //! The decisions are those of [`agent_trigger::execution`], never copies. Around them stand, step for step, the attempt
 //! (`attempt`, `held`: src/handler.rs, src/run.rs, src/claim.rs, src/lease.rs), settling (`settler`: src/settle.rs), the

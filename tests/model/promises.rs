@@ -14,7 +14,7 @@ use crate::{
     table::Request,
 };
 
-/// One promise of DESIGN.md §5 and §8.
+/// One promise of the life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
     /// Without rerun a fire's agent accepts at most one call; with rerun another only after an attempt that died or

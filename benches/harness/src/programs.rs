@@ -25,12 +25,14 @@ impl Programs {
     /// # Panics
     /// If they do not build.
     pub fn build() -> Self {
-        let packages = ["--package", "agent-trigger", "--package", "agent-trigger-baselines"];
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo).args(["build", "--release", "--bins"]).args(packages).status();
+        let packages = ["--package", "agent-trigger", "--package", "agent-trigger-baselines"];
+        let targets = ["--bin", "agent-trigger", "--example", "bare", "--example", "empty"];
+        let built = Command::new(cargo).args(["build", "--release"]).args(packages).args(targets).status();
         assert!(built.is_ok_and(|status| status.success()), "the programs to measure must build");
-        let at = |name: &str| target().join("release").join(name);
-        Self { function: at("agent-trigger"), empty: at("empty"), bare: at("bare") }
+        let release = target().join("release");
+        let baseline = |name: &str| release.join("examples").join(name);
+        Self { function: release.join("agent-trigger"), empty: baseline("empty"), bare: baseline("bare") }
     }
 }
 
