@@ -32,6 +32,11 @@ impl Programs {
         let at = |name: &str| target().join("release").join(name);
         Self { function: at("agent-trigger"), empty: at("empty"), bare: at("bare") }
     }
+
+    /// Another of the baselines, by its name.
+    pub fn baseline(&self, name: &str) -> PathBuf {
+        self.empty.with_file_name(name)
+    }
 }
 
 /// Cargo's target directory, seen from a benchmark (`target/release/deps/NAME-HASH`).
