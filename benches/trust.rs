@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Programs, Report, Samples, cpu, programs, report, samples::digits};
+use harness::{Programs, Report, Samples, programs, report, samples::digits};
 
 /// Where distributions keep their one file of certificates: Debian's, Amazon Linux's, openSUSE's.
 const BUNDLES: [&str; 3] =
@@ -83,9 +83,7 @@ fn measure(mut command: Command, wall: &mut Samples, used: &mut Samples) {
     // The end of its output is its end.
     let _ = child.stdout.take().map(|mut out| out.read_to_end(&mut Vec::new()));
     wall.time(since.elapsed());
-    // It closes its files a little before it has ended, and keeps its account until it is waited for.
-    std::thread::sleep(Duration::from_millis(1));
-    used.time(cpu(child.id()));
+    used.time(programs::cpu_at_end(child.id()));
     assert!(child.wait().is_ok_and(|status| status.success()), "{command:?} must succeed");
 }
 
