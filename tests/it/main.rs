@@ -4,6 +4,7 @@
 mod acceptance;
 mod coverage;
 mod events;
+mod frozen;
 mod life;
 mod one_fire;
 mod process;

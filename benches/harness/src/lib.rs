@@ -1,6 +1,7 @@
 //! What the benchmarks share: the programs they measure, the measuring, and the report.
 
 pub mod programs;
+pub mod relay;
 pub mod report;
 pub mod samples;
 pub mod svg;

@@ -27,12 +27,20 @@ impl Programs {
     pub fn build() -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let packages = ["--package", "agent-trigger", "--package", "agent-trigger-baselines"];
-        let targets = ["--bin", "agent-trigger", "--example", "bare", "--example", "empty"];
-        let built = Command::new(cargo).args(["build", "--release"]).args(packages).args(targets).status();
+        let baselines =
+            ["bare", "clients", "empty", "logged", "other", "trust"].map(|name| format!("--example={name}"));
+        let mut build = Command::new(cargo);
+        build.args(["build", "--release"]).args(packages).args(["--bin", "agent-trigger"]).args(baselines);
+        let built = build.status();
         assert!(built.is_ok_and(|status| status.success()), "the programs to measure must build");
         let release = target().join("release");
         let baseline = |name: &str| release.join("examples").join(name);
         Self { function: release.join("agent-trigger"), empty: baseline("empty"), bare: baseline("bare") }
+    }
+
+    /// Another of the baselines, by its name.
+    pub fn baseline(&self, name: &str) -> PathBuf {
+        self.empty.with_file_name(name)
     }
 }
 
@@ -95,16 +103,24 @@ fn memory(pid: u32, name: &str) -> u64 {
 /// If it fails.
 pub fn cpu_of(command: &mut Command) -> Option<Duration> {
     let mut child = command.spawn().ok()?;
-    let stat = format!("/proc/{}/stat", child.id());
+    let used = cpu_at_end(child.id());
+    assert!(child.wait().is_ok_and(|status| status.success()), "{command:?} must succeed");
+    Some(used)
+}
+
+/// The CPU time of a child process that ends and has not been waited for.
+///
+/// # Panics
+/// If it is no such process.
+pub fn cpu_at_end(pid: u32) -> Duration {
+    let stat = format!("/proc/{pid}/stat");
     // Until it is waited for, a process that has ended keeps its account.
     while !fs::read_to_string(&stat)
         .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
     {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let used = cpu(child.id());
-    assert!(child.wait().is_ok_and(|status| status.success()), "{command:?} must succeed");
-    Some(used)
+    cpu(pid)
 }
 
 /// The value of `--name` on the benchmark's command line.
