@@ -694,3 +694,31 @@ async fn f55_third_failure_of_the_token_is_final() {
     fails_three_times(&function, &stack, "AuthenticationFailed").await;
     assert_eq!(stack.agent.call_count(), 0);
 }
+
+#[tokio::test]
+async fn s6_progress_shows_while_it_runs_and_a_cancel_ends_it_with_the_next_heartbeat() {
+    let limit = Duration::from_secs(30);
+    let stack = stack().await;
+    stack.agent.default(Script::endless(Duration::from_millis(20)));
+    let function = stack.function(&[SHORT_LEASE]).await;
+    let events = |row: &Value| row["events"].as_u64().unwrap_or_default();
+    let watch = async {
+        let first = stack.dynamodb.wait_for_execution(TRIGGER, limit, |row| events(row) > 0).await;
+        let later = stack.dynamodb.wait_for_execution(TRIGGER, limit, |row| events(row) > events(&first)).await;
+        for row in [&first, &later] {
+            assert_eq!((&row["status"], row["bytes"].is_number()), (&json!("running"), true), "{row:#}");
+        }
+        for name in ["lastEventAt", "leaseUntil"] {
+            assert!(later[name].to_string() > first[name].to_string(), "{name} from {first:#} to {later:#}");
+        }
+        let key = |name: &str| later[name].as_str().unwrap().to_owned();
+        assert!(stack.dynamodb.request_cancel(&key("PK"), &key("SK")));
+        stack.dynamodb.clear_requests();
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(fire()), watch);
+    let record = assert_cancelled(&stack, &outcome);
+    assert!(events(&record) > 0 && record["lastEventAt"].is_string(), "{record:#}");
+    // The heartbeat that learned of it and the end; one more may have been on its way.
+    assert!(stack.dynamodb.count("UpdateItem") <= 3);
+    stack.assert_clean();
+}
