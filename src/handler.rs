@@ -120,6 +120,7 @@ async fn run_fire(
     known: &Known,
 ) -> Result<Value, Failure> {
     let Services { store, config, .. } = services;
+    let since = Instant::now();
     let started = Started::at(now_millis(), config);
     let identifying = identify(store, fire, &invocation.request_id, &started);
     let execution_id = in_time(deadline.run_until, identifying).await?;
@@ -171,7 +172,6 @@ async fn run_fire(
     tracing::Span::current().record("attempt", attempt.attempt);
     tracing::info!("claimed");
 
-    let since = Instant::now();
     let held = Held {
         store,
         lease,

@@ -61,7 +61,7 @@ pub struct Ending {
     pub reported: Option<Reported>,
     /// Of a cancelled one on AgentCore: whether its session was stopped.
     pub stop: Option<StopOutcome>,
-    /// From claim to end, milliseconds.
+    /// From the attempt's start to its end, milliseconds.
     pub duration_ms: Option<u64>,
     /// From the call to the first event of the answer, milliseconds.
     pub first_event_ms: Option<u64>,
