@@ -1,19 +1,19 @@
-//! Runs AI agents when a schedule or an event fires, and keeps one truthful record of what happened.
+//! Runs AI agents when a schedule fires, and keeps one truthful record of what happened.
 //!
 //! The story of a run is in [`handler`]. What it uses, from the outside in:
 //!
 //! | room | what it knows |
 //! | --- | --- |
-//! | [`config`] | the settings |
-//! | [`event`], [`fire`] | events in; which deliveries are the same fire |
-//! | [`claim`], [`lease`], [`settle`] | taking an execution, holding it, ending what nobody holds |
+//! | [`config`], [`runtime`] | the settings; the services built from them, and the Lambda runtime around the handler |
+//! | [`event`], [`fire`], `identify` | events in; which deliveries are the same fire; its execution |
+//! | `claim`, `lease`, `settle` | taking an execution, holding it, ending what nobody holds |
 //! | `run` | the work of an attempt that holds one |
 //! | [`execution`] | the decisions behind that, as pure functions |
-//! | [`record`], [`store`], `expression` | the record's attributes; DynamoDB; its conditions |
-//! | [`token`] | Cognito |
-//! | [`agent`], [`stream`] | the call; decoding its answer (with `lines`, `sse`, `document`, `json`, `transcript`) |
-//! | [`error`], [`reply`] | failures and successes as Lambda and records tell them |
-//! | [`http`], [`clock`], [`backoff`], [`redact`], [`log`] | the tools of the above |
+//! | `record`, `store`, `expression` | the record's attributes; DynamoDB; its conditions |
+//! | `token` | Cognito |
+//! | `agent`, [`stream`] | the call; decoding its answer (with `lines`, `sse`, `document`, `json`, `transcript`) |
+//! | [`error`], `reply` | failures and successes as Lambda and records tell them |
+//! | [`http`], `clock`, `backoff`, `redact`, [`log`] | the tools of the above |
 
 mod agent;
 mod backoff;

@@ -6,9 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use standins::{Framing, Outcome, Script, Stack, Step, scripts::HAPPY_USAGE};
 
-use crate::one_fire::{
-    SHORT_LEASE, TRIGGER, assert_completed, assert_duplicate, assert_failed, execution, fire, fire_with,
-};
+use crate::one_fire::{SHORT_LEASE, TRIGGER, assert_completed, assert_failed, fire, fire_with};
 use crate::support::stack;
 
 const ANSWER: &str = "There are three files in the quarter.";
@@ -44,28 +42,6 @@ fn ndjson(lines: &[&str]) -> Script {
 
 fn delta(text: &str) -> String {
     json!({"type": "modelContentBlockDeltaEvent", "delta": {"type": "textDelta", "text": text}}).to_string()
-}
-
-#[tokio::test]
-async fn f23_headers_that_never_come_are_failed_with_the_lease_alive_to_the_end() {
-    let stack = stack().await;
-    stack.agent.queue(Script::hang_before_head());
-    let (function, other) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
-    let watch = async {
-        stack.agent.wait_for_calls(1).await;
-        let until = execution(&stack)["leaseUntil"].as_i64();
-        let outlived = |record: &Value| record["leaseUntil"].as_i64() > until.map(|until| until + 2_000);
-        stack.dynamodb.wait_for_execution(TRIGGER, Duration::from_secs(30), outlived).await;
-        let outcome = other.invoke(fire_with(&json!({"onInterrupted": "rerun"}))).await;
-        assert_duplicate(&stack, &outcome, "running");
-    };
-    let invoked = function.invoke(fire().timeout(Duration::from_millis(5_500)));
-    let (outcome, ()) = tokio::join!(invoked, watch);
-    let record = assert_failed(&stack, &outcome, "DeadlineExceeded", false);
-    assert_eq!(record["attempt"], 1);
-    let calls = stack.agent.wait_until("the client's leaving", |calls| calls[0].client_left).await;
-    assert_eq!(calls.len(), 1);
-    stack.assert_clean();
 }
 
 async fn reported_error_is_failed(script: impl Fn(&str) -> Script) {
