@@ -1,4 +1,4 @@
-"""Translate a SAM template as CloudFormation would, and check what its roles may do.
+"""Translate a SAM template as CloudFormation would, and check what its roles may do and how its rules deliver.
 
 usage: template.py TEMPLATE TRANSLATED
 
@@ -21,20 +21,25 @@ SOURCES = Path(__file__).parent.parent / "src"
 # X-Ray has no resources that a policy could name.
 ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
-# What the function calls, by the name of the SDK's method; each needs its action, and each action its call.
+# What the function calls, by how the SDK spells it; each needs its action, and each action its call. IAM knows no
+# action for a transaction: it asks for those of the transaction's parts.
 SDK_CALLS = {
-    "get_item": "dynamodb:GetItem",
-    "put_item": "dynamodb:PutItem",
-    "update_item": "dynamodb:UpdateItem",
-    "delete_item": "dynamodb:DeleteItem",
-    "query": "dynamodb:Query",
-    "scan": "dynamodb:Scan",
-    "batch_get_item": "dynamodb:BatchGetItem",
-    "batch_write_item": "dynamodb:BatchWriteItem",
-    "transact_get_items": "dynamodb:TransactGetItems",
-    "transact_write_items": "dynamodb:TransactWriteItems",
-    "describe_user_pool": "cognito-idp:DescribeUserPool",
-    "describe_user_pool_client": "cognito-idp:DescribeUserPoolClient",
+    r"\.\s*get_item\(\)": "dynamodb:GetItem",
+    r"\.\s*put_item\(\)": "dynamodb:PutItem",
+    r"\.\s*update_item\(\)": "dynamodb:UpdateItem",
+    r"\.\s*delete_item\(\)": "dynamodb:DeleteItem",
+    r"\.\s*query\(\)": "dynamodb:Query",
+    r"\.\s*scan\(\)": "dynamodb:Scan",
+    r"\.\s*batch_get_item\(\)": "dynamodb:BatchGetItem",
+    r"\.\s*batch_write_item\(\)": "dynamodb:BatchWriteItem",
+    r"\bGet::builder\(\)": "dynamodb:GetItem",
+    r"\bPut::builder\(\)": "dynamodb:PutItem",
+    r"\bUpdate::builder\(\)": "dynamodb:UpdateItem",
+    r"\bDelete::builder\(\)": "dynamodb:DeleteItem",
+    r"\bConditionCheck::builder\(\)": "dynamodb:ConditionCheckItem",
+    r"\.\s*describe_user_pool\(\)": "cognito-idp:DescribeUserPool",
+    r"\.\s*describe_user_pool_client\(\)": "cognito-idp:DescribeUserPoolClient",
+    r"\.\s*invoke\(\)": "lambda:InvokeFunction",
 }
 
 
@@ -62,35 +67,58 @@ def branches(value):
     return [] if value == {"Ref": "AWS::NoValue"} else [value]
 
 
-def grants(role):
+def of_type(template, kind):
+    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
+
+
+def documents(template, name):
+    """A role's policies: its own, and those that are resources of their own."""
+    yield from (policy["PolicyDocument"] for policy in template["Resources"][name]["Properties"].get("Policies", []))
+    apart = [(p["PolicyDocument"], [p["RoleName"]]) for p in of_type(template, "AWS::IAM::RolePolicy").values()]
+    apart += [(p["PolicyDocument"], p.get("Roles", [])) for p in of_type(template, "AWS::IAM::Policy").values()]
+    yield from (document for document, roles in apart if {"Ref": name} in roles)
+
+
+def grants(template, name):
     """Every (action, resource) pair that a role's policies allow."""
-    for policy in role.get("Policies", []):
-        for statement in listed(policy["PolicyDocument"]["Statement"]):
+    for document in documents(template, name):
+        for statement in listed(document["Statement"]):
             for action in listed(statement["Action"]):
                 for resource in listed(statement["Resource"]):
                     yield from ((a, r) for a in branches(action) for r in branches(resource))
 
 
 def problems(template):
-    roles = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::IAM::Role"}
+    roles = of_type(template, "AWS::IAM::Role")
     for name, role in roles.items():
         if role.get("ManagedPolicyArns"):
             yield f"{name}: managed policies grant more than they say: {role['ManagedPolicyArns']}"
-        for action, resource in grants(role):
+        for action, resource in grants(template, name):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
             if "*" in json.dumps(resource) and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
 
-    functions = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Lambda::Function"]
-    for role in (roles[f["Role"]["Fn::GetAtt"][0]] for f in functions):
-        granted = {action for action, _ in grants(role)}
+    for role in {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}:
+        granted = {action for action, _ in grants(template, role)}
         source = "".join(p.read_text() for p in sorted(SOURCES.rglob("*.rs")))
-        called = {action for call, action in SDK_CALLS.items() if re.search(rf"\.\s*{call}\(\)", source)}
+        called = {action for call, action in SDK_CALLS.items() if re.search(call, source)}
         for action in sorted(called - granted):
             yield f"the function calls {action}, which its role does not grant"
         for action in sorted((granted & set(SDK_CALLS.values())) - called):
             yield f"the function's role grants {action}, which it does not call"
+
+    may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
+    may_dead_letter = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
+    for name, rule in of_type(template, "AWS::Events::Rule").items():
+        arn = json.dumps({"Fn::GetAtt": [name, "Arn"]})
+        if arn not in may_invoke:
+            yield f"{name}: no permission to invoke the function is for this rule alone"
+        if arn not in may_dead_letter:
+            yield f"{name}: its dead-letter queue does not let it in"
+        for target in rule["Targets"]:
+            for setting in {"RetryPolicy", "DeadLetterConfig"} - set(target):
+                yield f"{name}: target {target['Id']} has no {setting}"
 
 
 def main():
@@ -98,7 +126,8 @@ def main():
     template = translate(source)
     Path(translated).write_text(json.dumps(template, indent=2))
     found = list(problems(template))
-    print("\n".join(found) or f"{source}: every role grants single actions on named resources")
+    right = "every role grants single actions on named resources, every rule keeps what it cannot deliver"
+    print("\n".join(found) or f"{source}: {right}")
     return bool(found)
 
 
