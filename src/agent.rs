@@ -15,7 +15,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use crate::{
     config::{Config, Secret},
     error::chain,
-    event::Fire,
+    fire::Fire,
     record::StopOutcome,
     redact::redact,
     stream::{self, Decoder, End, Outcome, Progress, Verdict},

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::{
     clock::{Deadline, now_millis},
     error::Failure,
-    event::Fire,
     execution::{Decision, Lease, Me, Row, Status, decide, is_retryable},
+    fire::Fire,
     record::{Attempt, Ending},
     store::{Store, StoreError, Write, in_time},
 };

@@ -54,6 +54,8 @@ pub struct Config {
     pub agent_idle_timeout: Option<Duration>,
     /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
     pub ca_bundle: Option<String>,
+    /// `CHAIN_DEPTH_LIMIT`: how many executions may follow one another in a chain of triggers.
+    pub chain_depth_limit: u32,
     /// `LEASE_SECONDS`: how long an attempt owns its execution without a heartbeat.
     pub lease: Duration,
 }
@@ -93,6 +95,7 @@ impl Config {
         let idle = settings.whole("AGENT_IDLE_TIMEOUT_SECONDS", 0, 0..=900);
         // 50 s and the sixth of it that clocks may differ are just over before Lambda's first retry at 60 s.
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
+        let chain_depth_limit = settings.whole("CHAIN_DEPTH_LIMIT", 8, 0..=100);
         let agent_url = agent_url.and_then(|url| settings.check("AGENT_API_URL", invocations_url(&url)));
         let token_endpoint = settings
             .optional("COGNITO_DOMAIN")
@@ -118,6 +121,7 @@ impl Config {
                     execution_ttl: Duration::from_secs(execution_ttl * DAY),
                     agent_idle_timeout: (idle > 0).then(|| Duration::from_secs(idle)),
                     ca_bundle,
+                    chain_depth_limit: u32::try_from(chain_depth_limit).unwrap_or(u32::MAX),
                     lease: Duration::from_secs(lease),
                 })
             }
@@ -233,6 +237,7 @@ mod tests {
         assert_eq!(config.execution_ttl, Duration::from_secs(30 * DAY));
         assert_eq!(config.lease, Duration::from_secs(30));
         assert_eq!(config.agent_idle_timeout, None);
+        assert_eq!(config.chain_depth_limit, 8);
         assert_eq!(config.token_endpoint, None);
         assert_eq!(config.client_secret, None);
     }
@@ -244,6 +249,7 @@ mod tests {
             "EXECUTION_TTL_DAYS" => Some("0".into()),
             "LEASE_SECONDS" => Some("thirty".into()),
             "AGENT_IDLE_TIMEOUT_SECONDS" => Some("-1".into()),
+            "CHAIN_DEPTH_LIMIT" => Some("many".into()),
             "COGNITO_DOMAIN" => Some("ftp://x".into()),
             "COGNITO_CLIENT_ID" => Some("  ".into()),
             _ => None,
@@ -259,6 +265,7 @@ mod tests {
             "EXECUTION_TTL_DAYS",
             "LEASE_SECONDS",
             "AGENT_IDLE_TIMEOUT_SECONDS",
+            "CHAIN_DEPTH_LIMIT",
             "COGNITO_DOMAIN",
         ] {
             assert!(error.contains(name), "{name} is missing in: {error}");

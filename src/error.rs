@@ -46,12 +46,16 @@ pub enum ErrorType {
     Interrupted,
     /// Another attempt owns the execution now.
     LeaseLost,
+    /// The trigger item is unusable.
+    InvalidTrigger,
+    /// Not all triggers of an event could be handed on to invocations of their own.
+    DispatchFailed,
     /// A panic or a bug.
     Internal,
 }
 
 impl ErrorType {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::InvalidEvent,
         Self::RecordStoreFailed,
         Self::AuthenticationFailed,
@@ -64,6 +68,8 @@ impl ErrorType {
         Self::InProgress,
         Self::Interrupted,
         Self::LeaseLost,
+        Self::InvalidTrigger,
+        Self::DispatchFailed,
         Self::Internal,
     ];
 
@@ -82,6 +88,8 @@ impl ErrorType {
             Self::InProgress => "InProgress",
             Self::Interrupted => "Interrupted",
             Self::LeaseLost => "LeaseLost",
+            Self::InvalidTrigger => "InvalidTrigger",
+            Self::DispatchFailed => "DispatchFailed",
             Self::Internal => "Internal",
         }
     }

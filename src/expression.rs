@@ -30,7 +30,7 @@ impl Expression {
         placeholder
     }
 
-    fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
+    pub(crate) fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
         let name = self.name(attribute);
         match value {
             Some(value) => format!("{name} = {}", self.value(value)),

@@ -1,14 +1,113 @@
-//! Fire identity: the same fire always computes the same execution id.
+//! Fires and their identity: the same fire always computes the same execution id.
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
-/// What makes two deliveries the same fire.
+/// One moment a trigger is due: what to run, for whom, and what identifies it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fire {
+    /// The trigger that fires.
+    pub trigger_id: String,
+    /// The user the agent acts for.
+    pub user_id: String,
+    /// The agent to run.
+    pub agent_id: String,
+    /// What the agent is asked.
+    pub prompt: String,
+    /// The agent session to use instead of one of the execution's own.
+    pub session_id: Option<String>,
+    /// The model the agent should use.
+    pub model_id: Option<String>,
+    /// The agent's working directory, its `storagePath`.
+    pub working_directory: Option<String>,
+    /// The tools the agent may use.
+    pub enabled_tools: Option<Vec<String>>,
+    /// How hard the model should think.
+    pub reasoning_effort: Option<String>,
+    /// Further fields of the agent's request body.
+    pub input: Map<String, Value>,
+    /// Whether an execution whose attempt died runs again.
+    pub rerun_if_interrupted: bool,
+    /// Whether the trigger is known to be a stored one.
+    pub is_stored: bool,
+    /// What fired.
+    pub origin: Origin,
+    /// The envelope's `id`.
+    pub event_id: Option<String>,
+    /// The envelope's `source`.
+    pub source: Option<String>,
+    /// The envelope's `detail-type`, of a bus event.
+    pub detail_type: Option<String>,
+    /// The envelope's `time`, of a bus event.
+    pub event_time: Option<String>,
+    /// How many executions led to this one.
+    pub chain_depth: u32,
+    /// The execution that is run once more.
+    pub replay_of: Option<String>,
+}
+
+/// What fired: what two deliveries of the same fire have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A schedule time: as the event spells it, and the instant it names.
+    Schedule {
+        /// As the event spells it.
+        text: String,
+        /// `Z` and `+00:00` are the same.
+        instant: OffsetDateTime,
+    },
+    /// A bus event.
+    Event {
+        /// The envelope's id.
+        id: Uuid,
+        /// The envelope's time.
+        time: OffsetDateTime,
+        /// What an archive's replay adds, so that it runs.
+        replay_name: Option<String>,
+    },
+    /// The end of another execution.
+    Execution {
+        /// Its id.
+        id: String,
+        /// When it ended.
+        completed_at: OffsetDateTime,
+    },
+    /// Nothing but the Lambda request: its own, or that of the invocation which dispatched it.
+    Request {
+        /// The request that dispatched it.
+        dispatcher: Option<String>,
+    },
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::Request { dispatcher: None }
+    }
+}
+
+/// What an execution id is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity<'a> {
     /// The trigger at one schedule time, as an instant: `Z` and `+00:00` are the same.
     Scheduled(OffsetDateTime),
+    /// The trigger and one bus event.
+    Event {
+        /// The envelope's id.
+        id: Uuid,
+        /// The envelope's time.
+        time: OffsetDateTime,
+        /// The name of the archive's replay.
+        replay_name: Option<&'a str>,
+    },
+    /// The trigger and the execution it follows.
+    Execution {
+        /// Its id.
+        id: &'a str,
+        /// When it ended.
+        completed_at: OffsetDateTime,
+    },
     /// The trigger in one Lambda request, which Lambda's own retries share. The time is that of the first claim.
     Request {
         /// Lambda's request id.
@@ -22,20 +121,33 @@ pub enum Identity<'a> {
 /// that ids sort by time and the same fire always has the same one.
 ///
 /// Hashed are, joined by NUL, which no id may contain: `scheduled`, the trigger id and the instant in nanoseconds since
-/// 1970 as decimal digits; or `request`, the trigger id and the Lambda request id. Changing a byte of this would run a
-/// fire twice whose deliveries straddle the change: the test below pins it.
+/// 1970 as decimal digits; or `event`, the trigger id, the event's id as a UUID is written, and the name of the replay if
+/// it is one; or `execution`, the trigger id and the id of the execution that is followed; or `request`, the trigger id
+/// and the Lambda request id. Changing a byte of this would run a fire twice whose deliveries straddle the change: the
+/// test below pins it.
 pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {
-    let (time, hashed) = match identity {
-        Identity::Scheduled(instant) => {
-            (instant, format!("scheduled\0{trigger_id}\0{}", instant.unix_timestamp_nanos()))
-        }
-        Identity::Request { request_id, first_claim } => (first_claim, format!("request\0{trigger_id}\0{request_id}")),
+    let time = match identity {
+        Identity::Scheduled(time)
+        | Identity::Event { time, .. }
+        | Identity::Execution { completed_at: time, .. }
+        | Identity::Request { first_claim: time, .. } => time,
     };
     let millis = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-    let digest = Sha256::digest(hashed);
+    Builder::from_unix_timestamp_millis(millis, &identity_bits(trigger_id, identity)).into_uuid()
+}
+
+/// The bits of an identity alone: the same for each delivery of a fire, even where the time is not known.
+pub(crate) fn identity_bits(trigger_id: &str, identity: Identity<'_>) -> [u8; 10] {
+    let hashed = match identity {
+        Identity::Scheduled(instant) => format!("scheduled\0{trigger_id}\0{}", instant.unix_timestamp_nanos()),
+        Identity::Event { id, replay_name: None, .. } => format!("event\0{trigger_id}\0{id}"),
+        Identity::Event { id, replay_name: Some(replay), .. } => format!("event\0{trigger_id}\0{id}\0{replay}"),
+        Identity::Execution { id, .. } => format!("execution\0{trigger_id}\0{id}"),
+        Identity::Request { request_id, .. } => format!("request\0{trigger_id}\0{request_id}"),
+    };
     let mut bits = [0; 10];
-    bits.copy_from_slice(&digest[..10]);
-    Builder::from_unix_timestamp_millis(millis, &bits).into_uuid()
+    bits.copy_from_slice(&Sha256::digest(hashed)[..10]);
+    bits
 }
 
 /// The agent session of an execution whose event names none: 33 alphanumeric characters, AgentCore's minimum and the

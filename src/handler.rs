@@ -16,17 +16,21 @@ use crate::{
     claim::{Claim, claim_or_give_up},
     clock::{Deadline, millis_since, now_millis},
     config::Config,
+    dispatch::Dispatcher,
     error::{ErrorType, Failure},
-    event::{self, Fire},
+    event::{self, Event},
     execution::{Lease, Status, is_retryable},
+    fire::Fire,
     identify::{Started, identify, session_of},
     lease::{Held, NotHeld, Stop},
     record::{Attempt, Ending},
+    replay,
     reply::Reply,
     run::{Halt, Run, Seen, stop_agent},
     settle,
     store::{Store, in_time},
     stream::{Outcome, Verdict},
+    subscribers::{self, Route},
     token::TokenSource,
 };
 
@@ -41,6 +45,8 @@ pub struct Services {
     pub tokens: TokenSource,
     /// The agent.
     pub agent: Agent,
+    /// Where events for several triggers are handed on.
+    pub dispatcher: Dispatcher,
 }
 
 /// What Lambda says of an invocation.
@@ -48,6 +54,8 @@ pub struct Services {
 pub struct Invocation {
     /// Lambda's request id, the same on its own retries.
     pub request_id: String,
+    /// The function that was invoked, with its version or alias if one was named.
+    pub function_arn: String,
     /// When Lambda ends it, milliseconds since 1970.
     pub deadline_millis: u64,
     /// Lambda's X-Ray header.
@@ -102,11 +110,20 @@ async fn handle_payload(
     if let Some(batch) = payload.and_then(settle::Batch::read) {
         return Ok(settle::settle(services, &batch, deadline).await);
     }
-    let fire = event::parse(payload, services.config.is_agentcore)?;
+    let event = event::parse(payload, services.config.is_agentcore)?;
+    let is_too_near = || Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run");
+    let fire = match event {
+        Event::Scheduled(fire) => fire,
+        Event::Bus(_) if deadline.is_too_near() => return Err(is_too_near()),
+        Event::Bus(event) => match Box::pin(subscribers::route(services, &event, invocation, deadline)).await? {
+            Route::Run(fire) => fire,
+            Route::Done(reply) => return Ok(reply),
+        },
+    };
     tracing::Span::current().record("triggerId", &fire.trigger_id);
     known.trigger_id.get_or_init(|| fire.trigger_id.clone());
     if deadline.is_too_near() {
-        return Err(Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run"));
+        return Err(is_too_near());
     }
     run_fire(services, &fire, invocation, deadline, known).await
 }
@@ -167,7 +184,10 @@ async fn run_fire(
             tracing::info!("cancelled before it ran");
             return Ok(reply.cancelled(row.session_id.as_deref()));
         }
-        Claim::Interrupted(failure) => return Err(failure),
+        Claim::Interrupted(failure) => {
+            replay::keep_input(store, fire, execution_id, attempt.ttl, deadline.write_until).await;
+            return Err(failure);
+        }
     };
     tracing::Span::current().record("attempt", attempt.attempt);
     tracing::info!("claimed");
@@ -191,7 +211,7 @@ async fn run_fire(
         let run = Run { services, fire, held: &held, seen, deadline };
         let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
         let calling = run.call_agent(&call, token?);
-        let (outcome, ()) = tokio::join!(calling, run.touch_trigger(has_trigger, &attempt.started_at));
+        let (outcome, ()) = tokio::join!(calling, run.tend_trigger(has_trigger, &attempt));
         outcome
     };
     let ended = tokio::select! {
@@ -216,13 +236,14 @@ async fn run_fire(
         duration_ms: Some(millis_since(since)),
         ..Ending::new(Status::Completed, now_millis(), None)
     };
-    write_down(&held, seen, &attempt, ended, ending, deadline, &reply).await
+    write_down(&held, seen, fire, &attempt, ended, ending, deadline, &reply).await
 }
 
 /// Writes how the attempt ended, and returns what Lambda is told of it.
 async fn write_down(
     held: &Held<'_>,
     seen: &Seen,
+    fire: &Fire,
     attempt: &Attempt,
     ended: Result<Outcome, Halt>,
     mut ending: Ending,
@@ -256,7 +277,16 @@ async fn write_down(
     let (status, error_type) =
         (ending.status.as_str(), ending.failure.as_ref().map(|failure| failure.error_type.as_str()));
     tracing::info!(status, errorType = error_type, "the run has ended");
-    match held.finish(&ending, deadline).await {
+    let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
+    let is_worth_a_replay = ending.status != Status::Completed && is_final && !seen.is_input_kept();
+    let keeping = async {
+        if is_worth_a_replay {
+            let Attempt { execution_id, ttl, .. } = attempt;
+            replay::keep_input(held.store, fire, execution_id, *ttl, deadline.write_until).await;
+        }
+    };
+    let (finished, ()) = tokio::join!(held.finish(&ending, deadline), keeping);
+    match finished {
         Ok(()) => {}
         Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
         Err(NotHeld::Store(error)) => return Err(seen.unless_called(error.into())),
@@ -271,6 +301,9 @@ async fn write_down(
 }
 
 async fn has_trigger(store: &Store, fire: &Fire) -> bool {
+    if fire.is_stored {
+        return true;
+    }
     store.has_trigger(&fire.user_id, &fire.trigger_id).await.unwrap_or_else(|error| {
         tracing::warn!(error = %error, "cannot see whether there is a trigger item");
         false

@@ -5,12 +5,12 @@ use uuid::Uuid;
 use crate::{
     clock,
     config::Config,
-    event::Fire,
-    fire::{self, Identity},
+    fire::{self, Fire, Identity, Origin},
     store::{Store, StoreError},
 };
 
 /// When a fire started, in the forms it is needed in.
+#[derive(Debug, Clone)]
 pub(crate) struct Started {
     pub(crate) millis: i64,
     /// RFC 3339.
@@ -33,13 +33,32 @@ pub(crate) async fn identify(
     lambda_request_id: &str,
     started: &Started,
 ) -> Result<String, StoreError> {
-    if let Some((_, instant)) = fire.scheduled_time {
-        return Ok(fire::execution_id(&fire.trigger_id, Identity::Scheduled(instant)).to_string());
-    }
-    let first_claim = clock::instant(started.millis);
-    let identity = Identity::Request { request_id: lambda_request_id, first_claim };
+    let identity = identity_of(&fire.origin, lambda_request_id, started);
     let id = fire::execution_id(&fire.trigger_id, identity).to_string();
-    store.guard(&fire.trigger_id, lambda_request_id, &id, started.ttl).await
+    match identity {
+        Identity::Request { request_id, .. } => store.guard(&fire.trigger_id, request_id, &id, started.ttl).await,
+        _ => Ok(id),
+    }
+}
+
+/// The name of an event's mark at a trigger that counts its events.
+pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &Started) -> String {
+    let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
+    bits.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Started) -> Identity<'a> {
+    match origin {
+        Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),
+        Origin::Event { id, time, replay_name } => {
+            Identity::Event { id: *id, time: *time, replay_name: replay_name.as_deref() }
+        }
+        Origin::Execution { id, completed_at } => Identity::Execution { id, completed_at: *completed_at },
+        Origin::Request { dispatcher } => Identity::Request {
+            request_id: dispatcher.as_deref().unwrap_or(lambda_request_id),
+            first_claim: clock::instant(started.millis),
+        },
+    }
 }
 
 /// The agent session of an execution whose event names none.

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     clock,
     error::Failure,
-    event::Fire,
     execution::{Row, Status},
+    fire::{Fire, Origin},
     lease::Reported,
     stream::{Output, Usage},
 };
@@ -42,13 +42,37 @@ pub struct StopOutcome {
     pub confirmed: bool,
 }
 
+/// Why a fire that was due is deliberately not run. The names never change: records and people's queries hold them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The trigger is switched off.
+    Disabled,
+    /// The trigger was deleted after the event had been handed on to it.
+    Deleted,
+    /// Too many executions led to it: a loop, most likely (`CHAIN_DEPTH_LIMIT`).
+    ChainTooDeep,
+}
+
+impl SkipReason {
+    /// The name as records hold it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "Disabled",
+            Self::Deleted => "Deleted",
+            Self::ChainTooDeep => "ChainTooDeep",
+        }
+    }
+}
+
 /// How an attempt ends. What nobody measured is absent.
 #[derive(Debug, Clone)]
 pub struct Ending {
-    /// `completed`, `failed` or `cancelled`.
+    /// `completed`, `failed`, `cancelled` or `skipped`.
     pub status: Status,
     /// When, RFC 3339.
     pub completed_at: String,
+    /// Of a skipped one: why.
+    pub skip_reason: Option<SkipReason>,
     /// Of a failed one: why, and whether an attempt may claim it again.
     pub failure: Option<Failure>,
     /// The agent's request id: of its completion event, else of its response header.
@@ -68,11 +92,17 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// Of a fire that is deliberately not run.
+    pub(crate) fn skipped(now: i64, reason: SkipReason) -> Self {
+        Self { skip_reason: Some(reason), ..Self::new(Status::Skipped, now, None) }
+    }
+
     /// An end without a run.
     pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,
             completed_at: clock::rfc3339(now),
+            skip_reason: None,
             failure,
             request_id: None,
             session_id: None,
@@ -100,6 +130,21 @@ pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> (String, String) {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
+/// The key of what a replay of an execution needs.
+pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"))
+}
+
+/// The key of a trigger's count of events.
+pub(crate) fn counter_key(trigger_id: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), "THRESHOLD".to_owned())
+}
+
+/// The key of an event that a trigger has counted.
+pub(crate) fn mark_key(trigger_id: &str, mark: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}"))
+}
+
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
@@ -116,8 +161,6 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         ("SK".into(), text(sk)),
         ("triggerId".into(), text(&fire.trigger_id)),
         ("executionId".into(), text(&attempt.execution_id)),
-        ("userId".into(), text(&fire.user_id)),
-        ("agentId".into(), text(&fire.agent_id)),
         ("status".into(), text(Status::Running.as_str())),
         ("startedAt".into(), text(&attempt.started_at)),
         ("sessionId".into(), text(&attempt.session_id)),
@@ -127,14 +170,30 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         ("leaseUntil".into(), number(lease_until)),
         ("lambdaRequestId".into(), text(&attempt.lambda_request_id)),
     ]);
-    let mut optional = |name: &str, value: Option<&String>| {
+    let (scheduled_time, follows) = match &fire.origin {
+        Origin::Schedule { text, .. } => (Some(text), None),
+        Origin::Execution { id, .. } => (None, Some(id)),
+        Origin::Event { .. } | Origin::Request { .. } => (None, None),
+    };
+    for (name, value) in [
+        // Of a fire that never came to a run these may be unknown.
+        ("userId", Some(&fire.user_id).filter(|id| !id.is_empty())),
+        ("agentId", Some(&fire.agent_id).filter(|id| !id.is_empty())),
+        ("scheduledTime", scheduled_time),
+        ("eventId", fire.event_id.as_ref()),
+        ("source", fire.source.as_ref()),
+        ("detailType", fire.detail_type.as_ref()),
+        ("eventTime", fire.event_time.as_ref()),
+        ("follows", follows),
+        ("replayOf", fire.replay_of.as_ref()),
+    ] {
         if let Some(value) = value {
             item.insert(name.into(), text(value));
         }
-    };
-    optional("scheduledTime", fire.scheduled_time.as_ref().map(|(spelling, _)| spelling));
-    optional("eventId", fire.event_id.as_ref());
-    optional("source", fire.source.as_ref());
+    }
+    if fire.chain_depth > 0 {
+        item.insert("chainDepth".into(), number(fire.chain_depth));
+    }
     item
 }
 
@@ -165,6 +224,7 @@ pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryab
 /// What the end of an attempt writes.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
     let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];
+    attributes.extend(ending.skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
     if let Some(failure) = &ending.failure {
         attributes.push(("error", text(failure.record_text())));
         attributes.push(("errorType", text(failure.error_type.as_str())));
@@ -220,6 +280,6 @@ pub(crate) fn row(item: &Item) -> Option<Row> {
     })
 }
 
-fn integer(item: &Item, name: &str) -> Option<i64> {
+pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{event::Fire, execution::Row};
+use crate::{execution::Row, fire::Fire, record::SkipReason};
 
 /// Replies about one execution.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ impl<'a> Reply<'a> {
     /// The run was cancelled.
     pub(crate) fn cancelled(&self, session_id: Option<&str>) -> Value {
         self.reply(&[("sessionId", session_id), ("status", Some("cancelled"))], None)
+    }
+
+    /// The fire was deliberately not run.
+    pub(crate) fn skipped(&self, reason: SkipReason) -> Value {
+        self.reply(&[("status", Some("skipped")), ("skipReason", Some(reason.as_str()))], None)
     }
 
     /// The fire is another attempt's, or ended before.

@@ -16,10 +16,11 @@ use crate::{
     clock::{Deadline, millis_since},
     config::Secret,
     error::Failure,
-    event::Fire,
+    fire::Fire,
     handler::Services,
     lease::{Held, NotHeld, Stop},
-    record::StopOutcome,
+    record::{Attempt, StopOutcome},
+    replay,
     store::in_time,
     stream::Outcome,
 };
@@ -86,16 +87,25 @@ impl Run<'_> {
         Ok(outcome.await?)
     }
 
-    /// `lastExecutedAt`, for whoever shows triggers to people: its failure harms nothing.
-    pub(crate) async fn touch_trigger(&self, exists: bool, started_at: &str) {
+    /// What a stored trigger has written beside its run: `lastExecutedAt`, for whoever shows triggers to people, and the
+    /// input, for a replay. Their failure harms nothing.
+    pub(crate) async fn tend_trigger(&self, exists: bool, attempt: &Attempt) {
         if !exists {
             return;
         }
-        let touching = self.services.store.touch_trigger(&self.fire.user_id, &self.fire.trigger_id, started_at);
-        // Left hanging it would take the run's outcome with it at the deadline.
-        if let Err(error) = in_time(self.deadline.run_until, touching).await {
-            tracing::warn!(error = %error, "lastExecutedAt is not set");
-        }
+        let Self { services, fire, deadline, .. } = self;
+        let touching = async {
+            let touching = services.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
+            // Left hanging it would take the run's outcome with it at the deadline.
+            if let Err(error) = in_time(deadline.run_until, touching).await {
+                tracing::warn!(error = %error, "lastExecutedAt is not set");
+            }
+        };
+        let keeping = async {
+            replay::keep_input(&services.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
+            self.seen.input_kept.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(touching, keeping);
     }
 }
 
@@ -136,12 +146,18 @@ pub(crate) struct Seen {
     agent_called: AtomicBool,
     pub(crate) request_id: OnceLock<String>,
     pub(crate) first_event_ms: OnceLock<u64>,
+    input_kept: AtomicBool,
 }
 
 impl Seen {
     /// Whether the agent may be at work.
     pub(crate) fn agent_called(&self) -> bool {
         self.agent_called.load(Ordering::Relaxed)
+    }
+
+    /// Whether what a replay needs was written, or tried to be.
+    pub(crate) fn is_input_kept(&self) -> bool {
+        self.input_kept.load(Ordering::Relaxed)
     }
 
     /// `failure`, retryable only if the agent was not called.

@@ -10,6 +10,7 @@ use tower::{ServiceBuilder, service_fn};
 use crate::{
     agent::Agent,
     config::Config,
+    dispatch::Dispatcher,
     handler::{self, Invocation, Services},
     http::{Clients, SdkHttpClient},
     store::Store,
@@ -23,6 +24,7 @@ pub async fn services(config: Config, clients: &Clients) -> Services {
         store: Store::new(&aws, config.table_name.clone()),
         tokens: TokenSource::new(config.clone(), clients.aws.clone(), &aws),
         agent: Agent::new(&config, clients.agent.clone()),
+        dispatcher: Dispatcher::new(aws),
         config,
     }
 }
@@ -59,6 +61,7 @@ pub async fn serve(services: Services) -> Result<(), Error> {
             let (payload, context) = event.into_parts();
             let invocation = Invocation {
                 request_id: context.request_id,
+                function_arn: context.invoked_function_arn,
                 deadline_millis: context.deadline,
                 xray_trace_id: context.xray_trace_id,
             };

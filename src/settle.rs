@@ -2,6 +2,8 @@
 //! or retryable after its last delivery, and no fire without a record. Never calls an agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -9,15 +11,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{Instrument, field::Empty};
 
 use crate::{
-    claim::MAX_SWAPS,
+    bus::{Audience, BusEvent},
     clock::{Deadline, now_millis},
     error::{ErrorType, Failure},
-    event::{self, Fire},
-    execution::{self, Lease, Settlement, Status},
+    event::{self, Event},
+    execution::{Lease, Settlement, Status},
+    fire::Fire,
     handler::Services,
-    identify::{Started, identify, session_of},
-    record::{Attempt, Ending},
-    store::{StoreError, Write},
+    identify::{Started, identify},
+    record::Ending,
+    replay,
+    store::StoreError,
+    subscription::{Interest, Subscription},
+    unheld::{EndError, Unrun, end_unheld},
 };
 
 /// A batch of the settle queue.
@@ -70,13 +76,16 @@ enum Unsettled {
     NotAReport,
     #[error("an attempt may still be at work")]
     Alive,
-    #[error("the execution changed {MAX_SWAPS} times while it was settled")]
-    Contended,
     #[error("the invocation's time was up")]
     OutOfTime,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    End(#[from] EndError),
 }
+
+/// How long keeping an input may hold up a batch.
+const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Batch {
     /// Reads an SQS batch; `None` for every other event.
@@ -119,65 +128,100 @@ async fn settle_message(services: &Services, message: &Message) -> Result<(), Un
     let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
-    let Ok(fire) = event::parse(Some(report.request_payload.get()), services.config.is_agentcore) else {
+    let Ok(event) = event::parse(Some(report.request_payload.get()), services.config.is_agentcore) else {
         tracing::info!("nothing to settle: the event was invalid");
         return Ok(());
     };
-    span.record("triggerId", &fire.trigger_id);
     let started_at = report.timestamp.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let millis = started_at.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
     let started = Started::at(millis.unwrap_or_else(now_millis), &services.config);
-    let execution_id = identify(&services.store, &fire, &report.request_context.request_id, &started).await?;
-    span.record("executionId", &execution_id);
-    let settlement = settle_execution(services, &fire, &report, &started, &execution_id).await?;
-    tracing::info!(?settlement, "settled");
-    Ok(())
+    let settler = Settler { services, report: &report, started };
+    match &event {
+        Event::Scheduled(fire) => settler.settle(fire, true).await,
+        Event::Bus(_) if reported(&report).error_type == ErrorType::InvalidEvent => Ok(()),
+        Event::Bus(event) => match &event.audience {
+            Audience::Subscribers => settler.settle_subscribers(event).await,
+            Audience::Dispatched { trigger_id, user_id } | Audience::RunTrigger { trigger_id, user_id } => {
+                settler.settle(&event.fire(trigger_id, user_id), true).await
+            }
+            Audience::ReplayExecution { trigger_id, execution_id } => {
+                let fire = Fire { replay_of: Some(execution_id.clone()), ..event.fire(trigger_id, "") };
+                settler.settle(&fire, true).await
+            }
+        },
+    }
 }
 
-async fn settle_execution(
-    services: &Services,
-    fire: &Fire,
-    report: &Report<'_>,
-    started: &Started,
-    execution_id: &str,
-) -> Result<Settlement, Unsettled> {
-    let store = &services.store;
-    let mut row = store.execution(&fire.trigger_id, execution_id).await?;
-    for _ in 0..=MAX_SWAPS {
-        let now = now_millis();
-        let settlement = execution::settle(row.as_ref(), now, Lease(services.config.lease));
-        let write = match (settlement, &row) {
-            (Settlement::Nothing, _) => return Ok(settlement),
-            (Settlement::Alive, _) => return Err(Unsettled::Alive),
-            (Settlement::Interrupt, Some(seen)) => {
-                let ending = Ending::new(Status::Failed, now, Some(Failure::interrupted(seen)));
-                store.end_abandoned(&fire.trigger_id, execution_id, &ending, seen).await?
-            }
-            (Settlement::Cancel, Some(seen)) => {
-                let ending = Ending::new(Status::Cancelled, now, None);
-                store.end_abandoned(&fire.trigger_id, execution_id, &ending, seen).await?
-            }
-            (Settlement::Finalise, Some(seen)) => store.finalise(&fire.trigger_id, execution_id, seen).await?,
-            (Settlement::Create | Settlement::Interrupt | Settlement::Cancel | Settlement::Finalise, _) => {
-                let ending = Ending::new(Status::Failed, now, Some(reported(report)));
-                let attempt = Attempt {
-                    execution_id: execution_id.to_owned(),
-                    owner: String::new(),
-                    attempt: report.request_context.approximate_invoke_count.unwrap_or(1).max(1),
-                    lambda_request_id: report.request_context.request_id.clone(),
-                    started_at: started.at.clone(),
-                    ttl: started.ttl,
-                    session_id: fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
-                };
-                store.create_ended(fire, &attempt, &ending, now).await?
-            }
-        };
-        match write {
-            Write::Done => return Ok(settlement),
-            Write::Refused(found) => row = found,
+struct Settler<'a> {
+    services: &'a Services,
+    report: &'a Report<'a>,
+    started: Started,
+}
+
+impl Settler<'_> {
+    /// Settles one fire; one without a record gets one if `creates`.
+    async fn settle(&self, fire: &Fire, creates: bool) -> Result<(), Unsettled> {
+        let Services { store, config, .. } = self.services;
+        let span = tracing::Span::current();
+        span.record("triggerId", &fire.trigger_id);
+        let RequestContext { request_id, approximate_invoke_count, .. } = &self.report.request_context;
+        let execution_id = identify(store, fire, request_id, &self.started).await?;
+        span.record("executionId", &execution_id);
+        let row = store.execution(&fire.trigger_id, &execution_id).await?;
+        let unrun = creates.then(|| Unrun {
+            fire,
+            started: &self.started,
+            lambda_request_id: request_id,
+            attempt: approximate_invoke_count.unwrap_or(1).max(1),
+            ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
+        });
+        let key = (fire.trigger_id.as_str(), execution_id.as_str());
+        let (settlement, _) = end_unheld(store, Lease(config.lease), key, row, unrun.as_ref()).await?;
+        if settlement == Settlement::Alive {
+            return Err(Unsettled::Alive);
         }
+        tracing::info!(?settlement, "settled");
+        // What a bus event asked is known to the invocation that ran it alone, and was kept by it.
+        if settlement != Settlement::Nothing && !fire.prompt.is_empty() {
+            let until = tokio::time::Instant::now() + INPUT_TIMEOUT;
+            replay::keep_input(store, fire, &execution_id, self.started.ttl, until).await;
+        }
+        Ok(())
     }
-    Err(Unsettled::Contended)
+
+    /// An event whose triggers nobody can name any more: each that is subscribed to it is looked at. What none of them
+    /// has a record of may still be on its way to an invocation of its own, unless only one was due.
+    async fn settle_subscribers(&self, event: &BusEvent) -> Result<(), Unsettled> {
+        let mut after = None;
+        let mut due = Vec::new();
+        let mut is_certain = true;
+        loop {
+            let page = self.services.store.subscriptions(&event.event_source_id, after).await?;
+            for item in page.items {
+                let Ok(trigger) = Subscription::read(item) else { continue };
+                match trigger.interest(event, self.services.config.is_agentcore) {
+                    Interest::None => {}
+                    Interest::Run(fire, threshold) => {
+                        is_certain &= threshold.is_none();
+                        due.push(fire);
+                    }
+                    Interest::Disabled(fire) | Interest::Invalid(fire, _) => due.push(fire),
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let creates = due.len() == 1 && is_certain;
+        let mut result = Ok(());
+        for fire in &due {
+            if let Err(unsettled) = self.settle(fire, creates).await {
+                result = Err(unsettled);
+            }
+        }
+        result
+    }
 }
 
 /// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.

@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::{
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::{
-    event::Fire,
     execution::{Row, is_held},
     expression::Expression,
+    fire::Fire,
     lease::Reported,
     record::{self, Attempt, Ending, Item, number, text},
 };
@@ -79,8 +79,8 @@ pub enum Heartbeat {
 /// The table.
 #[derive(Debug, Clone)]
 pub struct Store {
-    client: Client,
-    table: String,
+    pub(crate) client: Client,
+    pub(crate) table: String,
 }
 
 impl Store {
@@ -295,7 +295,7 @@ impl Store {
         self.update(key, update, condition, expression, false).await.map(|_| ())
     }
 
-    async fn get(&self, (pk, sk): (String, String), consistent: bool) -> Result<Option<Item>, StoreError> {
+    pub(crate) async fn get(&self, (pk, sk): (String, String), consistent: bool) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.table).key("PK", text(pk)).key("SK", text(sk));
         let output =
             boxed(request.consistent_read(consistent).send()).await.map_err(|error| store_error("GetItem", &error))?;
@@ -389,7 +389,7 @@ enum Updated {
 
 /// On the heap: the SDK's futures are large, and those of a run, of which some are awaited two at once, are laid out side by
 /// side in its own.
-fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
+pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
     Box::pin(sending)
 }
 
@@ -397,7 +397,7 @@ fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
     item.map(|item| record::row(item).ok_or(StoreError::Unreadable)).transpose()
 }
 
-fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
+pub(crate) fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

@@ -1,11 +1,11 @@
-//! Any payload is a fire or one error whose every problem begins with a path, and never a panic. What is accepted can
-//! be stored and sent: ids fit a key, a session id fits a header.
+//! Any payload is a fire, a bus event or one error whose every problem begins with a path, and never a panic. What is
+//! accepted can be stored and sent: ids fit a key, a session id fits a header.
 
 #![no_main]
 
 use agent_trigger::{
-    event,
-    fire::{Identity, execution_id},
+    event::{self, Event},
+    fire::{Identity, Origin, execution_id},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -13,13 +13,17 @@ fuzz_target!(|input: &[u8]| {
     let payload = std::str::from_utf8(input).ok();
     for is_agentcore in [false, true] {
         match event::parse(payload, is_agentcore) {
-            Ok(fire) => {
+            Ok(Event::Bus(event)) => {
+                let id = &event.event_source_id;
+                assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control));
+            }
+            Ok(Event::Scheduled(fire)) => {
                 for id in [&fire.trigger_id, &fire.user_id, &fire.agent_id] {
                     assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control));
                 }
                 assert!(fire.session_id.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
-                if let Some((_, instant)) = fire.scheduled_time {
-                    execution_id(&fire.trigger_id, Identity::Scheduled(instant));
+                if let Origin::Schedule { instant, .. } = &fire.origin {
+                    execution_id(&fire.trigger_id, Identity::Scheduled(*instant));
                 }
             }
             Err(error) => assert!(!error.problems.is_empty() && error.problems.iter().all(|text| text.starts_with('$'))),

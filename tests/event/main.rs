@@ -1,7 +1,11 @@
 //! Whatever comes in, the event parser answers: with the fire that the event says, or with the paths of what is wrong.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
-use agent_trigger::event::{BODY_FIELDS, Fire, InvalidEvent, parse};
+use agent_trigger::{
+    bus::{Audience, BusEvent},
+    event::{BODY_FIELDS, Event, InvalidEvent, parse},
+    fire::{Fire, Origin},
+};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -13,7 +17,7 @@ use time::{OffsetDateTime, UtcOffset};
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold, so that arbitrary events come near to valid ones.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 22] = [
     "detail-type",
     "detail",
     "id",
@@ -32,6 +36,10 @@ const NAMES: [&str; 18] = [
     "onInterrupted",
     "input",
     "unknown",
+    "replay-name",
+    "_eventSourceId",
+    "_dispatch",
+    "executionId",
 ];
 
 fn text() -> impl Strategy<Value = String> {
@@ -39,6 +47,11 @@ fn text() -> impl Strategy<Value = String> {
         Just("Scheduled Event".to_owned()),
         Just("2026-01-31T07:00:00Z".to_owned()),
         Just("rerun".to_owned()),
+        Just("agent-trigger".to_owned()),
+        Just("Run Trigger".to_owned()),
+        Just("Replay Execution".to_owned()),
+        Just("Execution Status Change".to_owned()),
+        Just("12345678-1234-4123-8123-123456789012".to_owned()),
         "\\PC{0,20}".prop_map(|text| format!("{MARK}{text}")),
         any::<String>().prop_map(|text| format!("{MARK}{text}")),
         "[a-z]{0,9}".prop_map(|text| format!("{MARK}<aws.scheduler.{text}>")),
@@ -67,15 +80,24 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An event whose outer shape is right, with anything in its fields.
+/// An event whose outer shape is right, with anything in its fields: of a schedule.
 fn event_of_anything() -> impl Strategy<Value = Value> {
+    event_of_type(Just("Scheduled Event"))
+}
+
+/// The same, of any other kind.
+fn bus_event_of_anything() -> impl Strategy<Value = Value> {
+    event_of_type(select(&["Object Created", "Run Trigger", "Replay Execution", "Execution Status Change"][..]))
+}
+
+fn event_of_type(detail_type: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Value> {
     let fields = || vec((select(&NAMES[..]), value()), 0..12);
-    (fields(), fields()).prop_map(|(envelope, detail)| {
+    (fields(), fields(), detail_type).prop_map(|(envelope, detail, detail_type)| {
         let object = |fields: Vec<(&str, Value)>| -> Map<String, Value> {
             fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
         };
         let mut event = object(envelope);
-        event.insert("detail-type".to_owned(), json!("Scheduled Event"));
+        event.insert("detail-type".to_owned(), json!(detail_type));
         let mut detail = object(detail);
         for name in ["triggerId", "userId", "agentId", "prompt"] {
             detail.entry(name).or_insert(json!("some"));
@@ -107,10 +129,32 @@ fn check_fire(fire: &Fire, is_agentcore: bool) {
     assert!(!format!("{fire:?}").contains("<aws.scheduler."));
 }
 
+/// Whatever of an event becomes part of a key is an id.
+fn check_bus_event(event: &BusEvent) {
+    let mut ids = vec![&event.event_source_id];
+    match &event.audience {
+        Audience::Subscribers => {}
+        Audience::Dispatched { trigger_id, user_id } | Audience::RunTrigger { trigger_id, user_id } => {
+            ids.extend([trigger_id, user_id]);
+        }
+        Audience::ReplayExecution { trigger_id, execution_id } => ids.extend([trigger_id, execution_id]),
+    }
+    match &event.origin {
+        Origin::Execution { id, .. } => ids.push(id),
+        Origin::Request { dispatcher } => ids.extend(dispatcher),
+        Origin::Event { .. } | Origin::Schedule { .. } => {}
+    }
+    for id in ids {
+        assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
+    }
+    assert!(event.event.get("_dispatch").is_none() && event.event.get("_eventSourceId").is_none());
+}
+
 fn check_any(payload: Option<&str>) {
     for is_agentcore in [false, true] {
         match parse(payload, is_agentcore) {
-            Ok(fire) => check_fire(&fire, is_agentcore),
+            Ok(Event::Scheduled(fire)) => check_fire(&fire, is_agentcore),
+            Ok(Event::Bus(event)) => check_bus_event(&event),
             Err(error) => check(&error),
         }
     }
@@ -165,7 +209,10 @@ prop_compose! {
     ) -> Fire {
         Fire {
             trigger_id, user_id, agent_id, prompt, session_id, model_id, working_directory, enabled_tools,
-            reasoning_effort, input, scheduled_time, rerun_if_interrupted, event_id, source,
+            reasoning_effort, input, rerun_if_interrupted, event_id, source,
+            origin: scheduled_time
+                .map_or_else(Origin::default, |(text, instant)| Origin::Schedule { text, instant }),
+            ..Fire::default()
         }
     }
 }
@@ -178,7 +225,7 @@ fn event_of(fire: &Fire, is_null: bool) -> Value {
             "triggerId": fire.trigger_id, "userId": fire.user_id, "agentId": fire.agent_id, "prompt": fire.prompt,
             "sessionId": fire.session_id, "modelId": fire.model_id, "workingDirectory": fire.working_directory,
             "enabledTools": fire.enabled_tools, "reasoningEffort": fire.reasoning_effort,
-            "scheduledTime": fire.scheduled_time.as_ref().map(|(text, _)| text),
+            "scheduledTime": if let Origin::Schedule { text, .. } = &fire.origin { Some(text) } else { None },
             "onInterrupted": fire.rerun_if_interrupted.then_some("rerun"),
             "input": (!fire.input.is_empty()).then_some(&fire.input),
         },
@@ -207,6 +254,11 @@ proptest! {
     }
 
     #[test]
+    fn arbitrary_bus_events_give_checked_keys_or_paths(event in bus_event_of_anything()) {
+        check_any(Some(&event.to_string()));
+    }
+
+    #[test]
     fn arbitrary_bytes_give_paths(bytes in vec(any::<u8>(), 0..200)) {
         check_any(std::str::from_utf8(&bytes).ok());
     }
@@ -222,7 +274,7 @@ proptest! {
     #[test]
     fn valid_events_round_trip(fire in fire(), is_null in any::<bool>(), is_agentcore in any::<bool>()) {
         let event = event_of(&fire, is_null).to_string();
-        prop_assert_eq!(parse(Some(&event), is_agentcore), Ok(fire));
+        prop_assert_eq!(parse(Some(&event), is_agentcore), Ok(Event::Scheduled(Box::new(fire))));
     }
 
     #[test]

@@ -42,6 +42,7 @@ async fn start(other: String) -> Result<(), Error> {
             let (payload, context) = event.into_parts();
             let invocation = Invocation {
                 request_id: context.request_id,
+                function_arn: context.invoked_function_arn,
                 deadline_millis: context.deadline,
                 xray_trace_id: context.xray_trace_id,
             };

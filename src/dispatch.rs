@@ -1,0 +1,82 @@
+//! Handing an event on: one asynchronous invocation of this same function for each trigger that is due, so that each has
+//! a deadline, retries and an on-failure destination of its own.
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+
+use std::{sync::OnceLock, time::Duration};
+
+use aws_config::SdkConfig;
+use aws_sdk_lambda::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    primitives::Blob,
+    types::InvocationType,
+};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+
+use crate::redact::cut;
+
+/// One try of an Invoke, which Lambda answers as soon as it has queued the event.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_TRIES: u32 = 5;
+
+/// Why Lambda did not take an event.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DispatchError {
+    /// Lambda answered with an error.
+    #[error("Lambda Invoke failed: {code}: {message}")]
+    Service {
+        /// Lambda's error code.
+        code: String,
+        /// Lambda's own words.
+        message: String,
+    },
+    /// No answer came: whether the event was queued is unknown.
+    #[error("Lambda Invoke got no answer: {0}")]
+    NoAnswer(String),
+}
+
+/// Lambda's API. Its client is made when the first event is handed on, for most processes never do.
+#[derive(Debug)]
+pub struct Dispatcher {
+    aws: SdkConfig,
+    client: OnceLock<Client>,
+}
+
+impl Dispatcher {
+    /// Speaks to Lambda through the shared configuration.
+    pub fn new(aws: SdkConfig) -> Self {
+        Self { aws, client: OnceLock::new() }
+    }
+
+    /// Queues one asynchronous invocation. A try whose answer was lost may have queued one already: execution ids absorb
+    /// that.
+    ///
+    /// # Errors
+    /// If Lambda does not take it.
+    pub(crate) async fn invoke(&self, function: &str, payload: String) -> Result<(), DispatchError> {
+        let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
+        match Box::pin(request.payload(Blob::new(payload)).send()).await {
+            Ok(_) => Ok(()),
+            Err(error @ SdkError::ServiceError(_)) => Err(DispatchError::Service {
+                code: error.code().unwrap_or("unknown error").to_owned(),
+                message: cut(error.message().unwrap_or_default(), 200).to_owned(),
+            }),
+            Err(error) => Err(DispatchError::NoAnswer(DisplayErrorContext(error).to_string())),
+        }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| {
+            let timeouts = TimeoutConfig::builder()
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build();
+            let config = aws_sdk_lambda::config::Builder::from(&self.aws)
+                .timeout_config(timeouts)
+                .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
+                .build();
+            Client::from_conf(config)
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Ending executions that no attempt works on: those that are not run at all, and those whose attempts are all over.
+
+use crate::{
+    claim::MAX_SWAPS,
+    clock::now_millis,
+    error::Failure,
+    execution::{self, Lease, Row, Settlement, Status},
+    fire::Fire,
+    identify::{Started, session_of},
+    record::{Attempt, Ending},
+    store::{Store, StoreError, Write},
+};
+
+/// The record of a fire that no attempt will run.
+pub(crate) struct Unrun<'a> {
+    pub(crate) fire: &'a Fire,
+    pub(crate) started: &'a Started,
+    pub(crate) lambda_request_id: &'a str,
+    pub(crate) attempt: u32,
+    pub(crate) ending: Ending,
+}
+
+/// Why an execution could not be ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EndError {
+    #[error("the execution changed {MAX_SWAPS} times while it was ended")]
+    Contended,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Ends an execution if nobody works on it; `row` is what was seen of it, and `unrun` what is written if it does not
+/// exist. Returns what was done, with the row that decided it.
+pub(crate) async fn end_unheld(
+    store: &Store,
+    lease: Lease,
+    (trigger_id, execution_id): (&str, &str),
+    mut row: Option<Row>,
+    unrun: Option<&Unrun<'_>>,
+) -> Result<(Settlement, Option<Row>), EndError> {
+    for _ in 0..=MAX_SWAPS {
+        let now = now_millis();
+        let settlement = execution::settle(row.as_ref(), now, lease);
+        let write = match (settlement, &row) {
+            (Settlement::Nothing | Settlement::Alive, _) => return Ok((settlement, row)),
+            (Settlement::Interrupt, Some(seen)) => {
+                let ending = Ending::new(Status::Failed, now, Some(Failure::interrupted(seen)));
+                store.end_abandoned(trigger_id, execution_id, &ending, seen).await?
+            }
+            (Settlement::Cancel, Some(seen)) => {
+                let ending = Ending::new(Status::Cancelled, now, None);
+                store.end_abandoned(trigger_id, execution_id, &ending, seen).await?
+            }
+            (Settlement::Finalise, Some(seen)) => store.finalise(trigger_id, execution_id, seen).await?,
+            (Settlement::Create | Settlement::Interrupt | Settlement::Cancel | Settlement::Finalise, _) => {
+                let Some(unrun) = unrun else { return Ok((Settlement::Nothing, row)) };
+                store.create_ended(unrun.fire, &unrun.attempt(execution_id), &unrun.ending, now).await?
+            }
+        };
+        match write {
+            Write::Done => return Ok((settlement, row)),
+            Write::Refused(found) => row = found,
+        }
+    }
+    Err(EndError::Contended)
+}
+
+impl Unrun<'_> {
+    fn attempt(&self, execution_id: &str) -> Attempt {
+        Attempt {
+            execution_id: execution_id.to_owned(),
+            owner: String::new(),
+            attempt: self.attempt,
+            lambda_request_id: self.lambda_request_id.to_owned(),
+            started_at: self.started.at.clone(),
+            ttl: self.started.ttl,
+            session_id: self.fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
+        }
+    }
+}
