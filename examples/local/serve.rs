@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::report::{self, say};
 
 /// Beside `cargo lambda watch`, which takes 9000.
-pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003 };
+pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003, lambda: 9004 };
 
 /// Writes the env file, then shows each execution that ends until Ctrl-C.
 pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Result<(), String> {

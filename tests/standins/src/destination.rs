@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::lambda_api::FUNCTION_ARN;
 use crate::runtime_api::{Invocation, Outcome};
 
-const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:agent-trigger-local";
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:agent-trigger-failures";
 const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:agent-trigger-settle";
 
@@ -38,7 +38,7 @@ pub fn report_of_age(invocation: &Invocation) -> Value {
 fn record(invocation: &Invocation, attempts: u32, condition: &str) -> Value {
     let payload: Value = serde_json::from_slice(&invocation.payload).unwrap_or(Value::Null);
     json!({"version": "1.0", "timestamp": timestamp(), "requestPayload": payload,
-        "requestContext": {"requestId": invocation.request_id, "functionArn": format!("{FUNCTION}:$LATEST"),
+        "requestContext": {"requestId": invocation.request_id, "functionArn": format!("{FUNCTION_ARN}:$LATEST"),
             "condition": condition, "approximateInvokeCount": attempts}})
 }
 
@@ -78,7 +78,7 @@ pub fn failed_messages(outcome: &Outcome) -> Vec<String> {
 }
 
 /// Now, as AWS writes it.
-fn timestamp() -> String {
+pub(crate) fn timestamp() -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (since_epoch.as_secs() / 86_400, since_epoch.as_secs() % 86_400);
     let (year, month, day) = civil(days);

@@ -2,63 +2,26 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use dynoxide::Database;
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::task::AbortHandle;
 
-use crate::faults::{Fault, Injected, Rule};
+use crate::changes::Changes;
+use crate::faults::{Injected, Rule};
+use crate::front::Front;
+pub use crate::front::StoreRequest;
 use crate::items::{unwrap_item, wrap, wrap_map};
-use crate::net::{ANY_PORT, Server, drop_connection};
+use crate::net::{ANY_PORT, Server};
 
-/// The only table there is, with the keys and the TTL attribute of template.yaml.
+/// The only table there is, with the keys, the index, the stream and the TTL attribute of template.yaml.
 pub const TABLE: &str = "standin-triggers";
-
-/// A request that came to the front, befallen by a fault or not.
-#[derive(Clone, Debug)]
-pub struct StoreRequest {
-    /// `UpdateItem`, `GetItem`, …
-    pub operation: String,
-    /// The body as it came.
-    pub body: String,
-    /// When it came.
-    pub at: SystemTime,
-}
-
-impl StoreRequest {
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or(Value::Null)
-    }
-
-    /// A string of the request's key (`PK` or `SK`), or `""`.
-    pub fn key(&self, name: &str) -> String {
-        let body = self.json();
-        let of = |member: &str| body[member][name]["S"].as_str().map(str::to_owned);
-        of("Key").or_else(|| of("Item")).unwrap_or_default()
-    }
-}
-
-struct Front {
-    inner: String,
-    client: Client<HttpConnector, Full<Bytes>>,
-    rules: Mutex<Vec<Injected>>,
-    requests: Mutex<Vec<StoreRequest>>,
-}
+/// The table's index, over `GSI2PK` and `GSI2SK`, projecting all.
+pub const INDEX: &str = "GSI2";
 
 /// The stand-in for DynamoDB.
 pub struct DynamoDb {
@@ -84,17 +47,8 @@ impl DynamoDb {
     pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
         let database = Database::memory().map_err(io::Error::other)?;
         let listener = tokio::net::TcpListener::bind(ANY_PORT).await?;
-        let front = Arc::new(Front {
-            inner: format!("http://{}/", listener.local_addr()?),
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            rules: Mutex::default(),
-            requests: Mutex::default(),
-        });
-        let router = Router::new()
-            .route("/", post(serve))
-            .layer(axum::extract::DefaultBodyLimit::disable())
-            .with_state(Arc::clone(&front));
-        let server = Server::start_http(addr, router).await?;
+        let front = Arc::new(Front::new(format!("http://{}/", listener.local_addr()?)));
+        let server = Server::start_http(addr, front.router()).await?;
         let inner = tokio::spawn(dynoxide::server::serve_on(listener, database.clone())).abort_handle();
         let this = Self { database, front, server, inner };
         this.create_table();
@@ -110,46 +64,52 @@ impl DynamoDb {
 
     /// Puts a rule in force; where several match, the first injected decides.
     pub fn inject(&self, rule: Rule) -> Injected {
-        let injected = Injected::new(rule);
-        lock(&self.front.rules).push(injected.clone());
-        injected
+        self.front.rules.inject(rule)
     }
 
     /// Takes every rule away.
     pub fn clear_faults(&self) {
-        lock(&self.front.rules).clear();
+        self.front.rules.clear();
+    }
+
+    /// From now on a Query reads no more than so many items, so that few make several pages (DynamoDB's hold 1 MB).
+    pub fn page_size(&self, items: usize) {
+        self.front.set_page_size(items);
     }
 
     /// The requests so far.
     pub fn requests(&self) -> Vec<StoreRequest> {
-        lock(&self.front.requests).clone()
+        self.front.requests().clone()
     }
 
     /// How many requests of this operation came, faulted ones too.
     pub fn count(&self, operation: &str) -> usize {
-        lock(&self.front.requests).iter().filter(|r| r.operation == operation).count()
+        self.front.requests().iter().filter(|r| r.operation == operation).count()
     }
 
     /// How many requests of this operation came for keys whose `PK` or `SK` starts so.
     pub fn count_for(&self, operation: &str, prefix: &str) -> usize {
-        let of_key = |r: &&StoreRequest| ["PK", "SK"].iter().any(|name| r.key(name).starts_with(prefix));
-        lock(&self.front.requests).iter().filter(|r| r.operation == operation).filter(of_key).count()
+        let starts = |r: &StoreRequest, name| r.keys(name).iter().any(|key| key.starts_with(prefix));
+        let of_key = |r: &&StoreRequest| ["PK", "SK"].iter().any(|name| starts(r, name));
+        self.front.requests().iter().filter(|r| r.operation == operation).filter(of_key).count()
     }
 
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
-        lock(&self.front.requests).clear();
+        self.front.requests().clear();
     }
 
     // The table itself, past the front.
 
     /// Makes the table; there already unless [`DynamoDb::delete_table`] was called.
     pub fn create_table(&self) {
-        let key = |name, kind| json!({"AttributeName": name, "KeyType": kind});
+        let keys = |hash, range| json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}]);
+        let strings = ["PK", "SK", "GSI2PK", "GSI2SK"].map(|name| json!({"AttributeName": name, "AttributeType": "S"}));
         let request = json!({"TableName": TABLE, "BillingMode": "PAY_PER_REQUEST",
-            "KeySchema": [key("PK", "HASH"), key("SK", "RANGE")],
-            "AttributeDefinitions": [{"AttributeName": "PK", "AttributeType": "S"},
-                {"AttributeName": "SK", "AttributeType": "S"}]});
+            "KeySchema": keys("PK", "SK"), "AttributeDefinitions": strings,
+            "GlobalSecondaryIndexes": [{"IndexName": INDEX, "KeySchema": keys("GSI2PK", "GSI2SK"),
+                "Projection": {"ProjectionType": "ALL"}}],
+            "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"}});
         self.database.create_table(parse(request)).expect("the table's definition is valid");
         let ttl = json!({"TableName": TABLE, "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": true}});
         self.database.update_time_to_live(parse(ttl)).expect("the table exists");
@@ -171,6 +131,22 @@ impl DynamoDb {
     pub fn put_item(&self, item: &Value) {
         let item = item.as_object().map(wrap_map);
         self.database.put_item(parse(json!({"TableName": TABLE, "Item": item}))).expect("the item is valid");
+    }
+
+    /// Writes a trigger item, given as plain JSON: its keys are made of `id`, `userId` and `eventConfig.eventSourceId`,
+    /// as far as it does not bring keys of its own.
+    pub fn put_trigger(&self, trigger: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (id, user) = (text(&trigger["id"]), text(&trigger["userId"]));
+        let mut item = json!({"PK": format!("TRIGGER#{user}"), "SK": format!("TRIGGER#{id}")});
+        if let Some(source) = trigger["eventConfig"]["eventSourceId"].as_str() {
+            item["GSI2PK"] = format!("EVENTSOURCE#{source}").into();
+            item["GSI2SK"] = format!("USER#{user}#TRIGGER#{id}").into();
+        }
+        for (name, value) in trigger.as_object().into_iter().flatten() {
+            item[name] = value.clone();
+        }
+        self.put_item(&item);
     }
 
     /// Sets the attributes given as plain JSON and removes those given as null, of an item that may not exist yet.
@@ -211,6 +187,11 @@ impl DynamoDb {
     pub fn delete(&self, pk: &str, sk: &str) {
         let request = json!({"TableName": TABLE, "Key": key(pk, sk)});
         self.database.delete_item(parse(request)).expect("the table exists");
+    }
+
+    /// The table's changes from the first one on.
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.database.clone())
     }
 
     /// Every item as plain JSON.
@@ -266,89 +247,14 @@ impl Drop for DynamoDb {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn key(pk: &str, sk: &str) -> Value {
     json!({"PK": {"S": pk}, "SK": {"S": sk}})
 }
 
-fn parse<R: DeserializeOwned>(request: Value) -> R {
+pub(crate) fn parse<R: DeserializeOwned>(request: Value) -> R {
     serde_json::from_value(request).expect("the stand-in's own requests are well formed")
 }
 
-fn render(response: &impl Serialize) -> Value {
+pub(crate) fn render(response: &impl Serialize) -> Value {
     serde_json::to_value(response).expect("responses are JSON")
-}
-
-async fn serve(State(front): State<Arc<Front>>, headers: HeaderMap, body: String) -> Response {
-    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let request = StoreRequest { operation: operation.clone(), body: body.clone(), at: SystemTime::now() };
-    lock(&front.requests).push(request);
-    let fault = lock(&front.rules).iter().find_map(|rule| rule.befalls(&operation, &body));
-    // A task of its own: what a client gave up waiting for is still applied, as it would be behind a real network.
-    let played = tokio::spawn(async move {
-        let apply = async || front.apply(&headers, body).await;
-        match fault {
-            None => apply().await,
-            Some(Fault::Throttle) => {
-                error(400, "ProvisionedThroughputExceededException", "the level of throughput was exceeded")
-            }
-            Some(Fault::ServerError) => error(500, "InternalServerError", "internal server error"),
-            Some(Fault::Deny) => error(400, "AccessDeniedException", "not authorized to perform this"),
-            Some(Fault::NotFound) => error(400, "ResourceNotFoundException", "Requested resource not found"),
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Reset) => drop_connection(),
-            Some(Fault::Delay(time)) => {
-                tokio::time::sleep(time).await;
-                apply().await
-            }
-            Some(Fault::ApplyThenLose) => {
-                apply().await;
-                drop_connection()
-            }
-            Some(Fault::ApplyThenHang) => {
-                apply().await;
-                std::future::pending().await
-            }
-            Some(Fault::GateBefore(gate)) => {
-                gate.pass().await;
-                apply().await
-            }
-            Some(Fault::GateAfter(gate)) => {
-                let response = apply().await;
-                gate.pass().await;
-                response
-            }
-        }
-    });
-    played.await.unwrap_or_else(|_| drop_connection())
-}
-
-impl Front {
-    async fn apply(&self, headers: &HeaderMap, body: String) -> Response {
-        let mut request = Request::post(&self.inner);
-        for name in ["content-type", "x-amz-target", "authorization", "x-amz-date"] {
-            if let Some(value) = headers.get(name) {
-                request = request.header(name, value);
-            }
-        }
-        let request = request.body(Full::from(body)).expect("the parts come from a valid request");
-        match self.client.request(request).await {
-            Ok(response) => response.map(|body| Body::new(body.map_err(axum::Error::new))),
-            Err(e) => error(500, "InternalServerError", &format!("dynoxide does not answer: {e}")),
-        }
-    }
-}
-
-fn error(status: u16, name: &str, message: &str) -> Response {
-    let space = match name {
-        "AccessDeniedException" => "com.amazon.coral.service",
-        _ => "com.amazonaws.dynamodb.v20120810",
-    };
-    let body = json!({"__type": format!("{space}#{name}"), "message": message}).to_string();
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
 }

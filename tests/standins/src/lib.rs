@@ -1,4 +1,5 @@
-//! Stand-ins for everything the function talks to: the Lambda Runtime API, Cognito, an agent and DynamoDB.
+//! Stand-ins for everything the function talks to: the Lambda Runtime API and Lambda's own, Cognito, an agent, DynamoDB
+//! and the pipe from its stream to an event bus.
 //!
 //! They listen on real sockets of 127.0.0.1 (port 0 unless told otherwise), stop when dropped, and can be made to fail
 //! in the ways the real services fail. The tests and the local run start the real binary against them:
@@ -19,28 +20,41 @@
 //! ```
 
 pub mod agent;
+pub mod bus;
+pub mod changes;
 pub mod cognito;
 pub mod destination;
 pub mod dynamodb;
 pub mod faults;
+mod front;
 pub mod function;
 pub mod gate;
 mod http1;
+pub mod input_template;
 mod items;
+pub mod lambda_api;
 mod net;
 mod oauth;
+pub mod pipe;
 mod play;
+mod pool;
 pub mod runtime_api;
 pub mod script;
 pub mod scripts;
 pub mod stack;
+pub mod template;
 
 pub use agent::{Agent, AgentRequest};
+pub use bus::bus_event;
+pub use changes::Changes;
 pub use cognito::{Cognito, CognitoOperation, TokenAnswer};
-pub use dynamodb::{DynamoDb, StoreRequest, TABLE};
+pub use dynamodb::{DynamoDb, INDEX, StoreRequest, TABLE};
 pub use faults::{Fault, Injected, Rule};
 pub use function::Function;
 pub use gate::Gate;
+pub use lambda_api::{AsyncInvocation, LambdaApi};
+pub use pipe::{Pipe, PipeDefinition};
 pub use runtime_api::{Invocation, Outcome, RuntimeApi};
 pub use script::{Framing, Script, Step};
 pub use stack::{Lambda, Stack, assert_no_secrets};
+pub use template::Template;

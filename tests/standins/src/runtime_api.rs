@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::lambda_api::FUNCTION_ARN;
 use crate::net::{ANY_PORT, Server};
 
 /// What Lambda sends to a function.
@@ -340,10 +341,7 @@ fn take(shared: &Shared) -> Option<Response> {
         .header("lambda-runtime-aws-request-id", &pending.request_id)
         .header("lambda-runtime-invocation-id", &pending.delivery)
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header(
-            "lambda-runtime-invoked-function-arn",
-            "arn:aws:lambda:us-east-1:123456789012:function:agent-trigger-local",
-        );
+        .header("lambda-runtime-invoked-function-arn", FUNCTION_ARN);
     if let Some(trace) = &pending.invocation.trace_id {
         response = response.header("lambda-runtime-trace-id", trace);
     }

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 
 use crate::agent::Agent;
 use crate::cognito::{CLIENT_ID, Cognito, USER_POOL_ID};
 use crate::dynamodb::{DynamoDb, TABLE};
-use crate::function::{Function, Logs, Tee};
+use crate::function::{Function, Tee};
+use crate::lambda_api::{FUNCTION_NAME, LambdaApi};
 use crate::net::ANY_PORT;
-use crate::runtime_api::{Invocation, Outcome, RuntimeApi, Shared};
+use crate::pipe::Pipe;
+use crate::pool::{Pool, Started, Starter};
+use crate::runtime_api::{Invocation, Outcome, RuntimeApi};
 
 /// The environment of a function process.
 pub type Env = BTreeMap<String, String>;
@@ -25,8 +28,10 @@ pub struct Stack {
     pub agent: Agent,
     /// DynamoDB.
     pub dynamodb: DynamoDb,
+    /// Lambda's API; nothing runs what it accepts until [`Stack::pool`] is called.
+    pub lambda: LambdaApi,
     binary: PathBuf,
-    functions: Mutex<Vec<(Logs, Arc<Shared>)>>,
+    functions: Arc<Started>,
 }
 
 /// The ports to listen on; 0 for any.
@@ -38,6 +43,8 @@ pub struct Ports {
     pub agent: u16,
     /// DynamoDB.
     pub dynamodb: u16,
+    /// Lambda's API.
+    pub lambda: u16,
 }
 
 impl Stack {
@@ -62,8 +69,9 @@ impl Stack {
         let cognito = Cognito::bind(at(ports.cognito)).await.map_err(taken("Cognito", ports.cognito))?;
         let agent = Agent::bind(at(ports.agent)).await.map_err(taken("the agent", ports.agent))?;
         let dynamodb = DynamoDb::bind(at(ports.dynamodb)).await.map_err(taken("DynamoDB", ports.dynamodb))?;
+        let lambda = LambdaApi::bind(at(ports.lambda)).await.map_err(taken("Lambda", ports.lambda))?;
         agent.require_bearer_of(cognito.issuer());
-        Ok(Self { cognito, agent, dynamodb, binary: built_binary(), functions: Mutex::default() })
+        Ok(Self { cognito, agent, dynamodb, lambda, binary: built_binary(), functions: Arc::default() })
     }
 
     /// With this binary.
@@ -81,8 +89,9 @@ impl Stack {
     /// The function's environment on these services: the domain is set, the secret left to be discovered.
     pub fn env(&self) -> Env {
         let (agent, cognito, dynamodb) = (self.agent.url(), self.cognito.url(), self.dynamodb.url());
+        let lambda = self.lambda.url();
         let pairs = [
-            ("AWS_LAMBDA_FUNCTION_NAME", "agent-trigger-local"),
+            ("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
@@ -92,6 +101,7 @@ impl Stack {
             ("AWS_SECRET_ACCESS_KEY", "standin"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb),
+            ("AWS_ENDPOINT_URL_LAMBDA", &lambda),
             ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", &cognito),
             ("AGENT_API_URL", &agent),
             ("COGNITO_USER_POOL_ID", USER_POOL_ID),
@@ -107,9 +117,13 @@ impl Stack {
     /// # Panics
     /// If the binary cannot be started.
     pub async fn function(&self, overrides: &[(&str, &str)]) -> Lambda {
+        self.function_with(&self.env_with(overrides)).await
+    }
+
+    fn env_with(&self, overrides: &[(&str, &str)]) -> Env {
         let mut env = self.env();
         env.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        self.function_with(&env).await
+        env
     }
 
     /// Starts a function process with exactly this environment.
@@ -117,8 +131,7 @@ impl Stack {
     /// # Panics
     /// If the binary cannot be started.
     pub async fn function_with(&self, env: &Env) -> Lambda {
-        let tee = std::env::var_os("STANDINS_TEE").map(|_| Arc::new(|line: &str| eprintln!("{line}")) as Tee);
-        self.spawn(env, tee).await.unwrap_or_else(|e| panic!("{} must start: {e}", self.binary.display()))
+        self.spawn(env, tee()).await.unwrap_or_else(|e| panic!("{} must start: {e}", self.binary.display()))
     }
 
     /// Starts a function process with exactly this environment, its lines given to `tee`.
@@ -126,14 +139,47 @@ impl Stack {
     /// # Errors
     /// If the binary cannot be started.
     pub async fn spawn(&self, env: &Env, tee: Option<Tee>) -> io::Result<Lambda> {
-        let api = RuntimeApi::bind(ANY_PORT).await?;
-        let process = Function::spawn_with_tee(&self.binary, env, &api, tee)?;
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        functions.push((process.log_buffer(), api.shared()));
-        Ok(Lambda { api, process })
+        self.starter(env.clone(), tee).start().await
     }
 
-    /// Tokens, secrets and prompts seen so far by the stand-ins or sent to a function started from this stack.
+    fn starter(&self, env: Env, tee: Option<Tee>) -> Starter {
+        Starter { binary: self.binary.clone(), env, tee, started: Arc::clone(&self.functions) }
+    }
+
+    /// Lets up to `size` function processes run what [`Stack::lambda`] accepts, as Lambda's environments do: one
+    /// invocation at a time, started when all others are busy, with [`Stack::env`] and these changes to it.
+    pub fn pool(&self, size: usize, overrides: &[(&str, &str)]) {
+        self.pool_with(size, self.env_with(overrides), tee());
+    }
+
+    /// As [`Stack::pool`], with exactly this environment, every line that the processes write given to `tee`.
+    pub fn pool_with(&self, size: usize, env: Env, tee: Option<Tee>) {
+        self.lambda.work_with(Pool::new(self.lambda.queue(), self.starter(env, tee), size));
+    }
+
+    /// Puts an event into Lambda's queue, as a rule's target does, and gives its request id.
+    pub fn invoke_async(&self, invocation: Invocation) -> String {
+        self.lambda.submit(invocation)
+    }
+
+    /// Waits until nothing is left to do: no event is queued or runs, and no change that `pipe` has yet to pass on makes
+    /// a new one.
+    ///
+    /// # Panics
+    /// As [`LambdaApi::idle`].
+    pub async fn quiet(&self, pipe: &Pipe) {
+        loop {
+            self.lambda.idle().await;
+            let accepted = self.lambda.accepted();
+            pipe.drain();
+            if self.lambda.accepted() == accepted {
+                return;
+            }
+        }
+    }
+
+    /// Tokens, secrets and prompts seen so far by the stand-ins, sent to a function started from this stack or kept in
+    /// a trigger item.
     pub fn secrets(&self) -> Vec<String> {
         let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let payloads = functions.iter().flat_map(|(_, api)| api.payloads());
@@ -142,10 +188,18 @@ impl Stack {
             Some(event["detail"]["prompt"].as_str()?.to_owned())
         });
         let received = self.agent.requests().into_iter().map(|r| r.field("prompt").to_owned());
-        let mut secrets: Vec<_> = sent.chain(received).collect();
-        secrets.extend(self.cognito.issued_tokens());
-        secrets.extend(self.cognito.secrets());
+        let kept = self.dynamodb.scan().into_iter().filter(holds_prompts);
+        let kept = kept.filter_map(|item| Some(item["prompt"].as_str()?.to_owned()));
+        let mut secrets: Vec<_> = sent.chain(received).chain(kept).collect();
+        secrets.extend(self.credentials());
         distinct(secrets)
+    }
+
+    /// Tokens and secrets.
+    fn credentials(&self) -> Vec<String> {
+        let mut credentials = self.cognito.issued_tokens();
+        credentials.extend(self.cognito.secrets());
+        distinct(credentials)
     }
 
     /// Asserts that [`Stack::leak`] finds nothing.
@@ -156,8 +210,9 @@ impl Stack {
         assert_eq!(self.leak(), None);
     }
 
-    /// A token, secret, prompt or answer that stands in a line logged or an error returned by the functions started from
-    /// this stack, or a token, secret or prompt in a record of the table; said with where it stands.
+    /// A token, secret, prompt or answer that stands in a line logged or a result returned by the functions started from
+    /// this stack, those of a pool included, or a token, secret or prompt in an item of the table; said with where it
+    /// stands. Items that are there to keep a prompt, triggers and inputs, may hold it.
     pub fn leak(&self) -> Option<String> {
         let secrets = self.secrets();
         let mut spoken = secrets.clone();
@@ -172,8 +227,21 @@ impl Stack {
             }
         }
         drop(functions);
-        find_leak(&distinct(spoken), &lines, &[]).or_else(|| find_leak(&secrets, &[], &self.dynamodb.scan()))
+        let (prompts, records): (Vec<_>, Vec<_>) = self.dynamodb.scan().into_iter().partition(holds_prompts);
+        find_leak(&distinct(spoken), &lines, &[])
+            .or_else(|| find_leak(&secrets, &[], &records))
+            .or_else(|| find_leak(&self.credentials(), &[], &prompts))
     }
+}
+
+/// Whether an item is a trigger or the input of an execution.
+fn holds_prompts(item: &Value) -> bool {
+    item["SK"].as_str().is_some_and(|sk| sk.starts_with("TRIGGER#") || sk.starts_with("INPUT#"))
+}
+
+/// With `STANDINS_TEE` set, what the processes write is seen on standard error.
+fn tee() -> Option<Tee> {
+    std::env::var_os("STANDINS_TEE").map(|_| Arc::new(|line: &str| eprintln!("{line}")) as Tee)
 }
 
 /// Long enough to be found by design and not by chance.

@@ -1,0 +1,398 @@
+//! The Lambda API: asynchronous Invokes, put into a queue that a pool of function processes works off, with Lambda's
+//! retries (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>).
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+
+use crate::destination::report;
+use crate::faults::{Fault, Injected, Rule, Rules, play};
+use crate::net::{ANY_PORT, Server, drop_connection};
+use crate::pool::Pool;
+use crate::runtime_api::{Invocation, Outcome};
+use crate::stack::Lambda;
+
+/// The only function there is.
+pub const FUNCTION_NAME: &str = "agent-trigger-local";
+/// Its ARN, which the Runtime API tells the function.
+pub const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:agent-trigger-local";
+/// The largest payload of an asynchronous Invoke.
+pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
+
+/// An event in Lambda's queue, or what came of it.
+#[derive(Clone, Debug)]
+pub struct AsyncInvocation {
+    /// The request id, the same in every attempt.
+    pub request_id: String,
+    /// The event.
+    pub payload: Vec<u8>,
+    /// When it was accepted.
+    pub at: SystemTime,
+    /// Whether it came as an Invoke over the API, rather than by [`LambdaApi::submit`].
+    pub dispatched: bool,
+    /// How its attempts ended so far.
+    pub outcomes: Vec<Outcome>,
+    /// Whether it succeeded or failed for good.
+    pub over: bool,
+}
+
+impl AsyncInvocation {
+    /// The event as JSON, `Null` if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload).unwrap_or(Value::Null)
+    }
+
+    /// How the last attempt ended.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcomes.last()
+    }
+}
+
+struct Entry {
+    seen: AsyncInvocation,
+    invocation: Invocation,
+}
+
+#[derive(Default)]
+struct Book {
+    entries: Vec<Entry>,
+    queue: VecDeque<usize>,
+    /// The environments at work, by the index of their invocation.
+    running: HashMap<usize, Weak<Lambda>>,
+    failures: Vec<Value>,
+    requests: usize,
+    in_flight: usize,
+    most_in_flight: usize,
+    retries: usize,
+    retry_delay: Duration,
+    timeout: Duration,
+}
+
+pub(crate) struct Queue {
+    book: Mutex<Book>,
+    rules: Rules,
+    filled: Notify,
+    /// How many are accepted and not over.
+    open: watch::Sender<usize>,
+}
+
+impl Queue {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(&self, invocation: Invocation, dispatched: bool) -> String {
+        let seen = AsyncInvocation {
+            request_id: invocation.request_id.clone(),
+            payload: invocation.payload.clone(),
+            at: SystemTime::now(),
+            dispatched,
+            outcomes: Vec::new(),
+            over: false,
+        };
+        let request_id = seen.request_id.clone();
+        let mut book = self.book();
+        let index = book.entries.len();
+        book.entries.push(Entry { seen, invocation });
+        book.queue.push_back(index);
+        drop(book);
+        self.open.send_modify(|n| *n += 1);
+        self.filled.notify_one();
+        request_id
+    }
+
+    /// The next invocation to attempt.
+    pub(crate) async fn next(&self) -> (usize, Invocation) {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(next) = self.take() {
+                return next;
+            }
+            filled.await;
+        }
+    }
+
+    fn take(&self) -> Option<(usize, Invocation)> {
+        let mut book = self.book();
+        let index = book.queue.pop_front()?;
+        Some((index, book.entries[index].invocation.clone()))
+    }
+
+    pub(crate) fn begun(&self, index: usize, environment: &Arc<Lambda>) {
+        self.book().running.insert(index, Arc::downgrade(environment));
+    }
+
+    /// Notes how an attempt ended; one that failed is tried again as often as Lambda would.
+    pub(crate) fn ended(self: &Arc<Self>, index: usize, outcome: Outcome) {
+        let mut book = self.book();
+        let (retries, delay) = (book.retries, book.retry_delay);
+        book.running.remove(&index);
+        let entry = &mut book.entries[index];
+        entry.seen.outcomes.push(outcome.clone());
+        let attempts = entry.seen.outcomes.len();
+        let failed = !outcome.is_success();
+        if failed && attempts <= retries {
+            drop(book);
+            let queue = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                queue.book().queue.push_back(index);
+                queue.filled.notify_one();
+            });
+            return;
+        }
+        entry.seen.over = true;
+        if failed {
+            let report = report(&entry.invocation, u32::try_from(attempts).unwrap_or(u32::MAX), &outcome);
+            book.failures.push(report);
+        }
+        drop(book);
+        self.open.send_modify(|n| *n -= 1);
+    }
+
+    /// What Lambda says to an Invoke.
+    fn serve(&self, function: &str, headers: &HeaderMap, payload: &Bytes) -> Response {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if !header("authorization").is_some_and(|a| a.starts_with("AWS4-") && a.contains("/lambda/aws4_request")) {
+            return error(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
+        }
+        if !is_the_function(function) {
+            return error(404, "ResourceNotFoundException", &format!("Function not found: {function}"));
+        }
+        if header("x-amz-invocation-type") != Some("Event") {
+            return error(400, "InvalidParameterValueException", "the stand-in only takes InvocationType Event");
+        }
+        if payload.len() > MAX_EVENT_BYTES {
+            let message =
+                format!("Request must be smaller than {MAX_EVENT_BYTES} bytes for the InvokeFunction operation");
+            return error(413, "RequestTooLargeException", &message);
+        }
+        if serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_err() {
+            return error(400, "InvalidRequestContentException", "Could not parse request body into json");
+        }
+        let mut invocation = Invocation::new(payload.to_vec()).timeout(self.book().timeout);
+        if let Some(trace) = header("x-amzn-trace-id") {
+            invocation = invocation.trace_id(trace);
+        }
+        let request_id = self.accept(invocation, true);
+        (StatusCode::ACCEPTED, [("x-amzn-requestid", request_id)]).into_response()
+    }
+}
+
+/// Name, ARN or partial ARN, each with a version or alias or without.
+fn is_the_function(name: &str) -> bool {
+    let partial = FUNCTION_ARN.strip_prefix("arn:aws:lambda:us-east-1:").unwrap_or(FUNCTION_ARN);
+    [FUNCTION_NAME, FUNCTION_ARN, partial].iter().any(|form| {
+        name.strip_prefix(form).is_some_and(|rest| rest.is_empty() || rest.len() > 1 && rest.starts_with(':'))
+    })
+}
+
+/// The stand-in for the Lambda API; clones are the same one.
+#[derive(Clone)]
+pub struct LambdaApi(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    server: Server,
+    pools: Mutex<Vec<Pool>>,
+}
+
+impl LambdaApi {
+    /// Listens on a free port.
+    ///
+    /// # Panics
+    /// If loopback has no free port.
+    pub async fn start() -> Self {
+        Self::bind(ANY_PORT).await.expect("loopback has a free port")
+    }
+
+    /// Listens on `addr`. What is accepted waits until [`crate::Stack::pool`] lets processes run it.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let book = Book { retries: 2, timeout: Duration::from_secs(30), ..Book::default() };
+        let queue = Arc::new(Queue {
+            book: Mutex::new(book),
+            rules: Rules::default(),
+            filled: Notify::new(),
+            open: watch::Sender::new(0),
+        });
+        let router = Router::new()
+            .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .with_state(Arc::clone(&queue));
+        let server = Server::start_http(addr, router).await?;
+        Ok(Self(Arc::new(Inner { queue, server, pools: Mutex::default() })))
+    }
+
+    /// `http://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        self.0.server.url()
+    }
+
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.0.queue)
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Vec<Pool>> {
+        self.0.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn work_with(&self, pool: Pool) {
+        self.pools().push(pool);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.queue.book()
+    }
+
+    // How it behaves.
+
+    /// Puts a rule in force (operation `Invoke`); where several match, the first injected decides.
+    pub fn inject(&self, rule: Rule) -> Injected {
+        self.0.queue.rules.inject(rule)
+    }
+
+    /// Takes every rule away.
+    pub fn clear_faults(&self) {
+        self.0.queue.rules.clear();
+    }
+
+    /// How often a failed event is tried again; twice until told otherwise, as on Lambda.
+    pub fn retries(&self, times: usize) {
+        self.book().retries = times;
+    }
+
+    /// How long a failed event waits before it is tried again; not at all until told otherwise (Lambda: a minute, two).
+    pub fn retry_delay(&self, delay: Duration) {
+        self.book().retry_delay = delay;
+    }
+
+    /// The time that an event which came over the API has; 30 seconds until told otherwise.
+    pub fn timeout(&self, timeout: Duration) {
+        self.book().timeout = timeout;
+    }
+
+    /// Puts an event into the queue, as a rule's target does, and gives its request id.
+    pub fn submit(&self, invocation: Invocation) -> String {
+        self.0.queue.accept(invocation, false)
+    }
+
+    // What it saw.
+
+    /// Every event accepted, in order.
+    pub fn invocations(&self) -> Vec<AsyncInvocation> {
+        self.book().entries.iter().map(|entry| entry.seen.clone()).collect()
+    }
+
+    /// The events that came as Invokes over the API, in order.
+    pub fn dispatched(&self) -> Vec<AsyncInvocation> {
+        self.book().entries.iter().map(|entry| entry.seen.clone()).filter(|seen| seen.dispatched).collect()
+    }
+
+    /// How many events were accepted.
+    pub fn accepted(&self) -> usize {
+        self.book().entries.len()
+    }
+
+    /// How many Invoke requests came, refused and faulted ones too.
+    pub fn requests(&self) -> usize {
+        self.book().requests
+    }
+
+    /// How many Invoke requests waited for their answer at the same time, at most.
+    pub fn most_in_flight(&self) -> usize {
+        self.book().most_in_flight
+    }
+
+    /// What the on-failure destination was sent: a report of each event that failed for good.
+    pub fn failures(&self) -> Vec<Value> {
+        self.book().failures.clone()
+    }
+
+    /// SIGKILLs the process that works on this request; false if none does.
+    pub fn kill(&self, request_id: &str) -> bool {
+        let book = self.book();
+        let mut working = book.running.iter().filter(|(index, _)| book.entries[**index].seen.request_id == request_id);
+        let environment = working.find_map(|(_, environment)| environment.upgrade());
+        environment.inspect(|environment| environment.kill()).is_some()
+    }
+
+    /// Waits until every event accepted so far and meanwhile is over.
+    ///
+    /// # Panics
+    /// If nobody works on what is queued, or after two minutes, with what is not over.
+    pub async fn idle(&self) {
+        let mut open = self.0.queue.open.subscribe();
+        let nobody = self.pools().is_empty() && *open.borrow() > 0;
+        assert!(!nobody, "events are queued and no pool works on them: call Stack::pool");
+        let ended = tokio::time::timeout(Duration::from_secs(120), open.wait_for(|open| *open == 0)).await.is_ok();
+        let left: Vec<_> = if ended { Vec::new() } else { self.invocations() };
+        let left: Vec<_> = left.iter().filter(|i| !i.over).map(|i| (&i.request_id, &i.outcomes)).collect();
+        assert!(ended, "not over in two minutes: {left:#?}");
+    }
+}
+
+/// Counts a request while it waits for its answer, or until its client leaves.
+struct InFlight(Arc<Queue>);
+
+impl InFlight {
+    fn begin(queue: &Arc<Queue>) -> Self {
+        let mut book = queue.book();
+        book.requests += 1;
+        book.in_flight += 1;
+        book.most_in_flight = book.most_in_flight.max(book.in_flight);
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.book().in_flight -= 1;
+    }
+}
+
+async fn invoke(
+    State(queue): State<Arc<Queue>>,
+    Path(function): Path<String>,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Response {
+    let _in_flight = InFlight::begin(&queue);
+    let fault = queue.rules.befalls("Invoke", &String::from_utf8_lossy(&payload));
+    // A task of its own: what a client gave up waiting for is still accepted, as it would be behind a real network.
+    let played = tokio::spawn(async move {
+        let apply = async { queue.serve(&function, &headers, &payload) };
+        play(fault, apply, refuse).await
+    });
+    played.await.unwrap_or_else(|_| drop_connection())
+}
+
+fn refuse(fault: &Fault) -> Response {
+    match fault {
+        Fault::Throttle => error(429, "TooManyRequestsException", "Rate Exceeded."),
+        Fault::Deny => error(403, "AccessDeniedException", "not authorized to perform lambda:InvokeFunction"),
+        Fault::NotFound => error(404, "ResourceNotFoundException", &format!("Function not found: {FUNCTION_ARN}")),
+        Fault::Conflict => error(409, "ResourceConflictException", "The operation cannot be performed at this time."),
+        _ => error(500, "ServiceException", "The service encountered an internal error."),
+    }
+}
+
+fn error(status: u16, name: &'static str, message: &str) -> Response {
+    let side = if status < 500 { "User" } else { "Service" };
+    let headers = [("content-type", "application/json"), ("x-amzn-errortype", name)];
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, headers, json!({"Type": side, "Message": message}).to_string()).into_response()
+}

@@ -1,0 +1,97 @@
+//! Function processes that work off Lambda's queue as its environments do: one invocation at a time, then the next.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::function::{Function, Logs, Tee};
+use crate::lambda_api::Queue;
+use crate::net::ANY_PORT;
+use crate::runtime_api::{Invocation, Outcome, RuntimeApi, Shared};
+use crate::stack::{Env, Lambda};
+
+/// What every process of a stack logged and answered, beyond its end.
+pub(crate) type Started = Mutex<Vec<(Logs, Arc<Shared>)>>;
+
+/// Starts function processes.
+pub(crate) struct Starter {
+    pub(crate) binary: PathBuf,
+    pub(crate) env: Env,
+    pub(crate) tee: Option<Tee>,
+    pub(crate) started: Arc<Started>,
+}
+
+impl Starter {
+    pub(crate) async fn start(&self) -> io::Result<Lambda> {
+        let api = RuntimeApi::bind(ANY_PORT).await?;
+        let process = Function::spawn_with_tee(&self.binary, &self.env, &api, self.tee.clone())?;
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.push((process.log_buffer(), api.shared()));
+        Ok(Lambda { api, process })
+    }
+}
+
+/// The processes; killed on drop.
+pub(crate) struct Pool(AbortHandle);
+
+impl Pool {
+    /// Up to `size` processes, each started when all others are busy.
+    pub(crate) fn new(queue: Arc<Queue>, starter: Starter, size: usize) -> Self {
+        let free = Arc::new(Semaphore::new(size));
+        let environments = Arc::new(Environments { starter, idle: Mutex::default() });
+        let work = async move {
+            let mut attempts = JoinSet::new();
+            while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
+                let (index, invocation) = queue.next().await;
+                let (queue, environments) = (Arc::clone(&queue), Arc::clone(&environments));
+                attempts.spawn(async move {
+                    let outcome = environments.attempt(&queue, index, invocation).await;
+                    // Free before the queue is told: whoever then looks finds an idle environment.
+                    drop(permit);
+                    queue.ended(index, outcome);
+                });
+                while attempts.try_join_next().is_some() {}
+            }
+        };
+        Self(tokio::spawn(work).abort_handle())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Environments {
+    starter: Starter,
+    idle: Mutex<Vec<Arc<Lambda>>>,
+}
+
+impl Environments {
+    fn idle(&self) -> MutexGuard<'_, Vec<Arc<Lambda>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn attempt(&self, queue: &Queue, index: usize, invocation: Invocation) -> Outcome {
+        self.idle().retain(|environment| environment.process.is_running());
+        let idle = self.idle().pop();
+        let environment = match idle {
+            Some(environment) => environment,
+            // To Lambda an environment that does not come up is an attempt that failed.
+            None => match self.starter.start().await {
+                Ok(environment) => Arc::new(environment),
+                Err(_) => return Outcome::Died,
+            },
+        };
+        queue.begun(index, &environment);
+        let outcome = environment.invoke(invocation).await;
+        if matches!(outcome, Outcome::Success(_) | Outcome::FunctionError { .. }) {
+            self.idle().push(environment);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,165 @@
+//! A reader of the CloudFormation template: what it says of its pipe.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value, json};
+
+use crate::pipe::PipeDefinition;
+
+/// A template with its short forms (`!Sub`) written out (`Fn::Sub`), and with the functions worked out that need nothing
+/// but names and the parameters' defaults: `Ref` and `Fn::Sub`.
+#[derive(Clone, Debug)]
+pub struct Template(Value);
+
+impl Template {
+    /// Reads a template's file.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Reads a template's text.
+    ///
+    /// # Errors
+    /// Says where it is not YAML.
+    pub fn parse(yaml: &str) -> Result<Self, String> {
+        let documents = Yaml::load_from_str(yaml).map_err(|e| e.to_string())?;
+        let template = documents.first().map(json_of).ok_or("the template is empty")?;
+        let names = names(&template);
+        Ok(Self(resolved(&template, &names)))
+    }
+
+    /// The resources of a type (`AWS::Pipes::Pipe`): their logical ids and properties.
+    pub fn resources(&self, kind: &str) -> Vec<(String, Value)> {
+        let all = self.0["Resources"].as_object().into_iter().flatten();
+        let of_kind = all.filter(|(_, resource)| resource["Type"] == kind);
+        of_kind.map(|(id, resource)| (id.clone(), resource["Properties"].clone())).collect()
+    }
+
+    /// The only pipe.
+    ///
+    /// # Errors
+    /// If there is none, if there are several, or if it lacks what the stand-in needs.
+    pub fn pipe(&self) -> Result<PipeDefinition, String> {
+        let mut pipes = self.resources("AWS::Pipes::Pipe");
+        let (id, pipe) = pipes.pop().ok_or("the template has no pipe")?;
+        if !pipes.is_empty() {
+            return Err("the template has several pipes".to_owned());
+        }
+        let pattern = |filter: &Value| {
+            let text = filter["Pattern"].as_str().ok_or_else(|| format!("{id}: a filter without a Pattern"))?;
+            serde_json::from_str(text).map_err(|e| format!("{id}: {e} in the pattern {text}"))
+        };
+        let filters = pipe["SourceParameters"]["FilterCriteria"]["Filters"].as_array();
+        let target = &pipe["TargetParameters"];
+        let bus = &target["EventBridgeEventBusParameters"];
+        let text = |name: &str| bus[name].as_str().map(str::to_owned).ok_or_else(|| format!("{id}: no {name}"));
+        Ok(PipeDefinition {
+            filters: filters.into_iter().flatten().map(pattern).collect::<Result<_, String>>()?,
+            input_template: target["InputTemplate"].as_str().map(str::to_owned),
+            source: text("Source")?,
+            detail_type: text("DetailType")?,
+            time: bus["Time"].as_str().map(str::to_owned),
+            twice: false,
+        })
+    }
+}
+
+/// YAML as JSON, tags written out as CloudFormation's functions.
+fn json_of(yaml: &Yaml<'_>) -> Value {
+    match yaml {
+        Yaml::Value(Scalar::Boolean(b)) => (*b).into(),
+        Yaml::Value(Scalar::Integer(n)) => (*n).into(),
+        Yaml::Value(Scalar::FloatingPoint(n)) => n.into_inner().into(),
+        Yaml::Value(Scalar::String(s)) => s.as_ref().into(),
+        Yaml::Sequence(list) => list.iter().map(json_of).collect(),
+        Yaml::Mapping(map) => map.iter().map(|(name, value)| (name_of(name), json_of(value))).collect(),
+        Yaml::Tagged(tag, node) => {
+            let function = match tag.suffix.as_str() {
+                name @ ("Ref" | "Condition") => name.to_owned(),
+                name => format!("Fn::{name}"),
+            };
+            json!({ function: json_of(node) })
+        }
+        _ => Value::Null,
+    }
+}
+
+fn name_of(name: &Yaml<'_>) -> String {
+    match json_of(name) {
+        Value::String(name) => name,
+        other => other.to_string(),
+    }
+}
+
+/// What names stand for: the pseudo parameters, the parameters that have a default, the resources by themselves.
+fn names(template: &Value) -> BTreeMap<String, String> {
+    let pseudo = [
+        ("AWS::AccountId", "123456789012"),
+        ("AWS::Partition", "aws"),
+        ("AWS::Region", "us-east-1"),
+        ("AWS::StackName", "standin-stack"),
+        ("AWS::URLSuffix", "amazonaws.com"),
+    ];
+    let members = |name: &str| template[name].as_object().into_iter().flatten();
+    let defaults = members("Parameters").filter_map(|(name, parameter)| {
+        let default = parameter.get("Default")?;
+        Some((name.clone(), default.as_str().map_or_else(|| default.to_string(), str::to_owned)))
+    });
+    let resources = members("Resources").map(|(id, _)| (id.clone(), id.clone()));
+    pseudo
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .chain(resources)
+        .chain(defaults)
+        .collect()
+}
+
+fn resolved(value: &Value, names: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::Array(list) => list.iter().map(|value| resolved(value, names)).collect(),
+        Value::Object(map) => {
+            let map: Map<_, _> = map.iter().map(|(name, value)| (name.clone(), resolved(value, names))).collect();
+            let worked_out = match map.iter().next() {
+                Some((function, of)) if map.len() == 1 => called(function, of, names),
+                _ => None,
+            };
+            worked_out.unwrap_or(Value::Object(map))
+        }
+        other => other.clone(),
+    }
+}
+
+/// The value of `Ref` or `Fn::Sub`; `None` for anything else, or if a name is not known.
+fn called(function: &str, of: &Value, names: &BTreeMap<String, String>) -> Option<Value> {
+    match (function, of) {
+        ("Ref", Value::String(name)) => names.get(name).map(|value| value.as_str().into()),
+        ("Fn::Sub", Value::String(text)) => substituted(text, names, &Value::Null).map(Value::from),
+        ("Fn::Sub", Value::Array(parts)) => {
+            substituted(parts.first()?.as_str()?, names, parts.get(1)?).map(Value::from)
+        }
+        _ => None,
+    }
+}
+
+fn substituted(text: &str, names: &BTreeMap<String, String>, own: &Value) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}')?;
+        out.push_str(before);
+        match name.strip_prefix('!') {
+            // `${!Name}` is how a literal `${Name}` is written.
+            Some(literal) => out.push_str(&format!("${{{literal}}}")),
+            None => out.push_str(own[name].as_str().or_else(|| names.get(name).map(String::as_str))?),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
+}
