@@ -165,6 +165,7 @@ impl BusEvent {
             origin: self.origin.clone(),
             event_id: text("id"),
             source: text("source"),
+            event_source_id: Some(self.event_source_id.clone()),
             detail_type: text("detail-type"),
             event_time: text("time"),
             chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },

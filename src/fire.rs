@@ -38,6 +38,8 @@ pub struct Fire {
     pub event_id: Option<String>,
     /// The envelope's `source`.
     pub source: Option<String>,
+    /// What its trigger is subscribed to, of a bus event.
+    pub event_source_id: Option<String>,
     /// The envelope's `detail-type`, of a bus event.
     pub detail_type: Option<String>,
     /// The envelope's `time`, of a bus event.

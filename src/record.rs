@@ -182,6 +182,7 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         ("scheduledTime", scheduled_time),
         ("eventId", fire.event_id.as_ref()),
         ("source", fire.source.as_ref()),
+        ("eventSourceId", fire.event_source_id.as_ref()),
         ("detailType", fire.detail_type.as_ref()),
         ("eventTime", fire.event_time.as_ref()),
         ("follows", follows),

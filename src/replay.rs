@@ -66,6 +66,7 @@ pub(crate) fn fire(
         origin: of_event.origin,
         event_id: of_event.event_id,
         source: of_event.source,
+        event_source_id: of_event.event_source_id,
         detail_type: of_event.detail_type,
         event_time: of_event.event_time,
         replay_of: Some(execution_id.to_owned()),
