@@ -161,7 +161,6 @@ impl BusEvent {
         Fire {
             trigger_id: trigger_id.to_owned(),
             user_id: user_id.to_owned(),
-            is_stored: true,
             origin: self.origin.clone(),
             event_id: text("id"),
             source: text("source"),

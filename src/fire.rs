@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
+use crate::subscription::Stored;
+
 /// One moment a trigger is due: what to run, for whom, and what identifies it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fire {
@@ -30,8 +32,8 @@ pub struct Fire {
     pub input: Map<String, Value>,
     /// Whether an execution whose attempt died runs again.
     pub rerun_if_interrupted: bool,
-    /// Whether the trigger is known to be a stored one.
-    pub is_stored: bool,
+    /// What the stored trigger says beside, where there is one.
+    pub stored: Option<Box<Stored>>,
     /// What fired.
     pub origin: Origin,
     /// The envelope's `id`.

@@ -19,7 +19,7 @@ use crate::{
     fire::Fire,
     handler::Services,
     lease::{Held, NotHeld, Stop},
-    record::{Attempt, StopOutcome},
+    record::{Attempt, SkipReason, StopOutcome},
     replay,
     store::in_time,
     stream::Outcome,
@@ -122,6 +122,8 @@ pub(crate) async fn stop_agent(services: &Services, session_id: &str) -> Option<
 /// Why a run stopped short of a verdict.
 pub(crate) enum Halt {
     Stopped(Stop),
+    /// It is deliberately not run; with the execution that keeps it from running, if one does.
+    Skipped(SkipReason, Option<String>),
     Failed(Failure),
 }
 
@@ -147,6 +149,8 @@ pub(crate) struct Seen {
     pub(crate) request_id: OnceLock<String>,
     pub(crate) first_event_ms: OnceLock<u64>,
     input_kept: AtomicBool,
+    /// The fire as it ran: the trigger item may say something else than the event.
+    pub(crate) ran: OnceLock<Fire>,
 }
 
 impl Seen {
