@@ -1,7 +1,7 @@
 //! Replays: what is kept of an execution's request, and the fire that makes it once more.
 //!
-//! It is an item of its own, for every heartbeat bills the whole item it writes. A short run of a trigger that is not
-//! stored keeps one only if it did not complete, so that it costs no third write.
+//! It is an item of its own, for every heartbeat bills the whole item it writes. A scheduled
+//! run keeps one only if it did not complete, so that a short one costs no further write.
 
 use std::fmt::Write;
 

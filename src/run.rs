@@ -87,8 +87,8 @@ impl Run<'_> {
         Ok(outcome.await?)
     }
 
-    /// What a stored trigger has written beside its run: `lastExecutedAt`, for whoever shows triggers to people, and the
-    /// input, for a replay. Their failure harms nothing.
+    /// What a stored trigger has written beside its run: `lastExecutedAt`, for whoever shows triggers to people, and of an
+    /// event the input, for a replay. Their failure harms nothing.
     pub(crate) async fn tend_trigger(&self, exists: bool, attempt: &Attempt) {
         if !exists {
             return;
@@ -102,8 +102,11 @@ impl Run<'_> {
             }
         };
         let keeping = async {
-            replay::keep_input(&services.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
-            self.seen.input_kept.store(true, Ordering::Relaxed);
+            // What a schedule asks is in the trigger item; what came with an event is nowhere else.
+            if fire.event_source_id.is_some() {
+                replay::keep_input(&services.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
+                self.seen.input_kept.store(true, Ordering::Relaxed);
+            }
         };
         tokio::join!(touching, keeping);
     }
