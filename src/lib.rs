@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`config`], [`runtime`] | the settings; the services built from them, and the Lambda runtime around the handler |
 //! | [`event`], [`fire`], `identify` | events in; which deliveries are the same fire; its execution |
+//! | [`pattern`], [`condition`] | which events a trigger asks for (with `matcher`) |
 //! | `claim`, `lease`, `settle` | taking an execution, holding it, ending what nobody holds |
 //! | `run` | the work of an attempt that holds one |
 //! | [`execution`] | the decisions behind that, as pure functions |
@@ -37,6 +38,7 @@ mod json;
 mod lease;
 mod lines;
 pub mod log;
+mod matcher;
 pub mod pattern;
 mod prompt;
 mod record;
