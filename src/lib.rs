@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`config`], [`runtime`] | the settings; the services built from them, and the Lambda runtime around the handler |
 //! | [`event`], [`fire`], `identify` | events in; which deliveries are the same fire; its execution |
-//! | [`pattern`], [`condition`] | which events a trigger asks for (with `matcher`) |
+//! | [`pattern`], [`condition`] | which events a trigger asks for (with `matcher`, `query`) |
 //! | `claim`, `lease`, `settle` | taking an execution, holding it, ending what nobody holds |
 //! | `run` | the work of an attempt that holds one |
 //! | [`execution`] | the decisions behind that, as pure functions |
@@ -41,6 +41,7 @@ pub mod log;
 mod matcher;
 pub mod pattern;
 mod prompt;
+mod query;
 mod record;
 mod redact;
 mod replay;
