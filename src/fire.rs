@@ -206,7 +206,7 @@ mod tests {
                     id: "019c12d9-f580-75ef-abe2-ba7fe30c8726",
                     completed_at: at("2026-01-31T07:00:00Z"),
                 },
-                "019c12d9-f580-7c8f-aa8b-9be2e2f455aa",
+                "019c12d9-f580-7372-8823-16b3fcf61692",
             ),
         ] {
             assert_eq!(execution_id(trigger_id, identity).to_string(), expected);

@@ -261,7 +261,7 @@ async fn run_fire(
         duration_ms: Some(millis_since(since)),
         ..Ending::new(Status::Completed, now_millis(), None)
     };
-    let result = write_down(&held, seen, fire, &attempt, ended, ending, deadline, &reply).await;
+    let result = write_down(&held, seen, fire, &attempt, ended, ending, deadline).await;
     held.give_turn_up(deadline).await;
     result
 }
@@ -301,8 +301,8 @@ async fn write_down(
     ended: Result<Outcome, Halt>,
     mut ending: Ending,
     deadline: Deadline,
-    reply: &Reply<'_>,
 ) -> Result<Value, Failure> {
+    let reply = Reply::new(fire, &attempt.execution_id);
     let failure = match ended {
         Ok(outcome) => {
             held.report(outcome.progress);

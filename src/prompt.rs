@@ -12,6 +12,7 @@ use serde_json_path::JsonPath;
 use crate::{
     bus::BusEvent,
     fields::{kind, member, push},
+    query,
     redact::cut,
 };
 
@@ -42,7 +43,7 @@ impl Prompt {
                 continue;
             };
             parts.push(Part::Text(rest[..at].to_owned()));
-            match query(inner[..end].trim()) {
+            match query::parse(inner[..end].trim()) {
                 Ok(query) => parts.push(Part::Query(query)),
                 Err(problem) => push(problems, format!("$.prompt: a placeholder {problem}")),
             }
@@ -100,7 +101,7 @@ impl Mapping {
         for (name, value) in members {
             let path = member("$.inputMapping", name);
             match value {
-                Value::String(text) => match query(text) {
+                Value::String(text) => match query::parse(text) {
                     Ok(query) => queries.push((name.clone(), query)),
                     Err(problem) => push(problems, format!("{path}: {problem}")),
                 },
@@ -115,11 +116,6 @@ impl Mapping {
         let value = |(name, query): &(String, JsonPath)| Some((name.clone(), found(query, event)?));
         self.0.iter().filter_map(value).collect()
     }
-}
-
-/// <https://www.rfc-editor.org/rfc/rfc9535>
-fn query(text: &str) -> Result<JsonPath, String> {
-    JsonPath::parse(text).map_err(|error| format!("is not a JSONPath query (RFC 9535): {}", error.message()))
 }
 
 /// The node a query finds, or a list of them if it finds several.

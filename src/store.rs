@@ -62,7 +62,7 @@ pub enum StoreError {
 /// What became of a conditional write.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one is made for each write and taken apart at once")]
-pub enum Write {
+pub(crate) enum Write {
     /// It is stored.
     Done,
     /// Its condition did not hold; the row as it stands.
