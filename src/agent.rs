@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Secret},
     error::chain,
     fire::Fire,
-    record::StopOutcome,
+    record::{StopOutcome, Trace},
     redact::redact,
     stream::{self, Decoder, End, Outcome, Progress, Verdict},
 };
@@ -251,7 +251,7 @@ impl Agent {
 impl Agent {
     /// Stops the session of a call, best effort; `None` where the agent is not AgentCore's.
     /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
-    pub async fn stop_session(&self, session_id: &str, token: &Secret) -> Option<StopOutcome> {
+    pub(crate) async fn stop_session(&self, session_id: &str, token: &Secret) -> Option<StopOutcome> {
         let url = self.stop_url.clone()?;
         let request = self.http.post(url).bearer_auth(token.expose()).header(SESSION_ID, session_id);
         let request = request.header(CONTENT_TYPE, "application/json").body("{}");
@@ -326,6 +326,13 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
         Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
         _ => {}
     }
+}
+
+/// The ids of Lambda's X-Ray header, as records and logs hold them.
+pub(crate) fn trace_of(xray: &str) -> Option<Trace> {
+    let root = xray.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
+    let is_id = root.len() <= LONGEST_ID && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    is_id.then(|| Trace { trace_id: root.to_owned(), traceparent: traceparent(xray) })
 }
 
 /// The W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as

@@ -21,6 +21,11 @@ pub(crate) fn endless() -> impl Iterator<Item = Duration> + Send {
     exponential().without_max_times().build().map(full_jitter)
 }
 
+/// A wait among several writers of the same items, each of which is through within milliseconds.
+pub(crate) fn short() -> Duration {
+    full_jitter(Duration::from_millis(100))
+}
+
 fn exponential() -> ExponentialBuilder {
     ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST)
 }

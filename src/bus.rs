@@ -161,7 +161,6 @@ impl BusEvent {
         Fire {
             trigger_id: trigger_id.to_owned(),
             user_id: user_id.to_owned(),
-            is_stored: true,
             origin: self.origin.clone(),
             event_id: text("id"),
             source: text("source"),
@@ -187,5 +186,78 @@ impl BusEvent {
         payload.pop();
         payload.push_str(&format!(r#","{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}}}"#));
         payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(event: Value) -> Result<BusEvent, Vec<String>> {
+        let Value::Object(envelope) = event else { unreachable!() };
+        BusEvent::read(envelope).map_err(|error| error.problems)
+    }
+
+    #[test]
+    fn triggers_subscribe_to_the_source_unless_another_name_is_given() {
+        for (given, expected) in [(Value::Null, "aws-s3"), (json!("uploads"), "uploads")] {
+            let mut event = json!({"detail-type": "Object Created", "source": "aws.s3"});
+            if !given.is_null() {
+                event["_eventSourceId"] = given;
+            }
+            let event = read(event).unwrap();
+            assert_eq!(event.event_source_id, expected);
+            assert_eq!(event.event, json!({"detail-type": "Object Created", "source": "aws.s3"}));
+        }
+    }
+
+    #[test]
+    fn only_an_event_with_an_id_and_a_time_identifies_its_fires() {
+        let id = "6a7e8feb-b491-4cf7-a9f1-bf3703467718";
+        for (id, time, is_identified) in [
+            (json!(id), json!("2026-01-31T07:00:00Z"), true),
+            (json!(id), json!("yesterday"), false),
+            (json!(id), json!("1969-12-31T23:59:59Z"), false),
+            (json!("42"), json!("2026-01-31T07:00:00Z"), false),
+            (Value::Null, Value::Null, false),
+        ] {
+            let event = read(json!({"detail-type": "x", "source": "y", "id": id, "time": time})).unwrap();
+            assert_eq!(matches!(event.origin, Origin::Event { .. }), is_identified, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn an_announced_end_is_identified_by_its_execution() {
+        let detail = |depth: Value| {
+            json!({"detail-type": "Execution Status Change", "source": "agent-trigger", "detail":
+                {"executionId": "e", "completedAt": "2026-01-31T07:00:00.000Z", "chainDepth": depth}})
+        };
+        for (depth, expected) in [(json!(""), 1), (json!("3"), 4), (json!(3), 4), (Value::Null, 1)] {
+            let event = read(detail(depth)).unwrap();
+            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id == "e"));
+            assert_eq!(event.fire("t", "u").chain_depth, expected);
+        }
+        assert_eq!(read(detail(json!("deep"))).unwrap_err(), ["$.detail.chainDepth: must be a whole number"]);
+    }
+
+    #[test]
+    fn what_is_handed_on_is_the_event_for_one_trigger() {
+        for id in [json!("6a7e8feb-b491-4cf7-a9f1-bf3703467718"), json!("42")] {
+            let published = json!({"detail-type": "x", "source": "y.z", "id": id, "time": "2026-01-31T07:00:00Z",
+                "detail": {"a": [1, "}"]}});
+            let event = read(published).unwrap();
+            let once = read(serde_json::from_str(&event.dispatched_to("t\"", "u", "first")).unwrap()).unwrap();
+            assert_eq!(once.audience, Audience::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
+            assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
+            let dispatcher = Some("first".to_owned());
+            let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };
+            assert_eq!(once.origin, expected);
+        }
+    }
+
+    #[test]
+    fn every_problem_of_a_command_is_named() {
+        let event = json!({"detail-type": "Run Trigger", "source": "agent-trigger", "detail": {"userId": ""}});
+        assert_eq!(read(event).unwrap_err(), ["$.detail.triggerId: is missing", "$.detail.userId: must not be empty"]);
     }
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::{
     clock::{Deadline, now_millis},
+    endings,
     error::Failure,
     execution::{Decision, Lease, Me, Row, Status, decide, is_retryable},
     fire::Fire,
     record::{Attempt, Ending},
+    results::{Conclusion, Of, write_result},
     store::{Store, StoreError, Write, in_time},
 };
 
@@ -65,6 +67,8 @@ pub(crate) async fn claim(
             lambda_request_id: &attempt.lambda_request_id,
             rerun_if_interrupted: fire.rerun_if_interrupted,
         };
+        let id = attempt.execution_id.clone();
+        let id = id.as_str();
         let lease_until = lease.until(now);
         let decision = decide(seen.as_ref(), now, lease, me);
         let write = match (seen, decision) {
@@ -85,7 +89,7 @@ pub(crate) async fn claim(
             (Some(row), Decision::Duplicate) => return Ok(Claim::Duplicate(row)),
             (Some(row), Decision::Cancel) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
-                let write = store.end_abandoned(&fire.trigger_id, &attempt.execution_id, &ending, &row).await?;
+                let write = store.write_part(endings::abandoned(&fire.trigger_id, id, &ending, &row)).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Cancelled(row));
                 }
@@ -94,7 +98,8 @@ pub(crate) async fn claim(
             (Some(row), Decision::Interrupt) => {
                 let failure = Failure::interrupted(&row);
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let write = store.end_abandoned(&fire.trigger_id, &attempt.execution_id, &ending, &row).await?;
+                let part = || endings::abandoned(&fire.trigger_id, id, &ending, &row);
+                let write = write_result(store, &Of::fire(fire, id), Conclusion::of(&ending), now, part).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Interrupted(failure));
                 }
@@ -149,7 +154,9 @@ pub(crate) async fn claim_or_give_up(
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
         let Attempt { execution_id, owner, .. } = &*attempt;
-        let taking_back = store.finish(&fire.trigger_id, execution_id, owner, &ending);
+        let of = Of::fire(fire, execution_id);
+        let part = || endings::finished(&fire.trigger_id, execution_id, owner, &ending);
+        let taking_back = write_result(store, &of, Conclusion::of(&ending), now_millis(), part);
         match in_time(deadline.write_until, taking_back).await {
             Ok(Write::Done) => tracing::warn!("the claim had been written and was taken back"),
             Ok(Write::Refused(_)) => tracing::info!("the claim had not been written"),

@@ -71,12 +71,25 @@ impl Expression {
         format!("{} <= {}", self.name(attribute), self.value(value))
     }
 
+    pub(crate) fn below(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} < {}", self.name(attribute), self.value(value))
+    }
+
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let assignments: Vec<_> = attributes
             .into_iter()
             .map(|(attribute, value)| format!("{} = {}", self.name(attribute), self.value(value)))
             .collect();
         format!("SET {}", assignments.join(", "))
+    }
+
+    pub(crate) fn add(&mut self, attribute: &str, number: AttributeValue) -> String {
+        format!("ADD {} {}", self.name(attribute), self.value(number))
+    }
+
+    pub(crate) fn absent_or_below(&mut self, attribute: &str, most: AttributeValue) -> String {
+        let name = self.name(attribute);
+        format!("(attribute_not_exists({name}) OR {name} < {})", self.value(most))
     }
 
     pub(crate) fn remove(&mut self, attributes: &[&'static str]) -> String {

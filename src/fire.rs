@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
+use crate::subscription::Stored;
+
 /// One moment a trigger is due: what to run, for whom, and what identifies it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fire {
@@ -30,8 +32,8 @@ pub struct Fire {
     pub input: Map<String, Value>,
     /// Whether an execution whose attempt died runs again.
     pub rerun_if_interrupted: bool,
-    /// Whether the trigger is known to be a stored one.
-    pub is_stored: bool,
+    /// What the stored trigger says beside, where there is one.
+    pub stored: Option<Box<Stored>>,
     /// What fired.
     pub origin: Origin,
     /// The envelope's `id`.
@@ -163,6 +165,8 @@ mod tests {
     use super::*;
     use time::format_description::well_known::Rfc3339;
 
+    const EVENT_ID: Uuid = Uuid::from_u128(0x6a7e_8feb_b491_4cf7_a9f1_bf37_0346_7718);
+
     fn at(text: &str) -> OffsetDateTime {
         OffsetDateTime::parse(text, &Rfc3339).unwrap()
     }
@@ -185,6 +189,24 @@ mod tests {
                     first_claim: at("2026-01-31T07:00:00.123Z"),
                 },
                 "019c12d9-f5fb-7341-a8a6-b5f1eb369008",
+            ),
+            (
+                "trigger-123",
+                Identity::Event { id: EVENT_ID, time: at("2026-01-31T07:00:00Z"), replay_name: None },
+                "019c12d9-f580-7331-8cd2-d5bd7288deb9",
+            ),
+            (
+                "trigger-123",
+                Identity::Event { id: EVENT_ID, time: at("2026-01-31T07:00:00Z"), replay_name: Some("again") },
+                "019c12d9-f580-7649-82fb-aad573e743bb",
+            ),
+            (
+                "trigger-123",
+                Identity::Execution {
+                    id: "019c12d9-f580-75ef-abe2-ba7fe30c8726",
+                    completed_at: at("2026-01-31T07:00:00Z"),
+                },
+                "019c12d9-f580-7372-8823-16b3fcf61692",
             ),
         ] {
             assert_eq!(execution_id(trigger_id, identity).to_string(), expected);

@@ -2,7 +2,10 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Mutex, OnceLock, atomic::AtomicI64},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicI64},
+    },
 };
 
 use futures_util::FutureExt;
@@ -12,7 +15,7 @@ use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
 use crate::{
-    agent::{Agent, Call},
+    agent::{Agent, Call, trace_of},
     claim::{Claim, claim_or_give_up},
     clock::{Deadline, millis_since, now_millis},
     config::Config,
@@ -23,14 +26,17 @@ use crate::{
     fire::Fire,
     identify::{Started, identify, session_of},
     lease::{Held, NotHeld, Stop},
+    overlap,
     record::{Attempt, Ending},
     replay,
     reply::Reply,
+    results::{Seen as SeenTrigger, count_start},
     run::{Halt, Run, Seen, stop_agent},
     settle,
     store::{Store, in_time},
     stream::{Outcome, Verdict},
     subscribers::{self, Route},
+    subscription::{Subscription, Truth},
     token::TokenSource,
 };
 
@@ -152,11 +158,13 @@ async fn run_fire(
         lambda_request_id: invocation.request_id.clone(),
         started_at: started.at,
         ttl: started.ttl,
+        trace: invocation.xray_trace_id.as_deref().and_then(trace_of),
     };
 
     // Neither is needed unless the claim succeeds, but both take as long as it does. A panic here must not take the
     // claim's answer with it: what is claimed is given up in order.
-    let mut wanted = Box::pin(catch_panic(async { tokio::join!(services.tokens.token(), has_trigger(store, fire)) }));
+    let mut wanted =
+        Box::pin(catch_panic(async { tokio::join!(services.tokens.token(), stored_trigger(store, fire)) }));
     let lease = Lease(config.lease);
     let mut early = None;
     let claimed = {
@@ -195,24 +203,40 @@ async fn run_fire(
     let held = Held {
         store,
         lease,
+        user_id: &fire.user_id,
         trigger_id: &fire.trigger_id,
         execution_id: &attempt.execution_id,
         owner: &attempt.owner,
         rerun_if_interrupted: fire.rerun_if_interrupted,
         until: AtomicI64::new(lease_until),
+        trigger: OnceLock::new(),
+        has_turn: AtomicBool::new(false),
         reported: Mutex::default(),
     };
     let seen = &known.seen;
     let work = async {
-        let (token, has_trigger) = match early {
+        let (token, trigger) = match early {
             Some(answer) => answer,
             None => wanted.await,
         }?;
+        // What is stored wins over the event's copy: a trigger may have been changed since its schedule was made.
+        let fire = current(config, &held, fire, trigger)?;
+        let fire = seen.ran.get_or_init(|| fire);
+        let policy = fire.stored.as_ref().map(|stored| stored.policy.clone()).unwrap_or_default();
+        overlap::enter(&held, policy.overlap).await?;
+        let starting = count_start(store, &fire.trigger_id, &attempt.execution_id, &policy, now_millis());
+        if let Some(reason) = starting.await? {
+            return Err(Halt::Skipped(reason, None));
+        }
         let run = Run { services, fire, held: &held, seen, deadline };
         let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
         let calling = run.call_agent(&call, token?);
-        let (outcome, ()) = tokio::join!(calling, run.tend_trigger(has_trigger, &attempt));
-        outcome
+        let running = async { tokio::join!(calling, run.tend_trigger(fire.stored.is_some(), &attempt)).0 };
+        let Some(limit) = policy.timeout else { return running.await };
+        tokio::time::timeout_at(since + limit, running).await.unwrap_or_else(|_| {
+            let message = format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs());
+            Err(Halt::Failed(seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message))))
+        })
     };
     let ended = tokio::select! {
         biased;
@@ -231,12 +255,41 @@ async fn run_fire(
     };
     let ending = Ending {
         stop,
+        snapshot: seen.ran.get().map(replay::snapshot),
         request_id: seen.request_id.get().cloned(),
         first_event_ms: seen.first_event_ms.get().copied(),
         duration_ms: Some(millis_since(since)),
         ..Ending::new(Status::Completed, now_millis(), None)
     };
-    write_down(&held, seen, fire, &attempt, ended, ending, deadline, &reply).await
+    let result = write_down(&held, seen, fire, &attempt, ended, ending, deadline).await;
+    held.give_turn_up(deadline).await;
+    result
+}
+
+/// The fire as the trigger item has it; the event alone decides where there is none.
+fn current(
+    config: &Config,
+    held: &Held<'_>,
+    fire: &Fire,
+    trigger: Result<Option<Subscription>, Failure>,
+) -> Result<Fire, Halt> {
+    let seen = |seen: SeenTrigger| {
+        // Nobody else sets it.
+        let _ = held.trigger.set(seen);
+    };
+    if let Some(stored) = &fire.stored {
+        seen(SeenTrigger::item(&stored.health, &stored.policy));
+        return Ok(fire.clone());
+    }
+    let Some(trigger) = trigger? else {
+        seen(SeenTrigger::None);
+        return Ok(fire.clone());
+    };
+    seen(trigger.seen());
+    match trigger.truth(fire, config.is_agentcore)? {
+        Truth::Run(fire) => Ok(*fire),
+        Truth::Skip(reason) => Err(Halt::Skipped(reason, None)),
+    }
 }
 
 /// Writes how the attempt ended, and returns what Lambda is told of it.
@@ -248,8 +301,8 @@ async fn write_down(
     ended: Result<Outcome, Halt>,
     mut ending: Ending,
     deadline: Deadline,
-    reply: &Reply<'_>,
 ) -> Result<Value, Failure> {
+    let reply = Reply::new(fire, &attempt.execution_id);
     let failure = match ended {
         Ok(outcome) => {
             held.report(outcome.progress);
@@ -267,6 +320,11 @@ async fn write_down(
             ending.status = Status::Cancelled;
             None
         }
+        Err(Halt::Skipped(reason, overlaps)) => {
+            tracing::info!(skipReason = reason.as_str(), "skipped");
+            ending = Ending { overlaps, ..Ending::skipped(now_millis(), reason) };
+            None
+        }
         Err(Halt::Stopped(Stop::Lost)) => return Err(lease_lost()),
     };
     ending.reported = held.reported();
@@ -278,10 +336,12 @@ async fn write_down(
         (ending.status.as_str(), ending.failure.as_ref().map(|failure| failure.error_type.as_str()));
     tracing::info!(status, errorType = error_type, "the run has ended");
     let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
-    let is_worth_a_replay = ending.status != Status::Completed && is_final && !seen.is_input_kept();
+    let has_run = !matches!(ending.status, Status::Completed | Status::Skipped);
+    let is_worth_a_replay = has_run && is_final && !seen.is_input_kept();
     let keeping = async {
         if is_worth_a_replay {
             let Attempt { execution_id, ttl, .. } = attempt;
+            let fire = seen.ran.get().unwrap_or(fire);
             replay::keep_input(held.store, fire, execution_id, *ttl, deadline.write_until).await;
         }
     };
@@ -295,19 +355,19 @@ async fn write_down(
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
     match ending.failure {
         Some(failure) => Err(failure),
+        None if let Some(reason) = ending.skip_reason => Ok(reply.skipped(reason)),
         None if ending.status == Status::Cancelled => Ok(reply.cancelled(Some(session_id))),
         None => Ok(reply.completed(ending.request_id.as_deref(), session_id)),
     }
 }
 
-async fn has_trigger(store: &Store, fire: &Fire) -> bool {
-    if fire.is_stored {
-        return true;
+/// The trigger item as it stands. A run that may have been switched off does not start unseen.
+async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<Subscription>, Failure> {
+    if fire.stored.is_some() {
+        return Ok(None);
     }
-    store.has_trigger(&fire.user_id, &fire.trigger_id).await.unwrap_or_else(|error| {
-        tracing::warn!(error = %error, "cannot see whether there is a trigger item");
-        false
-    })
+    let Some(item) = store.trigger(&fire.user_id, &fire.trigger_id).await? else { return Ok(None) };
+    Ok(Subscription::read(item).ok().filter(|trigger| !trigger.is_expired(now_millis())))
 }
 
 fn lease_lost() -> Failure {

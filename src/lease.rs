@@ -2,16 +2,18 @@
 
 use std::{
     sync::{
-        Mutex,
-        atomic::{AtomicI64, Ordering},
+        Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use crate::{
     clock::{Deadline, now_millis},
+    endings,
     execution::{Lease, Row, is_own_finish},
     record::Ending,
+    results::{Conclusion, Of, Seen, write_result},
     store::{Heartbeat, Store, StoreError, Write, in_time},
     stream::Progress,
 };
@@ -41,6 +43,8 @@ pub(crate) struct Held<'a> {
     pub store: &'a Store,
     /// Its times.
     pub lease: Lease,
+    /// The user of the trigger.
+    pub user_id: &'a str,
     /// The trigger of the execution.
     pub trigger_id: &'a str,
     /// The execution.
@@ -52,6 +56,10 @@ pub(crate) struct Held<'a> {
     pub rerun_if_interrupted: bool,
     /// When it ends, in milliseconds since 1970.
     pub until: AtomicI64,
+    /// What was seen of the trigger item.
+    pub trigger: OnceLock<Seen>,
+    /// Whether the trigger's turn is taken (see `overlap`), to be kept as long as the lease.
+    pub has_turn: AtomicBool,
     /// What the next heartbeat reports.
     pub reported: Mutex<Option<Reported>>,
 }
@@ -132,7 +140,8 @@ impl Held<'_> {
     async fn renew(&self) -> Result<(), NotHeld> {
         let until = self.lease.until(now_millis());
         let reported = self.reported();
-        let beat = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref()).await;
+        let beating = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref());
+        let (beat, ()) = tokio::join!(beating, self.keep_turn(until));
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {
                 self.until.fetch_max(until, Ordering::Relaxed);
@@ -140,6 +149,23 @@ impl Held<'_> {
             }
             Heartbeat::CancelRequested => Err(NotHeld::Stopped(Stop::Cancelled)),
             Heartbeat::Refused => Err(NotHeld::Stopped(Stop::Lost)),
+        }
+    }
+
+    async fn keep_turn(&self, until: i64) {
+        if self.has_turn.load(Ordering::Relaxed)
+            && let Err(error) = self.store.keep_turn(self, until).await
+        {
+            tracing::warn!(error = %error, "the trigger's turn is not kept");
+        }
+    }
+
+    /// Lets another execution of the trigger run, if this one kept it from doing so. Left undone, the lease does it.
+    pub(crate) async fn give_turn_up(&self, deadline: Deadline) {
+        if self.has_turn.load(Ordering::Relaxed)
+            && let Err(error) = in_time(deadline.write_until, self.store.keep_turn(self, 0)).await
+        {
+            tracing::warn!(error = %error, "the trigger's turn is not given up: it ends with its lease");
         }
     }
 
@@ -165,7 +191,14 @@ impl Held<'_> {
         let error_type = ending.failure.as_ref().map(|failure| failure.error_type.as_str());
         let is_own = |row: Option<&Row>| is_own_finish(row, self.owner, ending.status, error_type);
         loop {
-            let finishing = self.store.finish(self.trigger_id, self.execution_id, self.owner, ending);
+            let of = Of {
+                user_id: self.user_id,
+                trigger_id: self.trigger_id,
+                execution_id: self.execution_id,
+                trigger: self.trigger.get().cloned().unwrap_or_default(),
+            };
+            let part = || endings::finished(self.trigger_id, self.execution_id, self.owner, ending);
+            let finishing = write_result(self.store, &of, Conclusion::of(ending), now_millis(), part);
             let error = match in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),

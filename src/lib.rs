@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`config`], [`runtime`] | the settings; the services built from them, and the Lambda runtime around the handler |
 //! | [`event`], [`fire`], `identify` | events in; which deliveries are the same fire; its execution |
+//! | [`pattern`], [`condition`] | which events a trigger asks for (with `matcher`, `query`) |
 //! | `claim`, `lease`, `settle` | taking an execution, holding it, ending what nobody holds |
 //! | `run` | the work of an attempt that holds one |
 //! | [`execution`] | the decisions behind that, as pure functions |
@@ -24,6 +25,7 @@ pub mod condition;
 pub mod config;
 mod dispatch;
 mod document;
+mod endings;
 pub mod error;
 pub mod event;
 pub mod execution;
@@ -31,18 +33,24 @@ mod expression;
 mod fields;
 pub mod fire;
 pub mod handler;
+mod health;
 pub mod http;
 mod identify;
 mod json;
 mod lease;
 mod lines;
 pub mod log;
+mod matcher;
+mod overlap;
 pub mod pattern;
+pub mod policy;
 mod prompt;
+mod query;
 mod record;
 mod redact;
 mod replay;
 mod reply;
+mod results;
 mod run;
 pub mod runtime;
 mod settle;
@@ -50,9 +58,10 @@ mod sse;
 mod store;
 pub mod stream;
 mod subscribers;
-mod subscription;
+pub mod subscription;
 mod threshold;
 mod token;
+mod transact;
 mod transcript;
 mod triggers;
 mod unheld;

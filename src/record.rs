@@ -18,7 +18,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// What an attempt writes when it takes an execution.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The execution.
     pub execution_id: String,
     /// This attempt's own id.
@@ -33,32 +33,66 @@ pub struct Attempt {
     pub ttl: i64,
     /// The agent's session.
     pub session_id: String,
+    /// The ids of the trace that the agent is called in.
+    pub trace: Option<Trace>,
+}
+
+/// The ids of a trace, so that one leads from a record to the agent's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// X-Ray's, `1-…`.
+    pub trace_id: String,
+    /// W3C's header.
+    pub traceparent: Option<String>,
+}
+
+/// What ran, in short: whether two executions did the same can be told without their prompts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// SHA-256 of what the agent was asked and told to use, in hexadecimal.
+    pub settings_hash: String,
+    /// The agent that ran.
+    pub agent_id: String,
+    /// The trigger item's version.
+    pub trigger_version: Option<String>,
 }
 
 /// What became of the request to stop an agent's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StopOutcome {
+pub(crate) struct StopOutcome {
     /// Whether AgentCore said that it stopped it.
     pub confirmed: bool,
 }
 
 /// Why a fire that was due is deliberately not run. The names never change: records and people's queries hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
+pub(crate) enum SkipReason {
     /// The trigger is switched off.
     Disabled,
-    /// The trigger was deleted after the event had been handed on to it.
+    /// The trigger was switched off after too many failures in a row.
+    Paused,
+    /// The trigger was deleted.
     Deleted,
+    /// Another execution of the trigger is alive.
+    Overlap,
+    /// The trigger has run as often as it may on a day.
+    MaxRunsPerDay,
+    /// The trigger has used as many tokens as it may on a day.
+    MaxTokensPerDay,
     /// Too many executions led to it: a loop, most likely (`CHAIN_DEPTH_LIMIT`).
     ChainTooDeep,
 }
 
 impl SkipReason {
     /// The name as records hold it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "Disabled",
+            Self::Paused => "Paused",
             Self::Deleted => "Deleted",
+            Self::Overlap => "Overlap",
+            Self::MaxRunsPerDay => "MaxRunsPerDay",
+            Self::MaxTokensPerDay => "MaxTokensPerDay",
             Self::ChainTooDeep => "ChainTooDeep",
         }
     }
@@ -66,13 +100,17 @@ impl SkipReason {
 
 /// How an attempt ends. What nobody measured is absent.
 #[derive(Debug, Clone)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// `completed`, `failed`, `cancelled` or `skipped`.
     pub status: Status,
     /// When, RFC 3339.
     pub completed_at: String,
     /// Of a skipped one: why.
     pub skip_reason: Option<SkipReason>,
+    /// Of one that is skipped for its overlap: the execution that is alive.
+    pub overlaps: Option<String>,
+    /// What ran.
+    pub snapshot: Option<Snapshot>,
     /// Of a failed one: why, and whether an attempt may claim it again.
     pub failure: Option<Failure>,
     /// The agent's request id: of its completion event, else of its response header.
@@ -98,11 +136,13 @@ impl Ending {
     }
 
     /// An end without a run.
-    pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
+    pub(crate) fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,
             completed_at: clock::rfc3339(now),
             skip_reason: None,
+            overlaps: None,
+            snapshot: None,
             failure,
             request_id: None,
             session_id: None,
@@ -138,6 +178,17 @@ pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> (String, String
 /// The key of a trigger's count of events.
 pub(crate) fn counter_key(trigger_id: &str) -> (String, String) {
     (format!("TRIGGER#{trigger_id}"), "THRESHOLD".to_owned())
+}
+
+/// The key of a trigger's counters of the day, in UTC, in which `now`, milliseconds since 1970, is.
+pub(crate) fn day_key(trigger_id: &str, now: i64) -> (String, String) {
+    let day = clock::rfc3339(now);
+    (format!("TRIGGER#{trigger_id}"), format!("DAY#{}", &day[..10]))
+}
+
+/// The key of what says which execution of a trigger is alive, where two must not be.
+pub(crate) fn running_key(trigger_id: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), "RUNNING".to_owned())
 }
 
 /// The key of an event that a trigger has counted.
@@ -192,6 +243,10 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
             item.insert(name.into(), text(value));
         }
     }
+    if let Some(trace) = &attempt.trace {
+        item.insert("traceId".into(), text(&trace.trace_id));
+        item.extend(trace.traceparent.as_ref().map(|header| ("traceparent".into(), text(header))));
+    }
     if fire.chain_depth > 0 {
         item.insert("chainDepth".into(), number(fire.chain_depth));
     }
@@ -226,6 +281,13 @@ pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryab
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
     let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];
     attributes.extend(ending.skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
+    attributes.extend(ending.overlaps.as_ref().map(|id| ("overlaps", text(id))));
+    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = &ending.snapshot {
+        attributes.push(("agentId", text(agent_id)));
+        attributes.push(("settingsHash", text(settings_hash)));
+        attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
+        attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
+    }
     if let Some(failure) = &ending.failure {
         attributes.push(("error", text(failure.record_text())));
         attributes.push(("errorType", text(failure.error_type.as_str())));

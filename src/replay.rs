@@ -1,15 +1,19 @@
 //! Replays: what is kept of an execution's request, and the fire that makes it once more.
 //!
-//! It is an item of its own, for every heartbeat bills the whole item it writes. A short run of a trigger that is not
-//! stored keeps one only if it did not complete, so that it costs no third write.
+//! It is an item of its own, for every heartbeat bills the whole item it writes. A scheduled
+//! run keeps one only if it did not complete, so that a short one costs no further write.
+
+use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     bus::BusEvent,
     event::InvalidEvent,
     fields::Fields,
     fire::Fire,
+    record::Snapshot,
     store::{Store, in_time},
 };
 
@@ -24,7 +28,7 @@ pub(crate) async fn keep_input(store: &Store, fire: &Fire, execution_id: &str, t
 }
 
 /// What a fire asks, in the words of a scheduled event's detail.
-fn detail(fire: &Fire) -> Value {
+pub(crate) fn detail(fire: &Fire) -> Value {
     let mut detail = json!({"userId": fire.user_id, "agentId": fire.agent_id, "prompt": fire.prompt});
     for (name, value) in [
         ("sessionId", fire.session_id.as_ref().map(|value| json!(value))),
@@ -40,6 +44,17 @@ fn detail(fire: &Fire) -> Value {
         }
     }
     detail
+}
+
+/// What ran, in short.
+pub(crate) fn snapshot(fire: &Fire) -> Snapshot {
+    let mut settings_hash = String::with_capacity(64);
+    for byte in Sha256::digest(detail(fire).to_string()) {
+        // Writing to a string cannot fail.
+        let _ = write!(settings_hash, "{byte:02x}");
+    }
+    let trigger_version = fire.stored.as_ref().and_then(|stored| stored.version.clone());
+    Snapshot { settings_hash, agent_id: fire.agent_id.clone(), trigger_version }
 }
 
 /// The fire that asks once more what `detail` says, `event` being the request to do so.

@@ -19,7 +19,7 @@ use crate::{
     fire::Fire,
     handler::Services,
     lease::{Held, NotHeld, Stop},
-    record::{Attempt, StopOutcome},
+    record::{Attempt, SkipReason, StopOutcome},
     replay,
     store::in_time,
     stream::Outcome,
@@ -87,8 +87,8 @@ impl Run<'_> {
         Ok(outcome.await?)
     }
 
-    /// What a stored trigger has written beside its run: `lastExecutedAt`, for whoever shows triggers to people, and the
-    /// input, for a replay. Their failure harms nothing.
+    /// What a stored trigger has written beside its run: `lastExecutedAt`, for whoever shows triggers to people, and of an
+    /// event the input, for a replay. Their failure harms nothing.
     pub(crate) async fn tend_trigger(&self, exists: bool, attempt: &Attempt) {
         if !exists {
             return;
@@ -102,8 +102,11 @@ impl Run<'_> {
             }
         };
         let keeping = async {
-            replay::keep_input(&services.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
-            self.seen.input_kept.store(true, Ordering::Relaxed);
+            // What a schedule asks is in the trigger item; what came with an event is nowhere else.
+            if fire.event_source_id.is_some() {
+                replay::keep_input(&services.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
+                self.seen.input_kept.store(true, Ordering::Relaxed);
+            }
         };
         tokio::join!(touching, keeping);
     }
@@ -122,6 +125,8 @@ pub(crate) async fn stop_agent(services: &Services, session_id: &str) -> Option<
 /// Why a run stopped short of a verdict.
 pub(crate) enum Halt {
     Stopped(Stop),
+    /// It is deliberately not run; with the execution that keeps it from running, if one does.
+    Skipped(SkipReason, Option<String>),
     Failed(Failure),
 }
 
@@ -147,6 +152,8 @@ pub(crate) struct Seen {
     pub(crate) request_id: OnceLock<String>,
     pub(crate) first_event_ms: OnceLock<u64>,
     input_kept: AtomicBool,
+    /// The fire as it ran: the trigger item may say something else than the event.
+    pub(crate) ran: OnceLock<Fire>,
 }
 
 impl Seen {

@@ -175,8 +175,7 @@ impl Settler<'_> {
             attempt: approximate_invoke_count.unwrap_or(1).max(1),
             ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
         });
-        let key = (fire.trigger_id.as_str(), execution_id.as_str());
-        let (settlement, _) = end_unheld(store, Lease(config.lease), key, row, unrun.as_ref()).await?;
+        let (settlement, _) = end_unheld(store, Lease(config.lease), fire, &execution_id, row, unrun.as_ref()).await?;
         if settlement == Settlement::Alive {
             return Err(Unsettled::Alive);
         }
@@ -205,7 +204,7 @@ impl Settler<'_> {
                         is_certain &= threshold.is_none();
                         due.push(fire);
                     }
-                    Interest::Disabled(fire) | Interest::Invalid(fire, _) => due.push(fire),
+                    Interest::Skip(fire, _) | Interest::Invalid(fire, _) => due.push(fire),
                 }
             }
             match page.next {

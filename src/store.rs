@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{put_item::PutItemError, update_item::UpdateItemError},
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
@@ -15,7 +15,8 @@ use crate::{
     expression::Expression,
     fire::Fire,
     lease::Reported,
-    record::{self, Attempt, Ending, Item, number, text},
+    record::{self, Attempt, Item, number, text},
+    transact::Part,
 };
 
 /// One try of an operation.
@@ -50,6 +51,9 @@ pub enum StoreError {
     /// The invocation's time was up first: whether something was written is unknown.
     #[error("DynamoDB had not answered when the invocation's time was nearly up")]
     OutOfTime,
+    /// The items changed under every write.
+    #[error("the execution's items changed too often while they were written")]
+    Contended,
     /// The stored row is not one this version understands.
     #[error("the stored execution has no status this version knows")]
     Unreadable,
@@ -58,7 +62,7 @@ pub enum StoreError {
 /// What became of a conditional write.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one is made for each write and taken apart at once")]
-pub enum Write {
+pub(crate) enum Write {
     /// It is stored.
     Done,
     /// Its condition did not hold; the row as it stands.
@@ -107,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub async fn claim_new(
+    pub(crate) async fn claim_new(
         &self,
         fire: &Fire,
         attempt: &Attempt,
@@ -122,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub async fn claim_over(
+    pub(crate) async fn claim_over(
         &self,
         fire: &Fire,
         attempt: &Attempt,
@@ -132,49 +136,6 @@ impl Store {
         let mut expression = Expression::default();
         let condition = expression.as_seen(seen);
         self.put(record::running_item(fire, attempt, lease_until), condition, expression).await
-    }
-
-    /// Ends an execution that nobody works on, if its row is still exactly `seen`.
-    ///
-    /// # Errors
-    /// If DynamoDB does not take it.
-    pub async fn end_abandoned(
-        &self,
-        trigger_id: &str,
-        execution_id: &str,
-        ending: &Ending,
-        seen: &Row,
-    ) -> Result<Write, StoreError> {
-        let mut expression = Expression::default();
-        let condition = expression.as_seen(seen);
-        self.end(trigger_id, execution_id, ending, condition, expression).await
-    }
-
-    /// Writes the end of a fire that no attempt wrote a record of, if there still is none.
-    ///
-    /// # Errors
-    /// If DynamoDB does not take it.
-    pub async fn create_ended(
-        &self,
-        fire: &Fire,
-        attempt: &Attempt,
-        ending: &Ending,
-        now: i64,
-    ) -> Result<Write, StoreError> {
-        let (condition, expression) = Expression::absent(now);
-        self.put(record::ended_item(fire, attempt, ending), condition, expression).await
-    }
-
-    /// Takes away a failed execution's right to another attempt, if its row is still exactly `seen`.
-    ///
-    /// # Errors
-    /// If DynamoDB does not take it.
-    pub async fn finalise(&self, trigger_id: &str, execution_id: &str, seen: &Row) -> Result<Write, StoreError> {
-        let mut expression = Expression::default();
-        let condition = expression.as_seen(seen);
-        let update = expression.set([("retryable", AttributeValue::Bool(false))]);
-        let key = record::execution_key(trigger_id, execution_id);
-        self.write(key, update, condition, expression).await
     }
 
     /// Extends the lease and writes the progress, if `owner` still owns a running execution. One that arrives after a
@@ -205,36 +166,17 @@ impl Store {
         Ok(if is_cancelled { Heartbeat::CancelRequested } else { Heartbeat::Extended })
     }
 
-    /// Ends an execution, if `owner` still owns it and it is running.
+    /// Makes a write of an execution's.
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub async fn finish(
-        &self,
-        trigger_id: &str,
-        execution_id: &str,
-        owner: &str,
-        ending: &Ending,
-    ) -> Result<Write, StoreError> {
-        let mut expression = Expression::default();
-        let condition = expression.owned_and_running(owner);
-        self.end(trigger_id, execution_id, ending, condition, expression).await
-    }
-
-    async fn end(
-        &self,
-        trigger_id: &str,
-        execution_id: &str,
-        ending: &Ending,
-        condition: String,
-        mut expression: Expression,
-    ) -> Result<Write, StoreError> {
-        let mut update = expression.set(record::ending_attributes(ending));
-        if ending.failure.is_none() {
-            // A cancelled execution may be one that had failed retryably.
-            update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
+    pub(crate) async fn write_part(&self, part: Part) -> Result<Write, StoreError> {
+        match part {
+            Part::Put { item, condition, expression } => self.put(item, condition, expression).await,
+            Part::Update { key, update, condition, expression } => {
+                self.write(key, update, condition.unwrap_or_default(), expression).await
+            }
         }
-        self.write(record::execution_key(trigger_id, execution_id), update, condition, expression).await
     }
 
     /// The execution as it stands.
@@ -275,14 +217,6 @@ impl Store {
         }
     }
 
-    /// Whether the trigger item of a management API exists.
-    ///
-    /// # Errors
-    /// If DynamoDB does not answer.
-    pub async fn has_trigger(&self, user_id: &str, trigger_id: &str) -> Result<bool, StoreError> {
-        Ok(self.get(record::trigger_key(user_id, trigger_id), false).await?.is_some())
-    }
-
     /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
     ///
     /// # Errors
@@ -309,7 +243,7 @@ impl Store {
         })
     }
 
-    async fn put_item(
+    pub(crate) async fn put_item(
         &self,
         item: Item,
         condition: String,
@@ -330,7 +264,7 @@ impl Store {
         }
     }
 
-    async fn write(
+    pub(crate) async fn write(
         &self,
         key: (String, String),
         update: String,
@@ -393,7 +327,7 @@ pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
     Box::pin(sending)
 }
 
-fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
+pub(crate) fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
     item.map(|item| record::row(item).ok_or(StoreError::Unreadable)).transpose()
 }
 

@@ -164,7 +164,7 @@ impl Router<'_> {
         let interest = trigger.interest(self.event, self.services.config.is_agentcore);
         match interest {
             Interest::None => Ok(Answer::Filtered),
-            Interest::Disabled(fire) => self.skip(&fire, SkipReason::Disabled).await.map(|_| Answer::Disabled),
+            Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(|_| Answer::Disabled),
             Interest::Run(fire, _) | Interest::Invalid(fire, _) if is_too_deep => {
                 self.skip(&fire, SkipReason::ChainTooDeep).await.map(|_| Answer::TooDeep)
             }
@@ -213,7 +213,7 @@ impl Router<'_> {
     async fn in_place(&self, interest: Interest) -> Result<Route, Failure> {
         match interest {
             Interest::Run(fire, _) => Ok(Route::Run(fire)),
-            Interest::Disabled(fire) => self.skip(&fire, SkipReason::Disabled).await.map(Route::Done),
+            Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(Route::Done),
             Interest::Invalid(fire, failure) => {
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
                 let trigger_id = Some(fire.trigger_id.clone());
@@ -235,9 +235,8 @@ impl Router<'_> {
         let request_id = &self.invocation.request_id;
         let ending_it = async {
             let execution_id = identify(store, fire, request_id, &self.started).await?;
-            let key = (fire.trigger_id.as_str(), execution_id.as_str());
             let unrun = Unrun { fire, started: &self.started, lambda_request_id: request_id, attempt: 1, ending };
-            let ended = end_unheld(store, Lease(config.lease), key, None, Some(&unrun)).await;
+            let ended = end_unheld(store, Lease(config.lease), fire, &execution_id, None, Some(&unrun)).await;
             Ok((execution_id, ended))
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;

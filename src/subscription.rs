@@ -8,8 +8,14 @@ use crate::{
     error::{ErrorType, Failure},
     fields::{Fields, ID_LIMIT, kind, member},
     fire::Fire,
+    health::Health,
     pattern::Pattern,
+    policy::Policy,
     prompt::{Mapping, Prompt},
+    record::SkipReason,
+    redact::cut,
+    replay,
+    results::Seen,
     threshold::Threshold,
 };
 
@@ -28,11 +34,34 @@ pub(crate) enum Interest {
     None,
     /// It is to run, once its events reach the threshold if it has one.
     Run(Box<Fire>, Option<Threshold>),
-    /// It matches and is switched off.
-    Disabled(Box<Fire>),
+    /// It matches and is deliberately not run.
+    Skip(Box<Fire>, SkipReason),
     /// It cannot be understood.
     Invalid(Box<Fire>, Failure),
 }
+
+/// What a trigger item says beside what to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// When and how long it may run.
+    pub policy: Policy,
+    /// How it fares.
+    pub(crate) health: Health,
+    /// Which version of the item this is, where its writer counts them: `version`, else `updatedAt`.
+    pub version: Option<String>,
+}
+
+/// What a trigger item makes of a fire whose event says itself what to run.
+pub(crate) enum Truth {
+    /// It is to run, as the item says where it says anything.
+    Run(Box<Fire>),
+    /// It is deliberately not run.
+    Skip(SkipReason),
+}
+
+/// What of a trigger item wins over an event's copy.
+const FIELDS: [&str; 7] =
+    ["agentId", "prompt", "modelId", "workingDirectory", "enabledTools", "reasoningEffort", "input"];
 
 /// A key that no execution can be stored under.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +81,16 @@ impl Subscription {
         };
         let (user_id, trigger_id) = id("PK").zip(id("SK")).ok_or(UnusableKey)?;
         Ok(Self { trigger_id, user_id, item })
+    }
+
+    /// Whether DynamoDB has only not deleted it yet.
+    pub(crate) fn is_expired(&self, now: i64) -> bool {
+        self.item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl <= now / 1000)
+    }
+
+    /// What a result of an execution rests on.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen::item(&Health::read(&self.item), &Policy::read(&mut Fields::new("$", &self.item)))
     }
 
     /// What becomes of an event: its filters decide first, so that a trigger with other faults fails only on events that
@@ -100,7 +139,8 @@ impl Subscription {
                 fields.problem(name, "must be what the item's key says");
             }
         }
-        let enabled = fields.flag("enabled").unwrap_or(true);
+        let skip_reason = skip_reason(&mut fields);
+        let stored = stored(&mut fields, &self.item);
         let name = fields.text("name");
         let task = fields.task(is_agentcore);
         let mapping = fields.body_members("inputMapping");
@@ -108,27 +148,43 @@ impl Subscription {
         let mapping = Mapping::parse(&mapping, &mut problems);
         let prompt = Prompt::parse(&task.prompt, &mut problems);
         let fire = event.fire(&self.trigger_id, &self.user_id);
-        let mut fire = Fire {
-            agent_id: task.agent_id,
-            session_id: task.session_id,
-            model_id: task.model_id,
-            working_directory: task.working_directory,
-            enabled_tools: task.enabled_tools,
-            reasoning_effort: task.reasoning_effort,
-            rerun_if_interrupted: task.rerun_if_interrupted,
-            input: task.input,
-            ..fire
-        };
+        let mut fire = Fire { stored: Some(Box::new(stored)), ..with_task(fire, task) };
         if !problems.is_empty() {
-            let message = format!("invalid trigger item: {}", problems.join("; "));
-            return Interest::Invalid(Box::new(fire), Failure::fatal(ErrorType::InvalidTrigger, message));
+            return Interest::Invalid(Box::new(fire), invalid(&problems));
         }
-        if !enabled {
-            return Interest::Disabled(Box::new(fire));
+        if let Some(reason) = skip_reason {
+            return Interest::Skip(Box::new(fire), reason);
         }
         fire.prompt = prompt.render(event, &self.trigger_id, name.as_deref());
         fire.input.extend(mapping.apply(&event.event));
         Interest::Run(Box::new(fire), threshold)
+    }
+
+    /// What becomes of a fire whose event says itself what to run: the item wins where it says anything.
+    ///
+    /// # Errors
+    /// `InvalidTrigger` with every problem at once.
+    pub(crate) fn truth(&self, fire: &Fire, is_agentcore: bool) -> Result<Truth, Failure> {
+        let mut merged = replay::detail(fire);
+        for name in FIELDS {
+            if let Some(value) = self.item.get(name).filter(|value| !value.is_null()) {
+                merged[name] = value.clone();
+            }
+        }
+        let no_fields = Map::new();
+        let mut fields = Fields::new("$", &self.item);
+        let skip_reason = skip_reason(&mut fields);
+        let stored = stored(&mut fields, &self.item);
+        let mut fields =
+            Fields { problems: fields.problems, ..Fields::new("$", merged.as_object().unwrap_or(&no_fields)) };
+        let task = fields.task(is_agentcore);
+        if !fields.problems.is_empty() {
+            return Err(invalid(&fields.problems));
+        }
+        if let Some(reason) = skip_reason {
+            return Ok(Truth::Skip(reason));
+        }
+        Ok(Truth::Run(Box::new(Fire { stored: Some(Box::new(stored)), ..with_task(fire.clone(), task) })))
     }
 
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
@@ -140,6 +196,51 @@ impl Subscription {
                 None
             }
         }
+    }
+}
+
+/// `fire`, asking what `task` says.
+fn with_task(fire: Fire, task: Fire) -> Fire {
+    Fire {
+        agent_id: task.agent_id,
+        prompt: task.prompt,
+        session_id: task.session_id,
+        model_id: task.model_id,
+        working_directory: task.working_directory,
+        enabled_tools: task.enabled_tools,
+        reasoning_effort: task.reasoning_effort,
+        rerun_if_interrupted: task.rerun_if_interrupted,
+        input: task.input,
+        ..fire
+    }
+}
+
+fn invalid(problems: &[String]) -> Failure {
+    Failure::fatal(ErrorType::InvalidTrigger, format!("invalid trigger item: {}", problems.join("; ")))
+}
+
+/// Why the trigger is not to run, whatever the event.
+fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
+    let is_disabled = fields.flag("enabled") == Some(false);
+    if fields.value("deletedAt").is_some() {
+        Some(SkipReason::Deleted)
+    } else if is_disabled && fields.value("pausedAt").is_some() {
+        Some(SkipReason::Paused)
+    } else {
+        is_disabled.then_some(SkipReason::Disabled)
+    }
+}
+
+fn stored(fields: &mut Fields<'_>, item: &Map<String, Value>) -> Stored {
+    let version = ["version", "updatedAt"].into_iter().find_map(|name| item.get(name));
+    Stored {
+        policy: Policy::read(fields),
+        health: Health::read(item),
+        version: version.and_then(|version| match version {
+            Value::String(text) => Some(cut(text, ID_LIMIT).to_owned()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }),
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem},
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,6 +12,7 @@ use crate::{
     record::{self, Item, number, text},
     store::{Store, StoreError, boxed, store_error},
     threshold::{Counter, Threshold},
+    transact::{Part, Transacted},
 };
 
 /// The index of triggers by the events they are subscribed to.
@@ -88,53 +86,23 @@ impl Store {
                 unchanged.equals("count", seen.map(|seen| number(seen.count))),
             ]
             .join(" AND ");
-            let request = self
-                .client
-                .transact_write_items()
-                .transact_items(self.conditional_put(mark_item, is_unmarked, unmarked)?)
-                .transact_items(self.conditional_put(counter_item, is_unchanged, unchanged)?);
-            let error = match boxed(request.send()).await {
-                Ok(_) => return Ok(next.count),
-                Err(error) => error,
-            };
-            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
-            else {
-                return Err(store_error("TransactWriteItems", &error));
-            };
-            let [of_mark, of_counter] = cancelled.cancellation_reasons() else {
-                return Err(store_error("TransactWriteItems", &error));
-            };
-            let is = |code: Option<&str>, expected: &str| code == Some(expected);
-            if is(of_mark.code(), CONDITION_FAILED) {
-                let ordinal = of_mark.item().and_then(|item| record::integer(item, "ordinal"));
-                return Ok(ordinal.and_then(|ordinal| u32::try_from(ordinal).ok()).unwrap_or_default());
-            }
-            if is(of_counter.code(), CONDITION_FAILED) {
-                seen = of_counter.item().and_then(counter);
-            } else if !is(of_mark.code(), CONFLICT) && !is(of_counter.code(), CONFLICT) {
-                return Err(store_error("TransactWriteItems", &error));
+            let parts = vec![
+                Part::Put { item: mark_item, condition: is_unmarked, expression: unmarked },
+                Part::Put { item: counter_item, condition: is_unchanged, expression: unchanged },
+            ];
+            match self.transact(parts, None).await? {
+                Transacted::Done => return Ok(next.count),
+                Transacted::Refused(0, marked) => {
+                    let ordinal = marked.as_ref().and_then(|item| record::integer(item, "ordinal"));
+                    return Ok(ordinal.and_then(|ordinal| u32::try_from(ordinal).ok()).unwrap_or_default());
+                }
+                Transacted::Refused(_, counted) => seen = counted.as_ref().and_then(counter),
+                Transacted::Conflict => {}
             }
             // Others count at this moment: the fewer at once, the sooner all are through.
             tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
         }
         Err(StoreError::OutOfTime)
-    }
-
-    fn conditional_put(
-        &self,
-        item: Item,
-        condition: String,
-        expression: Expression,
-    ) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression(condition)
-            .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values).filter(|values| !values.is_empty()))
-            .return_values_on_condition_check_failure(AllOld);
-        let put = put.build().map_err(|_| StoreError::Unreadable)?;
-        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// Keeps what an execution was asked, so that it can be replayed; `false` if it is too large to be kept.
@@ -170,11 +138,9 @@ impl Store {
     }
 }
 
-const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-const CONFLICT: &str = "TransactionConflict";
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-fn keyed((pk, sk): (String, String), ttl: i64) -> Item {
+pub(crate) fn keyed((pk, sk): (String, String), ttl: i64) -> Item {
     HashMap::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("ttl".into(), number(ttl))])
 }
 
@@ -184,7 +150,7 @@ fn counter(item: &Item) -> Option<Counter> {
 }
 
 /// An item without DynamoDB's types. Binary values, which no trigger has, are null.
-fn json_of(item: Item) -> Value {
+pub(crate) fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 

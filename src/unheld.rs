@@ -3,11 +3,13 @@
 use crate::{
     claim::MAX_SWAPS,
     clock::now_millis,
+    endings,
     error::Failure,
     execution::{self, Lease, Row, Settlement, Status},
     fire::Fire,
     identify::{Started, session_of},
     record::{Attempt, Ending},
+    results::{Conclusion, Of, failure_of, write_result},
     store::{Store, StoreError, Write},
 };
 
@@ -34,10 +36,13 @@ pub(crate) enum EndError {
 pub(crate) async fn end_unheld(
     store: &Store,
     lease: Lease,
-    (trigger_id, execution_id): (&str, &str),
+    fire: &Fire,
+    execution_id: &str,
     mut row: Option<Row>,
     unrun: Option<&Unrun<'_>>,
 ) -> Result<(Settlement, Option<Row>), EndError> {
+    let of = Of::fire(fire, execution_id);
+    let trigger_id = of.trigger_id;
     for _ in 0..=MAX_SWAPS {
         let now = now_millis();
         let settlement = execution::settle(row.as_ref(), now, lease);
@@ -45,16 +50,23 @@ pub(crate) async fn end_unheld(
             (Settlement::Nothing | Settlement::Alive, _) => return Ok((settlement, row)),
             (Settlement::Interrupt, Some(seen)) => {
                 let ending = Ending::new(Status::Failed, now, Some(Failure::interrupted(seen)));
-                store.end_abandoned(trigger_id, execution_id, &ending, seen).await?
+                let part = || endings::abandoned(trigger_id, execution_id, &ending, seen);
+                write_result(store, &of, Conclusion::of(&ending), now, part).await?
             }
             (Settlement::Cancel, Some(seen)) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
-                store.end_abandoned(trigger_id, execution_id, &ending, seen).await?
+                store.write_part(endings::abandoned(trigger_id, execution_id, &ending, seen)).await?
             }
-            (Settlement::Finalise, Some(seen)) => store.finalise(trigger_id, execution_id, seen).await?,
+            (Settlement::Finalise, Some(seen)) => {
+                let failure = failure_of(seen);
+                let part = || endings::finalised(trigger_id, execution_id, seen);
+                write_result(store, &of, Conclusion::failed(&failure), now, part).await?
+            }
             (Settlement::Create | Settlement::Interrupt | Settlement::Cancel | Settlement::Finalise, _) => {
                 let Some(unrun) = unrun else { return Ok((Settlement::Nothing, row)) };
-                store.create_ended(unrun.fire, &unrun.attempt(execution_id), &unrun.ending, now).await?
+                let attempt = unrun.attempt(execution_id);
+                let part = || endings::never_run(unrun.fire, &attempt, &unrun.ending, now);
+                write_result(store, &of, Conclusion::of(&unrun.ending), now, part).await?
             }
         };
         match write {
@@ -75,6 +87,7 @@ impl Unrun<'_> {
             started_at: self.started.at.clone(),
             ttl: self.started.ttl,
             session_id: self.fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
+            trace: None,
         }
     }
 }

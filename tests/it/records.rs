@@ -492,6 +492,15 @@ async fn f42_hanging_update_of_the_trigger_item_harms_nothing_even_when_time_is_
 }
 
 #[tokio::test]
-async fn f42_denied_read_of_the_trigger_item_harms_nothing() {
-    trigger_item_that_fails_harms_nothing(Rule::new("GetItem", Fault::Deny), fire()).await;
+async fn f42_a_trigger_that_may_be_switched_off_does_not_run_unseen() {
+    let stack = stack().await;
+    let denied = stack.dynamodb.inject(Rule::new("GetItem", Fault::Deny));
+    let function = stack.function(&[]).await;
+    let outcome = function.invoke(fire().request_id("request-1")).await;
+    assert_failed(&stack, &outcome, "RecordStoreFailed", true);
+    assert_eq!(stack.agent.call_count(), 0);
+    denied.remove();
+    let outcome = function.invoke(fire().request_id("request-1")).await;
+    assert_completed(&stack, &outcome);
+    stack.assert_clean();
 }

@@ -84,7 +84,8 @@ async fn s7_every_message_of_a_batch_is_settled_for_itself() {
     let mut invalid = scheduled_event("invalid", PROMPT, Some(TIME));
     invalid["detail"]["userId"] = Value::Null;
     let invalid = Invocation::event(&invalid);
-    let rows = stack.dynamodb.scan().len();
+    let count = || stack.dynamodb.scan().iter().filter(|row| row["status"].is_string()).count();
+    let rows = count();
 
     // Nothing here may need a token or the agent, so neither could be had.
     let settler = stack.function(&[("LEASE_SECONDS", "1"), ("COGNITO_DOMAIN", "http://127.0.0.1:9")]).await;
@@ -116,7 +117,7 @@ async fn s7_every_message_of_a_batch_is_settled_for_itself() {
     assert_eq!(execution(&stack, "alive"), alive);
     assert_eq!(execution(&stack, "nothing")["errorType"], "RecordStoreFailed");
     assert!(stack.dynamodb.executions("invalid").is_empty());
-    assert_eq!(stack.dynamodb.scan().len(), rows + 1, "only the fire without a record gets one");
+    assert_eq!(count(), rows + 1, "only the fire without a record gets one");
     assert_eq!(asked(&stack), before, "settling calls no agent and needs no token");
     stack.assert_clean();
 }

@@ -1,11 +1,12 @@
 //! The pipe sends what its definition in the template says.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use standins::{Invocation, Pipe, PipeDefinition, Stack, Template};
+use standins::{INDEX, Invocation, Pipe, PipeDefinition, Stack, Template};
 
 const TEMPLATE: &str = r#"
 Parameters:
@@ -63,11 +64,36 @@ fn the_template_says_what_the_pipe_does() {
     assert!(Template::parse("a: [").is_err());
 }
 
-#[test]
-fn the_projects_own_template_is_read() {
-    let template = Template::read(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml")));
-    let tables = template.unwrap().resources("AWS::DynamoDB::Table");
-    assert_eq!(tables[0].1["TimeToLiveSpecification"]["AttributeName"], "ttl");
+fn of_project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+#[tokio::test]
+async fn the_projects_own_pipe_makes_what_its_sample_shows() {
+    let template = Template::read(&of_project("template.yaml")).unwrap();
+    let table = &template.resources("AWS::DynamoDB::Table")[0].1;
+    assert_eq!(table["GlobalSecondaryIndexes"][0]["IndexName"], INDEX);
+    assert_eq!(table["StreamSpecification"]["StreamViewType"], "NEW_AND_OLD_IMAGES");
+    let definition = template.pipe().unwrap();
+    assert!(!definition.filters.is_empty() && definition.filters.iter().all(|filter| filter["dynamodb"].is_object()));
+
+    let stack = Stack::start().await;
+    let pipe = Pipe::start(&stack.dynamodb, definition, |_| true, |_| {});
+    stack.dynamodb.put_item(&json!({"PK": "TRIGGER#t", "SK": "EXECUTION#e", "triggerId": "t", "durationMs": 5,
+        "output": "He said \"done\".\n", "usage": {"inputTokens": 7}}));
+    pipe.drain();
+    assert_eq!(pipe.failures(), [""; 0]);
+    let event = &pipe.events()[0];
+    let sample = std::fs::read_to_string(of_project("events/execution-status-change.json")).unwrap();
+    let sample: Value = serde_json::from_str(&sample).unwrap();
+    let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(event), names(&sample));
+    assert_eq!((&event["source"], &event["detail-type"]), (&sample["source"], &sample["detail-type"]));
+    assert_eq!(names(&event["detail"]), names(&sample["detail"]));
+    let (detail, usage) = (&event["detail"], &event["detail"]["usage"]);
+    assert_eq!((&detail["triggerId"], &detail["output"]), (&json!("t"), &json!("He said \"done\".\n")));
+    assert_eq!((&detail["durationMs"], &detail["error"]), (&json!("5"), &json!("")), "numbers are strings in a stream");
+    assert_eq!((&usage["inputTokens"], &usage["outputTokens"]), (&json!("7"), &json!("")));
 }
 
 /// Patterns of one member with a list of strings, which is all that these tests need.

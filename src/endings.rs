@@ -1,0 +1,49 @@
+//! The writes that end an execution, each under the condition that it rests on.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    execution::Row,
+    expression::Expression,
+    fire::Fire,
+    record::{self, Attempt, Ending},
+    transact::Part,
+};
+
+/// Ends an execution, if `owner` still owns it and it is running.
+pub(crate) fn finished(trigger_id: &str, execution_id: &str, owner: &str, ending: &Ending) -> Part {
+    let mut expression = Expression::default();
+    let condition = expression.owned_and_running(owner);
+    ended(trigger_id, execution_id, ending, condition, expression)
+}
+
+/// Ends an execution that nobody works on, if its row is still exactly `seen`.
+pub(crate) fn abandoned(trigger_id: &str, execution_id: &str, ending: &Ending, seen: &Row) -> Part {
+    let mut expression = Expression::default();
+    let condition = expression.as_seen(seen);
+    ended(trigger_id, execution_id, ending, condition, expression)
+}
+
+/// The end of a fire that no attempt wrote a record of, if there still is none at `now`, milliseconds since 1970.
+pub(crate) fn never_run(fire: &Fire, attempt: &Attempt, ending: &Ending, now: i64) -> Part {
+    let (condition, expression) = Expression::absent(now);
+    Part::Put { item: record::ended_item(fire, attempt, ending), condition, expression }
+}
+
+/// Takes away a failed execution's right to another attempt, if its row is still exactly `seen`.
+pub(crate) fn finalised(trigger_id: &str, execution_id: &str, seen: &Row) -> Part {
+    let mut expression = Expression::default();
+    let condition = Some(expression.as_seen(seen));
+    let update = expression.set([("retryable", AttributeValue::Bool(false))]);
+    Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
+}
+
+fn ended(trigger_id: &str, execution_id: &str, ending: &Ending, condition: String, mut expression: Expression) -> Part {
+    let mut update = expression.set(record::ending_attributes(ending));
+    if ending.failure.is_none() {
+        // A cancelled execution may be one that had failed retryably.
+        update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
+    }
+    let key = record::execution_key(trigger_id, execution_id);
+    Part::Update { key, update, condition: Some(condition), expression }
+}

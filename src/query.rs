@@ -1,0 +1,147 @@
+//! RFC 9535 queries, as far as they cannot take the function down.
+//!
+//! Whoever writes a trigger writes its queries, and one of them must not cost all other triggers of an event their run.
+//! serde_json_path reads a filter within a filter twice, so its time doubles with each level, and overflows the stack
+//! on a few hundred parentheses; and RFC 9535 allows queries whose results outgrow any memory. So their shape is looked
+//! at first. Hardly any trigger needs what is refused.
+
+use serde_json_path::JsonPath;
+
+/// The longest query, in bytes.
+const LONGEST: usize = 1_000;
+/// The deepest nesting of brackets and parentheses.
+const DEEPEST: usize = 8;
+/// How many times selectors such as `[0, 0]` may find the same value.
+const MOST_REPEATS: usize = 100;
+
+/// Reads a query, which begins with `$`.
+///
+/// # Errors
+/// Says what is wrong with it, or why it is refused.
+pub(crate) fn parse(query: &str) -> Result<JsonPath, String> {
+    if query.len() > LONGEST {
+        return Err(format!("must have at most {LONGEST} bytes, not {}", query.len()));
+    }
+    let shape = Shape::of(query);
+    if shape.depth > DEEPEST {
+        return Err(format!("must nest brackets at most {DEEPEST} deep, not {}", shape.depth));
+    }
+    if shape.descendants > 1 {
+        return Err("must have at most one descendant segment (..)".to_owned());
+    }
+    if shape.repeats > MOST_REPEATS {
+        return Err(format!(
+            "must not list several selectors ([a, b]) so often that there are over {MOST_REPEATS} ways"
+        ));
+    }
+    if shape.is_product {
+        return Err("must not have *, :, ? or .. behind a $ within a filter".to_owned());
+    }
+    JsonPath::parse(query).map_err(|error| format!("must be an RFC 9535 query: {error}"))
+}
+
+/// What of a query decides how much it takes.
+#[derive(Debug)]
+struct Shape {
+    depth: usize,
+    descendants: usize,
+    /// In how many ways one can choose a selector from each bracket.
+    repeats: usize,
+    /// Whether each value that a filter looks at might be compared with each of many others.
+    is_product: bool,
+}
+
+impl Shape {
+    /// Looks at the punctuation outside quotes. What is no query may have any shape.
+    fn of(query: &str) -> Self {
+        let mut shape = Self { depth: 0, descendants: 0, repeats: 1, is_product: false };
+        // Of each bracket or parenthesis that is open: whether it is a bracket, and its selectors.
+        let mut open: Vec<(bool, usize)> = Vec::new();
+        let mut roots = 0_usize;
+        let mut bytes = query.bytes().peekable();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'\'' | b'"' => {
+                    while let Some(inner) = bytes.next().filter(|inner| *inner != byte) {
+                        if inner == b'\\' {
+                            bytes.next();
+                        }
+                    }
+                }
+                b'[' | b'(' => {
+                    open.push((byte == b'[', 1));
+                    shape.depth = shape.depth.max(open.len());
+                }
+                b']' | b')' => {
+                    if let Some((true, selectors)) = open.pop() {
+                        shape.repeats = shape.repeats.saturating_mul(selectors);
+                    }
+                    if open.is_empty() {
+                        roots = roots.min(1);
+                    }
+                }
+                b',' => open.last_mut().into_iter().for_each(|(_, selectors)| *selectors += 1),
+                b'$' => roots += 1,
+                b'*' | b':' | b'?' => shape.is_product |= roots > 1,
+                b'.' if bytes.peek() == Some(&b'.') => {
+                    shape.descendants += 1;
+                    shape.is_product |= roots > 1;
+                }
+                _ => {}
+            }
+        }
+        shape
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_could_explode_is_refused() {
+        let nested =
+            |open: &str, close: &str, levels| format!("$[?{}@.a{}]", open.repeat(levels), close.repeat(levels));
+        for (query, expected) in [
+            ("$.detail[", "must be an RFC 9535 query: "),
+            ("$.detail[?match(@.x, 'a')]", "must be an RFC 9535 query: "),
+            (&nested("(", ")", 8), "must nest brackets at most 8 deep, not 9"),
+            (&nested("@[?", "]", 8), "must nest brackets at most 8 deep, not 9"),
+            (&format!("$.{}", "a".repeat(999)), "must have at most 1000 bytes, not 1001"),
+            ("$..a..b", "must have at most one descendant segment (..)"),
+            (&format!("${}", "[0, 0]".repeat(7)), "must not list several selectors"),
+            ("$.a[?@ == $.b[*]]", "must not have *, :, ? or .. behind a $"),
+            ("$.a[?count($.a[?@.b]) > 1]", "must not have *, :, ? or .. behind a $"),
+        ] {
+            let problem = parse(query).unwrap_err();
+            assert!(problem.starts_with(expected), "{query}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_cannot_is_taken() {
+        let names = format!("$[{}]", ["'a'"; 100].join(","));
+        for query in [
+            "$",
+            "$..a[*]",
+            "$.a[?@.price > $.limit && @.tags[0] == 'x'].names[*]",
+            "$.a[?count(@.tags[*]) > 1]",
+            "$.a[0, 1]['b', 'c', 'd'][1:5]",
+            &names,
+            "$.a[?(((((((@.b)))))))]",
+        ] {
+            assert!(parse(query).is_ok(), "{query}: {:?}", parse(query));
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_no_shape() {
+        for name in ["a..b..c", "((((((((((", r"\'[[[[[[[[[[", r"\\", "$$**"] {
+            let query = format!("$['{name}']");
+            assert!(parse(&query).is_ok(), "{query}: {:?}", parse(&query));
+        }
+        // A quote that is escaped does not end the name, one behind an escaped backslash does.
+        assert_eq!(Shape::of(r"$['\\']..a..b").descendants, 2);
+        assert_eq!(Shape::of(r"$['\']..a..b").descendants, 0);
+    }
+}
