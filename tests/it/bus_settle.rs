@@ -187,9 +187,40 @@ async fn a_retry_that_finds_its_trigger_disabled_ends_what_died() {
         let (id, killed) = killed(&stack, &order(), &ids, &gate).await;
         subscribe(&stack, &id, json!({"enabled": false}));
         stack.lambda.idle().await;
-        assert_eq!(invocation(&stack, &killed).outcomes[0], Outcome::Died);
-        assert_interrupted(&execution(&stack, &id));
+        let seen = invocation(&stack, &killed);
+        assert_eq!(kinds(&seen), ["", "Interrupted", "Interrupted"]);
+        let row = execution(&stack, &id);
+        assert_interrupted(&row);
+        seen.outcomes[1..].iter().for_each(|outcome| assert_failed(outcome, &row, "Interrupted", false));
         assert_eq!(calls_of(&stack, &id), 1);
+        stack.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn f08_the_failure_that_paused_a_trigger_fails_again_on_every_retry() {
+    for count in [1, 2] {
+        let (stack, ids, gate) = start(count).await;
+        gate.release();
+        stack.lambda.retry_delay(Duration::ZERO);
+        stack.agent.on_prompt(&format!("\"The one named {}\"", ids[0]), Script::status(400, "no"));
+        subscribe(&stack, &ids[0], json!({"pauseAfterFailures": 1}));
+        let event = order();
+        let request_id = stack.invoke_async(Invocation::event(&event));
+        stack.lambda.idle().await;
+        let at_work = if count == 1 { request_id } else { dispatched_to(&stack, &ids[0]).swap_remove(0).request_id };
+        let row = execution(&stack, &ids[0]);
+        let seen = invocation(&stack, &at_work);
+        assert_eq!(seen.outcomes.len(), 3);
+        seen.outcomes.iter().for_each(|outcome| assert_failed(outcome, &row, "AgentRejected", false));
+        assert_eq!((stack.lambda.failures().len(), stack.agent.call_count()), (1, count));
+
+        // Another request with the event has nothing to tell of a failure that is not its own.
+        let request_id = stack.invoke_async(Invocation::event(&event));
+        stack.lambda.idle().await;
+        let seen = invocation(&stack, &request_id);
+        assert!(seen.outcome().unwrap().is_success(), "{seen:?}");
+        assert_eq!((execution(&stack, &ids[0]), stack.agent.call_count()), (row, count));
         stack.assert_clean();
     }
 }
