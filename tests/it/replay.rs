@@ -114,7 +114,7 @@ async fn an_execution_of_a_stored_trigger_runs_again_as_it_was() {
     assert!(function.invoke(Invocation::event(&event)).await.is_success());
     let row = execution(&stack, "t");
     // Whatever became of the trigger since.
-    subscribe(&stack, "t", json!({"prompt": "Something else", "agentId": "agent-2", "enabled": false}));
+    subscribe(&stack, "t", json!({"prompt": "Something else", "agentId": "agent-2"}));
     let outcome = function.invoke(Invocation::event(&replay(&row))).await;
     let again = replayed(&stack, &row);
     assert_completed(&outcome, &again);
