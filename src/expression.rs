@@ -71,6 +71,10 @@ impl Expression {
         format!("{} <= {}", self.name(attribute), self.value(value))
     }
 
+    pub(crate) fn above(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} > {}", self.name(attribute), self.value(value))
+    }
+
     pub(crate) fn below(&mut self, attribute: &str, value: AttributeValue) -> String {
         format!("{} < {}", self.name(attribute), self.value(value))
     }

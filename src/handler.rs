@@ -90,7 +90,7 @@ pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Inv
     };
     let failure = Failure {
         trigger_id: failure.trigger_id.or(known.trigger_id.into_inner()),
-        execution_id: known.execution_id.into_inner(),
+        execution_id: failure.execution_id.or(known.execution_id.into_inner()),
         ..failure
     };
     let (error_type, retryable) = (failure.error_type.as_str(), failure.retryable);

@@ -81,7 +81,10 @@ impl Store {
     /// If DynamoDB does not take it.
     pub(crate) async fn keep_turn(&self, held: &Held<'_>, until: i64) -> Result<(), StoreError> {
         let mut expression = Expression::default();
-        let condition = expression.equals("owner", Some(text(held.owner)));
+        let is_mine = expression.equals("owner", Some(text(held.owner)));
+        // One that arrives after the turn was given up must not take it back.
+        let is_kept = expression.above("leaseUntil", number(0));
+        let condition = format!("{is_mine} AND {is_kept}");
         let update = expression.set([("leaseUntil", number(until))]);
         self.write(record::running_key(held.trigger_id), update, condition, expression).await.map(|_| ())
     }

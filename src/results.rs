@@ -110,7 +110,10 @@ pub(crate) async fn write_result(
     now: i64,
     part: impl Fn() -> Part,
 ) -> Result<Write, StoreError> {
-    let Some(is_success) = result.is_success() else { return store.write_part(part()).await };
+    let is_success = result.is_success();
+    if is_success.is_none() && result.tokens == 0 {
+        return store.write_part(part()).await;
+    }
     let mut seen = of.trigger.clone();
     if matches!(seen, Seen::Unknown) && !of.user_id.is_empty() {
         seen = Seen::read(store.trigger(of.user_id, of.trigger_id).await?);
@@ -120,7 +123,7 @@ pub(crate) async fn write_result(
             return store.write_part(part()).await;
         };
         let mut parts = vec![part()];
-        let change = health.after(is_success, *pause_after_failures);
+        let change = is_success.and_then(|is_success| health.after(is_success, *pause_after_failures));
         parts.extend(change.map(|change| trigger_part(of, health, change, result.failure, now)));
         parts.extend((*counts_tokens && result.tokens > 0).then(|| tokens_part(of.trigger_id, result.tokens, now)));
         if parts.len() == 1 {

@@ -8,7 +8,7 @@ use crate::{
     clock::{Deadline, now_millis},
     error::{ErrorType, Failure},
     event::InvalidEvent,
-    execution::{Lease, Settlement, Status},
+    execution::{Lease, Row, Settlement, Status},
     fire::{Fire, Origin},
     handler::{Invocation, Services},
     identify::{Started, identify, mark_of},
@@ -216,9 +216,9 @@ impl Router<'_> {
             Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(Route::Done),
             Interest::Invalid(fire, failure) => {
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-                let trigger_id = Some(fire.trigger_id.clone());
-                self.end(&fire, ending, |_| Value::Null).await?;
-                Err(Failure { trigger_id, ..failure })
+                let (execution_id, _) = self.end(&fire, ending).await?;
+                let trigger_id = Some(fire.trigger_id);
+                Err(Failure { trigger_id, execution_id: Some(execution_id), ..failure })
             }
             Interest::None => Ok(Route::Done(self.summary(&Tally::default()))),
         }
@@ -226,11 +226,14 @@ impl Router<'_> {
 
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
         tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
-        self.end(fire, Ending::skipped(now_millis(), reason), |reply| reply.skipped(reason)).await
+        let (execution_id, before) = self.end(fire, Ending::skipped(now_millis(), reason)).await?;
+        let reply = Reply::new(fire, &execution_id);
+        Ok(before.map_or_else(|| reply.skipped(reason), |row| reply.duplicate(&row)))
     }
 
-    /// Writes the record of a fire that does not run. If it has one already, an earlier delivery ran it, or died.
-    async fn end(&self, fire: &Fire, ending: Ending, reply_of: impl Fn(&Reply<'_>) -> Value) -> Result<Value, Failure> {
+    /// Writes the record of a fire that does not run, unless it has one already, for an earlier delivery ran it, or died:
+    /// then returns that. With the execution's id.
+    async fn end(&self, fire: &Fire, ending: Ending) -> Result<(String, Option<Row>), Failure> {
         let Services { store, config, .. } = self.services;
         let request_id = &self.invocation.request_id;
         let ending_it = async {
@@ -241,11 +244,7 @@ impl Router<'_> {
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;
         let (settlement, row) = ended?;
-        let reply = Reply::new(fire, &execution_id);
-        Ok(match row {
-            Some(row) if settlement != Settlement::Create => reply.duplicate(&row),
-            _ => reply_of(&reply),
-        })
+        Ok((execution_id, row.filter(|_| settlement != Settlement::Create)))
     }
 
     fn summary(&self, tally: &Tally) -> Value {

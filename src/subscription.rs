@@ -166,9 +166,10 @@ impl Subscription {
     /// `InvalidTrigger` with every problem at once.
     pub(crate) fn truth(&self, fire: &Fire, is_agentcore: bool) -> Result<Truth, Failure> {
         let mut merged = replay::detail(fire);
-        for name in FIELDS {
-            if let Some(value) = self.item.get(name).filter(|value| !value.is_null()) {
-                merged[name] = value.clone();
+        // A replay asks what was asked then.
+        for name in FIELDS.iter().filter(|_| fire.replay_of.is_none()) {
+            if let Some(value) = self.item.get(*name).filter(|value| !value.is_null()) {
+                merged[*name] = value.clone();
             }
         }
         let no_fields = Map::new();

@@ -2,15 +2,26 @@
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 mod acceptance;
+mod agent_request;
+mod bus_events;
+mod bus_settle;
+mod chains;
 mod coverage;
+mod dispatch;
 mod events;
+mod fan_out;
 mod frozen;
+mod invalid_triggers;
 mod life;
 mod one_fire;
+mod outbox;
 mod process;
 mod records;
+mod replay;
 mod settle;
 mod stop;
 mod streaming;
+mod subscribed;
 mod support;
+mod threshold;
 mod token;
