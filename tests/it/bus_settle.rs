@@ -259,6 +259,41 @@ async fn f53_a_bus_event_no_attempt_could_record_gets_its_record() {
 }
 
 #[tokio::test]
+async fn f53_a_replay_no_attempt_could_record_gets_its_record() {
+    let (stack, ids, gate) = start(1).await;
+    gate.release();
+    stack.lambda.retry_delay(Duration::ZERO);
+    stack.invoke_async(Invocation::event(&order()));
+    stack.lambda.idle().await;
+    let row = execution(&stack, &ids[0]);
+    stack.dynamodb.inject(Rule::new("PutItem", Fault::Deny).containing("EXECUTION#"));
+    let replay = |execution_id: &Value| {
+        let detail = json!({"triggerId": ids[0], "executionId": execution_id});
+        stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)))
+    };
+    let request_id = replay(&row["executionId"]);
+    stack.lambda.idle().await;
+    assert_eq!(kinds(&invocation(&stack, &request_id)), ["RecordStoreFailed"; 3]);
+    stack.dynamodb.clear_faults();
+    // What is not kept can have no record.
+    stack.dynamodb.inject(Rule::new("GetItem", Fault::Deny).containing("INPUT#"));
+    let request_id = replay(&json!("unheard-of"));
+    stack.lambda.idle().await;
+    assert_eq!(kinds(&invocation(&stack, &request_id)), ["RecordStoreFailed"; 3]);
+    stack.dynamodb.clear_faults();
+
+    let settler = stack.function(&[SHORT_LEASE]).await;
+    let reports = stack.lambda.failures();
+    assert!(reports.len() == 2 && settle(&settler, &reports).await.is_empty());
+    let rows = stack.dynamodb.executions(&ids[0]);
+    let settled = rows.iter().find(|row| row["status"] == "failed").unwrap();
+    assert_eq!((rows.len(), &settled["errorType"]), (2, &json!("RecordStoreFailed")), "{rows:#?}");
+    assert_eq!((&settled["replayOf"], &settled["userId"]), (&row["executionId"], &json!(USER)), "{settled:#}");
+    assert_eq!((&settled["agentId"], stack.agent.call_count()), (&json!("agent-1"), 1));
+    stack.assert_clean();
+}
+
+#[tokio::test]
 async fn s7_an_event_that_was_not_handed_on_is_left_to_those_who_got_it() {
     let (stack, ids, gate) = start(3).await;
     gate.release();
