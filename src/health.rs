@@ -35,6 +35,8 @@ pub(crate) struct Health {
     pub(crate) state: Option<State>,
     pub(crate) failures: Option<u32>,
     pub(crate) enabled: Option<bool>,
+    /// Which of them hold something that is not understood: of these a write can demand nothing.
+    pub(crate) foreign: Vec<&'static str>,
 }
 
 /// What a final result changes.
@@ -52,11 +54,11 @@ impl Health {
     /// Reads it; what is not understood counts as absent, for it is the function's own.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
-        Self {
-            state: fields.text("health").and_then(|name| State::from_name(&name)),
-            failures: fields.count("failures"),
-            enabled: fields.flag("enabled"),
-        }
+        let state = fields.text("health").and_then(|name| State::from_name(&name));
+        let (failures, enabled) = (fields.count("failures"), fields.flag("enabled"));
+        let is_read = [("health", state.is_some()), ("failures", failures.is_some()), ("enabled", enabled.is_some())];
+        let foreign = is_read.into_iter().filter(|(name, is_read)| !is_read && item.contains_key(*name));
+        Self { state, failures, enabled, foreign: foreign.map(|(name, _)| name).collect() }
     }
 
     /// What one more final result makes of it; `None` if nothing changes.
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     fn health(state: Option<State>, failures: u32, enabled: Option<bool>) -> Health {
-        Health { state, failures: (failures > 0).then_some(failures), enabled }
+        Health { state, failures: (failures > 0).then_some(failures), enabled, foreign: Vec::new() }
     }
 
     fn to(state: State, failures: u32, is_new_state: bool, pauses: bool) -> Option<Change> {

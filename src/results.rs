@@ -151,12 +151,16 @@ pub(crate) async fn write_result(
 /// The trigger item's part: on condition that it is as it was seen, and still exists.
 fn trigger_part(of: &Of<'_>, seen: &Health, change: Change, failure: Option<&Failure>, now: i64) -> Part {
     let mut expression = Expression::default();
-    let conditions = [
-        format!("attribute_exists({})", expression.name("PK")),
-        expression.equals("health", seen.state.map(|state| text(state.as_str()))),
-        expression.equals("failures", seen.failures.map(number)),
-        expression.equals("enabled", seen.enabled.map(AttributeValue::Bool)),
-    ];
+    let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
+    for (name, value) in [
+        ("health", seen.state.map(|state| text(state.as_str()))),
+        ("failures", seen.failures.map(number)),
+        ("enabled", seen.enabled.map(AttributeValue::Bool)),
+    ] {
+        if !seen.foreign.contains(&name) {
+            conditions.push(expression.equals(name, value));
+        }
+    }
     let mut set = vec![("failures", number(change.failures)), ("health", text(change.state.as_str()))];
     let mut remove = Vec::new();
     set.push(("healthExecutionId", text(of.execution_id)));

@@ -48,7 +48,7 @@ pub(crate) async fn route(
     match &event.audience {
         Audience::Subscribers => router.subscribers().await,
         Audience::Dispatched { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
-            Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
+            Some(trigger) => router.in_place(trigger.handed_on(event, services.config.is_agentcore)).await,
             None => router.skip(&event.fire(trigger_id, user_id), SkipReason::Deleted).await.map(Route::Done),
         },
         Audience::RunTrigger { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
