@@ -75,7 +75,8 @@ impl Health {
         }
         // Somebody has switched it on again: what led to the pause is forgiven.
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
-        let pauses = is_enabled && pause_after_failures > 0 && failures >= pause_after_failures;
+        // Not at once, even if one failure is enough: a pause that follows a pause would change nothing that is announced.
+        let pauses = is_enabled && !was_paused && pause_after_failures > 0 && failures >= pause_after_failures;
         let state = if pauses { State::Paused } else { State::Failing };
         Some(Change { state, failures, is_new_state: self.state != Some(state), pauses })
     }
@@ -123,5 +124,8 @@ mod tests {
     fn zero_never_pauses_and_one_pauses_at_once() {
         assert_eq!(health(Some(State::Failing), 99, None).after(false, 0), to(State::Failing, 100, false, false));
         assert_eq!(health(None, 0, None).after(false, 1), to(State::Paused, 1, true, true));
+        let again = health(Some(State::Paused), 1, Some(true));
+        assert_eq!(again.after(false, 1), to(State::Failing, 1, true, false), "a change that is announced");
+        assert_eq!(health(Some(State::Failing), 1, None).after(false, 1), to(State::Paused, 2, true, true));
     }
 }

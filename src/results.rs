@@ -99,7 +99,7 @@ impl<'a> Conclusion<'a> {
     }
 }
 
-/// Writes `part`, the execution's own, with what `result` makes of the trigger.
+/// Writes the execution's own `part`, made for a stored trigger or not, with what `result` makes of the trigger.
 ///
 /// # Errors
 /// If DynamoDB does not take it.
@@ -108,11 +108,11 @@ pub(crate) async fn write_result(
     of: &Of<'_>,
     result: Conclusion<'_>,
     now: i64,
-    part: impl Fn() -> Part,
+    part: impl Fn(bool) -> Part,
 ) -> Result<Write, StoreError> {
     let is_success = result.is_success();
     if is_success.is_none() && result.tokens == 0 {
-        return store.write_part(part()).await;
+        return store.write_part(part(matches!(of.trigger, Seen::Item { .. }))).await;
     }
     let mut seen = of.trigger.clone();
     if matches!(seen, Seen::Unknown) && !of.user_id.is_empty() {
@@ -120,14 +120,14 @@ pub(crate) async fn write_result(
     }
     for _ in 0..=MAX_SWAPS {
         let Seen::Item { health, pause_after_failures, counts_tokens } = &seen else {
-            return store.write_part(part()).await;
+            return store.write_part(part(false)).await;
         };
-        let mut parts = vec![part()];
+        let mut parts = vec![part(true)];
         let change = is_success.and_then(|is_success| health.after(is_success, *pause_after_failures));
         parts.extend(change.map(|change| trigger_part(of, health, change, result.failure, now)));
         parts.extend((*counts_tokens && result.tokens > 0).then(|| tokens_part(of.trigger_id, result.tokens, now)));
         if parts.len() == 1 {
-            return store.write_part(part()).await;
+            return store.write_part(part(true)).await;
         }
         match store.transact(parts, None).await? {
             Transacted::Done => {

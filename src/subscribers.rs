@@ -15,6 +15,7 @@ use crate::{
     record::{Ending, SkipReason},
     replay,
     reply::Reply,
+    results::failure_of,
     store::in_time,
     subscription::{Interest, Subscription},
     threshold::Threshold,
@@ -215,10 +216,8 @@ impl Router<'_> {
             Interest::Run(fire, _) => Ok(Route::Run(fire)),
             Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(Route::Done),
             Interest::Invalid(fire, failure) => {
-                let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-                let (execution_id, _) = self.end(&fire, ending).await?;
-                let trigger_id = Some(fire.trigger_id);
-                Err(Failure { trigger_id, execution_id: Some(execution_id), ..failure })
+                let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
+                self.end(&fire, ending).await.map(Route::Done)
             }
             Interest::None => Ok(Route::Done(self.summary(&Tally::default()))),
         }
@@ -226,16 +225,15 @@ impl Router<'_> {
 
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
         tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
-        let (execution_id, before) = self.end(fire, Ending::skipped(now_millis(), reason)).await?;
-        let reply = Reply::new(fire, &execution_id);
-        Ok(before.map_or_else(|| reply.skipped(reason), |row| reply.duplicate(&row)))
+        self.end(fire, Ending::skipped(now_millis(), reason)).await
     }
 
-    /// Writes the record of a fire that does not run, unless it has one already, for an earlier delivery ran it, or died:
-    /// then returns that. With the execution's id.
-    async fn end(&self, fire: &Fire, ending: Ending) -> Result<(String, Option<Row>), Failure> {
+    /// Writes the record of a fire that does not run, and tells what it says. If there is one already, an earlier delivery
+    /// ran it, or died.
+    async fn end(&self, fire: &Fire, ending: Ending) -> Result<Value, Failure> {
         let Services { store, config, .. } = self.services;
         let request_id = &self.invocation.request_id;
+        let (skip_reason, failure) = (ending.skip_reason, ending.failure.clone());
         let ending_it = async {
             let execution_id = identify(store, fire, request_id, &self.started).await?;
             let unrun = Unrun { fire, started: &self.started, lambda_request_id: request_id, attempt: 1, ending };
@@ -244,7 +242,25 @@ impl Router<'_> {
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;
         let (settlement, row) = ended?;
-        Ok((execution_id, row.filter(|_| settlement != Settlement::Create)))
+        let reply = Reply::new(fire, &execution_id);
+        // Of what failed in an invocation of its own, that one tells.
+        let is_told_elsewhere = |row: &Row| {
+            let is_of_many = matches!(self.event.audience, Audience::Subscribers) && skip_reason.is_some();
+            is_of_many && row.lambda_request_id.as_ref() != Some(request_id)
+        };
+        let failure = match (settlement, row) {
+            (Settlement::Create, _) | (_, None) => match (failure, skip_reason) {
+                (Some(failure), _) => failure,
+                (None, Some(reason)) => return Ok(reply.skipped(reason)),
+                (None, None) => return Ok(Value::Null),
+            },
+            (Settlement::Cancel, Some(row)) => return Ok(reply.cancelled(row.session_id.as_deref())),
+            (_, Some(row)) if is_told_elsewhere(&row) => return Ok(reply.duplicate(&row)),
+            (Settlement::Interrupt, Some(row)) => Failure::interrupted(&row),
+            (_, Some(row)) if row.status == Status::Failed => failure_of(&row),
+            (_, Some(row)) => return Ok(reply.duplicate(&row)),
+        };
+        Err(Failure { trigger_id: Some(fire.trigger_id.clone()), execution_id: Some(execution_id), ..failure })
     }
 
     fn summary(&self, tally: &Tally) -> Value {
