@@ -21,6 +21,8 @@ Events that are no scheduled fires run the triggers that are stored in the table
 
   events/s3-object-created.json    four triggers: two complete, one fails, one does not want this file
   events/custom-order-placed.json  a chain: each trigger is subscribed to the end of the one before
+  events/run-trigger.json          runs a stored trigger now
+  events/replay-execution.json     runs what failed again, after events/agent-fails.json
 
   --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json, with
                    events/custom-order-placed.json, is a chain that never ends, and is stopped by CHAIN_DEPTH_LIMIT,

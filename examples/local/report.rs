@@ -228,7 +228,8 @@ pub(crate) fn announced(deliveries: &[Delivery]) -> Option<String> {
         return None;
     }
     let concerned = if concerned == 0 { "none".to_owned() } else { concerned.to_string() };
-    Some(format!("\nAnnounced on the event bus: {} ends, {concerned} of which concerned a trigger.", ends.len()))
+    let s = if ends.len() == 1 { "" } else { "s" };
+    Some(format!("\nAnnounced on the event bus: {} end{s}, {concerned} of which concerned a trigger.", ends.len()))
 }
 
 /// One line on an execution that has ended.
