@@ -238,7 +238,7 @@ async fn what_is_skipped_fails_to_be_understood_or_is_replayed_is_announced() {
     assert_announced(&stack, &pipe);
     let states = ["completed", "failed", "skipped"];
     let of = |state: &&str| pipe.events().iter().filter(|event| event["detail"]["status"] == **state).count() / 2;
-    assert_eq!(states.iter().map(|state| of(&state)).collect::<Vec<_>>(), [1, 2, 1]);
+    assert_eq!(states.iter().map(of).collect::<Vec<_>>(), [1, 2, 1]);
     stack.assert_clean();
 }
 
