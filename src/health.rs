@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::fields::Fields;
 
+/// What of a trigger item its health rests on: a write demands that it is still as it was seen.
+pub(crate) const RESTS_ON: [&str; 4] = ["health", "failures", "enabled", "pausedAt"];
+
 /// How a trigger fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -29,12 +32,14 @@ impl State {
     }
 }
 
-/// What of a trigger item its health rests on, as it was seen: a write demands that it is still so.
+/// How a trigger fares, as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Health {
-    pub(crate) state: Option<State>,
-    pub(crate) failures: Option<u32>,
-    pub(crate) enabled: Option<bool>,
+    state: Option<State>,
+    failures: Option<u32>,
+    enabled: Option<bool>,
+    /// [`RESTS_ON`], as it is stored: others may write what is not understood.
+    pub(crate) stored: [Option<Value>; RESTS_ON.len()],
 }
 
 /// What a final result changes.
@@ -42,7 +47,7 @@ pub(crate) struct Health {
 pub(crate) struct Change {
     pub(crate) state: State,
     pub(crate) failures: u32,
-    /// Whether the trigger was in another state before.
+    /// Whether it begins now: the trigger was in another state before, or is paused once more.
     pub(crate) is_new_state: bool,
     /// Whether it is to be switched off.
     pub(crate) pauses: bool,
@@ -56,7 +61,13 @@ impl Health {
             state: fields.text("health").and_then(|name| State::from_name(&name)),
             failures: fields.count("failures"),
             enabled: fields.flag("enabled"),
+            stored: RESTS_ON.map(|name| item.get(name).cloned()),
         }
+    }
+
+    /// Whether the item still says when it was paused last, though somebody has switched it on again.
+    pub(crate) fn tells_of_a_pause(&self) -> bool {
+        self.enabled != Some(false) && self.stored[3].as_ref().is_some_and(|at| !at.is_null())
     }
 
     /// What one more final result makes of it; `None` if nothing changes.
@@ -77,7 +88,7 @@ impl Health {
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
         let pauses = is_enabled && pause_after_failures > 0 && failures >= pause_after_failures;
         let state = if pauses { State::Paused } else { State::Failing };
-        Some(Change { state, failures, is_new_state: self.state != Some(state), pauses })
+        Some(Change { state, failures, is_new_state: pauses || self.state != Some(state), pauses })
     }
 }
 
@@ -86,7 +97,8 @@ mod tests {
     use super::*;
 
     fn health(state: Option<State>, failures: u32, enabled: Option<bool>) -> Health {
-        Health { state, failures: (failures > 0).then_some(failures), enabled }
+        let stored = RESTS_ON.map(|_| None);
+        Health { state, failures: (failures > 0).then_some(failures), enabled, stored }
     }
 
     fn to(state: State, failures: u32, is_new_state: bool, pauses: bool) -> Option<Change> {
@@ -123,5 +135,17 @@ mod tests {
     fn zero_never_pauses_and_one_pauses_at_once() {
         assert_eq!(health(Some(State::Failing), 99, None).after(false, 0), to(State::Failing, 100, false, false));
         assert_eq!(health(None, 0, None).after(false, 1), to(State::Paused, 1, true, true));
+        // Switched on again, and paused again.
+        assert_eq!(health(Some(State::Paused), 1, Some(true)).after(false, 1), to(State::Paused, 1, true, true));
+    }
+
+    #[test]
+    fn what_others_wrote_and_nobody_understands_counts_as_absent() {
+        let item = serde_json::json!({"health": null, "failures": "three", "enabled": "yes", "pausedAt": null});
+        let Value::Object(item) = item else { unreachable!() };
+        let read = Health::read(&item);
+        assert_eq!(read.after(false, 5), to(State::Failing, 1, true, false));
+        assert_eq!(read.stored.each_ref().map(Option::is_some), [true; 4], "as it is stored");
+        assert!(!read.tells_of_a_pause());
     }
 }

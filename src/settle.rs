@@ -145,7 +145,10 @@ async fn settle_message(services: &Services, message: &Message) -> Result<(), Un
                 settler.settle(&event.fire(trigger_id, user_id), true).await
             }
             Audience::ReplayExecution { trigger_id, execution_id } => {
-                let fire = Fire { replay_of: Some(execution_id.clone()), ..event.fire(trigger_id, "") };
+                // Whose trigger it is, the command does not say.
+                let input = services.store.input(trigger_id, execution_id).await?;
+                let user_id = input.as_ref().and_then(|detail| detail.get("userId")?.as_str()).unwrap_or_default();
+                let fire = Fire { replay_of: Some(execution_id.clone()), ..event.fire(trigger_id, user_id) };
                 settler.settle(&fire, true).await
             }
         },

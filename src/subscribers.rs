@@ -15,6 +15,7 @@ use crate::{
     record::{Ending, SkipReason},
     replay,
     reply::Reply,
+    results::end_of,
     store::in_time,
     subscription::{Interest, Subscription},
     threshold::Threshold,
@@ -48,7 +49,7 @@ pub(crate) async fn route(
         Audience::Subscribers => router.subscribers().await,
         Audience::Dispatched { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
             Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
-            None => router.skip(&event.fire(trigger_id, user_id), SkipReason::Deleted).await.map(Route::Done),
+            None => router.skip(&event.fire(trigger_id, user_id), SkipReason::Deleted).await?.map(Route::Done),
         },
         Audience::RunTrigger { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
             Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
@@ -213,10 +214,10 @@ impl Router<'_> {
     async fn in_place(&self, interest: Interest) -> Result<Route, Failure> {
         match interest {
             Interest::Run(fire, _) => Ok(Route::Run(fire)),
-            Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(Route::Done),
+            Interest::Skip(fire, reason) => self.skip(&fire, reason).await?.map(Route::Done),
             Interest::Invalid(fire, failure) => {
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-                let (execution_id, _) = self.end(&fire, ending).await?;
+                let (execution_id, _, _) = self.end(&fire, ending).await?;
                 let trigger_id = Some(fire.trigger_id);
                 Err(Failure { trigger_id, execution_id: Some(execution_id), ..failure })
             }
@@ -224,16 +225,27 @@ impl Router<'_> {
         }
     }
 
-    async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
-        tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
-        let (execution_id, before) = self.end(fire, Ending::skipped(now_millis(), reason)).await?;
+    /// What has become of a fire that does not run, which may have run before and failed.
+    async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Result<Value, Failure>, Failure> {
+        let (execution_id, settlement, before) = self.end(fire, Ending::skipped(now_millis(), reason)).await?;
         let reply = Reply::new(fire, &execution_id);
-        Ok(before.map_or_else(|| reply.skipped(reason), |row| reply.duplicate(&row)))
+        let Some(row) = before else {
+            tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
+            return Ok(Ok(reply.skipped(reason)));
+        };
+        Ok(match settlement {
+            Settlement::Cancel => Ok(reply.cancelled(row.session_id.as_deref())),
+            _ if row.status == Status::Failed || settlement == Settlement::Interrupt => {
+                let trigger_id = Some(fire.trigger_id.clone());
+                Err(Failure { trigger_id, execution_id: Some(execution_id), ..end_of(&row) })
+            }
+            _ => Ok(reply.duplicate(&row)),
+        })
     }
 
-    /// Writes the record of a fire that does not run, unless it has one already, for an earlier delivery ran it, or died:
-    /// then returns that. With the execution's id.
-    async fn end(&self, fire: &Fire, ending: Ending) -> Result<(String, Option<Row>), Failure> {
+    /// Writes the record of a fire that does not run. If it has one already, an earlier delivery ran it, or died: then
+    /// that is ended, if it has not. With the execution's id, and the row there was.
+    async fn end(&self, fire: &Fire, ending: Ending) -> Result<(String, Settlement, Option<Row>), Failure> {
         let Services { store, config, .. } = self.services;
         let request_id = &self.invocation.request_id;
         let ending_it = async {
@@ -244,7 +256,7 @@ impl Router<'_> {
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;
         let (settlement, row) = ended?;
-        Ok((execution_id, row.filter(|_| settlement != Settlement::Create)))
+        Ok((execution_id, settlement, row.filter(|_| settlement != Settlement::Create)))
     }
 
     fn summary(&self, tally: &Tally) -> Value {
