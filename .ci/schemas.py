@@ -1,4 +1,4 @@
-"""Check that every schema of schemas/ holds for the event of its name in events/, and that the pipe says what it says.
+"""Check that every schema of schemas/ holds for the event of its name in events/, and that the pipes say what it says.
 
 usage: schemas.py
 """
@@ -13,6 +13,17 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parent.parent
 
+# A pipe takes no more.
+MOST_FILTERS = 5
+
+# The changes of a trigger's health that are told, and with them those that are not. None: an item without it, or none.
+HEALTHS = [None, "ok", "failing", "paused"]
+TOLD = {
+    *((before, "failing") for before in [None, "ok", "paused"]),
+    *((before, "paused") for before in [None, "ok", "failing"]),
+    *((before, "ok") for before in ["failing", "paused"]),
+}
+
 
 def members(value):
     """The names in an object, and in the objects in it, without their values."""
@@ -21,6 +32,42 @@ def members(value):
 
 def described(schema):
     return {name: described(inner) for name, inner in schema.get("properties", {}).items()}
+
+
+def matches(pattern, value):
+    """Whether a pattern of a pipe matches, as far as the pipes' own use the language."""
+    if isinstance(pattern, dict):
+        return all(matches(inner, (value or {}).get(name)) for name, inner in pattern.items())
+    for wanted in pattern:
+        match wanted:
+            case {"exists": exists}:
+                found = (value is not None) == exists
+            case {"prefix": prefix}:
+                found = isinstance(value, str) and value.startswith(prefix)
+            case _:
+                found = value == wanted
+        if found:
+            return True
+    return False
+
+
+def image(health):
+    return {"SK": {"S": "TRIGGER#t"}, **({} if health is None else {"health": {"S": health}})}
+
+
+def health_problems(filters):
+    for before in HEALTHS:
+        for after in HEALTHS:
+            change = {"Keys": {"SK": {"S": "TRIGGER#t"}}, "OldImage": image(before), "NewImage": image(after)}
+            created = {name: value for name, value in change.items() if name != "OldImage"}
+            for record in [change] + ([created] if before is None else []):
+                told = any(matches(pattern, {"dynamodb": record}) for pattern in filters)
+                if told != ((before, after) in TOLD):
+                    yield f"template.yaml: HealthPipe {'tells' if told else 'does not tell'} of {before} to {after}"
+    for record in [{"Keys": {"SK": {"S": "TRIGGER#t"}}, "OldImage": image("failing")},
+                   {"Keys": {"SK": {"S": "EXECUTION#e"}}, "OldImage": image("ok"), "NewImage": image("failing")}]:
+        if any(matches(pattern, {"dynamodb": record}) for pattern in filters):
+            yield f"template.yaml: HealthPipe tells of {record}"
 
 
 def problems():
@@ -34,17 +81,27 @@ def problems():
         if validator.is_valid({**event, "detail": {}}):
             yield f"schemas/{name}: holds for an event that says nothing"
 
-    pipe = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["OutboxPipe"]["Properties"]
-    for criterion in pipe["SourceParameters"]["FilterCriteria"]["Filters"]:
-        json.loads(criterion["Pattern"])
-    said = members(json.loads(re.sub(r"<[^>]*>", '""', pipe["TargetParameters"]["InputTemplate"])))
-    if said != described(schemas["execution-status-change.json"]["properties"]["detail"]):
-        yield "template.yaml: OutboxPipe's InputTemplate and schemas/execution-status-change.json differ in their members"
+    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    pipes = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::Pipes::Pipe"}
+    for name, pipe in pipes.items():
+        criteria = pipe["SourceParameters"]["FilterCriteria"]["Filters"]
+        filters = [json.loads(criterion["Pattern"]) for criterion in criteria]
+        if len(filters) > MOST_FILTERS:
+            yield f"template.yaml: {name} has more than {MOST_FILTERS} filters"
+        if name == "HealthPipe":
+            yield from health_problems(filters)
+        said = members(json.loads(re.sub(r"<[^>]*>", '""', pipe["TargetParameters"]["InputTemplate"])))
+        detail_type = pipe["TargetParameters"]["EventBridgeEventBusParameters"]["DetailType"]
+        schema = f"{detail_type.lower().replace(' ', '-')}.json"
+        if said != described(schemas[schema]["properties"]["detail"]):
+            yield f"template.yaml: {name}'s InputTemplate and schemas/{schema} differ in their members"
+    if len(pipes) != len(schemas):
+        yield "there is not one pipe for each schema"
 
 
 def main():
     found = list(problems())
-    print("\n".join(found) or "every event is as its schema says, and the pipe says what the schema has")
+    print("\n".join(found) or "every event is as its schema says, and each pipe says what its schema has")
     return bool(found)
 
 

@@ -1,4 +1,5 @@
-"""Translate a SAM template as CloudFormation would, and check what its roles may do and how its rules deliver.
+"""Translate a SAM template as CloudFormation would, and check what its roles may do, how its rules deliver, and what
+tells people of it.
 
 usage: template.py TEMPLATE TRANSLATED
 
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import boto3
+import operations
+from operations import of_type
 from samtranslator.parser.parser import Parser
 from samtranslator.sdk.parameter import SamParameterValues
 from samtranslator.translator.translator import Translator
@@ -67,10 +70,6 @@ def branches(value):
     return [] if value == {"Ref": "AWS::NoValue"} else [value]
 
 
-def of_type(template, kind):
-    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
-
-
 def documents(template, name):
     """A role's policies: its own, and those that are resources of their own."""
     yield from (policy["PolicyDocument"] for policy in template["Resources"][name]["Properties"].get("Policies", []))
@@ -86,6 +85,17 @@ def grants(template, name):
             for action in listed(statement["Action"]):
                 for resource in listed(statement["Resource"]):
                     yield from ((a, r) for a in branches(action) for r in branches(resource))
+
+
+def may_publish(template, topic):
+    """Whether EventBridge may publish to a topic. It knows no conditions there."""
+    for policy in of_type(template, "AWS::SNS::TopicPolicy").values():
+        if {"Ref": topic} in policy["Topics"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                to = (statement["Principal"], statement["Action"], statement["Resource"])
+                if to == ({"Service": "events.amazonaws.com"}, "sns:Publish", {"Ref": topic}):
+                    return "Condition" not in statement
+    return False
 
 
 def problems(template):
@@ -109,10 +119,15 @@ def problems(template):
             yield f"the function's role grants {action}, which it does not call"
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
+    topics = of_type(template, "AWS::SNS::Topic")
     may_dead_letter = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         arn = json.dumps({"Fn::GetAtt": [name, "Arn"]})
-        if arn not in may_invoke:
+        told = [target["Arn"]["Ref"] for target in rule["Targets"] if target["Arn"].get("Ref") in topics]
+        for topic in told:
+            if not may_publish(template, topic):
+                yield f"{name}: {topic} does not let events.amazonaws.com in"
+        if not told and arn not in may_invoke:
             yield f"{name}: no permission to invoke the function is for this rule alone"
         if arn not in may_dead_letter:
             yield f"{name}: its dead-letter queue does not let it in"
@@ -125,9 +140,12 @@ def main():
     source, translated = sys.argv[1:]
     template = translate(source)
     Path(translated).write_text(json.dumps(template, indent=2))
-    found = list(problems(template))
-    right = "every role grants single actions on named resources, every rule keeps what it cannot deliver"
+    found = [*problems(template), *operations.problems(template)]
+    right = "every role grants single actions on named resources, every rule keeps what it cannot deliver, and every"
+    right += " alarm, graph and text looks at what there is and names what the runbook has"
     print("\n".join(found) or f"{source}: {right}")
+    if operations.note():
+        print(operations.note())
     return bool(found)
 
 

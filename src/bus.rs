@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     event::InvalidEvent,
+    execution::Status,
     fields::{Fields, kind},
     fire::{Fire, Origin},
 };
@@ -83,9 +84,11 @@ impl BusEvent {
             Some(given) => (EVENT_SOURCE_ID, Some(given)),
             None => ("source", source.as_ref().map(|source| json!(source.replace('.', "-")))),
         };
+        // What is wrong with the source itself has been said.
+        let is_said = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
         let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
         let mut fields = Fields { problems, ..Fields::new("$", &named) };
-        let event_source_id = fields.id(name);
+        let event_source_id = if is_said { None } else { fields.id(name) };
         problems = fields.problems;
 
         let no_detail = Map::new();
@@ -147,6 +150,12 @@ impl BusEvent {
     /// A text of the envelope.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.event.get(name)?.as_str()
+    }
+
+    /// Whether it is the end of an execution that was deliberately not run.
+    pub(crate) fn tells_of_a_skip(&self) -> bool {
+        let status = || self.event.get("detail")?.get("status")?.as_str();
+        matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
     }
 
     /// The time of the event itself, as far as it says one.

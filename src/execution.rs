@@ -111,7 +111,7 @@ impl Lease {
     }
 
     /// Whether an attempt whose lease ends at `lease_until` may still be at work.
-    fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
+    pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
         lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
     }
 }

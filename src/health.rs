@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::fields::Fields;
 
 /// What of a trigger item its health rests on: a write demands that it is still as it was seen.
-pub(crate) const RESTS_ON: [&str; 4] = ["health", "failures", "enabled", "pausedAt"];
+pub(crate) const RESTS_ON: [&str; 3] = ["health", "failures", "enabled"];
 
 /// How a trigger fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) struct Health {
 pub(crate) struct Change {
     pub(crate) state: State,
     pub(crate) failures: u32,
-    /// Whether it begins now: the trigger was in another state before, or is paused once more.
+    /// Whether the trigger was in another state before.
     pub(crate) is_new_state: bool,
     /// Whether it is to be switched off.
     pub(crate) pauses: bool,
@@ -63,11 +63,6 @@ impl Health {
             enabled: fields.flag("enabled"),
             stored: RESTS_ON.map(|name| item.get(name).cloned()),
         }
-    }
-
-    /// Whether the item still says when it was paused last, though somebody has switched it on again.
-    pub(crate) fn tells_of_a_pause(&self) -> bool {
-        self.enabled != Some(false) && self.stored[3].as_ref().is_some_and(|at| !at.is_null())
     }
 
     /// What one more final result makes of it; `None` if nothing changes.
@@ -86,9 +81,10 @@ impl Health {
         }
         // Somebody has switched it on again: what led to the pause is forgiven.
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
-        let pauses = is_enabled && pause_after_failures > 0 && failures >= pause_after_failures;
+        // Not at once, even if one failure is enough: a pause that follows a pause would change nothing that is announced.
+        let pauses = is_enabled && !was_paused && pause_after_failures > 0 && failures >= pause_after_failures;
         let state = if pauses { State::Paused } else { State::Failing };
-        Some(Change { state, failures, is_new_state: pauses || self.state != Some(state), pauses })
+        Some(Change { state, failures, is_new_state: self.state != Some(state), pauses })
     }
 }
 
@@ -135,17 +131,17 @@ mod tests {
     fn zero_never_pauses_and_one_pauses_at_once() {
         assert_eq!(health(Some(State::Failing), 99, None).after(false, 0), to(State::Failing, 100, false, false));
         assert_eq!(health(None, 0, None).after(false, 1), to(State::Paused, 1, true, true));
-        // Switched on again, and paused again.
-        assert_eq!(health(Some(State::Paused), 1, Some(true)).after(false, 1), to(State::Paused, 1, true, true));
+        let again = health(Some(State::Paused), 1, Some(true));
+        assert_eq!(again.after(false, 1), to(State::Failing, 1, true, false), "a change that is announced");
+        assert_eq!(health(Some(State::Failing), 1, None).after(false, 1), to(State::Paused, 2, true, true));
     }
 
     #[test]
     fn what_others_wrote_and_nobody_understands_counts_as_absent() {
-        let item = serde_json::json!({"health": null, "failures": "three", "enabled": "yes", "pausedAt": null});
+        let item = serde_json::json!({"health": null, "failures": "three", "enabled": "yes"});
         let Value::Object(item) = item else { unreachable!() };
         let read = Health::read(&item);
         assert_eq!(read.after(false, 5), to(State::Failing, 1, true, false));
-        assert_eq!(read.stored.each_ref().map(Option::is_some), [true; 4], "as it is stored");
-        assert!(!read.tells_of_a_pause());
+        assert!(read.stored.iter().all(Option::is_some), "as it is stored");
     }
 }

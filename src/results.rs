@@ -106,7 +106,7 @@ impl<'a> Conclusion<'a> {
     }
 }
 
-/// Writes `part`, the execution's own, with what `result` makes of the trigger.
+/// Writes the execution's own `part`, made for a stored trigger or not, with what `result` makes of the trigger.
 ///
 /// # Errors
 /// If DynamoDB does not take it.
@@ -115,11 +115,11 @@ pub(crate) async fn write_result(
     of: &Of<'_>,
     result: Conclusion<'_>,
     now: i64,
-    part: impl Fn() -> Part,
+    part: impl Fn(bool) -> Part,
 ) -> Result<Write, StoreError> {
     let is_success = result.is_success();
     if is_success.is_none() && result.tokens == 0 {
-        return store.write_part(part()).await;
+        return store.write_part(part(matches!(of.trigger, Seen::Item { .. }))).await;
     }
     let mut seen = of.trigger.clone();
     if matches!(seen, Seen::Unknown) && !of.user_id.is_empty() {
@@ -128,19 +128,14 @@ pub(crate) async fn write_result(
     let mut refusals = 0;
     while refusals <= MAX_REFUSALS {
         let Seen::Item { health, pause_after_failures, counts_tokens } = &seen else {
-            return store.write_part(part()).await;
+            return store.write_part(part(false)).await;
         };
         let change = is_success.and_then(|is_success| health.after(is_success, *pause_after_failures));
-        if change.is_some_and(|change| change.pauses) && health.tells_of_a_pause() {
-            seen = Seen::read(store.forget_pause(of, health).await?);
-            refusals += 1;
-            continue;
-        }
-        let mut parts = vec![part()];
+        let mut parts = vec![part(true)];
         parts.extend(change.map(|change| trigger_part(of, health, change, result.failure, now)));
         parts.extend((*counts_tokens && result.tokens > 0).then(|| tokens_part(of.trigger_id, result.tokens, now)));
         if parts.len() == 1 {
-            return store.write_part(part()).await;
+            return store.write_part(part(true)).await;
         }
         match store.transact(parts, None).await? {
             Transacted::Done => {
@@ -220,17 +215,6 @@ fn tokens_part(trigger_id: &str, tokens: u64, now: i64) -> Part {
 }
 
 impl Store {
-    /// Removes what a trigger that was switched on again still says of its pause, so that the next one shows as a change.
-    /// Returns the item as it is then.
-    async fn forget_pause(&self, of: &Of<'_>, seen: &Health) -> Result<Option<Value>, StoreError> {
-        let mut expression = Expression::default();
-        let condition = as_seen(&mut expression, seen);
-        let update = expression.remove(&["pausedAt", "pausedReason"]);
-        let key = record::trigger_key(of.user_id, of.trigger_id);
-        let (Ok(item) | Err(item)) = self.update_item(key, update, condition, expression, true).await?;
-        Ok(item.and_then(current))
-    }
-
     /// Counts a start of the day, once for an execution however many attempts it has, unless its trigger has run or used as
     /// much as it may. The mark that it is counted is written with the count.
     ///

@@ -15,7 +15,7 @@ use crate::{
     record::{Ending, SkipReason},
     replay,
     reply::Reply,
-    results::end_of,
+    results::failure_of,
     store::in_time,
     subscription::{Interest, Subscription},
     threshold::Threshold,
@@ -48,8 +48,8 @@ pub(crate) async fn route(
     match &event.audience {
         Audience::Subscribers => router.subscribers().await,
         Audience::Dispatched { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
-            Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
-            None => router.skip(&event.fire(trigger_id, user_id), SkipReason::Deleted).await?.map(Route::Done),
+            Some(trigger) => router.in_place(trigger.handed_on(event, services.config.is_agentcore)).await,
+            None => router.skip(&event.fire(trigger_id, user_id), SkipReason::Deleted).await.map(Route::Done),
         },
         Audience::RunTrigger { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
             Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
@@ -165,6 +165,9 @@ impl Router<'_> {
         let interest = trigger.interest(self.event, self.services.config.is_agentcore);
         match interest {
             Interest::None => Ok(Answer::Filtered),
+            // Each skip is announced: of a few triggers that are switched off and follow everything, each would go on to
+            // skip every skip of the others.
+            Interest::Skip(..) if self.event.tells_of_a_skip() => Ok(Answer::Disabled),
             Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(|_| Answer::Disabled),
             Interest::Run(fire, _) | Interest::Invalid(fire, _) if is_too_deep => {
                 self.skip(&fire, SkipReason::ChainTooDeep).await.map(|_| Answer::TooDeep)
@@ -214,40 +217,26 @@ impl Router<'_> {
     async fn in_place(&self, interest: Interest) -> Result<Route, Failure> {
         match interest {
             Interest::Run(fire, _) => Ok(Route::Run(fire)),
-            Interest::Skip(fire, reason) => self.skip(&fire, reason).await?.map(Route::Done),
+            Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(Route::Done),
             Interest::Invalid(fire, failure) => {
-                let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-                let (execution_id, _, _) = self.end(&fire, ending).await?;
-                let trigger_id = Some(fire.trigger_id);
-                Err(Failure { trigger_id, execution_id: Some(execution_id), ..failure })
+                let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
+                self.end(&fire, ending).await.map(Route::Done)
             }
             Interest::None => Ok(Route::Done(self.summary(&Tally::default()))),
         }
     }
 
-    /// What has become of a fire that does not run, which may have run before and failed.
-    async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Result<Value, Failure>, Failure> {
-        let (execution_id, settlement, before) = self.end(fire, Ending::skipped(now_millis(), reason)).await?;
-        let reply = Reply::new(fire, &execution_id);
-        let Some(row) = before else {
-            tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
-            return Ok(Ok(reply.skipped(reason)));
-        };
-        Ok(match settlement {
-            Settlement::Cancel => Ok(reply.cancelled(row.session_id.as_deref())),
-            _ if row.status == Status::Failed || settlement == Settlement::Interrupt => {
-                let trigger_id = Some(fire.trigger_id.clone());
-                Err(Failure { trigger_id, execution_id: Some(execution_id), ..end_of(&row) })
-            }
-            _ => Ok(reply.duplicate(&row)),
-        })
+    async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
+        tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
+        self.end(fire, Ending::skipped(now_millis(), reason)).await
     }
 
-    /// Writes the record of a fire that does not run. If it has one already, an earlier delivery ran it, or died: then
-    /// that is ended, if it has not. With the execution's id, and the row there was.
-    async fn end(&self, fire: &Fire, ending: Ending) -> Result<(String, Settlement, Option<Row>), Failure> {
+    /// Writes the record of a fire that does not run, and tells what it says. If there is one already, an earlier delivery
+    /// ran it, or died.
+    async fn end(&self, fire: &Fire, ending: Ending) -> Result<Value, Failure> {
         let Services { store, config, .. } = self.services;
         let request_id = &self.invocation.request_id;
+        let (skip_reason, failure) = (ending.skip_reason, ending.failure.clone());
         let ending_it = async {
             let execution_id = identify(store, fire, request_id, &self.started).await?;
             let unrun = Unrun { fire, started: &self.started, lambda_request_id: request_id, attempt: 1, ending };
@@ -256,7 +245,25 @@ impl Router<'_> {
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;
         let (settlement, row) = ended?;
-        Ok((execution_id, settlement, row.filter(|_| settlement != Settlement::Create)))
+        let reply = Reply::new(fire, &execution_id);
+        // Of what failed in an invocation of its own, that one tells.
+        let is_told_elsewhere = |row: &Row| {
+            let is_of_many = matches!(self.event.audience, Audience::Subscribers) && skip_reason.is_some();
+            is_of_many && row.lambda_request_id.as_ref() != Some(request_id)
+        };
+        let failure = match (settlement, row) {
+            (Settlement::Create, _) | (_, None) => match (failure, skip_reason) {
+                (Some(failure), _) => failure,
+                (None, Some(reason)) => return Ok(reply.skipped(reason)),
+                (None, None) => return Ok(Value::Null),
+            },
+            (Settlement::Cancel, Some(row)) => return Ok(reply.cancelled(row.session_id.as_deref())),
+            (_, Some(row)) if is_told_elsewhere(&row) => return Ok(reply.duplicate(&row)),
+            (Settlement::Interrupt, Some(row)) => Failure::interrupted(&row),
+            (_, Some(row)) if row.status == Status::Failed => failure_of(&row),
+            (_, Some(row)) => return Ok(reply.duplicate(&row)),
+        };
+        Err(Failure { trigger_id: Some(fire.trigger_id.clone()), execution_id: Some(execution_id), ..failure })
     }
 
     fn summary(&self, tally: &Tally) -> Value {

@@ -41,33 +41,42 @@ impl Template {
         of_kind.map(|(id, resource)| (id.clone(), resource["Properties"].clone())).collect()
     }
 
-    /// The only pipe.
+    /// The pipe that announces executions.
     ///
     /// # Errors
-    /// If there is none, if there are several, or if it lacks what the stand-in needs.
+    /// If there is none, or if a pipe lacks what the stand-in needs.
     pub fn pipe(&self) -> Result<PipeDefinition, String> {
-        let mut pipes = self.resources("AWS::Pipes::Pipe");
-        let (id, pipe) = pipes.pop().ok_or("the template has no pipe")?;
-        if !pipes.is_empty() {
-            return Err("the template has several pipes".to_owned());
-        }
-        let pattern = |filter: &Value| {
-            let text = filter["Pattern"].as_str().ok_or_else(|| format!("{id}: a filter without a Pattern"))?;
-            serde_json::from_str(text).map_err(|e| format!("{id}: {e} in the pattern {text}"))
-        };
-        let filters = pipe["SourceParameters"]["FilterCriteria"]["Filters"].as_array();
-        let target = &pipe["TargetParameters"];
-        let bus = &target["EventBridgeEventBusParameters"];
-        let text = |name: &str| bus[name].as_str().map(str::to_owned).ok_or_else(|| format!("{id}: no {name}"));
-        Ok(PipeDefinition {
-            filters: filters.into_iter().flatten().map(pattern).collect::<Result<_, String>>()?,
-            input_template: target["InputTemplate"].as_str().map(str::to_owned),
-            source: text("Source")?,
-            detail_type: text("DetailType")?,
-            time: bus["Time"].as_str().map(str::to_owned),
-            twice: false,
-        })
+        let announces = |pipe: &PipeDefinition| pipe.detail_type == "Execution Status Change";
+        self.pipes()?.into_iter().find(announces).ok_or_else(|| "the template has no pipe for executions".to_owned())
     }
+
+    /// Every pipe.
+    ///
+    /// # Errors
+    /// If one lacks what the stand-in needs.
+    pub fn pipes(&self) -> Result<Vec<PipeDefinition>, String> {
+        self.resources("AWS::Pipes::Pipe").iter().map(|(id, pipe)| definition(id, pipe)).collect()
+    }
+}
+
+/// What a pipe's properties say of it.
+fn definition(id: &str, pipe: &Value) -> Result<PipeDefinition, String> {
+    let pattern = |filter: &Value| {
+        let text = filter["Pattern"].as_str().ok_or_else(|| format!("{id}: a filter without a Pattern"))?;
+        serde_json::from_str(text).map_err(|e| format!("{id}: {e} in the pattern {text}"))
+    };
+    let filters = pipe["SourceParameters"]["FilterCriteria"]["Filters"].as_array();
+    let target = &pipe["TargetParameters"];
+    let bus = &target["EventBridgeEventBusParameters"];
+    let text = |name: &str| bus[name].as_str().map(str::to_owned).ok_or_else(|| format!("{id}: no {name}"));
+    Ok(PipeDefinition {
+        filters: filters.into_iter().flatten().map(pattern).collect::<Result<_, String>>()?,
+        input_template: target["InputTemplate"].as_str().map(str::to_owned),
+        source: text("Source")?,
+        detail_type: text("DetailType")?,
+        time: bus["Time"].as_str().map(str::to_owned),
+        twice: false,
+    })
 }
 
 /// YAML as JSON, tags written out as CloudFormation's functions.

@@ -96,6 +96,32 @@ async fn the_projects_own_pipe_makes_what_its_sample_shows() {
     assert_eq!((&usage["inputTokens"], &usage["outputTokens"]), (&json!("7"), &json!("")));
 }
 
+#[tokio::test]
+async fn the_projects_pipe_of_health_makes_what_its_sample_shows() {
+    let template = Template::read(&of_project("template.yaml")).unwrap();
+    let mut pipes = template.pipes().unwrap();
+    pipes.retain(|pipe| pipe.detail_type == "Trigger Health Change");
+    assert_eq!(pipes.len(), 1);
+
+    let stack = Stack::start().await;
+    let pipe = Pipe::start(&stack.dynamodb, pipes.remove(0), |_| true, |_| {});
+    stack.dynamodb.put_item(&json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t", "id": "t", "health": "ok"}));
+    stack.dynamodb.put_item(&json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t", "id": "t", "health": "failing",
+        "failures": 1, "healthError": "He said \"no\"."}));
+    pipe.drain();
+    assert_eq!(pipe.failures(), [""; 0]);
+    let event = &pipe.events()[1];
+    let sample = std::fs::read_to_string(of_project("events/trigger-health-change.json")).unwrap();
+    let sample: Value = serde_json::from_str(&sample).unwrap();
+    let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!((&event["source"], &event["detail-type"]), (&sample["source"], &sample["detail-type"]));
+    assert_eq!(names(&event["detail"]), names(&sample["detail"]));
+    let detail = &event["detail"];
+    assert_eq!((&detail["health"], &detail["previousHealth"]), (&json!("failing"), &json!("ok")));
+    assert_eq!((&detail["failures"], &detail["error"]), (&json!("1"), &json!("He said \"no\".")));
+    assert_eq!(detail["name"], "");
+}
+
 /// Patterns of one member with a list of strings, which is all that these tests need.
 fn compile(pattern: &Value) -> impl Fn(&Value) -> bool + use<> {
     let pattern = pattern.clone();
