@@ -374,7 +374,7 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<Subscriptio
 }
 
 fn lease_lost() -> Failure {
-    Failure::fatal(ErrorType::LeaseLost, "another attempt owns the execution now")
+    Failure::fatal(ErrorType::LeaseLost, "the execution, or its trigger's turn, is another's now")
 }
 
 /// A panic as a failure; the panic hook has logged where it was.
