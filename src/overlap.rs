@@ -34,10 +34,14 @@ pub(crate) async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt>
             held.has_turn.store(true, std::sync::atomic::Ordering::Relaxed);
             return Ok(());
         };
+        let is_new = asked.as_ref() != Some(&other);
+        if is_new {
+            held.measured.overlaps.one_more();
+        }
         if overlap == Overlap::Skip {
             return Err(Halt::Skipped(SkipReason::Overlap, Some(other)));
         }
-        if asked.as_ref() != Some(&other) {
+        if is_new {
             tracing::info!(otherExecutionId = other, "cancelling the execution that is alive");
             store.request_cancel(trigger_id, &other).await?;
             asked = Some(other);

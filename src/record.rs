@@ -11,6 +11,7 @@ use crate::{
     fire::{Fire, Origin},
     lease::Reported,
     stream::{Output, Usage},
+    trace::Trace,
 };
 
 /// One item as DynamoDB has it.
@@ -35,15 +36,6 @@ pub(crate) struct Attempt {
     pub session_id: String,
     /// The ids of the trace that the agent is called in.
     pub trace: Option<Trace>,
-}
-
-/// The ids of a trace, so that one leads from a record to the agent's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trace {
-    /// X-Ray's, `1-…`.
-    pub trace_id: String,
-    /// W3C's header.
-    pub traceparent: Option<String>,
 }
 
 /// What ran, in short: whether two executions did the same can be told without their prompts.
