@@ -83,9 +83,11 @@ impl BusEvent {
             Some(given) => (EVENT_SOURCE_ID, Some(given)),
             None => ("source", source.as_ref().map(|source| json!(source.replace('.', "-")))),
         };
+        // What is wrong with the source itself has been said.
+        let is_said = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
         let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
         let mut fields = Fields { problems, ..Fields::new("$", &named) };
-        let event_source_id = fields.id(name);
+        let event_source_id = if is_said { None } else { fields.id(name) };
         problems = fields.problems;
 
         let no_detail = Map::new();

@@ -89,7 +89,7 @@ pub(crate) async fn claim(
             (Some(row), Decision::Duplicate) => return Ok(Claim::Duplicate(row)),
             (Some(row), Decision::Cancel) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
-                let write = store.write_part(endings::abandoned(&fire.trigger_id, id, &ending, &row)).await?;
+                let write = store.write_part(endings::abandoned(&fire.trigger_id, id, &ending, &row, false)).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Cancelled(row));
                 }
@@ -98,7 +98,7 @@ pub(crate) async fn claim(
             (Some(row), Decision::Interrupt) => {
                 let failure = Failure::interrupted(&row);
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let part = || endings::abandoned(&fire.trigger_id, id, &ending, &row);
+                let part = |is_stored| endings::abandoned(&fire.trigger_id, id, &ending, &row, is_stored);
                 let write = write_result(store, &Of::fire(fire, id), Conclusion::of(&ending), now, part).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Interrupted(failure));
@@ -155,7 +155,7 @@ pub(crate) async fn claim_or_give_up(
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
         let Attempt { execution_id, owner, .. } = &*attempt;
         let of = Of::fire(fire, execution_id);
-        let part = || endings::finished(&fire.trigger_id, execution_id, owner, &ending);
+        let part = |is_stored| endings::finished(&fire.trigger_id, execution_id, owner, &ending, is_stored);
         let taking_back = write_result(store, &of, Conclusion::of(&ending), now_millis(), part);
         match in_time(deadline.write_until, taking_back).await {
             Ok(Write::Done) => tracing::warn!("the claim had been written and was taken back"),

@@ -1,4 +1,5 @@
-//! The writes that end an execution, each under the condition that it rests on.
+//! The writes that end an execution, each under the condition that it rests on. `is_stored` says whether its trigger is a
+//! stored one, whose failures are told by its health.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -11,39 +12,53 @@ use crate::{
 };
 
 /// Ends an execution, if `owner` still owns it and it is running.
-pub(crate) fn finished(trigger_id: &str, execution_id: &str, owner: &str, ending: &Ending) -> Part {
+pub(crate) fn finished(trigger_id: &str, execution_id: &str, owner: &str, ending: &Ending, is_stored: bool) -> Part {
     let mut expression = Expression::default();
     let condition = expression.owned_and_running(owner);
-    ended(trigger_id, execution_id, ending, condition, expression)
+    ended(trigger_id, execution_id, ending, is_stored, condition, expression)
 }
 
 /// Ends an execution that nobody works on, if its row is still exactly `seen`.
-pub(crate) fn abandoned(trigger_id: &str, execution_id: &str, ending: &Ending, seen: &Row) -> Part {
+pub(crate) fn abandoned(trigger_id: &str, execution_id: &str, ending: &Ending, seen: &Row, is_stored: bool) -> Part {
     let mut expression = Expression::default();
     let condition = expression.as_seen(seen);
-    ended(trigger_id, execution_id, ending, condition, expression)
+    ended(trigger_id, execution_id, ending, is_stored, condition, expression)
 }
 
 /// The end of a fire that no attempt wrote a record of, if there still is none at `now`, milliseconds since 1970.
-pub(crate) fn never_run(fire: &Fire, attempt: &Attempt, ending: &Ending, now: i64) -> Part {
+pub(crate) fn never_run(fire: &Fire, attempt: &Attempt, ending: &Ending, now: i64, is_stored: bool) -> Part {
     let (condition, expression) = Expression::absent(now);
-    Part::Put { item: record::ended_item(fire, attempt, ending), condition, expression }
+    let mut item = record::ended_item(fire, attempt, ending);
+    item.extend(stored(is_stored).map(|(name, value)| (name.to_owned(), value)));
+    Part::Put { item, condition, expression }
 }
 
 /// Takes away a failed execution's right to another attempt, if its row is still exactly `seen`.
-pub(crate) fn finalised(trigger_id: &str, execution_id: &str, seen: &Row) -> Part {
+pub(crate) fn finalised(trigger_id: &str, execution_id: &str, seen: &Row, is_stored: bool) -> Part {
     let mut expression = Expression::default();
     let condition = Some(expression.as_seen(seen));
-    let update = expression.set([("retryable", AttributeValue::Bool(false))]);
+    let is_final = ("retryable", AttributeValue::Bool(false));
+    let update = expression.set([is_final].into_iter().chain(stored(is_stored)));
     Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
 }
 
-fn ended(trigger_id: &str, execution_id: &str, ending: &Ending, condition: String, mut expression: Expression) -> Part {
-    let mut update = expression.set(record::ending_attributes(ending));
+fn ended(
+    trigger_id: &str,
+    execution_id: &str,
+    ending: &Ending,
+    is_stored: bool,
+    condition: String,
+    mut expression: Expression,
+) -> Part {
+    let mut update = expression.set(record::ending_attributes(ending).into_iter().chain(stored(is_stored)));
     if ending.failure.is_none() {
         // A cancelled execution may be one that had failed retryably.
         update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
     }
     let key = record::execution_key(trigger_id, execution_id);
     Part::Update { key, update, condition: Some(condition), expression }
+}
+
+fn stored(is_stored: bool) -> Option<(&'static str, AttributeValue)> {
+    is_stored.then_some(("stored", AttributeValue::Bool(true)))
 }

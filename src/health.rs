@@ -35,6 +35,8 @@ pub(crate) struct Health {
     pub(crate) state: Option<State>,
     pub(crate) failures: Option<u32>,
     pub(crate) enabled: Option<bool>,
+    /// Which of them hold something that is not understood: of these a write can demand nothing.
+    pub(crate) foreign: Vec<&'static str>,
 }
 
 /// What a final result changes.
@@ -52,11 +54,11 @@ impl Health {
     /// Reads it; what is not understood counts as absent, for it is the function's own.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
-        Self {
-            state: fields.text("health").and_then(|name| State::from_name(&name)),
-            failures: fields.count("failures"),
-            enabled: fields.flag("enabled"),
-        }
+        let state = fields.text("health").and_then(|name| State::from_name(&name));
+        let (failures, enabled) = (fields.count("failures"), fields.flag("enabled"));
+        let is_read = [("health", state.is_some()), ("failures", failures.is_some()), ("enabled", enabled.is_some())];
+        let foreign = is_read.into_iter().filter(|(name, is_read)| !is_read && item.contains_key(*name));
+        Self { state, failures, enabled, foreign: foreign.map(|(name, _)| name).collect() }
     }
 
     /// What one more final result makes of it; `None` if nothing changes.
@@ -75,7 +77,8 @@ impl Health {
         }
         // Somebody has switched it on again: what led to the pause is forgiven.
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
-        let pauses = is_enabled && pause_after_failures > 0 && failures >= pause_after_failures;
+        // Not at once, even if one failure is enough: a pause that follows a pause would change nothing that is announced.
+        let pauses = is_enabled && !was_paused && pause_after_failures > 0 && failures >= pause_after_failures;
         let state = if pauses { State::Paused } else { State::Failing };
         Some(Change { state, failures, is_new_state: self.state != Some(state), pauses })
     }
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     fn health(state: Option<State>, failures: u32, enabled: Option<bool>) -> Health {
-        Health { state, failures: (failures > 0).then_some(failures), enabled }
+        Health { state, failures: (failures > 0).then_some(failures), enabled, foreign: Vec::new() }
     }
 
     fn to(state: State, failures: u32, is_new_state: bool, pauses: bool) -> Option<Change> {
@@ -123,5 +126,8 @@ mod tests {
     fn zero_never_pauses_and_one_pauses_at_once() {
         assert_eq!(health(Some(State::Failing), 99, None).after(false, 0), to(State::Failing, 100, false, false));
         assert_eq!(health(None, 0, None).after(false, 1), to(State::Paused, 1, true, true));
+        let again = health(Some(State::Paused), 1, Some(true));
+        assert_eq!(again.after(false, 1), to(State::Failing, 1, true, false), "a change that is announced");
+        assert_eq!(health(Some(State::Failing), 1, None).after(false, 1), to(State::Paused, 2, true, true));
     }
 }

@@ -203,7 +203,7 @@ impl Held<'_> {
                 execution_id: self.execution_id,
                 trigger: self.trigger.get().cloned().unwrap_or_default(),
             };
-            let part = || endings::finished(self.trigger_id, self.execution_id, self.owner, ending);
+            let part = |is_stored| endings::finished(self.trigger_id, self.execution_id, self.owner, ending, is_stored);
             let finishing = write_result(self.store, &of, Conclusion::of(ending), now_millis(), part);
             let error = match in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),

@@ -1,16 +1,20 @@
-//! Runs AI agents when a schedule fires, and keeps one truthful record of what happened.
+//! Runs AI agents when a schedule or an event fires, and keeps one truthful record of what happened.
 //!
 //! The story of a run is in [`handler`]. What it uses, from the outside in:
 //!
 //! | room | what it knows |
 //! | --- | --- |
 //! | [`config`], [`runtime`] | the settings; the services built from them, and the Lambda runtime around the handler |
-//! | [`event`], [`fire`], `identify` | events in; which deliveries are the same fire; its execution |
+//! | [`event`], [`bus`], `fields` | events in: of schedules, and of buses; reading what others wrote |
+//! | [`fire`], `identify` | which deliveries are the same fire; its execution |
+//! | `subscribers`, `dispatch`, `replay` | whom a bus event is for; handing it on; asking once more |
+//! | [`subscription`], [`policy`], `health`, `threshold`, `prompt` | stored triggers: what they run, when, how they fare, how events are counted, what agents are told |
 //! | [`pattern`], [`condition`] | which events a trigger asks for (with `matcher`, `query`) |
-//! | `claim`, `lease`, `settle` | taking an execution, holding it, ending what nobody holds |
+//! | `claim`, `lease`, `overlap` | taking an execution, holding it, alone of its trigger |
+//! | `results`, `unheld`, `settle` | ending one, with what it makes of its trigger; ending what nobody holds |
 //! | `run` | the work of an attempt that holds one |
 //! | [`execution`] | the decisions behind that, as pure functions |
-//! | `record`, `store`, `expression` | the record's attributes; DynamoDB; its conditions |
+//! | `record`, `store`, `triggers`, `transact`, `endings`, `expression` | the items' attributes; DynamoDB: executions, triggers, several writes as one; conditions |
 //! | `token` | Cognito |
 //! | `agent`, [`stream`] | the call; decoding its answer (with `lines`, `sse`, `document`, `json`, `transcript`) |
 //! | [`error`], `reply` | failures and successes as Lambda and records tell them |

@@ -31,8 +31,9 @@ pub fn init() {
         // `timestamp` and `level` at the top are what Lambda filters by.
         format.json().flatten_event(true).with_span_list(false).boxed()
     };
-    // Fails only if a subscriber is set already, and then that one logs.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(format.with_filter(filter)));
+    // The filter is one of the whole, not of its only layer, which would look the run's span up whenever a piece of an
+    // answer wakes it. Fails only if a subscriber is set already, and then that one logs.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(format).with(filter));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(location, "the function panicked");

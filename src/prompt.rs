@@ -38,8 +38,9 @@ impl Prompt {
             let inner = &rest[at + 2..];
             let end = inner.find("}}").filter(|_| inner.trim_start().starts_with('$'));
             let Some(end) = end else {
-                parts.push(Part::Text(rest[..at + 2].to_owned()));
-                rest = inner;
+                // The second brace may be the first of a placeholder's: `{{{ $.detail.size }}}`.
+                parts.push(Part::Text(rest[..=at].to_owned()));
+                rest = &rest[at + 1..];
                 continue;
             };
             parts.push(Part::Text(rest[..at].to_owned()));

@@ -99,7 +99,7 @@ impl<'a> Conclusion<'a> {
     }
 }
 
-/// Writes `part`, the execution's own, with what `result` makes of the trigger.
+/// Writes the execution's own `part`, made for a stored trigger or not, with what `result` makes of the trigger.
 ///
 /// # Errors
 /// If DynamoDB does not take it.
@@ -108,11 +108,11 @@ pub(crate) async fn write_result(
     of: &Of<'_>,
     result: Conclusion<'_>,
     now: i64,
-    part: impl Fn() -> Part,
+    part: impl Fn(bool) -> Part,
 ) -> Result<Write, StoreError> {
     let is_success = result.is_success();
     if is_success.is_none() && result.tokens == 0 {
-        return store.write_part(part()).await;
+        return store.write_part(part(matches!(of.trigger, Seen::Item { .. }))).await;
     }
     let mut seen = of.trigger.clone();
     if matches!(seen, Seen::Unknown) && !of.user_id.is_empty() {
@@ -120,14 +120,14 @@ pub(crate) async fn write_result(
     }
     for _ in 0..=MAX_SWAPS {
         let Seen::Item { health, pause_after_failures, counts_tokens } = &seen else {
-            return store.write_part(part()).await;
+            return store.write_part(part(false)).await;
         };
-        let mut parts = vec![part()];
+        let mut parts = vec![part(true)];
         let change = is_success.and_then(|is_success| health.after(is_success, *pause_after_failures));
         parts.extend(change.map(|change| trigger_part(of, health, change, result.failure, now)));
         parts.extend((*counts_tokens && result.tokens > 0).then(|| tokens_part(of.trigger_id, result.tokens, now)));
         if parts.len() == 1 {
-            return store.write_part(part()).await;
+            return store.write_part(part(true)).await;
         }
         match store.transact(parts, None).await? {
             Transacted::Done => {
@@ -151,12 +151,16 @@ pub(crate) async fn write_result(
 /// The trigger item's part: on condition that it is as it was seen, and still exists.
 fn trigger_part(of: &Of<'_>, seen: &Health, change: Change, failure: Option<&Failure>, now: i64) -> Part {
     let mut expression = Expression::default();
-    let conditions = [
-        format!("attribute_exists({})", expression.name("PK")),
-        expression.equals("health", seen.state.map(|state| text(state.as_str()))),
-        expression.equals("failures", seen.failures.map(number)),
-        expression.equals("enabled", seen.enabled.map(AttributeValue::Bool)),
-    ];
+    let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
+    for (name, value) in [
+        ("health", seen.state.map(|state| text(state.as_str()))),
+        ("failures", seen.failures.map(number)),
+        ("enabled", seen.enabled.map(AttributeValue::Bool)),
+    ] {
+        if !seen.foreign.contains(&name) {
+            conditions.push(expression.equals(name, value));
+        }
+    }
     let mut set = vec![("failures", number(change.failures)), ("health", text(change.state.as_str()))];
     let mut remove = Vec::new();
     set.push(("healthExecutionId", text(of.execution_id)));

@@ -147,8 +147,13 @@ async fn settle_message(services: &Services, message: &Message) -> Result<(), Un
                 settler.settle(&event.fire(trigger_id, user_id), true).await
             }
             Audience::ReplayExecution { trigger_id, execution_id } => {
-                let fire = Fire { replay_of: Some(execution_id.clone()), ..event.fire(trigger_id, "") };
-                settler.settle(&fire, true).await
+                // Whose it is stands in what is kept; without that no attempt got as far as to run it.
+                let key = (trigger_id.as_str(), execution_id.as_str());
+                let detail = services.store.input(trigger_id, execution_id).await?;
+                match detail.map(|detail| replay::fire(event, key, &detail, services.config.is_agentcore)) {
+                    Some(Ok(fire)) => settler.settle(&fire, true).await,
+                    None | Some(Err(_)) => settler.settle(&event.fire(trigger_id, ""), false).await,
+                }
             }
         },
     }

@@ -16,6 +16,7 @@ use crate::{
     record::{Ending, SkipReason},
     replay,
     reply::Reply,
+    results::failure_of,
     run::Known,
     store::in_time,
     subscription::{Interest, Subscription},
@@ -50,7 +51,7 @@ pub(crate) async fn route(
     match &event.audience {
         Audience::Subscribers => router.subscribers().await,
         Audience::Dispatched { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
-            Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
+            Some(trigger) => router.in_place(trigger.handed_on(event, services.config.is_agentcore)).await,
             None => {
                 let fire = Box::new(event.fire(trigger_id, user_id));
                 router.in_place(Interest::Skip(fire, SkipReason::Deleted)).await
@@ -225,10 +226,8 @@ impl Router<'_> {
                 self.skip(self.known.fire.get_or_init(|| fire), reason).await.map(Route::Done)
             }
             Interest::Invalid(fire, failure) => {
-                let fire = self.known.fire.get_or_init(|| fire);
-                let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
-                self.end(fire, ending).await?;
-                Err(failure)
+                let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
+                self.end(self.known.fire.get_or_init(|| fire), ending).await.map(Route::Done)
             }
             Interest::None => Ok(Route::Done(self.summary(&Tally::default()))),
         }
@@ -237,17 +236,15 @@ impl Router<'_> {
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
         tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
         self.known.seen.measured.skip_reason.get_or_init(|| reason);
-        let (execution_id, before) = self.end(fire, Ending::skipped(now_millis(), reason)).await?;
-        let reply = Reply::new(fire, &execution_id);
-        Ok(before.map_or_else(|| reply.skipped(reason), |row| reply.duplicate(&row)))
+        self.end(fire, Ending::skipped(now_millis(), reason)).await
     }
 
-    /// Writes the record of a fire that does not run, unless it has one already, for an earlier delivery ran it, or died:
-    /// then returns that. With the execution's id.
-    async fn end(&self, fire: &Fire, ending: Ending) -> Result<(String, Option<Row>), Failure> {
+    /// Writes the record of a fire that does not run, and tells what it says. If there is one already, an earlier delivery
+    /// ran it, or died.
+    async fn end(&self, fire: &Fire, ending: Ending) -> Result<Value, Failure> {
         let Services { store, config, .. } = self.services;
         let request_id = &self.invocation.request_id;
-        let status = ending.status;
+        let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
         let ending_it = async {
             let execution_id = identify(store, fire, request_id, &self.started).await?;
             let unrun = Unrun { fire, started: &self.started, lambda_request_id: request_id, attempt: 1, ending };
@@ -260,7 +257,25 @@ impl Router<'_> {
         }
         let (settlement, row) = ended?;
         self.known.seen.measured.settled(settlement, status);
-        Ok((execution_id, row.filter(|_| settlement != Settlement::Create)))
+        let reply = Reply::new(fire, &execution_id);
+        // Of what failed in an invocation of its own, that one tells.
+        let is_told_elsewhere = |row: &Row| {
+            let is_of_many = matches!(self.event.audience, Audience::Subscribers) && skip_reason.is_some();
+            is_of_many && row.lambda_request_id.as_ref() != Some(request_id)
+        };
+        let failure = match (settlement, row) {
+            (Settlement::Create, _) | (_, None) => match (failure, skip_reason) {
+                (Some(failure), _) => failure,
+                (None, Some(reason)) => return Ok(reply.skipped(reason)),
+                (None, None) => return Ok(Value::Null),
+            },
+            (Settlement::Cancel, Some(row)) => return Ok(reply.cancelled(row.session_id.as_deref())),
+            (_, Some(row)) if is_told_elsewhere(&row) => return Ok(reply.duplicate(&row)),
+            (Settlement::Interrupt, Some(row)) => Failure::interrupted(&row),
+            (_, Some(row)) if row.status == Status::Failed => failure_of(&row),
+            (_, Some(row)) => return Ok(reply.duplicate(&row)),
+        };
+        Err(Failure { trigger_id: Some(fire.trigger_id.clone()), execution_id: Some(execution_id), ..failure })
     }
 
     fn summary(&self, tally: &Tally) -> Value {

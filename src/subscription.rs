@@ -1,5 +1,7 @@
 //! Trigger items: what a stored trigger says it runs, and for which events (README, Subscriptions).
 
+use std::mem;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -25,6 +27,13 @@ pub(crate) struct Subscription {
     pub(crate) trigger_id: String,
     pub(crate) user_id: String,
     item: Map<String, Value>,
+}
+
+/// Which events a stored trigger asks for, as far as that is understood.
+struct Filters {
+    pattern: Option<Pattern>,
+    conditions: Option<Conditions>,
+    threshold: Option<Threshold>,
 }
 
 /// What a stored trigger makes of an event.
@@ -97,28 +106,18 @@ impl Subscription {
     /// are meant for it.
     pub(crate) fn interest(&self, event: &BusEvent, is_agentcore: bool) -> Interest {
         let mut problems = Vec::new();
-        let config = self.event_config(&mut problems);
-        let pattern = parsed(config, "eventPattern", &mut problems, |value| match value {
-            // As some APIs store it.
-            Value::String(text) => {
-                let value = serde_json::from_str(text).map_err(|_| vec!["$: must be JSON".to_owned()])?;
-                Pattern::parse(&value)
-            }
-            value => Pattern::parse(value),
-        });
-        let conditions = parsed(config, "condition", &mut problems, Conditions::parse);
-        let matches = pattern.is_none_or(|pattern| pattern.matches(&event.event))
-            && conditions.is_none_or(|conditions| conditions.matches(&event.event));
-        if !matches {
-            return Interest::None;
-        }
-        let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
-        if fields.text("type").is_some_and(|name| name != "event") {
-            fields.problem("type", "must be \"event\"");
-        }
-        let mut problems = fields.problems;
-        let threshold = parsed(config, "threshold", &mut problems, Threshold::parse);
-        self.run(event, is_agentcore, problems, threshold)
+        let filters = self.filters(&mut problems);
+        let matches = filters.pattern.is_none_or(|pattern| pattern.matches(&event.event))
+            && filters.conditions.is_none_or(|conditions| conditions.matches(&event.event));
+        if matches { self.run(event, is_agentcore, problems, filters.threshold) } else { Interest::None }
+    }
+
+    /// What becomes of an event that was handed on to this trigger, for its filters matched. They are not asked again: what
+    /// they say may have changed, and an execution that has begun must find its end.
+    pub(crate) fn handed_on(&self, event: &BusEvent, is_agentcore: bool) -> Interest {
+        let mut problems = Vec::new();
+        self.filters(&mut problems);
+        self.run(event, is_agentcore, problems, None)
     }
 
     /// What becomes of an event that is meant for this trigger whatever its filters say.
@@ -158,6 +157,26 @@ impl Subscription {
         fire.prompt = prompt.render(event, &self.trigger_id, name.as_deref());
         fire.input.extend(mapping.apply(&event.event));
         Interest::Run(Box::new(fire), threshold)
+    }
+
+    fn filters(&self, problems: &mut Vec<String>) -> Filters {
+        let config = self.event_config(problems);
+        let pattern = parsed(config, "eventPattern", problems, |value| match value {
+            // As some APIs store it.
+            Value::String(text) => {
+                let value = serde_json::from_str(text).map_err(|_| vec!["$: must be JSON".to_owned()])?;
+                Pattern::parse(&value)
+            }
+            value => Pattern::parse(value),
+        });
+        let conditions = parsed(config, "condition", problems, Conditions::parse);
+        let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$", &self.item) };
+        if fields.text("type").is_some_and(|name| name != "event") {
+            fields.problem("type", "must be \"event\"");
+        }
+        *problems = fields.problems;
+        let threshold = parsed(config, "threshold", problems, Threshold::parse);
+        Filters { pattern, conditions, threshold }
     }
 
     /// What becomes of a fire whose event says itself what to run: the item wins where it says anything.

@@ -70,8 +70,9 @@ impl Store {
         started: &Started,
     ) -> Result<u32, StoreError> {
         let counter_key = record::counter_key(trigger_id);
-        let mut seen = self.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
         for wait in backoff::endless() {
+            // Read after each wait: what was seen before it is another one's by now.
+            let seen = self.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
             let next = threshold.counted(seen, time);
             let mut mark_item = keyed(record::mark_key(trigger_id, mark), started.ttl);
             mark_item.insert("ordinal".into(), number(next.count));
@@ -96,8 +97,7 @@ impl Store {
                     let ordinal = marked.as_ref().and_then(|item| record::integer(item, "ordinal"));
                     return Ok(ordinal.and_then(|ordinal| u32::try_from(ordinal).ok()).unwrap_or_default());
                 }
-                Transacted::Refused(_, counted) => seen = counted.as_ref().and_then(counter),
-                Transacted::Conflict => {}
+                Transacted::Refused(..) | Transacted::Conflict => {}
             }
             // Others count at this moment: the fewer at once, the sooner all are through.
             tokio::time::sleep(wait.min(LONGEST_WAIT)).await;

@@ -50,22 +50,22 @@ pub(crate) async fn end_unheld(
             (Settlement::Nothing | Settlement::Alive, _) => return Ok((settlement, row)),
             (Settlement::Interrupt, Some(seen)) => {
                 let ending = Ending::new(Status::Failed, now, Some(Failure::interrupted(seen)));
-                let part = || endings::abandoned(trigger_id, execution_id, &ending, seen);
+                let part = |is_stored| endings::abandoned(trigger_id, execution_id, &ending, seen, is_stored);
                 write_result(store, &of, Conclusion::of(&ending), now, part).await?
             }
             (Settlement::Cancel, Some(seen)) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
-                store.write_part(endings::abandoned(trigger_id, execution_id, &ending, seen)).await?
+                store.write_part(endings::abandoned(trigger_id, execution_id, &ending, seen, false)).await?
             }
             (Settlement::Finalise, Some(seen)) => {
                 let failure = failure_of(seen);
-                let part = || endings::finalised(trigger_id, execution_id, seen);
+                let part = |is_stored| endings::finalised(trigger_id, execution_id, seen, is_stored);
                 write_result(store, &of, Conclusion::failed(&failure), now, part).await?
             }
             (Settlement::Create | Settlement::Interrupt | Settlement::Cancel | Settlement::Finalise, _) => {
                 let Some(unrun) = unrun else { return Ok((Settlement::Nothing, row)) };
                 let attempt = unrun.attempt(execution_id);
-                let part = || endings::never_run(unrun.fire, &attempt, &unrun.ending, now);
+                let part = |is_stored| endings::never_run(unrun.fire, &attempt, &unrun.ending, now, is_stored);
                 write_result(store, &of, Conclusion::of(&unrun.ending), now, part).await?
             }
         };

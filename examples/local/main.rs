@@ -3,9 +3,13 @@
 //! `cargo run --example local -- --help` says what it can do.
 
 mod options;
+mod outbox;
+mod plan;
+mod progress;
 mod report;
 mod run;
 mod serve;
+mod triggers;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +25,17 @@ use crate::options::Options;
 const ANSWER: &str = "Three files came in since yesterday: orders.csv (1.2 MB), returns.csv (84 kB) and stock.json. \
                       All of them are complete.";
 const FAILURE: &str = "the model stopped answering: ThrottlingException";
+/// What the agents of events/triggers.json answer.
+const NDJSON_ANSWERS: [(&str, &str); 4] = [
+    ("agent-tables", "orders.csv holds 412 orders of 4 January; three of them have no postcode."),
+    ("agent-orders", "Order order-1042 can be sent today: the desk and both lamps are in stock."),
+    ("agent-letters", "Dear customer-77, your desk and both lamps leave our warehouse today. We call before delivery."),
+    ("agent-operations", "Look at what was deployed in the hour before: nothing else has changed."),
+];
+const SSE_ANSWERS: [(&str, &str); 2] =
+    [("agent-strands", ANSWER), ("agent-uploads", "orders.csv came in whole: 48,213 bytes, as announced.")];
+const JSON_ANSWERS: [(&str, &str); 2] =
+    [("agent-files", "The letter is filed under order-1042."), ("agent-log", "The run is logged.")];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,27 +51,38 @@ async fn main() -> ExitCode {
 async fn start() -> Result<ExitCode, String> {
     let Some(options) = Options::from_args()? else { return Ok(ExitCode::SUCCESS) };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let triggers = triggers::read(&options.triggers.clone().unwrap_or_else(|| root.join("events/triggers.json")))?;
     if options.serve {
         let stack = stack(serve::PORTS).await.map_err(|e| {
             let hint = "Is another `--serve` running? End it, or whatever listens there.";
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
+        triggers.seed(&stack.dynamodb)?;
         serve::serve(&stack, root, &options).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = run::plan(&options, root)?;
-    build(root)?;
+    let plan = plan::plan(&options, root)?;
     let stack = stack(Ports::default()).await.map_err(|e| e.to_string())?;
+    triggers.seed(&stack.dynamodb)?;
+    build(root)?;
     run::run(&stack, &plan, root, &options).await
 }
 
-/// The stand-ins, with an agent that takes its time as a real one does.
+/// The stand-ins, with agents that take their time as real ones do.
 async fn stack(ports: Ports) -> io::Result<Stack> {
     let stack = Stack::bind(ports).await?;
     let pause = Duration::from_millis(60);
     stack.agent.default(Script::ndjson_happy(ANSWER).paced(pause));
-    stack.agent.on_prompt("fail", Script::server_error_event(FAILURE).paced(pause));
-    stack.agent.on_agent("agent-strands", Script::sse_happy(ANSWER).paced(pause));
+    stack.agent.on_prompt("Please fail", Script::server_error_event(FAILURE).paced(pause));
+    for (agent, answer) in NDJSON_ANSWERS {
+        stack.agent.on_agent(agent, Script::ndjson_happy(answer).paced(pause));
+    }
+    for (agent, answer) in SSE_ANSWERS {
+        stack.agent.on_agent(agent, Script::sse_happy(answer).paced(pause));
+    }
+    for (agent, answer) in JSON_ANSWERS {
+        stack.agent.on_agent(agent, Script::json_happy(answer).paced(pause));
+    }
     Ok(stack)
 }
 

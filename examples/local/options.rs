@@ -6,17 +6,28 @@ use standins::Stack;
 use standins::stack::Env;
 
 const HELP: &str = "\
-Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB and an agent, which keep
-nothing between runs. The function's log is .local/function.log.
+Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
+to an event bus, and agents. They keep nothing between runs. The function's log is .local/function.log.
 
-usage: cargo run --example local -- [--agent-url URL] [EVENT.json ...]
-       cargo run --example local -- --serve [--agent-url URL]
+usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [EVENT.json ...]
+       cargo run --example local -- --serve [--triggers FILE] [--agent-url URL]
 
 Without events it sends events/scheduled.json, events/agent-fails.json and the first one again, and exits with 0 if one
-completed, one failed as the agent said and one was a duplicate. With events it sends those, one after another, and exits
-with 0 if all of them succeeded.
+completed, one failed as the agent said and one was a duplicate. With events it sends those: each is delivered once what
+the one before it started has ended. It then exits with 0 if every execution completed or was skipped, or failed because
+the stand-in of an agent was told to.
 
-  --serve          start the stand-ins on ports 9001 to 9003, write .local/env for `cargo lambda watch` and wait for Ctrl-C
+Events that are no scheduled fires run the triggers that are stored in the table and subscribed to them:
+
+  events/s3-object-created.json    four triggers: two complete, one fails, one does not want this file
+  events/custom-order-placed.json  a chain: each trigger is subscribed to the end of the one before
+  events/run-trigger.json          runs a stored trigger now
+  events/replay-execution.json     runs what failed again, after events/agent-fails.json
+
+  --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json, with
+                   events/custom-order-placed.json, is a chain that never ends, and is stopped by CHAIN_DEPTH_LIMIT,
+                   which is taken from the environment
+  --serve          start the stand-ins on ports 9001 to 9004, write .local/env for `cargo lambda watch` and wait for Ctrl-C
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events it gets the first
                    one, and that once more. Its tokens come from the Cognito stand-in, unless
                    COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID are set: then the COGNITO_* and AWS_* settings are used
@@ -28,6 +39,7 @@ with 0 if all of them succeeded.
 pub(crate) struct Options {
     pub(crate) events: Vec<PathBuf>,
     pub(crate) serve: bool,
+    pub(crate) triggers: Option<PathBuf>,
     pub(crate) agent_url: Option<String>,
 }
 
@@ -41,6 +53,7 @@ impl Options {
             while let Some(arg) = args.next()? {
                 match arg {
                     Long("serve") => options.serve = true,
+                    Long("triggers") => options.triggers = Some(args.value()?.into()),
                     Long("agent-url") => options.agent_url = Some(args.value()?.string()?),
                     Short('h') | Long("help") => return Ok(false),
                     Value(path) => options.events.push(path.into()),
@@ -65,15 +78,20 @@ impl Options {
     /// The function's environment: the stand-ins', or a real agent's with the Cognito that issues tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
+        if let Ok(limit) = std::env::var("CHAIN_DEPTH_LIMIT") {
+            env.insert("CHAIN_DEPTH_LIMIT".to_owned(), limit);
+        }
         let Some(url) = &self.agent_url else { return env };
         env.insert("AGENT_API_URL".to_owned(), url.clone());
         let real_cognito = ["COGNITO_USER_POOL_ID", "COGNITO_CLIENT_ID"].iter().all(|n| std::env::var_os(n).is_some());
         if real_cognito {
             env.retain(|name, _| !name.starts_with("COGNITO_") && !name.contains("_COGNITO_"));
-            // DynamoDB is embedded and takes any credentials, Cognito needs those that are at hand.
+            // DynamoDB and Lambda are here and take any credentials, Cognito needs those that are at hand.
             let theirs = |name: &str| name.starts_with("COGNITO_") || name.starts_with("AWS_") || name == "HOME";
-            let not_theirs =
-                |name: &str| name.starts_with("AWS_LAMBDA_") || name.starts_with("AWS_ENDPOINT_URL_DYNAMODB");
+            let not_theirs = |name: &str| {
+                let ours = ["AWS_LAMBDA_", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_LAMBDA"];
+                ours.iter().any(|prefix| name.starts_with(prefix))
+            };
             for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"] {
                 env.remove(name);
             }

@@ -4,66 +4,169 @@ use std::io::Write;
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::Value;
-use standins::Outcome;
+use standins::{Outcome, Stack};
+
+/// The last column, the prose, is to have so much, or all columns are wrapped.
+const LEAST_FOR_PROSE: u16 = 20;
+
+/// What an invocation was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A scheduled fire.
+    Fire,
+    /// Any other event.
+    Event,
+    /// One of several triggers that were due.
+    Dispatched,
+    /// The end of an execution, announced on the event bus.
+    End,
+}
+
+/// An invocation and what came of it.
+pub(crate) struct Delivery {
+    pub(crate) what: What,
+    pub(crate) label: String,
+    pub(crate) outcome: Outcome,
+    /// How often the agent was called in it, if that is known.
+    pub(crate) calls: Option<usize>,
+}
+
+impl Delivery {
+    /// Whether it is the announcement of an end that no trigger was due for.
+    fn is_of_no_concern(&self) -> bool {
+        let body = self.outcome.body();
+        let nothing = ["disabled", "tooDeep", "waiting", "dispatched"].iter().all(|name| body[*name] == 0);
+        self.what == What::End && self.outcome.is_success() && nothing
+    }
+}
 
 /// Prints a line, and does not mind if nobody reads it any more.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
-/// A table as wide as the terminal, or 120 columns where there is none.
-fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
-    let width = console::Term::stdout().size_checked().map_or(120, |(_, columns)| columns.max(80));
+/// Every execution in the table, in the order in which they started.
+pub(crate) fn executions_of(stack: &Stack) -> Vec<Value> {
+    let mut executions = stack.dynamodb.scan();
+    executions.retain(|row| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#")));
+    executions.sort_by_cached_key(|row| (text(&row["startedAt"]), row["chainDepth"].as_u64()));
+    executions
+}
+
+/// As wide as the terminal, or 100 columns where there is none.
+fn width() -> u16 {
+    console::Term::stdout().size_checked().map_or(100, |(_, columns)| columns.max(80))
+}
+
+/// A table that is no wider, and whether its last column, the prose, has enough of that.
+fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> (Table, bool) {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
     table.set_header(header).add_rows(rows);
-    // Only the last column, the prose, is wrapped, where that leaves it room.
-    let skipped = if width < 115 { header.len() } else { 1 };
-    for column in table.column_iter_mut().rev().skip(skipped) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
+    let widths = table.column_max_content_widths();
+    let borders = u16::try_from(3 * widths.len() + 1).unwrap_or(u16::MAX);
+    let others: u16 = widths.iter().rev().skip(1).sum();
+    let is_wide_enough = others.saturating_add(borders).saturating_add(LEAST_FOR_PROSE) <= width();
+    if is_wide_enough {
+        // Only the prose is wrapped.
+        for column in table.column_iter_mut().rev().skip(1) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
-    table
+    (table, is_wide_enough)
 }
 
-/// The executions as they stand in the table.
+/// A column's name, whether it is needed, and what stands in it.
+type Column<'a> = (&'a str, bool, &'a dyn Fn(&Value) -> String);
+
+/// The executions as they stand in the table. Of the columns that not every run needs there are those that some row has
+/// something for, and for which there is room.
 pub(crate) fn executions(executions: &[Value]) -> Table {
-    let header = ["Trigger", "Status", "Started", "Duration", "Tokens in / out", "Attempt", "Answer or error"];
-    table(
-        &header,
-        executions.iter().map(|e| {
-            let usage = |name: &str| e["usage"][name].as_i64().map_or_else(|| "-".to_owned(), |n| n.to_string());
-            let tokens = if e["usage"].is_object() {
-                format!("{} / {}", usage("inputTokens"), usage("outputTokens"))
-            } else {
-                "-".to_owned()
-            };
-            let said = match (e["errorType"].as_str(), e["error"].as_str()) {
-                (Some(kind), error) => format!("{kind}: {}", error.unwrap_or_default()),
-                (None, _) => text(&e["output"]),
-            };
-            // To the second; times are UTC throughout.
-            let started = text(&e["startedAt"]).chars().take(19).collect::<String>().replace('T', " ");
-            let duration =
-                e["durationMs"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0));
-            vec![text(&e["triggerId"]), text(&e["status"]), started, duration, tokens, text(&e["attempt"]), said]
+    let has = |name: &str| executions.iter().any(|row| !row[name].is_null());
+    let is_chain = has("follows") || has("replayOf");
+    let is_retried = executions.iter().any(|row| row["attempt"].as_u64() > Some(1));
+    // Which are left out first where there is no room.
+    let (started, tokens_used, took) = ("Started", "Tokens\nin / out", "Took");
+    let columns: [Column<'_>; 8] = [
+        ("Trigger", true, &|row| text(&row["triggerId"])),
+        ("Follows", is_chain, &|row| follows(row, executions)),
+        ("Depth", has("chainDepth"), &|row| row["chainDepth"].as_u64().unwrap_or_default().to_string()),
+        ("Status", true, &|row| text(&row["status"])),
+        // To the second; times are UTC throughout.
+        (started, !is_chain, &|row| text(&row["startedAt"]).chars().skip(11).take(8).collect()),
+        (took, true, &|row| {
+            row["durationMs"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0))
         }),
-    )
+        (tokens_used, has("usage"), &tokens),
+        ("Attempt", is_retried, &|row| text(&row["attempt"])),
+    ];
+    let without = |left_out: &[&str]| {
+        let columns = columns.iter().filter(|(name, is_shown, _)| *is_shown && !left_out.contains(name));
+        let columns: Vec<_> = columns.collect();
+        let header: Vec<_> = columns.iter().map(|(name, ..)| *name).chain(["Answer or error"]).collect();
+        let cells = |row: &Value| columns.iter().map(|(.., cell)| cell(row)).chain([said(row)]).collect();
+        table(&header, executions.iter().map(cells))
+    };
+    let all = [started, tokens_used, took];
+    let narrower = (0..=all.len()).map(|left_out| without(&all[..left_out]));
+    let found = narrower.into_iter().find(|(_, is_wide_enough)| *is_wide_enough);
+    found.unwrap_or_else(|| without(&[])).0
 }
 
-/// What Lambda got back for each event, and how often the agent was called if that is known.
-pub(crate) fn outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a str, &'a Outcome, Option<usize>)>) -> Table {
-    let header = ["Event", "Lambda got", "Agent called", "In detail"];
-    let row = |(event, outcome, calls): (&str, &Outcome, Option<usize>)| {
+/// What an execution followed: the trigger of another one's, or its own of which it is a replay.
+fn follows(row: &Value, executions: &[Value]) -> String {
+    if !row["replayOf"].is_null() {
+        return "a replay".to_owned();
+    }
+    let followed = executions.iter().find(|other| other["executionId"] == row["follows"]);
+    followed.map_or_else(|| text(&row["follows"]), |followed| text(&followed["triggerId"]))
+}
+
+fn tokens(row: &Value) -> String {
+    let usage = |name: &str| row["usage"][name].as_i64().map_or_else(|| "-".to_owned(), |n| n.to_string());
+    if !row["usage"].is_object() {
+        return "-".to_owned();
+    }
+    format!("{} / {}", usage("inputTokens"), usage("outputTokens"))
+}
+
+/// The answer, or why there is none.
+fn said(row: &Value) -> String {
+    match (row["errorType"].as_str(), row["skipReason"].as_str()) {
+        (Some(kind), _) => format!("{kind}: {}", row["error"].as_str().unwrap_or_default()),
+        (None, Some("ChainTooDeep")) => {
+            let limit = row["chainDepth"].as_u64().map_or(0, |depth| depth.saturating_sub(1));
+            format!("ChainTooDeep: CHAIN_DEPTH_LIMIT is {limit}")
+        }
+        (None, Some(reason)) => reason.to_owned(),
+        (None, None) => text(&row["output"]),
+    }
+}
+
+/// What Lambda got back of each invocation.
+pub(crate) fn outcomes(deliveries: &[Delivery]) -> Table {
+    let header = ["Event", "Lambda got", "Agent\ncalled", "In detail"];
+    let row = |Delivery { what, label, outcome, calls }: &Delivery| {
         let body = outcome.body();
+        let whose = match what {
+            What::Event | What::End => format!("{}: ", text(&body["triggerId"])),
+            What::Fire | What::Dispatched => String::new(),
+        };
         let (got, detail) = match outcome {
             Outcome::Success(_) if body["duplicate"] == true => {
-                ("success, duplicate".to_owned(), format!("already {}, did not run again", text(&body["status"])))
+                let status = text(&body["status"]);
+                ("success, duplicate".to_owned(), format!("{whose}already {status}, did not run again"))
             }
-            Outcome::Success(_) => ("success".to_owned(), format!("execution {}", text(&body["executionId"]))),
+            Outcome::Success(_) if body["subscriptions"].is_u64() => ("success".to_owned(), summary(&body)),
+            Outcome::Success(_) => {
+                let reason = body["skipReason"].as_str().map_or_else(String::new, |reason| format!("{reason}, "));
+                ("success".to_owned(), format!("{whose}{reason}execution {}", text(&body["executionId"])))
+            }
             Outcome::FunctionError { error_type, error_message, .. } => {
                 let message = body["message"].as_str().map_or_else(|| error_message.clone(), str::to_owned);
                 let again = if body["retryable"] == true { "Lambda may retry" } else { "final" };
-                (format!("error {error_type}"), format!("{message} ({again})"))
+                let whose = if body["triggerId"].is_null() { String::new() } else { whose };
+                (format!("error {error_type}"), format!("{whose}{message} ({again})"))
             }
             Outcome::Died => ("nothing".to_owned(), "the process ended".to_owned()),
             Outcome::TimedOut => ("nothing".to_owned(), "the deadline passed".to_owned()),
@@ -74,17 +177,65 @@ pub(crate) fn outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a str, &'a Outc
             Some(1) => "once".to_owned(),
             Some(n) => format!("{n} times"),
         };
-        vec![event.to_owned(), got, calls, detail]
+        vec![label.clone(), got, calls, detail]
     };
-    table(&header, outcomes.into_iter().map(row))
+    table(&header, deliveries.iter().filter(|delivery| !delivery.is_of_no_concern()).map(row)).0
+}
+
+/// The function's own count of the triggers that are subscribed to an event.
+fn summary(body: &Value) -> String {
+    let count = |name: &str| body[name].as_u64().unwrap_or_default();
+    let subscriptions = count("subscriptions");
+    if subscriptions == 0 {
+        return format!("no trigger is subscribed to {}", text(&body["eventSourceId"]));
+    }
+    let (filtered, s) = (count("filtered"), if subscriptions == 1 { "" } else { "s" });
+    let mut said =
+        format!("{subscriptions} subscription{s}: {filtered} filtered, {} matched", subscriptions - filtered);
+    for (name, word) in [
+        ("disabled", "disabled"),
+        ("tooDeep", "too deep in a chain"),
+        ("waiting", "below its threshold"),
+        ("dispatched", "dispatched"),
+    ] {
+        if count(name) > 0 {
+            said.push_str(&format!(", {} {word}", count(name)));
+        }
+    }
+    said
+}
+
+/// One line on what became of an event, unless its execution says it.
+pub(crate) fn dealt_with(outcome: &Outcome) -> Option<String> {
+    let body = outcome.body();
+    match outcome {
+        Outcome::Success(_) if body["duplicate"] == true => {
+            Some(format!("duplicate, already {}", text(&body["status"])))
+        }
+        Outcome::Success(_) if body["subscriptions"].is_u64() => Some(summary(&body)),
+        Outcome::FunctionError { error_type, .. } if body["executionId"].is_null() => Some(error_type.clone()),
+        Outcome::Success(_) | Outcome::FunctionError { .. } => None,
+        Outcome::Died => Some("the process ended".to_owned()),
+        Outcome::TimedOut => Some("the deadline passed".to_owned()),
+    }
+}
+
+/// How many ends were announced, once there were events that are not scheduled fires.
+pub(crate) fn announced(deliveries: &[Delivery]) -> Option<String> {
+    let ends: Vec<_> = deliveries.iter().filter(|delivery| delivery.what == What::End).collect();
+    let concerned = ends.iter().filter(|delivery| !delivery.is_of_no_concern()).count();
+    if concerned == 0 && deliveries.iter().all(|delivery| delivery.what != What::Event) {
+        return None;
+    }
+    let concerned = if concerned == 0 { "none".to_owned() } else { concerned.to_string() };
+    let s = if ends.len() == 1 { "" } else { "s" };
+    Some(format!("\nAnnounced on the event bus: {} end{s}, {concerned} of which concerned a trigger.", ends.len()))
 }
 
 /// One line on an execution that has ended.
-pub(crate) fn ended(e: &Value) -> String {
-    let said =
-        e["errorType"].as_str().map_or_else(|| text(&e["output"]), |kind| format!("{kind}: {}", text(&e["error"])));
-    let said = said.replace('\n', "; ");
-    format!("{}  {}  {}  {said}", text(&e["completedAt"]), text(&e["triggerId"]), text(&e["status"]))
+pub(crate) fn ended(row: &Value) -> String {
+    let said = said(row).replace('\n', "; ");
+    format!("{}  {}  {}  {said}", text(&row["completedAt"]), text(&row["triggerId"]), text(&row["status"]))
 }
 
 /// A value as a reader wants it: strings without quotes, nothing for null.

@@ -2,98 +2,60 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde_json::Value;
-use standins::{Invocation, Lambda, Outcome, Stack};
+use standins::{AgentRequest, AsyncInvocation, Invocation, Outcome, Pipe, Stack};
 
 use crate::options::Options;
-use crate::report::{self, say};
+use crate::outbox;
+use crate::plan::{Plan, Planned};
+use crate::progress::Progress;
+use crate::report::{self, Delivery, What, executions_of, say, text};
 
 /// As long as Lambda allows at most.
-const TIMEOUT: Duration = Duration::from_secs(900);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(900);
+/// The function's processes, as many as there may be invocations at the same time.
+const POOL: usize = 8;
 
-/// What must become of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expected {
-    Completed,
-    AgentFailed,
-    Duplicate,
-    /// Whatever, as long as Lambda counts it as a success.
-    Success,
-}
-
-/// The events to send, with what must become of them.
-pub(crate) struct Plan(Vec<Planned>);
-
-struct Planned {
-    name: String,
-    payload: Vec<u8>,
-    expected: Expected,
-}
-
-impl Planned {
-    fn trigger_id(&self) -> Option<String> {
-        let event: Value = serde_json::from_slice(&self.payload).ok()?;
-        Some(event["detail"]["triggerId"].as_str()?.to_owned())
-    }
-}
-
-/// Reads the events before anything is started.
-pub(crate) fn plan(options: &Options, root: &Path) -> Result<Plan, String> {
-    let of_repo = |name: &str| root.join("events").join(name);
-    let (scheduled, fails) = (of_repo("scheduled.json"), of_repo("agent-fails.json"));
-    let named: Vec<(PathBuf, Expected)> = if !options.events.is_empty() {
-        options.events.iter().map(|path| (path.clone(), Expected::Success)).collect()
-    } else if options.agent_url.is_some() {
-        // A real agent fails when it likes.
-        vec![(scheduled.clone(), Expected::Completed), (scheduled, Expected::Duplicate)]
-    } else {
-        vec![(scheduled.clone(), Expected::Completed), (fails, Expected::AgentFailed), (scheduled, Expected::Duplicate)]
-    };
-    let read = |(path, expected): (PathBuf, Expected)| {
-        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-        let payload = fs::read(&path).map_err(|e| format!("cannot read the event {name}: {e}"))?;
-        Ok(Planned { name, payload, expected })
-    };
-    named.into_iter().map(read).collect::<Result<_, String>>().map(Plan)
-}
-
-/// Sends the events one after another, shows what became of them, and compares it with what was expected.
+/// Sends the events one after another, shows what became of them, and compares it with what is promised.
 pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Options) -> Result<ExitCode, String> {
     let log = root.join(".local/function.log");
     let tee = log_file(&log)?;
-    let function = stack
-        .spawn(&options.env(stack), Some(tee))
-        .await
-        .map_err(|e| format!("cannot start {}: {e}", stack.binary().display()))?;
-    let mut outcomes = Vec::new();
-    let mut problems = Vec::new();
+    stack.lambda.timeout(TIMEOUT);
+    // Lambda would wait for minutes before it tries again.
+    stack.lambda.retries(0);
+    stack.pool_with(POOL, options.env(stack), Some(tee));
+    let pipe = outbox::pipe(stack, root, TIMEOUT)?;
+    let is_stand_in = options.agent_url.is_none();
+    let mut progress = Progress::new();
+    let (mut deliveries, mut problems) = (Vec::new(), Vec::new());
     for planned in &plan.0 {
-        let calls = stack.agent.call_count();
-        let outcome = send(stack, &function, planned).await;
-        // A real agent's calls are its own to count.
-        let calls = options.agent_url.is_none().then(|| stack.agent.call_count() - calls);
-        problems.extend(differs(stack, planned, &outcome, calls));
-        outcomes.push((planned.name.as_str(), outcome, calls));
+        let of_event = send(stack, &pipe, planned, &mut progress, is_stand_in).await;
+        if let Some(Delivery { outcome, calls, .. }) = of_event.first() {
+            problems.extend(planned.differs(stack, outcome, *calls));
+        }
+        deliveries.extend(of_event);
     }
-    if options.agent_url.is_none()
-        && let Some(leak) = stack.leak()
-    {
-        problems.push(leak);
+    let executions = executions_of(stack);
+    problems.extend(deliveries.iter().filter_map(|delivery| broken(delivery, &executions, is_stand_in)));
+    let running = executions.iter().filter(|row| row["status"] == "running");
+    problems.extend(running.map(|row| format!("{} was left running", text(&row["triggerId"]))));
+    problems.extend(pipe.failures().iter().map(|failure| format!("an end could not be announced: {failure}")));
+    if is_stand_in {
+        problems.extend(stack.leak());
     }
 
     say("\nWhat the table holds:");
-    let mut executions: Vec<_> = stack.dynamodb.scan();
-    executions.retain(|row| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#")));
-    executions.sort_by(|a, b| a["startedAt"].as_str().cmp(&b["startedAt"].as_str()));
     say(&report::executions(&executions).to_string());
     say("\nWhat Lambda got:");
-    say(&report::outcomes(outcomes.iter().map(|(name, outcome, calls)| (*name, outcome, *calls))).to_string());
+    say(&report::outcomes(&deliveries).to_string());
+    if let Some(line) = report::announced(&deliveries) {
+        say(&line);
+    }
     say(&format!("\nThe function's log: {}", log.strip_prefix(root).unwrap_or(&log).display()));
     if problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -116,120 +78,86 @@ fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
     }))
 }
 
-async fn send(stack: &Stack, function: &Lambda, planned: &Planned) -> Outcome {
-    let start = Instant::now();
-    let calls_before = stack.agent.call_count();
-    let mut shown = Shown::new(&planned.name);
-    let invoked = function.invoke(Invocation::new(planned.payload.clone()).timeout(TIMEOUT));
-    tokio::pin!(invoked);
+/// Puts an event into Lambda's queue, waits until all that it started has ended, and gives its delivery and those that
+/// followed from it.
+async fn send(
+    stack: &Stack,
+    pipe: &Pipe,
+    planned: &Planned,
+    progress: &mut Progress,
+    is_stand_in: bool,
+) -> Vec<Delivery> {
+    let (earlier, earlier_calls) = (stack.lambda.accepted(), stack.agent.call_count());
+    progress.sent(&planned.name);
+    stack.invoke_async(Invocation::new(planned.payload.clone()).timeout(TIMEOUT));
+    let mut is_told = false;
     loop {
-        tokio::select! {
-            outcome = &mut invoked => {
-                let took = start.elapsed().as_secs_f64();
-                shown.end(&match &outcome {
-                    Outcome::Success(_) if outcome.body()["duplicate"] == true => format!("duplicate after {took:.1} s"),
-                    Outcome::Success(_) => format!("completed after {took:.1} s"),
-                    Outcome::FunctionError { error_type, .. } => format!("{error_type} after {took:.1} s"),
-                    other => format!("{other:?} after {took:.1} s"),
-                });
-                return outcome;
-            }
-            () = tokio::time::sleep(Duration::from_millis(50)) => {
-                let (doing, figures) = progress(stack, planned, calls_before);
-                shown.update(&doing, &figures);
+        let is_quiet = stack.is_quiet(pipe);
+        progress.update(stack);
+        let own = stack.lambda.invocations().swap_remove(earlier);
+        if !is_told && let Some(outcome) = own.outcome() {
+            is_told = true;
+            if let Some(line) = report::dealt_with(outcome) {
+                progress.tell(&format!("{}  {line}", planned.name));
             }
         }
-    }
-}
-
-/// What the run is doing, as its agent or, for a real agent, its record tells.
-fn progress(stack: &Stack, planned: &Planned, calls_before: usize) -> (String, String) {
-    if let Some(call) = stack.agent.calls().get(calls_before..).and_then(<[_]>::last) {
-        let doing = if call.note.is_empty() { "agent called" } else { &call.note };
-        return (doing.to_owned(), format!("{} events, {}", call.events_sent, HumanBytes(call.bytes_sent)));
-    }
-    let row = planned.trigger_id().and_then(|id| stack.dynamodb.executions(&id).pop()).unwrap_or_default();
-    match (row["status"].as_str(), row["events"].as_u64(), row["bytes"].as_u64()) {
-        (Some("running"), Some(events), bytes) => {
-            ("streaming".to_owned(), format!("{events} events, {}", HumanBytes(bytes.unwrap_or_default())))
+        if is_quiet {
+            break;
         }
-        (Some("running"), ..) => ("running".to_owned(), String::new()),
-        _ => ("starting".to_owned(), String::new()),
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
+    progress.dealt_with();
 
-/// A run's progress: a spinner on a terminal, a line per change elsewhere.
-struct Shown {
-    name: String,
-    bar: Option<ProgressBar>,
-    doing: String,
-}
-
-impl Shown {
-    fn new(name: &str) -> Self {
-        let bar = console::Term::stderr().is_term().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}");
-            let bar = ProgressBar::new_spinner().with_prefix(name.to_owned());
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
-        Self { name: name.to_owned(), bar, doing: String::new() }
-    }
-
-    fn update(&mut self, doing: &str, figures: &str) {
-        let line = if figures.is_empty() { doing.to_owned() } else { format!("{doing}  {figures}") };
-        match &self.bar {
-            Some(bar) => bar.set_message(line),
-            None if self.doing != doing => say(&format!("{}  {line}", self.name)),
-            None => {}
-        }
-        doing.clone_into(&mut self.doing);
-    }
-
-    fn end(&mut self, line: &str) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-        say(&format!("{}  {line}", self.name));
-    }
-}
-
-/// What of an event's outcome, record and agent calls is not as it must be.
-fn differs(stack: &Stack, planned: &Planned, outcome: &Outcome, calls: Option<usize>) -> Vec<String> {
-    if *outcome == Outcome::Died {
-        return vec![format!("{}: the function ended; the last line of .local/function.log says why", planned.name)];
-    }
-    let mut problems = Vec::new();
-    let mut must = |holds: bool, what: &str| {
-        if !holds {
-            problems.push(format!("{}: {what}", planned.name));
-        }
+    let (executions, calls) = (executions_of(stack), stack.agent.calls());
+    let calls = calls.get(earlier_calls..).filter(|_| is_stand_in);
+    let invocations = stack.lambda.invocations().split_off(earlier);
+    let handed_on_by = |invocation: &AsyncInvocation| {
+        let dispatch = &invocation.json()["_dispatch"]["requestId"];
+        invocations.iter().position(|other| dispatch == other.request_id.as_str())
     };
-    let rows = planned.trigger_id().map(|id| stack.dynamodb.executions(&id)).unwrap_or_default();
-    let row = rows.last().cloned().unwrap_or_default();
-    match planned.expected {
-        Expected::Success => must(outcome.is_success(), &format!("ended with {}", outcome.error_type())),
-        Expected::Completed => {
-            must(outcome.is_success(), "did not succeed");
-            must(row["status"] == "completed", "its record is not completed");
-            must(row["output"].is_string(), "its record holds no answer");
-            must(calls.is_none() || row["usage"]["inputTokens"].is_number(), "its record holds no token usage");
-            must(calls.is_none_or(|n| n == 1), "the agent was not called exactly once");
+    // What was handed on comes behind what handed it on.
+    let mut order: Vec<_> = invocations.iter().enumerate().collect();
+    order.sort_by_cached_key(|(at, invocation)| (handed_on_by(invocation).unwrap_or(*at), *at));
+    let delivery = |(at, invocation): (usize, &AsyncInvocation)| {
+        let event = invocation.json();
+        let (what, label) = match &event["_dispatch"]["triggerId"] {
+            Value::String(trigger) => (What::Dispatched, format!("└ {trigger}")),
+            _ if at > 0 => (What::End, format!("end of {}", text(&event["detail"]["triggerId"]))),
+            _ if event["detail-type"] == "Scheduled Event" => (What::Fire, planned.file.clone()),
+            _ => (What::Event, planned.file.clone()),
+        };
+        let outcome = invocation.outcome().cloned().unwrap_or(Outcome::Died);
+        let body = outcome.body();
+        let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
+        let session = row.and_then(|row| row["sessionId"].as_str());
+        let of_session = |call: &&AgentRequest| Some(call.field("sessionId")) == session;
+        let calls = calls.map(|calls| calls.iter().filter(of_session).count());
+        Delivery { what, label, outcome, calls }
+    };
+    order.into_iter().map(delivery).collect()
+}
+
+/// What of an invocation is not as the function promises. An agent that failed because it was to is no such thing.
+fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Option<String> {
+    let Delivery { label, outcome, .. } = delivery;
+    let body = outcome.body();
+    let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
+    let is_recorded = |status: &str| row.is_some_and(|row| row["status"] == status);
+    let problem = match outcome {
+        Outcome::Success(_) if body["executionId"].is_null() || body["duplicate"] == true => return None,
+        Outcome::Success(_) if is_recorded(body["status"].as_str().unwrap_or("completed")) => return None,
+        Outcome::Success(_) => "succeeded, and its record says something else".to_owned(),
+        Outcome::FunctionError { error_type, .. } if error_type == "AgentFailed" && is_stand_in => {
+            if is_recorded("failed") {
+                return None;
+            }
+            "failed, and its record says something else".to_owned()
         }
-        Expected::AgentFailed => {
-            must(outcome.error_type() == "AgentFailed", "Lambda did not get AgentFailed");
-            must(
-                row["status"] == "failed" && row["errorType"] == "AgentFailed",
-                "its record is not failed, AgentFailed",
-            );
-            must(calls == Some(1), "the agent was not called exactly once");
+        Outcome::FunctionError { error_type, error_message, .. } => {
+            format!("{error_type}: {}", body["message"].as_str().unwrap_or(error_message))
         }
-        Expected::Duplicate => {
-            must(outcome.is_success() && outcome.body()["duplicate"] == true, "was not told to be a duplicate");
-            must(rows.len() == 1, "left a record of its own");
-            must(calls.is_none_or(|n| n == 0), "called the agent again");
-        }
-    }
-    problems
+        Outcome::Died => "the function ended; the last line of .local/function.log says why".to_owned(),
+        Outcome::TimedOut => "the deadline passed".to_owned(),
+    };
+    Some(format!("{label}: {problem}"))
 }

@@ -5,15 +5,20 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use standins::Stack;
 use standins::stack::Ports;
+use standins::{Outcome, Stack};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::Options;
+use crate::outbox;
 use crate::report::{self, say};
+use crate::run::TIMEOUT;
 
 /// Beside `cargo lambda watch`, which takes 9000.
 pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003, lambda: 9004 };
+/// Its Invoke API runs one event after another and answers when it is done, so the stand-in of Lambda is between: a
+/// function that hands events on to itself would wait for itself. `_` is the function that `cargo lambda invoke` means.
+const WATCH: &str = "http://127.0.0.1:9000/2015-03-31/functions/_/invocations";
 
 /// Writes the env file, then shows each execution that ends until Ctrl-C.
 pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Result<(), String> {
@@ -21,17 +26,25 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
     // Lambda's own settings are cargo-lambda's to make.
     let env = options.env(stack).into_iter().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_"));
     let lines: String = env.map(|(name, value)| format!("{name}={value}\n")).collect();
+    stack.lambda.timeout(TIMEOUT);
+    stack.lambda.retries(0);
+    stack.forward(WATCH);
+    // Held, for it stops when dropped.
+    let _pipe = outbox::pipe(stack, root, TIMEOUT)?;
     fs::create_dir_all(root.join(".local"))
         .and_then(|()| fs::write(&file, lines))
         .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
     say(&format!(
-        "Cognito, an agent and DynamoDB stand in at {}, {} and {}.\n\nNow, each in a shell of its own:\n\n  \
+        "Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}.\n\n\
+         Now, each in a shell of its own:\n\n  \
          cargo lambda watch -A 127.0.0.1 --env-file .local/env\n  \
          cargo lambda invoke --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
-         Executions are shown here as they end. Ctrl-C ends the stand-ins and what they hold.\n",
+         What the function hands on to itself, and the ends of executions, come back to it through `watch`, one after\n\
+         another. Executions are shown here as they end. Ctrl-C ends the stand-ins and what they hold.\n",
         stack.cognito.url(),
         stack.agent.url(),
-        stack.dynamodb.url()
+        stack.dynamodb.url(),
+        stack.lambda.url()
     ));
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot listen for signals: {e}"))?;
     let mut shown = HashSet::new();
@@ -39,8 +52,14 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
         () = async {
+            let mut lost = 0;
             loop {
                 show_ended(stack, &mut shown);
+                let died = stack.lambda.invocations().iter().filter(|i| i.outcome() == Some(&Outcome::Died)).count();
+                if died > lost {
+                    say(&format!("events lost: {}, for `cargo lambda watch` at port 9000 gave no answer", died - lost));
+                }
+                lost = died;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         } => {}

@@ -187,9 +187,40 @@ async fn a_retry_that_finds_its_trigger_disabled_ends_what_died() {
         let (id, killed) = killed(&stack, &order(), &ids, &gate).await;
         subscribe(&stack, &id, json!({"enabled": false}));
         stack.lambda.idle().await;
-        assert_eq!(invocation(&stack, &killed).outcomes[0], Outcome::Died);
-        assert_interrupted(&execution(&stack, &id));
+        let seen = invocation(&stack, &killed);
+        assert_eq!(kinds(&seen), ["", "Interrupted", "Interrupted"]);
+        let row = execution(&stack, &id);
+        assert_interrupted(&row);
+        seen.outcomes[1..].iter().for_each(|outcome| assert_failed(outcome, &row, "Interrupted", false));
         assert_eq!(calls_of(&stack, &id), 1);
+        stack.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn f08_the_failure_that_paused_a_trigger_fails_again_on_every_retry() {
+    for count in [1, 2] {
+        let (stack, ids, gate) = start(count).await;
+        gate.release();
+        stack.lambda.retry_delay(Duration::ZERO);
+        stack.agent.on_prompt(&format!("\"The one named {}\"", ids[0]), Script::status(400, "no"));
+        subscribe(&stack, &ids[0], json!({"pauseAfterFailures": 1}));
+        let event = order();
+        let request_id = stack.invoke_async(Invocation::event(&event));
+        stack.lambda.idle().await;
+        let at_work = if count == 1 { request_id } else { dispatched_to(&stack, &ids[0]).swap_remove(0).request_id };
+        let row = execution(&stack, &ids[0]);
+        let seen = invocation(&stack, &at_work);
+        assert_eq!(seen.outcomes.len(), 3);
+        seen.outcomes.iter().for_each(|outcome| assert_failed(outcome, &row, "AgentRejected", false));
+        assert_eq!((stack.lambda.failures().len(), stack.agent.call_count()), (1, count));
+
+        // Another request with the event has nothing to tell of a failure that is not its own.
+        let request_id = stack.invoke_async(Invocation::event(&event));
+        stack.lambda.idle().await;
+        let seen = invocation(&stack, &request_id);
+        assert!(seen.outcome().unwrap().is_success(), "{seen:?}");
+        assert_eq!((execution(&stack, &ids[0]), stack.agent.call_count()), (row, count));
         stack.assert_clean();
     }
 }
@@ -225,6 +256,41 @@ async fn f53_a_bus_event_no_attempt_could_record_gets_its_record() {
         assert_eq!((execution(&stack, id), stack.agent.call_count()), (row, count - 1));
         stack.assert_clean();
     }
+}
+
+#[tokio::test]
+async fn f53_a_replay_no_attempt_could_record_gets_its_record() {
+    let (stack, ids, gate) = start(1).await;
+    gate.release();
+    stack.lambda.retry_delay(Duration::ZERO);
+    stack.invoke_async(Invocation::event(&order()));
+    stack.lambda.idle().await;
+    let row = execution(&stack, &ids[0]);
+    stack.dynamodb.inject(Rule::new("PutItem", Fault::Deny).containing("EXECUTION#"));
+    let replay = |execution_id: &Value| {
+        let detail = json!({"triggerId": ids[0], "executionId": execution_id});
+        stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)))
+    };
+    let request_id = replay(&row["executionId"]);
+    stack.lambda.idle().await;
+    assert_eq!(kinds(&invocation(&stack, &request_id)), ["RecordStoreFailed"; 3]);
+    stack.dynamodb.clear_faults();
+    // What is not kept can have no record.
+    stack.dynamodb.inject(Rule::new("GetItem", Fault::Deny).containing("INPUT#"));
+    let request_id = replay(&json!("unheard-of"));
+    stack.lambda.idle().await;
+    assert_eq!(kinds(&invocation(&stack, &request_id)), ["RecordStoreFailed"; 3]);
+    stack.dynamodb.clear_faults();
+
+    let settler = stack.function(&[SHORT_LEASE]).await;
+    let reports = stack.lambda.failures();
+    assert!(reports.len() == 2 && settle(&settler, &reports).await.is_empty());
+    let rows = stack.dynamodb.executions(&ids[0]);
+    let settled = rows.iter().find(|row| row["status"] == "failed").unwrap();
+    assert_eq!((rows.len(), &settled["errorType"]), (2, &json!("RecordStoreFailed")), "{rows:#?}");
+    assert_eq!((&settled["replayOf"], &settled["userId"]), (&row["executionId"], &json!(USER)), "{settled:#}");
+    assert_eq!((&settled["agentId"], stack.agent.call_count()), (&json!("agent-1"), 1));
+    stack.assert_clean();
 }
 
 #[tokio::test]

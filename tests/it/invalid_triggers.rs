@@ -76,6 +76,7 @@ fn broken() -> Vec<(Value, &'static str)> {
 /// What comes of an event for `t` alone; that it is on record as it was told, and that nothing ran.
 async fn fails(stack: &Stack, function: &Lambda, event: &Value) -> Vec<String> {
     let outcome = function.invoke(Invocation::event(event)).await;
+    assert_eq!(outcome.error_type(), "InvalidTrigger", "{outcome:?}");
     let row = execution(stack, "t");
     assert_failed(&outcome, &row, "InvalidTrigger", false);
     assert_eq!((&row["userId"], &row["eventSourceId"]), (&json!(USER), &json!(SOURCE_ID)));
@@ -182,8 +183,8 @@ async fn an_item_under_an_unusable_key_is_told_of_and_holds_up_no_other() {
     let long = format!("TRIGGER#{}", "x".repeat(257));
     for (pk, sk) in [
         ("TRIGGER#user-1", "SUBSCRIPTION#t"),
-        ("USER#user-1", "TRIGGER#t"),
-        ("TRIGGER#", "TRIGGER#t"),
+        ("USER#user-1", "TRIGGER#zebra"),
+        ("TRIGGER#", "TRIGGER#zebra"),
         ("TRIGGER#user-1", "TRIGGER# "),
         ("TRIGGER#user-1", "TRIGGER#a\nb"),
         ("TRIGGER#user-1", "TRIGGER#\u{7f}"),
@@ -191,7 +192,7 @@ async fn an_item_under_an_unusable_key_is_told_of_and_holds_up_no_other() {
     ] {
         let stack = stack().await;
         stack.pool(2, &[]);
-        stack.dynamodb.put_item(&trigger("t", json!({"PK": pk, "SK": sk})));
+        stack.dynamodb.put_item(&trigger("t", json!({"PK": pk, "SK": sk, "prompt": null})));
         let told = |outcome: &Outcome| {
             assert_eq!(outcome.error_type(), "InvalidTrigger", "{outcome:?}");
             let body = outcome.body();

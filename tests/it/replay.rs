@@ -113,8 +113,15 @@ async fn an_execution_of_a_stored_trigger_runs_again_as_it_was() {
     let event = order();
     assert!(function.invoke(Invocation::event(&event)).await.is_success());
     let row = execution(&stack, "t");
-    // Whatever became of the trigger since.
-    subscribe(&stack, "t", json!({"prompt": "Something else", "agentId": "agent-2"}));
+    // Whatever became of the trigger since, unless it was switched off.
+    subscribe(&stack, "t", json!({"prompt": "Something else", "enabled": false}));
+    let outcome = function.invoke(Invocation::event(&replay(&row))).await;
+    let skipped = replayed(&stack, &row);
+    assert_eq!((&skipped["status"], &skipped["skipReason"]), (&json!("skipped"), &json!("Disabled")));
+    assert_eq!((&outcome.body()["skipReason"], stack.agent.call_count()), (&json!("Disabled"), 1));
+    stack.dynamodb.delete("TRIGGER#t", skipped["SK"].as_str().unwrap());
+    let other = json!({"prompt": "Something else", "agentId": "agent-2", "input": {"amount": 7}, "modelId": "m"});
+    subscribe(&stack, "t", other);
     let outcome = function.invoke(Invocation::event(&replay(&row))).await;
     let again = replayed(&stack, &row);
     assert_completed(&outcome, &again);

@@ -37,6 +37,19 @@ async fn fired(function: &Lambda, events: &[Value]) -> Vec<usize> {
     fired
 }
 
+/// Delivers an event as Lambda does, which tries again what failed: all at once they may be too many for the stand-in of
+/// the table on a slow machine.
+async fn delivered(function: &Lambda, event: &Value) -> Outcome {
+    let invocation = Invocation::event(event).timeout(Duration::from_secs(120));
+    for _ in 0..2 {
+        let outcome = function.invoke(invocation.clone()).await;
+        if outcome.body()["retryable"] != true {
+            return outcome;
+        }
+    }
+    function.invoke(invocation).await
+}
+
 #[tokio::test]
 async fn every_fifth_of_fifty_events_runs_however_they_are_delivered() {
     let stack = stack().await;
@@ -48,7 +61,7 @@ async fn every_fifth_of_fifty_events_runs_however_they_are_delivered() {
     let events: Vec<_> = (0..50).map(|_| order()).collect();
     let deliveries = (0..100).map(|n| {
         let (function, event) = (&functions[n % 4], &events[(n * 37) % 50]);
-        async move { (event, function.invoke(Invocation::event(event).timeout(Duration::from_secs(60))).await) }
+        async move { (event, delivered(function, event).await) }
     });
     let outcomes = join_all(deliveries).await;
 

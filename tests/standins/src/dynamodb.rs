@@ -128,14 +128,33 @@ impl DynamoDb {
     }
 
     /// Writes a whole item, given as plain JSON with its `PK` and `SK`.
+    ///
+    /// # Panics
+    /// If DynamoDB refuses it.
     pub fn put_item(&self, item: &Value) {
+        self.try_put_item(item).expect("the item is valid");
+    }
+
+    fn try_put_item(&self, item: &Value) -> Result<(), String> {
         let item = item.as_object().map(wrap_map);
-        self.database.put_item(parse(json!({"TableName": TABLE, "Item": item}))).expect("the item is valid");
+        let put = self.database.put_item(parse(json!({"TableName": TABLE, "Item": item})));
+        put.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// As [`DynamoDb::try_put_trigger`].
+    ///
+    /// # Panics
+    /// If DynamoDB refuses it.
+    pub fn put_trigger(&self, trigger: &Value) {
+        self.try_put_trigger(trigger).expect("the trigger is valid");
     }
 
     /// Writes a trigger item, given as plain JSON: its keys are made of `id`, `userId` and `eventConfig.eventSourceId`,
     /// as far as it does not bring keys of its own.
-    pub fn put_trigger(&self, trigger: &Value) {
+    ///
+    /// # Errors
+    /// In DynamoDB's words, if it refuses the item.
+    pub fn try_put_trigger(&self, trigger: &Value) -> Result<(), String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (id, user) = (text(&trigger["id"]), text(&trigger["userId"]));
         let mut item = json!({"PK": format!("TRIGGER#{user}"), "SK": format!("TRIGGER#{id}")});
@@ -146,7 +165,7 @@ impl DynamoDb {
         for (name, value) in trigger.as_object().into_iter().flatten() {
             item[name] = value.clone();
         }
-        self.put_item(&item);
+        self.try_put_item(&item)
     }
 
     /// Sets the attributes given as plain JSON and removes those given as null, of an item that may not exist yet.

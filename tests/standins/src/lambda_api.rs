@@ -190,10 +190,10 @@ impl Queue {
     }
 }
 
-/// Name, ARN or partial ARN, each with a version or alias or without.
+/// Name, ARN or partial ARN, each with a version or alias or without; or what `cargo lambda watch` calls any function.
 fn is_the_function(name: &str) -> bool {
     let partial = FUNCTION_ARN.strip_prefix("arn:aws:lambda:us-east-1:").unwrap_or(FUNCTION_ARN);
-    [FUNCTION_NAME, FUNCTION_ARN, partial].iter().any(|form| {
+    [FUNCTION_NAME, FUNCTION_ARN, partial, "function-arn"].iter().any(|form| {
         name.strip_prefix(form).is_some_and(|rest| rest.is_empty() || rest.len() > 1 && rest.starts_with(':'))
     })
 }

@@ -105,6 +105,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What a function posts to `/error`.
+    pub(crate) fn function_error(posted: Value) -> Self {
+        let text = |name: &str| posted[name].as_str().unwrap_or_default().to_owned();
+        let (error_type, error_message) = (text("errorType"), text("errorMessage"));
+        Self::FunctionError { error_type, error_message, posted }
+    }
+
     /// Whether the function answered without error.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Success(_))
@@ -372,10 +379,8 @@ async fn error(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let posted: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let text = |name: &str| posted[name].as_str().unwrap_or_default().to_owned();
-    let (error_type, error_message) = (text("errorType"), text("errorMessage"));
-    shared.finish(&id, &headers, Outcome::FunctionError { error_type, error_message, posted })
+    let posted = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    shared.finish(&id, &headers, Outcome::function_error(posted))
 }
 
 async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {

@@ -157,6 +157,12 @@ impl Stack {
         self.lambda.work_with(Pool::new(self.lambda.queue(), self.starter(env, tee), size));
     }
 
+    /// Lets what [`Stack::lambda`] accepts run behind another Invoke API, such as that of `cargo lambda watch`, which has no
+    /// asynchronous invocations of its own: each is a synchronous POST to `url`.
+    pub fn forward(&self, url: &str) {
+        self.lambda.work_with(Pool::forwarding(self.lambda.queue(), url.to_owned()));
+    }
+
     /// Puts an event into Lambda's queue, as a rule's target does, and gives its request id.
     pub fn invoke_async(&self, invocation: Invocation) -> String {
         self.lambda.submit(invocation)
@@ -170,12 +176,20 @@ impl Stack {
     pub async fn quiet(&self, pipe: &Pipe) {
         loop {
             self.lambda.idle().await;
-            let accepted = self.lambda.accepted();
-            pipe.drain();
-            if self.lambda.accepted() == accepted {
+            if self.is_quiet(pipe) {
                 return;
             }
         }
+    }
+
+    /// Whether nothing is left to do, as [`Stack::quiet`] waits for.
+    pub fn is_quiet(&self, pipe: &Pipe) -> bool {
+        if self.lambda.invocations().iter().any(|invocation| !invocation.over) {
+            return false;
+        }
+        let accepted = self.lambda.accepted();
+        pipe.drain();
+        self.lambda.accepted() == accepted
     }
 
     /// Tokens, secrets and prompts seen so far by the stand-ins, sent to a function started from this stack or kept in

@@ -144,6 +144,41 @@ async fn a_failed_event_is_tried_three_times_and_then_reported() {
 }
 
 #[tokio::test]
+async fn what_is_accepted_can_run_behind_another_invoke_api() {
+    let answer = async |event: axum::Json<Value>| match event["fail"].as_str() {
+        Some(kind) => Err(axum::Json(json!({"errorType": kind, "errorMessage": "no"}))),
+        None => Ok(axum::Json(json!({"n": event["n"]}))),
+    };
+    let answer = async move |event| answer(event).await.map_err(|e| (axum::http::StatusCode::INTERNAL_SERVER_ERROR, e));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/invocations", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/invocations", axum::routing::post(answer));
+    tokio::spawn(async { axum::serve(listener, router).await });
+
+    let stack = stack().await;
+    stack.lambda.retries(0);
+    stack.forward(&url);
+    stack.invoke_async(Invocation::event(&json!({"fail": "AgentFailed"})));
+    let called = "function-arn";
+    assert_eq!(invoke(&stack.lambda, called, json!({"n": 1}).to_string()).await.unwrap().status(), 202);
+    stack.lambda.idle().await;
+    let seen = stack.lambda.invocations();
+    assert_eq!(seen[0].outcome().unwrap().error_type(), "AgentFailed");
+    assert_eq!((&seen[1].outcomes[..], seen[1].dispatched), (&[Outcome::Success(json!({"n": 1}))][..], true));
+}
+
+#[tokio::test]
+async fn what_nobody_listens_for_has_failed() {
+    let stack = stack().await;
+    stack.lambda.retries(0);
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    stack.forward(&format!("http://{free}/invocations"));
+    stack.invoke_async(Invocation::event(&json!({})));
+    stack.lambda.idle().await;
+    assert_eq!(stack.lambda.invocations()[0].outcomes, [Outcome::Died]);
+}
+
+#[tokio::test]
 async fn the_process_of_one_invocation_can_be_killed() {
     let stack = stack().await;
     stack.pool(2, &[]);

@@ -1,0 +1,90 @@
+//! The events to send, and what must become of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use standins::{Outcome, Stack};
+
+use crate::options::Options;
+
+/// What must become of an event, beyond what must become of every one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Completed,
+    AgentFailed,
+    Duplicate,
+    /// Whatever the function promises.
+    Anything,
+}
+
+/// The events to send.
+pub(crate) struct Plan(pub(crate) Vec<Planned>);
+
+/// An event.
+pub(crate) struct Planned {
+    /// Its path.
+    pub(crate) name: String,
+    /// The name of its file.
+    pub(crate) file: String,
+    pub(crate) payload: Vec<u8>,
+    expected: Expected,
+}
+
+/// Reads the events before anything is started.
+pub(crate) fn plan(options: &Options, root: &Path) -> Result<Plan, String> {
+    let of_repo = |name: &str| root.join("events").join(name);
+    let (scheduled, fails) = (of_repo("scheduled.json"), of_repo("agent-fails.json"));
+    let named: Vec<(PathBuf, Expected)> = if !options.events.is_empty() {
+        options.events.iter().map(|path| (path.clone(), Expected::Anything)).collect()
+    } else if options.agent_url.is_some() {
+        // A real agent fails when it likes.
+        vec![(scheduled.clone(), Expected::Completed), (scheduled, Expected::Duplicate)]
+    } else {
+        vec![(scheduled.clone(), Expected::Completed), (fails, Expected::AgentFailed), (scheduled, Expected::Duplicate)]
+    };
+    let read = |(path, expected): (PathBuf, Expected)| {
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let file = path.file_name().map_or_else(|| name.clone(), |file| file.to_string_lossy().into_owned());
+        let payload = fs::read(&path).map_err(|e| format!("cannot read the event {name}: {e}"))?;
+        Ok(Planned { name, file, payload, expected })
+    };
+    named.into_iter().map(read).collect::<Result<_, String>>().map(Plan)
+}
+
+impl Planned {
+    /// What of the outcome, the record and the number of agent calls is not as it must be for this event.
+    pub(crate) fn differs(&self, stack: &Stack, outcome: &Outcome, calls: Option<usize>) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut must = |holds: bool, what: &str| {
+            if !holds {
+                problems.push(format!("{}: {what}", self.name));
+            }
+        };
+        let event: Value = serde_json::from_slice(&self.payload).unwrap_or_default();
+        let rows = event["detail"]["triggerId"].as_str().map(|id| stack.dynamodb.executions(id)).unwrap_or_default();
+        let row = rows.last().cloned().unwrap_or_default();
+        match self.expected {
+            Expected::Anything => {}
+            Expected::Completed => {
+                must(outcome.is_success(), "did not succeed");
+                must(row["status"] == "completed", "its record is not completed");
+                must(row["output"].is_string(), "its record holds no answer");
+                must(calls.is_none() || row["usage"]["inputTokens"].is_number(), "its record holds no token usage");
+                must(calls.is_none_or(|n| n == 1), "the agent was not called exactly once");
+            }
+            Expected::AgentFailed => {
+                must(outcome.error_type() == "AgentFailed", "Lambda did not get AgentFailed");
+                let is_recorded = row["status"] == "failed" && row["errorType"] == "AgentFailed";
+                must(is_recorded, "its record is not failed, AgentFailed");
+                must(calls == Some(1), "the agent was not called exactly once");
+            }
+            Expected::Duplicate => {
+                must(outcome.is_success() && outcome.body()["duplicate"] == true, "was not told to be a duplicate");
+                must(rows.len() == 1, "left a record of its own");
+                must(calls.is_none_or(|n| n == 0), "called the agent again");
+            }
+        }
+        problems
+    }
+}

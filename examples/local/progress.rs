@@ -1,0 +1,126 @@
+//! What the agents are doing while they do it: a spinner each on a terminal, a line per change elsewhere.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
+use standins::{AgentRequest, Stack};
+
+use crate::report::{executions_of, say, text};
+
+/// An attempt at an execution.
+type Attempt = (String, String, String);
+
+/// What has been shown so far.
+pub(crate) struct Progress {
+    bars: Option<MultiProgress>,
+    event: Option<ProgressBar>,
+    running: HashMap<Attempt, Shown>,
+    over: HashSet<Attempt>,
+}
+
+struct Shown {
+    bar: Option<ProgressBar>,
+    doing: String,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bars = console::Term::stderr().is_term().then(MultiProgress::new);
+        Self { bars, event: None, running: HashMap::new(), over: HashSet::new() }
+    }
+
+    /// An event is on its way.
+    pub(crate) fn sent(&mut self, name: &str) {
+        match &self.bars {
+            Some(bars) => self.event = Some(spinner(bars, name)),
+            None => say(&format!("{name}  sent")),
+        }
+    }
+
+    /// All that an event started has ended.
+    pub(crate) fn dealt_with(&mut self) {
+        if let Some(bar) = self.event.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A line that stays.
+    pub(crate) fn tell(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    /// Shows what has changed.
+    pub(crate) fn update(&mut self, stack: &Stack) {
+        let calls = stack.agent.calls();
+        for row in executions_of(stack) {
+            let attempt = (text(&row["triggerId"]), text(&row["executionId"]), text(&row["attempt"]));
+            if self.over.contains(&attempt) {
+                continue;
+            }
+            let label = match row["chainDepth"].as_u64() {
+                Some(depth) => format!("{} (depth {depth})", attempt.0),
+                None => attempt.0.clone(),
+            };
+            if row["status"] != "running" {
+                if let Some(bar) = self.running.remove(&attempt).and_then(|shown| shown.bar) {
+                    bar.finish_and_clear();
+                }
+                self.tell(&format!("  {label:<22}  {}", ended(&row)));
+                self.over.insert(attempt);
+                continue;
+            }
+            let (doing, figures) = doing(&row, &calls);
+            let line = if figures.is_empty() { doing.clone() } else { format!("{doing}  {figures}") };
+            let bars = &self.bars;
+            let shown = self.running.entry(attempt).or_insert_with(|| Shown {
+                bar: bars.as_ref().map(|bars| spinner(bars, &label)),
+                doing: String::new(),
+            });
+            match &shown.bar {
+                Some(bar) => bar.set_message(line),
+                None if shown.doing != doing => say(&format!("  {label:<22}  {line}")),
+                None => {}
+            }
+            shown.doing = doing;
+        }
+    }
+}
+
+fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {prefix}  {elapsed}  {wide_msg}");
+    let bar = bars.add(ProgressBar::new_spinner().with_prefix(name.to_owned()));
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// What a running execution is doing, as its agent or, of a real agent, its record tells.
+fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
+    let session = row["sessionId"].as_str().unwrap_or_default();
+    if let Some(call) = calls.iter().rfind(|call| call.field("sessionId") == session) {
+        let doing = if call.note.is_empty() { "agent called" } else { &call.note };
+        return (doing.to_owned(), figures(call.events_sent, call.bytes_sent));
+    }
+    match row["events"].as_u64() {
+        Some(events) => ("streaming".to_owned(), figures(events, row["bytes"].as_u64().unwrap_or_default())),
+        None => ("started".to_owned(), String::new()),
+    }
+}
+
+fn figures(events: u64, bytes: u64) -> String {
+    if events == 0 { String::new() } else { format!("{events} events, {}", HumanBytes(bytes)) }
+}
+
+fn ended(row: &Value) -> String {
+    let what = match (row["errorType"].as_str(), row["skipReason"].as_str()) {
+        (Some(kind), _) => kind.to_owned(),
+        (None, Some(reason)) => format!("{}: {reason}", text(&row["status"])),
+        (None, None) => text(&row["status"]),
+    };
+    row["durationMs"].as_f64().map_or_else(|| what.clone(), |ms| format!("{what} after {:.1} s", ms / 1000.0))
+}

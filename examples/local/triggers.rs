@@ -1,0 +1,73 @@
+//! The triggers that are stored in the table before the first event comes.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use standins::DynamoDb;
+
+/// Items as an API that manages triggers would store them.
+pub(crate) struct Triggers {
+    file: String,
+    items: Vec<Value>,
+}
+
+/// Reads a file of them; what is wrong with it is said at once.
+pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let file = path.strip_prefix(here).unwrap_or(path).display().to_string();
+    let text = fs::read_to_string(path).map_err(|e| format!("cannot read the triggers {file}: {e}"))?;
+    let items = match serde_json::from_str(&text) {
+        Ok(Value::Array(items)) => items,
+        Ok(_) => return Err(format!("{file}: must be an array of triggers, each an object with id and userId")),
+        Err(e) => return Err(format!("{file}: is not JSON: {e}")),
+    };
+    let problems = problems(&items);
+    if problems.is_empty() { Ok(Triggers { file, items }) } else { Err(listed(&file, &problems)) }
+}
+
+impl Triggers {
+    /// Stores them.
+    pub(crate) fn seed(&self, dynamodb: &DynamoDb) -> Result<(), String> {
+        let store = |(at, item): (usize, &Value)| {
+            let refused = dynamodb.try_put_trigger(item).err()?;
+            Some(format!("$[{at}]: DynamoDB refuses it: {refused}"))
+        };
+        let problems: Vec<_> = self.items.iter().enumerate().filter_map(store).collect();
+        if problems.is_empty() { Ok(()) } else { Err(listed(&self.file, &problems)) }
+    }
+}
+
+/// What keeps items from being stored. What is wrong with them beyond that, the function says when they are to run.
+fn problems(items: &[Value]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut seen = HashSet::new();
+    for (at, item) in items.iter().enumerate() {
+        if !item.is_object() {
+            problems.push(format!("$[{at}]: must be an object"));
+            continue;
+        }
+        let mut id = |name: &str| match &item[name] {
+            Value::String(id) if !id.trim().is_empty() => Some(id.as_str()),
+            Value::Null => {
+                problems.push(format!("$[{at}].{name}: is missing"));
+                None
+            }
+            _ => {
+                problems.push(format!("$[{at}].{name}: must be a text that is not empty"));
+                None
+            }
+        };
+        if let (Some(id), Some(user_id)) = (id("id"), id("userId"))
+            && !seen.insert((user_id, id))
+        {
+            problems.push(format!("$[{at}].id: {id} of {user_id} is there already"));
+        }
+    }
+    problems
+}
+
+fn listed(file: &str, problems: &[String]) -> String {
+    problems.iter().fold(format!("{file} cannot be stored:"), |text, problem| format!("{text}\n  {problem}"))
+}
