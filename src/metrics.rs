@@ -8,9 +8,10 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
 //!
-//! By hand, with serde_json: `metrique` brings 47 crates and formats through a `&mut` that invocations at the same time
-//! would have to share behind a lock. `metrics_cloudwatch_embedded` brings 3, but keeps one registry for the process, which
-//! would mix such invocations, and knows one set of dimensions an object.
+//! By hand, with serde_json: 7 KB of the binary. `metrique` (0.1) would be 41 KB and at least 44 crates. It formats through
+//! a `&mut`, so that invocations at the same time share it behind a lock, and each of its formatters has fixed dimensions,
+//! while the specification wants a value for each. `metrics_cloudwatch_embedded` (0.10) would be 3 crates, but keeps one
+//! registry for the process, which would mix such invocations, and one set of dimensions an object.
 
 use std::{
     borrow::Cow,
@@ -351,4 +352,42 @@ fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     }
     value.truncate(LONGEST);
     Some(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_metric_is_told_twice() {
+        for (index, (name, ..)) in METRICS.iter().enumerate() {
+            assert!(METRICS[..index].iter().all(|(other, ..)| other != name), "{name}");
+        }
+    }
+
+    #[test]
+    fn dimensions_have_the_values_that_cloudwatch_takes() {
+        let long = "a".repeat(1025);
+        for (text, expected) in [
+            ("agent-7", Some("agent-7")),
+            (" o'brien \"7\" ", Some(" o'brien \"7\" ")),
+            ("\u{fc}\u{1f600}", Some("\\u{fc}\\u{1f600}")),
+            ("a\nb\u{7f}", Some("a\\u{a}b\\u{7f}")),
+            (&long, Some(&long[1..])),
+            ("", None),
+            (" \t\u{3000}", None),
+        ] {
+            assert_eq!(dimension_value(text).as_deref(), expected, "{text:?}");
+        }
+        assert!(dimension_value(&"\u{fc}".repeat(1000)).is_some_and(|value| value.len() == 1024 && value.is_ascii()));
+    }
+
+    #[tokio::test]
+    async fn only_waiting_takes_time() {
+        let (at_once, later) = (OnceLock::new(), OnceLock::new());
+        assert_eq!(timed(&at_once, async { 7 }).await, 7);
+        assert_eq!(at_once.get(), None);
+        timed(&later, tokio::task::yield_now()).await;
+        assert!(later.get().is_some());
+    }
 }
