@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     event::InvalidEvent,
+    execution::Status,
     fields::{Fields, kind},
     fire::{Fire, Origin},
 };
@@ -149,6 +150,12 @@ impl BusEvent {
     /// A text of the envelope.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.event.get(name)?.as_str()
+    }
+
+    /// Whether it is the end of an execution that was deliberately not run.
+    pub(crate) fn tells_of_a_skip(&self) -> bool {
+        let status = || self.event.get("detail")?.get("status")?.as_str();
+        matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
     }
 
     /// The time of the event itself, as far as it says one.

@@ -9,7 +9,7 @@ use crate::{
     execution::{Decision, Lease, Me, Row, Status, decide, is_retryable},
     fire::Fire,
     record::{Attempt, Ending},
-    results::{Conclusion, Of, write_result},
+    results::{Conclusion, Of, end_of, write_result},
     store::{Store, StoreError, Write, in_time},
 };
 
@@ -75,10 +75,12 @@ pub(crate) async fn claim(
             (None, _) => {
                 (attempt.started_at, attempt.ttl) = fresh_start.clone();
                 attempt.attempt = 1;
+                attempt.before = None;
                 store.claim_new(fire, attempt, lease_until, now).await?
             }
             (Some(row), Decision::Claim(number)) => {
                 continue_from(attempt, number, &row, now, &fresh_start);
+                attempt.before = (number > 1).then(|| end_of(&row));
                 store.claim_over(fire, attempt, lease_until, &row).await?
             }
             (Some(row), Decision::Mine) => {
@@ -99,7 +101,8 @@ pub(crate) async fn claim(
                 let failure = Failure::interrupted(&row);
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
                 let part = |is_stored| endings::abandoned(&fire.trigger_id, id, &ending, &row, is_stored);
-                let write = write_result(store, &Of::fire(fire, id), Conclusion::of(&ending), now, part).await?;
+                let conclusion = Conclusion::interrupted(&failure, &row);
+                let write = write_result(store, &Of::fire(fire, id), conclusion, now, part).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Interrupted(failure));
                 }

@@ -74,6 +74,8 @@ pub struct Row {
     pub session_id: Option<String>,
     /// The agent's request id.
     pub request_id: Option<String>,
+    /// The input and output tokens it has used, as far as they were reported.
+    pub tokens: u64,
 }
 
 /// The lease's times.
@@ -102,14 +104,14 @@ impl Lease {
         lease_until.saturating_sub(now) >= millis(self.0 / 2)
     }
 
-    /// Whether an owner that cannot extend its lease must stop. Without rerun nobody else calls the agent, and fencing
-    /// keeps two attempts from writing; with rerun another may, once the lease is over.
-    pub fn must_stop(lease_until: i64, now: i64, rerun_if_interrupted: bool) -> bool {
-        rerun_if_interrupted && now >= lease_until
+    /// Whether an owner that cannot extend its lease must stop: if another may call the agent once the lease is over, as
+    /// another attempt may with rerun. Else nobody does, and fencing keeps two attempts from writing.
+    pub fn must_stop(lease_until: i64, now: i64, another_may_call: bool) -> bool {
+        another_may_call && now >= lease_until
     }
 
     /// Whether an attempt whose lease ends at `lease_until` may still be at work.
-    fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
+    pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
         lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
     }
 }
@@ -254,6 +256,7 @@ mod tests {
             error: None,
             session_id: None,
             request_id: None,
+            tokens: 0,
         }
     }
 

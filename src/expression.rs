@@ -87,6 +87,12 @@ impl Expression {
         format!("SET {}", assignments.join(", "))
     }
 
+    /// An assignment that keeps what is there.
+    pub(crate) fn default_to(&mut self, attribute: &str, value: AttributeValue) -> String {
+        let name = self.name(attribute);
+        format!("{name} = if_not_exists({name}, {})", self.value(value))
+    }
+
     pub(crate) fn add(&mut self, attribute: &str, number: AttributeValue) -> String {
         format!("ADD {} {}", self.name(attribute), self.value(number))
     }

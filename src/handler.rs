@@ -27,7 +27,7 @@ use crate::{
     record::{Attempt, Ending},
     replay,
     reply::Reply,
-    results::{Seen as SeenTrigger, count_start},
+    results::Seen as SeenTrigger,
     run::{Halt, Known, Run, Seen, catch_panic, stop_agent},
     settle,
     store::{Store, in_time},
@@ -148,6 +148,7 @@ async fn run_fire(
         started_at: started.at,
         ttl: started.ttl,
         trace: known.trace.clone(),
+        before: None,
     };
     let seen = &known.seen;
     let measured = &seen.measured;
@@ -218,15 +219,13 @@ async fn run_fire(
         let fire = current(config, &held, fire, trigger)?;
         let fire = seen.ran.get_or_init(|| fire);
         let policy = fire.stored.as_ref().map(|stored| stored.policy.clone()).unwrap_or_default();
-        overlap::enter(&held, policy.overlap).await?;
-        let starting = count_start(store, &fire.trigger_id, &attempt.execution_id, &policy, now_millis());
-        if let Some(reason) = starting.await? {
-            return Err(Halt::Skipped(reason, None));
-        }
-        let run = Run { services, fire, held: &held, seen, deadline };
-        let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
-        let calling = run.call_agent(&call, token?);
-        let running = async { tokio::join!(calling, run.tend_trigger(fire.stored.is_some(), &attempt)).0 };
+        let running = async {
+            overlap::may_start(&held, &policy).await?;
+            let run = Run { services, fire, held: &held, seen, deadline };
+            let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
+            let calling = run.call_agent(&call, token?);
+            tokio::join!(calling, run.tend_trigger(fire.stored.is_some(), &attempt)).0
+        };
         let Some(limit) = policy.timeout else { return running.await };
         tokio::time::timeout_at(since + limit, running).await.unwrap_or_else(|_| {
             let message = format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs());
@@ -315,6 +314,11 @@ async fn write_down(
             ending.status = Status::Cancelled;
             None
         }
+        // An attempt was made: that this one is not says nothing of how it ended.
+        Err(Halt::Skipped(reason, _)) if let Some(before) = &attempt.before => {
+            let message = format!("{}; not tried again: {}", before.message, reason.as_str());
+            Some(Failure { message, retryable: false, ..before.clone() })
+        }
         Err(Halt::Skipped(reason, overlaps)) => {
             tracing::info!(skipReason = reason.as_str(), "skipped");
             seen.measured.skip_reason.get_or_init(|| reason);
@@ -367,7 +371,7 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<Subscriptio
         return Ok(None);
     }
     let Some(item) = store.trigger(&fire.user_id, &fire.trigger_id).await? else { return Ok(None) };
-    Ok(Subscription::read(item).ok().filter(|trigger| !trigger.is_expired(now_millis())))
+    Ok(Subscription::read(item).ok())
 }
 
 fn lease_lost() -> Failure {

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::fields::Fields;
 
+/// What of a trigger item its health rests on: a write demands that it is still as it was seen.
+pub(crate) const RESTS_ON: [&str; 3] = ["health", "failures", "enabled"];
+
 /// How a trigger fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -29,14 +32,14 @@ impl State {
     }
 }
 
-/// What of a trigger item its health rests on, as it was seen: a write demands that it is still so.
+/// How a trigger fares, as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Health {
-    pub(crate) state: Option<State>,
-    pub(crate) failures: Option<u32>,
-    pub(crate) enabled: Option<bool>,
-    /// Which of them hold something that is not understood: of these a write can demand nothing.
-    pub(crate) foreign: Vec<&'static str>,
+    state: Option<State>,
+    failures: Option<u32>,
+    enabled: Option<bool>,
+    /// [`RESTS_ON`], as it is stored: others may write what is not understood.
+    pub(crate) stored: [Option<Value>; RESTS_ON.len()],
 }
 
 /// What a final result changes.
@@ -54,11 +57,12 @@ impl Health {
     /// Reads it; what is not understood counts as absent, for it is the function's own.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
-        let state = fields.text("health").and_then(|name| State::from_name(&name));
-        let (failures, enabled) = (fields.count("failures"), fields.flag("enabled"));
-        let is_read = [("health", state.is_some()), ("failures", failures.is_some()), ("enabled", enabled.is_some())];
-        let foreign = is_read.into_iter().filter(|(name, is_read)| !is_read && item.contains_key(*name));
-        Self { state, failures, enabled, foreign: foreign.map(|(name, _)| name).collect() }
+        Self {
+            state: fields.text("health").and_then(|name| State::from_name(&name)),
+            failures: fields.count("failures"),
+            enabled: fields.flag("enabled"),
+            stored: RESTS_ON.map(|name| item.get(name).cloned()),
+        }
     }
 
     /// What one more final result makes of it; `None` if nothing changes.
@@ -89,7 +93,8 @@ mod tests {
     use super::*;
 
     fn health(state: Option<State>, failures: u32, enabled: Option<bool>) -> Health {
-        Health { state, failures: (failures > 0).then_some(failures), enabled, foreign: Vec::new() }
+        let stored = RESTS_ON.map(|_| None);
+        Health { state, failures: (failures > 0).then_some(failures), enabled, stored }
     }
 
     fn to(state: State, failures: u32, is_new_state: bool, pauses: bool) -> Option<Change> {
@@ -129,5 +134,14 @@ mod tests {
         let again = health(Some(State::Paused), 1, Some(true));
         assert_eq!(again.after(false, 1), to(State::Failing, 1, true, false), "a change that is announced");
         assert_eq!(health(Some(State::Failing), 1, None).after(false, 1), to(State::Paused, 2, true, true));
+    }
+
+    #[test]
+    fn what_others_wrote_and_nobody_understands_counts_as_absent() {
+        let item = serde_json::json!({"health": null, "failures": "three", "enabled": "yes"});
+        let Value::Object(item) = item else { unreachable!() };
+        let read = Health::read(&item);
+        assert_eq!(read.after(false, 5), to(State::Failing, 1, true, false));
+        assert!(read.stored.iter().all(Option::is_some), "as it is stored");
     }
 }

@@ -121,7 +121,9 @@ impl Held<'_> {
     async fn lapse(&self) {
         loop {
             let (until, now) = (self.until.load(Ordering::Relaxed), now_millis());
-            if Lease::must_stop(until, now, self.rerun_if_interrupted) {
+            // The turn is held with the lease: when both are over it may be another execution's.
+            let another_may_call = self.rerun_if_interrupted || self.has_turn.load(Ordering::Relaxed);
+            if Lease::must_stop(until, now, another_may_call) {
                 return;
             }
             // Never for long: in a paused machine the clock that sleeps are measured by may stand still.
@@ -147,29 +149,32 @@ impl Held<'_> {
         let until = self.lease.until(now_millis());
         let reported = self.reported();
         let beating = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref());
-        let (beat, ()) = tokio::join!(beating, self.keep_turn(until));
+        let (beat, kept) = tokio::join!(beating, self.keep_turn(until));
         match beat.map_err(NotHeld::Store)? {
-            Heartbeat::Extended => {
-                self.until.fetch_max(until, Ordering::Relaxed);
-                Ok(())
-            }
-            Heartbeat::CancelRequested => Err(NotHeld::Stopped(Stop::Cancelled)),
-            Heartbeat::Refused => Err(NotHeld::Stopped(Stop::Lost)),
+            Heartbeat::Extended => {}
+            Heartbeat::CancelRequested => return Err(NotHeld::Stopped(Stop::Cancelled)),
+            Heartbeat::Refused => return Err(NotHeld::Stopped(Stop::Lost)),
         }
+        if !kept.map_err(NotHeld::Store)? {
+            tracing::warn!("another execution of the trigger has its turn");
+            return Err(NotHeld::Stopped(Stop::Lost));
+        }
+        self.until.fetch_max(until, Ordering::Relaxed);
+        Ok(())
     }
 
-    async fn keep_turn(&self, until: i64) {
-        if self.has_turn.load(Ordering::Relaxed)
-            && let Err(error) = self.store.keep_turn(self, until).await
-        {
-            tracing::warn!(error = %error, "the trigger's turn is not kept");
+    /// `true` too where no turn is to be kept.
+    async fn keep_turn(&self, until: i64) -> Result<bool, StoreError> {
+        if !self.has_turn.load(Ordering::Relaxed) {
+            return Ok(true);
         }
+        self.store.keep_turn(self, until).await
     }
 
     /// Lets another execution of the trigger run, if this one kept it from doing so. Left undone, the lease does it.
     pub(crate) async fn give_turn_up(&self, deadline: Deadline) {
         if self.has_turn.load(Ordering::Relaxed)
-            && let Err(error) = in_time(deadline.write_until, self.store.keep_turn(self, 0)).await
+            && let Err(error) = in_time(deadline.write_until, self.store.give_turn_up(self)).await
         {
             tracing::warn!(error = %error, "the trigger's turn is not given up: it ends with its lease");
         }

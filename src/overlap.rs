@@ -1,17 +1,18 @@
-//! Overlap: one item for each trigger that may not run twice at once says which of its executions is alive. It holds the
-//! same lease as the execution, so that it frees itself after a crash.
+//! Overlap: one item for each trigger that may not run twice at once says whose turn it is. It is held under a lease of its
+//! own beside the execution's, so that it frees itself after a crash; a run that cannot keep it stops before it is over.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
+    claim::MAX_SWAPS,
     clock::now_millis,
-    execution::Lease,
+    execution::{Lease, Row, Status},
     expression::Expression,
     lease::Held,
-    policy::Overlap,
-    record::{self, Item, SkipReason, number, text},
+    policy::{Overlap, Policy},
+    record::{self, Item, SkipReason, integer, number, text},
     run::Halt,
     store::{Store, StoreError},
 };
@@ -19,26 +20,45 @@ use crate::{
 /// How often it is looked whether a cancelled execution is over.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes sure that no other execution of the trigger is alive, as its policy wants it.
+/// Makes sure that the trigger's policy lets the execution start.
 ///
 /// # Errors
-/// If this one is to be skipped, or DynamoDB does not answer.
-pub(crate) async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
+/// If it is to be skipped, or DynamoDB does not answer.
+pub(crate) async fn may_start(held: &Held<'_>, policy: &Policy) -> Result<(), Halt> {
+    // What is to take another's place must not end it and then be kept from running itself; what another keeps from
+    // running is no start.
+    let counts_first = policy.overlap == Overlap::CancelOther;
+    if !counts_first {
+        enter(held, policy.overlap).await?;
+    }
+    let Held { store, trigger_id, execution_id, .. } = held;
+    if let Some(reason) = store.count_start(trigger_id, execution_id, policy, now_millis()).await? {
+        return Err(Halt::Skipped(reason, None));
+    }
+    if counts_first {
+        enter(held, policy.overlap).await?;
+    }
+    Ok(())
+}
+
+/// Makes sure that no other execution of the trigger is alive, as its policy wants it.
+async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
     if overlap == Overlap::Allow {
         return Ok(());
     }
-    let Held { store, trigger_id, lease, .. } = held;
+    let Held { store, trigger_id, execution_id, lease, .. } = held;
     let mut asked = None;
     loop {
         let Some(other) = store.take_turn(held).await? else {
-            held.has_turn.store(true, std::sync::atomic::Ordering::Relaxed);
+            held.has_turn.store(true, Ordering::Relaxed);
             return Ok(());
         };
         let is_new = asked.as_ref() != Some(&other);
         if is_new {
             held.measured.overlaps.one_more();
         }
-        if overlap == Overlap::Skip {
+        // Ids sort by the time of their fires: what comes late, or is tried again, must not end what is newer.
+        if overlap == Overlap::Skip || other.as_str() > *execution_id {
             return Err(Halt::Skipped(SkipReason::Overlap, Some(other)));
         }
         if is_new {
@@ -50,47 +70,111 @@ pub(crate) async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt>
     }
 }
 
+/// Whose turn it is, as it was seen.
+struct Turn {
+    execution_id: Option<String>,
+    owner: Option<String>,
+    until: Option<i64>,
+}
+
+impl Turn {
+    fn read(item: &Item) -> Self {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
+    }
+
+    /// Whether the attempt whose turn it is has ended, so that its lease need not be waited for. Of a row that was
+    /// deleted nobody knows.
+    fn is_over(&self, row: Option<&Row>) -> bool {
+        row.is_some_and(|row| row.status != Status::Running || row.owner != self.owner)
+    }
+
+    fn as_seen(&self, expression: &mut Expression) -> String {
+        [
+            expression.equals("executionId", self.execution_id.as_ref().map(text)),
+            expression.equals("owner", self.owner.as_ref().map(text)),
+            expression.equals("leaseUntil", self.until.map(number)),
+        ]
+        .join(" AND ")
+    }
+}
+
 impl Store {
     /// Takes the trigger's turn, unless another execution that is alive has it: returns that one.
     async fn take_turn(&self, held: &Held<'_>) -> Result<Option<String>, StoreError> {
         let Held { trigger_id, execution_id, owner, lease, .. } = held;
-        let now = now_millis();
-        let (pk, sk) = record::running_key(trigger_id);
-        let until = lease.until(now);
-        let item = Item::from([
-            ("PK".into(), text(pk)),
-            ("SK".into(), text(sk)),
-            ("executionId".into(), text(*execution_id)),
-            ("owner".into(), text(*owner)),
-            ("leaseUntil".into(), number(until)),
-            // Of no use to anybody a day later.
-            ("ttl".into(), number(until / 1000 + 24 * 60 * 60)),
-        ]);
-        let mut expression = Expression::default();
-        let is_free = format!("attribute_not_exists({})", expression.name("PK"));
-        let is_mine = expression.equals("executionId", Some(text(*execution_id)));
-        let is_over = expression.below("leaseUntil", number(over_before(*lease, now)));
-        let condition = format!("{is_free} OR {is_mine} OR {is_over}");
-        let other = match self.put_item(item, condition, expression).await? {
-            Ok(()) => return Ok(None),
-            Err(other) => other,
-        };
-        let id = other.as_ref().and_then(|item| item.get("executionId")?.as_s().ok().cloned());
-        id.map(Some).ok_or(StoreError::Unreadable)
+        let mut over: Option<Turn> = None;
+        for _ in 0..=MAX_SWAPS {
+            let now = now_millis();
+            let (pk, sk) = record::running_key(trigger_id);
+            let until = lease.until(now);
+            let item = Item::from([
+                ("PK".into(), text(pk)),
+                ("SK".into(), text(sk)),
+                ("executionId".into(), text(*execution_id)),
+                ("owner".into(), text(*owner)),
+                ("leaseUntil".into(), number(until)),
+                // Of no use to anybody a day later.
+                ("ttl".into(), number(until / 1000 + 24 * 60 * 60)),
+            ]);
+            let mut expression = Expression::default();
+            let condition = match &over {
+                Some(turn) => turn.as_seen(&mut expression),
+                None => {
+                    let is_free = format!("attribute_not_exists({})", expression.name("PK"));
+                    let is_over = expression.below("leaseUntil", number(over_before(*lease, now)));
+                    // An answer was lost. One that arrives after later ones must not shorten what they extended.
+                    let is_mine = expression.equals("owner", Some(text(*owner)));
+                    let is_longer = expression.at_most("leaseUntil", number(until));
+                    format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}")
+                }
+            };
+            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(None) };
+            over = None;
+            let Some(turn) = found.as_ref().map(Turn::read) else { continue };
+            let Some(other) = turn.execution_id.clone() else { return Err(StoreError::Unreadable) };
+            let row = self.execution(trigger_id, &other).await?;
+            if !turn.is_over(row.as_ref()) {
+                return Ok(Some(other));
+            }
+            over = Some(turn);
+        }
+        Err(StoreError::Contended)
     }
 
-    /// Keeps the turn as long as the execution's lease, while it is still this attempt's.
+    /// Keeps the turn as long as the execution's lease; `false` if it is another's.
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn keep_turn(&self, held: &Held<'_>, until: i64) -> Result<(), StoreError> {
+    pub(crate) async fn keep_turn(&self, held: &Held<'_>, until: i64) -> Result<bool, StoreError> {
         let mut expression = Expression::default();
-        let is_mine = expression.equals("owner", Some(text(held.owner)));
-        // One that arrives after the turn was given up must not take it back.
-        let is_kept = expression.above("leaseUntil", number(0));
-        let condition = format!("{is_mine} AND {is_kept}");
+        let condition = [
+            expression.equals("owner", Some(text(held.owner))),
+            // One that arrives after the turn was given up must not take it back, and none may shorten it.
+            expression.above("leaseUntil", number(0)),
+            expression.at_most("leaseUntil", number(until)),
+        ]
+        .join(" AND ");
         let update = expression.set([("leaseUntil", number(until))]);
-        self.write(record::running_key(held.trigger_id), update, condition, expression).await.map(|_| ())
+        let key = record::running_key(held.trigger_id);
+        Ok(match self.update_item(key, update, condition, expression, false).await? {
+            Ok(_) => true,
+            Err(found) => found.as_ref().map(Turn::read).is_some_and(|turn| {
+                turn.owner.as_deref() == Some(held.owner) && turn.until.is_some_and(|longer| longer > until)
+            }),
+        })
+    }
+
+    /// Lets another execution of the trigger have the turn, if it is still this attempt's.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub(crate) async fn give_turn_up(&self, held: &Held<'_>) -> Result<(), StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.equals("owner", Some(text(held.owner)));
+        let update = expression.set([("leaseUntil", number(0))]);
+        let key = record::running_key(held.trigger_id);
+        self.update_item(key, update, condition, expression, false).await.map(|_| ())
     }
 
     /// Asks for the end of an execution that has not ended.
@@ -99,7 +183,7 @@ impl Store {
         let condition = expression.equals("status", Some(text("running")));
         let update = expression.set([("cancelRequested", AttributeValue::Bool(true))]);
         let key = record::execution_key(trigger_id, execution_id);
-        self.write(key, update, condition, expression).await.map(|_| ())
+        self.update_item(key, update, condition, expression, false).await.map(|_| ())
     }
 }
 

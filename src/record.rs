@@ -36,6 +36,8 @@ pub(crate) struct Attempt {
     pub session_id: String,
     /// The ids of the trace that the agent is called in.
     pub trace: Option<Trace>,
+    /// How the attempt before it ended.
+    pub before: Option<Failure>,
 }
 
 /// What ran, in short: whether two executions did the same can be told without their prompts.
@@ -176,6 +178,11 @@ pub(crate) fn counter_key(trigger_id: &str) -> (String, String) {
 pub(crate) fn day_key(trigger_id: &str, now: i64) -> (String, String) {
     let day = clock::rfc3339(now);
     (format!("TRIGGER#{trigger_id}"), format!("DAY#{}", &day[..10]))
+}
+
+/// The key of the mark that an execution's start is counted.
+pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> (String, String) {
+    (format!("TRIGGER#{trigger_id}"), format!("COUNTED#{execution_id}"))
 }
 
 /// The key of what says which execution of a trigger is alive, where two must not be.
@@ -332,7 +339,14 @@ pub(crate) fn row(item: &Item) -> Option<Row> {
         error: text("error"),
         session_id: text("sessionId"),
         request_id: text("requestId"),
+        tokens: item.get("usage").and_then(|usage| usage.as_m().ok()).map_or(0, tokens),
     })
+}
+
+/// The tokens of a stored usage.
+fn tokens(usage: &Item) -> u64 {
+    let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
+    count("inputTokens").saturating_add(count("outputTokens"))
 }
 
 pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {

@@ -4,22 +4,24 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
 use crate::{
-    claim::MAX_SWAPS,
-    clock,
-    error::Failure,
+    backoff, clock,
+    error::{ERROR_LIMIT, Failure},
     execution::{Row, Status},
     expression::Expression,
     fire::Fire,
-    health::{Change, Health, State},
+    health::{Change, Health, RESTS_ON, State},
     policy::Policy,
     record::{self, Ending, Item, number, text},
+    redact::cut,
     store::{Store, StoreError, Write, readable},
     transact::{Part, Transacted},
-    triggers::json_of,
+    triggers::{attribute_of, current, keyed},
 };
 
 /// How long a day's counters are kept beyond their day, seconds.
 const DAY_TTL: i64 = 3 * 24 * 60 * 60;
+/// How often a write may find the trigger changed: as often as executions of one trigger may end at the same time.
+const MAX_REFUSALS: usize = 32;
 
 /// The trigger that a result is of.
 #[derive(Debug, Clone)]
@@ -89,6 +91,11 @@ impl<'a> Conclusion<'a> {
         Self { status: Status::Failed, failure: Some(failure), tokens: 0 }
     }
 
+    /// Of an attempt that died, whose row is `row`.
+    pub(crate) fn interrupted(failure: &'a Failure, row: &Row) -> Self {
+        Self { tokens: row.tokens, ..Self::failed(failure) }
+    }
+
     /// Whether the run succeeded, or failed for good; `None` for what says nothing about the trigger.
     fn is_success(self) -> Option<bool> {
         match self.status {
@@ -118,12 +125,13 @@ pub(crate) async fn write_result(
     if matches!(seen, Seen::Unknown) && !of.user_id.is_empty() {
         seen = Seen::read(store.trigger(of.user_id, of.trigger_id).await?);
     }
-    for _ in 0..=MAX_SWAPS {
+    let mut refusals = 0;
+    while refusals <= MAX_REFUSALS {
         let Seen::Item { health, pause_after_failures, counts_tokens } = &seen else {
             return store.write_part(part(false)).await;
         };
-        let mut parts = vec![part(true)];
         let change = is_success.and_then(|is_success| health.after(is_success, *pause_after_failures));
+        let mut parts = vec![part(true)];
         parts.extend(change.map(|change| trigger_part(of, health, change, result.failure, now)));
         parts.extend((*counts_tokens && result.tokens > 0).then(|| tokens_part(of.trigger_id, result.tokens, now)));
         if parts.len() == 1 {
@@ -141,26 +149,34 @@ pub(crate) async fn write_result(
                 return Ok(Write::Done);
             }
             Transacted::Refused(0, row) => return Ok(Write::Refused(readable(row.as_ref())?)),
-            Transacted::Refused(_, item) => seen = Seen::read(item.map(json_of)),
-            Transacted::Conflict => tokio::time::sleep(crate::backoff::short()).await,
+            Transacted::Refused(_, item) => {
+                seen = Seen::read(item.and_then(current));
+                refusals += 1;
+            }
+            // Whose transaction it was has come further by it.
+            Transacted::Conflict => tokio::time::sleep(backoff::short()).await,
         }
     }
     Err(StoreError::Contended)
 }
 
+/// That the trigger still exists, and that what its health rests on is as it was seen.
+fn as_seen(expression: &mut Expression, seen: &Health) -> String {
+    let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
+    for (name, value) in RESTS_ON.iter().zip(&seen.stored) {
+        match value.as_ref().map(attribute_of) {
+            None => conditions.push(expression.equals(name, None)),
+            Some(Some(value)) => conditions.push(expression.equals(name, Some(value))),
+            Some(None) => {}
+        }
+    }
+    conditions.join(" AND ")
+}
+
 /// The trigger item's part: on condition that it is as it was seen, and still exists.
 fn trigger_part(of: &Of<'_>, seen: &Health, change: Change, failure: Option<&Failure>, now: i64) -> Part {
     let mut expression = Expression::default();
-    let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
-    for (name, value) in [
-        ("health", seen.state.map(|state| text(state.as_str()))),
-        ("failures", seen.failures.map(number)),
-        ("enabled", seen.enabled.map(AttributeValue::Bool)),
-    ] {
-        if !seen.foreign.contains(&name) {
-            conditions.push(expression.equals(name, value));
-        }
-    }
+    let condition = as_seen(&mut expression, seen);
     let mut set = vec![("failures", number(change.failures)), ("health", text(change.state.as_str()))];
     let mut remove = Vec::new();
     set.push(("healthExecutionId", text(of.execution_id)));
@@ -170,7 +186,7 @@ fn trigger_part(of: &Of<'_>, seen: &Health, change: Change, failure: Option<&Fai
     match failure {
         Some(failure) => {
             set.push(("healthErrorType", text(failure.error_type.as_str())));
-            set.push(("healthError", text(&failure.message)));
+            set.push(("healthError", text(cut(&failure.message, ERROR_LIMIT))));
         }
         None => remove.extend(["healthErrorType", "healthError", "pausedReason", "pausedAt"]),
     }
@@ -181,12 +197,14 @@ fn trigger_part(of: &Of<'_>, seen: &Health, change: Change, failure: Option<&Fai
     } else if change.state == State::Failing {
         remove.extend(["pausedReason", "pausedAt"]);
     }
-    let mut update = expression.set(set);
+    // What is announced of it names it by these, which its own writer may have left to the key.
+    let ids = [("id", of.trigger_id), ("userId", of.user_id)].map(|(name, id)| expression.default_to(name, text(id)));
+    let mut update = format!("{}, {}", expression.set(set), ids.join(", "));
     if !remove.is_empty() {
         update = format!("{update} {}", expression.remove(&remove));
     }
     let key = record::trigger_key(of.user_id, of.trigger_id);
-    Part::Update { key, update, condition: Some(conditions.join(" AND ")), expression }
+    Part::Update { key, update, condition: Some(condition), expression }
 }
 
 fn tokens_part(trigger_id: &str, tokens: u64, now: i64) -> Part {
@@ -196,40 +214,49 @@ fn tokens_part(trigger_id: &str, tokens: u64, now: i64) -> Part {
     Part::Update { key: record::day_key(trigger_id, now), update, condition: None, expression }
 }
 
-/// Counts a start of the day, unless the trigger has run or used as much as it may.
-///
-/// # Errors
-/// If DynamoDB does not take it.
-pub(crate) async fn count_start(
-    store: &Store,
-    trigger_id: &str,
-    execution_id: &str,
-    policy: &Policy,
-    now: i64,
-) -> Result<Option<record::SkipReason>, StoreError> {
-    if policy.max_runs_per_day.is_none() && policy.max_tokens_per_day.is_none() {
-        return Ok(None);
-    }
-    for _ in 0..=MAX_SWAPS {
-        let mut expression = Expression::default();
-        let add = expression.add("runs", number(1));
-        // Of the day, not of now: the same token must say the same.
-        let ttl = now / 86_400_000 * 86_400 + DAY_TTL;
-        let update = format!("{add} {}", expression.set([("ttl", number(ttl))]));
-        let limits = [("runs", policy.max_runs_per_day), ("tokens", policy.max_tokens_per_day)];
-        let below: Vec<_> =
-            limits.iter().filter_map(|(name, most)| Some(expression.absent_or_below(name, number((*most)?)))).collect();
-        let key = record::day_key(trigger_id, now);
-        let part = Part::Update { key, update, condition: Some(below.join(" AND ")), expression };
-        // The answer of a start may be lost, and it still counts once. A token has 36 characters.
-        let token = format!("{:.32}{:04}", execution_id.replace('-', ""), now / 86_400_000 % 10_000);
-        match store.transact(vec![part], Some(&token)).await? {
-            Transacted::Done => return Ok(None),
-            Transacted::Refused(_, day) => return Ok(Some(reached(day.as_ref(), policy))),
-            Transacted::Conflict => tokio::time::sleep(crate::backoff::short()).await,
+impl Store {
+    /// Counts a start of the day, once for an execution however many attempts it has, unless its trigger has run or used as
+    /// much as it may. The mark that it is counted is written with the count.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub(crate) async fn count_start(
+        &self,
+        trigger_id: &str,
+        execution_id: &str,
+        policy: &Policy,
+        now: i64,
+    ) -> Result<Option<record::SkipReason>, StoreError> {
+        if policy.max_runs_per_day.is_none() && policy.max_tokens_per_day.is_none() {
+            return Ok(None);
+        }
+        let ttl = now / 1000 + DAY_TTL;
+        loop {
+            let mut unmarked = Expression::default();
+            let is_unmarked = format!("attribute_not_exists({})", unmarked.name("PK"));
+            let mark = keyed(record::counted_key(trigger_id, execution_id), ttl);
+            let mut expression = Expression::default();
+            let add = expression.add("runs", number(1));
+            let update = format!("{add} {}", expression.set([("ttl", number(ttl))]));
+            let limits = [("runs", policy.max_runs_per_day), ("tokens", policy.max_tokens_per_day)];
+            let below: Vec<_> = limits
+                .iter()
+                .filter_map(|(name, most)| Some(expression.absent_or_below(name, number((*most)?))))
+                .collect();
+            let key = record::day_key(trigger_id, now);
+            let parts = vec![
+                Part::Put { item: mark, condition: is_unmarked, expression: unmarked },
+                Part::Update { key, update, condition: Some(below.join(" AND ")), expression },
+            ];
+            match self.transact(parts, None).await? {
+                // Refused by its mark: an attempt before counted, or this one's answer was lost.
+                Transacted::Done | Transacted::Refused(0, _) => return Ok(None),
+                Transacted::Refused(_, day) => return Ok(Some(reached(day.as_ref(), policy))),
+                // Whose transaction it was has come further by it.
+                Transacted::Conflict => tokio::time::sleep(backoff::short()).await,
+            }
         }
     }
-    Err(StoreError::Contended)
 }
 
 fn reached(day: Option<&Item>, policy: &Policy) -> record::SkipReason {
@@ -244,4 +271,13 @@ fn reached(day: Option<&Item>, policy: &Policy) -> record::SkipReason {
 /// The failure that a row tells of, for who makes it final.
 pub(crate) fn failure_of(row: &Row) -> Failure {
     Failure::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
+}
+
+/// How the attempt ended that `row` is of: it failed, or died.
+pub(crate) fn end_of(row: &Row) -> Failure {
+    if row.status == Status::Running {
+        return Failure::interrupted(row);
+    }
+    let said = row.error.as_deref().and_then(|text| text.split_once('\n'));
+    Failure { agent_said: said.map(|(_, said)| said.to_owned()), ..failure_of(row) }
 }

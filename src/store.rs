@@ -279,26 +279,42 @@ impl Store {
 
     async fn update(
         &self,
-        (pk, sk): (String, String),
+        key: (String, String),
         update: String,
         condition: String,
         expression: Expression,
         return_new: bool,
     ) -> Result<Updated, StoreError> {
+        Ok(match self.update_item(key, update, condition, expression, return_new).await? {
+            Ok(item) => Updated::Done(item.as_ref().and_then(record::row)),
+            Err(item) => Updated::Refused(readable(item.as_ref())?),
+        })
+    }
+
+    /// Updates an item of any kind: as it is afterwards, if `return_new`, or as it refused the update.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub(crate) async fn update_item(
+        &self,
+        (pk, sk): (String, String),
+        update: String,
+        condition: String,
+        expression: Expression,
+        return_new: bool,
+    ) -> Result<Result<Option<Item>, Option<Item>>, StoreError> {
         let request = self.client.update_item().table_name(&self.table).key("PK", text(pk)).key("SK", text(sk));
         let request = request
             .update_expression(update)
             .condition_expression(condition)
             .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values))
+            .set_expression_attribute_values(Some(expression.values).filter(|values| !values.is_empty()))
             .return_values(if return_new { ReturnValue::AllNew } else { ReturnValue::None })
             .return_values_on_condition_check_failure(AllOld);
         match boxed(request.send()).await {
-            Ok(output) => Ok(Updated::Done(output.attributes.as_ref().and_then(record::row))),
+            Ok(output) => Ok(Ok(output.attributes)),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Updated::Refused(readable(refused.item.as_ref())?))
-                }
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(Err(refused.item.clone())),
                 _ => Err(store_error("UpdateItem", &error)),
             },
         }

@@ -173,6 +173,9 @@ impl Router<'_> {
         let interest = trigger.interest(self.event, self.services.config.is_agentcore);
         match interest {
             Interest::None => Ok(Answer::Filtered),
+            // Each skip is announced: of a few triggers that are switched off and follow everything, each would go on to
+            // skip every skip of the others.
+            Interest::Skip(..) if self.event.tells_of_a_skip() => Ok(Answer::Disabled),
             Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(|_| Answer::Disabled),
             Interest::Run(fire, _) | Interest::Invalid(fire, _) if is_too_deep => {
                 self.skip(&fire, SkipReason::ChainTooDeep).await.map(|_| Answer::TooDeep)

@@ -92,11 +92,6 @@ impl Subscription {
         Ok(Self { trigger_id, user_id, item })
     }
 
-    /// Whether DynamoDB has only not deleted it yet.
-    pub(crate) fn is_expired(&self, now: i64) -> bool {
-        self.item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl <= now / 1000)
-    }
-
     /// What a result of an execution rests on.
     pub(crate) fn seen(&self) -> Seen {
         Seen::item(&Health::read(&self.item), &Policy::read(&mut Fields::new("$", &self.item)))
@@ -148,11 +143,12 @@ impl Subscription {
         let prompt = Prompt::parse(&task.prompt, &mut problems);
         let fire = event.fire(&self.trigger_id, &self.user_id);
         let mut fire = Fire { stored: Some(Box::new(stored)), ..with_task(fire, task) };
-        if !problems.is_empty() {
-            return Interest::Invalid(Box::new(fire), invalid(&problems));
-        }
+        // Of what is switched off or deleted nobody wants to hear what else is wrong with it.
         if let Some(reason) = skip_reason {
             return Interest::Skip(Box::new(fire), reason);
+        }
+        if !problems.is_empty() {
+            return Interest::Invalid(Box::new(fire), invalid(&problems));
         }
         fire.prompt = prompt.render(event, &self.trigger_id, name.as_deref());
         fire.input.extend(mapping.apply(&event.event));
@@ -198,11 +194,11 @@ impl Subscription {
         let mut fields =
             Fields { problems: fields.problems, ..Fields::new("$", merged.as_object().unwrap_or(&no_fields)) };
         let task = fields.task(is_agentcore);
-        if !fields.problems.is_empty() {
-            return Err(invalid(&fields.problems));
-        }
         if let Some(reason) = skip_reason {
             return Ok(Truth::Skip(reason));
+        }
+        if !fields.problems.is_empty() {
+            return Err(invalid(&fields.problems));
         }
         Ok(Truth::Run(Box::new(Fire { stored: Some(Box::new(stored)), ..with_task(fire.clone(), task) })))
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backoff,
+    clock::now_millis,
     expression::Expression,
     identify::Started,
     record::{self, Item, number, text},
@@ -44,7 +45,7 @@ impl Store {
             .set_expression_attribute_values(Some(expression.values))
             .set_exclusive_start_key(after.map(|Cursor(key)| key));
         let output = boxed(request.send()).await.map_err(|error| store_error("Query", &error))?;
-        let items = output.items.unwrap_or_default().into_iter().map(json_of).collect();
+        let items = output.items.unwrap_or_default().into_iter().filter_map(current).collect();
         Ok(Page { items, next: output.last_evaluated_key.filter(|key| !key.is_empty()).map(Cursor) })
     }
 
@@ -53,7 +54,7 @@ impl Store {
     /// # Errors
     /// If DynamoDB does not answer.
     pub(crate) async fn trigger(&self, user_id: &str, trigger_id: &str) -> Result<Option<Value>, StoreError> {
-        Ok(self.get(record::trigger_key(user_id, trigger_id), true).await?.map(json_of))
+        Ok(self.get(record::trigger_key(user_id, trigger_id), true).await?.and_then(current))
     }
 
     /// Counts an event of a trigger, once however often it is delivered, and says which one of its window it is. Its
@@ -149,9 +150,26 @@ fn counter(item: &Item) -> Option<Counter> {
     Some(Counter { window_start: record::integer(item, "windowStart")?, count })
 }
 
+/// A trigger item, unless DynamoDB has only not deleted it yet.
+pub(crate) fn current(item: Item) -> Option<Value> {
+    let is_over = record::integer(&item, "ttl").is_some_and(|ttl| ttl <= now_millis() / 1000);
+    (!is_over).then(|| json_of(item))
+}
+
 /// An item without DynamoDB's types. Binary values, which no trigger has, are null.
-pub(crate) fn json_of(item: Item) -> Value {
+fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
+}
+
+/// A value as it was read, for a condition that it is still the same; `None` where that cannot be told.
+pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
+    Some(match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(flag) => AttributeValue::Bool(*flag),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Array(_) | Value::Object(_) => return None,
+    })
 }
 
 fn json_value(value: AttributeValue) -> Value {

@@ -49,9 +49,10 @@ pub(crate) async fn end_unheld(
         let write = match (settlement, &row) {
             (Settlement::Nothing | Settlement::Alive, _) => return Ok((settlement, row)),
             (Settlement::Interrupt, Some(seen)) => {
-                let ending = Ending::new(Status::Failed, now, Some(Failure::interrupted(seen)));
+                let failure = Failure::interrupted(seen);
+                let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
                 let part = |is_stored| endings::abandoned(trigger_id, execution_id, &ending, seen, is_stored);
-                write_result(store, &of, Conclusion::of(&ending), now, part).await?
+                write_result(store, &of, Conclusion::interrupted(&failure, seen), now, part).await?
             }
             (Settlement::Cancel, Some(seen)) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
@@ -88,6 +89,7 @@ impl Unrun<'_> {
             ttl: self.started.ttl,
             session_id: self.fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
             trace: None,
+            before: None,
         }
     }
 }

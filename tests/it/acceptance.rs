@@ -1,11 +1,11 @@
 //! Cases 18 to 23: the agent before it accepts a call, or when it never says so.
 
-use std::net::TcpListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use standins::{Agent, CognitoOperation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack, Step};
+use tokio::net::TcpSocket;
 
 use crate::support::{
     all_logs, assert_absent, assert_completed, assert_duplicate, assert_failed, execution, lines, stack,
@@ -21,8 +21,12 @@ async fn fire(function: &Lambda, trigger_id: &str) -> Outcome {
     function.invoke(invocation(trigger_id)).await
 }
 
-fn port_of_nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Bound and not listened on: while it is held no other test's stand-in gets its port.
+fn socket_of_nobody() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// Asserts that a row knows of no answer.
@@ -61,7 +65,8 @@ async fn assert_unavailable_three_times(stack: &Stack, url: &str) -> Vec<String>
 #[tokio::test]
 async fn f18_a_refused_connection_is_retryable_twice() {
     let stack = stack().await;
-    let messages = assert_unavailable_three_times(&stack, &format!("http://127.0.0.1:{}", port_of_nobody())).await;
+    let (_held, port) = socket_of_nobody();
+    let messages = assert_unavailable_three_times(&stack, &format!("http://127.0.0.1:{port}")).await;
     assert!(messages.iter().all(|message| message.contains("onnection refused")), "{messages:?}");
     stack.assert_clean();
 }

@@ -238,6 +238,37 @@ async fn what_is_skipped_fails_to_be_understood_or_is_replayed_is_announced() {
     assert_announced(&stack, &pipe);
     let states = ["completed", "failed", "skipped"];
     let of = |state: &&str| pipe.events().iter().filter(|event| event["detail"]["status"] == **state).count() / 2;
-    assert_eq!(states.iter().map(|state| of(&state)).collect::<Vec<_>>(), [1, 2, 1]);
+    assert_eq!(states.iter().map(of).collect::<Vec<_>>(), [1, 2, 1]);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn what_is_skipped_is_not_followed_by_further_skips() {
+    let stack = stack().await;
+    let everything = json!({"source": ["agent-trigger"]});
+    for (id, changes) in [
+        ("off", json!({"enabled": false})),
+        ("paused", json!({"enabled": false, "pausedAt": TIME})),
+        ("tombstone", json!({"deletedAt": TIME})),
+    ] {
+        follow(&stack, id, &everything, changes);
+    }
+    let pipe = outbox(&stack);
+    stack.pool(3, &[]);
+    stack.invoke_async(Invocation::scheduled("first", "List the confidential files", TIME));
+    stack.quiet(&pipe).await;
+    let first = execution(&stack, "first");
+    for (id, reason) in [("off", "Disabled"), ("paused", "Paused"), ("tombstone", "Deleted")] {
+        let row = execution(&stack, id);
+        assert_skipped(&row, reason);
+        assert_eq!((&row["follows"], &row["chainDepth"]), (&first["executionId"], &json!(1)));
+    }
+    assert_announced(&stack, &pipe);
+    // Else each of three would follow each of three, as deep as chains go.
+    assert_eq!(stack.lambda.accepted(), 1 + 2 * 4);
+    let told_of_a_skip = |event: &Value| event["detail"]["status"] == "skipped";
+    for seen in stack.lambda.invocations().into_iter().filter(|seen| told_of_a_skip(&seen.json())) {
+        assert_summary(seen.outcome().unwrap(), &seen.json(), json!({"subscriptions": 3, "disabled": 3}));
+    }
     stack.assert_clean();
 }

@@ -1,10 +1,11 @@
 //! Trigger items that cannot be understood: what is wrong is on record, and the other triggers run.
 
 use serde_json::{Value, json};
-use standins::{Invocation, Lambda, Outcome, Stack};
+use standins::{Invocation, Lambda, Outcome, Script, Stack};
 
 use crate::subscribed::{
-    PROMPT, SOURCE_ID, USER, assert_summary, calls_of, config, dispatched_to, order, publish, subscribe, trigger,
+    PROMPT, SOURCE_ID, USER, assert_summary, calls_of, config, dispatched_to, order, order_with, publish, subscribe,
+    trigger,
 };
 use crate::support::{assert_absent, assert_completed, assert_failed, execution, stack};
 
@@ -238,5 +239,35 @@ async fn a_query_that_could_take_the_function_down_is_refused() {
         }
     }
     assert!(function.process.is_running());
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn a_trigger_whose_state_is_not_understood_has_its_results() {
+    let stack = stack().await;
+    stack.agent.default(Script::status(400, "no"));
+    for (at, (name, value)) in [
+        ("enabled", Value::Null),
+        ("health", Value::Null),
+        ("health", json!("thriving")),
+        ("failures", json!("many")),
+        ("failures", Value::Null),
+        ("pauseAfterFailures", Value::Null),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("trigger-{at}");
+        let mut item = trigger(&id, json!({"GSI2PK": format!("EVENTSOURCE#{id}")}));
+        item[name] = value;
+        stack.dynamodb.put_item(&item);
+        let function = stack.function(&[]).await;
+        for failures in 1..=2 {
+            let outcome = function.invoke(Invocation::event(&order_with(json!({"_eventSourceId": id})))).await;
+            assert_eq!(outcome.error_type(), "AgentRejected", "{name}: {outcome:?}");
+            let item = stack.dynamodb.item(&format!("TRIGGER#{USER}"), &format!("TRIGGER#{id}")).unwrap();
+            assert_eq!((&item["health"], &item["failures"]), (&json!("failing"), &json!(failures)), "{name}");
+        }
+    }
     stack.assert_clean();
 }

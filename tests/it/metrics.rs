@@ -217,8 +217,7 @@ async fn an_overlap_that_ends_counts_once() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     // Alive for several looks at it.
     let until = u64::try_from(now).unwrap() + 1000;
-    let turn =
-        json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING", "executionId": "other", "leaseUntil": until});
+    let turn = json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING", "executionId": "0", "leaseUntil": until});
     stack.dynamodb.put_item(&turn);
     let object = metric_of(&stack, &[SHORT_LEASE], fire()).await;
     assert_counts(&object, json!({"Executions": 1, "Completed": 1, "Overlaps": 1}));

@@ -174,6 +174,7 @@ pub(crate) fn new_row(status: Status, owner: Option<&str>, attempt: u32, request
         error: None,
         session_id: None,
         request_id: None,
+        tokens: 0,
     }
 }
 

@@ -1,0 +1,229 @@
+//! An execution as the table has it, and where it stands now.
+
+use std::time::Duration;
+
+use agent_trigger::execution::{Lease, Status};
+use console::Style;
+use serde_json::{Map, Value};
+
+use crate::words;
+
+/// The default of `LEASE_SECONDS`: a sixth of it is what clocks may differ by.
+const LEASE: Lease = Lease(Duration::from_secs(30));
+
+/// Where an execution stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// `running`, but nobody extended its lease.
+    Stale,
+    Completed,
+    Failed,
+    Cancelled,
+    Skipped,
+    /// A later version's.
+    Unknown,
+}
+
+impl State {
+    /// Tells states apart where there are no colours.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Running => "▸",
+            Self::Stale => "!",
+            Self::Completed => "✓",
+            Self::Failed => "✗",
+            Self::Cancelled => "■",
+            Self::Skipped => "–",
+            Self::Unknown => "?",
+        }
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Running => Status::Running.as_str(),
+            Self::Stale => "stale",
+            Self::Completed => Status::Completed.as_str(),
+            Self::Failed => Status::Failed.as_str(),
+            Self::Cancelled => Status::Cancelled.as_str(),
+            Self::Skipped => Status::Skipped.as_str(),
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(crate) fn style(self) -> Style {
+        match self {
+            Self::Running => Style::new().cyan(),
+            Self::Stale => Style::new().yellow().bold(),
+            Self::Completed => Style::new().green(),
+            Self::Failed => Style::new().red().bold(),
+            Self::Cancelled => Style::new().magenta(),
+            Self::Skipped | Self::Unknown => Style::new().yellow(),
+        }
+    }
+}
+
+/// A row of the table, as plain JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct Execution {
+    pub(crate) row: Map<String, Value>,
+}
+
+impl Execution {
+    /// The execution of a row; `None` for a row whose ttl has passed, which DynamoDB deletes late.
+    pub(crate) fn new(row: Map<String, Value>, now: i64) -> Option<Self> {
+        let this = Self { row };
+        this.number("ttl").is_none_or(|ttl| ttl > now / 1000).then_some(this)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.row.get(name)?.as_str()
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
+        self.row.get(name)?.as_i64()
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.row.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn time(&self, name: &str) -> Option<i64> {
+        words::parse_time(self.text(name)?)
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.text("executionId").unwrap_or_default()
+    }
+
+    pub(crate) fn trigger(&self) -> &str {
+        self.text("triggerId").unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self, now: i64) -> State {
+        match self.text("status").and_then(Status::from_name) {
+            Some(Status::Running) if LEASE.is_alive(self.number("leaseUntil"), now) => State::Running,
+            Some(Status::Running) => State::Stale,
+            Some(Status::Completed) => State::Completed,
+            Some(Status::Failed) => State::Failed,
+            Some(Status::Cancelled) => State::Cancelled,
+            Some(Status::Skipped) => State::Skipped,
+            None => State::Unknown,
+        }
+    }
+
+    /// How long it took, or has been running. When a stale one ended nobody knows.
+    pub(crate) fn duration(&self, now: i64) -> Option<i64> {
+        match self.state(now) {
+            State::Running => Some((now - self.time("startedAt")?).max(0)),
+            State::Stale => None,
+            _ => self.number("durationMs"),
+        }
+    }
+
+    /// Of its usage.
+    pub(crate) fn tokens(&self, name: &str) -> Option<i64> {
+        self.row.get("usage")?.get(name)?.as_i64()
+    }
+
+    /// Why it stands so, in a word or two.
+    pub(crate) fn why(&self, now: i64) -> String {
+        match self.state(now) {
+            State::Running if self.is("cancelRequested") => "cancel requested".to_owned(),
+            State::Stale => self
+                .number("leaseUntil")
+                .map_or_else(|| "no lease".to_owned(), |until| format!("lease over {}", words::roughly(now - until))),
+            State::Failed => self.text("errorType").unwrap_or_default().to_owned(),
+            State::Skipped => self.text("skipReason").unwrap_or_default().to_owned(),
+            // The word of a version that knows more.
+            State::Unknown => self.text("status").unwrap_or("no status").to_owned(),
+            State::Running | State::Completed | State::Cancelled => String::new(),
+        }
+    }
+
+    /// How far its answer came.
+    pub(crate) fn progress(&self, now: i64) -> String {
+        let Some(events) = self.number("events") else { return "nothing heard from the agent yet".to_owned() };
+        let bytes = u64::try_from(self.number("bytes").unwrap_or_default()).unwrap_or_default();
+        let mut progress = format!("{}, {}", words::counted(events, "event"), indicatif::HumanBytes(bytes));
+        if let Some(heard) = self.time("lastEventAt") {
+            progress.push_str(&format!(", last heard {}", words::distance(heard.min(now), now)));
+        }
+        progress
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// 2026-11-21T02:42:00Z.
+    pub(crate) const NOW: i64 = 1_795_228_920_000;
+
+    pub(crate) fn execution(row: Value) -> Execution {
+        let Value::Object(row) = row else { panic!("{row}") };
+        Execution::new(row, NOW).unwrap()
+    }
+
+    #[test]
+    fn a_running_one_is_stale_once_its_lease_and_what_clocks_differ_by_are_over() {
+        assert_eq!(words::rfc3339(NOW), "2026-11-21T02:42:00Z");
+        for (lease, state, why) in [
+            (json!(NOW + 30_000), State::Running, ""),
+            (json!(NOW - 5_000), State::Running, ""),
+            (json!(NOW - 5_001), State::Stale, "lease over 5s"),
+            (Value::Null, State::Stale, "no lease"),
+        ] {
+            let execution = execution(json!({"status": "running", "leaseUntil": lease}));
+            assert_eq!((execution.state(NOW), execution.why(NOW).as_str()), (state, why));
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_symbol_and_a_word_of_its_own() {
+        use State::{Cancelled, Completed, Failed, Running, Skipped, Stale, Unknown};
+        let all = [Running, Stale, Completed, Failed, Cancelled, Skipped, Unknown];
+        for one in all {
+            for other in all.into_iter().filter(|other| *other != one) {
+                assert_ne!(one.symbol(), other.symbol());
+                assert_ne!(one.word(), other.word());
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_versions_status_is_told_as_it_is() {
+        let execution = execution(json!({"status": "postponed"}));
+        assert_eq!((execution.state(NOW), execution.why(NOW).as_str()), (State::Unknown, "postponed"));
+    }
+
+    #[test]
+    fn what_has_expired_is_no_execution() {
+        for (ttl, is_there) in [(NOW / 1000, false), (NOW / 1000 + 1, true)] {
+            let row = json!({"status": "completed", "ttl": ttl});
+            assert_eq!(Execution::new(row.as_object().unwrap().clone(), NOW).is_some(), is_there);
+        }
+    }
+
+    #[test]
+    fn durations_are_of_the_clock_while_running_and_of_the_record_after() {
+        let row = |status: &str, lease: i64| {
+            execution(json!({"status": status, "leaseUntil": NOW + lease, "startedAt": "2026-11-21T02:40:00.000Z",
+                "durationMs": 900}))
+        };
+        assert_eq!(row("running", 10).duration(NOW), Some(120_000));
+        assert_eq!(row("running", 10).duration(NOW - 200_000), Some(0), "a clock that is behind");
+        assert_eq!(row("running", -60_000).duration(NOW), None);
+        assert_eq!(row("completed", 0).duration(NOW), Some(900));
+    }
+
+    #[test]
+    fn progress_tells_what_came_and_when() {
+        assert_eq!(execution(json!({})).progress(NOW), "nothing heard from the agent yet");
+        let heard = execution(json!({"events": 1, "bytes": 2048, "lastEventAt": "2026-11-21T02:41:57.000Z"}));
+        assert_eq!(heard.progress(NOW), "1 event, 2.00 KiB, last heard 3s ago");
+    }
+}

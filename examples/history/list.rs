@@ -1,0 +1,289 @@
+//! Executions as lines: two for each, the second with its id and what there is to say.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::execution::{Execution, State};
+use crate::words::{self, View};
+
+const GAP: &str = "  ";
+/// `✗ cancelled`.
+const STATUS: usize = 11;
+/// `11-21 02:00:00`.
+const STARTED: usize = 14;
+/// What [`words::duration`] takes at most.
+const DURATION: usize = 6;
+const SHORTEST_BAR: usize = 10;
+const LONGEST_BAR: usize = 40;
+/// As long as `AuthenticationFailed`; a longer one would be a later version's.
+const LONGEST_WHY: usize = 20;
+
+/// Executions as lines no wider than the view; `one_trigger` if they are all of one that is named already.
+pub(crate) fn lines(executions: &[Execution], one_trigger: bool, view: View) -> Vec<String> {
+    let triggers: HashMap<&str, &str> = executions.iter().map(|e| (e.id(), e.trigger())).collect();
+    let columns = Columns::of(executions, one_trigger, view);
+    let longest = executions.iter().filter_map(|e| e.duration(view.now)).max().unwrap_or_default();
+    let mut lines = vec![view.dim(&columns.header())];
+    for execution in executions {
+        let (status, rest) = columns.first(execution, longest, view.now);
+        lines.push(format!("{}{rest}", view.paint(&execution.state(view.now).style(), &status)));
+        let second = format!("{GAP}{}{GAP}{}", execution.id(), story(execution, &triggers, view.now));
+        lines.push(view.dim(&words::cut(&second, view.width)));
+    }
+    lines
+}
+
+/// How wide the columns are that depend on what is shown.
+struct Columns {
+    why: usize,
+    trigger: Option<usize>,
+    bar: usize,
+    tokens: usize,
+}
+
+impl Columns {
+    fn of(executions: &[Execution], one_trigger: bool, view: View) -> Self {
+        let widest = |header: &str, cell: &dyn Fn(&Execution) -> String| {
+            executions.iter().map(|e| console::measure_text_width(&cell(e))).max().unwrap_or(0).max(header.len())
+        };
+        let why = widest("WHY", &|e| why(e, view.now));
+        let tokens = widest("TOKENS", &tokens);
+        let fixed = STATUS + why + STARTED + DURATION + 1 + tokens + 4 * GAP.len();
+        let left = view.width.saturating_sub(fixed);
+        let trigger = (!one_trigger).then(|| {
+            let most = left.saturating_sub(GAP.len() + SHORTEST_BAR).max("TRIGGER".len());
+            widest("TRIGGER", &|e| words::one_line(e.trigger())).min(most)
+        });
+        let bar = left.saturating_sub(trigger.map_or(0, |width| width + GAP.len())).min(LONGEST_BAR);
+        Self { why, trigger, bar, tokens }
+    }
+
+    fn header(&self) -> String {
+        let trigger = self.trigger.map(|width| words::pad("TRIGGER", width) + GAP).unwrap_or_default();
+        let duration = words::pad("DURATION", DURATION + 1 + self.bar);
+        let header = [words::pad("STATUS", STATUS), words::pad("WHY", self.why), words::pad("STARTED (UTC)", STARTED)];
+        format!("{}{GAP}{trigger}{duration}{GAP}TOKENS", header.join(GAP))
+    }
+
+    /// The status, which is painted, and the rest of the first line.
+    fn first(&self, execution: &Execution, longest: i64, now: i64) -> (String, String) {
+        let state = execution.state(now);
+        let status = words::pad(&format!("{} {}", state.symbol(), state.word()), STATUS);
+        let why = words::pad(&why(execution, now), self.why);
+        let started = execution.time("startedAt").map(|at| words::moment(at, now)).unwrap_or_default();
+        let started = words::pad(&started, STARTED);
+        let trigger = self
+            .trigger
+            .map(|width| words::pad(&words::shorten(&words::one_line(execution.trigger()), width), width) + GAP);
+        let (duration, bar) = execution.duration(now).map_or_else(
+            || ("-".to_owned(), String::new()),
+            |millis| (words::duration(millis), bar(millis, longest, self.bar)),
+        );
+        let bar = words::pad(&bar, self.bar);
+        let trigger = trigger.unwrap_or_default();
+        let tokens = words::pad(&tokens(execution), self.tokens);
+        let rest = format!("{GAP}{why}{GAP}{started}{GAP}{trigger}{duration:>DURATION$} {bar}{GAP}{tokens}");
+        (status, rest.trim_end().to_owned())
+    }
+}
+
+fn why(execution: &Execution, now: i64) -> String {
+    words::cut(&words::one_line(&execution.why(now)), LONGEST_WHY)
+}
+
+fn tokens(execution: &Execution) -> String {
+    let tokens = |name| execution.tokens(name).map_or_else(|| "-".to_owned(), words::short);
+    match execution.row.get("usage") {
+        Some(Value::Object(_)) => format!("{} / {}", tokens("inputTokens"), tokens("outputTokens")),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A bar in eighths of a column, `width` long for the longest; what took any time at all shows.
+fn bar(millis: i64, longest: i64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let whole = i128::try_from(width * 8).unwrap_or_default();
+    let length = i128::from(millis) * whole / i128::from(longest.max(1));
+    let length = usize::try_from(length).unwrap_or_default().max(usize::from(millis > 0));
+    "█".repeat(length / 8) + EIGHTHS[length % 8]
+}
+
+/// What there is to say of an execution, what is short first.
+fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> String {
+    // An execution is better known by its trigger, if that is shown.
+    let named = |id: &str| {
+        let tail: String = id.chars().skip(id.chars().count().saturating_sub(12)).collect();
+        triggers.get(id).map_or_else(|| format!("…{tail}"), |trigger| format!("{trigger} …{tail}"))
+    };
+    let mut parts = Vec::new();
+    if let Some(attempt) = execution.number("attempt").filter(|attempt| *attempt > 1) {
+        parts.push(format!("attempt {attempt}"));
+    }
+    for (what, attribute) in [("follows", "follows"), ("replay of", "replayOf"), ("overlaps", "overlaps")] {
+        parts.extend(execution.text(attribute).map(|id| format!("{what} {}", named(id))));
+    }
+    if let Some(depth) = execution.number("chainDepth").filter(|depth| *depth > 1) {
+        parts.push(format!("chain depth {depth}"));
+    }
+    match execution.state(now) {
+        State::Running | State::Stale => parts.push(execution.progress(now)),
+        State::Completed => parts.push(execution.text("output").unwrap_or("no answer").to_owned()),
+        State::Failed => {
+            if execution.is("retryable") {
+                parts.push("a retry is to come".to_owned());
+            }
+            parts.extend(execution.text("error").map(str::to_owned));
+        }
+        State::Cancelled if execution.is("stopConfirmed") => parts.push("the agent's session is stopped".to_owned()),
+        State::Cancelled if execution.number("durationMs").is_some() => {
+            parts.push("the agent may still be at work".to_owned());
+        }
+        State::Skipped => parts.extend(meaning(execution.text("skipReason")).map(str::to_owned)),
+        State::Cancelled | State::Unknown => {}
+    }
+    words::one_line(&parts.join(" · "))
+}
+
+/// What a reason to skip means.
+fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
+    Some(match skip_reason? {
+        "Disabled" => "the trigger is switched off",
+        "Paused" => "the trigger is paused, for it failed too often",
+        "Deleted" => "the trigger was deleted",
+        "Overlap" => "another execution of the trigger was at work",
+        "MaxRunsPerDay" => "the trigger's runs of the day are used up",
+        "MaxTokensPerDay" => "the trigger's tokens of the day are used up",
+        "ChainTooDeep" => "too many executions led to it",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use console::measure_text_width;
+    use serde_json::json;
+
+    use super::*;
+    use crate::execution::tests::{NOW, execution};
+
+    fn rows() -> Vec<Execution> {
+        let row = |id: u8, trigger: &str, status: &str, started: &str, more: Value| {
+            let mut row = json!({"executionId": format!("019aa3{id:02}-7c00-7d10-9b52-5f0e6a3c{id:04}"),
+                "triggerId": trigger, "status": status, "startedAt": format!("2026-11-21T{started}.000Z")});
+            for (name, value) in more.as_object().into_iter().flatten() {
+                row[name] = value.clone();
+            }
+            execution(row)
+        };
+        vec![
+            row(
+                5,
+                "invoices",
+                "running",
+                "02:40:00",
+                json!({"leaseUntil": NOW + 20_000, "events": 412,
+                "bytes": 1_258_291, "lastEventAt": "2026-11-21T02:41:57.000Z",
+                "usage": {"inputTokens": 12_345, "outputTokens": 1_024}}),
+            ),
+            row(
+                4,
+                "summary",
+                "completed",
+                "02:10:42",
+                json!({"durationMs": 42_000, "follows":
+                "019aa302-7c00-7d10-9b52-5f0e6a3c0002", "output": "All\nis well.", "attempt": 2,
+                "usage": {"inputTokens": 900, "outputTokens": 64}}),
+            ),
+            row(
+                3,
+                "reports",
+                "failed",
+                "02:10:00",
+                json!({"durationMs": 840, "errorType": "AgentUnavailable",
+                "error": "the agent answered 429", "retryable": true}),
+            ),
+            row(2, "nightly", "skipped", "02:00:00", json!({"skipReason": "Disabled"})),
+            row(1, "imports", "running", "01:00:00", json!({"leaseUntil": NOW - 3_600_000})),
+            row(0, "exports", "cancelled", "00:30:00", json!({"durationMs": 30_000, "stopConfirmed": true})),
+        ]
+    }
+
+    fn view(width: usize) -> View {
+        View { now: NOW, width, colours: false }
+    }
+
+    #[test]
+    fn executions_are_told_apart_without_colours() {
+        let expected = "\
+STATUS       WHY               STARTED (UTC)   TRIGGER   DURATION                       TOKENS
+▸ running                      11-21 02:40:00  invoices   2m00s ██████████████████████  12.3k / 1.0k
+  019aa305-7c00-7d10-9b52-5f0e6a3c0005  412 events, 1.20 MiB, last heard 3s ago
+✓ completed                    11-21 02:10:42  summary    42.0s ███████▋                900 / 64
+  019aa304-7c00-7d10-9b52-5f0e6a3c0004  attempt 2 · follows nightly …5f0e6a3c0002 · All is well.
+✗ failed     AgentUnavailable  11-21 02:10:00  reports    840ms ▏                       -
+  019aa303-7c00-7d10-9b52-5f0e6a3c0003  a retry is to come · the agent answered 429
+– skipped    Disabled          11-21 02:00:00  nightly        -                         -
+  019aa302-7c00-7d10-9b52-5f0e6a3c0002  the trigger is switched off
+! stale      lease over 1h     11-21 01:00:00  imports        -                         -
+  019aa301-7c00-7d10-9b52-5f0e6a3c0001  nothing heard from the agent yet
+■ cancelled                    11-21 00:30:00  exports    30.0s █████▌                  -
+  019aa300-7c00-7d10-9b52-5f0e6a3c0000  the agent's session is stopped";
+        assert_eq!(lines(&rows(), false, view(100)).join("\n"), expected);
+    }
+
+    #[test]
+    fn colours_change_nothing_but_colours() {
+        let plain = lines(&rows(), false, view(100));
+        let painted = lines(&rows(), false, View { colours: true, ..view(100) });
+        assert!(painted.iter().all(|line| line.contains('\u{1b}')));
+        let stripped: Vec<_> = painted.iter().map(|line| console::strip_ansi_codes(line)).collect();
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn the_trigger_is_not_said_again_where_there_is_only_one() {
+        assert!(
+            lines(&rows(), true, view(100)).iter().all(|line| !line.contains("TRIGGER") && !line.contains("invoices"))
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let mut rows = rows();
+        let long = |text: &str| Value::from(text.repeat(60));
+        for row in &mut rows {
+            row.row.insert("triggerId".into(), long("nightly-"));
+            row.row.insert("errorType".into(), long("Error"));
+            row.row.insert("skipReason".into(), long("理由"));
+            row.row.insert("output".into(), long("答え "));
+            row.row.insert("error".into(), long("\u{1b}[2J wrong "));
+            row.row.insert("usage".into(), json!({"inputTokens": 123_456, "outputTokens": 999_999_999}));
+        }
+        for width in [100, 101, 160, 400] {
+            for one_trigger in [false, true] {
+                for line in lines(&rows, one_trigger, view(width)) {
+                    assert!(measure_text_width(&line) <= width, "{} columns: {line}", measure_text_width(&line));
+                    assert!(!line.contains('\u{1b}'));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bars_are_scaled_to_the_longest() {
+        assert_eq!(bar(100, 100, 4), "████");
+        assert_eq!(bar(50, 100, 4), "██");
+        assert_eq!(bar(13, 100, 4), "▌");
+        assert_eq!(bar(1, 1_000_000, 4), "▏", "what took any time shows");
+        assert_eq!(bar(0, 0, 4), "");
+    }
+
+    #[test]
+    fn every_reason_to_skip_is_explained() {
+        for reason in ["Disabled", "Paused", "Deleted", "Overlap", "MaxRunsPerDay", "MaxTokensPerDay", "ChainTooDeep"] {
+            assert!(meaning(Some(reason)).is_some());
+        }
+        assert_eq!(meaning(Some("Tired")), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! One execution in full: every attribute of its row, under the name that README.md explains.
+
+use serde_json::Value;
+
+use crate::execution::{Execution, State};
+use crate::words::{self, View};
+
+/// Attributes that belong together. What is in none of them, a later version's, comes last.
+const GROUPS: [(&str, &[&str]); 8] = [
+    (
+        "What ran",
+        &[
+            "triggerId",
+            "executionId",
+            "userId",
+            "agentId",
+            "sessionId",
+            "settingsHash",
+            "triggerVersion",
+            "functionVersion",
+        ],
+    ),
+    (
+        "What fired it",
+        &[
+            "scheduledTime",
+            "source",
+            "detailType",
+            "eventSourceId",
+            "eventId",
+            "eventTime",
+            "chainDepth",
+            "follows",
+            "replayOf",
+        ],
+    ),
+    ("When", &["startedAt", "completedAt", "durationMs", "firstEventMs", "lastEventAt", "ttl"]),
+    (
+        "Result",
+        &[
+            "status",
+            "skipReason",
+            "overlaps",
+            "retryable",
+            "requestId",
+            "cancelRequested",
+            "stopRequested",
+            "stopConfirmed",
+        ],
+    ),
+    ("Error", &["errorType", "error"]),
+    ("Output", &["outputTruncated", "output"]),
+    ("Usage", &["usage", "events", "bytes", "skippedEvents", "toolUses"]),
+    ("Who worked on it", &["attempt", "owner", "leaseUntil", "lambdaRequestId"]),
+];
+const LAST_GROUPS: [(&str, &[&str]); 2] = [("Trace", &["traceId", "traceparent"]), ("Key", &["PK", "SK"])];
+
+const INDENT: &str = "  ";
+/// As long as `usage.cacheWriteInputTokens`.
+const NAMES: usize = 27;
+
+/// An execution as lines. `input`, if what a replay needs is kept, is when that ends, as far as it says.
+pub(crate) fn lines(execution: &Execution, input: Option<Option<i64>>, view: View) -> Vec<String> {
+    let state = execution.state(view.now);
+    let title = format!("{} {}", state.symbol(), state.word());
+    let why = words::one_line(&execution.why(view.now));
+    let mut lines = vec![format!("{}  {why}", view.paint(&state.style(), &title)).trim_end().to_owned()];
+    lines.extend(remarks(execution, state, view.now).into_iter().flat_map(|remark| words::wrap(&remark, view.width)));
+
+    let mut rest = execution.row.clone();
+    let mut group = |name: &str, attributes: Vec<(String, Value)>| {
+        let mut shown: Vec<String> = attributes.iter().flat_map(|(name, value)| attribute(name, value, view)).collect();
+        if name == "What ran" {
+            shown.extend(input.map(|until| kept(until, view)));
+        }
+        if !shown.is_empty() {
+            lines.extend([String::new(), view.bold(name)]);
+            lines.append(&mut shown);
+        }
+    };
+    let mut take = |names: &[&str]| -> Vec<_> { names.iter().filter_map(|name| rest.remove_entry(*name)).collect() };
+    for (name, attributes) in GROUPS.iter().chain(&LAST_GROUPS) {
+        group(name, take(attributes));
+    }
+    group("Further attributes", rest.into_iter().collect());
+    lines
+}
+
+/// What the attributes do not say by themselves.
+fn remarks(execution: &Execution, state: State, now: i64) -> Vec<String> {
+    match state {
+        State::Running => vec![format!("Running for {}: {}.", running_for(execution, now), execution.progress(now))],
+        State::Stale => vec![
+            "Its attempt died: nobody extends its lease. Lambda's retry a minute later, or its report of the failure, \
+             ends it as Interrupted."
+                .to_owned(),
+        ],
+        State::Failed if execution.is("retryable") => vec!["A Lambda retry is still to come.".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+fn running_for(execution: &Execution, now: i64) -> String {
+    execution.duration(now).map_or_else(|| "an unknown time".to_owned(), words::duration)
+}
+
+fn kept(until: Option<i64>, view: View) -> String {
+    let until = until.map(|seconds| format!(" until {}", words::rfc3339(seconds * 1000))).unwrap_or_default();
+    let text = format!("kept{until} for a replay, prompt included; not shown here");
+    labelled("its input", &text, view)
+}
+
+/// An attribute as one line, as several if it is a map, or as a block if it is prose.
+fn attribute(name: &str, value: &Value, view: View) -> Vec<String> {
+    match value {
+        Value::Object(map) => {
+            map.iter().flat_map(|(inner, value)| attribute(&format!("{name}.{inner}"), value, view)).collect()
+        }
+        Value::String(text) if matches!(name, "error" | "output") => {
+            let width = view.width.saturating_sub(INDENT.len());
+            words::wrap(&words::harmless(text), width).into_iter().map(|line| format!("{INDENT}{line}")).collect()
+        }
+        _ => {
+            let text = match meaning(name, value, view.now) {
+                Some(meaning) => format!("{}  ({meaning})", words::text(value)),
+                None => words::text(value),
+            };
+            let width = view.width.saturating_sub(INDENT.len() + NAMES + 1);
+            let mut rows = words::wrap(&words::one_line(&text), width).into_iter();
+            let mut lines = vec![labelled(name, &rows.next().unwrap_or_default(), view)];
+            lines.extend(rows.map(|row| format!("{INDENT}{}{row}", " ".repeat(NAMES + 1))));
+            lines
+        }
+    }
+}
+
+fn labelled(name: &str, text: &str, view: View) -> String {
+    let name = words::pad(&words::shorten(&words::one_line(name), NAMES), NAMES);
+    format!("{INDENT}{} {text}", view.dim(&name)).trim_end().to_owned()
+}
+
+/// What a bare number or time means to a reader.
+fn meaning(name: &str, value: &Value, now: i64) -> Option<String> {
+    match name {
+        "durationMs" | "firstEventMs" => value.as_i64().filter(|millis| *millis >= 1000).map(words::duration),
+        "bytes" => value.as_u64().filter(|bytes| *bytes >= 1024).map(|bytes| indicatif::HumanBytes(bytes).to_string()),
+        "ttl" => value.as_i64().map(|seconds| at(seconds.saturating_mul(1000), now)),
+        "leaseUntil" => value.as_i64().map(|millis| at(millis, now)),
+        "startedAt" | "completedAt" | "lastEventAt" | "scheduledTime" | "eventTime" => {
+            value.as_str().and_then(words::parse_time).map(|millis| words::distance(millis, now))
+        }
+        _ => None,
+    }
+}
+
+fn at(millis: i64, now: i64) -> String {
+    format!("{}, {}", words::rfc3339(millis), words::distance(millis, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use console::measure_text_width;
+    use serde_json::json;
+
+    use super::*;
+    use crate::execution::tests::{NOW, execution};
+
+    const VIEW: View = View { now: NOW, width: 100, colours: false };
+
+    #[test]
+    fn every_attribute_is_shown_in_its_group() {
+        let failed = execution(json!({
+            "PK": "TRIGGER#nightly", "SK": "EXECUTION#019aa301", "triggerId": "nightly", "executionId": "019aa301",
+            "userId": "user-1", "agentId": "agent-1", "status": "failed", "startedAt": "2026-11-21T02:00:00.000Z",
+            "completedAt": "2026-11-21T02:01:12.400Z", "durationMs": 72_400, "ttl": NOW / 1000 + 2_592_000,
+            "errorType": "AgentFailed", "error": "the agent reported an error\n{\"message\": \"no such bucket\"}",
+            "retryable": false, "usage": {"inputTokens": 12, "outputTokens": 3}, "bytes": 2048, "events": 7,
+            "attempt": 1, "owner": "me", "leaseUntil": NOW - 3_600_000, "chainDepth": 2, "follows": "019aa300",
+            "traceId": "1-abc", "colour": "blue"}));
+        let expected = "\
+✗ failed  AgentFailed
+
+What ran
+  triggerId                   nightly
+  executionId                 019aa301
+  userId                      user-1
+  agentId                     agent-1
+  its input                   kept until 2026-12-21T02:42:00Z for a replay, prompt included; not shown here
+
+What fired it
+  chainDepth                  2
+  follows                     019aa300
+
+When
+  startedAt                   2026-11-21T02:00:00.000Z (42m ago)
+  completedAt                 2026-11-21T02:01:12.400Z (40m ago)
+  durationMs                  72400 (1m12s)
+  ttl                         1797820920 (2026-12-21T02:42:00Z, in 30d)
+
+Result
+  status                      failed
+  retryable                   false
+
+Error
+  errorType                   AgentFailed
+  the agent reported an error
+  {\"message\": \"no such bucket\"}
+
+Usage
+  usage.inputTokens           12
+  usage.outputTokens          3
+  events                      7
+  bytes                       2048 (2.00 KiB)
+
+Who worked on it
+  attempt                     1
+  owner                       me
+  leaseUntil                  1795225320000 (2026-11-21T01:42:00Z, 1h ago)
+
+Trace
+  traceId                     1-abc
+
+Key
+  PK                          TRIGGER#nightly
+  SK                          EXECUTION#019aa301
+
+Further attributes
+  colour                      blue";
+        assert_eq!(lines(&failed, Some(Some(NOW / 1000 + 2_592_000)), VIEW).join("\n"), expected);
+    }
+
+    #[test]
+    fn what_nobody_works_on_says_what_becomes_of_it() {
+        let running = |lease| {
+            execution(json!({"status": "running", "leaseUntil": lease, "startedAt": "2026-11-21T02:40:00.000Z"}))
+        };
+        let stale = lines(&running(NOW - 60_000), None, VIEW);
+        assert_eq!(stale[0], "! stale  lease over 1m");
+        assert!(stale[1].starts_with("Its attempt died"), "{stale:?}");
+        let live = lines(&running(NOW + 60_000), None, VIEW);
+        assert_eq!(live[..2], ["▸ running", "Running for 2m00s: nothing heard from the agent yet."]);
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_or_steers_it() {
+        let long = "答えは\u{1b}[2J ".repeat(80);
+        let row =
+            json!({"status": "completed", "output": long, "error": long, "agentId": long, long.clone(): {"x": long}});
+        for line in lines(&execution(row), Some(None), VIEW) {
+            assert!(measure_text_width(&line) <= 100, "{line}");
+            assert!(!line.contains('\u{1b}'));
+        }
+    }
+}

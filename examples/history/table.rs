@@ -1,0 +1,281 @@
+//! Reading the table.
+
+use agent_trigger::{
+    error::chain,
+    http::{Clients, SdkHttpClient},
+};
+use aws_config::{
+    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
+    meta::credentials::CredentialsProviderChain, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
+};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Credentials, timeout::TimeoutConfig},
+    error::{ProvideErrorMetadata, SdkError},
+    types::AttributeValue,
+};
+use serde_json::{Map, Value};
+use std::{collections::HashMap, time::Duration};
+
+use crate::execution::Execution;
+use crate::source::{Access, Source};
+
+/// A page of a Scan is 1 MB that DynamoDB reads first.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where the region makes no difference.
+const ANY_REGION: &str = "us-east-1";
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The table, asked with what is at hand.
+pub(crate) struct Table {
+    client: Client,
+    source: Source,
+    region: String,
+}
+
+/// Executions of the table, newest first.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    pub(crate) executions: Vec<Execution>,
+    /// Whether there are older ones.
+    pub(crate) more: bool,
+    /// How many items were read for them.
+    pub(crate) items: usize,
+    /// In how many pages, of up to 1 MB each.
+    pub(crate) pages: u32,
+}
+
+impl Table {
+    /// The table of `source`. Nothing is requested of it yet.
+    ///
+    /// # Errors
+    /// If there is no region, or `AWS_CA_BUNDLE` is unusable.
+    pub(crate) async fn open(source: Source) -> Result<Self, String> {
+        let bundle = std::env::var("AWS_CA_BUNDLE").ok().filter(|path| !path.is_empty());
+        let clients = Clients::new(bundle.as_deref())?;
+        let any = Credentials::new("local", "local", None, None, "any");
+        let http = SdkHttpClient(clients.aws);
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+        let provider = ProviderConfig::default().with_http_client(http);
+        let profile = ProfileFileCredentialsProvider::builder().configure(&provider);
+        let loader = match source.access {
+            Access::Usual => loader,
+            Access::EnvFile => loader.region(Region::from_static(ANY_REGION)).credentials_provider(any),
+            // In this order, for some keep a table to each access key.
+            Access::UsualOrAny => loader.credentials_provider(
+                CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
+                    .or_else("profile", profile.build())
+                    .or_else("any", any),
+            ),
+        };
+        let loader = match &source.endpoint {
+            Some(endpoint) => loader.endpoint_url(endpoint),
+            None => loader,
+        };
+        let config = loader.load().await;
+        let region = match config.region() {
+            Some(region) => region.clone(),
+            None if source.access == Access::Usual => {
+                return Err("no region: set AWS_REGION, or one in the AWS profile".to_owned());
+            }
+            None => Region::from_static(ANY_REGION),
+        };
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        let client = aws_sdk_dynamodb::config::Builder::from(&config).region(region.clone()).timeout_config(timeouts);
+        let client = match &source.endpoint {
+            Some(endpoint) => client.endpoint_url(endpoint),
+            None => client,
+        };
+        Ok(Self { client: Client::from_conf(client.build()), source, region: region.to_string() })
+    }
+
+    /// Which table it is.
+    pub(crate) fn described(&self) -> String {
+        self.source.described(&self.region)
+    }
+
+    /// Whether it is that of the local run.
+    pub(crate) fn is_local_run(&self) -> bool {
+        self.source.access == Access::EnvFile
+    }
+
+    /// The newest executions of a trigger: no more is read than it takes.
+    ///
+    /// # Errors
+    /// What DynamoDB says, and what to do.
+    pub(crate) async fn of_trigger(&self, trigger: &str, limit: usize, now: i64) -> Result<Newest, String> {
+        // One more tells whether there are older ones.
+        let wanted = limit + 1;
+        let mut newest = Newest { executions: Vec::new(), more: false, items: 0, pages: 0 };
+        let mut start = None;
+        loop {
+            let missing = wanted - newest.executions.len();
+            let query = self.client.query().table_name(&self.source.table).scan_index_forward(false);
+            let page = query
+                .key_condition_expression("PK = :pk AND begins_with(SK, :sk)")
+                .expression_attribute_values(":pk", text(format!("TRIGGER#{trigger}")))
+                .expression_attribute_values(":sk", text("EXECUTION#"))
+                .limit(i32::try_from(missing).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| self.told("Query", &error))?;
+            newest.pages += 1;
+            newest.items += page.items().len();
+            newest.executions.extend(page.items().iter().filter_map(|item| Execution::new(plain(item), now)));
+            start = page.last_evaluated_key;
+            if start.is_none() || newest.executions.len() >= wanted {
+                newest.cut(limit);
+                return Ok(newest);
+            }
+        }
+    }
+
+    /// The newest executions of all triggers: the whole table is read, how much of it so far told to `read`.
+    ///
+    /// # Errors
+    /// What DynamoDB says, and what to do.
+    pub(crate) async fn of_all(&self, limit: usize, now: i64, read: impl Fn(usize)) -> Result<Newest, String> {
+        let mut newest = Newest { executions: Vec::new(), more: false, items: 0, pages: 0 };
+        let mut start = None;
+        loop {
+            let scan = self.client.scan().table_name(&self.source.table).filter_expression("begins_with(SK, :sk)");
+            let page = scan
+                .expression_attribute_values(":sk", text("EXECUTION#"))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| self.told("Scan", &error))?;
+            newest.pages += 1;
+            newest.items += usize::try_from(page.scanned_count()).unwrap_or_default();
+            newest.executions.extend(page.items().iter().filter_map(|item| Execution::new(plain(item), now)));
+            newest.cut(limit);
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(newest);
+            }
+            read(newest.items);
+        }
+    }
+
+    /// One execution: by its key if its trigger is known, else the table is read until it is found. With it how many
+    /// pages that took.
+    ///
+    /// # Errors
+    /// What DynamoDB says, and what to do.
+    pub(crate) async fn one(
+        &self,
+        trigger: Option<&str>,
+        id: &str,
+        now: i64,
+        read: impl Fn(usize),
+    ) -> Result<(Option<Execution>, u32), String> {
+        let key = format!("EXECUTION#{id}");
+        if let Some(trigger) = trigger {
+            let get = self.client.get_item().table_name(&self.source.table);
+            let get = get.key("PK", text(format!("TRIGGER#{trigger}"))).key("SK", text(key));
+            let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
+            return Ok((found.item.and_then(|item| Execution::new(plain(&item), now)), 1));
+        }
+        let (mut start, mut pages, mut items) = (None, 0, 0);
+        loop {
+            let scan = self.client.scan().table_name(&self.source.table).filter_expression("SK = :sk");
+            let page = scan
+                .expression_attribute_values(":sk", text(&key))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| self.told("Scan", &error))?;
+            pages += 1;
+            items += usize::try_from(page.scanned_count()).unwrap_or_default();
+            let found = page.items().iter().find_map(|item| Execution::new(plain(item), now));
+            start = page.last_evaluated_key;
+            if found.is_some() || start.is_none() {
+                return Ok((found, pages));
+            }
+            read(items);
+        }
+    }
+
+    /// Whether what a replay of the execution needs is kept, and until when in seconds since 1970. It holds a prompt,
+    /// which is not read.
+    ///
+    /// # Errors
+    /// What DynamoDB says, and what to do.
+    pub(crate) async fn input(&self, execution: &Execution, now: i64) -> Result<Option<Option<i64>>, String> {
+        let get = self.client.get_item().table_name(&self.source.table);
+        let get = get.key("PK", text(format!("TRIGGER#{}", execution.trigger())));
+        let get = get.key("SK", text(format!("INPUT#{}", execution.id())));
+        let get = get.projection_expression("PK, #ttl").expression_attribute_names("#ttl", "ttl");
+        let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
+        let kept = found.item.and_then(|item| Execution::new(plain(&item), now));
+        Ok(kept.map(|item| item.number("ttl")))
+    }
+
+    /// An error as a reader can act on it.
+    fn told<E>(&self, operation: &str, error: &SdkError<E>) -> String
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let shown = self.described();
+        if !matches!(error, SdkError::ServiceError(_)) {
+            let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
+            if self.source.access == Access::EnvFile {
+                let what_to_do = "start `cargo run --example local -- --serve` again, or give --table NAME";
+                return format!("no answer for {shown}: {cause}; has the local run ended? {what_to_do}");
+            }
+            if cause.contains("credentials") {
+                let cause = if cause.contains("no credentials found") { "none are found" } else { &cause };
+                let what_to_do = "after `aws sso login`: eval \"$(aws configure export-credentials --format env)\"";
+                return format!("no AWS credentials for {shown}: {cause}; {what_to_do}");
+            }
+            return format!("no answer for {shown}: {cause}");
+        }
+        let said = error.message().unwrap_or("without a reason");
+        match error.code().unwrap_or("unknown error") {
+            "ResourceNotFoundException" => {
+                format!("there is no table {shown}: look at its name, the region and whose account it is ({said})")
+            }
+            "AccessDeniedException" => {
+                format!("access denied to {shown}: {said}; {operation} needs dynamodb:{operation}")
+            }
+            code => format!("DynamoDB {operation} of {shown}: {code}: {said}"),
+        }
+    }
+}
+
+impl Newest {
+    /// Keeps the newest, by the order of their ids, which is that of their fires.
+    fn cut(&mut self, limit: usize) {
+        self.executions.sort_by(|one, other| other.id().cmp(one.id()));
+        self.more |= self.executions.len() > limit;
+        self.executions.truncate(limit);
+    }
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+/// An item as plain JSON.
+fn plain(item: &Item) -> Map<String, Value> {
+    item.iter().map(|(name, value)| (name.clone(), json(value))).collect()
+}
+
+fn json(value: &AttributeValue) -> Value {
+    let number = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+    match value {
+        AttributeValue::S(text) => text.as_str().into(),
+        AttributeValue::N(text) => number(text),
+        AttributeValue::Bool(value) => (*value).into(),
+        AttributeValue::M(map) => plain(map).into(),
+        AttributeValue::L(list) => list.iter().map(json).collect(),
+        AttributeValue::Ss(set) => set.iter().map(String::as_str).collect(),
+        AttributeValue::Ns(set) => set.iter().map(number).collect(),
+        AttributeValue::B(bytes) => format!("{} bytes", bytes.as_ref().len()).into(),
+        AttributeValue::Bs(set) => format!("{} binary values", set.len()).into(),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,261 @@
+//! The built program against the embedded DynamoDB.
+
+use std::{path::Path, process::Stdio};
+
+use serde_json::{Value, json};
+use standins::{DynamoDb, Fault, Rule, TABLE};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use crate::words;
+
+/// The program as `cargo test` built it, told of this table and of nothing else.
+fn history(dynamodb: &DynamoDb, args: &[&str]) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap_or(Path::new(".")).join("examples/history");
+    assert!(
+        built.exists(),
+        "{} is missing: `cargo test --test history` leaves it to `cargo build --examples`",
+        built.display()
+    );
+    let mut command = Command::new(built);
+    command
+        .args(args)
+        .env_clear()
+        .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url())
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// What it printed; it must succeed.
+async fn shows(dynamodb: &DynamoDb, args: &[&str]) -> String {
+    let output = history(dynamodb, args).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!said.contains('\u{1b}'), "colours are for terminals: {said}");
+    said
+}
+
+/// Why it refused; nothing may be shown.
+async fn refuses(dynamodb: &DynamoDb, args: &[&str]) -> String {
+    let output = history(dynamodb, args).output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
+    assert_eq!(said.lines().count(), 1, "one error: {said}");
+    said
+}
+
+const RUNNING: &str = "019aa305-7c00-7d10-9b52-5f0e6a3c0a05";
+const COMPLETED: &str = "019aa304-7c00-7e21-8c63-601f7b4d1b04";
+const FAILED: &str = "019aa303-7c00-7f32-9d74-712a8c5e2c03";
+const SKIPPED: &str = "019aa302-7c00-7043-ae85-823b9d6f3d02";
+const STALE: &str = "019aa301-7c00-7154-bf96-934cae704e01";
+const EXPIRED: &str = "019aa300-7c00-7265-80a7-a45dbf815f00";
+
+fn ago(seconds: i64) -> String {
+    words::rfc3339(words::now() - seconds * 1000)
+}
+
+fn put(dynamodb: &DynamoDb, trigger: &str, id: &str, attributes: Value) {
+    let mut item = json!({"PK": format!("TRIGGER#{trigger}"), "SK": format!("EXECUTION#{id}"), "triggerId": trigger,
+        "executionId": id, "userId": "user-456", "agentId": "agent-789", "attempt": 1,
+        "sessionId": "5f0e6a3c0a05", "ttl": words::now() / 1000 + 2_592_000});
+    for (name, value) in attributes.as_object().into_iter().flatten() {
+        item[name] = value.clone();
+    }
+    dynamodb.put_item(&item);
+}
+
+/// One of each, an expired one, and what else a table holds.
+async fn table() -> DynamoDb {
+    let dynamodb = DynamoDb::start().await;
+    let now = words::now();
+    put(
+        &dynamodb,
+        "monthly-invoices",
+        RUNNING,
+        json!({"status": "running", "startedAt": ago(132), "leaseUntil":
+        now + 600_000, "events": 412, "bytes": 1_258_291, "lastEventAt": ago(3),
+        "usage": {"inputTokens": 48_210, "outputTokens": 5_120}}),
+    );
+    put(
+        &dynamodb,
+        "nightly-report",
+        COMPLETED,
+        json!({"status": "completed", "startedAt": ago(1500), "durationMs":
+        74_300, "completedAt": ago(1426), "follows": FAILED, "chainDepth": 1, "usage": {"inputTokens": 12_345,
+        "outputTokens": 1_024}, "output": "Three files came in since yesterday.\nAll of them are complete.",
+        "outputTruncated": false}),
+    );
+    put(
+        &dynamodb,
+        "import-orders",
+        FAILED,
+        json!({"status": "failed", "startedAt": ago(1800), "durationMs": 9_400,
+        "completedAt": ago(1791), "errorType": "AgentFailed", "retryable": false, "usage": {"inputTokens": 2_048,
+        "outputTokens": 96}, "error": "the agent reported an error in its stream\n{\"message\":\"no such bucket\"}"}),
+    );
+    put(
+        &dynamodb,
+        "weekly-cleanup",
+        SKIPPED,
+        json!({"status": "skipped", "startedAt": ago(5400), "completedAt":
+        ago(5400), "skipReason": "Disabled"}),
+    );
+    put(
+        &dynamodb,
+        "nightly-report",
+        STALE,
+        json!({"status": "running", "startedAt": ago(9000), "leaseUntil":
+        now - 8_400_000, "events": 27, "bytes": 30_720, "lastEventAt": ago(8430), "attempt": 3}),
+    );
+    put(&dynamodb, "nightly-report", EXPIRED, json!({"status": "completed", "ttl": now / 1000 - 1}));
+    dynamodb.put_trigger(&json!({"id": "nightly-report", "userId": "user-456", "type": "event"}));
+    dynamodb.put_item(&json!({"PK": "TRIGGER#import-orders", "SK": format!("INPUT#{FAILED}"),
+        "prompt": "Import the orders", "ttl": now / 1000 + 60}));
+    dynamodb
+}
+
+/// The line on which an execution begins, found by the one below it.
+fn line_of<'a>(said: &'a str, id: &str) -> &'a str {
+    let lines: Vec<_> = said.lines().collect();
+    lines[lines.iter().position(|line| line.trim_start().starts_with(id)).unwrap_or_else(|| panic!("no {id}: {said}"))
+        - 1]
+}
+
+#[tokio::test]
+async fn executions_are_told_apart_by_words_newest_first() {
+    let dynamodb = table().await;
+    let said = shows(&dynamodb, &["--table", TABLE]).await;
+    // The picture in README.md.
+    eprintln!("{said}");
+    let shown = [RUNNING, COMPLETED, FAILED, SKIPPED, STALE];
+    for (id, word, why) in [
+        (RUNNING, "▸ running", "monthly-invoices"),
+        (COMPLETED, "✓ completed", "12.3k / 1.0k"),
+        (FAILED, "✗ failed", "AgentFailed"),
+        (SKIPPED, "– skipped", "Disabled"),
+        (STALE, "! stale", "lease over 2h"),
+    ] {
+        let line = line_of(&said, id);
+        assert!(line.starts_with(word) && line.contains(why), "{line}");
+    }
+    let places: Vec<_> = shown.iter().map(|id| said.find(id)).collect();
+    assert!(places.is_sorted(), "{said}");
+    assert!(!said.contains(EXPIRED), "{said}");
+    assert!(said.lines().all(|line| console::measure_text_width(line) <= 100), "{said}");
+    let first = said.lines().next().unwrap();
+    assert!(first.contains(TABLE) && first.contains(&dynamodb.url()), "{first}");
+    assert!(said.contains("412 events, 1.20 MiB, last heard") && said.contains("follows import-orders"), "{said}");
+    assert!(said.contains("the whole table is read"), "{said}");
+}
+
+#[tokio::test]
+async fn a_triggers_are_one_query_in_as_many_pages_as_it_takes() {
+    let dynamodb = table().await;
+    dynamodb.page_size(1);
+    let all = shows(&dynamodb, &["--table", TABLE, "--trigger", "nightly-report"]).await;
+    assert!(all.contains(COMPLETED) && all.contains(STALE) && !all.contains(FAILED) && !all.contains("Older"), "{all}");
+    assert_eq!((dynamodb.count("Query"), dynamodb.count("Scan")), (4, 0), "the last page has nothing more");
+    let newest = shows(&dynamodb, &["--table", TABLE, "--trigger", "nightly-report", "--limit", "1"]).await;
+    assert!(
+        newest.contains(COMPLETED) && !newest.contains(STALE) && newest.contains("Older ones: --limit"),
+        "{newest}"
+    );
+}
+
+#[tokio::test]
+async fn one_is_shown_in_full_and_its_input_only_mentioned() {
+    let dynamodb = table().await;
+    for args in [vec!["--show", FAILED], vec!["--show", FAILED, "--trigger", "import-orders"]] {
+        let said = shows(&dynamodb, &[args.as_slice(), &["--table", TABLE]].concat()).await;
+        for text in ["✗ failed  AgentFailed", "\"no such bucket\"", "user-456", "usage.outputTokens", "kept until"] {
+            assert!(said.contains(text), "{text} in {said}");
+        }
+        assert!(!said.contains("Import the orders"), "{said}");
+    }
+    assert_eq!(dynamodb.count("Scan"), 1);
+}
+
+#[tokio::test]
+async fn an_empty_table_says_so_in_one_line() {
+    let dynamodb = DynamoDb::start().await;
+    for args in [vec!["--table", TABLE], vec!["--table", TABLE, "--trigger", "nightly-report"]] {
+        let said = shows(&dynamodb, &args).await;
+        assert!(said.lines().count() == 1 && said.contains("no executions"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_one_error() {
+    let dynamodb = table().await;
+    let said = refuses(&dynamodb, &["--tabel", "--limit=some", "--table="]).await;
+    for word in ["--tabel", "--limit", "empty", "--help"] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    let said = refuses(&dynamodb, &["--table", "no-such-table"]).await;
+    assert!(said.contains("no table no-such-table"), "{said}");
+    for args in [["--show", EXPIRED, "--table", TABLE], ["--show", "019aa3", "--table", TABLE]] {
+        assert!(refuses(&dynamodb, &args).await.contains("no such execution"), "what has expired is none either");
+    }
+    let said = refuses(&dynamodb, &["--show", FAILED, "--trigger", "nightly-report", "--table", TABLE]).await;
+    assert!(said.contains("trigger nightly-report"), "{said}");
+    dynamodb.inject(Rule::any(Fault::Deny));
+    let said = refuses(&dynamodb, &["--table", TABLE]).await;
+    assert!(said.contains("access denied") && said.contains("dynamodb:Scan"), "{said}");
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_answer_is_named() {
+    let dynamodb = table().await;
+    let mut command = history(&dynamodb, &["--table", TABLE]);
+    let url = dynamodb.url();
+    drop(dynamodb);
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains(&url) && said.contains("refused"), "{said}");
+}
+
+/// Reads on until a line holds this text.
+async fn until(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) {
+    loop {
+        let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {text}"));
+        if line.contains(text) {
+            return;
+        }
+    }
+}
+
+fn watched(dynamodb: &DynamoDb, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = history(dynamodb, args).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+#[tokio::test]
+async fn watching_follows_what_happens_until_it_is_interrupted() {
+    let dynamodb = table().await;
+    for args in [vec!["--watch", "--table", TABLE], vec!["--watch", "--show", RUNNING, "--table", TABLE]] {
+        put(
+            &dynamodb,
+            "monthly-invoices",
+            RUNNING,
+            json!({"status": "running", "startedAt": ago(1), "leaseUntil":
+            words::now() + 600_000}),
+        );
+        let (mut child, mut lines) = watched(&dynamodb, &args);
+        until(&mut lines, "▸ running").await;
+        let failing = dynamodb.inject(Rule::any(Fault::Deny));
+        until(&mut lines, "trying again: access denied").await;
+        failing.remove();
+        put(&dynamodb, "monthly-invoices", RUNNING, json!({"status": "cancelled", "startedAt": ago(1)}));
+        until(&mut lines, "■ cancelled").await;
+        let pid = child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
+        while lines.next_line().await.unwrap().is_some() {}
+        assert!(child.wait().await.unwrap().success());
+    }
+}
