@@ -16,9 +16,10 @@ use crate::{
     config::{Config, Secret},
     error::chain,
     fire::Fire,
-    record::{StopOutcome, Trace},
+    record::StopOutcome,
     redact::redact,
     stream::{self, Decoder, End, Outcome, Progress, Verdict},
+    trace::traceparent,
 };
 
 /// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
@@ -328,28 +329,6 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-/// The ids of Lambda's X-Ray header, as records and logs hold them.
-pub(crate) fn trace_of(xray: &str) -> Option<Trace> {
-    let root = xray.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
-    let is_id = root.len() <= LONGEST_ID && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_id.then(|| Trace { trace_id: root.to_owned(), traceparent: traceparent(xray) })
-}
-
-/// The W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
-/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
-fn traceparent(xray: &str) -> Option<String> {
-    let field = |name: &str| {
-        xray.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-    };
-    let root = field("Root")?;
-    let trace_id: String = root.strip_prefix("1-")?.split('-').collect();
-    let parent_id = field("Parent")?;
-    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let sampled = if field("Sampled").as_deref() == Some("1") { "01" } else { "00" };
-    (is_hex(&trace_id, 32) && is_hex(&parent_id, 16))
-        .then(|| format!("00-{trace_id}-{parent_id}-{sampled}").to_ascii_lowercase())
-}
-
 /// What `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
 fn wait_of(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
@@ -406,25 +385,6 @@ mod tests {
         ] {
             let wait = wait_of(&HeaderValue::from_static(value), now);
             assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn traceparent_follows_the_xray_header() {
-        for (xray, expected) in [
-            (
-                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
-                Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"),
-            ),
-            (
-                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=a:0",
-                Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-00"),
-            ),
-            ("Root=1-5759e988-bd862e3fe1be46a994272793", None),
-            ("Root=2-x;Parent=y", None),
-            ("", None),
-        ] {
-            assert_eq!(traceparent(xray).as_deref(), expected, "{xray}");
         }
     }
 }

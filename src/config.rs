@@ -58,6 +58,12 @@ pub struct Config {
     pub chain_depth_limit: u32,
     /// `LEASE_SECONDS`: how long an attempt owns its execution without a heartbeat.
     pub lease: Duration,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, by which metrics are kept.
+    pub function_name: String,
+    /// `METRICS_BY_TRIGGER`: whether metrics are kept for each trigger too.
+    pub metrics_by_trigger: bool,
+    /// `AWS_LAMBDA_LOG_LEVEL`, below which Lambda drops what is logged.
+    pub log_level: Option<String>,
 }
 
 /// Every setting that is missing or malformed.
@@ -96,6 +102,7 @@ impl Config {
         // 50 s and the sixth of it that clocks may differ are just over before Lambda's first retry at 60 s.
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
         let chain_depth_limit = settings.whole("CHAIN_DEPTH_LIMIT", 8, 0..=100);
+        let metrics_by_trigger = settings.flag("METRICS_BY_TRIGGER");
         let agent_url = agent_url.and_then(|url| settings.check("AGENT_API_URL", invocations_url(&url)));
         let token_endpoint = settings
             .optional("COGNITO_DOMAIN")
@@ -103,6 +110,8 @@ impl Config {
         let client_secret = settings.optional("COGNITO_CLIENT_SECRET").map(Secret);
         let scope = settings.optional("COGNITO_SCOPE");
         let ca_bundle = settings.optional("AWS_CA_BUNDLE");
+        let function_name = settings.optional("AWS_LAMBDA_FUNCTION_NAME");
+        let log_level = settings.optional("AWS_LAMBDA_LOG_LEVEL");
 
         match (agent_url, user_pool_id, client_id, table_name, region) {
             (Some(agent_url), Some(user_pool_id), Some(client_id), Some(table_name), Some(region))
@@ -123,6 +132,10 @@ impl Config {
                     ca_bundle,
                     chain_depth_limit: u32::try_from(chain_depth_limit).unwrap_or(u32::MAX),
                     lease: Duration::from_secs(lease),
+                    // Lambda sets it; without it the function does not serve.
+                    function_name: function_name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
+                    metrics_by_trigger,
+                    log_level,
                 })
             }
             _ => Err(ConfigError { problems: settings.problems }),
@@ -156,6 +169,18 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             self.problems.push(format!("{name} must be a whole number from {low} to {high}"));
             default
         })
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let value = self.optional(name).map(|value| value.to_ascii_lowercase());
+        match value.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                self.problems.push(format!("{name} must be true or false"));
+                false
+            }
+        }
     }
 
     fn check<T>(&mut self, name: &str, result: Result<T, &'static str>) -> Option<T> {
@@ -240,6 +265,18 @@ mod tests {
         assert_eq!(config.chain_depth_limit, 8);
         assert_eq!(config.token_endpoint, None);
         assert_eq!(config.client_secret, None);
+        assert!(!config.metrics_by_trigger);
+    }
+
+    #[test]
+    fn a_flag_is_true_or_false() {
+        for (given, expected) in [("true", true), ("True", true), (" false ", false), ("FALSE", false), ("", false)] {
+            assert_eq!(config(&[("METRICS_BY_TRIGGER", given)]).unwrap().metrics_by_trigger, expected, "{given:?}");
+        }
+        for nonsense in ["yes", "1", "0", "truely", "null"] {
+            let error = config(&[("METRICS_BY_TRIGGER", nonsense)]).unwrap_err();
+            assert_eq!(error.problems, ["METRICS_BY_TRIGGER must be true or false"], "{nonsense}");
+        }
     }
 
     #[test]
@@ -250,6 +287,7 @@ mod tests {
             "LEASE_SECONDS" => Some("thirty".into()),
             "AGENT_IDLE_TIMEOUT_SECONDS" => Some("-1".into()),
             "CHAIN_DEPTH_LIMIT" => Some("many".into()),
+            "METRICS_BY_TRIGGER" => Some("some".into()),
             "COGNITO_DOMAIN" => Some("ftp://x".into()),
             "COGNITO_CLIENT_ID" => Some("  ".into()),
             _ => None,
@@ -266,6 +304,7 @@ mod tests {
             "LEASE_SECONDS",
             "AGENT_IDLE_TIMEOUT_SECONDS",
             "CHAIN_DEPTH_LIMIT",
+            "METRICS_BY_TRIGGER",
             "COGNITO_DOMAIN",
         ] {
             assert!(error.contains(name), "{name} is missing in: {error}");

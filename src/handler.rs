@@ -1,21 +1,17 @@
 //! The one handler: the story of a run.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+use std::sync::{
+    Mutex, OnceLock,
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
 use crate::{
-    agent::{Agent, Call, trace_of},
+    agent::{Agent, Call},
     claim::{Claim, claim_or_give_up},
     clock::{Deadline, millis_since, now_millis},
     config::Config,
@@ -26,12 +22,13 @@ use crate::{
     fire::Fire,
     identify::{Started, identify, session_of},
     lease::{Held, NotHeld, Stop},
+    metrics::{Instead, timed},
     overlap,
     record::{Attempt, Ending},
     replay,
     reply::Reply,
     results::Seen as SeenTrigger,
-    run::{Halt, Run, Seen, stop_agent},
+    run::{Halt, Known, Run, Seen, catch_panic, stop_agent},
     settle,
     store::{Store, in_time},
     stream::{Outcome, Verdict},
@@ -73,6 +70,7 @@ pub struct Invocation {
 /// # Errors
 /// Every failure, recorded before it is returned.
 pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Invocation) -> Result<Value, Failure> {
+    let known = Known::new(invocation);
     // Of the highest level: at a lower one a log of errors alone would lack the ids.
     let run = tracing::error_span!(
         "run",
@@ -80,30 +78,20 @@ pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Inv
         triggerId = Empty,
         executionId = Empty,
         attempt = Empty,
+        // As OpenTelemetry names and spells it, so that one id finds the agent's part too.
+        // https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
+        trace_id = known.trace.as_ref().and_then(|trace| trace.otel_id.as_deref()),
     );
-    let known = Known::default();
     let handling = handle_payload(services, payload, invocation, &known).instrument(run.clone());
-    let result = Box::pin(catch_panic(handling)).await;
-    let failure = match result.map_err(|panicked| known.seen.unless_called(panicked)) {
-        Ok(Ok(reply)) => return Ok(reply),
-        Ok(Err(failure)) | Err(failure) => failure,
-    };
-    let failure = Failure {
-        trigger_id: failure.trigger_id.or(known.trigger_id.into_inner()),
-        execution_id: failure.execution_id.or(known.execution_id.into_inner()),
-        ..failure
-    };
-    let (error_type, retryable) = (failure.error_type.as_str(), failure.retryable);
-    run.in_scope(|| tracing::error!(errorType = error_type, retryable, cause = failure.message, "run failed"));
-    Err(failure)
-}
-
-/// What is known of an invocation when it fails, however it does.
-#[derive(Default)]
-struct Known {
-    trigger_id: OnceLock<String>,
-    execution_id: OnceLock<String>,
-    seen: Seen,
+    let handled = Box::pin(catch_panic(handling)).await;
+    let result = handled.unwrap_or_else(|panicked| Err(known.seen.unless_called(panicked)));
+    let result = result.map_err(|failure| known.name(failure));
+    if let Err(Failure { error_type, retryable, message, .. }) = &result {
+        let error_type = error_type.as_str();
+        run.in_scope(|| tracing::error!(errorType = error_type, retryable, cause = message, "run failed"));
+    }
+    known.tell(services, invocation, result.as_ref().err());
+    result
 }
 
 async fn handle_payload(
@@ -114,6 +102,7 @@ async fn handle_payload(
 ) -> Result<Value, Failure> {
     let deadline = Deadline::new(invocation.deadline_millis);
     if let Some(batch) = payload.and_then(settle::Batch::read) {
+        known.seen.measured.instead.get_or_init(|| Instead::Settled);
         return Ok(settle::settle(services, &batch, deadline).await);
     }
     let event = event::parse(payload, services.config.is_agentcore)?;
@@ -121,17 +110,17 @@ async fn handle_payload(
     let fire = match event {
         Event::Scheduled(fire) => fire,
         Event::Bus(_) if deadline.is_too_near() => return Err(is_too_near()),
-        Event::Bus(event) => match Box::pin(subscribers::route(services, &event, invocation, deadline)).await? {
+        Event::Bus(event) => match Box::pin(subscribers::route(services, &event, invocation, deadline, known)).await? {
             Route::Run(fire) => fire,
             Route::Done(reply) => return Ok(reply),
         },
     };
+    let fire = known.fire.get_or_init(|| fire);
     tracing::Span::current().record("triggerId", &fire.trigger_id);
-    known.trigger_id.get_or_init(|| fire.trigger_id.clone());
     if deadline.is_too_near() {
         return Err(is_too_near());
     }
-    run_fire(services, &fire, invocation, deadline, known).await
+    run_fire(services, fire, invocation, deadline, known).await
 }
 
 /// One fire: identify, claim, run, write down, or say what became of it before.
@@ -158,18 +147,21 @@ async fn run_fire(
         lambda_request_id: invocation.request_id.clone(),
         started_at: started.at,
         ttl: started.ttl,
-        trace: invocation.xray_trace_id.as_deref().and_then(trace_of),
+        trace: known.trace.clone(),
         before: None,
     };
+    let seen = &known.seen;
+    let measured = &seen.measured;
 
     // Neither is needed unless the claim succeeds, but both take as long as it does. A panic here must not take the
     // claim's answer with it: what is claimed is given up in order.
-    let mut wanted =
-        Box::pin(catch_panic(async { tokio::join!(services.tokens.token(), stored_trigger(store, fire)) }));
+    let token = timed(&measured.token_ms, services.tokens.token());
+    let mut wanted = Box::pin(catch_panic(async { tokio::join!(token, stored_trigger(store, fire)) }));
     let lease = Lease(config.lease);
     let mut early = None;
     let claimed = {
-        let mut claiming = Box::pin(claim_or_give_up(store, fire, &mut attempt, lease, deadline));
+        let claiming = claim_or_give_up(store, fire, &mut attempt, lease, deadline);
+        let mut claiming = Box::pin(timed(&measured.claim_ms, claiming));
         loop {
             tokio::select! {
                 biased;
@@ -182,15 +174,18 @@ async fn run_fire(
         Claim::Owned(lease_until) => lease_until,
         Claim::Ended(row) if row.status == Status::Failed => {
             tracing::info!("this fire failed before");
+            measured.duplicates.one_more();
             let error_type = row.error_type.as_deref().unwrap_or_default();
             return Err(Failure::from_record(error_type, row.error.as_deref().unwrap_or_default()));
         }
         Claim::Ended(row) | Claim::Duplicate(row) => {
             tracing::info!(status = row.status.as_str(), "duplicate: nothing to do");
+            measured.duplicates.one_more();
             return Ok(reply.duplicate(&row));
         }
         Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
+            measured.ended(Status::Cancelled);
             return Ok(reply.cancelled(row.session_id.as_deref()));
         }
         Claim::Interrupted(failure) => {
@@ -198,7 +193,7 @@ async fn run_fire(
             return Err(failure);
         }
     };
-    tracing::Span::current().record("attempt", attempt.attempt);
+    tracing::Span::current().record("attempt", *measured.attempt.get_or_init(|| attempt.attempt));
     tracing::info!("claimed");
 
     let held = Held {
@@ -213,8 +208,8 @@ async fn run_fire(
         trigger: OnceLock::new(),
         has_turn: AtomicBool::new(false),
         reported: Mutex::default(),
+        measured,
     };
-    let seen = &known.seen;
     let work = async {
         let (token, trigger) = match early {
             Some(answer) => answer,
@@ -325,12 +320,14 @@ async fn write_down(
         }
         Err(Halt::Skipped(reason, overlaps)) => {
             tracing::info!(skipReason = reason.as_str(), "skipped");
+            seen.measured.skip_reason.get_or_init(|| reason);
             ending = Ending { overlaps, ..Ending::skipped(now_millis(), reason) };
             None
         }
         Err(Halt::Stopped(Stop::Lost)) => return Err(lease_lost()),
     };
     ending.reported = held.reported();
+    seen.measured.ran(&ending);
     if let Some(failure) = failure {
         ending.status = Status::Failed;
         ending.failure = Some(Failure { retryable: is_retryable(failure.retryable, attempt.attempt), ..failure });
@@ -356,6 +353,9 @@ async fn write_down(
     }
     tracing::info!(status, durationMs = ending.duration_ms, "recorded");
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
+    if ending.failure.is_none() {
+        seen.measured.ended(ending.status);
+    }
     match ending.failure {
         Some(failure) => Err(failure),
         None if let Some(reason) = ending.skip_reason => Ok(reply.skipped(reason)),
@@ -375,12 +375,4 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<Subscriptio
 
 fn lease_lost() -> Failure {
     Failure::fatal(ErrorType::LeaseLost, "the execution, or its trigger's turn, is another's now")
-}
-
-/// A panic as a failure; the panic hook has logged where it was.
-async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    AssertUnwindSafe(future)
-        .catch_unwind()
-        .await
-        .map_err(|_| Failure::retryable(ErrorType::Internal, "the function panicked; its log says where"))
 }

@@ -12,6 +12,7 @@ use crate::{
     clock::{Deadline, now_millis},
     endings,
     execution::{Lease, Row, is_own_finish},
+    metrics::Measured,
     record::Ending,
     results::{Conclusion, Of, Seen, write_result},
     store::{Heartbeat, Store, StoreError, Write, in_time},
@@ -62,6 +63,8 @@ pub(crate) struct Held<'a> {
     pub has_turn: AtomicBool,
     /// What the next heartbeat reports.
     pub reported: Mutex<Option<Reported>>,
+    /// Where heartbeats that fail are counted.
+    pub measured: &'a Measured,
 }
 
 /// How far a run has come, and when it last came further.
@@ -105,7 +108,10 @@ impl Held<'_> {
             match self.renew().await {
                 Ok(()) => {}
                 Err(NotHeld::Stopped(stop)) => return stop,
-                Err(NotHeld::Store(error)) => tracing::warn!(error = %error, "heartbeat failed"),
+                Err(NotHeld::Store(error)) => {
+                    self.measured.heartbeat_failures.one_more();
+                    tracing::warn!(error = %error, "heartbeat failed");
+                }
             }
         }
     }

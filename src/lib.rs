@@ -18,6 +18,7 @@
 //! | `token` | Cognito |
 //! | `agent`, [`stream`] | the call; decoding its answer (with `lines`, `sse`, `document`, `json`, `transcript`) |
 //! | [`error`], `reply` | failures and successes as Lambda and records tell them |
+//! | `metrics`, `trace` | what CloudWatch is told of each invocation; in which trace it runs |
 //! | [`http`], `clock`, `backoff`, `redact`, [`log`] | the tools of the above |
 
 mod agent;
@@ -45,6 +46,7 @@ mod lease;
 mod lines;
 pub mod log;
 mod matcher;
+mod metrics;
 mod overlap;
 pub mod pattern;
 pub mod policy;
@@ -65,6 +67,7 @@ mod subscribers;
 pub mod subscription;
 mod threshold;
 mod token;
+mod trace;
 mod transact;
 mod transcript;
 mod triggers;

@@ -53,11 +53,15 @@ async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
             held.has_turn.store(true, Ordering::Relaxed);
             return Ok(());
         };
+        let is_new = asked.as_ref() != Some(&other);
+        if is_new {
+            held.measured.overlaps.one_more();
+        }
         // Ids sort by the time of their fires: what comes late, or is tried again, must not end what is newer.
         if overlap == Overlap::Skip || other.as_str() > *execution_id {
             return Err(Halt::Skipped(SkipReason::Overlap, Some(other)));
         }
-        if asked.as_ref() != Some(&other) {
+        if is_new {
             tracing::info!(otherExecutionId = other, "cancelling the execution that is alive");
             store.request_cancel(trigger_id, &other).await?;
             asked = Some(other);

@@ -11,6 +11,7 @@ use crate::{
     fire::{Fire, Origin},
     lease::Reported,
     stream::{Output, Usage},
+    trace::Trace,
 };
 
 /// One item as DynamoDB has it.
@@ -37,15 +38,6 @@ pub(crate) struct Attempt {
     pub trace: Option<Trace>,
     /// How the attempt before it ended.
     pub before: Option<Failure>,
-}
-
-/// The ids of a trace, so that one leads from a record to the agent's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trace {
-    /// X-Ray's, `1-…`.
-    pub trace_id: String,
-    /// W3C's header.
-    pub traceparent: Option<String>,
 }
 
 /// What ran, in short: whether two executions did the same can be told without their prompts.

@@ -1,6 +1,7 @@
 //! The work of an attempt that owns its execution: call the agent, read its answer, stop in time.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -15,14 +17,16 @@ use crate::{
     backoff,
     clock::{Deadline, millis_since},
     config::Secret,
-    error::Failure,
+    error::{ErrorType, Failure},
     fire::Fire,
-    handler::Services,
+    handler::{Invocation, Services},
     lease::{Held, NotHeld, Stop},
+    metrics::{self, Measured, timed},
     record::{Attempt, SkipReason, StopOutcome},
     replay,
     store::in_time,
     stream::Outcome,
+    trace::Trace,
 };
 
 /// How long the record of a cancelled run may wait for its agent's session to be stopped.
@@ -58,7 +62,7 @@ impl Run<'_> {
                     tracing::warn!("the agent refused the token, getting another");
                     may_refresh = false;
                     tokens.forget(&token);
-                    token = tokens.token().await?;
+                    token = timed(&self.seen.measured.token_ms, tokens.token()).await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
                     self.seen.agent_called.store(false, Ordering::Relaxed);
@@ -145,6 +149,61 @@ impl From<NotHeld> for Halt {
     }
 }
 
+/// What is known of an invocation when it ends, however it does.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) is_cold_start: bool,
+    pub(crate) trace: Option<Trace>,
+    pub(crate) fire: OnceLock<Box<Fire>>,
+    pub(crate) execution_id: OnceLock<String>,
+    pub(crate) seen: Seen,
+}
+
+impl Known {
+    /// Of an invocation that begins.
+    pub(crate) fn new(invocation: &Invocation) -> Self {
+        let trace = invocation.xray_trace_id.as_deref().and_then(Trace::of);
+        Self { is_cold_start: metrics::is_cold_start(), trace, ..Self::default() }
+    }
+
+    /// `failure` with the ids of what failed.
+    pub(crate) fn name(&self, failure: Failure) -> Failure {
+        let trigger_id = failure.trigger_id.or_else(|| self.fire.get().map(|fire| fire.trigger_id.clone()));
+        let execution_id = failure.execution_id.or_else(|| self.execution_id.get().cloned());
+        Failure { trigger_id, execution_id, ..failure }
+    }
+
+    /// Prints the metrics of an invocation that ends, with this failure if it failed.
+    pub(crate) fn tell(&self, services: &Services, invocation: &Invocation, failure: Option<&Failure>) {
+        let Self { fire, seen, .. } = self;
+        let fire = fire.get().map(Box::as_ref);
+        if let Some(failure) = failure {
+            seen.measured.returned(failure);
+        }
+        let of_failure = |id: fn(&Failure) -> &Option<String>| failure.and_then(|failure| id(failure).as_deref());
+        metrics::Line {
+            config: &services.config,
+            measured: &seen.measured,
+            request_id: &invocation.request_id,
+            agent_id: seen.ran.get().or(fire).map(|fire| fire.agent_id.as_str()),
+            trigger_id: fire.map(|fire| fire.trigger_id.as_str()).or(of_failure(|failure| &failure.trigger_id)),
+            execution_id: self.execution_id.get().map(String::as_str).or(of_failure(|failure| &failure.execution_id)),
+            trace: self.trace.as_ref(),
+            failure,
+            is_cold_start: Some(self.is_cold_start),
+        }
+        .print();
+    }
+}
+
+/// A panic as a failure; the panic hook has logged where it was.
+pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    AssertUnwindSafe(future)
+        .catch_unwind()
+        .await
+        .map_err(|_| Failure::retryable(ErrorType::Internal, "the function panicked; its log says where"))
+}
+
 /// What of a run outlives its cancellation at the deadline.
 #[derive(Default)]
 pub(crate) struct Seen {
@@ -156,6 +215,7 @@ pub(crate) struct Seen {
     pub(crate) timed_out: AtomicBool,
     /// The fire as it ran: the trigger item may say something else than the event.
     pub(crate) ran: OnceLock<Fire>,
+    pub(crate) measured: Measured,
 }
 
 impl Seen {

@@ -15,12 +15,14 @@ use crate::{
     clock::{Deadline, now_millis},
     error::{ErrorType, Failure},
     event::{self, Event},
-    execution::{Lease, Settlement, Status},
+    execution::{Lease, Row, Settlement, Status},
     fire::Fire,
     handler::Services,
     identify::{Started, identify},
+    metrics::{Line, Measured},
     record::Ending,
     replay,
+    results::failure_of,
     store::StoreError,
     subscription::{Interest, Subscription},
     unheld::{EndError, Unrun, end_unheld},
@@ -180,17 +182,45 @@ impl Settler<'_> {
             attempt: approximate_invoke_count.unwrap_or(1).max(1),
             ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
         });
-        let (settlement, _) = end_unheld(store, Lease(config.lease), fire, &execution_id, row, unrun.as_ref()).await?;
+        let (settlement, row) =
+            end_unheld(store, Lease(config.lease), fire, &execution_id, row, unrun.as_ref()).await?;
         if settlement == Settlement::Alive {
             return Err(Unsettled::Alive);
         }
         tracing::info!(?settlement, "settled");
+        if settlement != Settlement::Nothing {
+            self.tell(fire, &execution_id, settlement, row.as_ref());
+        }
         // What a bus event asked is known to the invocation that ran it alone, and was kept by it.
         if settlement != Settlement::Nothing && !fire.prompt.is_empty() {
             let until = tokio::time::Instant::now() + INPUT_TIMEOUT;
             replay::keep_input(store, fire, &execution_id, self.started.ttl, until).await;
         }
         Ok(())
+    }
+
+    /// Prints the metrics of an execution that was settled.
+    fn tell(&self, fire: &Fire, execution_id: &str, settlement: Settlement, row: Option<&Row>) {
+        let failure = match settlement {
+            Settlement::Create => Some(reported(self.report)),
+            Settlement::Interrupt => row.map(Failure::interrupted),
+            Settlement::Finalise => row.map(failure_of),
+            Settlement::Cancel | Settlement::Alive | Settlement::Nothing => None,
+        };
+        let measured = Measured::default();
+        measured.settled(settlement, Status::Failed);
+        Line {
+            config: &self.services.config,
+            measured: &measured,
+            request_id: &self.report.request_context.request_id,
+            agent_id: Some(&fire.agent_id),
+            trigger_id: Some(&fire.trigger_id),
+            execution_id: Some(execution_id),
+            trace: None,
+            failure: failure.as_ref(),
+            is_cold_start: None,
+        }
+        .print();
     }
 
     /// An event whose triggers nobody can name any more: each that is subscribed to it is looked at. What none of them

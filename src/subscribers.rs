@@ -12,10 +12,12 @@ use crate::{
     fire::{Fire, Origin},
     handler::{Invocation, Services},
     identify::{Started, identify, mark_of},
+    metrics::Instead,
     record::{Ending, SkipReason},
     replay,
     reply::Reply,
     results::failure_of,
+    run::Known,
     store::in_time,
     subscription::{Interest, Subscription},
     threshold::Threshold,
@@ -42,14 +44,18 @@ pub(crate) async fn route(
     event: &BusEvent,
     invocation: &Invocation,
     deadline: Deadline,
+    known: &Known,
 ) -> Result<Route, Failure> {
     let started = Started::at(now_millis(), &services.config);
-    let router = Router { services, event, invocation, deadline, started };
+    let router = Router { services, event, invocation, deadline, known, started };
     match &event.audience {
         Audience::Subscribers => router.subscribers().await,
         Audience::Dispatched { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
             Some(trigger) => router.in_place(trigger.handed_on(event, services.config.is_agentcore)).await,
-            None => router.skip(&event.fire(trigger_id, user_id), SkipReason::Deleted).await.map(Route::Done),
+            None => {
+                let fire = Box::new(event.fire(trigger_id, user_id));
+                router.in_place(Interest::Skip(fire, SkipReason::Deleted)).await
+            }
         },
         Audience::RunTrigger { trigger_id, user_id } => match router.stored(user_id, trigger_id).await? {
             Some(trigger) => router.in_place(trigger.run_now(event, services.config.is_agentcore)).await,
@@ -77,6 +83,7 @@ struct Router<'a> {
     event: &'a BusEvent,
     invocation: &'a Invocation,
     deadline: Deadline,
+    known: &'a Known,
     started: Started,
 }
 
@@ -120,6 +127,7 @@ impl Router<'_> {
         {
             return self.in_place(first).await;
         }
+        self.count(&tally);
         let failed_dispatches = self.dispatch(due).await;
         if let Some((count, cause)) = failed_dispatches {
             let message = format!("{count} of {} triggers could not be handed the event: {cause}", due.len());
@@ -217,10 +225,12 @@ impl Router<'_> {
     async fn in_place(&self, interest: Interest) -> Result<Route, Failure> {
         match interest {
             Interest::Run(fire, _) => Ok(Route::Run(fire)),
-            Interest::Skip(fire, reason) => self.skip(&fire, reason).await.map(Route::Done),
+            Interest::Skip(fire, reason) => {
+                self.skip(self.known.fire.get_or_init(|| fire), reason).await.map(Route::Done)
+            }
             Interest::Invalid(fire, failure) => {
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
-                self.end(&fire, ending).await.map(Route::Done)
+                self.end(self.known.fire.get_or_init(|| fire), ending).await.map(Route::Done)
             }
             Interest::None => Ok(Route::Done(self.summary(&Tally::default()))),
         }
@@ -228,6 +238,7 @@ impl Router<'_> {
 
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
         tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
+        self.known.seen.measured.skip_reason.get_or_init(|| reason);
         self.end(fire, Ending::skipped(now_millis(), reason)).await
     }
 
@@ -236,7 +247,7 @@ impl Router<'_> {
     async fn end(&self, fire: &Fire, ending: Ending) -> Result<Value, Failure> {
         let Services { store, config, .. } = self.services;
         let request_id = &self.invocation.request_id;
-        let (skip_reason, failure) = (ending.skip_reason, ending.failure.clone());
+        let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
         let ending_it = async {
             let execution_id = identify(store, fire, request_id, &self.started).await?;
             let unrun = Unrun { fire, started: &self.started, lambda_request_id: request_id, attempt: 1, ending };
@@ -244,7 +255,11 @@ impl Router<'_> {
             Ok((execution_id, ended))
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;
+        if self.known.fire.get().is_some() {
+            self.known.execution_id.get_or_init(|| execution_id.clone());
+        }
         let (settlement, row) = ended?;
+        self.known.seen.measured.settled(settlement, status);
         let reply = Reply::new(fire, &execution_id);
         // Of what failed in an invocation of its own, that one tells.
         let is_told_elsewhere = |row: &Row| {
@@ -267,18 +282,29 @@ impl Router<'_> {
     }
 
     fn summary(&self, tally: &Tally) -> Value {
-        let body = json!({
+        let mut body = json!({
             "success": true,
             "eventSourceId": self.event.event_source_id,
             "eventId": self.event.text("id"),
-            "subscriptions": tally.subscriptions,
-            "filtered": tally.filtered,
-            "disabled": tally.disabled,
-            "tooDeep": tally.too_deep,
-            "waiting": tally.waiting,
-            "dispatched": tally.due.len(),
         });
+        for (name, count) in self.count(tally) {
+            body[name] = json!(count);
+        }
         json!({"statusCode": 200, "body": body.to_string()})
+    }
+
+    /// Notes what the subscriptions came to, for the metrics.
+    fn count(&self, tally: &Tally) -> [(&'static str, usize); 6] {
+        let counts = [
+            ("subscriptions", tally.subscriptions),
+            ("filtered", tally.filtered),
+            ("disabled", tally.disabled),
+            ("tooDeep", tally.too_deep),
+            ("waiting", tally.waiting),
+            ("dispatched", tally.due.len()),
+        ];
+        self.known.seen.measured.instead.get_or_init(|| Instead::Dispatched(counts));
+        counts
     }
 }
 

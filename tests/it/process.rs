@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, runtime_api::scheduled_event};
 
+use crate::emf::metrics;
 use crate::one_fire::{
     PROMPT, SHORT_LEASE, TIME, TRIGGER, assert_completed, assert_error, assert_failed, execution, fire, fire_with,
 };
@@ -210,6 +211,7 @@ async fn f52_bad_settings_are_all_named() {
         ("EXECUTION_TTL_DAYS", Some("soon")),
         ("AGENT_IDLE_TIMEOUT_SECONDS", Some("-1")),
         ("LEASE_SECONDS", Some("0")),
+        ("METRICS_BY_TRIGGER", Some("some")),
     ];
     does_not_start(&bad).await;
     for setting in bad {
@@ -241,7 +243,7 @@ async fn an_error_is_logged_with_its_ids_where_nothing_else_is_logged() {
     let outcome = function.invoke(fire()).await;
     let record = assert_failed(&stack, &outcome, "AgentRejected", false);
     let logs = all_logs(function).await;
-    assert_eq!(logs.len(), 1, "{logs:#?}");
+    assert_eq!((logs.len(), metrics(&logs).len()), (2, 1), "{logs:#?}");
     let line: Value = serde_json::from_str(&logs[0]).unwrap();
     assert_eq!((&line["level"], &line["errorType"]), (&json!("ERROR"), &json!("AgentRejected")));
     assert_eq!(

@@ -1,0 +1,85 @@
+//! The trace that Lambda runs an invocation in, as X-Ray and as W3C and OpenTelemetry spell it.
+//! <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
+
+/// Bytes of an id beyond which it is no id.
+const LONGEST_ID: usize = 256;
+
+/// The ids of a trace, so that one leads from an alarm to the record, the log and the agent's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// X-Ray's, `1-…`.
+    pub trace_id: String,
+    /// The same as OpenTelemetry has it, 32 hexadecimal digits.
+    pub otel_id: Option<String>,
+    /// W3C's header.
+    pub traceparent: Option<String>,
+}
+
+impl Trace {
+    /// That of Lambda's X-Ray header.
+    pub(crate) fn of(xray: &str) -> Option<Self> {
+        let root = field(xray, "Root")?;
+        let is_id = root.len() <= LONGEST_ID && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        is_id.then(|| Self { trace_id: root.to_owned(), otel_id: otel_id(root), traceparent: traceparent(xray) })
+    }
+}
+
+/// The W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
+pub(crate) fn traceparent(xray: &str) -> Option<String> {
+    let trace_id = otel_id(field(xray, "Root")?)?;
+    let parent_id = field(xray, "Parent").filter(|id| is_hex(id, 16))?;
+    let sampled = if field(xray, "Sampled") == Some("1") { "01" } else { "00" };
+    Some(format!("00-{trace_id}-{parent_id}-{sampled}").to_ascii_lowercase())
+}
+
+fn field<'a>(xray: &'a str, name: &str) -> Option<&'a str> {
+    xray.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+/// `1-5759e988-bd862e3fe1be46a994272793` as `5759e988bd862e3fe1be46a994272793`.
+fn otel_id(root: &str) -> Option<String> {
+    let mut id: String = root.strip_prefix("1-")?.split('-').collect();
+    id.make_ascii_lowercase();
+    is_hex(&id, 32).then_some(id)
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparent_follows_the_xray_header() {
+        for (xray, expected) in [
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+                Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"),
+            ),
+            (
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0;Lineage=a:0",
+                Some("00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-00"),
+            ),
+            ("Root=1-5759e988-bd862e3fe1be46a994272793", None),
+            ("Root=2-x;Parent=y", None),
+            ("", None),
+        ] {
+            assert_eq!(traceparent(xray).as_deref(), expected, "{xray}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_known_by_its_root() {
+        let of = |xray: &str| Trace::of(xray).map(|trace| (trace.trace_id, trace.otel_id, trace.traceparent));
+        let root = "1-5759E988-bd862e3fe1be46a994272793";
+        let otel_id = Some("5759e988bd862e3fe1be46a994272793".to_owned());
+        assert_eq!(of(&format!("Self=1-2-3; Root={root}")), Some((root.to_owned(), otel_id, None)));
+        assert_eq!(of("Root=1-2-3"), Some(("1-2-3".to_owned(), None, None)));
+        for none in ["", "Root=", "Root=\"; drop", "Parent=53995c3f42cd8ad8", &format!("Root={}", "a".repeat(257))] {
+            assert_eq!(of(none).filter(|(id, ..)| !id.is_empty()), None, "{none}");
+        }
+    }
+}
