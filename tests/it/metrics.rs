@@ -295,13 +295,14 @@ async fn each_heartbeat_that_fails_counts() {
 async fn any_agent_is_a_valid_dimension() {
     let stack = stack().await;
     let longest = "\u{fc}".repeat(128);
-    for (agent_id, dimension) in [
+    let cases = [
         ("agent \"7\" \\ {x}", "agent \"7\" \\ {x}"),
         ("agent-\u{fc}-\u{1F600}", "agent-\\u{fc}-\\u{1f600}"),
         (&longest, &"\\u{fc}".repeat(128)),
         ("\u{3000}\u{a0}x", "\\u{3000}\\u{a0}x"),
-    ] {
-        let event = fire_with(&json!({"agentId": agent_id, "triggerId": format!("of {agent_id}")}));
+    ];
+    for (number, (agent_id, dimension)) in cases.into_iter().enumerate() {
+        let event = fire_with(&json!({"agentId": agent_id, "triggerId": number.to_string()}));
         let object = metric_of(&stack, &[], event).await;
         assert_eq!((&object["agent"], &object["Completed"]), (&json!(dimension), &json!(1)));
     }
