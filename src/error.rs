@@ -44,7 +44,7 @@ pub enum ErrorType {
     InProgress,
     /// An earlier attempt died; the agent may have been called.
     Interrupted,
-    /// Another attempt owns the execution now.
+    /// Another attempt owns the execution now, or another execution may have its trigger's turn.
     LeaseLost,
     /// The trigger item is unusable.
     InvalidTrigger,

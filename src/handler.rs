@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicI64},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use serde_json::Value;
@@ -228,6 +228,7 @@ async fn run_fire(
         };
         let Some(limit) = policy.timeout else { return running.await };
         tokio::time::timeout_at(since + limit, running).await.unwrap_or_else(|_| {
+            seen.timed_out.store(true, Ordering::Relaxed);
             let message = format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs());
             Err(Halt::Failed(seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message))))
         })
@@ -243,10 +244,8 @@ async fn run_fire(
         },
         stop = held.keep() => Err(Halt::Stopped(stop)),
     };
-    let stop = match &ended {
-        Err(Halt::Stopped(Stop::Cancelled)) if seen.agent_called() => stop_agent(services, &attempt.session_id).await,
-        _ => None,
-    };
+    let is_unwanted = matches!(ended, Err(Halt::Stopped(Stop::Cancelled))) || seen.timed_out.load(Ordering::Relaxed);
+    let stop = if is_unwanted && seen.agent_called() { stop_agent(services, &attempt.session_id).await } else { None };
     let ending = Ending {
         stop,
         snapshot: seen.ran.get().map(replay::snapshot),
@@ -375,5 +374,5 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<Subscriptio
 }
 
 fn lease_lost() -> Failure {
-    Failure::fatal(ErrorType::LeaseLost, "another attempt owns the execution now")
+    Failure::fatal(ErrorType::LeaseLost, "the execution, or its trigger's turn, is another's now")
 }

@@ -115,7 +115,7 @@ pub(crate) struct Ending {
     pub output: Option<Output>,
     /// How far the answer was read.
     pub reported: Option<Reported>,
-    /// Of a cancelled one on AgentCore: whether its session was stopped.
+    /// Of one on AgentCore that was cancelled or took too long for its trigger: whether its session was stopped.
     pub stop: Option<StopOutcome>,
     /// From the attempt's start to its end, milliseconds.
     pub duration_ms: Option<u64>,

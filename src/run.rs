@@ -116,7 +116,7 @@ impl Run<'_> {
     }
 }
 
-/// A cancelled agent goes on after its client has left, unless it is one that can be told.
+/// An agent goes on after its client has left, unless it is one that can be told.
 pub(crate) async fn stop_agent(services: &Services, session_id: &str) -> Option<StopOutcome> {
     let stopping = async {
         let token = services.tokens.token().await.ok()?;
@@ -211,6 +211,8 @@ pub(crate) struct Seen {
     pub(crate) request_id: OnceLock<String>,
     pub(crate) first_event_ms: OnceLock<u64>,
     input_kept: AtomicBool,
+    /// Whether the trigger's own limit ended the run.
+    pub(crate) timed_out: AtomicBool,
     /// The fire as it ran: the trigger item may say something else than the event.
     pub(crate) ran: OnceLock<Fire>,
     pub(crate) measured: Measured,

@@ -43,6 +43,33 @@ async fn a_short_run_writes_twice_and_reads_once() {
 }
 
 #[tokio::test]
+async fn a_run_that_fails_without_a_trigger_item_writes_its_input_and_nothing_else_more() {
+    let stack = stack().await;
+    stack.agent.queue(Script::server_error_event("the disk is full"));
+    let function = stack.function(&[]).await;
+    let time = "2026-01-01T00:00:00Z";
+    let outcome = function.invoke(Invocation::scheduled(TRIGGER, "Count the files", time)).await;
+    assert_eq!(outcome.error_type(), "AgentFailed");
+    assert_eq!(requests(&stack), [2, 1, 1]);
+    let mut kept: Vec<_> = stack.dynamodb.scan().into_iter().map(|item| item["SK"].to_string()).collect();
+    kept.sort();
+    assert!(matches!(&kept[..], [row, input] if row.contains("EXECUTION#") && input.contains("INPUT#")), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_failure_of_a_stored_trigger_is_counted_in_the_write_that_ends_it() {
+    let stack = stack().await;
+    stack.dynamodb.put_item(&json!({"PK": "TRIGGER#user-1", "SK": format!("TRIGGER#{TRIGGER}")}));
+    stack.agent.queue(Script::server_error_event("the disk is full"));
+    let function = stack.function(&[]).await;
+    let time = "2026-01-01T00:00:00Z";
+    let outcome = function.invoke(Invocation::scheduled(TRIGGER, "Count the files", time)).await;
+    assert_eq!(outcome.error_type(), "AgentFailed");
+    let counts = ["PutItem", "UpdateItem", "GetItem", "TransactWriteItems"].map(|name| stack.dynamodb.count(name));
+    assert_eq!(counts, [2, 1, 1, 1], "the claim and the input; when it ran; the trigger; the end");
+}
+
+#[tokio::test]
 async fn a_trigger_item_costs_one_write_more() {
     let stack = stack().await;
     stack.dynamodb.put_item(&json!({"PK": "TRIGGER#user-1", "SK": format!("TRIGGER#{TRIGGER}")}));

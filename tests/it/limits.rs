@@ -44,6 +44,19 @@ async fn a_run_that_takes_longer_than_its_trigger_allows_is_ended() {
 }
 
 #[tokio::test]
+async fn an_agent_on_agentcore_is_told_to_stop_when_its_triggers_time_is_over() {
+    let stack = limited(json!({"timeoutSeconds": 2})).await;
+    stack.agent.queue(Script::endless(Duration::from_millis(50)));
+    let arn = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-agent";
+    let url = format!("{}/runtimes/{arn}", stack.agent.url());
+    let outcome = stack.function(&[("AGENT_API_URL", &url)]).await.invoke(fire_at(0)).await;
+    let row = assert_failed(&stack, 0, &outcome, ("DeadlineExceeded", false));
+    assert_eq!((&row["stopRequested"], &row["stopConfirmed"]), (&json!(true), &json!(true)), "{row:#}");
+    assert_eq!(stack.agent.stops().len(), 1);
+    stack.assert_clean();
+}
+
+#[tokio::test]
 async fn an_attempt_that_ran_out_of_its_triggers_time_before_the_call_may_be_tried_again() {
     let stack = limited(json!({"timeoutSeconds": 1})).await;
     stack.agent.queue(Script::retry_after(429, 1));
