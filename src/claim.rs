@@ -8,6 +8,7 @@ use crate::{
     error::Failure,
     execution::{Decision, Lease, Me, Row, Status, decide, is_retryable},
     fire::Fire,
+    metrics::Measured,
     record::{Attempt, Ending},
     results::{Conclusion, Of, end_of, write_result},
     store::{Store, StoreError, Write, in_time},
@@ -144,6 +145,7 @@ pub(crate) async fn claim_or_give_up(
     attempt: &mut Attempt,
     lease: Lease,
     deadline: Deadline,
+    measured: &Measured,
 ) -> Result<Claim, Failure> {
     let claiming = claim(store, fire, attempt, lease, deadline);
     let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
@@ -161,7 +163,12 @@ pub(crate) async fn claim_or_give_up(
         let part = |is_stored| endings::finished(&fire.trigger_id, execution_id, owner, &ending, is_stored);
         let taking_back = write_result(store, &of, Conclusion::of(&ending), now_millis(), part);
         match in_time(deadline.write_until, taking_back).await {
-            Ok(Write::Done) => tracing::warn!("the claim had been written and was taken back"),
+            Ok(Write::Done) => {
+                if !failure.retryable {
+                    measured.ended(Status::Failed);
+                }
+                tracing::warn!("the claim had been written and was taken back");
+            }
             Ok(Write::Refused(_)) => tracing::info!("the claim had not been written"),
             Err(error) => tracing::warn!(error = %error, "it is unknown whether the claim was written"),
         }

@@ -160,7 +160,7 @@ async fn run_fire(
     let lease = Lease(config.lease);
     let mut early = None;
     let claimed = {
-        let claiming = claim_or_give_up(store, fire, &mut attempt, lease, deadline);
+        let claiming = claim_or_give_up(store, fire, &mut attempt, lease, deadline, measured);
         let mut claiming = Box::pin(timed(&measured.claim_ms, claiming));
         loop {
             tokio::select! {
@@ -189,6 +189,7 @@ async fn run_fire(
             return Ok(reply.cancelled(row.session_id.as_deref()));
         }
         Claim::Interrupted(failure) => {
+            measured.ended(Status::Failed);
             replay::keep_input(store, fire, execution_id, attempt.ttl, deadline.write_until).await;
             return Err(failure);
         }
@@ -353,7 +354,7 @@ async fn write_down(
     }
     tracing::info!(status, durationMs = ending.duration_ms, "recorded");
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
-    if ending.failure.is_none() {
+    if is_final {
         seen.measured.ended(ending.status);
     }
     match ending.failure {

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use crate::{
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
-    error::Failure,
+    error::{ErrorType, Failure},
     execution::{Settlement, Status},
     record::{Ending, SkipReason},
     stream::{Progress, Usage},
@@ -115,7 +115,7 @@ impl Count {
 }
 
 impl Measured {
-    /// An execution has ended for good.
+    /// An execution has ended for good, and its record says so.
     pub(crate) fn ended(&self, status: Status) {
         match status {
             Status::Completed => self.completed.one_more(),
@@ -136,9 +136,10 @@ impl Measured {
         }
     }
 
-    /// The invocation failed. What it only found failed was counted by who made it so.
+    /// The invocation failed. An execution is counted by who records its end; these may leave no record.
     pub(crate) fn returned(&self, failure: &Failure) {
-        if !failure.retryable && self.failed.get() + self.duplicates.get() == 0 {
+        let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
+        if may_be_unrecorded && self.failed.get() + self.duplicates.get() == 0 {
             self.ended(Status::Failed);
         }
     }

@@ -245,6 +245,27 @@ async fn a_dead_attempt_is_told_by_who_finds_it() {
 }
 
 #[tokio::test]
+async fn an_execution_that_another_attempt_owns_is_counted_by_that() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.agent.queue(Script::ndjson_happy(ANSWER).midway(Step::Gate(gate.clone())));
+    let function = stack.function(&[SHORT_LEASE]).await;
+    let take_over = async {
+        gate.reached().await;
+        let row = execution(&stack, TRIGGER);
+        let owner = json!({"owner": "another"});
+        stack.dynamodb.update(row["PK"].as_str().unwrap(), row["SK"].as_str().unwrap(), &owner);
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(fire()), take_over);
+    assert_eq!(outcome.error_type(), "LeaseLost");
+    let object = only(all_metrics(function).await);
+    assert_counts(&object, json!({}));
+    assert_eq!((&object["status"], &object["errorType"]), (&json!("failed"), &json!("LeaseLost")));
+    assert_eq!((&object["retryable"], dimensions(&object).1), (&json!(false), None));
+    stack.assert_clean();
+}
+
+#[tokio::test]
 async fn a_cancelled_run_tells_what_it_used() {
     let stack = stack().await;
     let gate = Gate::new();
@@ -295,13 +316,14 @@ async fn each_heartbeat_that_fails_counts() {
 async fn any_agent_is_a_valid_dimension() {
     let stack = stack().await;
     let longest = "\u{fc}".repeat(128);
-    for (agent_id, dimension) in [
+    let cases = [
         ("agent \"7\" \\ {x}", "agent \"7\" \\ {x}"),
         ("agent-\u{fc}-\u{1F600}", "agent-\\u{fc}-\\u{1f600}"),
         (&longest, &"\\u{fc}".repeat(128)),
         ("\u{3000}\u{a0}x", "\\u{3000}\\u{a0}x"),
-    ] {
-        let event = fire_with(&json!({"agentId": agent_id, "triggerId": format!("of {agent_id}")}));
+    ];
+    for (number, (agent_id, dimension)) in cases.into_iter().enumerate() {
+        let event = fire_with(&json!({"agentId": agent_id, "triggerId": number.to_string()}));
         let object = metric_of(&stack, &[], event).await;
         assert_eq!((&object["agent"], &object["Completed"]), (&json!(dimension), &json!(1)));
     }
