@@ -97,6 +97,11 @@ impl Expression {
         format!("ADD {} {}", self.name(attribute), self.value(number))
     }
 
+    pub(crate) fn absent_or_at_most(&mut self, attribute: &str, most: AttributeValue) -> String {
+        let name = self.name(attribute);
+        format!("(attribute_not_exists({name}) OR {name} <= {})", self.value(most))
+    }
+
     pub(crate) fn absent_or_below(&mut self, attribute: &str, most: AttributeValue) -> String {
         let name = self.name(attribute);
         format!("(attribute_not_exists({name}) OR {name} < {})", self.value(most))

@@ -49,7 +49,8 @@ async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
     let Held { store, trigger_id, execution_id, lease, .. } = held;
     let mut asked = None;
     loop {
-        let Some(other) = store.take_turn(held).await? else {
+        // One that has waited while a newer one came and went is late: the newer one has taken its place.
+        let Some(other) = store.take_turn(held, asked.is_some()).await? else {
             held.has_turn.store(true, Ordering::Relaxed);
             return Ok(());
         };
@@ -100,8 +101,9 @@ impl Turn {
 }
 
 impl Store {
-    /// Takes the trigger's turn, unless another execution that is alive has it: returns that one.
-    async fn take_turn(&self, held: &Held<'_>) -> Result<Option<String>, StoreError> {
+    /// Takes the trigger's turn, unless another execution that is alive has it: returns that one. Who has waited does not
+    /// take it after a newer one either.
+    async fn take_turn(&self, held: &Held<'_>, has_waited: bool) -> Result<Option<String>, StoreError> {
         let Held { trigger_id, execution_id, owner, lease, .. } = held;
         let mut over: Option<Turn> = None;
         for _ in 0..=MAX_SWAPS {
@@ -126,7 +128,13 @@ impl Store {
                     // An answer was lost. One that arrives after later ones must not shorten what they extended.
                     let is_mine = expression.equals("owner", Some(text(*owner)));
                     let is_longer = expression.at_most("leaseUntil", number(until));
-                    format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}")
+                    let is_free = format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}");
+                    if has_waited {
+                        let is_no_newer = expression.absent_or_at_most("executionId", text(*execution_id));
+                        format!("({is_free}) AND {is_no_newer}")
+                    } else {
+                        is_free
+                    }
                 }
             };
             let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(None) };
@@ -134,7 +142,7 @@ impl Store {
             let Some(turn) = found.as_ref().map(Turn::read) else { continue };
             let Some(other) = turn.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
-            if !turn.is_over(row.as_ref()) {
+            if !turn.is_over(row.as_ref()) || (has_waited && other.as_str() > *execution_id) {
                 return Ok(Some(other));
             }
             over = Some(turn);
