@@ -37,7 +37,7 @@ pub(crate) fn parse(query: &str) -> Result<JsonPath, String> {
     if shape.is_product {
         return Err("must not have *, :, ? or .. behind a $ within a filter".to_owned());
     }
-    JsonPath::parse(query).map_err(|error| format!("must be an RFC 9535 query: {error}"))
+    JsonPath::parse(query).map_err(|error| format!("must be an RFC 9535 query, which begins with $: {error}"))
 }
 
 /// What of a query decides how much it takes.
@@ -103,8 +103,8 @@ mod tests {
         let nested =
             |open: &str, close: &str, levels| format!("$[?{}@.a{}]", open.repeat(levels), close.repeat(levels));
         for (query, expected) in [
-            ("$.detail[", "must be an RFC 9535 query: "),
-            ("$.detail[?match(@.x, 'a')]", "must be an RFC 9535 query: "),
+            ("$.detail[", "must be an RFC 9535 query, which begins with $: "),
+            ("$.detail[?match(@.x, 'a')]", "must be an RFC 9535 query, which begins with $: "),
             (&nested("(", ")", 8), "must nest brackets at most 8 deep, not 9"),
             (&nested("@[?", "]", 8), "must nest brackets at most 8 deep, not 9"),
             (&format!("$.{}", "a".repeat(999)), "must have at most 1000 bytes, not 1001"),

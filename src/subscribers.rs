@@ -64,7 +64,7 @@ pub(crate) async fn route(
         Audience::ReplayExecution { trigger_id, execution_id } => {
             let input = services.store.input(trigger_id, execution_id);
             let Some(detail) = in_time(deadline.run_until, input).await? else {
-                let problem = "$.detail.executionId: the input of this execution is not kept (README, Replay)";
+                let problem = "$.detail.executionId: the input of this execution is not kept (docs/triggers.md, Run now, and again)";
                 return Err(unknown(problem, trigger_id));
             };
             let key = (trigger_id.as_str(), execution_id.as_str());
