@@ -289,6 +289,9 @@ mod tests {
         );
         assert_eq!(problems(json!(null)), ["$: must be an object of field, operator and value, not null"]);
         let problems = problems(json!({"field": "$.detail[", "operator": "eq", "value": 1}));
-        assert!(problems.len() == 1 && problems[0].starts_with("$.field: must be an RFC 9535 query, which begins with $: "), "{problems:?}");
+        assert!(
+            problems.len() == 1 && problems[0].starts_with("$.field: must be an RFC 9535 query, which begins with $: "),
+            "{problems:?}"
+        );
     }
 }
