@@ -107,6 +107,10 @@ fn agrees_with_a_naive_matcher() {
     let config = Config { cases: PATTERNS, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(pattern(), vec(event(), 5)), |(pattern, events)| {
         let decider = Pattern::parse(&pattern);
+        // Rarely, so many $or within each other that they are refused.
+        if decider.as_ref().is_err_and(|problems| problems.iter().any(|problem| problem.contains("multiply out"))) {
+            return Ok(());
+        }
         for event in events {
             let decided = decider.as_ref().map(|pattern| pattern.matches(&event));
             match (naive::matches(&pattern, &event), decided) {
