@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
@@ -234,16 +235,22 @@ async fn run_fire(
             Err(Halt::Failed(seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message))))
         })
     };
+    // Each is polled only when it is due: a set does not ask all of them again with every piece of an answer.
+    let limits: [BoxFuture<'_, Halt>; 2] = [
+        Box::pin(async {
+            tokio::time::sleep_until(deadline.run_until).await;
+            let message = "the invocation's time was nearly up";
+            Halt::Failed(seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message)))
+        }),
+        Box::pin(async { Halt::Stopped(held.keep().await) }),
+    ];
+    let mut limits = FuturesUnordered::from_iter(limits);
     let ended = tokio::select! {
         biased;
-        worked = tokio::time::timeout_at(deadline.run_until, catch_panic(work)) => match worked {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panicked)) => Err(Halt::Failed(seen.unless_called(panicked))),
-            Err(_) => Err(Halt::Failed(seen.unless_called(
-                Failure::retryable(ErrorType::DeadlineExceeded, "the invocation's time was nearly up"),
-            ))),
-        },
-        stop = held.keep() => Err(Halt::Stopped(stop)),
+        worked = catch_panic(work) => {
+            worked.unwrap_or_else(|panicked| Err(Halt::Failed(seen.unless_called(panicked))))
+        }
+        Some(halt) = limits.next() => Err(halt),
     };
     let is_unwanted = matches!(ended, Err(Halt::Stopped(Stop::Cancelled))) || seen.timed_out.load(Ordering::Relaxed);
     let stop = if is_unwanted && seen.agent_called() { stop_agent(services, &attempt.session_id).await } else { None };
@@ -333,9 +340,6 @@ async fn write_down(
         ending.status = Status::Failed;
         ending.failure = Some(Failure { retryable: is_retryable(failure.retryable, attempt.attempt), ..failure });
     }
-    let (status, error_type) =
-        (ending.status.as_str(), ending.failure.as_ref().map(|failure| failure.error_type.as_str()));
-    tracing::info!(status, errorType = error_type, "the run has ended");
     let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
     let has_run = !matches!(ending.status, Status::Completed | Status::Skipped);
     let is_worth_a_replay = has_run && is_final && !seen.is_input_kept();
@@ -352,7 +356,8 @@ async fn write_down(
         Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
         Err(NotHeld::Store(error)) => return Err(seen.unless_called(error.into())),
     }
-    tracing::info!(status, durationMs = ending.duration_ms, "recorded");
+    let status = ending.status.as_str();
+    tracing::info!(status, errorType = ending.error_type(), durationMs = ending.duration_ms, "recorded");
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
     if is_final {
         seen.measured.ended(ending.status);

@@ -138,10 +138,14 @@ impl<'a> Value<'a> {
 pub(crate) struct Str<'a>(&'a [u8]);
 
 impl<'a> Str<'a> {
-    /// Whether the string, its escapes read, is `other`.
+    /// Whether the string, its escapes read, is `other`, which is ASCII: an escape is longer than the character it stands
+    /// for, and what is no character is none of `other`'s.
     pub(crate) fn is(self, other: &str) -> bool {
-        if memchr(b'\\', self.0).is_none() {
+        if self.0.len() <= other.len() {
             return self.0 == other.as_bytes();
+        }
+        if memchr(b'\\', self.0).is_none() {
+            return false;
         }
         let mut text = Text::new(other.len());
         self.push_into(&mut text);

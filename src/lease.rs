@@ -199,7 +199,7 @@ impl Held<'_> {
 
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = crate::backoff::endless();
-        let error_type = ending.failure.as_ref().map(|failure| failure.error_type.as_str());
+        let (status, error_type) = (ending.status.as_str(), ending.error_type());
         let is_own = |row: Option<&Row>| is_own_finish(row, self.owner, ending.status, error_type);
         loop {
             let of = Of {
@@ -220,7 +220,7 @@ impl Held<'_> {
             if tokio::time::Instant::now() + wait >= deadline.write_until {
                 return Err(NotHeld::Store(error));
             }
-            tracing::warn!(error = %error, "the end of the run is not written yet, trying again");
+            tracing::warn!(error = %error, status, errorType = error_type, "the run's end is not written, trying again");
             tokio::time::sleep(wait).await;
         }
     }

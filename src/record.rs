@@ -147,6 +147,10 @@ impl Ending {
             first_event_ms: None,
         }
     }
+
+    pub(crate) fn error_type(&self) -> Option<&'static str> {
+        self.failure.as_ref().map(|failure| failure.error_type.as_str())
+    }
 }
 
 /// The key of an execution.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig};
 use bytes::Bytes;
 use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
 use tower::{ServiceBuilder, service_fn};
@@ -33,6 +33,8 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
         .http_client(SdkHttpClient(clients.aws.clone()))
+        // It waits for longer than any try may take, and wraps every body to do so.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await
 }
