@@ -22,9 +22,7 @@ pub(crate) const MAX_SWAPS: usize = 5;
 pub(crate) enum Claim {
     /// The execution is this attempt's, with the lease's end in milliseconds since 1970.
     Owned(i64),
-    /// The execution ended before: what is stored.
-    Ended(Row),
-    /// Another attempt is at work.
+    /// Another attempt is at work, or was: what is stored.
     Duplicate(Row),
     /// It was cancelled before anybody could run it.
     Cancelled(Row),
@@ -88,8 +86,7 @@ pub(crate) async fn claim(
                 continue_from(attempt, row.attempt.unwrap_or(1), &row, now, &fresh_start);
                 return Ok(Claim::Owned(row.lease_until.unwrap_or(now)));
             }
-            (Some(row), Decision::Replay) => return Ok(Claim::Ended(row)),
-            (Some(row), Decision::Duplicate) => return Ok(Claim::Duplicate(row)),
+            (Some(row), Decision::Replay | Decision::Duplicate) => return Ok(Claim::Duplicate(row)),
             (Some(row), Decision::Cancel) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
                 let write = store.write_part(endings::abandoned(&fire.trigger_id, id, &ending, &row, false)).await?;

@@ -5,14 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::future::{Either, ready, select};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
 use crate::{
-    agent::{Agent, Call},
+    agent::Agent,
     claim::{Claim, claim_or_give_up},
     clock::{Deadline, millis_since, now_millis},
     config::Config,
@@ -24,17 +24,16 @@ use crate::{
     identify::{Started, identify, session_of},
     lease::{Held, NotHeld, Stop},
     metrics::{Instead, timed},
-    overlap,
     record::{Attempt, Ending},
     replay,
     reply::Reply,
-    results::Seen as SeenTrigger,
+    results::failure_of,
     run::{Halt, Known, Run, Seen, catch_panic, stop_agent},
     settle,
     store::{Store, in_time},
     stream::{Outcome, Verdict},
     subscribers::{self, Route},
-    subscription::{Subscription, Truth},
+    subscription::Subscription,
     token::TokenSource,
 };
 
@@ -157,32 +156,19 @@ async fn run_fire(
     // Neither is needed unless the claim succeeds, but both take as long as it does. A panic here must not take the
     // claim's answer with it: what is claimed is given up in order.
     let token = timed(&measured.token_ms, services.tokens.token());
-    let mut wanted = Box::pin(catch_panic(async { tokio::join!(token, stored_trigger(store, fire)) }));
+    let prepared = Box::pin(catch_panic(async { tokio::join!(token, stored_trigger(store, fire)) }));
     let lease = Lease(config.lease);
-    let mut early = None;
-    let claimed = {
-        let claiming = claim_or_give_up(store, fire, &mut attempt, lease, deadline, measured);
-        let mut claiming = Box::pin(timed(&measured.claim_ms, claiming));
-        loop {
-            tokio::select! {
-                biased;
-                claimed = &mut claiming => break claimed?,
-                answer = &mut wanted, if early.is_none() => early = Some(answer),
-            }
-        }
+    let claiming = claim_or_give_up(store, fire, &mut attempt, lease, deadline, measured);
+    let (claimed, prepared) = match select(Box::pin(timed(&measured.claim_ms, claiming)), prepared).await {
+        Either::Left((claimed, prepared)) => (claimed, Either::Left(prepared)),
+        Either::Right((answer, claiming)) => (claiming.await, Either::Right(ready(answer))),
     };
-    let lease_until = match claimed {
+    let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
-        Claim::Ended(row) if row.status == Status::Failed => {
-            tracing::info!("this fire failed before");
-            measured.duplicates.one_more();
-            let error_type = row.error_type.as_deref().unwrap_or_default();
-            return Err(Failure::from_record(error_type, row.error.as_deref().unwrap_or_default()));
-        }
-        Claim::Ended(row) | Claim::Duplicate(row) => {
+        Claim::Duplicate(row) => {
             tracing::info!(status = row.status.as_str(), "duplicate: nothing to do");
             measured.duplicates.one_more();
-            return Ok(reply.duplicate(&row));
+            return if row.status == Status::Failed { Err(failure_of(&row)) } else { Ok(reply.duplicate(&row)) };
         }
         Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
@@ -212,46 +198,9 @@ async fn run_fire(
         reported: Mutex::default(),
         measured,
     };
-    let work = async {
-        let (token, trigger) = match early {
-            Some(answer) => answer,
-            None => wanted.await,
-        }?;
-        // What is stored wins over the event's copy: a trigger may have been changed since its schedule was made.
-        let fire = current(config, &held, fire, trigger)?;
-        let fire = seen.ran.get_or_init(|| fire);
-        let policy = fire.stored.as_ref().map(|stored| stored.policy.clone()).unwrap_or_default();
-        let running = async {
-            overlap::may_start(&held, &policy).await?;
-            let run = Run { services, fire, held: &held, seen, deadline };
-            let call = Call::new(fire, &attempt.session_id, invocation.xray_trace_id.as_deref())?;
-            let calling = run.call_agent(&call, token?);
-            tokio::join!(calling, run.tend_trigger(fire.stored.is_some(), &attempt)).0
-        };
-        let Some(limit) = policy.timeout else { return running.await };
-        tokio::time::timeout_at(since + limit, running).await.unwrap_or_else(|_| {
-            seen.timed_out.store(true, Ordering::Relaxed);
-            let message = format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs());
-            Err(Halt::Failed(seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message))))
-        })
-    };
-    // Each is polled only when it is due: a set does not ask all of them again with every piece of an answer.
-    let limits: [BoxFuture<'_, Halt>; 2] = [
-        Box::pin(async {
-            tokio::time::sleep_until(deadline.run_until).await;
-            let message = "the invocation's time was nearly up";
-            Halt::Failed(seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message)))
-        }),
-        Box::pin(async { Halt::Stopped(held.keep().await) }),
-    ];
-    let mut limits = FuturesUnordered::from_iter(limits);
-    let ended = tokio::select! {
-        biased;
-        worked = catch_panic(work) => {
-            worked.unwrap_or_else(|panicked| Err(Halt::Failed(seen.unless_called(panicked))))
-        }
-        Some(halt) = limits.next() => Err(halt),
-    };
+    let xray_trace_id = invocation.xray_trace_id.as_deref();
+    let run = Run { services, held: &held, seen, attempt: &attempt, since, deadline, xray_trace_id };
+    let ended = run.to_its_end(fire, prepared).await;
     let is_unwanted = matches!(ended, Err(Halt::Stopped(Stop::Cancelled))) || seen.timed_out.load(Ordering::Relaxed);
     let stop = if is_unwanted && seen.agent_called() { stop_agent(services, &attempt.session_id).await } else { None };
     let ending = Ending {
@@ -265,32 +214,6 @@ async fn run_fire(
     let result = write_down(&held, seen, fire, &attempt, ended, ending, deadline).await;
     held.give_turn_up(deadline).await;
     result
-}
-
-/// The fire as the trigger item has it; the event alone decides where there is none.
-fn current(
-    config: &Config,
-    held: &Held<'_>,
-    fire: &Fire,
-    trigger: Result<Option<Subscription>, Failure>,
-) -> Result<Fire, Halt> {
-    let seen = |seen: SeenTrigger| {
-        // Nobody else sets it.
-        let _ = held.trigger.set(seen);
-    };
-    if let Some(stored) = &fire.stored {
-        seen(SeenTrigger::item(&stored.health, &stored.policy));
-        return Ok(fire.clone());
-    }
-    let Some(trigger) = trigger? else {
-        seen(SeenTrigger::None);
-        return Ok(fire.clone());
-    };
-    seen(trigger.seen());
-    match trigger.truth(fire, config.is_agentcore)? {
-        Truth::Run(fire) => Ok(*fire),
-        Truth::Skip(reason) => Err(Halt::Skipped(reason, None)),
-    }
 }
 
 /// Writes how the attempt ended, and returns what Lambda is told of it.

@@ -268,7 +268,7 @@ fn reached(day: Option<&Item>, policy: &Policy) -> record::SkipReason {
     }
 }
 
-/// The failure that a row tells of, for who makes it final.
+/// The failure that a row tells of, for who makes it final or returns it once more.
 pub(crate) fn failure_of(row: &Row) -> Failure {
     Failure::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
@@ -22,28 +22,110 @@ use crate::{
     handler::{Invocation, Services},
     lease::{Held, NotHeld, Stop},
     metrics::{self, Measured, timed},
+    overlap,
     record::{Attempt, SkipReason, StopOutcome},
     replay,
+    results::Seen as SeenTrigger,
     store::in_time,
     stream::Outcome,
+    subscription::{Subscription, Truth},
+    token::TokenError,
     trace::Trace,
 };
 
 /// How long the record of a cancelled run may wait for its agent's session to be stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What was asked for beside the claim: a token, and the trigger item if there is one.
+pub(crate) type Prepared = (Result<Secret, TokenError>, Result<Option<Subscription>, Failure>);
+
 /// The work of an owner.
 pub(crate) struct Run<'a> {
     pub(crate) services: &'a Services,
-    pub(crate) fire: &'a Fire,
     pub(crate) held: &'a Held<'a>,
     pub(crate) seen: &'a Seen,
+    pub(crate) attempt: &'a Attempt,
+    /// When the invocation turned to this fire.
+    pub(crate) since: Instant,
     pub(crate) deadline: Deadline,
+    pub(crate) xray_trace_id: Option<&'a str>,
 }
 
 impl Run<'_> {
+    /// Runs the agent for `fire`, up to its verdict or to what ends the run before.
+    pub(crate) async fn to_its_end(
+        &self,
+        fire: &Fire,
+        prepared: impl Future<Output = Result<Prepared, Failure>>,
+    ) -> Result<Outcome, Halt> {
+        // Each is polled only when it is due: a set does not ask all of them again with every piece of the answer.
+        let limits: [BoxFuture<'_, Halt>; 2] = [
+            Box::pin(async {
+                tokio::time::sleep_until(self.deadline.run_until).await;
+                self.out_of_time("the invocation's time was nearly up".to_owned())
+            }),
+            Box::pin(async { Halt::Stopped(self.held.keep().await) }),
+        ];
+        let mut limits = FuturesUnordered::from_iter(limits);
+        tokio::select! {
+            biased;
+            worked = catch_panic(self.work(fire, prepared)) => {
+                worked.unwrap_or_else(|panicked| Err(Halt::Failed(self.seen.unless_called(panicked))))
+            }
+            Some(halt) = limits.next() => Err(halt),
+        }
+    }
+
+    fn out_of_time(&self, message: String) -> Halt {
+        Halt::Failed(self.seen.unless_called(Failure::retryable(ErrorType::DeadlineExceeded, message)))
+    }
+
+    async fn work(
+        &self,
+        fire: &Fire,
+        prepared: impl Future<Output = Result<Prepared, Failure>>,
+    ) -> Result<Outcome, Halt> {
+        let (token, trigger) = prepared.await?;
+        // What is stored wins over the event's copy: a trigger may have been changed since its schedule was made.
+        let fire = self.current(fire, trigger)?;
+        let fire = self.seen.ran.get_or_init(|| fire);
+        let policy = fire.stored.as_ref().map(|stored| stored.policy.clone()).unwrap_or_default();
+        let running = async {
+            overlap::may_start(self.held, &policy).await?;
+            let call = Call::new(fire, &self.attempt.session_id, self.xray_trace_id)?;
+            let calling = self.call_agent(&call, token?);
+            tokio::join!(calling, self.tend_trigger(fire)).0
+        };
+        let Some(limit) = policy.timeout else { return running.await };
+        tokio::time::timeout_at(self.since + limit, running).await.unwrap_or_else(|_| {
+            self.seen.timed_out.store(true, Ordering::Relaxed);
+            Err(self.out_of_time(format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs())))
+        })
+    }
+
+    /// The fire as the trigger item has it; the event alone decides where there is none.
+    fn current(&self, fire: &Fire, trigger: Result<Option<Subscription>, Failure>) -> Result<Fire, Halt> {
+        let see = |seen: SeenTrigger| {
+            // Nobody else sets it.
+            let _ = self.held.trigger.set(seen);
+        };
+        if let Some(stored) = &fire.stored {
+            see(SeenTrigger::item(&stored.health, &stored.policy));
+            return Ok(fire.clone());
+        }
+        let Some(trigger) = trigger? else {
+            see(SeenTrigger::None);
+            return Ok(fire.clone());
+        };
+        see(trigger.seen());
+        match trigger.truth(fire, self.services.config.is_agentcore)? {
+            Truth::Run(fire) => Ok(*fire),
+            Truth::Skip(reason) => Err(Halt::Skipped(reason, None)),
+        }
+    }
+
     /// Calls the agent and reads its answer to the end, trying again only what it surely did not accept.
-    pub(crate) async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, Halt> {
+    async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, Halt> {
         let Services { agent, tokens, .. } = self.services;
         let mut waits = backoff::waits();
         let mut may_refresh = true;
@@ -93,11 +175,11 @@ impl Run<'_> {
 
     /// What a stored trigger has written beside its run: `lastExecutedAt`, for whoever shows triggers to people, and of an
     /// event the input, for a replay. Their failure harms nothing.
-    pub(crate) async fn tend_trigger(&self, exists: bool, attempt: &Attempt) {
-        if !exists {
+    async fn tend_trigger(&self, fire: &Fire) {
+        if fire.stored.is_none() {
             return;
         }
-        let Self { services, fire, deadline, .. } = self;
+        let Self { services, attempt, deadline, .. } = self;
         let touching = async {
             let touching = services.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
             // Left hanging it would take the run's outcome with it at the deadline.

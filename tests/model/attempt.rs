@@ -43,8 +43,7 @@ pub(crate) struct Attempt {
 
 enum Claim {
     Owned,
-    Ended(Row),
-    Duplicate(Row),
+    Duplicate(Box<Row>),
     Cancelled,
     Interrupted,
 }
@@ -73,11 +72,11 @@ impl Attempt {
     pub(crate) async fn run(&self) -> Told {
         match self.claim_or_give_up().await {
             Ok(Claim::Owned) => {}
-            Ok(Claim::Ended(row)) if row.status == Status::Failed => {
+            Ok(Claim::Duplicate(row)) if row.status == Status::Failed => {
                 let error_type = row.error_type.as_deref().and_then(ErrorType::from_name);
                 return Told::Replayed(error_type.unwrap_or(ErrorType::Internal));
             }
-            Ok(Claim::Ended(row) | Claim::Duplicate(row)) => return Told::Duplicate(row.status),
+            Ok(Claim::Duplicate(row)) => return Told::Duplicate(row.status),
             Ok(Claim::Cancelled) => return Told::Cancelled,
             Ok(Claim::Interrupted) => return Told::Replayed(ErrorType::Interrupted),
             Err(told) => return told,
@@ -140,8 +139,7 @@ impl Attempt {
                     self.until.set(row.lease_until.unwrap_or(now));
                     return Ok(Claim::Owned);
                 }
-                (Decision::Replay, Some(row)) => return Ok(Claim::Ended(row)),
-                (Decision::Duplicate, Some(row)) => return Ok(Claim::Duplicate(row)),
+                (Decision::Replay | Decision::Duplicate, Some(row)) => return Ok(Claim::Duplicate(Box::new(row))),
                 (Decision::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
                 (Decision::Interrupt, Some(seen)) => {
                     Request::EndAbandoned { ending: Ending::failed(ErrorType::Interrupted, false), seen }
