@@ -353,11 +353,15 @@ async fn f16_a_token_is_cached_for_three_quarters_of_its_life() {
 #[tokio::test]
 async fn f17_a_hundred_concurrent_runs_share_one_token_request() {
     let stack = stack().await;
-    stack.cognito.answer_always(Token, TokenAnswer::Delay(Duration::from_millis(500)));
+    stack.cognito.answer_always(Token, TokenAnswer::Delay(Duration::from_secs(2)));
     let function = stack.function(&[("AWS_LAMBDA_MAX_CONCURRENCY", "100")]).await;
+    // One after another, so that the table's stand-in keeps up; all while the token is awaited.
     let outcomes = join_all((0..100).map(|n| {
         let function = &function;
-        async move { fire(function, &format!("t{n}")).await }
+        async move {
+            tokio::time::sleep(Duration::from_millis(10 * n)).await;
+            fire(function, &format!("t{n}")).await
+        }
     }))
     .await;
     for (n, outcome) in outcomes.iter().enumerate() {
