@@ -19,7 +19,7 @@ pub(crate) struct Expression {
 
 impl Expression {
     pub(crate) fn name(&mut self, attribute: &str) -> String {
-        let placeholder = format!("#{attribute}");
+        let placeholder = ["#", attribute].concat();
         self.names.insert(placeholder.clone(), attribute.to_owned());
         placeholder
     }
@@ -80,11 +80,13 @@ impl Expression {
     }
 
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
-        let assignments: Vec<_> = attributes
-            .into_iter()
-            .map(|(attribute, value)| format!("{} = {}", self.name(attribute), self.value(value)))
-            .collect();
-        format!("SET {}", assignments.join(", "))
+        let mut update = String::from("SET ");
+        for (index, (attribute, value)) in attributes.into_iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let (name, value) = (self.name(attribute), self.value(value));
+            update.extend([separator, &name, " = ", &value]);
+        }
+        update
     }
 
     /// An assignment that keeps what is there.
