@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use standins::lambda_api::MAX_EVENT_BYTES;
 use standins::{AgentRequest, Invocation, Lambda, Stack};
 
-use crate::subscribed::{PROMPT, SOURCE, USER, changed, order, order_with, subscribe};
-use crate::support::{assert_completed, execution, stack};
+use crate::subscribed::{PROMPT, SOURCE, USER, order, order_with, subscribe};
+use crate::support::{assert_completed, changed, execution, stack};
 
 const BEGIN: &str = "\n<event>\n";
 const END: &str = "\n</event>";

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, bus_event};
 
 use crate::subscribed::{
-    SOURCE, USER, changed, dispatched_to, invocation, order, order_with, publish, subscribe, subscribe_many,
+    SOURCE, USER, dispatched_to, invocation, order, order_with, publish, subscribe, subscribe_many,
 };
-use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, execution, stack};
+use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, changed, execution, stack};
 
 /// Invokes with an event that must be refused, and gives the paths that the error names.
 async fn refused(stack: &Stack, function: &Lambda, event: &Value) -> Vec<String> {

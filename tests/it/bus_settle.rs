@@ -11,9 +11,8 @@ use crate::subscribed::{
     PROMPT, SOURCE_ID, USER, assert_skipped, assert_summary, calls_of, dispatched_to, invocation, order, order_with,
     subscribe, subscribe_many,
 };
-use crate::support::{assert_completed, assert_failed, execution, stack};
+use crate::support::{LIMIT, assert_completed, assert_failed, execution, stack};
 
-const LIMIT: Duration = Duration::from_secs(30);
 /// A lease, the sixth of it that clocks may differ by, and something.
 const LEASE_OVER: Duration = Duration::from_millis(1300);
 

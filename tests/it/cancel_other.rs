@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use standins::{Gate, Lambda, Outcome, Script, Stack};
+use standins::{Gate, Lambda, Script, Stack};
 
 use crate::stored::{
-    LEASE, LIMIT, assert_cancelled, assert_completed, assert_failed, assert_skipped, cancel, execution_at, fire_at,
-    fire_with, gated, item, now_millis, store, update, wait_for, wait_for_item,
+    LEASE, assert_cancelled, assert_completed, assert_failed, assert_skipped, cancel, execution_at, fire_at, fire_with,
+    item, store, update, wait_for, wait_for_item,
 };
-use crate::support::stack;
+use crate::support::{LIMIT, gated, killed_when, now_millis, stack};
 
 async fn start(processes: usize) -> (Stack, Vec<Lambda>) {
     let stack = stack().await;
@@ -126,12 +126,7 @@ async fn a_dead_run_is_waited_for_and_ends_cancelled() {
     let (stack, functions) = start(2).await;
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let kill = async {
-        gate.reached().await;
-        functions[0].kill();
-    };
-    let (outcome, ()) = tokio::join!(functions[0].invoke(fire_at(0)), kill);
-    assert_eq!(outcome, Outcome::Died);
+    killed_when(gate.reached(), &functions[0], fire_at(0)).await;
     let until = item(&stack, "RUNNING")["leaseUntil"].as_i64().unwrap();
     let new = functions[1].invoke(fire_at(1)).await;
     assert_completed(&stack, 1, &new);

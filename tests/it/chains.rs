@@ -6,10 +6,8 @@ use agent_trigger::pattern::Pattern;
 use serde_json::{Value, json};
 use standins::{Invocation, Pipe, Script, Stack, Template, bus_event};
 
-use crate::subscribed::{
-    PROMPT, USER, assert_skipped, assert_summary, changed, config, dispatched_to, invocation, subscribe,
-};
-use crate::support::{assert_absent, assert_completed, execution, stack};
+use crate::subscribed::{PROMPT, USER, assert_skipped, assert_summary, config, dispatched_to, invocation, subscribe};
+use crate::support::{assert_absent, assert_completed, changed, execution, stack};
 
 const TIME: &str = "2026-01-31T07:00:00Z";
 /// Computed with Python's hashlib from `execution`, `trigger-1` and the id of the execution, joined by NUL.

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use standins::{Fault, Invocation, Rule, Script, bus_event};
 
 use crate::subscribed::{
-    DETAIL_TYPE, SOURCE, SOURCE_ID, USER, assert_skipped, assert_summary, calls_of, changed, config, dispatched_to,
-    invocation, order, order_with, publish, subscribe, subscribe_many,
+    DETAIL_TYPE, SOURCE, SOURCE_ID, USER, assert_skipped, assert_summary, calls_of, config, dispatched_to, invocation,
+    order, order_with, publish, subscribe, subscribe_many,
 };
-use crate::support::{assert_absent, assert_completed, assert_duplicate, execution, stack};
+use crate::support::{assert_absent, assert_completed, assert_duplicate, changed, execution, stack};
 
 /// Computed with Python's hashlib from `event`, `trigger-1` and the id of the event, joined by NUL; of a replay by an
 /// archive, and its name.

@@ -7,9 +7,9 @@ use standins::{Fault, Gate, Lambda, Outcome, Rule, Script, Stack, Step};
 
 use crate::stored::{
     LEASE, assert_cancelled, assert_completed, assert_failed, assert_health, assert_no_health, assert_skipped, broken,
-    cancel, delete, edit, execution_at, fire_at, fire_with, gated, now_millis, store, trigger, update, wait_for,
+    cancel, delete, edit, execution_at, fire_at, fire_with, store, trigger, update, wait_for,
 };
-use crate::support::{assert_absent, stack};
+use crate::support::{assert_absent, gated, killed_when, now_millis, stack};
 
 pub(crate) async fn start(attributes: Value) -> (Stack, Lambda) {
     let stack = stack().await;
@@ -139,11 +139,7 @@ async fn killed(stack: &Stack, minute: u32) {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
     let function = stack.function(&[LEASE]).await;
-    let kill = async {
-        gate.reached().await;
-        function.kill();
-    };
-    tokio::join!(function.invoke(fire_at(minute)), kill);
+    killed_when(gate.reached(), &function, fire_at(minute)).await;
     update(stack, minute, &json!({"leaseUntil": now_millis() - 60_000}));
 }
 
@@ -180,11 +176,7 @@ async fn a_killed_run_that_is_run_again_counts_by_its_end() {
     stack.agent.queue(gated(&gate));
     let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
     let first = stack.function(&[LEASE]).await;
-    let kill = async {
-        gate.reached().await;
-        first.kill();
-    };
-    tokio::join!(first.invoke(rerun()), kill);
+    killed_when(gate.reached(), &first, rerun()).await;
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
     let outcome = function.invoke(rerun()).await;
     assert_eq!(assert_completed(&stack, 0, &outcome)["attempt"], 2);

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use standins::{Fault, Gate, Outcome, Rule, Script, Stack};
+use standins::{Fault, Gate, Rule, Script, Stack};
 
 use crate::health::start;
 use crate::one_fire::assert_error;
 use crate::stored::{
-    FINISH, LEASE, LIMIT, assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit,
-    execution_at, fire_at, hold_finish, now_millis, trigger, update, wait_for,
+    LEASE, assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit, execution_at,
+    fire_at, hold_finish, trigger, update, wait_for,
 };
+use crate::support::{FINISH, LIMIT, killed_when, now_millis};
 
 /// What stands in the request that reads the trigger.
 const READ: &str = r#""PK":{"S":"TRIGGER#user-1"}"#;
@@ -141,12 +142,7 @@ async fn killed_at_its_finish(fault: Fault, gate: &Gate) -> Stack {
     let (stack, function) = start(json!({})).await;
     stack.agent.queue(broken());
     stack.dynamodb.inject(transactions(fault).once());
-    let kill = async {
-        gate.reached().await;
-        function.kill();
-    };
-    let (outcome, ()) = tokio::join!(function.invoke(fire_at(0)), kill);
-    assert_eq!(outcome, Outcome::Died);
+    killed_when(gate.reached(), &function, fire_at(0)).await;
     stack
 }
 

@@ -9,9 +9,9 @@ use standins::{Fault, Rule, Script, Stack, Step};
 
 use crate::stored::{
     LEASE, assert_cancelled, assert_completed, assert_failed, assert_skipped, broken, cancel, execution_at, fire_at,
-    fire_with, gated, item, now_millis, store, trigger, update, wait_for,
+    fire_with, item, store, trigger, update, wait_for,
 };
-use crate::support::stack;
+use crate::support::{gated, killed_when, now_millis, stack};
 
 const TOKENS: u64 = HAPPY_USAGE.0 + HAPPY_USAGE.1;
 /// What stands in the request that counts a start.
@@ -228,11 +228,8 @@ async fn the_tokens_of_a_run_that_died_count_as_far_as_they_are_known() {
     let stack = limited(json!({"maxTokensPerDay": 1})).await;
     stack.agent.queue(used_then(Step::Hang));
     let (killed, other) = (stack.function(&[LEASE]).await, stack.function(&[LEASE]).await);
-    let kill = async {
-        wait_for(&stack, 0, |row| row["usage"]["outputTokens"] == HAPPY_USAGE.1).await;
-        killed.kill();
-    };
-    tokio::join!(killed.invoke(fire_at(0)), kill);
+    let used = wait_for(&stack, 0, |row| row["usage"]["outputTokens"] == HAPPY_USAGE.1);
+    killed_when(used, &killed, fire_at(0)).await;
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
     let retry = other.invoke(fire_at(0)).await;
     assert_failed(&stack, 0, &retry, ("Interrupted", false));

@@ -7,8 +7,8 @@ use standins::destination::{report, sqs_batch};
 use standins::{Invocation, Lambda, Outcome, Stack, bus_event};
 
 use crate::emf::{all_metrics, assert_counts, dimensions, only};
-use crate::subscribed::{USER, changed, config, order, subscribe};
-use crate::support::{execution, stack};
+use crate::subscribed::{USER, config, order, subscribe};
+use crate::support::{changed, execution, stack};
 
 async fn metrics_of(stack: &Stack, invocations: Vec<Invocation>) -> Vec<Value> {
     let function = stack.function(&[]).await;

@@ -1,16 +1,23 @@
-//! The cases of a single fire: how it is sent, and what must hold of each ending.
+//! The cases of a single fire: how it is sent, how its attempt is killed, and what must hold of each ending.
 
-use serde_json::Value;
-use standins::{Invocation, Outcome, Stack, runtime_api::scheduled_event};
+use serde_json::{Value, json};
+use standins::{Gate, Invocation, Outcome, Stack, runtime_api::scheduled_event};
 
-use crate::support::{self, assert_absent};
+use crate::support::{self, LIMIT, assert_absent, gated, killed_when, now_millis};
 
 pub(crate) const TRIGGER: &str = "trigger-1";
 pub(crate) const PROMPT: &str = "Count the files of the quarter";
-pub(crate) const TIME: &str = "2026-01-01T00:00:00Z";
+pub(crate) const TIME: &str = "2026-01-31T07:00:00Z";
 
 /// Heartbeats every third of a second, and clocks that may differ by a sixth.
 pub(crate) const SHORT_LEASE: (&str, &str) = ("LEASE_SECONDS", "1");
+/// That sixth, in milliseconds.
+pub(crate) const SKEW_OF_SHORT_LEASE: i64 = 166;
+
+/// The event of a fire of this trigger at `TIME`.
+pub(crate) fn event_of(trigger_id: &str) -> Value {
+    scheduled_event(trigger_id, PROMPT, Some(TIME))
+}
 
 /// The fire of `TRIGGER` at `TIME`, in a Lambda request of its own.
 pub(crate) fn fire() -> Invocation {
@@ -19,11 +26,43 @@ pub(crate) fn fire() -> Invocation {
 
 /// The same with these fields in its `detail`.
 pub(crate) fn fire_with(fields: &Value) -> Invocation {
-    let mut event = scheduled_event(TRIGGER, PROMPT, Some(TIME));
+    let mut event = event_of(TRIGGER);
     for (name, value) in fields.as_object().into_iter().flatten() {
         event["detail"][name] = value.clone();
     }
     Invocation::event(&event)
+}
+
+/// The same, to be run again if it is interrupted.
+pub(crate) fn fire_with_rerun() -> Invocation {
+    fire_with(&json!({"onInterrupted": "rerun"}))
+}
+
+/// Lambda delivers the same request again and again under one id.
+pub(crate) fn delivery(rerun: bool) -> Invocation {
+    let event = if rerun { fire_with_rerun() } else { fire() };
+    event.request_id("request-1")
+}
+
+/// Kills an attempt at a delivery in mid-stream and gives its record.
+pub(crate) async fn dead_in_mid_stream(stack: &Stack, rerun: bool) -> Value {
+    let gate = Gate::new();
+    stack.agent.queue(gated(&gate));
+    killed_when(gate.reached(), &stack.function(&[SHORT_LEASE]).await, delivery(rerun)).await;
+    assert_running(stack)
+}
+
+/// Waits until anybody may take the execution over from the one that holds it with a `SHORT_LEASE`.
+pub(crate) async fn lease_is_over(stack: &Stack) {
+    let is_over =
+        |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + SKEW_OF_SHORT_LEASE < now_millis());
+    stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, is_over).await;
+}
+
+/// Sets attributes of the one execution, as another attempt or a person would.
+pub(crate) fn update(stack: &Stack, attributes: &Value) {
+    let record = execution(stack);
+    stack.dynamodb.update(record["PK"].as_str().unwrap(), record["SK"].as_str().unwrap(), attributes);
 }
 
 /// The one execution of `TRIGGER`.

@@ -2,14 +2,14 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use standins::{Fault, Gate, Lambda, Outcome, Rule, Script, Stack};
+use standins::{Fault, Gate, Lambda, Rule, Script, Stack};
 
 use crate::one_fire::assert_error;
 use crate::stored::{
-    LEASE, assert_completed, assert_failed, assert_skipped, execution_at, fire_at, fire_with, gated, item, now_millis,
-    store, update, wait_for, wait_for_item,
+    LEASE, assert_completed, assert_failed, assert_skipped, execution_at, fire_at, fire_with, item, store, update,
+    wait_for, wait_for_item,
 };
-use crate::support::{assert_duplicate, stack};
+use crate::support::{LIMIT, assert_duplicate, gated, killed_when, now_millis, stack};
 
 /// What stands in the requests that take the turn, keep it and give it up.
 const TURN: &str = r#""SK":{"S":"RUNNING"}"#;
@@ -66,7 +66,7 @@ async fn of_twenty_concurrent_fires_one_runs_and_the_others_say_which() {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(crate::stored::LIMIT, all_others).await.expect("nineteen are skipped while one runs");
+        tokio::time::timeout(LIMIT, all_others).await.expect("nineteen are skipped while one runs");
         gate.release();
     };
     let (outcomes, ()) = tokio::join!(join_all(fires), release);
@@ -127,12 +127,7 @@ async fn after_a_killed_run_the_next_fire_runs_once_its_lease_is_over() {
     let (stack, killed, other) = start().await;
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let kill = async {
-        gate.reached().await;
-        killed.kill();
-    };
-    let (outcome, ()) = tokio::join!(killed.invoke(fire_at(0)), kill);
-    assert_eq!(outcome, Outcome::Died);
+    killed_when(gate.reached(), &killed, fire_at(0)).await;
     // Nobody knows yet that it died.
     is_skipped_for(&stack, &other, 1, 0).await;
     turn_is_over(&stack).await;
@@ -182,14 +177,9 @@ async fn the_rerun_of_a_killed_run_is_no_overlap() {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
     let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
-    let kill = async {
-        gate.reached().await;
-        killed.kill();
-        // As when the turn was taken long after the claim.
-        stack.dynamodb.update("TRIGGER#trigger-1", "RUNNING", &json!({"leaseUntil": now_millis() + 60_000}));
-    };
-    let (outcome, ()) = tokio::join!(killed.invoke(rerun()), kill);
-    assert_eq!(outcome, Outcome::Died);
+    killed_when(gate.reached(), &killed, rerun()).await;
+    // As when the turn was taken long after the claim.
+    stack.dynamodb.update("TRIGGER#trigger-1", "RUNNING", &json!({"leaseUntil": now_millis() + 60_000}));
     let outcome = other.invoke(rerun()).await;
     assert_eq!(assert_completed(&stack, 0, &outcome)["attempt"], 2);
     stack.assert_clean();
@@ -202,12 +192,7 @@ async fn a_run_that_died_and_may_not_start_again_is_interrupted_not_skipped() {
     stack.agent.queue(gated(&first));
     stack.agent.queue(gated(&second));
     let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
-    let kill = async {
-        first.reached().await;
-        killed.kill();
-    };
-    let (outcome, ()) = tokio::join!(killed.invoke(rerun()), kill);
-    assert_eq!(outcome, Outcome::Died);
+    killed_when(first.reached(), &killed, rerun()).await;
     turn_is_over(&stack).await;
     let retry = async {
         second.reached().await;

@@ -9,9 +9,7 @@ use crate::emf::metrics;
 use crate::one_fire::{
     PROMPT, SHORT_LEASE, TIME, TRIGGER, assert_completed, assert_error, assert_failed, execution, fire, fire_with,
 };
-use crate::support::{all_logs, stack};
-
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::support::{LIMIT, all_logs, stack};
 
 /// The function with a panic built in at the first lookup of a host name, of which this setting holds the only one.
 async fn panics_at(setting: &str) -> (Stack, Lambda) {

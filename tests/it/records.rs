@@ -1,31 +1,19 @@
 //! Faults of the record store.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::{Fault, Gate, Invocation, Rule, Script, Stack, runtime_api::scheduled_event};
 
 use crate::one_fire::{
     PROMPT, SHORT_LEASE, TRIGGER, assert_completed, assert_duplicate, assert_error, assert_failed, assert_running,
-    execution, fire, fire_with,
+    execution, fire, fire_with_rerun, update,
 };
-use crate::support::{assert_absent, stack};
+use crate::support::{FINISH, LIMIT, assert_absent, gated, now_millis, stack};
 
-const ANSWER: &str = "There are three files in the quarter.";
-/// What stands in the requests that claim, beat and finish.
+/// What stands in the requests that claim and beat.
 const CLAIM: &str = "\"running\"";
 const HEARTBEAT: &str = "SET #leaseUntil";
-const FINISH: &str = "#completedAt";
-const TOUCH: &str = "#lastExecutedAt";
-
-fn now_millis() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
-
-/// The happy answer, with this gate in its middle.
-fn gated(gate: &Gate) -> Script {
-    Script::ndjson_happy(ANSWER).midway(standins::Step::Gate(gate.clone()))
-}
 
 async fn no_claim_no_call(prepare: impl FnOnce(&Stack)) {
     let stack = stack().await;
@@ -155,10 +143,10 @@ async fn f37_one_failing_heartbeat_costs_nothing() {
     let failed = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Deny).containing(HEARTBEAT).once());
     let function = stack.function(&[SHORT_LEASE]).await;
     let watch = async {
-        let claimed = stack.dynamodb.wait_for_execution(TRIGGER, Duration::from_secs(30), |_| true).await;
+        let claimed = stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, |_| true).await;
         let until = claimed["leaseUntil"].as_i64();
         let extended = |record: &Value| record["leaseUntil"].as_i64() > until;
-        stack.dynamodb.wait_for_execution(TRIGGER, Duration::from_secs(30), extended).await;
+        stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, extended).await;
         gate.release();
     };
     let (outcome, ()) = tokio::join!(function.invoke(fire()), watch);
@@ -177,7 +165,7 @@ async fn run_whose_heartbeats_fail_completes(fault: Fault) {
     let watch = async {
         gate.reached().await;
         let lapsed = |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + 1_000 < now_millis());
-        stack.dynamodb.wait_for_execution(TRIGGER, Duration::from_secs(30), lapsed).await;
+        stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, lapsed).await;
         assert_running(&stack);
         gate.release();
     };
@@ -207,19 +195,18 @@ async fn f37_heartbeats_hanging_for_longer_than_the_lease_complete() {
 async fn rerun_whose_heartbeats_fail_leaves_the_agent_before_a_takeover(fault: Fault) {
     let stack = stack().await;
     stack.agent.queue(gated(&Gate::new()));
-    stack.agent.queue(Script::ndjson_happy(ANSWER));
+    stack.agent.queue(Script::ndjson_happy("There are three files."));
     let beats = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(HEARTBEAT));
-    let rerun = || fire_with(&json!({"onInterrupted": "rerun"}));
     let (first, second) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
     let take_over = async {
         stack.agent.wait_for_calls(1).await;
-        let outcome = second.invoke(rerun().request_id("request-1")).await;
+        let outcome = second.invoke(fire_with_rerun().request_id("request-1")).await;
         let calls = stack.agent.calls();
         assert_eq!(calls.len(), 2);
         assert!(calls[0].client_left, "two agents at work");
         outcome
     };
-    let (lost, won) = tokio::join!(first.invoke(rerun().request_id("request-1")), take_over);
+    let (lost, won) = tokio::join!(first.invoke(fire_with_rerun().request_id("request-1")), take_over);
     assert_error(&lost, "LeaseLost", false);
     assert!(beats.hits() >= 1);
     assert_eq!(assert_completed(&stack, &won)["attempt"], 2);
@@ -243,9 +230,8 @@ async fn f37_refused_heartbeat_drops_the_stream() {
     let function = stack.function(&[SHORT_LEASE]).await;
     let take = async {
         stack.agent.wait_until("an event sent", |calls| calls.first().is_some_and(|call| call.events_sent > 0)).await;
-        let record = execution(&stack);
         let others = json!({"owner": "another", "attempt": 2, "leaseUntil": now_millis() + 60_000});
-        stack.dynamodb.update(record["PK"].as_str().unwrap(), record["SK"].as_str().unwrap(), &others);
+        update(&stack, &others);
         let taken = execution(&stack);
         stack.agent.wait_until("the client's leaving", |calls| calls[0].client_left).await;
         taken
@@ -312,7 +298,7 @@ async fn finish_failing_for_long_completes(fault: Fault) {
             assert!(now_millis() <= now_until + 333, "nobody holds the lease: {record:#?}");
             now_until > until + 3_000
         };
-        stack.dynamodb.wait_for_execution(TRIGGER, Duration::from_secs(30), outlived).await;
+        stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, outlived).await;
         let duplicate = other.invoke(fire()).await;
         assert_duplicate(&stack, &duplicate, "running");
         assert!(failing.hits() >= 1);
@@ -401,7 +387,7 @@ async fn f41_row_whose_ttl_has_passed_is_claimed_afresh() {
         let expired = json!({"status": status, "ttl": now_millis() / 1_000 - 1, "attempt": 3, "retryable": false,
             "errorType": "AgentFailed", "error": "long ago", "leaseUntil": now_millis() + 60_000,
             "startedAt": "2020-01-01T00:00:00.000Z", "leftover": "long ago"});
-        stack.dynamodb.update(first["PK"].as_str().unwrap(), first["SK"].as_str().unwrap(), &expired);
+        update(&stack, &expired);
         let outcome = function.invoke(fire()).await;
         let record = assert_completed(&stack, &outcome);
         assert_eq!(record["attempt"], 1);
@@ -411,96 +397,4 @@ async fn f41_row_whose_ttl_has_passed_is_claimed_afresh() {
         assert_eq!(stack.agent.call_count(), 2);
         stack.assert_clean();
     }
-}
-
-const TRIGGER_ITEM: (&str, &str) = ("TRIGGER#user-1", "TRIGGER#trigger-1");
-
-fn put_trigger(stack: &Stack) -> Value {
-    let trigger = json!({"PK": TRIGGER_ITEM.0, "SK": TRIGGER_ITEM.1, "name": "nightly", "lastExecutedAt": "never"});
-    stack.dynamodb.put_item(&trigger);
-    trigger
-}
-
-fn trigger(stack: &Stack) -> Option<Value> {
-    stack.dynamodb.item(TRIGGER_ITEM.0, TRIGGER_ITEM.1)
-}
-
-#[tokio::test]
-async fn f42_absent_trigger_item_is_not_created() {
-    let stack = stack().await;
-    let outcome = stack.function(&[]).await.invoke(fire()).await;
-    assert_completed(&stack, &outcome);
-    assert_eq!(trigger(&stack), None);
-    let counts = ["PutItem", "UpdateItem", "GetItem"].map(|operation| stack.dynamodb.count(operation));
-    assert_eq!(counts, [1, 1, 1], "a short run costs two writes and one read");
-    assert_eq!(stack.agent.call_count(), 1);
-    stack.assert_clean();
-}
-
-#[tokio::test]
-async fn f42_present_trigger_item_learns_when_it_ran() {
-    let stack = stack().await;
-    let mut expected = put_trigger(&stack);
-    let outcome = stack.function(&[]).await.invoke(fire()).await;
-    let record = assert_completed(&stack, &outcome);
-    expected["lastExecutedAt"] = record["startedAt"].clone();
-    assert_eq!(trigger(&stack), Some(expected));
-    assert_eq!(stack.agent.call_count(), 1);
-    stack.assert_clean();
-}
-
-#[tokio::test]
-async fn f42_trigger_item_deleted_in_the_meantime_is_not_created_again() {
-    let stack = stack().await;
-    put_trigger(&stack);
-    let gate = Gate::new();
-    stack.dynamodb.inject(Rule::new("UpdateItem", Fault::GateBefore(gate.clone())).containing(TOUCH));
-    let function = stack.function(&[]).await;
-    let delete = async {
-        gate.reached().await;
-        stack.dynamodb.delete(TRIGGER_ITEM.0, TRIGGER_ITEM.1);
-        gate.release();
-    };
-    let (outcome, ()) = tokio::join!(function.invoke(fire()), delete);
-    assert_completed(&stack, &outcome);
-    assert_eq!(trigger(&stack), None);
-    assert_eq!(stack.agent.call_count(), 1);
-    stack.assert_clean();
-}
-
-async fn trigger_item_that_fails_harms_nothing(rule: Rule, invocation: Invocation) {
-    let stack = stack().await;
-    let expected = put_trigger(&stack);
-    let failed = stack.dynamodb.inject(rule);
-    let outcome = stack.function(&[]).await.invoke(invocation).await;
-    assert_completed(&stack, &outcome);
-    assert!(failed.hits() >= 1);
-    assert_eq!(trigger(&stack), Some(expected));
-    assert_eq!(stack.agent.call_count(), 1);
-    stack.assert_clean();
-}
-
-#[tokio::test]
-async fn f42_denied_update_of_the_trigger_item_harms_nothing() {
-    trigger_item_that_fails_harms_nothing(Rule::new("UpdateItem", Fault::Deny).containing(TOUCH), fire()).await;
-}
-
-#[tokio::test]
-async fn f42_hanging_update_of_the_trigger_item_harms_nothing_even_when_time_is_short() {
-    let hanging = Rule::new("UpdateItem", Fault::Hang).containing(TOUCH);
-    trigger_item_that_fails_harms_nothing(hanging, fire().timeout(Duration::from_millis(5_400))).await;
-}
-
-#[tokio::test]
-async fn f42_a_trigger_that_may_be_switched_off_does_not_run_unseen() {
-    let stack = stack().await;
-    let denied = stack.dynamodb.inject(Rule::new("GetItem", Fault::Deny));
-    let function = stack.function(&[]).await;
-    let outcome = function.invoke(fire().request_id("request-1")).await;
-    assert_failed(&stack, &outcome, "RecordStoreFailed", true);
-    assert_eq!(stack.agent.call_count(), 0);
-    denied.remove();
-    let outcome = function.invoke(fire().request_id("request-1")).await;
-    assert_completed(&stack, &outcome);
-    stack.assert_clean();
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use standins::{Invocation, Lambda, Outcome, Script, Stack, bus_event, runtime_api::scheduled_event};
 
-use crate::subscribed::{PROMPT, SOURCE_ID, USER, assert_skipped, changed, order, order_with, subscribe};
-use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, execution, stack};
+use crate::subscribed::{PROMPT, SOURCE_ID, USER, assert_skipped, order, order_with, subscribe};
+use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, changed, execution, stack};
 
 const TIME: &str = "2026-01-31T07:00:00Z";
 

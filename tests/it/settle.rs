@@ -1,13 +1,13 @@
 //! Settling: what Lambda's on-failure destination reports is looked at once more.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report, report_of_age, sqs_batch};
 use standins::runtime_api::scheduled_event;
 use standins::{CognitoOperation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack};
 
-use crate::support::{assert_absent, execution, stack};
+use crate::support::{assert_absent, execution, killed_when, now_millis, stack};
 
 const TIME: &str = "2026-01-01T00:00:00Z";
 const PROMPT: &str = "Count the files of the quarter";
@@ -37,13 +37,8 @@ fn change(stack: &Stack, trigger_id: &str, changes: Value) -> Value {
     execution(stack, trigger_id)
 }
 
-fn in_millis(offset: i64) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    i64::try_from(now).expect("before the year 292 million") + offset
-}
-
 fn running(lease_ends_in_millis: i64) -> Value {
-    json!({"status": "running", "completedAt": null, "output": null, "leaseUntil": in_millis(lease_ends_in_millis)})
+    json!({"status": "running", "completedAt": null, "output": null, "leaseUntil": now_millis() + lease_ends_in_millis})
 }
 
 fn retryable() -> Value {
@@ -126,16 +121,10 @@ async fn s7_every_message_of_a_batch_is_settled_for_itself() {
 async fn s7_a_run_whose_process_was_killed_is_settled_once_its_lease_is_over() {
     let (stack, function) = start().await;
     stack.agent.default(Script::endless(Duration::from_millis(50)));
-    let run = function.invoke(fire("killed"));
-    let kill = async {
-        stack.agent.wait_for_calls(1).await;
-        function.kill();
-    };
-    let (outcome, ()) = tokio::join!(run, kill);
-    assert_eq!(outcome, Outcome::Died);
+    killed_when(stack.agent.wait_for_calls(1), &function, fire("killed")).await;
     let left = execution(&stack, "killed");
     let settler = stack.function(&[("LEASE_SECONDS", "1")]).await;
-    let body = reported("killed", &outcome);
+    let body = reported("killed", &Outcome::Died);
     assert_eq!(settle(&settler, &[&body]).await, ["0"], "its lease is alive");
     assert_eq!(execution(&stack, "killed"), left);
     tokio::time::sleep(LEASE_OVER).await;
@@ -231,7 +220,7 @@ async fn f54_what_is_alive_or_ended_stays_byte_for_byte() {
         ("alive", running(60_000), &["0"][..]),
         (
             "alive-to-cancel",
-            json!({"status": "running", "leaseUntil": in_millis(60_000), "cancelRequested": true}),
+            json!({"status": "running", "leaseUntil": now_millis() + 60_000, "cancelRequested": true}),
             &["0"],
         ),
         ("completed", json!({"output": "six files"}), &[]),
@@ -320,7 +309,7 @@ async fn f54_a_heartbeat_between_reading_and_writing_refuses_the_write() {
     let settling = settle(&function, &bodies);
     let heartbeat = async {
         gate.reached().await;
-        let row = change(&stack, "stalled", json!({"leaseUntil": in_millis(60_000)}));
+        let row = change(&stack, "stalled", json!({"leaseUntil": now_millis() + 60_000}));
         gate.release();
         row
     };
@@ -329,7 +318,7 @@ async fn f54_a_heartbeat_between_reading_and_writing_refuses_the_write() {
     assert_eq!(execution(&stack, "stalled"), extended);
     assert_ne!(stalled, extended);
     // Or it ended meanwhile.
-    change(&stack, "stalled", json!({"leaseUntil": in_millis(-2000)}));
+    change(&stack, "stalled", json!({"leaseUntil": now_millis() - 2000}));
     let gate = Gate::new();
     stack
         .dynamodb

@@ -1,20 +1,17 @@
 //! The cases of a stored trigger that a schedule fires: its item, its fires minute by minute, and what must hold of them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::runtime_api::scheduled_event;
-use standins::{Fault, Gate, Injected, Invocation, Outcome, Rule, Script, Stack, Step};
+use standins::{Fault, Gate, Injected, Invocation, Outcome, Rule, Script, Stack};
 
 use crate::one_fire::{PROMPT, TRIGGER};
-use crate::support::assert_absent;
+use crate::support::{FINISH, LIMIT, assert_absent};
 
 pub(crate) const USER: &str = "user-1";
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// Long enough for a slow machine to start a process in, short enough to wait for its end.
 pub(crate) const LEASE: (&str, &str) = ("LEASE_SECONDS", "4");
-/// What stands in the requests that finish an execution, alone or in a transaction.
-pub(crate) const FINISH: &str = "#completedAt";
 
 /// Stores the trigger with these attributes beside its keys.
 pub(crate) fn store(stack: &Stack, attributes: Value) {
@@ -47,10 +44,6 @@ pub(crate) fn item(stack: &Stack, sk: &str) -> Value {
     let first = found.next().unwrap_or(Value::Null);
     assert_eq!(found.next(), None, "one {sk}");
     first
-}
-
-pub(crate) fn now_millis() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 pub(crate) fn time_of(minute: u32) -> String {
@@ -108,11 +101,6 @@ pub(crate) fn update(stack: &Stack, minute: u32, attributes: &Value) {
 pub(crate) fn cancel(stack: &Stack, minute: u32) {
     let row = execution_at(stack, minute);
     assert!(stack.dynamodb.request_cancel(row["PK"].as_str().unwrap(), row["SK"].as_str().unwrap()));
-}
-
-/// The happy answer, with this gate in its middle.
-pub(crate) fn gated(gate: &Gate) -> Script {
-    Script::ndjson_happy("There are three files in the quarter.").midway(Step::Gate(gate.clone()))
 }
 
 /// An answer that fails for good.

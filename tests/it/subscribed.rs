@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 use standins::{AsyncInvocation, Invocation, Outcome, Stack, bus_event};
 
+use crate::support::changed;
+
 pub(crate) const USER: &str = "user-1";
 pub(crate) const SOURCE: &str = "com.example.orders";
 pub(crate) const SOURCE_ID: &str = "com-example-orders";
@@ -18,19 +20,6 @@ pub(crate) fn order() -> Value {
 /// An order with these members; null takes one away.
 pub(crate) fn order_with(changes: Value) -> Value {
     changed(order(), changes)
-}
-
-/// `object` with these members; null takes one away.
-pub(crate) fn changed(mut object: Value, changes: Value) -> Value {
-    let Value::Object(changes) = changes else { panic!("members, not {changes}") };
-    for (name, value) in changes {
-        if value.is_null() {
-            object.as_object_mut().unwrap().remove(&name);
-        } else {
-            object[&name] = value;
-        }
-    }
-    object
 }
 
 /// A trigger item of `user-1` for `agent-1` that is subscribed to orders, as the management API writes it, with these

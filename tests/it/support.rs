@@ -1,14 +1,51 @@
 //! What every case needs: the stand-ins around the binary that this test run built, and the shapes of its results.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use standins::{Lambda, Outcome, Stack};
+use standins::{Gate, Invocation, Lambda, Outcome, Script, Stack, Step};
+
+/// Long enough for whatever a test waits for.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+/// What stands in the requests that finish an execution, alone or in a transaction.
+pub(crate) const FINISH: &str = "#completedAt";
 
 /// The stand-ins around the function's own binary, or the one that `AGENT_TRIGGER_BIN` names.
 pub(crate) async fn stack() -> Stack {
     let built = || env!("CARGO_BIN_EXE_agent-trigger").into();
     Stack::start().await.with_binary(std::env::var_os("AGENT_TRIGGER_BIN").unwrap_or_else(built))
+}
+
+pub(crate) fn now_millis() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// `object` with these members; null takes one away.
+pub(crate) fn changed(mut object: Value, changes: Value) -> Value {
+    let Value::Object(changes) = changes else { panic!("members, not {changes}") };
+    for (name, value) in changes {
+        if value.is_null() {
+            object.as_object_mut().unwrap().remove(&name);
+        } else {
+            object[&name] = value;
+        }
+    }
+    object
+}
+
+/// The happy answer, with this gate in its middle.
+pub(crate) fn gated(gate: &Gate) -> Script {
+    Script::ndjson_happy("There are three files in the quarter.").midway(Step::Gate(gate.clone()))
+}
+
+/// Invokes, and kills the process at this moment of the run.
+pub(crate) async fn killed_when(moment: impl Future, function: &Lambda, invocation: Invocation) {
+    let kill = async {
+        moment.await;
+        function.kill();
+    };
+    let (killed, ()) = tokio::join!(function.invoke(invocation), kill);
+    assert_eq!(killed, Outcome::Died);
 }
 
 /// The only execution of a trigger.

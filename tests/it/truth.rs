@@ -6,9 +6,9 @@ use standins::{Fault, Rule, Stack};
 use crate::one_fire::{PROMPT, TRIGGER, fire_with as once_with};
 use crate::stored::{
     USER, assert_completed, assert_failed, assert_no_health, assert_skipped, broken, execution_at, fire_at, fire_with,
-    item, now_millis, store, trigger,
+    item, store, trigger,
 };
-use crate::support::{assert_absent, assert_duplicate, stack};
+use crate::support::{assert_absent, assert_duplicate, now_millis, stack};
 
 const STORED_PROMPT: &str = "Count the stored files";
 
