@@ -14,6 +14,7 @@ use crate::support::{assert_duplicate, stack};
 /// What stands in the requests that take the turn, keep it and give it up.
 const TURN: &str = r#""SK":{"S":"RUNNING"}"#;
 const KEEP: &str = "#leaseUntil > ";
+const OF_ONE_THAT_ENDED: &str = "#executionId = ";
 const GIVE_UP: &str = r##""#owner = :0""##;
 
 async fn start() -> (Stack, Lambda, Lambda) {
@@ -259,6 +260,22 @@ async fn a_turn_that_is_not_given_up_holds_up_nobody() {
     assert!(turn(&stack)["leaseUntil"].as_i64().unwrap() > now_millis() - 60_000, "{:#}", turn(&stack));
     runs(&stack, &other, 1).await;
     stack.assert_clean();
+}
+
+#[tokio::test]
+async fn a_turn_taken_unseen_from_one_that_has_ended_is_no_overlap() {
+    for overlap in ["skip", "cancelOther"] {
+        let (stack, one, other) = start().await;
+        store(&stack, json!({"overlap": overlap}));
+        let kept = Rule::new("UpdateItem", Fault::Deny).containing(TURN).containing(GIVE_UP).once();
+        let kept = stack.dynamodb.inject(kept);
+        runs(&stack, &one, 0).await;
+        let lost = Rule::new("PutItem", Fault::ApplyThenLose).containing(TURN).containing(OF_ONE_THAT_ENDED).once();
+        let lost = stack.dynamodb.inject(lost);
+        runs(&stack, &other, 1).await;
+        assert_eq!((kept.hits(), lost.hits()), (1, 1));
+        stack.assert_clean();
+    }
 }
 
 #[tokio::test]
