@@ -25,10 +25,12 @@
 //! gives up.
 
 mod agent;
+mod alone;
 mod attempt;
 mod held;
 mod mutations;
 mod network;
+mod overlap;
 mod promises;
 mod rules;
 mod schedule;
@@ -88,12 +90,23 @@ struct Found {
 
 type Counts = BTreeMap<String, u32>;
 
-fn search(seed: u64, schedules: u64, without: Option<Rule>, counts: &mut Counts) -> Option<Found> {
-    (0..schedules).find_map(|index| {
-        let seed = seed.wrapping_add(index);
-        let verdict = schedule::run(seed, without, &Trouble::ALL, false, counts);
-        verdict.broken.map(|(promise, detail)| Found { seed, after: index + 1, promise, detail })
+/// Looks for a schedule in which what breaks first is a promise that is `looked_for`.
+fn search(
+    seeds: impl Iterator<Item = u64>,
+    without: Option<Rule>,
+    troubles: &[Trouble],
+    looked_for: impl Fn(Promise) -> bool,
+    counts: &mut Counts,
+) -> Option<Found> {
+    (1..).zip(seeds).find_map(|(after, seed)| {
+        let verdict = schedule::run(seed, without, troubles, false, counts);
+        let broken = verdict.broken.filter(|(promise, _)| looked_for(*promise));
+        broken.map(|(promise, detail)| Found { seed, after, promise, detail })
     })
+}
+
+fn seeds(first: u64, count: u64) -> impl Iterator<Item = u64> {
+    (0..count).map(move |index| first.wrapping_add(index))
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -109,8 +122,8 @@ fn print(text: &str) {
 fn forty_thousand_schedules_keep_every_promise() {
     let (seed, schedules) = (setting("MODEL_SEED", SEED), setting("MODEL_SCHEDULES", SCHEDULES));
     let mut counts = Counts::new();
-    if let Some(found) = search(seed, schedules, None, &mut counts) {
-        let story = shrink::shortest(found.seed, None, found.promise);
+    if let Some(found) = search(seeds(seed, schedules), None, &Trouble::ALL, |_| true, &mut counts) {
+        let story = shrink::shortest(found.seed, None, &Trouble::ALL, found.promise);
         panic!(
             "{:?} is broken: {}\nThe shortest story of it, with {:?}, seed {}:\n{}\nAgain: MODEL_SEED={} MODEL_SCHEDULES=1 \
              cargo test --test model keep_every_promise",

@@ -33,6 +33,7 @@ struct Task {
     future: Option<Work>,
     is_done: bool,
     frozen_until: i64,
+    last_awake: i64,
     polls: u32,
     fate: Option<(u32, Fate)>,
     waiters: Vec<TaskId>,
@@ -103,6 +104,7 @@ impl Sim {
             future: Some(Box::pin(future)),
             is_done: false,
             frozen_until: i64::MIN,
+            last_awake: self.now(),
             polls: 0,
             fate,
             waiters: Vec::new(),
@@ -120,6 +122,10 @@ impl Sim {
 
     pub(crate) fn is_frozen(&self, id: TaskId) -> bool {
         self.0.tasks.borrow()[id].frozen_until > self.now()
+    }
+
+    pub(crate) fn last_awake(&self, id: TaskId) -> i64 {
+        self.0.tasks.borrow()[id].last_awake
     }
 
     pub(crate) fn is_done(&self, id: TaskId) -> bool {
@@ -227,7 +233,10 @@ impl Sim {
                 }
                 None
             }
-            _ => task.future.take(),
+            _ => {
+                task.last_awake = self.now();
+                task.future.take()
+            }
         }
     }
 
