@@ -1,7 +1,7 @@
 //! Overlap: one item for each trigger that may not run twice at once says whose turn it is. It is held under a lease of its
 //! own beside the execution's, so that it frees itself after a crash; a run that cannot keep it stops before it is over.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -50,9 +50,12 @@ async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
     let mut asked = None;
     loop {
         // One that has waited while a newer one came and went is late: the newer one has taken its place.
-        let Some(other) = store.take_turn(held, asked.is_some()).await? else {
-            held.has_turn.store(true, Ordering::Relaxed);
-            return Ok(());
+        let other = match store.take_turn(held, asked.is_some()).await? {
+            Taking::Taken(until) => {
+                held.took_turn(until);
+                return Ok(());
+            }
+            Taking::Refused(other) => other,
         };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
         if matches!(meeting, Meeting::Skip | Meeting::Cancel) && asked.as_ref() != Some(&other) {
@@ -88,10 +91,18 @@ impl Turn {
     }
 }
 
+/// What came of taking the turn.
+enum Taking {
+    /// It is this attempt's, with the lease's end in milliseconds since 1970.
+    Taken(i64),
+    /// The execution whose it is.
+    Refused(String),
+}
+
 impl Store {
-    /// Takes the trigger's turn, unless another execution that is alive has it: returns that one. Who has waited does not
-    /// take it after a newer one either.
-    async fn take_turn(&self, held: &Held<'_>, has_waited: bool) -> Result<Option<String>, StoreError> {
+    /// Takes the trigger's turn, unless another execution that is alive has it. Who has waited does not take it after a
+    /// newer one either.
+    async fn take_turn(&self, held: &Held<'_>, has_waited: bool) -> Result<Taking, StoreError> {
         let Held { trigger_id, execution_id, owner, lease, .. } = held;
         let mut over: Option<Turn> = None;
         for _ in 0..=MAX_SWAPS {
@@ -125,7 +136,7 @@ impl Store {
                     }
                 }
             };
-            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(None) };
+            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(Taking::Taken(until)) };
             // What is there instead may be this attempt's own, its answer lost, or over by now: not to be skipped for.
             if over.take().is_some() {
                 continue;
@@ -134,7 +145,7 @@ impl Store {
             let Some(other) = turn.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
             if !turn.may_be_taken(row.as_ref(), execution_id, has_waited) {
-                return Ok(Some(other));
+                return Ok(Taking::Refused(other));
             }
             over = Some(turn);
         }

@@ -33,8 +33,12 @@ fn turn(stack: &Stack) -> Value {
 }
 
 async fn turn_is_over(stack: &Stack) {
-    // A sixth of it is how far clocks may differ.
-    let is_over = |turn: &Value| turn["leaseUntil"].as_i64().is_some_and(|until| until + 700 < now_millis());
+    turn_is_over_for(stack, 700).await;
+}
+
+/// `millis` is a sixth of the lease and some more, for so far may clocks differ.
+async fn turn_is_over_for(stack: &Stack, millis: i64) {
+    let is_over = |turn: &Value| turn["leaseUntil"].as_i64().is_some_and(|until| until + millis < now_millis());
     wait_for_item(stack, "RUNNING", is_over).await;
 }
 
@@ -346,6 +350,27 @@ async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
     let retry = other.invoke(fire_at(0)).await;
     assert_failed(&stack, 0, &retry, ("Interrupted", false));
+    stack.assert_clean();
+}
+
+/// While the answer is awaited a heartbeat extends the lease, but not the turn.
+#[tokio::test]
+async fn a_run_whose_turn_was_slow_to_take_does_not_outlast_it() {
+    let (stack, one, other) = start_with(("LEASE_SECONDS", "5")).await;
+    stack.agent.queue(gated(&Gate::new()));
+    stack.dynamodb.inject(Rule::new("PutItem", Fault::ApplyThenHang).containing(TURN).once());
+    stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle).containing(TURN).containing(KEEP));
+    let next = async {
+        stack.agent.wait_for_calls(1).await;
+        turn_is_over_for(&stack, 900).await;
+        let outcome = other.invoke(fire_at(1)).await;
+        let calls = stack.agent.calls();
+        assert!(calls.len() == 2 && calls[0].client_left, "two agents at work: {calls:#?}");
+        outcome
+    };
+    let (lost, outcome) = tokio::join!(one.invoke(fire_at(0)), next);
+    assert_error(&lost, "LeaseLost", false);
+    assert_completed(&stack, 1, &outcome);
     stack.assert_clean();
 }
 
