@@ -67,7 +67,14 @@ impl Attempt {
         Ok(())
     }
 
+    /// The trigger's turn was taken until then.
+    pub(crate) fn took_turn(&self, until: i64) {
+        self.until.set(self.until.get().min(until));
+        self.has_turn.set(true);
+    }
+
     async fn renew(&self) -> Result<(), Renewal> {
+        let had_turn = self.has_turn.get();
         let until = LEASE.until(self.now());
         let beating = self.client.send(Request::Heartbeat { owner: self.owner.clone(), until });
         let (beat, kept) = join(beating, self.keep_turn(until)).await;
@@ -86,6 +93,10 @@ impl Attempt {
         }
         if !kept.map_err(|_| Renewal::Failed)? {
             return Err(Renewal::Stopped(Halt::Lost));
+        }
+        // A turn that was taken meanwhile was not kept with it.
+        if had_turn != self.has_turn.get() {
+            return Ok(());
         }
         let before = if self.rules.has(Rule::LeaseOnlyGrows) { self.until.get() } else { i64::MIN };
         self.until.set(until.max(before));

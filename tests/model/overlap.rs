@@ -40,9 +40,12 @@ impl Attempt {
         let me = name(self.client.execution);
         let mut asked: Option<String> = None;
         loop {
-            let Some(Found { other, turn, asked_at }) = self.take_turn(asked.is_some()).await? else {
-                self.has_turn.set(true);
-                return Ok(());
+            let Found { other, turn, asked_at } = match self.take_turn(asked.is_some()).await? {
+                Ok(until) => {
+                    self.took_turn(until);
+                    return Ok(());
+                }
+                Err(found) => found,
             };
             match self.rules.meet(self.overlap, &me, &other, asked.as_deref()) {
                 Meeting::Lost => return Err(Halt::Lost),
@@ -69,14 +72,15 @@ impl Attempt {
         }
     }
 
-    async fn take_turn(&self, has_waited: bool) -> Result<Option<Found>, Halt> {
+    /// Until when it is taken, or whose it is.
+    async fn take_turn(&self, has_waited: bool) -> Result<Result<i64, Found>, Halt> {
         let me = name(self.client.execution);
         let yields = has_waited && self.rules.has(Rule::WaitersYield);
         let mut over: Option<Turn> = None;
         for _ in 0..=MAX_SWAPS {
             let (now, asked_at) = (self.now(), self.sim.now());
-            let turn =
-                Turn { execution_id: Some(me.clone()), owner: Some(self.owner.clone()), until: Some(LEASE.until(now)) };
+            let until = LEASE.until(now);
+            let turn = Turn { execution_id: Some(me.clone()), owner: Some(self.owner.clone()), until: Some(until) };
             let was_over = over.is_some();
             let over_before = self.rules.over_before(now);
             let request = Request::TakeTurn { turn, over_before, over: over.take(), has_waited };
@@ -86,7 +90,7 @@ impl Attempt {
             let Answer::Turn(refused) = self.client.send(request).await.map_err(unstarted)? else {
                 return Err(unstarted(StoreError));
             };
-            let Some(found) = refused else { return Ok(None) };
+            let Some(found) = refused else { return Ok(Ok(until)) };
             if was_over && self.rules.has(Rule::LookAnew) {
                 continue;
             }
@@ -97,7 +101,7 @@ impl Attempt {
             };
             let row = row.filter(|_| self.rules.has(Rule::EndedTurnIsFree));
             if !turn.may_be_taken(row.as_ref(), &me, yields) {
-                return Ok(Some(Found { other, turn, asked_at }));
+                return Ok(Err(Found { other, turn, asked_at }));
             }
             over = Some(turn);
         }

@@ -10,6 +10,7 @@ use agent_trigger::{
 
 use crate::{
     Counts,
+    rules::{LEASE, millis},
     sim::{Sim, TaskId},
     table::Request,
 };
@@ -321,9 +322,11 @@ impl State {
 
     /// Who is awake and reading an answer beside `owner`.
     fn at_work(&self, sim: &Sim, owner: &str) -> Option<String> {
+        let heartbeat = millis(LEASE.heartbeat());
         let mut others = self.attempts.iter().filter(|attempt| attempt.owner != owner);
-        let at_work =
-            others.find(|attempt| attempt.is_reading && !sim.is_done(attempt.task) && !sim.is_frozen(attempt.task));
+        let at_work = others.find(|attempt| {
+            attempt.is_reading && !sim.is_done(attempt.task) && !sim.is_unaware(attempt.task, heartbeat)
+        });
         at_work.map(|attempt| attempt.owner.clone())
     }
 

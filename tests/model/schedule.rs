@@ -46,6 +46,8 @@ pub(crate) enum Trouble {
     Rerun,
     /// Invocations with little time.
     ShortDeadlines,
+    /// The clock that sleeps are measured by stands still while an attempt is frozen.
+    StoppedClocks,
     /// Two or three fires of a trigger that may not run twice at once.
     Overlap,
     /// The later of them cancel the earlier, rather than being skipped.
@@ -53,7 +55,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -67,6 +69,7 @@ impl Trouble {
         Self::Refusals,
         Self::Rerun,
         Self::ShortDeadlines,
+        Self::StoppedClocks,
         Self::Overlap,
         Self::CancelOther,
     ];
@@ -96,6 +99,9 @@ pub(crate) fn run(
     // Each drawn whether or not it is allowed, so that taking one out leaves the others as they were.
     let has = |trouble: Trouble, percent: i64| sim.chance(percent) & troubles.contains(&trouble);
     let rerun = has(Trouble::Rerun, 50);
+    if has(Trouble::StoppedClocks, 40) {
+        sim.stop_clocks();
+    }
     let several = has_several_fires(seed) && troubles.contains(&Trouble::Overlap);
     let overlap = match (several, has(Trouble::CancelOther, 50)) {
         (false, _) => Overlap::Allow,
