@@ -145,7 +145,15 @@ impl Held<'_> {
         Ok(())
     }
 
+    /// Notes that the trigger's turn was taken until then: the run must not outlast it, though heartbeats may have
+    /// extended the lease while the answer was awaited.
+    pub(crate) fn took_turn(&self, until: i64) {
+        self.until.fetch_min(until, Ordering::Relaxed);
+        self.has_turn.store(true, Ordering::Relaxed);
+    }
+
     async fn renew(&self) -> Result<(), NotHeld> {
+        let had_turn = self.has_turn.load(Ordering::Relaxed);
         let until = self.lease.until(now_millis());
         let reported = self.reported();
         let beating = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref());
@@ -159,7 +167,10 @@ impl Held<'_> {
             tracing::warn!("another execution of the trigger has its turn");
             return Err(NotHeld::Stopped(Stop::Lost));
         }
-        self.until.fetch_max(until, Ordering::Relaxed);
+        // A turn that was taken meanwhile was not kept with it.
+        if had_turn == self.has_turn.load(Ordering::Relaxed) {
+            self.until.fetch_max(until, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@
 //! | `claim`, `lease`, `overlap` | taking an execution, holding it, alone of its trigger |
 //! | `results`, `unheld`, `settle` | ending one, with what it makes of its trigger; ending what nobody holds |
 //! | `run` | the work of an attempt that holds one |
-//! | [`execution`] | the decisions behind that, as pure functions |
+//! | [`execution`], [`turn`] | the decisions behind that, as pure functions |
 //! | `record`, `store`, `triggers`, `transact`, `endings`, `expression` | the items' attributes; DynamoDB: executions, triggers, several writes as one; conditions |
 //! | `token` | Cognito |
 //! | `agent`, [`stream`] | the call; decoding its answer (with `lines`, `sse`, `document`, `json`, `transcript`) |
@@ -71,4 +71,5 @@ mod trace;
 mod transact;
 mod transcript;
 mod triggers;
+pub mod turn;
 mod unheld;

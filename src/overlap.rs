@@ -1,20 +1,20 @@
 //! Overlap: one item for each trigger that may not run twice at once says whose turn it is. It is held under a lease of its
 //! own beside the execution's, so that it frees itself after a crash; a run that cannot keep it stops before it is over.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     claim::MAX_SWAPS,
     clock::now_millis,
-    execution::{Lease, Row, Status},
     expression::Expression,
-    lease::Held,
+    lease::{Held, Stop},
     policy::{Overlap, Policy},
     record::{self, Item, SkipReason, integer, number, text},
     run::Halt,
     store::{Store, StoreError},
+    turn::{Meeting, Turn, meet, over_before},
 };
 
 /// How often it is looked whether a cancelled execution is over.
@@ -50,44 +50,35 @@ async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
     let mut asked = None;
     loop {
         // One that has waited while a newer one came and went is late: the newer one has taken its place.
-        let Some(other) = store.take_turn(held, asked.is_some()).await? else {
-            held.has_turn.store(true, Ordering::Relaxed);
-            return Ok(());
+        let other = match store.take_turn(held, asked.is_some()).await? {
+            Taking::Taken(until) => {
+                held.took_turn(until);
+                return Ok(());
+            }
+            Taking::Refused(other) => other,
         };
-        let is_new = asked.as_ref() != Some(&other);
-        if is_new {
+        let meeting = meet(overlap, execution_id, &other, asked.as_deref());
+        if matches!(meeting, Meeting::Skip | Meeting::Cancel) && asked.as_ref() != Some(&other) {
             held.measured.overlaps.one_more();
         }
-        // Ids sort by the time of their fires: what comes late, or is tried again, must not end what is newer.
-        if overlap == Overlap::Skip || other.as_str() > *execution_id {
-            return Err(Halt::Skipped(SkipReason::Overlap, Some(other)));
-        }
-        if is_new {
-            tracing::info!(otherExecutionId = other, "cancelling the execution that is alive");
-            store.request_cancel(trigger_id, &other).await?;
-            asked = Some(other);
+        match meeting {
+            Meeting::Lost => return Err(Halt::Stopped(Stop::Lost)),
+            Meeting::Skip => return Err(Halt::Skipped(SkipReason::Overlap, Some(other))),
+            Meeting::Cancel => {
+                tracing::info!(otherExecutionId = other, "cancelling the execution that is alive");
+                store.request_cancel(trigger_id, &other).await?;
+                asked = Some(other);
+            }
+            Meeting::Wait => {}
         }
         tokio::time::sleep(lease.heartbeat().min(LOOK_AGAIN)).await;
     }
-}
-
-/// Whose turn it is, as it was seen.
-struct Turn {
-    execution_id: Option<String>,
-    owner: Option<String>,
-    until: Option<i64>,
 }
 
 impl Turn {
     fn read(item: &Item) -> Self {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
-    }
-
-    /// Whether the attempt whose turn it is has ended, so that its lease need not be waited for. Of a row that was
-    /// deleted nobody knows.
-    fn is_over(&self, row: Option<&Row>) -> bool {
-        row.is_some_and(|row| row.status != Status::Running || row.owner != self.owner)
     }
 
     fn as_seen(&self, expression: &mut Expression) -> String {
@@ -100,10 +91,18 @@ impl Turn {
     }
 }
 
+/// What came of taking the turn.
+enum Taking {
+    /// It is this attempt's, with the lease's end in milliseconds since 1970.
+    Taken(i64),
+    /// The execution whose it is.
+    Refused(String),
+}
+
 impl Store {
-    /// Takes the trigger's turn, unless another execution that is alive has it: returns that one. Who has waited does not
-    /// take it after a newer one either.
-    async fn take_turn(&self, held: &Held<'_>, has_waited: bool) -> Result<Option<String>, StoreError> {
+    /// Takes the trigger's turn, unless another execution that is alive has it. Who has waited does not take it after a
+    /// newer one either.
+    async fn take_turn(&self, held: &Held<'_>, has_waited: bool) -> Result<Taking, StoreError> {
         let Held { trigger_id, execution_id, owner, lease, .. } = held;
         let mut over: Option<Turn> = None;
         for _ in 0..=MAX_SWAPS {
@@ -137,13 +136,16 @@ impl Store {
                     }
                 }
             };
-            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(None) };
-            over = None;
+            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(Taking::Taken(until)) };
+            // What is there instead may be this attempt's own, its answer lost, or over by now: not to be skipped for.
+            if over.take().is_some() {
+                continue;
+            }
             let Some(turn) = found.as_ref().map(Turn::read) else { continue };
             let Some(other) = turn.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
-            if !turn.is_over(row.as_ref()) || (has_waited && other.as_str() > *execution_id) {
-                return Ok(Some(other));
+            if !turn.may_be_taken(row.as_ref(), execution_id, has_waited) {
+                return Ok(Taking::Refused(other));
             }
             over = Some(turn);
         }
@@ -167,9 +169,7 @@ impl Store {
         let key = record::running_key(held.trigger_id);
         Ok(match self.update_item(key, update, condition, expression, false).await? {
             Ok(_) => true,
-            Err(found) => found.as_ref().map(Turn::read).is_some_and(|turn| {
-                turn.owner.as_deref() == Some(held.owner) && turn.until.is_some_and(|longer| longer > until)
-            }),
+            Err(found) => found.as_ref().map(Turn::read).is_some_and(|turn| turn.is_kept_longer(held.owner, until)),
         })
     }
 
@@ -193,9 +193,4 @@ impl Store {
         let key = record::execution_key(trigger_id, execution_id);
         self.update_item(key, update, condition, expression, false).await.map(|_| ())
     }
-}
-
-/// A lease that ended before this is not alive any more.
-fn over_before(lease: Lease, now: i64) -> i64 {
-    now.saturating_sub(i64::try_from(lease.skew().as_millis()).unwrap_or(i64::MAX))
 }

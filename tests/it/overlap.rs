@@ -14,6 +14,7 @@ use crate::support::{LIMIT, assert_duplicate, gated, killed_when, now_millis, st
 /// What stands in the requests that take the turn, keep it and give it up.
 const TURN: &str = r#""SK":{"S":"RUNNING"}"#;
 const KEEP: &str = "#leaseUntil > ";
+const OF_ONE_THAT_ENDED: &str = "#executionId = ";
 const GIVE_UP: &str = r##""#owner = :0""##;
 
 async fn start() -> (Stack, Lambda, Lambda) {
@@ -32,8 +33,12 @@ fn turn(stack: &Stack) -> Value {
 }
 
 async fn turn_is_over(stack: &Stack) {
-    // A sixth of it is how far clocks may differ.
-    let is_over = |turn: &Value| turn["leaseUntil"].as_i64().is_some_and(|until| until + 700 < now_millis());
+    turn_is_over_for(stack, 700).await;
+}
+
+/// `millis` is a sixth of the lease and some more, for so far may clocks differ.
+async fn turn_is_over_for(stack: &Stack, millis: i64) {
+    let is_over = |turn: &Value| turn["leaseUntil"].as_i64().is_some_and(|until| until + millis < now_millis());
     wait_for_item(stack, "RUNNING", is_over).await;
 }
 
@@ -247,6 +252,22 @@ async fn a_turn_that_is_not_given_up_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_turn_taken_unseen_from_one_that_has_ended_is_no_overlap() {
+    for overlap in ["skip", "cancelOther"] {
+        let (stack, one, other) = start().await;
+        store(&stack, json!({"overlap": overlap}));
+        let kept = Rule::new("UpdateItem", Fault::Deny).containing(TURN).containing(GIVE_UP).once();
+        let kept = stack.dynamodb.inject(kept);
+        runs(&stack, &one, 0).await;
+        let lost = Rule::new("PutItem", Fault::ApplyThenLose).containing(TURN).containing(OF_ONE_THAT_ENDED).once();
+        let lost = stack.dynamodb.inject(lost);
+        runs(&stack, &other, 1).await;
+        assert_eq!((kept.hits(), lost.hits()), (1, 1));
+        stack.assert_clean();
+    }
+}
+
+#[tokio::test]
 async fn writes_of_a_turn_that_come_late_hold_up_nobody() {
     for (operation, text) in [("PutItem", r#""leaseUntil""#), ("UpdateItem", KEEP)] {
         // A try takes two seconds to be given up.
@@ -314,6 +335,27 @@ async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
     let retry = other.invoke(fire_at(0)).await;
     assert_failed(&stack, 0, &retry, ("Interrupted", false));
+    stack.assert_clean();
+}
+
+/// While the answer is awaited a heartbeat extends the lease, but not the turn.
+#[tokio::test]
+async fn a_run_whose_turn_was_slow_to_take_does_not_outlast_it() {
+    let (stack, one, other) = start_with(("LEASE_SECONDS", "5")).await;
+    stack.agent.queue(gated(&Gate::new()));
+    stack.dynamodb.inject(Rule::new("PutItem", Fault::ApplyThenHang).containing(TURN).once());
+    stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle).containing(TURN).containing(KEEP));
+    let next = async {
+        stack.agent.wait_for_calls(1).await;
+        turn_is_over_for(&stack, 900).await;
+        let outcome = other.invoke(fire_at(1)).await;
+        let calls = stack.agent.calls();
+        assert!(calls.len() == 2 && calls[0].client_left, "two agents at work: {calls:#?}");
+        outcome
+    };
+    let (lost, outcome) = tokio::join!(one.invoke(fire_at(0)), next);
+    assert_error(&lost, "LeaseLost", false);
+    assert_completed(&stack, 1, &outcome);
     stack.assert_clean();
 }
 

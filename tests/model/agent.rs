@@ -4,6 +4,7 @@ use agent_trigger::error::ErrorType;
 use futures_util::future::{Either, select};
 
 use crate::{
+    alone::Alone,
     promises::Promises,
     rules::{LEASE, millis},
     sim::{Letter, Sim},
@@ -26,6 +27,9 @@ pub(crate) enum Posted {
 pub(crate) struct Agent {
     pub(crate) sim: Sim,
     pub(crate) promises: Promises,
+    pub(crate) alone: Alone,
+    /// The execution that calls it.
+    pub(crate) execution: usize,
     /// Percent of the calls that it refuses, whatever the kind of refusal.
     pub(crate) refuses: i64,
 }
@@ -65,6 +69,7 @@ impl Agent {
         );
         sim.note(|| format!("{owner} reaches the agent: {posted:?}"));
         self.promises.call_arrives(sim, owner, is_accepted);
+        self.alone.call_arrives(sim, self.execution, owner, is_accepted);
         sim.sleep(if sim.chance(20) { sim.draw(1..=40_000) } else { sim.draw(1..=50) }).await;
         answer.deliver(sim, posted);
     }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use agent_trigger::{
     error::ErrorType,
     execution::{Decision, Me, Row, Status},
+    policy::Overlap,
 };
 use futures_util::future::{Either, select};
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// As in `src/claim.rs`.
-const MAX_SWAPS: usize = 5;
+pub(crate) const MAX_SWAPS: usize = 5;
 /// As in `src/backoff.rs`.
 const MAX_TRIES: usize = 3;
 
@@ -30,6 +31,7 @@ pub(crate) struct Attempt {
     pub(crate) owner: String,
     pub(crate) request_id: String,
     pub(crate) rerun: bool,
+    pub(crate) overlap: Overlap,
     /// Whether it may freeze at the worst of moments too.
     pub(crate) may_freeze: bool,
     /// How far its clock is ahead.
@@ -39,6 +41,9 @@ pub(crate) struct Attempt {
     pub(crate) number: Cell<u32>,
     pub(crate) until: Cell<i64>,
     pub(crate) called: Cell<bool>,
+    pub(crate) has_turn: Cell<bool>,
+    /// How the attempt before it ended.
+    pub(crate) before: Cell<Option<ErrorType>>,
 }
 
 enum Claim {
@@ -64,6 +69,7 @@ impl From<StoreError> for ClaimError {
 pub(crate) enum Halt {
     Lost,
     Cancelled,
+    Skipped,
     Failed(ErrorType, bool),
 }
 
@@ -92,7 +98,9 @@ impl Attempt {
             Either::Left((outcome, _)) => outcome,
             Either::Right((halt, _)) => Err(halt),
         };
-        self.write_down(outcome).await
+        let told = self.write_down(outcome).await;
+        self.give_turn_up().await;
+        told
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -129,6 +137,7 @@ impl Attempt {
                     self.number.set(number);
                     let mut row = new_row(Status::Running, Some(&self.owner), number, &self.request_id);
                     row.lease_until = Some(lease_until);
+                    self.before.set(seen.as_ref().filter(|_| number > 1).map(end_of));
                     match seen {
                         Some(seen) => Request::ClaimOver { row, seen },
                         None => Request::ClaimNew { row },
@@ -162,6 +171,7 @@ impl Attempt {
                     });
                 }
                 Answer::Refused(row) => seen = row,
+                Answer::Turn(_) => return Err(ClaimError::Contended),
             }
             swaps += 1;
             if swaps > MAX_SWAPS {
@@ -188,7 +198,9 @@ impl Attempt {
     }
 
     async fn call_agent(&self) -> Result<(), Halt> {
-        self.token().await?;
+        let token = self.token().await;
+        self.may_start().await?;
+        token?;
         let mut tries = 1;
         let mut may_refresh = true;
         // It stands for the connection, which ends where the run does.
@@ -254,6 +266,8 @@ impl Attempt {
                 self.sim.sleep(self.sim.draw(0..=5_000)).await;
                 Ending::cancelled()
             }
+            // What was tried is not told as if it had not been.
+            Err(Halt::Skipped) => self.before.get().map_or(Ending::skipped(), |before| Ending::failed(before, false)),
             Err(Halt::Failed(error_type, retryable)) => {
                 Ending::failed(error_type, self.rules.is_retryable(retryable, self.number.get()))
             }
@@ -266,7 +280,14 @@ impl Attempt {
         match ending.error_type {
             Some(error_type) => Told::Failed(error_type, ending.retryable),
             None if ending.status == Status::Cancelled => Told::Cancelled,
+            None if ending.status == Status::Skipped => Told::Skipped,
             None => Told::Completed,
         }
     }
+}
+
+/// As in `src/results.rs`.
+fn end_of(row: &Row) -> ErrorType {
+    let stored = row.error_type.as_deref().and_then(ErrorType::from_name).unwrap_or(ErrorType::Internal);
+    if row.status == Status::Running { ErrorType::Interrupted } else { stored }
 }

@@ -1,7 +1,7 @@
 //! The lease an attempt holds: the steps of `src/lease.rs` around the same decisions.
 
 use agent_trigger::execution::{self, Lease, Row};
-use futures_util::future::{Either, pending, select};
+use futures_util::future::{Either, join, pending, select};
 
 use crate::{
     attempt::{Attempt, Halt},
@@ -31,9 +31,7 @@ impl Attempt {
                 Err(Renewal::Stopped(halt)) => return halt,
                 // Where the end of the lease is not watched, it is noticed here.
                 Err(Renewal::Failed) if self.rules.has(Rule::StopAtTheEnd) => {}
-                Err(Renewal::Failed) if Lease::must_stop(self.until.get(), self.now(), self.rerun) => {
-                    return Halt::Lost;
-                }
+                Err(Renewal::Failed) if self.must_stop() => return Halt::Lost,
                 Err(Renewal::Failed) => {}
             }
         }
@@ -41,11 +39,16 @@ impl Attempt {
 
     /// Waits until the run must stop for want of a lease.
     async fn lapse(&self) {
-        while !Lease::must_stop(self.until.get(), self.now(), self.rerun) {
-            // Without rerun it never must; the beats go on for ever, and so may this.
-            let left = (self.until.get() - self.now()).max(1_000);
-            self.sim.sleep(left).await;
+        let heartbeat = millis(LEASE.heartbeat());
+        while !self.must_stop() {
+            let left = self.until.get() - self.now();
+            self.sim.sleep(if left > 0 { left.min(heartbeat) } else { heartbeat }).await;
         }
+    }
+
+    fn must_stop(&self) -> bool {
+        let has_turn = self.has_turn.get() && self.rules.has(Rule::StopWithTheTurn);
+        Lease::must_stop(self.until.get(), self.now(), self.rerun || has_turn)
     }
 
     /// Makes sure that enough of the lease is left for a call.
@@ -64,9 +67,17 @@ impl Attempt {
         Ok(())
     }
 
+    /// The trigger's turn was taken until then.
+    pub(crate) fn took_turn(&self, until: i64) {
+        self.until.set(self.until.get().min(until));
+        self.has_turn.set(true);
+    }
+
     async fn renew(&self) -> Result<(), Renewal> {
+        let had_turn = self.has_turn.get();
         let until = LEASE.until(self.now());
-        let beat = self.client.send(Request::Heartbeat { owner: self.owner.clone(), until }).await;
+        let beating = self.client.send(Request::Heartbeat { owner: self.owner.clone(), until });
+        let (beat, kept) = join(beating, self.keep_turn(until)).await;
         let row = match beat.map_err(|_| Renewal::Failed)? {
             Answer::Done(row) => row,
             // A longer lease than this one asked for is this attempt's too.
@@ -75,10 +86,17 @@ impl Attempt {
             {
                 row
             }
-            Answer::Refused(_) => return Err(Renewal::Stopped(Halt::Lost)),
+            Answer::Refused(_) | Answer::Turn(_) => return Err(Renewal::Stopped(Halt::Lost)),
         };
         if row.is_some_and(|row| row.cancel_requested == Some(true)) {
             return Err(Renewal::Stopped(Halt::Cancelled));
+        }
+        if !kept.map_err(|_| Renewal::Failed)? {
+            return Err(Renewal::Stopped(Halt::Lost));
+        }
+        // A turn that was taken meanwhile was not kept with it.
+        if had_turn != self.has_turn.get() {
+            return Ok(());
         }
         let before = if self.rules.has(Rule::LeaseOnlyGrows) { self.until.get() } else { i64::MIN };
         self.until.set(until.max(before));
@@ -106,7 +124,7 @@ impl Attempt {
             let error = match self.in_time(self.write_until, self.client.send(request)).await {
                 Some(Ok(Answer::Done(_))) => return Ok(()),
                 Some(Ok(Answer::Refused(row))) if self.is_own_finish(row.as_ref(), ending) => return Ok(()),
-                Some(Ok(Answer::Refused(_))) => return Err(None),
+                Some(Ok(Answer::Refused(_) | Answer::Turn(_))) => return Err(None),
                 Some(Err(error)) => error,
                 None => return Err(Some(StoreError)),
             };

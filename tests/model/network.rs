@@ -55,24 +55,31 @@ pub(crate) struct Client {
     pub(crate) table: Table,
     pub(crate) weather: Rc<Weather>,
     pub(crate) actor: usize,
+    /// The execution that its requests are about.
+    pub(crate) execution: usize,
 }
 
 impl Client {
     /// One operation with its tries. Dropped, what it has sent still arrives.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, StoreError> {
+        self.send_to(self.execution, request).await
+    }
+
+    /// The same about another execution of the trigger.
+    pub(crate) async fn send_to(&self, execution: usize, request: Request) -> Result<Answer, StoreError> {
         let sim = &self.sim;
-        let give_up_at = sim.now() + OPERATION_LIMIT;
+        let give_up_at = sim.clock() + OPERATION_LIMIT;
         let mut backoff = FIRST_BACKOFF;
         for _ in 0..MAX_TRIES {
-            let until = give_up_at.min(sim.now() + TRY_LIMIT);
-            let answer = self.post(&request);
+            let limit = TRY_LIMIT.min(give_up_at - sim.clock());
+            let answer = self.post(execution, &request);
             let answer = Box::pin(answer.read(sim));
-            let limit = Box::pin(sim.sleep_until(until));
+            let limit = Box::pin(sim.sleep(limit));
             match select(answer, limit).await {
                 Either::Left((Ok(answer), _)) => return Ok(answer),
                 Either::Left((Err(StoreError), _)) | Either::Right(_) => {}
             }
-            if sim.now() >= give_up_at {
+            if sim.clock() >= give_up_at {
                 return Err(StoreError);
             }
             sim.sleep(sim.draw(0..=backoff)).await;
@@ -82,7 +89,7 @@ impl Client {
     }
 
     /// One try: sends it off, and says where the answer will be.
-    fn post(&self, request: &Request) -> Letter<Result<Answer, StoreError>> {
+    fn post(&self, execution: usize, request: &Request) -> Letter<Result<Answer, StoreError>> {
         let (sim, weather) = (&self.sim, &self.weather);
         let letter = Letter::new();
         let now = sim.now();
@@ -114,12 +121,17 @@ impl Client {
         };
         let back = sim.draw(1..=10);
         let is_answer_lost = sim.chance(weather.lost_answers);
+        let sender = sim.current();
         let (client, request, answer) = (self.clone(), request.clone(), letter.clone());
         sim.spawn(None, async move {
             client.sim.sleep(there).await;
-            let applied = client.table.apply(&request);
+            let applied = client.table.apply(execution, &request);
             if !is_answer_lost {
                 client.sim.sleep(back).await;
+                // Nobody keeps a connection open for a machine that does not answer.
+                if client.sim.is_frozen(sender) && client.sim.chance(50) {
+                    return;
+                }
                 answer.deliver(&client.sim, Ok(applied));
             }
         });

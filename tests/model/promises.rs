@@ -10,6 +10,7 @@ use agent_trigger::{
 
 use crate::{
     Counts,
+    rules::{LEASE, millis},
     sim::{Sim, TaskId},
     table::Request,
 };
@@ -43,6 +44,40 @@ pub(crate) enum Promise {
     LambdaIsToldTheTruth,
     /// Everything comes to an end at all.
     Ends,
+    /// Of a trigger that may not run twice at once a call that travels for less than half a lease reaches the agent only
+    /// while it is its attempt's turn, or when that attempt has given up waiting and let others have it.
+    OnlyInTurn,
+    /// Of such a trigger, when the agent accepts a call of an attempt that waits for it, no attempt of another fire is
+    /// awake and reading an answer.
+    NeverTwoFiresAtWork,
+    /// Who is skipped is skipped for another fire, whose turn it was and whose attempt had not ended when it looked; or,
+    /// having waited for an older one, for a newer one that came first.
+    SkippedForTheLiving,
+    /// Nobody is skipped for an attempt that has been dead or frozen for longer than the lease and what clocks may differ.
+    NoTurnOfTheDead,
+    /// No fire asks for the end of a newer one, or of itself.
+    TheNewerStay,
+    /// A fire that has waited does not take the turn after a newer one. (Not promised: that it does not after an older
+    /// one which came late, when a newer one was before that.)
+    WaitersYield,
+}
+
+/// The first promise that broke, of any fire of the schedule.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Broken(Rc<RefCell<Option<(Promise, String)>>>);
+
+impl Broken {
+    pub(crate) fn breaks(&self, promise: Promise, detail: String) {
+        self.0.borrow_mut().get_or_insert((promise, detail));
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    pub(crate) fn first(&self) -> Option<(Promise, String)> {
+        self.0.borrow().clone()
+    }
 }
 
 /// What an attempt returned to Lambda.
@@ -50,6 +85,7 @@ pub(crate) enum Promise {
 pub(crate) enum Told {
     Completed,
     Cancelled,
+    Skipped,
     /// Success, with the status found.
     Duplicate(Status),
     /// A failure that this attempt wrote.
@@ -62,7 +98,7 @@ pub(crate) enum Told {
 
 impl Told {
     pub(crate) fn is_success(self) -> bool {
-        matches!(self, Self::Completed | Self::Cancelled | Self::Duplicate(_))
+        matches!(self, Self::Completed | Self::Cancelled | Self::Skipped | Self::Duplicate(_))
     }
 }
 
@@ -87,23 +123,17 @@ struct State {
     claims: u32,
     history: Vec<Row>,
     holder: Option<String>,
-    broken: Option<(Promise, String)>,
+    /// Since when the execution is not an attempt's any more.
+    left: Vec<(String, i64)>,
+    broken: Broken,
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct Promises(Rc<RefCell<State>>);
 
 impl Promises {
-    pub(crate) fn new(rerun: bool) -> Self {
-        Self(Rc::new(RefCell::new(State { rerun, ..State::default() })))
-    }
-
-    pub(crate) fn broken(&self) -> Option<(Promise, String)> {
-        self.0.borrow().broken.clone()
-    }
-
-    pub(crate) fn is_broken(&self) -> bool {
-        self.0.borrow().broken.is_some()
+    pub(crate) fn new(rerun: bool, broken: Broken) -> Self {
+        Self(Rc::new(RefCell::new(State { rerun, broken, ..State::default() })))
     }
 
     pub(crate) fn starts(&self, owner: &str, request_id: &str, task: TaskId, clock: i64) {
@@ -157,7 +187,11 @@ impl Promises {
         } else if new.status == Status::Completed && old.is_none_or(|old| old.status != Status::Completed) {
             state.breaks(Promise::CompletedIsTrue, "completed was written by another than its attempt".to_owned());
         }
-        state.holder = new.owner.clone().filter(|_| new.status == Status::Running);
+        let holder = new.owner.clone().filter(|_| new.status == Status::Running);
+        if let Some(left) = state.holder.take().filter(|left| Some(left) != holder.as_ref()) {
+            state.left.push((left, sim.now()));
+        }
+        state.holder = holder;
         state.history.push(new.clone());
     }
 
@@ -174,14 +208,11 @@ impl Promises {
         if !is_accepted {
             return;
         }
-        let others = || state.attempts.iter().filter(|attempt| attempt.owner != owner);
         let is_second = state
             .attempts
             .iter()
             .any(|attempt| attempt.was_accepted && (!state.rerun || attempt.owner == owner || attempt.has_ended));
-        let is_at_work =
-            |attempt: &&Attempt| attempt.is_reading && !sim.is_done(attempt.task) && !sim.is_frozen(attempt.task);
-        let at_work = others().find(is_at_work).map(|attempt| attempt.owner.clone());
+        let at_work = state.at_work(sim, owner);
         if is_second {
             state.breaks(Promise::OneAcceptedCall, format!("the agent accepted a second call, of {owner}"));
         }
@@ -191,6 +222,26 @@ impl Promises {
         if let Some(attempt) = state.attempt_mut(owner) {
             attempt.was_accepted = true;
         }
+    }
+
+    /// Who is awake and reading an answer.
+    pub(crate) fn at_work(&self, sim: &Sim) -> Option<String> {
+        self.0.borrow().at_work(sim, "")
+    }
+
+    /// Whether the attempt has written its end.
+    pub(crate) fn has_ended(&self, owner: &str) -> bool {
+        self.0.borrow().attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended)
+    }
+
+    /// Since when the execution is not the attempt's any more, if it was.
+    pub(crate) fn was_left(&self, owner: &str) -> Option<i64> {
+        self.0.borrow().left.iter().find(|(left, _)| left == owner).map(|(_, at)| *at)
+    }
+
+    /// When the attempt last did anything.
+    pub(crate) fn last_awake(&self, sim: &Sim, owner: &str) -> Option<i64> {
+        self.0.borrow().attempt(Some(owner)).map(|attempt| sim.last_awake(attempt.task))
     }
 
     /// From the POST until the attempt drops the answer.
@@ -215,7 +266,7 @@ impl Promises {
 
     /// Once nothing is left to do.
     pub(crate) fn over(&self, has_ended: bool, row: Option<&Row>) {
-        let mut state = self.0.borrow_mut();
+        let state = self.0.borrow();
         if !has_ended {
             state.breaks(Promise::Ends, "the schedule does not end".to_owned());
         }
@@ -269,8 +320,18 @@ impl State {
         self.attempts.iter_mut().find(|attempt| attempt.owner == owner)
     }
 
-    fn breaks(&mut self, promise: Promise, detail: String) {
-        self.broken.get_or_insert((promise, detail));
+    /// Who is awake and reading an answer beside `owner`.
+    fn at_work(&self, sim: &Sim, owner: &str) -> Option<String> {
+        let heartbeat = millis(LEASE.heartbeat());
+        let mut others = self.attempts.iter().filter(|attempt| attempt.owner != owner);
+        let at_work = others.find(|attempt| {
+            attempt.is_reading && !sim.is_done(attempt.task) && !sim.is_unaware(attempt.task, heartbeat)
+        });
+        at_work.map(|attempt| attempt.owner.clone())
+    }
+
+    fn breaks(&self, promise: Promise, detail: String) {
+        self.broken.breaks(promise, detail);
     }
 }
 
@@ -289,6 +350,7 @@ fn is_true(attempt: &Attempt, told: Told, row: &Row, history: &[Row]) -> bool {
     match told {
         Told::Completed => row.status == Status::Completed && is_own,
         Told::Cancelled => row.status == Status::Cancelled,
+        Told::Skipped => row.status == Status::Skipped && is_own,
         Told::Duplicate(Status::Running) => history
             .iter()
             .any(|row| row.status == Status::Running && row.lambda_request_id.as_ref() != Some(&attempt.request_id)),

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use agent_trigger::execution::{self, Decision, Lease, Me, Row, Settlement, Status};
+use agent_trigger::{
+    execution::{self, Decision, Lease, Me, Row, Settlement, Status},
+    policy::Overlap,
+    turn::{self, Meeting},
+};
 
 pub(crate) const LEASE: Lease = Lease(Duration::from_secs(30));
 
@@ -40,6 +44,30 @@ pub(crate) enum Rule {
     ThirdIsFinal,
     /// Nothing is retryable once the agent may have been called.
     FinalOnceCalled,
+    /// The turn is kept with each heartbeat.
+    TurnIsKept,
+    /// It is not taken from an attempt that works before its lease is over.
+    TurnLease,
+    /// Nor before no clock says that it is held.
+    TurnSkew,
+    /// But then it is.
+    TurnLapses,
+    /// It is kept and given up by its attempt alone.
+    TurnOwner,
+    /// A write that arrives late does not shorten it.
+    TurnOnlyGrows,
+    /// Taken from an attempt that has ended, it is so as it was seen.
+    TurnAsSeen,
+    /// What it finds instead, when that is refused, is asked for in its turn: it may be its own.
+    LookAnew,
+    /// It is free when its attempt has ended, given up or not.
+    EndedTurnIsFree,
+    /// An attempt whose turn it is stops at the end of its lease, with rerun or without.
+    StopWithTheTurn,
+    /// What is newer is not cancelled.
+    NewerStays,
+    /// Who has waited does not take the turn after a newer one.
+    WaitersYield,
 }
 
 /// The rules of one run: all, or all but one.
@@ -72,6 +100,25 @@ impl Rules {
 
     pub(crate) fn may_call(self, lease_until: i64, now: i64) -> bool {
         !self.has(Rule::HalfALease) || LEASE.may_call(lease_until, now)
+    }
+
+    pub(crate) fn over_before(self, now: i64) -> i64 {
+        if !self.has(Rule::TurnLease) {
+            i64::MAX
+        } else if self.has(Rule::TurnSkew) {
+            turn::over_before(LEASE, now)
+        } else {
+            now
+        }
+    }
+
+    pub(crate) fn meet(self, overlap: Overlap, me: &str, other: &str, asked: Option<&str>) -> Meeting {
+        // Without the rule nothing is newer than what comes.
+        let me = if self.has(Rule::NewerStays) { me } else { "~" };
+        match turn::meet(overlap, me, other, asked) {
+            Meeting::Lost if !self.has(Rule::LookAnew) => Meeting::Skip,
+            meeting => meeting,
+        }
     }
 
     pub(crate) fn is_retryable(self, retryable: bool, attempt: u32) -> bool {

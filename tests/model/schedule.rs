@@ -2,12 +2,16 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use agent_trigger::policy::Overlap;
+
 use crate::{
     Counts,
     agent::Agent,
+    alone::Alone,
     attempt::Attempt,
     network::{Client, Outage, Weather},
-    promises::{Promise, Promises, Told},
+    overlap::name,
+    promises::{Broken, Promise, Promises, Told},
     rules::{Rule, Rules},
     settler,
     sim::{Fate, Letter, Sim},
@@ -42,10 +46,16 @@ pub(crate) enum Trouble {
     Rerun,
     /// Invocations with little time.
     ShortDeadlines,
+    /// The clock that sleeps are measured by stands still while an attempt is frozen.
+    StoppedClocks,
+    /// Two or three fires of a trigger that may not run twice at once.
+    Overlap,
+    /// The later of them cancel the earlier, rather than being skipped.
+    CancelOther,
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -59,6 +69,9 @@ impl Trouble {
         Self::Refusals,
         Self::Rerun,
         Self::ShortDeadlines,
+        Self::StoppedClocks,
+        Self::Overlap,
+        Self::CancelOther,
     ];
 }
 
@@ -66,6 +79,11 @@ impl Trouble {
 pub(crate) struct Verdict {
     pub(crate) broken: Option<(Promise, String)>,
     pub(crate) trace: Vec<String>,
+}
+
+/// Whether a seed's schedule is one of several fires, if it may have that trouble: known before it is run.
+pub(crate) fn has_several_fires(seed: u64) -> bool {
+    seed.is_multiple_of(4)
 }
 
 /// Runs the schedule of a seed; its outcomes are added to `counts`.
@@ -81,49 +99,59 @@ pub(crate) fn run(
     // Each drawn whether or not it is allowed, so that taking one out leaves the others as they were.
     let has = |trouble: Trouble, percent: i64| sim.chance(percent) & troubles.contains(&trouble);
     let rerun = has(Trouble::Rerun, 50);
-    let promises = Promises::new(rerun);
-    let table = Table::new(sim.clone(), rules, promises.clone());
+    if has(Trouble::StoppedClocks, 40) {
+        sim.stop_clocks();
+    }
+    let several = has_several_fires(seed) && troubles.contains(&Trouble::Overlap);
+    let overlap = match (several, has(Trouble::CancelOther, 50)) {
+        (false, _) => Overlap::Allow,
+        (true, false) => Overlap::Skip,
+        (true, true) => Overlap::CancelOther,
+    };
+    let count = if overlap == Overlap::Allow { 1 } else { sim.pick(&[2, 2, 3]) };
+    let broken = Broken::default();
+    let fires: Rc<Vec<_>> = Rc::new((0..count).map(|_| Promises::new(rerun, broken.clone())).collect());
+    let alone = Alone::new(Rc::clone(&fires), overlap != Overlap::Allow, broken.clone());
+    let table = Table::new(sim.clone(), rules, Rc::clone(&fires), alone.clone());
     let world = World {
         rules,
         rerun,
+        overlap,
         is_skewed: has(Trouble::Skew, 60),
         death_percent: if has(Trouble::Deaths, 60) { 40 } else { 0 },
         freeze_percent: if has(Trouble::Freezes, 60) { 40 } else { 0 },
         has_short_deadlines: has(Trouble::ShortDeadlines, 40),
         agent: Agent {
             sim: sim.clone(),
-            promises: promises.clone(),
+            promises: fires[0].clone(),
+            alone: alone.clone(),
+            execution: 0,
             refuses: if has(Trouble::Refusals, 50) { 50 } else { 0 },
         },
-        weather: Rc::new(weather(&sim, has)),
+        weather: Rc::new(weather(&sim, count, has)),
         table: table.clone(),
         delivers_again_at_settling: Rc::default(),
         actors: Rc::default(),
         sim: sim.clone(),
     };
-    world.deliver("r1", 0);
-    if has(Trouble::Twins, 25) {
-        world.deliver("r1", sim.draw(0..=200_000));
+    // Fires come in any order: one may have waited in a queue.
+    let spread = sim.pick(&[2_000, 30_000, 30_000, 300_000]);
+    for execution in 0..count {
+        let first = if count == 1 { 0 } else { sim.draw(0..=spread) };
+        world.of(&fires, execution).fire(first, has);
     }
-    if has(Trouble::SecondRequest, 50) {
-        if sim.chance(50) {
-            world.deliver("r2", sim.draw(0..=400_000));
-        } else {
-            world.delivers_again_at_settling.set(true);
+    let has_ended = sim.run(|| broken.is_any());
+    for (execution, promises) in fires.iter().enumerate() {
+        if !broken.is_any() {
+            promises.over(has_ended, table.row(execution).as_ref());
         }
+        promises.count(table.row(execution).as_ref(), counts);
     }
-    if has(Trouble::Cancelling, 30) {
-        world.cancel_after(sim.draw(0..=250_000));
-    }
-    let has_ended = sim.run(|| promises.is_broken());
-    if !promises.is_broken() {
-        promises.over(has_ended, table.row().as_ref());
-    }
-    promises.count(table.row().as_ref(), counts);
-    Verdict { broken: promises.broken(), trace: sim.take_trace() }
+    alone.count(counts);
+    Verdict { broken: broken.first(), trace: sim.take_trace() }
 }
 
-fn weather(sim: &Sim, has: impl Fn(Trouble, i64) -> bool) -> Weather {
+fn weather(sim: &Sim, fires: usize, has: impl Fn(Trouble, i64) -> bool) -> Weather {
     let is_bad = has(Trouble::BadNetwork, 50);
     let mut weather = Weather {
         slow: if is_bad { 50 } else { 0 },
@@ -143,6 +171,12 @@ fn weather(sim: &Sim, has: impl Fn(Trouble, i64) -> bool) -> Weather {
             is_silent: sim.chance(50),
         });
     }
+    // Of several fires one that works on without the table is the worst for the others.
+    if fires > 1 && has(Trouble::Outages, 60) {
+        let from = sim.now() + sim.draw(0..=40_000);
+        let (to, is_silent) = (from + sim.draw(40_000..=120_000), sim.chance(50));
+        weather.outages.push(Outage { actor: Some(0), from, to, is_silent });
+    }
     weather
 }
 
@@ -155,6 +189,7 @@ pub(crate) struct World {
     weather: Rc<Weather>,
     agent: Agent,
     rerun: bool,
+    overlap: Overlap,
     is_skewed: bool,
     death_percent: i64,
     freeze_percent: i64,
@@ -165,6 +200,31 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// The same for another fire.
+    fn of(&self, fires: &[Promises], execution: usize) -> Self {
+        let agent = Agent { promises: fires[execution].clone(), execution, ..self.agent.clone() };
+        Self { agent, delivers_again_at_settling: Rc::default(), ..self.clone() }
+    }
+
+    /// All that comes of one fire, from `first` on.
+    fn fire(&self, first: i64, has: impl Fn(Trouble, i64) -> bool) {
+        let sim = &self.sim;
+        self.deliver("r1", first);
+        if has(Trouble::Twins, 25) {
+            self.deliver("r1", first + sim.draw(0..=200_000));
+        }
+        if has(Trouble::SecondRequest, 50) {
+            if sim.chance(50) {
+                self.deliver("r2", first + sim.draw(0..=400_000));
+            } else {
+                self.delivers_again_at_settling.set(true);
+            }
+        }
+        if has(Trouble::Cancelling, 30) {
+            self.cancel_after(first + sim.draw(0..=250_000));
+        }
+    }
+
     /// One asynchronous Lambda request: up to three invocations, then what reports its failure.
     fn deliver(&self, request_id: &'static str, after: i64) {
         let world = self.clone();
@@ -206,6 +266,7 @@ impl World {
             owner: format!("a{actor}"),
             request_id: request_id.to_owned(),
             rerun: self.rerun,
+            overlap: self.overlap,
             may_freeze: self.freeze_percent > 0,
             clock: self.clock(),
             run_until: deadline - (time / 10).min(10_000),
@@ -213,6 +274,8 @@ impl World {
             number: Cell::new(1),
             until: Cell::new(0),
             called: Cell::new(false),
+            has_turn: Cell::new(false),
+            before: Cell::new(None),
         };
         let promises = self.agent.promises.clone();
         let (owner, clock) = (attempt.owner.clone(), attempt.clock);
@@ -220,7 +283,13 @@ impl World {
         let sent = answer.clone();
         let fate = self.fate();
         let task = sim.spawn(fate, async move {
-            attempt.sim.note(|| format!("{} starts for {request_id}, clock +{clock} ms", attempt.owner));
+            attempt.sim.note(|| {
+                format!(
+                    "{} starts for {request_id} of {}, clock +{clock} ms",
+                    attempt.owner,
+                    name(attempt.client.execution)
+                )
+            });
             let told = attempt.run().await;
             attempt.sim.note(|| format!("{} tells Lambda {told:?}", attempt.owner));
             attempt.agent.promises.told(&attempt.owner, told);
@@ -245,7 +314,7 @@ impl World {
         self.sim.spawn(None, async move {
             world.sim.sleep(after).await;
             // Whether it comes through or not: people press a button once.
-            let _ = world.client(world.next_actor()).send(Request::AskForCancel).await;
+            let _ = world.client(world.next_actor()).send(Request::AskForCancel { by: None }).await;
         });
     }
 
@@ -254,7 +323,13 @@ impl World {
     }
 
     pub(crate) fn client(&self, actor: usize) -> Client {
-        Client { sim: self.sim.clone(), table: self.table.clone(), weather: Rc::clone(&self.weather), actor }
+        Client {
+            sim: self.sim.clone(),
+            table: self.table.clone(),
+            weather: Rc::clone(&self.weather),
+            actor,
+            execution: self.agent.execution,
+        }
     }
 
     /// How far a clock is ahead: two of them differ by a sixth of the lease at most.

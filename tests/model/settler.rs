@@ -40,6 +40,7 @@ impl From<StoreError> for Unsettled {
 async fn settle(world: &World, client: &Client, clock: i64, request_id: &str) -> Result<(), Unsettled> {
     let mut row: Option<Row> = match client.send(Request::Read).await? {
         Answer::Done(row) | Answer::Refused(row) => row,
+        Answer::Turn(_) => return Err(Unsettled),
     };
     for _ in 0..MAX_SWAPS {
         let settlement = world.rules.settle(row.as_ref(), world.sim.now() + clock);
@@ -60,6 +61,7 @@ async fn settle(world: &World, client: &Client, clock: i64, request_id: &str) ->
         match client.send(request).await? {
             Answer::Done(_) => return Ok(()),
             Answer::Refused(found) => row = found,
+            Answer::Turn(_) => return Err(Unsettled),
         }
     }
     Err(Unsettled)

@@ -33,6 +33,9 @@ struct Task {
     future: Option<Work>,
     is_done: bool,
     frozen_until: i64,
+    last_awake: i64,
+    /// How long its clock has stood still.
+    stopped: i64,
     polls: u32,
     fate: Option<(u32, Fate)>,
     waiters: Vec<TaskId>,
@@ -50,6 +53,8 @@ struct Core {
     tasks: RefCell<Vec<Task>>,
     trace: RefCell<Vec<String>>,
     traces: bool,
+    /// Whether what sleeps are measured by stands still in a frozen machine.
+    stops_clocks: Cell<bool>,
 }
 
 impl Sim {
@@ -64,7 +69,21 @@ impl Sim {
             tasks: RefCell::default(),
             trace: RefCell::default(),
             traces,
+            stops_clocks: Cell::new(false),
         }))
+    }
+
+    pub(crate) fn stop_clocks(&self) {
+        self.0.stops_clocks.set(true);
+    }
+
+    /// Milliseconds by the clock that the sleeps of the running task are measured by.
+    pub(crate) fn clock(&self) -> i64 {
+        self.now() - self.stopped()
+    }
+
+    fn stopped(&self) -> i64 {
+        self.0.tasks.borrow()[self.current()].stopped
     }
 
     /// Milliseconds by the clock that no actor sees.
@@ -103,6 +122,8 @@ impl Sim {
             future: Some(Box::pin(future)),
             is_done: false,
             frozen_until: i64::MIN,
+            last_awake: self.now(),
+            stopped: 0,
             polls: 0,
             fate,
             waiters: Vec::new(),
@@ -120,6 +141,17 @@ impl Sim {
 
     pub(crate) fn is_frozen(&self, id: TaskId) -> bool {
         self.0.tasks.borrow()[id].frozen_until > self.now()
+    }
+
+    pub(crate) fn last_awake(&self, id: TaskId) -> i64 {
+        self.0.tasks.borrow()[id].last_awake
+    }
+
+    /// Whether a task is frozen, or was and cannot know it yet: after a third of a lease it looks at the time itself.
+    pub(crate) fn is_unaware(&self, id: TaskId, heartbeat: i64) -> bool {
+        let tasks = self.0.tasks.borrow();
+        let for_longer = if tasks[id].stopped > 0 { heartbeat } else { 0 };
+        tasks[id].frozen_until.saturating_add(for_longer) >= self.now()
     }
 
     pub(crate) fn is_done(&self, id: TaskId) -> bool {
@@ -147,12 +179,14 @@ impl Sim {
     }
 
     pub(crate) async fn sleep_until(&self, at: i64) {
-        let mut is_set = false;
+        let stopped = self.stopped();
+        let mut set_for = None;
         poll_fn(|_| {
+            let at = at + self.stopped() - stopped;
             if self.now() >= at {
                 return Poll::Ready(());
             }
-            if !std::mem::replace(&mut is_set, true) {
+            if set_for.replace(at) != Some(at) {
                 self.wake_at(at, self.current());
             }
             Poll::Pending
@@ -220,6 +254,7 @@ impl Sim {
                     Fate::Sleeps(millis) => {
                         self.note(|| format!("task {id} freezes for {millis} ms"));
                         task.frozen_until = self.now() + millis;
+                        task.stopped += if self.0.stops_clocks.get() { millis } else { 0 };
                         let at = task.frozen_until;
                         drop(tasks);
                         self.wake_at(at, id);
@@ -227,7 +262,10 @@ impl Sim {
                 }
                 None
             }
-            _ => task.future.take(),
+            _ => {
+                task.last_awake = self.now();
+                task.future.take()
+            }
         }
     }
 

@@ -1,13 +1,17 @@
-//! The table: one row, and the writes of `src/store.rs` under the conditions of `src/expression.rs`.
+//! The table: one row for each execution, the item that says whose turn it is, and the writes of `src/store.rs` and
+//! `src/overlap.rs` under the conditions of `src/expression.rs`.
 
 use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
     error::ErrorType,
     execution::{Row, Status},
+    turn::Turn,
 };
 
 use crate::{
+    alone::Alone,
+    overlap::name,
     promises::Promises,
     rules::{Rule, Rules},
     sim::Sim,
@@ -24,6 +28,10 @@ pub(crate) struct Ending {
 impl Ending {
     pub(crate) fn cancelled() -> Self {
         Self { status: Status::Cancelled, error_type: None, retryable: false }
+    }
+
+    pub(crate) fn skipped() -> Self {
+        Self { status: Status::Skipped, ..Self::cancelled() }
     }
 
     pub(crate) fn completed() -> Self {
@@ -64,9 +72,24 @@ pub(crate) enum Request {
         owner: String,
         ending: Ending,
     },
-    /// `cancelRequested`, as a person or another program sets it.
-    AskForCancel,
+    /// `cancelRequested`, as another fire sets it, or if none does a person.
+    AskForCancel {
+        by: Option<usize>,
+    },
     Read,
+    TakeTurn {
+        turn: Turn,
+        over_before: i64,
+        over: Option<Turn>,
+        has_waited: bool,
+    },
+    KeepTurn {
+        owner: String,
+        until: i64,
+    },
+    GiveTurnUp {
+        owner: String,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -75,46 +98,98 @@ pub(crate) enum Answer {
     Done(Option<Row>),
     /// The condition did not hold: the row as it stands.
     Refused(Option<Row>),
+    /// Of the turn: the item as it stands if the condition did not hold.
+    Turn(Option<Option<Turn>>),
 }
 
 #[derive(Clone)]
 pub(crate) struct Table {
     sim: Sim,
     rules: Rules,
-    promises: Promises,
-    row: Rc<RefCell<Option<Row>>>,
+    fires: Rc<Vec<Promises>>,
+    alone: Alone,
+    rows: Rc<RefCell<Vec<Option<Row>>>>,
+    turn: Rc<RefCell<Option<Turn>>>,
 }
 
 impl Table {
-    pub(crate) fn new(sim: Sim, rules: Rules, promises: Promises) -> Self {
-        Self { sim, rules, promises, row: Rc::default() }
+    pub(crate) fn new(sim: Sim, rules: Rules, fires: Rc<Vec<Promises>>, alone: Alone) -> Self {
+        let rows = Rc::new(RefCell::new(vec![None; fires.len()]));
+        Self { sim, rules, fires, alone, rows, turn: Rc::default() }
     }
 
-    pub(crate) fn row(&self) -> Option<Row> {
-        self.row.borrow().clone()
+    pub(crate) fn row(&self, execution: usize) -> Option<Row> {
+        self.rows.borrow()[execution].clone()
     }
 
     /// Applies a request at the moment it arrives.
-    pub(crate) fn apply(&self, request: &Request) -> Answer {
-        let old = self.row();
+    pub(crate) fn apply(&self, execution: usize, request: &Request) -> Answer {
+        if matches!(request, Request::TakeTurn { .. } | Request::KeepTurn { .. } | Request::GiveTurnUp { .. }) {
+            return self.apply_to_turn(request);
+        }
+        let old = self.row(execution);
+        let of = if self.fires.len() > 1 { format!("{}: ", name(execution)) } else { String::new() };
         let new = match self.written(request, old.as_ref()) {
             Some(new) => new,
             None if matches!(request, Request::Read) => return Answer::Done(old),
             None => {
-                self.sim.note(|| format!("refused: {}", tell(request)));
+                self.sim.note(|| format!("{of}refused: {}", tell(request)));
                 return Answer::Refused(old);
             }
         };
-        self.sim.note(|| format!("applied: {}", tell(request)));
-        self.promises.written(&self.sim, request, old.as_ref(), &new);
-        *self.row.borrow_mut() = Some(new.clone());
+        self.sim.note(|| format!("{of}applied: {}", tell(request)));
+        self.fires[execution].written(&self.sim, request, old.as_ref(), &new);
+        if let Request::AskForCancel { by: Some(by) } = request {
+            self.alone.cancel_asked(*by, execution);
+        }
+        self.rows.borrow_mut()[execution] = Some(new.clone());
         Answer::Done(Some(new))
+    }
+
+    fn apply_to_turn(&self, request: &Request) -> Answer {
+        let old = self.turn.borrow().clone();
+        let Some(new) = self.turned(request, old.as_ref()) else {
+            self.sim.note(|| format!("refused: {}", tell(request)));
+            return Answer::Turn(Some(old));
+        };
+        self.sim.note(|| format!("applied: {}", tell(request)));
+        self.alone.written(request, old.as_ref(), &new);
+        *self.turn.borrow_mut() = Some(new);
+        Answer::Turn(None)
+    }
+
+    /// The turn after the request, unless its condition does not hold.
+    fn turned(&self, request: &Request, old: Option<&Turn>) -> Option<Turn> {
+        let is_of = |old: &&Turn, owner: &String| old.owner.as_ref() == Some(owner) || !self.rules.has(Rule::TurnOwner);
+        let is_longer = |old: &Turn, until: i64| old.until <= Some(until) || !self.rules.has(Rule::TurnOnlyGrows);
+        match request {
+            Request::TakeTurn { turn, over: Some(seen), .. } => {
+                (old == Some(seen) || !self.rules.has(Rule::TurnAsSeen)).then(|| turn.clone())
+            }
+            Request::TakeTurn { turn, over_before, has_waited, .. } => {
+                let yields = *has_waited && self.rules.has(Rule::WaitersYield);
+                let may_take = old.is_none_or(|old| {
+                    let is_over =
+                        old.until < Some(*over_before) && (self.rules.has(Rule::TurnLapses) || old.until == Some(0));
+                    let is_mine = old.owner == turn.owner && is_longer(old, turn.until.unwrap_or_default());
+                    (is_over || is_mine) && (!yields || old.execution_id <= turn.execution_id)
+                });
+                may_take.then(|| turn.clone())
+            }
+            Request::KeepTurn { owner, until } => old
+                .filter(|old| is_of(old, owner) && old.until > Some(0) && is_longer(old, *until))
+                .map(|old| Turn { until: Some(*until), ..old.clone() }),
+            Request::GiveTurnUp { owner } => {
+                old.filter(|old| is_of(old, owner)).map(|old| Turn { until: Some(0), ..old.clone() })
+            }
+            _ => None,
+        }
     }
 
     /// The row after the request, unless its condition does not hold.
     fn written(&self, request: &Request, old: Option<&Row>) -> Option<Row> {
         match request {
-            Request::Read => None,
+            Request::Read | Request::TakeTurn { .. } | Request::KeepTurn { .. } | Request::GiveTurnUp { .. } => None,
             Request::ClaimNew { row } | Request::CreateEnded { row } => old.is_none().then(|| row.clone()),
             Request::ClaimOver { row, seen } => old.filter(|old| self.is_as_seen(old, seen)).map(|_| row.clone()),
             Request::EndAbandoned { ending, seen } => {
@@ -130,8 +205,12 @@ impl Table {
             Request::Finish { owner, ending } => {
                 old.filter(|old| self.is_owned_and_running(old, owner)).map(|old| ended(old, *ending))
             }
-            Request::AskForCancel => old
-                .filter(|old| !self.rules.has(Rule::Terminal) || old.status == Status::Running || old.retryable)
+            // Another fire waits for an attempt that runs, a person for whatever may still run.
+            Request::AskForCancel { by } => old
+                .filter(|old| {
+                    let may_run_again = old.retryable && by.is_none();
+                    !self.rules.has(Rule::Terminal) || old.status == Status::Running || may_run_again
+                })
                 .map(|old| Row { cancel_requested: Some(true), ..old.clone() }),
         }
     }
@@ -197,11 +276,21 @@ fn tell(request: &Request) -> String {
         }
         Request::Finalise { seen } => format!("the failure of {} made final", owner(seen)),
         Request::Heartbeat { owner, until } => {
-            format!("{owner} holds until {:.3} s", (until - 1_000_000) as f64 / 1000.0)
+            format!("{owner} holds until {}", seconds(*until))
         }
         Request::Finish { owner, ending } => format!("{owner} writes {}", tell_ending(ending)),
-        Request::AskForCancel => "cancel is asked for".to_owned(),
+        Request::AskForCancel { by: None } => "cancel is asked for".to_owned(),
+        Request::AskForCancel { by: Some(by) } => format!("cancel is asked for by {}", name(*by)),
         Request::Read => "read".to_owned(),
+        Request::TakeTurn { turn, over, has_waited, .. } => format!(
+            "{} takes the turn until {}{}{}",
+            turn.owner.clone().unwrap_or_default(),
+            seconds(turn.until.unwrap_or_default()),
+            if over.is_some() { ", of one that has ended" } else { "" },
+            if *has_waited { ", having waited" } else { "" }
+        ),
+        Request::KeepTurn { owner, until } => format!("{owner} keeps the turn until {}", seconds(*until)),
+        Request::GiveTurnUp { owner } => format!("{owner} gives the turn up"),
     }
 }
 
@@ -211,4 +300,8 @@ fn tell_ending(ending: &Ending) -> String {
         Some(error_type) => format!("{} {error_type}", ending.status.as_str()),
         None => ending.status.as_str().to_owned(),
     }
+}
+
+fn seconds(instant: i64) -> String {
+    format!("{:.3} s", (instant - 1_000_000) as f64 / 1000.0)
 }

@@ -1,0 +1,129 @@
+//! What is promised about the executions of one trigger that may not run twice at once, checked like the promises of
+//! each of them.
+
+use std::{cell::RefCell, rc::Rc};
+
+use agent_trigger::turn::Turn;
+
+use crate::{
+    Counts,
+    overlap::name,
+    promises::{Broken, Promise, Promises},
+    rules::{LEASE, millis},
+    sim::Sim,
+    table::Request,
+};
+
+#[derive(Default)]
+struct State {
+    turn: Option<Turn>,
+    /// The attempts that gave their turn up.
+    gave_up: Vec<String>,
+    /// Of what there were how many.
+    counts: Counts,
+}
+
+/// The executions of one trigger.
+#[derive(Clone)]
+pub(crate) struct Alone {
+    fires: Rc<Vec<Promises>>,
+    /// Whether the trigger's policy lets only one of them run at a time.
+    is_wanted: bool,
+    state: Rc<RefCell<State>>,
+    broken: Broken,
+}
+
+impl Alone {
+    pub(crate) fn new(fires: Rc<Vec<Promises>>, is_wanted: bool, broken: Broken) -> Self {
+        Self { fires, is_wanted, state: Rc::default(), broken }
+    }
+
+    /// A write to the turn that was applied.
+    pub(crate) fn written(&self, request: &Request, old: Option<&Turn>, new: &Turn) {
+        let mut state = self.state.borrow_mut();
+        if let Request::TakeTurn { over, over_before, has_waited, .. } = request {
+            if let Some(old) = old.filter(|old| *has_waited && old.execution_id > new.execution_id) {
+                let detail = format!("{:?} took the turn after {:?}", new.execution_id, old.execution_id);
+                self.broken.breaks(Promise::WaitersYield, detail);
+            }
+            let from = match (over, old) {
+                (Some(_), _) => "of one that had ended",
+                (None, Some(old)) if old.owner == new.owner => "a second time",
+                (None, Some(old)) if old.until == Some(0) => "when it was given up",
+                (None, Some(old)) if old.until < Some(*over_before) => "when its lease was over",
+                (None, Some(_)) => "of the living",
+                (None, None) => "when there was none",
+            };
+            *state.counts.entry(format!("turn: taken {from}")).or_default() += 1;
+        }
+        state.turn = Some(new.clone());
+    }
+
+    /// `by` has asked for the end of `execution`, and it was noted.
+    pub(crate) fn cancel_asked(&self, by: usize, execution: usize) {
+        *self.state.borrow_mut().counts.entry("turn: cancel asked for".to_owned()).or_default() += 1;
+        if execution >= by {
+            let detail = format!("{} asked for the end of {}", name(by), name(execution));
+            self.broken.breaks(Promise::TheNewerStay, detail);
+        }
+    }
+
+    pub(crate) fn gives_up(&self, owner: &str) {
+        self.state.borrow_mut().gave_up.push(owner.to_owned());
+    }
+
+    /// A call reaches the agent.
+    pub(crate) fn call_arrives(&self, sim: &Sim, execution: usize, owner: &str, is_accepted: bool) {
+        if !self.is_wanted {
+            return;
+        }
+        let state = self.state.borrow();
+        let turn_of = state.turn.as_ref().filter(|turn| turn.until > Some(0)).and_then(|turn| turn.owner.as_deref());
+        let has_left = state.gave_up.iter().any(|gone| gone == owner) || self.fires[execution].has_ended(owner);
+        if turn_of != Some(owner) && !has_left {
+            let detail = format!("{owner} called when it was the turn of {}", turn_of.unwrap_or("nobody"));
+            self.broken.breaks(Promise::OnlyInTurn, detail);
+        }
+        let others = self.fires.iter().enumerate().filter(|(other, _)| *other != execution);
+        if let Some(other) =
+            others.into_iter().find_map(|(_, fire)| fire.at_work(sim)).filter(|_| is_accepted && !has_left)
+        {
+            let detail = format!("the agent accepted {owner} while {other} was reading for another fire");
+            self.broken.breaks(Promise::NeverTwoFiresAtWork, detail);
+        }
+    }
+
+    /// `execution`, which has asked for the turn at `asked_at`, is not run for the sake of `other`, whose it was.
+    pub(crate) fn skips(
+        &self,
+        sim: &Sim,
+        execution: usize,
+        other: usize,
+        turn: &Turn,
+        asked_at: i64,
+        has_waited: bool,
+    ) {
+        *self.state.borrow_mut().counts.entry("turn: skipped".to_owned()).or_default() += 1;
+        if has_waited && other > execution {
+            return;
+        }
+        let owner = turn.owner.as_deref().unwrap_or_default();
+        let fire = &self.fires[other];
+        if other == execution || fire.was_left(owner).is_some_and(|left_at| left_at < asked_at) {
+            let detail = format!("{} was skipped for {}, of which {owner} had ended", name(execution), name(other));
+            self.broken.breaks(Promise::SkippedForTheLiving, detail);
+        }
+        let last_alive = fire.last_awake(sim, owner);
+        let longest = millis(LEASE.0 + 2 * LEASE.skew());
+        if last_alive.is_none_or(|at| asked_at - at > longest) {
+            let detail = format!("{} was skipped for {owner}, who had long died", name(execution));
+            self.broken.breaks(Promise::NoTurnOfTheDead, detail);
+        }
+    }
+
+    pub(crate) fn count(&self, counts: &mut Counts) {
+        for (what, count) in &self.state.borrow().counts {
+            *counts.entry(what.clone()).or_default() += count;
+        }
+    }
+}
