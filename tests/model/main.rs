@@ -4,11 +4,12 @@
 //! The decisions are those of [`agent_trigger::execution`] and [`agent_trigger::turn`], never copies. Around them stand,
 //! step for step, the attempt (`attempt`, `held`, `overlap`: src/handler.rs, src/run.rs, src/claim.rs, src/lease.rs,
 //! src/overlap.rs), settling (`settler`: src/settle.rs), the rows and the turn with their conditional writes (`table`:
-//! src/store.rs, src/overlap.rs, src/expression.rs), the SDK's tries and the network (`network`), the agent (`agent`), and Lambda with its retries, twins, deadlines and second requests (`schedule`).
+//! src/store.rs, src/overlap.rs, src/expression.rs), the SDK's tries and the network (`network`), the agent (`agent`),
+//! and Lambda with its retries, twins, deadlines and second requests (`schedule`).
 //! Every single read, write and passing of time is a step; a seeded generator decides what comes next, who dies or
 //! freezes at which await, which answer is lost, which write arrives a minute late, when the table is away and for whom,
-//! how clocks differ, what the agent says. `promises` and `alone` check what must hold. Where a step above changes in src, it
-//! changes here.
+//! how clocks differ, what the agent says. `promises` and `alone` check what must hold. Where a step above changes in
+//! src, it changes here.
 //!
 //! - `cargo test --test model` runs 40,000 schedules and then takes each rule out in turn, which must be found out.
 //! - `MODEL_SEED` is the seed of the first schedule, the next ones count on from it; `MODEL_SCHEDULES` how many there
@@ -22,8 +23,8 @@
 //! faults that a schedule may have (`shrink`): the input is a seed, in which proptest has nothing to shrink.
 //!
 //! Not modelled: the ttl (30 days), the guard item of a fire without identity, the trigger item and its other policies,
-//! what is in an answer, clocks that run at different speeds or jump, a POST that travels for more than half a lease, a settle queue that
-//! gives up.
+//! what is in an answer, clocks that run at different speeds or jump, a POST that travels for more than half a lease, a
+//! settle queue that gives up.
 
 mod agent;
 mod alone;
