@@ -186,8 +186,10 @@ async fn look_again(
             return Err(ClaimError::InProgress);
         }
         tokio::time::sleep(wait).await;
-        match store.execution(&fire.trigger_id, execution_id).await {
+        match in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
             Ok(row) => return Ok(row),
+            // It is the wait that is over: nothing was written.
+            Err(StoreError::OutOfTime) => return Err(ClaimError::InProgress),
             Err(error) => tracing::warn!(error = %error, "cannot see whether the other attempt is still at work"),
         }
     }
