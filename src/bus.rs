@@ -12,7 +12,7 @@ use crate::{
     fire::{Fire, Origin},
 };
 
-/// The `source` of the function's own events (README, Chains).
+/// The `source` of the function's own events (docs/triggers.md, Chains).
 pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";

@@ -1,4 +1,4 @@
-//! Policies: what a stored trigger says about when and how long it may run (README, Policies).
+//! Policies: what a stored trigger says about when and how long it may run (docs/triggers.md, Policies).
 
 use std::time::Duration;
 

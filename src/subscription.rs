@@ -1,4 +1,4 @@
-//! Trigger items: what a stored trigger says it runs, and for which events (README, Subscriptions).
+//! Trigger items: what a stored trigger says it runs, and for which events (docs/triggers.md, The item).
 
 use std::mem;
 
