@@ -1,7 +1,10 @@
 //! The agent: one POST to `/invocations`, what its status means, and its answer read to the end.
 //! <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 
-use std::time::{Duration, SystemTime};
+use std::{
+    panic,
+    time::{Duration, SystemTime},
+};
 
 use reqwest::{
     Client, Response, StatusCode, Url,
@@ -11,6 +14,8 @@ use reqwest::{
 };
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use tokio::task::JoinSet;
+use tracing::Span;
 
 use crate::{
     config::{Config, Secret},
@@ -165,6 +170,40 @@ pub struct Answer {
     pub request_id: Option<String>,
 }
 
+impl Answer {
+    /// Reads it to its terminal event or its end. `run` is the span to log in, which is not entered with each piece.
+    async fn read(
+        mut self,
+        idle_timeout: Option<Duration>,
+        report: impl Fn(Progress),
+        run: Span,
+    ) -> Result<Outcome, AgentError> {
+        let end = loop {
+            let next = self.response.chunk();
+            let chunk = match idle_timeout {
+                Some(limit) => tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?,
+                None => next.await,
+            };
+            match chunk {
+                Ok(Some(bytes)) => {
+                    let is_decided = self.decoder.feed(&bytes).is_some();
+                    report(self.decoder.progress());
+                    if is_decided {
+                        break End::Framed;
+                    }
+                }
+                Ok(None) if self.is_framed => break End::Framed,
+                Ok(None) => break End::Torn,
+                Err(error) => {
+                    run.in_scope(|| tracing::warn!(error = chain(&error.without_url()), "the agent's answer was torn"));
+                    break End::Torn;
+                }
+            }
+        };
+        Ok(self.decoder.finish(end))
+    }
+}
+
 impl Agent {
     /// The configured agent, called through `http`.
     pub fn new(config: &Config, http: Client) -> Self {
@@ -214,34 +253,17 @@ impl Agent {
     /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
     pub async fn read(
         &self,
-        mut answer: Answer,
+        answer: Answer,
         call: &Call,
         token: &Secret,
-        report: impl Fn(Progress),
+        report: impl Fn(Progress) + Send + 'static,
     ) -> Result<Outcome, AgentError> {
-        let end = loop {
-            let next = answer.response.chunk();
-            let chunk = match self.idle_timeout {
-                Some(limit) => tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?,
-                None => next.await,
-            };
-            match chunk {
-                Ok(Some(bytes)) => {
-                    let is_decided = answer.decoder.feed(&bytes).is_some();
-                    report(answer.decoder.progress());
-                    if is_decided {
-                        break End::Framed;
-                    }
-                }
-                Ok(None) if answer.is_framed => break End::Framed,
-                Ok(None) => break End::Torn,
-                Err(error) => {
-                    tracing::warn!(error = chain(&error.without_url()), "the agent's answer was torn");
-                    break End::Torn;
-                }
-            }
-        };
-        let mut outcome = answer.decoder.finish(end);
+        // In a task, so that a piece of the answer wakes that alone, and not every layer of a run above it. The set ends
+        // the task when this is dropped.
+        let mut reading = JoinSet::new();
+        reading.spawn(answer.read(self.idle_timeout, report, Span::current()));
+        let read = reading.join_next().await.expect("one task was spawned");
+        let mut outcome = read.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))?;
         if let Verdict::Failed(stream::Failure::Reported { message: Some(message) }) = &mut outcome.verdict {
             *message = call.clean(message, token);
         }

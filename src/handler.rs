@@ -1,7 +1,7 @@
 //! The one handler: the story of a run.
 
 use std::sync::{
-    Mutex, OnceLock,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
@@ -195,7 +195,7 @@ async fn run_fire(
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
         has_turn: AtomicBool::new(false),
-        reported: Mutex::default(),
+        reports: Arc::default(),
         measured,
     };
     let xray_trace_id = invocation.xray_trace_id.as_deref();
@@ -207,7 +207,7 @@ async fn run_fire(
         stop,
         snapshot: seen.ran.get().map(replay::snapshot),
         request_id: seen.request_id.get().cloned(),
-        first_event_ms: seen.first_event_ms.get().copied(),
+        first_event_ms: held.reports.first_event_ms.get().copied(),
         duration_ms: Some(millis_since(since)),
         ..Ending::new(Status::Completed, now_millis(), None)
     };
@@ -229,7 +229,7 @@ async fn write_down(
     let reply = Reply::new(fire, &attempt.execution_id);
     let failure = match ended {
         Ok(outcome) => {
-            held.report(outcome.progress);
+            held.reports.report(outcome.progress);
             ending.request_id = outcome.request_id.or(ending.request_id);
             ending.session_id = outcome.session_id;
             ending.output = outcome.output;
@@ -257,7 +257,7 @@ async fn write_down(
         }
         Err(Halt::Stopped(Stop::Lost)) => return Err(lease_lost()),
     };
-    ending.reported = held.reported();
+    ending.reported = held.reports.last();
     seen.measured.ran(&ending);
     if let Some(failure) = failure {
         ending.status = Status::Failed;

@@ -138,15 +138,22 @@ impl<'a> Value<'a> {
 pub(crate) struct Str<'a>(&'a [u8]);
 
 impl<'a> Str<'a> {
-    /// Whether the string, its escapes read, is `other`, which is ASCII: an escape is longer than the character it stands
-    /// for, and what is no character is none of `other`'s.
+    /// Whether the string, its escapes read, is `other`, which is ASCII.
     pub(crate) fn is(self, other: &str) -> bool {
-        if self.0.len() <= other.len() {
-            return self.0 == other.as_bytes();
+        self.position(&[other]).is_some()
+    }
+
+    /// Which of `names`, all ASCII, the string is, its escapes read.
+    pub(crate) fn position(self, names: &[&str]) -> Option<usize> {
+        let same = names.iter().position(|name| self.0 == name.as_bytes());
+        // An escape is longer than the character it stands for, and what is no character is none of a name's.
+        if same.is_some() || memchr(b'\\', self.0).is_none() {
+            return same;
         }
-        if memchr(b'\\', self.0).is_none() {
-            return false;
-        }
+        names.iter().position(|name| self.reads(name))
+    }
+
+    fn reads(self, other: &str) -> bool {
         let mut text = Text::new(other.len());
         self.push_into(&mut text);
         !text.truncated && text.as_str() == other
@@ -277,7 +284,7 @@ pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (Str<'_>, Value<'_>
 pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<Value<'a>>; N] {
     let mut picked = [None; N];
     for (key, value) in members(object) {
-        if let Some(at) = names.iter().position(|name| key.is(name)) {
+        if let Some(at) = key.position(&names) {
             picked[at].get_or_insert(value);
         }
     }
@@ -296,6 +303,9 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 }
 
 fn trim_start(text: &[u8]) -> &[u8] {
+    if text.first().is_some_and(|first| !is_space(*first)) {
+        return text;
+    }
     &text[text.iter().position(|b| !is_space(*b)).unwrap_or(text.len())..]
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -62,7 +62,7 @@ pub(crate) struct Held<'a> {
     /// Whether the trigger's turn is taken (see `overlap`), to be kept as long as the lease.
     pub has_turn: AtomicBool,
     /// What the next heartbeat reports.
-    pub reported: Mutex<Option<Reported>>,
+    pub reports: Arc<Reports>,
     /// Where heartbeats that fail are counted.
     pub measured: &'a Measured,
 }
@@ -76,22 +76,32 @@ pub struct Reported {
     pub last_event_at: i64,
 }
 
-impl Held<'_> {
+/// How far a run has come, told by the task that reads the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    last: Mutex<Option<Reported>>,
+    /// From the call to the first event of the answer, milliseconds.
+    pub(crate) first_event_ms: OnceLock<u64>,
+}
+
+impl Reports {
     /// Keeps `progress` for the next heartbeat.
     pub(crate) fn report(&self, progress: Progress) {
-        let Ok(mut reported) = self.reported.lock() else { return };
-        match reported.as_mut() {
+        let Ok(mut last) = self.last.lock() else { return };
+        match last.as_mut() {
             Some(before) if before.progress.events == progress.events => before.progress = progress,
             _ if progress.events == 0 => {}
-            _ => *reported = Some(Reported { progress, last_event_at: now_millis() }),
+            _ => *last = Some(Reported { progress, last_event_at: now_millis() }),
         }
     }
 
     /// What was reported last.
-    pub(crate) fn reported(&self) -> Option<Reported> {
-        self.reported.lock().ok().and_then(|reported| *reported)
+    pub(crate) fn last(&self) -> Option<Reported> {
+        self.last.lock().ok().and_then(|last| *last)
     }
+}
 
+impl Held<'_> {
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
     /// would wake in an environment that is frozen in between.
     pub(crate) async fn keep(&self) -> Stop {
@@ -155,7 +165,7 @@ impl Held<'_> {
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_turn = self.has_turn.load(Ordering::Relaxed);
         let until = self.lease.until(now_millis());
-        let reported = self.reported();
+        let reported = self.reports.last();
         let beating = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref());
         let (beat, kept) = tokio::join!(beating, self.keep_turn(until));
         match beat.map_err(NotHeld::Store)? {

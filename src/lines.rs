@@ -60,6 +60,9 @@ impl Lines {
             self.after_cr = false;
             *input = input.strip_prefix(b"\n").unwrap_or(input);
         }
+        if input.is_empty() {
+            return None;
+        }
         let found = match self.end {
             LineEnd::Lf => memchr(b'\n', input),
             LineEnd::Any => memchr2(b'\r', b'\n', input),

@@ -7,18 +7,16 @@ use agent_trigger::{config::Config, http::Clients, log, runtime};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();
-    // In a task: waking the future that the runtime blocks on takes two system calls, waking a task none, and every
-    // piece of an answer does so.
-    match tokio::spawn(start()).await {
-        Ok(Ok(())) => return ExitCode::SUCCESS,
-        Ok(Err(error)) => tracing::error!(cause = %error, "cannot go on"),
-        // The panic hook has logged where.
-        Err(_) => {}
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(cause = %error, "cannot go on");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::FAILURE
 }
 
-async fn start() -> Result<(), lambda_runtime::Error> {
+async fn serve() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;
     runtime::serve(runtime::services(config, &clients).await).await

@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -164,11 +164,12 @@ impl Run<'_> {
             self.seen.request_id.get_or_init(|| id.clone());
         }
         tracing::info!(agentRequestId = answer.request_id, "reading the answer");
-        let outcome = agent.read(answer, call, &token, |progress| {
+        let reports = Arc::clone(&self.held.reports);
+        let outcome = agent.read(answer, call, &token, move |progress| {
             if progress.events > 0 {
-                self.seen.first_event_ms.get_or_init(|| millis_since(since));
+                reports.first_event_ms.get_or_init(|| millis_since(since));
             }
-            self.held.report(progress);
+            reports.report(progress);
         });
         Ok(outcome.await?)
     }
@@ -291,7 +292,6 @@ pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T,
 pub(crate) struct Seen {
     agent_called: AtomicBool,
     pub(crate) request_id: OnceLock<String>,
-    pub(crate) first_event_ms: OnceLock<u64>,
     input_kept: AtomicBool,
     /// Whether the trigger's own limit ended the run.
     pub(crate) timed_out: AtomicBool,

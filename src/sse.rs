@@ -221,7 +221,7 @@ impl Seen {
 /// `message` repeats it.
 fn bedrock(event: Value<'_>, transcript: &mut Transcript) {
     if let Some(delta) = event.enter("contentBlockDelta") {
-        return transcript.delta(delta.enter("delta"));
+        return transcript.delta(delta);
     }
     let names = ["contentBlockStart", "messageStart", "metadata"];
     let [block, start, metadata] = json::pick(event.raw(), names);

@@ -94,7 +94,7 @@ impl Transcript {
             Kind::Completion if event.dropped.is_none() => self.progress.skipped_events += 1,
             _ if event.dropped.is_some() => {}
             Kind::MessageStart => self.message_start(value),
-            Kind::BlockDelta => self.delta(value.enter("delta")),
+            Kind::BlockDelta => self.delta(value),
             Kind::BlockStart => {
                 let start = value.enter("start").and_then(|start| start.get("type")).and_then(Value::as_str);
                 self.progress.tool_uses += u64::from(start.is_some_and(|start| start.is("toolUseStart")));
@@ -114,9 +114,14 @@ impl Transcript {
         }
     }
 
-    /// Appends the text of a delta.
-    pub(crate) fn delta(&mut self, delta: Option<Value<'_>>) {
-        let Some(text) = delta.and_then(|delta| delta.get("text")).and_then(Value::as_str) else { return };
+    /// Appends the text of a delta event.
+    pub(crate) fn delta(&mut self, event: Value<'_>) {
+        // No more of this message is kept: its end is not even looked for.
+        if self.text.is_truncated() && !self.complete {
+            return;
+        }
+        let text = event.enter("delta").and_then(|delta| delta.get("text")).and_then(Value::as_str);
+        let Some(text) = text else { return };
         if self.complete {
             self.begin();
         }

@@ -184,6 +184,20 @@ fn a_message_after_a_cut_one_is_whole() {
 }
 
 #[test]
+fn a_delta_after_a_cut_whole_message_begins_another() {
+    let message = |text: &str| frame("message", &format!(r#"{{"role":"assistant","content":[{{"text":"{text}"}}]}}"#));
+    let delta = frame("event", r#"{"contentBlockDelta":{"delta":{"text":"short"}}}"#);
+    let body = format!("{}{delta}", message(&"x".repeat(MAX_OUTPUT + 1)));
+    let output = whole(SSE, body).output.expect("an output");
+    assert_eq!((output.text.as_str(), output.truncated), ("short", false));
+}
+
+/// An SSE frame of an object with one member.
+fn frame(name: &str, value: &str) -> String {
+    format!("data: {{\"{name}\":{value}}}\n\n")
+}
+
+#[test]
 fn decides_json_documents_by_their_first_mebibyte() {
     let limit = MAX_EVENT + OVERHEAD;
     let error = bounded(JSON, &large("{\"error\":\"boom\",\"x\":\"", "\"}"), limit);

@@ -53,7 +53,12 @@ async fn run(bare: &Bare, event: LambdaEvent<Value>) -> Result<Value, Error> {
         "sessionId": &id});
     let call = bare.http.post(&bare.url).bearer_auth("standin-token").header("content-type", "application/json");
     let mut answer = call.body(body.to_string()).send().await?.error_for_status()?;
-    while answer.chunk().await?.is_some() {}
+    // In a task, as the function reads (src/agent.rs).
+    let draining = async move {
+        while answer.chunk().await?.is_some() {}
+        Ok::<_, reqwest::Error>(())
+    };
+    tokio::spawn(draining).await??;
 
     let (mut names, mut values, mut sets) = (HashMap::new(), HashMap::new(), Vec::new());
     for (at, (name, value)) in completed(&id).into_iter().enumerate() {
