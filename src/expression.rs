@@ -25,7 +25,7 @@ impl Expression {
     }
 
     fn value(&mut self, value: AttributeValue) -> String {
-        let placeholder = format!(":{}", self.values.len());
+        let placeholder = [":", &self.values.len().to_string()].concat();
         self.values.insert(placeholder.clone(), value);
         placeholder
     }
@@ -81,7 +81,10 @@ impl Expression {
 
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let mut update = String::from("SET ");
-        for (index, (attribute, value)) in attributes.into_iter().enumerate() {
+        let attributes = attributes.into_iter();
+        self.names.reserve(attributes.size_hint().0);
+        self.values.reserve(attributes.size_hint().0);
+        for (index, (attribute, value)) in attributes.enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             let (name, value) = (self.name(attribute), self.value(value));
             update.extend([separator, &name, " = ", &value]);

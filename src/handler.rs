@@ -182,7 +182,6 @@ async fn run_fire(
         }
     };
     tracing::Span::current().record("attempt", *measured.attempt.get_or_init(|| attempt.attempt));
-    tracing::info!("claimed");
 
     let held = Held {
         store,

@@ -7,13 +7,14 @@ use agent_trigger::{config::Config, http::Clients, log, runtime};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();
-    match serve().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(cause = %error, "cannot go on");
-            ExitCode::FAILURE
-        }
+    // In a task: to wake one takes no system call, to wake the future that the runtime blocks on takes two.
+    match tokio::spawn(serve()).await {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => tracing::error!(cause = %error, "cannot go on"),
+        // The panic hook has logged where.
+        Err(_) => {}
     }
+    ExitCode::FAILURE
 }
 
 async fn serve() -> Result<(), lambda_runtime::Error> {
