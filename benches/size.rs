@@ -3,7 +3,7 @@
 //! `cargo bench --bench size`, after `cargo lambda build --release --output-format zip --bin agent-trigger` for the zip.
 //! Generic code counts for the crate that wrote it, wherever it is used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +20,8 @@ fn main() {
     let nm = Command::new("nm").args(["--print-size", "--demangle=rust"]).arg(binary).output();
     let nm = nm.expect("nm, of binutils, lists the symbols");
 
-    let mut sizes: HashMap<String, u64> = HashMap::new();
+    let direct = direct_dependencies();
+    let mut sizes: HashMap<String, u64> = direct.iter().map(|name| (name.clone(), 0)).collect();
     for line in String::from_utf8_lossy(&nm.stdout).lines() {
         let mut fields = line.splitn(4, ' ');
         let (Some(_), Some(size), Some("t" | "T"), Some(name)) =
@@ -37,19 +38,35 @@ fn main() {
         |size: u64| [format!("{} KiB", size.div_ceil(1024)), format!("{} %", digits(100.0 * size as f64 / all as f64))];
     let row = |(name, size): &(String, u64)| {
         let [kib, percent] = share(*size);
-        [name.clone(), kib, percent]
+        let is_direct = if direct.contains(name) { "direct" } else { "" };
+        [name.clone(), is_direct.to_owned(), kib, percent]
     };
-    let (large, small) = sizes.split_at(sizes.len().min(20));
-    let mut rows: Vec<_> = large.iter().map(row).collect();
-    rows.push(row(&(format!("{} more", small.len()), small.iter().map(|(_, size)| size).sum())));
+    let mut rank = 0..;
+    let (shown, more): (Vec<_>, Vec<_>) =
+        sizes.into_iter().partition(|(name, _)| rank.next().is_some_and(|rank| rank < 20) || direct.contains(name));
+    let mut rows: Vec<_> = shown.iter().map(row).collect();
+    rows.push(row(&(format!("{} more", more.len()), more.iter().map(|(_, size)| size).sum())));
 
     let mut report = Report::new("size");
-    report.table(&format!("Of {} MiB of code:", digits(mib(all))), ["crate", "code", "share"], rows);
+    let caption = format!(
+        "Of {} MiB of code, the 20 crates with most of it and all direct dependencies. What others inline, and data such \
+         as the certificates of webpki_roots, is not the crate's own code:",
+        digits(mib(all))
+    );
+    report.table(&caption, ["crate", "", "code", "share"], rows);
     match fs::metadata(root.join("target/lambda/agent-trigger/bootstrap.zip")) {
         Ok(zip) => report.aim("The x86-64 zip", mib(zip.len()), "MiB", 3.5e6 / 1024.0 / 1024.0),
         Err(_) => say("there is no zip: build it with cargo lambda"),
     }
     report.finish();
+}
+
+/// The crates that the function's manifest names, as symbols spell them.
+fn direct_dependencies() -> HashSet<String> {
+    let tree = ["tree", "--package", "agent-trigger", "--depth", "1", "--edges", "normal", "--prefix", "none"];
+    let tree = Command::new(env!("CARGO")).args(tree).output().expect("cargo lists dependencies");
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    tree.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.replace('-', "_"))).collect()
 }
 
 /// The crate a function belongs to; of a trait's, the first crate its name tells.
