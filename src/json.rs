@@ -303,6 +303,7 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 }
 
 fn trim_start(text: &[u8]) -> &[u8] {
+    // Nearly always, for agents write no whitespace, and then without a search.
     if text.first().is_some_and(|first| !is_space(*first)) {
         return text;
     }
