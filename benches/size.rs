@@ -41,11 +41,10 @@ fn main() {
         let is_direct = if direct.contains(name) { "direct" } else { "" };
         [name.clone(), is_direct.to_owned(), kib, percent]
     };
-    let mut rank = 0..;
     let (shown, more): (Vec<_>, Vec<_>) =
-        sizes.into_iter().partition(|(name, _)| rank.next().is_some_and(|rank| rank < 20) || direct.contains(name));
-    let mut rows: Vec<_> = shown.iter().map(row).collect();
-    rows.push(row(&(format!("{} more", more.len()), more.iter().map(|(_, size)| size).sum())));
+        sizes.iter().enumerate().partition(|(rank, (name, _))| *rank < 20 || direct.contains(name));
+    let mut rows: Vec<_> = shown.iter().map(|(_, size)| row(size)).collect();
+    rows.push(row(&(format!("{} more", more.len()), more.iter().map(|(_, (_, size))| size).sum())));
 
     let mut report = Report::new("size");
     let caption = format!(
@@ -64,7 +63,8 @@ fn main() {
 /// The crates that the function's manifest names, as symbols spell them.
 fn direct_dependencies() -> HashSet<String> {
     let tree = ["tree", "--package", "agent-trigger", "--depth", "1", "--edges", "normal", "--prefix", "none"];
-    let tree = Command::new(env!("CARGO")).args(tree).output().expect("cargo lists dependencies");
+    let tree = Command::new(env!("CARGO")).args(tree).output().expect("cargo runs");
+    assert!(tree.status.success(), "cargo lists dependencies: {}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
     tree.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.replace('-', "_"))).collect()
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// Where an execution stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Status {
     /// An attempt works on it, or died doing so.
+    #[default]
     Running,
     /// The agent's answer was read to its successful end.
     Completed,
@@ -46,7 +47,7 @@ impl Status {
 
 /// A stored execution, as far as decisions look at it. What may be missing from a row is an `Option`, so that a later
 /// write can demand it exactly as it was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     /// Where it stands.
     pub status: Status,
@@ -247,16 +248,9 @@ mod tests {
             owner: Some("other".into()),
             attempt: Some(1),
             lease_until: Some(NOW - 60_000),
-            cancel_requested: None,
-            retryable: false,
             lambda_request_id: Some("another request".into()),
-            started_at: None,
             ttl: Some(NOW / 1000 + 1),
-            error_type: None,
-            error: None,
-            session_id: None,
-            request_id: None,
-            tokens: 0,
+            ..Row::default()
         }
     }
 

@@ -58,7 +58,8 @@ async fn enter(held: &Held<'_>, overlap: Overlap) -> Result<(), Halt> {
             Taking::Refused(other) => other,
         };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
-        if matches!(meeting, Meeting::Skip | Meeting::Cancel) && asked.as_ref() != Some(&other) {
+        // Of one that was asked to end already the meeting is to wait.
+        if matches!(meeting, Meeting::Skip | Meeting::Cancel) {
             held.measured.overlaps.one_more();
         }
         match meeting {

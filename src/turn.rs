@@ -76,22 +76,7 @@ mod tests {
     use super::*;
 
     fn row(status: Status, owner: &str) -> Row {
-        Row {
-            status,
-            owner: Some(owner.to_owned()),
-            attempt: Some(1),
-            lease_until: None,
-            cancel_requested: None,
-            retryable: false,
-            lambda_request_id: None,
-            started_at: None,
-            ttl: None,
-            error_type: None,
-            error: None,
-            session_id: None,
-            request_id: None,
-            tokens: 0,
-        }
+        Row { status, owner: Some(owner.to_owned()), ..Row::default() }
     }
 
     #[test]

@@ -313,14 +313,11 @@ async fn a_turn_whose_extension_fails_once_is_kept() {
     stack.assert_clean();
 }
 
-/// The turn of a run cannot be kept, so that another execution may have it: by then the run must have left its agent.
-async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
-    let (stack, one, other) = start().await;
-    stack.agent.queue(gated(&Gate::new()));
-    let keeping = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(TURN).containing(KEEP));
+/// `one` calls the agent and loses its turn; once that is over by so much, `other` runs, and `one` has left the agent.
+async fn another_runs_when_it_has_left(stack: &Stack, one: &Lambda, other: &Lambda, over_millis: i64) {
     let next = async {
         stack.agent.wait_for_calls(1).await;
-        turn_is_over(&stack).await;
+        turn_is_over_for(stack, over_millis).await;
         let outcome = other.invoke(fire_at(1)).await;
         let calls = stack.agent.calls();
         assert!(calls.len() == 2 && calls[0].client_left, "two agents at work: {calls:#?}");
@@ -328,7 +325,15 @@ async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
     };
     let (lost, outcome) = tokio::join!(one.invoke(fire_at(0)), next);
     assert_error(&lost, "LeaseLost", false);
-    assert_completed(&stack, 1, &outcome);
+    assert_completed(stack, 1, &outcome);
+}
+
+/// The turn of a run cannot be kept, so that another execution may have it: by then the run must have left its agent.
+async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
+    let (stack, one, other) = start().await;
+    stack.agent.queue(gated(&Gate::new()));
+    let keeping = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(TURN).containing(KEEP));
+    another_runs_when_it_has_left(&stack, &one, &other, 700).await;
     assert!(keeping.hits() >= 1);
     keeping.remove();
     // Its execution is not left running.
@@ -345,17 +350,7 @@ async fn a_run_whose_turn_was_slow_to_take_does_not_outlast_it() {
     stack.agent.queue(gated(&Gate::new()));
     stack.dynamodb.inject(Rule::new("PutItem", Fault::ApplyThenHang).containing(TURN).once());
     stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle).containing(TURN).containing(KEEP));
-    let next = async {
-        stack.agent.wait_for_calls(1).await;
-        turn_is_over_for(&stack, 900).await;
-        let outcome = other.invoke(fire_at(1)).await;
-        let calls = stack.agent.calls();
-        assert!(calls.len() == 2 && calls[0].client_left, "two agents at work: {calls:#?}");
-        outcome
-    };
-    let (lost, outcome) = tokio::join!(one.invoke(fire_at(0)), next);
-    assert_error(&lost, "LeaseLost", false);
-    assert_completed(&stack, 1, &outcome);
+    another_runs_when_it_has_left(&stack, &one, &other, 900).await;
     stack.assert_clean();
 }
 

@@ -243,17 +243,8 @@ pub(crate) fn new_row(status: Status, owner: Option<&str>, attempt: u32, request
         status,
         owner: owner.map(str::to_owned),
         attempt: Some(attempt),
-        lease_until: None,
-        cancel_requested: None,
-        retryable: false,
         lambda_request_id: Some(request_id.to_owned()),
-        started_at: None,
-        ttl: None,
-        error_type: None,
-        error: None,
-        session_id: None,
-        request_id: None,
-        tokens: 0,
+        ..Row::default()
     }
 }
 

@@ -23,13 +23,14 @@ struct Bare {
 async fn main() -> Result<(), Error> {
     let clients = Clients::new(None)?;
     let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(SdkHttpClient(clients.aws));
-    let bare = Bare {
+    // For as long as the process, so that what serves can be a task: see src/main.rs.
+    let bare: &Bare = Box::leak(Box::new(Bare {
         dynamodb: Client::new(&aws.load().await),
         http: clients.agent,
         table: std::env::var("TRIGGERS_TABLE_NAME")?,
         url: format!("{}/invocations", std::env::var("AGENT_API_URL")?),
-    };
-    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| run(&bare, event))).await
+    }));
+    tokio::spawn(lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| run(bare, event)))).await?
 }
 
 async fn run(bare: &Bare, event: LambdaEvent<Value>) -> Result<Value, Error> {
