@@ -14,15 +14,21 @@ use crate::{
 /// Ends an execution, if `owner` still owns it and it is running.
 pub(crate) fn finished(trigger_id: &str, execution_id: &str, owner: &str, ending: &Ending, is_stored: bool) -> Part {
     let mut expression = Expression::default();
-    let condition = expression.owned_and_running(owner);
-    ended(trigger_id, execution_id, ending, is_stored, condition, expression)
+    let condition = Some(expression.owned_and_running(owner));
+    let update = ended(&mut expression, ending, is_stored);
+    Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
 }
 
 /// Ends an execution that nobody works on, if its row is still exactly `seen`.
 pub(crate) fn abandoned(trigger_id: &str, execution_id: &str, ending: &Ending, seen: &Row, is_stored: bool) -> Part {
     let mut expression = Expression::default();
-    let condition = expression.as_seen(seen);
-    ended(trigger_id, execution_id, ending, is_stored, condition, expression)
+    let condition = Some(expression.as_seen(seen));
+    let mut update = ended(&mut expression, ending, is_stored);
+    if ending.failure.is_none() {
+        // A cancelled execution may be one that had failed retryably.
+        update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
+    }
+    Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
 }
 
 /// The end of a fire that no attempt wrote a record of, if there still is none at `now`, milliseconds since 1970.
@@ -42,21 +48,8 @@ pub(crate) fn finalised(trigger_id: &str, execution_id: &str, seen: &Row, is_sto
     Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
 }
 
-fn ended(
-    trigger_id: &str,
-    execution_id: &str,
-    ending: &Ending,
-    is_stored: bool,
-    condition: String,
-    mut expression: Expression,
-) -> Part {
-    let mut update = expression.set(record::ending_attributes(ending).into_iter().chain(stored(is_stored)));
-    if ending.failure.is_none() {
-        // A cancelled execution may be one that had failed retryably.
-        update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
-    }
-    let key = record::execution_key(trigger_id, execution_id);
-    Part::Update { key, update, condition: Some(condition), expression }
+fn ended(expression: &mut Expression, ending: &Ending, is_stored: bool) -> String {
+    expression.set(record::ending_attributes(ending).into_iter().chain(stored(is_stored)))
 }
 
 fn stored(is_stored: bool) -> Option<(&'static str, AttributeValue)> {

@@ -77,8 +77,11 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
         }
     };
     let mut problems = fields.problems;
-    for (name, value) in envelope {
-        find_keywords(value, &member("$", name), &mut problems);
+    // Hardly any event holds one, and a path for each of its members takes longer than to look for one.
+    if envelope.values().any(holds_keyword) {
+        for (name, value) in envelope {
+            find_keywords(value, &member("$", name), &mut problems);
+        }
     }
     let Some(detail) = detail else { return Err(InvalidEvent::new(problems)) };
 
@@ -101,6 +104,15 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
         source,
         ..task
     })
+}
+
+fn holds_keyword(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(SCHEDULER_KEYWORD),
+        Value::Array(items) => items.iter().any(holds_keyword),
+        Value::Object(fields) => fields.values().any(holds_keyword),
+        _ => false,
+    }
 }
 
 /// Names every text that still holds a Scheduler keyword: with it every fire would have the same identity.

@@ -1,8 +1,11 @@
 //! The one handler: the story of a run.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use futures_util::future::{Either, ready, select};
@@ -30,7 +33,7 @@ use crate::{
     results::failure_of,
     run::{Halt, Known, Run, Seen, catch_panic, stop_agent},
     settle,
-    store::{Store, in_time},
+    store::{Store, boxed, in_time},
     stream::{Outcome, Verdict},
     subscribers::{self, Route},
     subscription::Subscription,
@@ -82,8 +85,8 @@ pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Inv
         // https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
         trace_id = known.trace.as_ref().and_then(|trace| trace.otel_id.as_deref()),
     );
-    let handling = handle_payload(services, payload, invocation, &known).instrument(run.clone());
-    let handled = Box::pin(catch_panic(handling)).await;
+    let handled =
+        boxed(catch_panic(handle_payload(services, payload, invocation, &known).instrument(run.clone()))).await;
     let result = handled.unwrap_or_else(|panicked| Err(known.seen.unless_called(panicked)));
     let result = result.map_err(|failure| known.name(failure));
     if let Err(Failure { error_type, retryable, message, .. }) = &result {
@@ -155,11 +158,13 @@ async fn run_fire(
 
     // Neither is needed unless the claim succeeds, but both take as long as it does. A panic here must not take the
     // claim's answer with it: what is claimed is given up in order.
-    let token = timed(&measured.token_ms, services.tokens.token());
-    let prepared = Box::pin(catch_panic(async { tokio::join!(token, stored_trigger(store, fire)) }));
+    let prepared = boxed(catch_panic(async {
+        let token = pin!(services.tokens.token());
+        tokio::join!(timed(&measured.token_ms, token), stored_trigger(store, fire))
+    }));
     let lease = Lease(config.lease);
-    let claiming = claim_or_give_up(store, fire, &mut attempt, lease, deadline, measured);
-    let (claimed, prepared) = match select(Box::pin(timed(&measured.claim_ms, claiming)), prepared).await {
+    let claiming = boxed(claim_or_give_up(store, fire, &mut attempt, lease, deadline, measured));
+    let (claimed, prepared) = match select(timed(&measured.claim_ms, claiming), prepared).await {
         Either::Left((claimed, prepared)) => (claimed, Either::Left(prepared)),
         Either::Right((answer, claiming)) => (claiming.await, Either::Right(ready(answer))),
     };
@@ -278,8 +283,6 @@ async fn write_down(
         Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
         Err(NotHeld::Store(error)) => return Err(seen.unless_called(error.into())),
     }
-    let status = ending.status.as_str();
-    tracing::info!(status, errorType = ending.error_type(), durationMs = ending.duration_ms, "recorded");
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
     if is_final {
         seen.measured.ended(ending.status);

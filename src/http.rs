@@ -1,6 +1,10 @@
 //! One HTTP and TLS stack for everything: the AWS SDK, Cognito's token endpoint and the agent.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_smithy_runtime_api::client::{
     http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
@@ -9,7 +13,8 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use reqwest::{Client, ClientBuilder, redirect};
+use http::Uri;
+use reqwest::{Body, Client, ClientBuilder, Url, redirect};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -74,7 +79,44 @@ fn builder(tls: ClientConfig) -> ClientBuilder {
 
 /// Lets the AWS SDK send through a [`Client`].
 #[derive(Debug, Clone)]
-pub struct SdkHttpClient(pub Client);
+pub struct SdkHttpClient {
+    client: Client,
+    /// The address asked last, which is nearly always the table's, and what reqwest makes of it: to parse it again is a
+    /// hundredth of a run's CPU.
+    asked: Arc<Mutex<Option<(Uri, Url)>>>,
+}
+
+impl SdkHttpClient {
+    /// Sends through `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client, asked: Arc::default() }
+    }
+
+    /// The SDK's own timeouts bound this: an attempt is dropped when its time is up.
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
+        let (parts, body) = request.try_into_http1x().map_err(|error| user(error.into()))?.into_parts();
+        let url = self.url(parts.uri).map_err(|error| user(error.into()))?;
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        *request.body_mut() = Some(Body::wrap(body));
+        let response = self.client.execute(request).await.map_err(|error| {
+            if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
+        })?;
+        let response = http::Response::<Body>::from(response).map(SdkBody::from_body_1_x);
+        HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+    }
+
+    fn url(&self, uri: Uri) -> Result<Url, <Url as FromStr>::Err> {
+        let Ok(mut asked) = self.asked.lock() else { return uri.to_string().parse() };
+        if let Some((_, url)) = asked.as_ref().filter(|(before, _)| *before == uri) {
+            return Ok(url.clone());
+        }
+        let url: Url = uri.to_string().parse()?;
+        *asked = Some((uri, url.clone()));
+        Ok(url)
+    }
+}
 
 impl HttpClient for SdkHttpClient {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
@@ -84,20 +126,6 @@ impl HttpClient for SdkHttpClient {
 
 impl HttpConnector for SdkHttpClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
-        HttpConnectorFuture::new(async move { send(&client, request).await })
+        HttpConnectorFuture::new(self.clone().send(request))
     }
-}
-
-/// The SDK's own timeouts bound this: an attempt is dropped when its time is up.
-async fn send(client: &Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
-    let request = request.try_into_http1x().map_err(|error| user(error.into()))?;
-    let request = request.map(reqwest::Body::wrap);
-    let request = reqwest::Request::try_from(request).map_err(|error| user(error.into()))?;
-    let response = client.execute(request).await.map_err(|error| {
-        if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
-    })?;
-    let response = http::Response::<reqwest::Body>::from(response).map(SdkBody::from_body_1_x);
-    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }

@@ -17,13 +17,13 @@ use std::{
     borrow::Cow,
     future::poll_fn,
     io::Write,
-    pin::pin,
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use futures_util::FutureExt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::Instant;
 
@@ -163,21 +163,20 @@ impl Measured {
 }
 
 /// Runs `future`; how long it had its caller wait goes into `millis`, unless something is there already.
-pub(crate) async fn timed<T>(millis: &OnceLock<u64>, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
+pub(crate) fn timed<T>(
+    millis: &OnceLock<u64>,
+    mut future: impl Future<Output = T> + Unpin,
+) -> impl Future<Output = T> + Unpin {
     let mut since = None;
-    let output = poll_fn(|context| {
-        let polled = future.as_mut().poll(context);
+    poll_fn(move |context| {
+        let polled = future.poll_unpin(context);
         if polled.is_pending() {
             since.get_or_insert_with(Instant::now);
+        } else if let Some(since) = since {
+            millis.get_or_init(|| millis_since(since));
         }
         polled
-    });
-    let output = output.await;
-    if let Some(since) = since {
-        millis.get_or_init(|| millis_since(since));
-    }
-    output
+    })
 }
 
 /// Whether nothing was asked of this process before.
@@ -386,9 +385,9 @@ mod tests {
     #[tokio::test]
     async fn only_waiting_takes_time() {
         let (at_once, later) = (OnceLock::new(), OnceLock::new());
-        assert_eq!(timed(&at_once, async { 7 }).await, 7);
+        assert_eq!(timed(&at_once, std::future::ready(7)).await, 7);
         assert_eq!(at_once.get(), None);
-        timed(&later, tokio::task::yield_now()).await;
+        timed(&later, std::pin::pin!(tokio::task::yield_now())).await;
         assert!(later.get().is_some());
     }
 }

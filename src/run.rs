@@ -2,6 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
@@ -144,7 +145,7 @@ impl Run<'_> {
                     tracing::warn!("the agent refused the token, getting another");
                     may_refresh = false;
                     tokens.forget(&token);
-                    token = timed(&self.seen.measured.token_ms, tokens.token()).await?;
+                    token = timed(&self.seen.measured.token_ms, pin!(tokens.token())).await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
                     self.seen.agent_called.store(false, Ordering::Relaxed);
@@ -280,10 +281,9 @@ impl Known {
 }
 
 /// A panic as a failure; the panic hook has logged where it was.
-pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
     AssertUnwindSafe(future)
         .catch_unwind()
-        .await
         .map_err(|_| Failure::retryable(ErrorType::Internal, "the function panicked; its log says where"))
 }
 

@@ -32,7 +32,7 @@ pub async fn services(config: Config, clients: &Clients) -> Services {
 async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
-        .http_client(SdkHttpClient(clients.aws.clone()))
+        .http_client(SdkHttpClient::new(clients.aws.clone()))
         // It waits for longer than any try may take, and wraps every body to do so.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
@@ -67,8 +67,7 @@ pub async fn serve(services: Services) -> Result<(), Error> {
                 deadline_millis: context.deadline,
                 xray_trace_id: context.xray_trace_id,
             };
-            // On the heap: a run's future is large, and the runtime moves it about.
-            Box::pin(handler::handle(&services, payload.as_deref(), &invocation)).await
+            handler::handle(&services, payload.as_deref(), &invocation).await
         }
     });
     let any_payload = ServiceBuilder::new().map_request(quote_payload);

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld},
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use futures_util::FutureExt;
 
 use crate::{
     execution::{Row, is_held},
@@ -325,11 +326,11 @@ impl Store {
 ///
 /// # Errors
 /// Those of `answer`; [`StoreError::OutOfTime`] if there is none.
-pub(crate) async fn in_time<T>(
+pub(crate) fn in_time<T>(
     until: tokio::time::Instant,
     answer: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout_at(until, answer).await.unwrap_or(Err(StoreError::OutOfTime))
+) -> impl Future<Output = Result<T, StoreError>> {
+    tokio::time::timeout_at(until, answer).map(|answer| answer.unwrap_or(Err(StoreError::OutOfTime)))
 }
 
 enum Updated {
@@ -338,7 +339,8 @@ enum Updated {
 }
 
 /// On the heap: the SDK's futures are large, and those of a run, of which some are awaited two at once, are laid out side by
-/// side in its own.
+/// side in its own. Given the future as an expression: one with a name has its place in its caller's too, as an async
+/// function has one for its argument and one for what it awaits, which is why [`in_time`] is none.
 pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
     Box::pin(sending)
 }

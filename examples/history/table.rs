@@ -56,7 +56,7 @@ impl Table {
         let bundle = std::env::var("AWS_CA_BUNDLE").ok().filter(|path| !path.is_empty());
         let clients = Clients::new(bundle.as_deref())?;
         let any = Credentials::new("local", "local", None, None, "any");
-        let http = SdkHttpClient(clients.aws);
+        let http = SdkHttpClient::new(clients.aws);
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
         let provider = ProviderConfig::default().with_http_client(http);
         let profile = ProfileFileCredentialsProvider::builder().configure(&provider);

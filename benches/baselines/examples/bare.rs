@@ -22,7 +22,7 @@ struct Bare {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let clients = Clients::new(None)?;
-    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(SdkHttpClient(clients.aws));
+    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(SdkHttpClient::new(clients.aws));
     // For as long as the process, so that what serves can be a task: see src/main.rs.
     let bare: &Bare = Box::leak(Box::new(Bare {
         dynamodb: Client::new(&aws.load().await),
