@@ -33,12 +33,18 @@ impl Measured {
 #[tokio::main]
 async fn main() {
     let rounds = programs::option("rounds", 40);
-    let program = Programs::build().baseline("other");
+    let programs = Programs::build();
+    let program = programs.baseline("other");
     let mut report = Report::new("choices");
-    flavour(&program, rounds, &mut report).await;
+    let variants = [
+        Variant { name: "as it ships: current_thread, mimalloc", program: &program, other: "" },
+        Variant { name: "multi_thread", program: &program, other: "multi_thread" },
+        Variant { name: "the system's allocator", program: &programs.baseline("malloc"), other: "" },
+    ];
+    variants_in_turn(&variants, rounds, &mut report).await;
     frozen(&program, rounds, &mut report).await;
     early(&program, rounds, &mut report).await;
-    rungs(rounds, &mut report).await;
+    rungs(&programs, rounds, &mut report).await;
     report.finish();
 }
 
@@ -84,57 +90,60 @@ async fn end(lambda: Lambda) {
     lambda.process.wait_exit(Duration::from_secs(10)).await;
 }
 
-async fn flavour(program: &Path, rounds: u64, report: &mut Report) {
-    let flavours = ["current_thread", "multi_thread"];
+/// The function, with a choice made otherwise that is told by its start, its runs and many of them at once.
+struct Variant<'a> {
+    name: &'static str,
+    program: &'a Path,
+    other: &'static str,
+}
+
+async fn variants_in_turn(variants: &[Variant<'_>], rounds: u64, report: &mut Report) {
     let stack = stack().await;
-    let envs = flavours.map(|flavour| with(stack.env(), flavour));
-    let mut lambdas = Vec::new();
-    for env in &envs {
-        lambdas.push(programs::start(program, env).await);
-    }
-    let (mut starts, mut runs) =
-        ([Measured::default(), Measured::default()], [Measured::default(), Measured::default()]);
+    let mut measured = Vec::new();
     let mut next = 0;
-    for lambda in &lambdas {
-        measure_runs(lambda, "warm-up", RUNS_A_ROUND, &mut next, &mut Measured::default()).await;
+    for variant in variants {
+        let env = with(stack.env(), variant.other);
+        let lambda = programs::start(variant.program, &env).await;
+        measure_runs(&lambda, "warm-up", RUNS_A_ROUND, &mut next, &mut Measured::default()).await;
+        measured.push((variant, env, lambda, Measured::default(), Measured::default()));
     }
-    let bar = report::bar(rounds, "flavours");
+    let bar = report::bar(rounds, "variants");
     for _ in 0..rounds {
-        for at in 0..flavours.len() {
-            measure_start(program, &envs[at], &mut starts[at]).await;
-            measure_runs(&lambdas[at], flavours[at], RUNS_A_ROUND, &mut next, &mut runs[at]).await;
+        for (variant, env, lambda, starts, runs) in &mut measured {
+            measure_start(variant.program, env, starts).await;
+            measure_runs(lambda, variant.name, RUNS_A_ROUND, &mut next, runs).await;
         }
         stack.dynamodb.clear_requests();
         bar.inc(1);
     }
     bar.finish_and_clear();
-    drop(lambdas);
     let (streams, seconds) = (programs::option("streams", 300), programs::option("seconds", 10));
     let mut rows = Vec::new();
-    for at in 0..flavours.len() {
-        let (used, peak) = concurrent(program, flavours[at], streams, seconds).await;
+    for (variant, _, lambda, starts, runs) in measured {
+        end(lambda).await;
+        let (used, peak) = concurrent(variant, streams, seconds).await;
         rows.push([
-            flavours[at].to_owned(),
-            starts[at].wall.show("ms"),
-            starts[at].cpu.show("ms"),
-            runs[at].wall.show("ms"),
-            runs[at].cpu.show("ms"),
+            variant.name.to_owned(),
+            starts.wall.show("ms"),
+            starts.cpu.show("ms"),
+            runs.wall.show("ms"),
+            runs.cpu.show("ms"),
             format!("{} ms", digits(used.as_secs_f64() * 1e3 / streams as f64)),
             format!("{} MiB", digits(mib(peak))),
         ]);
     }
     report.table(
         &format!(
-            "tokio's flavour. Medians of {rounds} rounds of a start and {RUNS_A_ROUND} warm runs of each, in turn, ± \
-             half the distance between the quartiles; then {streams} streams at once, an event a second for {seconds} \
-             s, once:"
+            "tokio's flavour and the allocator. Medians of {rounds} rounds of a start and {RUNS_A_ROUND} warm runs of \
+             each, in turn, ± half the distance between the quartiles; then {streams} streams at once, an event a \
+             second for {seconds} s, once:"
         ),
         ["", "start to first poll", "CPU", "warm run", "CPU", "CPU of one of the streams", "peak memory of all"],
         rows,
     );
 }
 
-async fn concurrent(program: &Path, flavour: &str, streams: u64, seconds: u64) -> (Duration, u64) {
+async fn concurrent(variant: &Variant<'_>, streams: u64, seconds: u64) -> (Duration, u64) {
     let stack = stack().await;
     let event = json!({"type": "modelContentBlockDeltaEvent", "delta": {"text": "and on "}});
     let event = Step::text(format!("{event}\n"));
@@ -143,10 +152,10 @@ async fn concurrent(program: &Path, flavour: &str, streams: u64, seconds: u64) -
     let steps = (0..seconds).flat_map(|_| [Step::Sleep(Duration::from_secs(1)), event.clone()]);
     script.steps.splice(at..at, steps);
     stack.agent.default(script);
-    let mut env = with(stack.env(), flavour);
+    let mut env = with(stack.env(), variant.other);
     env.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), streams.to_string());
     env.insert("LEASE_SECONDS".to_owned(), "10".to_owned());
-    let lambda = std::sync::Arc::new(programs::start(program, &env).await);
+    let lambda = std::sync::Arc::new(programs::start(variant.program, &env).await);
     assert!(lambda.api.polled(Duration::from_secs(30)).await, "it asks for work");
     let before = cpu(lambda.process.pid());
     let mut runs = JoinSet::new();
@@ -255,15 +264,14 @@ async fn early(program: &Path, rounds: u64, report: &mut Report) {
 }
 
 /// From the empty function to this one.
-async fn rungs(rounds: u64, report: &mut Report) {
-    let programs = Programs::build();
+async fn rungs(programs: &Programs, rounds: u64, report: &mut Report) {
     let stack = stack().await;
     let env = stack.env();
     let rungs = [
         ("empty lambda_runtime function", programs.empty.clone()),
         ("and the log (tracing-subscriber)", programs.baseline("logged")),
         ("and the HTTP clients (reqwest, rustls, aws-lc, webpki-roots)", programs.baseline("clients")),
-        ("without the log, with the SDK and one AWS client: the bare client", programs.bare.clone()),
+        ("without the log, with the SDK, one AWS client and mimalloc: the bare client", programs.bare.clone()),
         ("agent-trigger: all of it, two AWS clients", programs.function.clone()),
     ];
     let mut measured: [Measured; 5] = std::array::from_fn(|_| Measured::default());

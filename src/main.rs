@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use agent_trigger::{config::Config, http::Clients, log, runtime};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();

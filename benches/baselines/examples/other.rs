@@ -10,13 +10,16 @@ use agent_trigger::{
 };
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Error> {
     let other = std::env::var("OTHER").unwrap_or_default();
     let mut builder = match other.as_str() {
         "multi_thread" => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    builder.enable_all().build()?.block_on(start(other))
+    builder.enable_all().build()?.block_on(async { tokio::spawn(start(other)).await? })
 }
 
 async fn start(other: String) -> Result<(), Error> {

@@ -28,7 +28,7 @@ impl Programs {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let packages = ["--package", "agent-trigger", "--package", "agent-trigger-baselines"];
         let baselines =
-            ["bare", "clients", "empty", "logged", "other", "trust"].map(|name| format!("--example={name}"));
+            ["bare", "clients", "empty", "logged", "malloc", "other", "trust"].map(|name| format!("--example={name}"));
         let mut build = Command::new(cargo);
         build.args(["build", "--release"]).args(packages).args(["--bin", "agent-trigger"]).args(baselines);
         let built = build.status();

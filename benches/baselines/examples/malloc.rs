@@ -1,0 +1,16 @@
+//! The function with the system's allocator.
+
+use agent_trigger::{config::Config, http::Clients, log, runtime};
+use lambda_runtime::Error;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    log::init();
+    tokio::spawn(serve()).await?
+}
+
+async fn serve() -> Result<(), Error> {
+    let config = Config::from_env()?;
+    let clients = Clients::new(config.ca_bundle.as_deref())?;
+    runtime::serve(runtime::services(config, &clients).await).await
+}
