@@ -89,8 +89,10 @@ pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Inv
         boxed(catch_panic(handle_payload(services, payload, invocation, &known).instrument(run.clone()))).await;
     let result = handled.unwrap_or_else(|panicked| Err(known.seen.unless_called(panicked)));
     let result = result.map_err(|failure| known.name(failure));
-    if let Err(Failure { error_type, retryable, message, .. }) = &result {
+    if let Err(Failure { error_type, retryable, message, trigger_id, execution_id, .. }) = &result {
         let error_type = error_type.as_str();
+        // It may have failed before they were recorded.
+        tracing::record_all!(run, triggerId = trigger_id.as_deref(), executionId = execution_id.as_deref());
         run.in_scope(|| tracing::error!(errorType = error_type, retryable, cause = message, "run failed"));
     }
     known.tell(services, invocation, result.as_ref().err());
@@ -119,7 +121,6 @@ async fn handle_payload(
         },
     };
     let fire = known.fire.get_or_init(|| fire);
-    tracing::Span::current().record("triggerId", &fire.trigger_id);
     if deadline.is_too_near() {
         return Err(is_too_near());
     }
@@ -139,7 +140,8 @@ async fn run_fire(
     let started = Started::at(now_millis(), config);
     let identifying = identify(store, fire, &invocation.request_id, &started);
     let execution_id = in_time(deadline.run_until, identifying).await?;
-    tracing::Span::current().record("executionId", &execution_id);
+    // As one: each time, the log writes all of the span's fields anew.
+    tracing::record_all!(tracing::Span::current(), triggerId = fire.trigger_id, executionId = execution_id);
     let execution_id = known.execution_id.get_or_init(|| execution_id);
     let reply = Reply::new(fire, execution_id);
     let mut attempt = Attempt {

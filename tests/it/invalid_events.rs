@@ -44,6 +44,19 @@ async fn f02_what_is_no_event_is_refused() {
 }
 
 #[tokio::test]
+async fn a_refused_event_is_logged_with_the_trigger_that_it_names() {
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    let event = event_with(json!({"prompt": null}));
+    assert_eq!(refused(&stack, &function, event.to_string()).await, ["$.detail.prompt"]);
+    let logs = all_logs(function).await;
+    let failed = lines(&logs, "run failed");
+    assert_eq!(failed.len(), 1, "{logs:#?}");
+    assert_eq!(serde_json::from_str::<Value>(failed[0]).unwrap()["span"]["triggerId"], "t");
+    stack.assert_clean();
+}
+
+#[tokio::test]
 async fn f02_each_bad_field_is_named_by_its_path() {
     let stack = stack().await;
     let function = stack.function(&[]).await;
