@@ -75,6 +75,7 @@ fn crate_of(symbol: &str) -> String {
     let path = ["dyn ", "mut ", "const "].into_iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path));
     match path.split_once("::") {
         Some((name, _)) if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => name.to_owned(),
+        None if path.starts_with("mi_") || path.starts_with("_mi_") => "mimalloc".to_owned(),
         _ => "C: aws-lc, and what has no path".to_owned(),
     }
 }
