@@ -91,8 +91,10 @@ pub async fn handle(services: &Services, payload: Option<&str>, invocation: &Inv
     let result = result.map_err(|failure| known.name(failure));
     if let Err(Failure { error_type, retryable, message, trigger_id, execution_id, .. }) = &result {
         let error_type = error_type.as_str();
-        // It may have failed before they were recorded.
-        tracing::record_all!(run, triggerId = trigger_id.as_deref(), executionId = execution_id.as_deref());
+        // Not twice: the log in text format would have them twice.
+        if known.execution_id.get().is_none() {
+            tracing::record_all!(run, triggerId = trigger_id.as_deref(), executionId = execution_id.as_deref());
+        }
         run.in_scope(|| tracing::error!(errorType = error_type, retryable, cause = message, "run failed"));
     }
     known.tell(services, invocation, result.as_ref().err());
@@ -140,9 +142,7 @@ async fn run_fire(
     let started = Started::at(now_millis(), config);
     let identifying = identify(store, fire, &invocation.request_id, &started);
     let execution_id = in_time(deadline.run_until, identifying).await?;
-    // As one: each time, the log writes all of the span's fields anew.
-    tracing::record_all!(tracing::Span::current(), triggerId = fire.trigger_id, executionId = execution_id);
-    let execution_id = known.execution_id.get_or_init(|| execution_id);
+    let execution_id = known.identified(fire, execution_id);
     let reply = Reply::new(fire, execution_id);
     let mut attempt = Attempt {
         session_id: fire.session_id.clone().unwrap_or_else(|| session_of(execution_id)),

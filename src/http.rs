@@ -81,8 +81,8 @@ fn builder(tls: ClientConfig) -> ClientBuilder {
 #[derive(Debug, Clone)]
 pub struct SdkHttpClient {
     client: Client,
-    /// The address asked last, which is nearly always the table's, and what reqwest makes of it: to parse it again is a
-    /// hundredth of a run's CPU.
+    /// The address asked last, which is nearly always the table's, and what reqwest makes of it: it need not be parsed
+    /// for each request.
     asked: Arc<Mutex<Option<(Uri, Url)>>>,
 }
 

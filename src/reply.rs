@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A reply about one execution; what is known of how it went is filled in.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Reply<'a> {
     success: bool,

@@ -250,6 +250,13 @@ impl Known {
         Self { is_cold_start: metrics::is_cold_start(), trace, ..Self::default() }
     }
 
+    /// Notes the execution of the fire, for all that is told of the invocation from now on.
+    pub(crate) fn identified(&self, fire: &Fire, execution_id: String) -> &String {
+        // Both at once: each time, the log writes all of the span's fields anew.
+        tracing::record_all!(tracing::Span::current(), triggerId = fire.trigger_id, executionId = execution_id);
+        self.execution_id.get_or_init(|| execution_id)
+    }
+
     /// `failure` with the ids of what failed.
     pub(crate) fn name(&self, failure: Failure) -> Failure {
         let trigger_id = failure.trigger_id.or_else(|| self.fire.get().map(|fire| fire.trigger_id.clone()));

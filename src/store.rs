@@ -338,9 +338,9 @@ enum Updated {
     Refused(Option<Row>),
 }
 
-/// On the heap: the SDK's futures are large, and those of a run, of which some are awaited two at once, are laid out side by
-/// side in its own. Given the future as an expression: one with a name has its place in its caller's too, as an async
-/// function has one for its argument and one for what it awaits, which is why [`in_time`] is none.
+/// On the heap: these futures are large, and those of a run, of which some are awaited two at once, would lie side by side in
+/// its own. Pass the call itself, no variable, which would have its place in the caller's future as well. For the same reason
+/// [`in_time`] is no async function: one keeps both its argument and what it awaits.
 pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
     Box::pin(sending)
 }

@@ -256,7 +256,7 @@ impl Router<'_> {
         };
         let (execution_id, ended) = in_time(self.deadline.run_until, ending_it).await?;
         if self.known.fire.get().is_some() {
-            self.known.execution_id.get_or_init(|| execution_id.clone());
+            self.known.identified(fire, execution_id.clone());
         }
         let (settlement, row) = ended?;
         self.known.seen.measured.settled(settlement, status);

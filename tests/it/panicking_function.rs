@@ -1,4 +1,4 @@
-//! The function as main.rs wires it, but for a resolver that panics when it is first asked for a host name: so the real
+//! The function as main.rs wires it, but for the allocator, and for a resolver that panics when it is first asked for a host name: so the real
 //! handler meets a real panic in the middle of a run. The tests choose where by giving one address as a name.
 
 use std::{

@@ -9,7 +9,7 @@ use crate::emf::metrics;
 use crate::one_fire::{
     PROMPT, SHORT_LEASE, TIME, TRIGGER, assert_completed, assert_error, assert_failed, execution, fire, fire_with,
 };
-use crate::support::{LIMIT, all_logs, stack};
+use crate::support::{LIMIT, all_logs, lines, stack};
 
 /// The function with a panic built in at the first lookup of a host name, of which this setting holds the only one.
 async fn panics_at(setting: &str) -> (Stack, Lambda) {
@@ -248,6 +248,20 @@ async fn an_error_is_logged_with_its_ids_where_nothing_else_is_logged() {
         (&line["span"]["executionId"], &line["span"]["triggerId"]),
         (&record["executionId"], &record["triggerId"])
     );
+}
+
+#[tokio::test]
+async fn in_text_format_an_error_is_logged_with_each_id_once() {
+    let stack = stack().await;
+    stack.agent.default(Script::status(400, "no"));
+    let function = stack.function(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
+    assert_failed(&stack, &function.invoke(fire()).await, "AgentRejected", false);
+    let logs = all_logs(function).await;
+    let failed = lines(&logs, "run failed");
+    assert_eq!(failed.len(), 1, "{logs:#?}");
+    for id in ["triggerId=", "executionId="] {
+        assert_eq!(failed[0].matches(id).count(), 1, "{failed:?}");
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn start(other: String) -> Result<(), Error> {
                 deadline_millis: context.deadline,
                 xray_trace_id: context.xray_trace_id,
             };
-            Box::pin(handler::handle(&services, Some(&payload.to_string()), &invocation)).await
+            handler::handle(&services, Some(&payload.to_string()), &invocation).await
         }
     });
     Runtime::new(handler).run_concurrent().await
