@@ -133,7 +133,7 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
             if execution.is("retryable") {
                 parts.push("a retry is to come".to_owned());
             }
-            parts.extend(execution.text("error").map(str::to_owned));
+            parts.extend(execution.text("error").map(|error| error.replace('\n', "; ")));
         }
         State::Cancelled if execution.is("stopConfirmed") => parts.push("the agent's session is stopped".to_owned()),
         State::Cancelled if execution.number("durationMs").is_some() => {

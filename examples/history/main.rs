@@ -164,9 +164,9 @@ impl Found {
             Self::Newest(newest) => {
                 lines.push(format!("Table {}", table.described()));
                 lines.push(match &options.trigger {
-                    Some(trigger) => format!("Trigger {trigger}, newest first"),
+                    Some(trigger) => format!("Trigger {trigger}, newest fire first"),
                     None => format!(
-                        "All triggers, newest first: the whole table is read ({} items); --trigger ID reads only its own",
+                        "All triggers, newest fire first: the whole table is read ({} items); --trigger ID reads its own",
                         newest.items
                     ),
                 });

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 pub(crate) const HELP: &str = "\
-Lists executions, newest first, from a table on AWS or on this machine.
+Lists executions, newest fire first, from a table on AWS or on this machine.
 
 usage: cargo run --example history -- [--trigger ID] [--table NAME] [--limit N] [--watch]
        cargo run --example history -- --show EXECUTION_ID [--trigger ID] [--table NAME] [--watch]

@@ -229,7 +229,10 @@ pub(crate) fn announced(deliveries: &[Delivery]) -> Option<String> {
     }
     let concerned = if concerned == 0 { "none".to_owned() } else { concerned.to_string() };
     let s = if ends.len() == 1 { "" } else { "s" };
-    Some(format!("\nAnnounced on the event bus: {} end{s}, {concerned} of which concerned a trigger.", ends.len()))
+    Some(format!(
+        "\nAnnounced on the event bus: {} end{s}, {concerned} of which a trigger is subscribed to.",
+        ends.len()
+    ))
 }
 
 /// One line on an execution that has ended.

@@ -50,7 +50,11 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     }
 
     say("\nWhat the table holds:");
-    say(&report::executions(&executions).to_string());
+    if executions.is_empty() {
+        say("nothing");
+    } else {
+        say(&report::executions(&executions).to_string());
+    }
     say("\nWhat Lambda got:");
     say(&report::outcomes(&deliveries).to_string());
     if let Some(line) = report::announced(&deliveries) {

@@ -72,7 +72,9 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
 
 /// Shows each execution that has ended and is not in `shown`: once an attempt, for a failed one may run again.
 fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
-    for row in stack.dynamodb.scan() {
+    let mut rows = stack.dynamodb.scan();
+    rows.sort_by_cached_key(|row| report::text(&row["completedAt"]));
+    for row in rows {
         let is_execution = row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
         let has_ended = !matches!(row["status"].as_str(), None | Some("running"));
         let state = (report::text(&row["executionId"]), report::text(&row["attempt"]), report::text(&row["status"]));
