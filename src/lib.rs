@@ -2,13 +2,16 @@
 //! Begin with [`handler`], the story of one invocation; docs/ARCHITECTURE.md is the map of everything it uses.
 
 pub mod agent;
+pub mod app;
 mod backoff;
 pub mod clients;
 mod clock;
 pub mod config;
 pub mod domain;
+pub mod error_chain;
 pub mod events;
 pub mod handler;
+pub mod invocation;
 pub mod json;
 mod lifecycle;
 mod redact;

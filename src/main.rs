@@ -23,5 +23,5 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;
-    runtime::serve(runtime::services(config, &clients).await).await
+    runtime::serve(runtime::app(config, &clients).await).await
 }

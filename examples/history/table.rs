@@ -2,7 +2,7 @@
 
 use agent_trigger::{
     clients::http::{Clients, SdkHttpClient},
-    domain::failure::chain,
+    error_chain::chain,
 };
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,

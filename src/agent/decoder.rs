@@ -23,6 +23,7 @@ use crate::agent::framing::document::Document;
 use crate::agent::framing::lines::{Line, LineEnd, Lines};
 use crate::agent::framing::sse::Sse;
 use crate::agent::transcript::{Event, Kind, Transcript, output};
+use crate::domain::failure::{ErrorType, Failure};
 use crate::json::scan;
 
 /// Bytes of the largest event that is read (1 MiB).
@@ -51,14 +52,14 @@ pub enum Verdict {
     /// The agent finished.
     Completed,
     /// The agent failed: `AgentFailed`.
-    Failed(Failure),
+    Failed(AnswerError),
     /// Nobody knows: `StreamInterrupted`.
     Interrupted(Interruption),
 }
 
 /// Why an answer is a failure. `Display` never shows what the agent said, and may be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum AnswerError {
     /// The agent said so in its answer.
     #[error("the agent reported an error")]
     Reported {
@@ -150,13 +151,13 @@ pub struct Outcome {
 /// Decodes one answer.
 ///
 /// ```
-/// use agent_trigger::stream::{Decoder, End, Verdict};
+/// use agent_trigger::agent::decoder::{Decoder, End, Verdict};
 ///
 /// let mut decoder = Decoder::new(Some("application/x-ndjson"))?;
 /// assert_eq!(decoder.feed(b"{\"type\":\"serverComple"), None);
 /// assert_eq!(decoder.feed(b"tionEvent\"}\n"), Some(&Verdict::Completed));
 /// assert_eq!(decoder.finish(End::Torn).verdict, Verdict::Completed);
-/// # Ok::<(), agent_trigger::stream::UnsupportedContentType>(())
+/// # Ok::<(), agent_trigger::agent::decoder::UnsupportedContentType>(())
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
@@ -368,4 +369,21 @@ fn read_line(line: Line<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     let kind = Kind::of(event.text);
     transcript.progress.skipped_events += u64::from(kind.is_none() || line.dropped.is_some());
     transcript.typed(kind?, event)
+}
+
+impl From<AnswerError> for Failure {
+    fn from(failure: AnswerError) -> Self {
+        let message = failure.to_string();
+        let agent_said = match failure {
+            AnswerError::Reported { message } => message,
+            AnswerError::NotJson | AnswerError::Empty => None,
+        };
+        Self { agent_said, ..Self::fatal(ErrorType::AgentFailed, message) }
+    }
+}
+
+impl From<Interruption> for Failure {
+    fn from(interruption: Interruption) -> Self {
+        Self::fatal(ErrorType::StreamInterrupted, interruption.to_string())
+    }
 }

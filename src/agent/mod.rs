@@ -21,14 +21,15 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::task::JoinSet;
 use tracing::Span;
 
+use crate::domain::failure::{ErrorType, Failure};
 use crate::{
     agent::decoder::{Decoder, End, Outcome, Progress, Verdict},
     config::{Config, Secret},
-    domain::failure::chain,
+    domain::ending::StopOutcome,
     domain::fire::Fire,
     domain::trace::traceparent,
+    error_chain::chain,
     redact::redact,
-    store::record::StopOutcome,
 };
 
 /// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
@@ -151,8 +152,8 @@ impl Call {
             headers.insert(TRACEPARENT, value);
         }
         let body = serde_json::to_vec(&request_body(fire, session_id)).map_err(|error| unsendable(&error))?;
-        let mut private = vec![fire.prompt.clone()];
-        fire.input.values().for_each(|value| collect_texts(value, &mut private));
+        let mut private = vec![fire.task.prompt.clone()];
+        fire.task.input.values().for_each(|value| collect_texts(value, &mut private));
         Ok(Self { body, headers, private })
     }
 
@@ -268,7 +269,7 @@ impl Agent {
         reading.spawn(answer.read(self.idle_timeout, report, Span::current()));
         let read = reading.join_next().await.expect("one task was spawned");
         let mut outcome = read.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))?;
-        if let Verdict::Failed(decoder::Failure::Reported { message: Some(message) }) = &mut outcome.verdict {
+        if let Verdict::Failed(decoder::AnswerError::Reported { message: Some(message) }) = &mut outcome.verdict {
             *message = call.clean(message, token);
         }
         Ok(outcome)
@@ -328,20 +329,20 @@ async fn error_body(mut response: Response, call: &Call, token: &Secret) -> Opti
 }
 
 fn request_body(fire: &Fire, session_id: &str) -> Value {
-    let mut body: Map<String, Value> = fire.input.clone();
-    body.insert("prompt".into(), json!(fire.prompt));
+    let mut body: Map<String, Value> = fire.task.input.clone();
+    body.insert("prompt".into(), json!(fire.task.prompt));
     body.insert("targetUserId".into(), json!(fire.user_id));
-    body.insert("agentId".into(), json!(fire.agent_id));
+    body.insert("agentId".into(), json!(fire.task.agent_id));
     body.insert("sessionId".into(), json!(session_id));
     let mut optional = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             body.insert(name.into(), value);
         }
     };
-    optional("modelId", fire.model_id.as_ref().map(|value| json!(value)));
-    optional("enabledTools", fire.enabled_tools.as_ref().map(|value| json!(value)));
-    optional("storagePath", fire.working_directory.as_ref().map(|value| json!(value)));
-    optional("reasoningEffort", fire.reasoning_effort.as_ref().map(|value| json!(value)));
+    optional("modelId", fire.task.model_id.as_ref().map(|value| json!(value)));
+    optional("enabledTools", fire.task.enabled_tools.as_ref().map(|value| json!(value)));
+    optional("storagePath", fire.task.working_directory.as_ref().map(|value| json!(value)));
+    optional("reasoningEffort", fire.task.reasoning_effort.as_ref().map(|value| json!(value)));
     Value::Object(body)
 }
 
@@ -363,6 +364,23 @@ fn wait_of(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
     }
     let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
     Some((date - now).try_into().unwrap_or_default())
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let message = chain(&error);
+        let fatal = |error_type| Self::fatal(error_type, message.clone());
+        match error {
+            AgentError::Unavailable { .. } => Self::retryable(ErrorType::AgentUnavailable, message),
+            AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
+            AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
+            AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
+            AgentError::NoAnswer(_) => fatal(ErrorType::AgentFailed),
+            AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
+            AgentError::Stalled(_) => fatal(ErrorType::StreamStalled),
+            AgentError::Request(_) => fatal(ErrorType::Internal),
+        }
+    }
 }
 
 #[cfg(test)]

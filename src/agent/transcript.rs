@@ -1,6 +1,6 @@
 //! What is kept of a run while it streams by: counts, usage, ids and the text of the last assistant message.
 
-use crate::agent::decoder::{Failure, MAX_OUTPUT, Output, Progress, Usage, Verdict};
+use crate::agent::decoder::{AnswerError, MAX_OUTPUT, Output, Progress, Usage, Verdict};
 use crate::json::scan::{self, Str, Text, Value};
 
 /// Bytes of an agent's error message that are kept; whoever stores it cuts it further.
@@ -83,7 +83,7 @@ impl Transcript {
             Kind::Error => {
                 let error = value.get("error");
                 self.request_id = error.and_then(|error| id(error, "requestId"));
-                return Some(Verdict::Failed(Failure::Reported { message: error.and_then(said) }));
+                return Some(Verdict::Failed(AnswerError::Reported { message: error.and_then(said) }));
             }
             Kind::Completion if event.is_whole() => {
                 let metadata = value.get("metadata");

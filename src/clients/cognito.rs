@@ -19,9 +19,11 @@ use futures_util::{
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
+use crate::domain::failure::{ErrorType, Failure};
 use crate::{
     backoff,
     config::{Config, Secret, token_endpoint},
+    error_chain::chain,
 };
 
 /// One try of any request to Cognito.
@@ -249,7 +251,7 @@ impl Source {
         });
         let (status, body) = match answer.await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(TokenError::Transient(crate::domain::failure::chain(&error.without_url()))),
+            Ok(Err(error)) => return Err(TokenError::Transient(chain(&error.without_url()))),
             Err(_) => return Err(TokenError::Transient(format!("no answer within {} s", TRY_TIMEOUT.as_secs()))),
         };
         token_response(status, &body)
@@ -306,7 +308,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let SdkError::ServiceError(service) = error else {
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::domain::failure::chain);
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
         return TokenError::Transient(format!("{operation} got no answer: {cause}"));
     };
     let code = error.code().unwrap_or("unknown error");
@@ -315,6 +317,13 @@ where
         TokenError::Transient(format!("{operation} failed: {code}"))
     } else {
         TokenError::Refused(format!("{operation} failed: {code}"))
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        let retryable = error.is_transient();
+        Self { retryable, ..Self::fatal(ErrorType::AuthenticationFailed, chain(&error)) }
     }
 }
 

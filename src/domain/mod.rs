@@ -1,10 +1,15 @@
 //! Pure types and decisions: no async, no AWS, no HTTP.
 
+pub mod attempt;
+pub mod ending;
 pub mod execution;
 pub mod failure;
 pub mod fire;
-pub(crate) mod health;
+pub mod health;
 pub mod policy;
 pub mod run_lock;
-pub(crate) mod threshold;
-pub(crate) mod trace;
+pub mod run_state;
+pub mod task;
+pub mod threshold;
+pub mod trace;
+pub mod trigger_snapshot;

@@ -3,20 +3,14 @@
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{domain::fire::Fire, redact::cut};
+use crate::redact::cut;
 
 /// The longest id, and the longest other text that is stored as it is, in bytes: two of them and their prefixes stay far
 /// below DynamoDB's 1 KiB sort key.
 pub(crate) const ID_LIMIT: usize = 256;
-/// AgentCore's runtimeSessionId has 33 to 256 characters (InvokeAgentRuntime, API reference).
-const SESSION_ID_LIMIT: usize = 256;
-const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
 /// How Scheduler spells its context attributes; one left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 pub(crate) const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
-/// Names of the agent's request body that the function sets; an `input` must not.
-pub const BODY_FIELDS: [&str; 8] =
-    ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
 /// Somebody whose event has more problems sees the first of them, on about as many lines as a screen has.
 const MOST_PROBLEMS: usize = 50;
 /// The longest path shown, in bytes.
@@ -88,21 +82,6 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// The session id travels in an HTTP header, so only visible ASCII passes.
-    pub(crate) fn session_id(&mut self, is_agentcore: bool) -> Option<String> {
-        let id = self.text("sessionId")?;
-        let shortest = if is_agentcore { AGENTCORE_SESSION_ID_LENGTH } else { 1 };
-        if !id.chars().all(|char| char.is_ascii_graphic()) {
-            self.problem("sessionId", "must contain visible ASCII characters only");
-        } else if !(shortest..=SESSION_ID_LIMIT).contains(&id.len()) {
-            let problem = format!("must have {shortest} to {SESSION_ID_LIMIT} characters, not {}", id.len());
-            self.problem("sessionId", &problem);
-        } else {
-            return Some(id);
-        }
-        None
-    }
-
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Value::Array(items) = self.value(name)?.clone() else {
             self.problem(name, "must be an array of strings");
@@ -164,17 +143,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn on_interrupted(&mut self) -> bool {
-        match self.text("onInterrupted").as_deref() {
-            Some("rerun") => true,
-            None | Some("fail") => false,
-            Some(_) => {
-                self.problem("onInterrupted", "must be \"rerun\" or \"fail\"");
-                false
-            }
-        }
-    }
-
     /// An optional object.
     pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
         match self.value(name).cloned() {
@@ -184,33 +152,6 @@ impl<'a> Fields<'a> {
                 self.problem(name, &format!("must be an object, not {}", kind(&other)));
                 Map::new()
             }
-        }
-    }
-
-    /// An optional object whose members go into the agent's request body.
-    pub(crate) fn body_members(&mut self, name: &str) -> Map<String, Value> {
-        let members = self.object(name);
-        for reserved in BODY_FIELDS.into_iter().filter(|reserved| members.contains_key(*reserved)) {
-            let path = member(&member(&self.path, name), reserved);
-            push(&mut self.problems, format!("{path}: is set by the function and must not be given"));
-        }
-        members
-    }
-
-    /// What an agent is asked to do, as scheduled events, trigger items and kept inputs spell it: all of a fire but its
-    /// trigger, its user and what fired it.
-    pub(crate) fn task(&mut self, is_agentcore: bool) -> Fire {
-        Fire {
-            agent_id: self.id("agentId").unwrap_or_default(),
-            prompt: self.required_text("prompt").unwrap_or_default(),
-            session_id: self.session_id(is_agentcore),
-            model_id: self.text("modelId"),
-            working_directory: self.text("workingDirectory"),
-            enabled_tools: self.texts("enabledTools"),
-            reasoning_effort: self.text("reasoningEffort"),
-            rerun_if_interrupted: self.on_interrupted(),
-            input: self.body_members("input"),
-            ..Fire::default()
         }
     }
 }

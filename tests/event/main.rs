@@ -3,8 +3,10 @@
 
 use agent_trigger::{
     domain::fire::{Fire, Origin},
-    events::bus::{Audience, BusEvent},
-    events::schedule::{BODY_FIELDS, Event, InvalidEvent, parse},
+    domain::task::{BODY_FIELDS, Task},
+    events::bus::{BusEvent, EventTarget},
+    events::invalid::InvalidEvent,
+    events::schedule::{Event, parse},
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -117,27 +119,27 @@ fn check(error: &InvalidEvent) {
 }
 
 fn check_fire(fire: &Fire, is_agentcore: bool) {
-    for id in [&fire.trigger_id, &fire.user_id, &fire.agent_id] {
+    for id in [&fire.trigger_id, &fire.user_id, &fire.task.agent_id] {
         assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
     }
-    assert!(!fire.prompt.is_empty());
-    if let Some(id) = &fire.session_id {
+    assert!(!fire.task.prompt.is_empty());
+    if let Some(id) = &fire.task.session_id {
         let shortest = if is_agentcore { 33 } else { 1 };
         assert!((shortest..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?}");
     }
-    assert!(BODY_FIELDS.iter().all(|name| !fire.input.contains_key(*name)));
+    assert!(BODY_FIELDS.iter().all(|name| !fire.task.input.contains_key(*name)));
     assert!(!format!("{fire:?}").contains("<aws.scheduler."));
 }
 
 /// Whatever of an event becomes part of a key is an id.
 fn check_bus_event(event: &BusEvent) {
     let mut ids = vec![&event.event_source_id];
-    match &event.audience {
-        Audience::Subscribers => {}
-        Audience::Dispatched { trigger_id, user_id } | Audience::RunTrigger { trigger_id, user_id } => {
+    match &event.target {
+        EventTarget::Subscribers => {}
+        EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
             ids.extend([trigger_id, user_id]);
         }
-        Audience::ReplayExecution { trigger_id, execution_id } => ids.extend([trigger_id, execution_id]),
+        EventTarget::ReplayExecution { trigger_id, execution_id } => ids.extend([trigger_id, execution_id]),
     }
     match &event.origin {
         Origin::Execution { id, .. } => ids.push(id),
@@ -208,11 +210,16 @@ prop_compose! {
         (event_id, source) in (option::of(free_text()), option::of(free_text())),
     ) -> Fire {
         Fire {
-            trigger_id, user_id, agent_id, prompt, session_id, model_id, working_directory, enabled_tools,
-            reasoning_effort, input, rerun_if_interrupted, event_id, source,
+            trigger_id, user_id,
+            task: Task {
+                agent_id, prompt, session_id, model_id, working_directory, enabled_tools,
+                reasoning_effort, input, rerun_if_interrupted,
+            },
+            trigger: None,
+            event_id, source,
             origin: scheduled_time
-                .map_or_else(Origin::default, |(text, instant)| Origin::Schedule { text, instant }),
-            ..Fire::default()
+                .map_or(Origin::Request { dispatcher: None }, |(text, instant)| Origin::Schedule { text, instant }),
+            event_source_id: None, detail_type: None, event_time: None, chain_depth: 0, replay_of: None,
         }
     }
 }
@@ -222,12 +229,12 @@ fn event_of(fire: &Fire, is_null: bool) -> Value {
     let event = json!({
         "detail-type": "Scheduled Event", "id": fire.event_id, "source": fire.source,
         "detail": {
-            "triggerId": fire.trigger_id, "userId": fire.user_id, "agentId": fire.agent_id, "prompt": fire.prompt,
-            "sessionId": fire.session_id, "modelId": fire.model_id, "workingDirectory": fire.working_directory,
-            "enabledTools": fire.enabled_tools, "reasoningEffort": fire.reasoning_effort,
+            "triggerId": fire.trigger_id, "userId": fire.user_id, "agentId": fire.task.agent_id, "prompt": fire.task.prompt,
+            "sessionId": fire.task.session_id, "modelId": fire.task.model_id, "workingDirectory": fire.task.working_directory,
+            "enabledTools": fire.task.enabled_tools, "reasoningEffort": fire.task.reasoning_effort,
             "scheduledTime": if let Origin::Schedule { text, .. } = &fire.origin { Some(text) } else { None },
-            "onInterrupted": fire.rerun_if_interrupted.then_some("rerun"),
-            "input": (!fire.input.is_empty()).then_some(&fire.input),
+            "onInterrupted": fire.task.rerun_if_interrupted.then_some("rerun"),
+            "input": (!fire.task.input.is_empty()).then_some(&fire.task.input),
         },
     });
     if is_null { event } else { without_nulls(event, true) }

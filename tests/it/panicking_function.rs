@@ -42,5 +42,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         .dns_resolver(Arc::new(PanicsOnce::default()))
         .build()?;
     let clients = Clients { aws: client.clone(), agent: client };
-    runtime::serve(runtime::services(config, &clients).await).await
+    runtime::serve(runtime::app(config, &clients).await).await
 }

@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_trigger::{
-    clients::http::Clients,
-    config::Config,
-    handler::{self, Invocation},
-    runtime,
-    telemetry::log,
-};
+use agent_trigger::{clients::http::Clients, config::Config, handler, invocation::Invocation, runtime, telemetry::log};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 
 #[global_allocator]
@@ -31,7 +25,7 @@ async fn start(other: String) -> Result<(), Error> {
         // The agent's keeps no connection.
         clients.aws = clients.agent.clone();
     }
-    let services = runtime::services(config, &clients).await;
+    let services = runtime::app(config, &clients).await;
     if other != "early_token" {
         return runtime::serve(services).await;
     }

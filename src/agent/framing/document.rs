@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use crate::agent::decoder::{Failure, MAX_EVENT, Verdict};
+use crate::agent::decoder::{AnswerError, MAX_EVENT, Verdict};
 use crate::agent::framing::lines::Buffer;
 use crate::agent::transcript::{Transcript, said};
 use crate::json::scan::{self, Text, Value};
@@ -30,7 +30,7 @@ impl Document {
     pub(crate) fn finish(self, transcript: &mut Transcript) -> Verdict {
         let text = scan::trim(&self.kept.0);
         if text.is_empty() {
-            return Verdict::Failed(Failure::Empty);
+            return Verdict::Failed(AnswerError::Empty);
         }
         transcript.progress.events += 1;
         // Of a cut document there is only its beginning to judge. IgnoredAny does not recurse: no depth is refused.
@@ -39,14 +39,14 @@ impl Document {
             false => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
         };
         if !is_json {
-            return Verdict::Failed(Failure::NotJson);
+            return Verdict::Failed(AnswerError::NotJson);
         }
         let document = if self.cut { Value::cut(text) } else { Value::whole(text) };
         // Any of duplicate members: an error must not hide behind a null.
         let error = scan::members(text).find(|(key, value)| key.is("error") && value.is_something());
         if let Some((_, error)) = error {
             let message = said(error).or_else(|| document.get("message").and_then(said));
-            return Verdict::Failed(Failure::Reported { message });
+            return Verdict::Failed(AnswerError::Reported { message });
         }
         answer(document, &mut transcript.text);
         Verdict::Completed

@@ -7,7 +7,7 @@
 
 use memchr::memchr;
 
-use crate::agent::decoder::{Failure, Interruption, MAX_EVENT, MAX_OUTPUT, PREFIX, Verdict};
+use crate::agent::decoder::{AnswerError, Interruption, MAX_EVENT, MAX_OUTPUT, PREFIX, Verdict};
 use crate::agent::framing::lines::{Buffer, Line, LineEnd, Lines, last_token};
 use crate::agent::transcript::{Event, Kind, Transcript, said, words};
 use crate::json::scan::{self, Text, Value};
@@ -147,7 +147,7 @@ impl Frame {
             transcript.progress.skipped_events += u64::from(self.dropped.is_some());
         }
         if self.name == Name::Error {
-            verdict = Some(Verdict::Failed(Failure::Reported { message: message(&self.data.0) }));
+            verdict = Some(Verdict::Failed(AnswerError::Reported { message: message(&self.data.0) }));
         } else if self.has_data {
             verdict = seen.take(self.event(), transcript);
         }
@@ -183,7 +183,7 @@ impl Seen {
         let names = ["type", "error", "error_type", "force_stop", "force_stop_reason", "event", "message"];
         let [kind, error, error_type, force_stop, reason, model, whole] = scan::pick(event.text, names);
         if force_stop.is_some_and(Value::is_true) {
-            return Some(Verdict::Failed(Failure::Reported { message: reason.and_then(said) }));
+            return Some(Verdict::Failed(AnswerError::Reported { message: reason.and_then(said) }));
         }
         let name = kind.and_then(Value::whole_str);
         let kind = name.map(Kind::named);
@@ -195,7 +195,7 @@ impl Seen {
             (None, _) => false,
         };
         if is_error {
-            return Some(Verdict::Failed(Failure::Reported { message: message(event.text) }));
+            return Some(Verdict::Failed(AnswerError::Reported { message: message(event.text) }));
         }
         // All of the protocol's event types end so; those of other protocols (`response.created`) do not.
         if let Some(kind) = kind.filter(|kind| *kind != Kind::Other || name.is_some_and(|name| name.ends_with("Event")))
