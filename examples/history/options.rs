@@ -22,7 +22,7 @@ GetItem, and writes nothing. Times are UTC. NO_COLOR turns the colours off.
 
 const LIMITS: std::ops::RangeInclusive<usize> = 1..=10_000;
 
-/// What was asked for.
+/// The options as given.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) trigger: Option<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) watch: bool,
 }
 
-/// What the arguments say: what is asked for, `None` if only help is, and everything that is wrong with them.
+/// Parses the arguments. Returns the options, or `None` if only help is wanted, and every problem with the arguments.
 pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> (Option<Options>, Vec<String>) {
     use lexopt::prelude::{Long, Short, ValueExt};
 
@@ -57,7 +57,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> (Opt
             Ok(Some(Short('h') | Long("help"))) => return (None, Vec::new()),
             Ok(Some(unknown)) => {
                 let error = unknown.unexpected();
-                // What follows its `=` would be told of once more.
+                // Without this, the value after the unknown option's `=` would be reported as a second problem.
                 let _ = args.optional_value();
                 Err(error)
             }

@@ -1,4 +1,4 @@
-//! The command line, and the settings it makes.
+//! The command line and the settings that it makes.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ Events that are no scheduled fires run the triggers that are stored in the table
   -h, --help       this text
 ";
 
-/// What was asked for.
+/// The options as given.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) events: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments; `None` if only help was wanted.
+    /// Reads the arguments. Returns `None` if only help is wanted.
     pub(crate) fn from_args() -> Result<Option<Self>, String> {
         let mut options = Self::default();
         let mut args = lexopt::Parser::from_env();
@@ -75,7 +75,8 @@ impl Options {
         }
     }
 
-    /// The function's environment: the stand-ins', or a real agent's with the Cognito that issues tokens for it.
+    /// Returns the function's environment: that of the stand-ins, or of a real agent with the Cognito that issues
+    /// tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
         if let Ok(limit) = std::env::var("CHAIN_DEPTH_LIMIT") {
@@ -86,7 +87,7 @@ impl Options {
         let real_cognito = ["COGNITO_USER_POOL_ID", "COGNITO_CLIENT_ID"].iter().all(|n| std::env::var_os(n).is_some());
         if real_cognito {
             env.retain(|name, _| !name.starts_with("COGNITO_") && !name.contains("_COGNITO_"));
-            // DynamoDB and Lambda are here and take any credentials, Cognito needs those that are at hand.
+            // DynamoDB and Lambda are stand-ins here and accept any credentials. A real Cognito needs the caller's own.
             let theirs = |name: &str| name.starts_with("COGNITO_") || name.starts_with("AWS_") || name == "HOME";
             let not_theirs = |name: &str| {
                 let ours = ["AWS_LAMBDA_", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_LAMBDA"];
