@@ -38,7 +38,7 @@ pub(crate) fn plan(options: &Options, root: &Path) -> Result<Plan, String> {
     let named: Vec<(PathBuf, Expected)> = if !options.events.is_empty() {
         options.events.iter().map(|path| (path.clone(), Expected::Anything)).collect()
     } else if options.agent_url.is_some() {
-        // A real agent may fail, so only the order of the duplicate is expected.
+        // A real agent cannot be told to fail, so the event that expects a failure is left out.
         vec![(scheduled.clone(), Expected::Completed), (scheduled, Expected::Duplicate)]
     } else {
         vec![(scheduled.clone(), Expected::Completed), (fails, Expected::AgentFailed), (scheduled, Expected::Duplicate)]
