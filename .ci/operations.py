@@ -47,8 +47,13 @@ def substituted(template, value):
 
 
 def source_of_metrics():
-    path = ROOT / "src" / "metrics.rs"
-    return path.read_text() if path.exists() else None
+    """Return the source file that defines the table METRICS, if there is one."""
+    found = [text for text in sources() if re.search(r"const METRICS\b", text)]
+    return found[0] if found else None
+
+
+def sources():
+    return [path.read_text() for path in sorted((ROOT / "src").rglob("*.rs"))]
 
 
 def emitted(source):
@@ -74,10 +79,10 @@ def metric_problems(where, namespace, name, dimensions, source):
     if source is None:
         return
     if name not in emitted(source):
-        yield f"{where}: {name} is not in the METRICS of src/metrics.rs"
+        yield f"{where}: {name} is not in the function's table METRICS"
     for dimension in sorted(dimensions):
         if f'"{dimension}"' not in source:
-            yield f"{where}: src/metrics.rs does not name the dimension {dimension}"
+            yield f"{where}: the source of METRICS does not name the dimension {dimension}"
 
 
 def alarm_problems(template, source):
@@ -180,15 +185,18 @@ def text_problems(template, headings):
                 yield f"{name}: RUNBOOK.md has no heading '{heading}'"
 
 
-def named_by(file, kind):
-    """Return the names that a Rust enum's `as_str` gives its variants."""
-    body = re.search(rf"impl {kind} \{{(.*?)\n\}}", (ROOT / "src" / file).read_text(), re.S)[1]
-    return re.findall(r'Self::\w+ => "(\w+)"', body)
+def variants(kind):
+    """Return the variants of a Rust enum, whose names are also the words that records and messages use."""
+    found = [re.search(rf"pub(?:\(crate\))? enum {kind} \{{(.*?)\n\}}", text, re.S) for text in sources()]
+    bodies = [match[1] for match in found if match]
+    if len(bodies) != 1:
+        raise ValueError(f"src/ defines {len(bodies)} enums {kind}, not one")
+    return re.findall(r"^    ([A-Z]\w*),$", bodies[0], re.M)
 
 
 def runbook_problems(template, headings):
     wanted = [*of_type(template, "AWS::CloudWatch::Alarm")]
-    wanted += named_by("error.rs", "ErrorType") + named_by("record.rs", "SkipReason")
+    wanted += variants("ErrorType") + variants("SkipReason")
     for heading in wanted:
         if heading not in headings:
             yield f"RUNBOOK.md has no heading '{heading}'"
@@ -205,4 +213,4 @@ def problems(template):
 
 def note():
     """Return what could not be checked, if anything."""
-    return None if source_of_metrics() else "note: without src/metrics.rs the emitted metrics are not known"
+    return None if source_of_metrics() else "note: without a table METRICS in src/ the emitted metrics are not known"

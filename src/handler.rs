@@ -16,28 +16,28 @@ use uuid::Uuid;
 
 use crate::{
     agent::Agent,
-    claim::{Claim, claim_or_give_up},
+    agent::decoder::{Outcome, Verdict},
+    clients::cognito::TokenSource,
+    clients::lambda::Dispatcher,
     clock::{Deadline, millis_since, now_millis},
     config::Config,
-    dispatch::Dispatcher,
-    error::{ErrorType, Failure},
-    event::{self, Event},
-    execution::{Lease, Status, is_retryable},
-    fire::Fire,
-    identify::{Started, identify, session_of},
-    lease::{Held, NotHeld, Stop},
-    metrics::{Instead, timed},
-    record::{Attempt, Ending},
-    replay,
-    reply::Reply,
-    results::failure_of,
+    domain::execution::{Lease, Status, is_retryable},
+    domain::failure::{ErrorType, Failure},
+    domain::fire::Fire,
+    events::schedule::{self, Event},
+    lifecycle::claim::{Claim, claim_or_give_up},
+    lifecycle::identify::{Started, identify, session_of},
+    lifecycle::lease::{Held, NotHeld, Stop},
+    lifecycle::results::failure_of,
+    response::Reply,
+    routing::{self, Route},
     run::{Halt, Known, Run, Seen, catch_panic, stop_agent},
     settle,
+    store::record::{Attempt, Ending},
     store::{Store, boxed, in_time},
-    stream::{Outcome, Verdict},
-    subscribers::{self, Route},
-    subscription::Subscription,
-    token::TokenSource,
+    telemetry::metrics::{Instead, timed},
+    trigger::item::Subscription,
+    trigger::replay,
 };
 
 /// What every invocation of the process borrows.
@@ -112,12 +112,12 @@ async fn handle_payload(
         known.seen.measured.instead.get_or_init(|| Instead::Settled);
         return Ok(settle::settle(services, &batch, deadline).await);
     }
-    let event = event::parse(payload, services.config.is_agentcore)?;
+    let event = schedule::parse(payload, services.config.is_agentcore)?;
     let is_too_near = || Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run");
     let fire = match event {
         Event::Scheduled(fire) => fire,
         Event::Bus(_) if deadline.is_too_near() => return Err(is_too_near()),
-        Event::Bus(event) => match Box::pin(subscribers::route(services, &event, invocation, deadline, known)).await? {
+        Event::Bus(event) => match Box::pin(routing::route(services, &event, invocation, deadline, known)).await? {
             Route::Run(fire) => fire,
             Route::Done(reply) => return Ok(reply),
         },

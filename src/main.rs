@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agent_trigger::{config::Config, http::Clients, log, runtime};
+use agent_trigger::{clients::http::Clients, config::Config, runtime, telemetry::log};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -9,12 +9,12 @@ use tower::{ServiceBuilder, service_fn};
 
 use crate::{
     agent::Agent,
+    clients::cognito::TokenSource,
+    clients::http::{Clients, SdkHttpClient},
+    clients::lambda::Dispatcher,
     config::Config,
-    dispatch::Dispatcher,
     handler::{self, Invocation, Services},
-    http::{Clients, SdkHttpClient},
     store::Store,
-    token::TokenSource,
 };
 
 /// Builds what every invocation borrows. Nothing is requested yet.

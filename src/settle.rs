@@ -11,21 +11,21 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{Instrument, field::Empty};
 
 use crate::{
-    bus::{Audience, BusEvent},
     clock::{Deadline, now_millis},
-    error::{ErrorType, Failure},
-    event::{self, Event},
-    execution::{Lease, Row, Settlement, Status},
-    fire::Fire,
+    domain::execution::{Lease, Row, Settlement, Status},
+    domain::failure::{ErrorType, Failure},
+    domain::fire::Fire,
+    events::bus::{Audience, BusEvent},
+    events::schedule::{self, Event},
     handler::Services,
-    identify::{Started, identify},
-    metrics::{Line, Measured},
-    record::Ending,
-    replay,
-    results::failure_of,
+    lifecycle::identify::{Started, identify},
+    lifecycle::results::failure_of,
+    lifecycle::unheld::{EndError, Unrun, end_unheld},
     store::StoreError,
-    subscription::{Interest, Subscription},
-    unheld::{EndError, Unrun, end_unheld},
+    store::record::Ending,
+    telemetry::metrics::{Line, Measured},
+    trigger::item::{Interest, Subscription},
+    trigger::replay,
 };
 
 /// A batch of the settle queue.
@@ -130,7 +130,7 @@ async fn settle_message(services: &Services, message: &Message) -> Result<(), Un
     let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
-    let Ok(event) = event::parse(Some(report.request_payload.get()), services.config.is_agentcore) else {
+    let Ok(event) = schedule::parse(Some(report.request_payload.get()), services.config.is_agentcore) else {
         tracing::info!("nothing to settle: the event was invalid");
         return Ok(());
     };

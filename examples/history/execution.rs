@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_trigger::execution::{Lease, Status};
+use agent_trigger::domain::execution::{Lease, Status};
 use console::Style;
 use serde_json::{Map, Value};
 

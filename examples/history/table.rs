@@ -1,8 +1,8 @@
 //! Reads the table.
 
 use agent_trigger::{
-    error::chain,
-    http::{Clients, SdkHttpClient},
+    clients::http::{Clients, SdkHttpClient},
+    domain::failure::chain,
 };
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use agent_trigger::pattern::Pattern;
+use agent_trigger::trigger::pattern::Pattern;
 use standins::{Invocation, Pipe, Stack, Template};
 
 /// Starts the pipe of template.yaml, with the function as the only target of its event bus.

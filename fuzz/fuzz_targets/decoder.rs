@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use agent_trigger::stream::{Decoder, End, Outcome};
+use agent_trigger::agent::decoder::{Decoder, End, Outcome};
 use libfuzzer_sys::fuzz_target;
 
 fn decode<'a>(content_type: Option<&str>, chunks: impl Iterator<Item = &'a [u8]>, end: End) -> Outcome {

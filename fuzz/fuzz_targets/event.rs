@@ -4,8 +4,8 @@
 #![no_main]
 
 use agent_trigger::{
-    event::{self, Event},
-    fire::{Identity, Origin, execution_id},
+    events::schedule::{self, Event},
+    domain::fire::{Identity, Origin, execution_id},
 };
 use libfuzzer_sys::fuzz_target;
 

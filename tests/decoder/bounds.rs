@@ -1,6 +1,8 @@
 //! Limits: events too large to keep, memory, output and message lengths (faults 31, 40).
 
-use agent_trigger::stream::{Decoder, End, Failure, Interruption, MAX_EVENT, MAX_OUTPUT, Outcome, PREFIX, Verdict};
+use agent_trigger::agent::decoder::{
+    Decoder, End, Failure, Interruption, MAX_EVENT, MAX_OUTPUT, Outcome, PREFIX, Verdict,
+};
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 

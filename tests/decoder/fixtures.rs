@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_trigger::stream::{End, Failure, Interruption, Outcome, Output, Progress, Usage, Verdict};
+use agent_trigger::agent::decoder::{End, Failure, Interruption, Outcome, Output, Progress, Usage, Verdict};
 
 use crate::{JSON, NDJSON, SSE, decode};
 

@@ -5,7 +5,7 @@ mod fixtures;
 mod properties;
 mod rules;
 
-use agent_trigger::stream::{Decoder, End, Outcome};
+use agent_trigger::agent::decoder::{Decoder, End, Outcome};
 
 const NDJSON: Option<&str> = Some("application/x-ndjson");
 const SSE: Option<&str> = Some("text/event-stream");

@@ -1,6 +1,6 @@
 //! What holds for any bytes.
 
-use agent_trigger::stream::{End, MAX_OUTPUT, Outcome, Verdict};
+use agent_trigger::agent::decoder::{End, MAX_OUTPUT, Outcome, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

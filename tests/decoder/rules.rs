@@ -1,6 +1,6 @@
 //! One table per rule of the three framings.
 
-use agent_trigger::stream::{Decoder, End, Failure, Interruption, Usage, Verdict};
+use agent_trigger::agent::decoder::{Decoder, End, Failure, Interruption, Usage, Verdict};
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 use agent_trigger::{
-    bus::{Audience, BusEvent},
-    event::{BODY_FIELDS, Event, InvalidEvent, parse},
-    fire::{Fire, Origin},
+    domain::fire::{Fire, Origin},
+    events::bus::{Audience, BusEvent},
+    events::schedule::{BODY_FIELDS, Event, InvalidEvent, parse},
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;

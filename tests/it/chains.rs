@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_trigger::pattern::Pattern;
+use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
 use standins::{Invocation, Pipe, Script, Stack, Template, bus_event};
 

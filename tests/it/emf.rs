@@ -15,7 +15,7 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
 
 /// Name and unit of each entry of `METRICS`, as the template's check reads them.
 pub(crate) static METRICS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
-    let (_, table) = include_str!("../../src/metrics.rs").split_once("const METRICS").unwrap();
+    let (_, table) = include_str!("../../src/telemetry/metrics.rs").split_once("const METRICS").unwrap();
     let (table, _) = table.split_once("];").unwrap();
     let entries = table.lines().filter(|line| line.trim_start().starts_with("(\""));
     entries.map(|line| line.split('"')).map(|mut parts| (parts.nth(1).unwrap(), parts.nth(1).unwrap())).collect()

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use agent_trigger::{config::Config, http::Clients, log, runtime};
+use agent_trigger::{clients::http::Clients, config::Config, runtime, telemetry::log};
 use reqwest::{
     Client,
     dns::{Addrs, Name, Resolve, Resolving},

@@ -1,6 +1,6 @@
 //! The agent: what a POST meets on its way, and how its answer ends.
 
-use agent_trigger::error::ErrorType;
+use agent_trigger::domain::failure::ErrorType;
 use futures_util::future::{Either, select};
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use agent_trigger::turn::Turn;
+use agent_trigger::domain::run_lock::Turn;
 
 use crate::{
     Counts,

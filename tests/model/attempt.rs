@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use agent_trigger::{
-    error::ErrorType,
-    execution::{Decision, Me, Row, Status},
-    policy::Overlap,
+    domain::execution::{Decision, Me, Row, Status},
+    domain::failure::ErrorType,
+    domain::policy::Overlap,
 };
 use futures_util::future::{Either, select};
 

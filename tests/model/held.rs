@@ -1,6 +1,6 @@
 //! The lease an attempt holds: the steps of `src/lease.rs` around the same decisions.
 
-use agent_trigger::execution::{self, Lease, Row};
+use agent_trigger::domain::execution::{self, Lease, Row};
 use futures_util::future::{Either, join, pending, select};
 
 use crate::{

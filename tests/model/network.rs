@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use agent_trigger::error::ErrorType;
+use agent_trigger::domain::failure::ErrorType;
 use futures_util::future::{Either, select};
 
 use crate::{

@@ -1,8 +1,8 @@
 //! The turn of an attempt's trigger: the steps of `src/overlap.rs` around the same decisions.
 
 use agent_trigger::{
-    policy::Overlap,
-    turn::{Meeting, Turn},
+    domain::policy::Overlap,
+    domain::run_lock::{Meeting, Turn},
 };
 
 use crate::{

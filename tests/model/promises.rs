@@ -4,8 +4,8 @@
 use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
-    error::ErrorType,
-    execution::{MAX_ATTEMPTS, Row, Status},
+    domain::execution::{MAX_ATTEMPTS, Row, Status},
+    domain::failure::ErrorType,
 };
 
 use crate::{

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use agent_trigger::{
-    execution::{self, Decision, Lease, Me, Row, Settlement, Status},
-    policy::Overlap,
-    turn::{self, Meeting},
+    domain::execution::{self, Decision, Lease, Me, Row, Settlement, Status},
+    domain::policy::Overlap,
+    domain::run_lock::{self, Meeting},
 };
 
 pub(crate) const LEASE: Lease = Lease(Duration::from_secs(30));
@@ -106,7 +106,7 @@ impl Rules {
         if !self.has(Rule::TurnLease) {
             i64::MAX
         } else if self.has(Rule::TurnSkew) {
-            turn::over_before(LEASE, now)
+            run_lock::over_before(LEASE, now)
         } else {
             now
         }
@@ -115,7 +115,7 @@ impl Rules {
     pub(crate) fn meet(self, overlap: Overlap, me: &str, other: &str, asked: Option<&str>) -> Meeting {
         // Without the rule nothing is newer than what comes.
         let me = if self.has(Rule::NewerStays) { me } else { "~" };
-        match turn::meet(overlap, me, other, asked) {
+        match run_lock::meet(overlap, me, other, asked) {
             Meeting::Lost if !self.has(Rule::LookAnew) => Meeting::Skip,
             meeting => meeting,
         }

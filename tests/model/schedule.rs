@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use agent_trigger::policy::Overlap;
+use agent_trigger::domain::policy::Overlap;
 
 use crate::{
     Counts,

@@ -1,8 +1,8 @@
 //! Settling: the steps of `src/settle.rs` around the same decision, and the queue that delivers again.
 
 use agent_trigger::{
-    error::ErrorType,
-    execution::{Row, Settlement, Status},
+    domain::execution::{Row, Settlement, Status},
+    domain::failure::ErrorType,
 };
 
 use crate::{

@@ -4,9 +4,9 @@
 use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
-    error::ErrorType,
-    execution::{Row, Status},
-    turn::Turn,
+    domain::execution::{Row, Status},
+    domain::failure::ErrorType,
+    domain::run_lock::Turn,
 };
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Patterns and events that were made to take long, or too much.
 
-use agent_trigger::pattern::Pattern;
+use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
 
 use crate::matches;

@@ -1,6 +1,6 @@
 //! What is no pattern.
 
-use agent_trigger::pattern::Pattern;
+use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
 
 fn problems(pattern: &Value) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The event pattern language: the cases of its documentation, what is no pattern, and a comparison with another matcher.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
-use agent_trigger::pattern::Pattern;
+use agent_trigger::trigger::pattern::Pattern;
 use serde_json::Value;
 
 mod bounds;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use agent_trigger::pattern::Pattern;
+use agent_trigger::trigger::pattern::Pattern;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;

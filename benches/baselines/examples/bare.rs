@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use agent_trigger::http::{Clients, SdkHttpClient};
+use agent_trigger::clients::http::{Clients, SdkHttpClient};
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{
     Client,
@@ -57,7 +57,7 @@ async fn run(bare: &Bare, event: LambdaEvent<Value>) -> Result<Value, Error> {
         "sessionId": &id});
     let call = bare.http.post(&bare.url).bearer_auth("standin-token").header("content-type", "application/json");
     let mut answer = call.body(body.to_string()).send().await?.error_for_status()?;
-    // In a task of its own, as the function reads (src/agent.rs).
+    // In a task of its own, as the function reads (src/agent/mod.rs).
     let draining = async move {
         while answer.chunk().await?.is_some() {}
         Ok::<_, reqwest::Error>(())

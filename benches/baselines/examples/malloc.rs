@@ -1,6 +1,6 @@
 //! The function with the system's allocator.
 
-use agent_trigger::{config::Config, http::Clients, log, runtime};
+use agent_trigger::{clients::http::Clients, config::Config, runtime, telemetry::log};
 use lambda_runtime::Error;
 
 #[tokio::main(flavor = "current_thread")]

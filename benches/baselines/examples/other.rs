@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use agent_trigger::{
+    clients::http::Clients,
     config::Config,
     handler::{self, Invocation},
-    http::Clients,
-    log, runtime,
+    runtime,
+    telemetry::log,
 };
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 

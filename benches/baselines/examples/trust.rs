@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_trigger::http::Clients;
+use agent_trigger::clients::http::Clients;
 use reqwest::Client;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_platform_verifier::Verifier;

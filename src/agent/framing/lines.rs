@@ -1,0 +1,156 @@
+//! Cuts a stream into lines, however it is chunked, in bounded memory and linear time.
+
+use memchr::{memchr, memchr2};
+
+use crate::agent::decoder::{MAX_EVENT, PREFIX};
+
+/// What a line may be longer than an event by: SSE's `data: `.
+const FIELD: usize = 16;
+
+/// Above this a buffer is given back when its line is done, so that one large event does not cost its size for the
+/// rest of the run.
+const KEEP: usize = 256 * 1024;
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineEnd {
+    /// LF: NDJSON. A CR before it is whitespace to JSON.
+    Lf,
+    /// CR, LF or CRLF: SSE.
+    Any,
+}
+
+/// A line without its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line<'a> {
+    /// All of it; of a line that was too long, the beginning: at least [`PREFIX`] bytes of its event.
+    pub(crate) bytes: &'a [u8],
+    /// Set if the line was too long to be kept: the last byte of it that is not whitespace, or a space.
+    pub(crate) dropped: Option<u8>,
+}
+
+/// The line under way.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    end: LineEnd,
+    limit: usize,
+    buffer: Buffer,
+    dropped: Option<u8>,
+    /// The buffered line was handed out, and goes with the next call.
+    done: bool,
+    /// The last line ended in CR: an LF now belongs to it.
+    after_cr: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(end: LineEnd) -> Lines {
+        let limit = match end {
+            LineEnd::Lf => MAX_EVENT,
+            LineEnd::Any => MAX_EVENT + FIELD,
+        };
+        Lines { end, limit, buffer: Buffer::default(), dropped: None, done: false, after_cr: false }
+    }
+
+    /// Takes the next line that is complete from `input`. At `None` all of `input` is taken.
+    ///
+    /// A line that lies within `input` is not copied.
+    pub(crate) fn next<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<Line<'l>> {
+        self.clear_done();
+        if self.after_cr && !input.is_empty() {
+            self.after_cr = false;
+            *input = input.strip_prefix(b"\n").unwrap_or(input);
+        }
+        if input.is_empty() {
+            return None;
+        }
+        let found = match self.end {
+            LineEnd::Lf => memchr(b'\n', input),
+            LineEnd::Any => memchr2(b'\r', b'\n', input),
+        };
+        let Some(at) = found else {
+            self.append(input);
+            *input = &[];
+            return None;
+        };
+        let line = &input[..at];
+        self.after_cr = input[at] == b'\r';
+        *input = &input[at + 1..];
+        if self.is_empty() && line.len() <= self.limit {
+            return Some(Line { bytes: line, dropped: None });
+        }
+        self.append(line);
+        self.done = true;
+        Some(self.line())
+    }
+
+    /// What came after the last line end, if anything.
+    pub(crate) fn rest(&mut self) -> Option<Line<'_>> {
+        self.clear_done();
+        (!self.is_empty()).then(|| self.line())
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.0.capacity()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.buffer.0.is_empty()
+    }
+
+    fn line(&self) -> Line<'_> {
+        Line { bytes: &self.buffer.0, dropped: self.dropped }
+    }
+
+    fn clear_done(&mut self) {
+        if self.done {
+            self.done = false;
+            self.dropped = None;
+            self.buffer.clear();
+        }
+    }
+
+    fn append(&mut self, part: &[u8]) {
+        if self.dropped.is_none() && self.buffer.0.len() + part.len() <= self.limit {
+            return self.buffer.append(part, self.limit);
+        }
+        let last = last_token(part).or(self.dropped).or_else(|| last_token(&self.buffer.0));
+        if self.dropped.is_none() {
+            self.buffer.cut(part, PREFIX + FIELD);
+        }
+        self.dropped = Some(last.unwrap_or(b' '));
+    }
+}
+
+/// The last byte that is not whitespace.
+pub(crate) fn last_token(part: &[u8]) -> Option<u8> {
+    part.iter().rfind(|b| !b.is_ascii_whitespace()).copied()
+}
+
+/// Bytes whose capacity never exceeds their limit, which a plain `Vec` overshoots by doubling.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer(pub(crate) Vec<u8>);
+
+impl Buffer {
+    /// Appends `part`, with which the buffer is at most `limit` long.
+    pub(crate) fn append(&mut self, part: &[u8], limit: usize) {
+        let needed = self.0.len() + part.len();
+        if needed > self.0.capacity() {
+            let capacity = needed.max(2 * self.0.capacity()).min(limit.max(needed));
+            self.0.reserve_exact(capacity - self.0.len());
+        }
+        self.0.extend_from_slice(part);
+    }
+
+    /// Keeps the first `length` bytes of the buffer and `part` together, and gives the rest back.
+    pub(crate) fn cut(&mut self, part: &[u8], length: usize) {
+        self.0.truncate(length);
+        self.0.shrink_to(length);
+        let room = length - self.0.len();
+        self.append(&part[..part.len().min(room)], length);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+        self.0.shrink_to(KEEP);
+    }
+}

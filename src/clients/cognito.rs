@@ -1,0 +1,352 @@
+//! Tokens of the machine user: Cognito's client-credentials grant (RFC 6749 §4.4), discovered, cached, shared.
+//! <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_cognitoidentityprovider::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::UserPoolClientType,
+};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+
+use crate::{
+    backoff,
+    config::{Config, Secret, token_endpoint},
+};
+
+/// One try of any request to Cognito.
+const TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Cognito's longest access token lives a day; a longer life is a mistake not to build on.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The flow of an app client whose tokens come from GetClientToken; the SDK has no name for it yet.
+const CLIENT_TOKEN_FLOW: &str = "ALLOW_CLIENT_TOKEN_AUTH";
+
+/// Why there is no token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TokenError {
+    /// Cognito refused, and will again.
+    #[error("Cognito refused: {0}")]
+    Refused(String),
+    /// Cognito says that the client's id or secret is wrong.
+    #[error("Cognito refused: invalid_client")]
+    InvalidClient,
+    /// Cognito was not reached, was busy, failed, or talked nonsense.
+    #[error("Cognito did not give a token: {0}")]
+    Transient(String),
+}
+
+impl TokenError {
+    /// Whether a later attempt may get a token.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_))
+    }
+}
+
+/// Where tokens come from: one for the process.
+#[derive(Debug)]
+pub struct TokenSource(Arc<Source>);
+
+#[derive(Debug)]
+struct Source {
+    http: reqwest::Client,
+    cognito: Client,
+    config: Config,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    client: Option<MachineClient>,
+    token: Option<Cached>,
+    /// The request that concurrent callers share. It lives as long as one of them waits, whoever began it: a duplicate
+    /// leaves as soon as it knows that it is one.
+    under_way: Option<WeakShared<Fetch>>,
+}
+
+type Fetch = BoxFuture<'static, Result<Secret, TokenError>>;
+
+/// The app client, as configured or discovered once for the process.
+#[derive(Debug, Clone)]
+struct MachineClient {
+    secret: Secret,
+    /// Whether the secret may be stale: a configured one is as it is.
+    is_discovered: bool,
+    /// `None` where GetClientToken takes the token endpoint's place.
+    endpoint: Option<Url>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    token: Secret,
+    /// By the wall clock: the monotonic one may stand still in a frozen environment.
+    refresh_at: SystemTime,
+}
+
+/// RFC 6749 §5.1.
+#[derive(Deserialize)]
+struct TokenResponse {
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+/// RFC 6749 §5.2.
+#[derive(Deserialize)]
+struct ErrorResponse {
+    error: String,
+}
+
+impl TokenSource {
+    /// Nothing is requested until the first token is.
+    pub fn new(config: Config, http: reqwest::Client, aws: &aws_config::SdkConfig) -> Self {
+        let cognito = aws_sdk_cognitoidentityprovider::config::Builder::from(aws)
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRY_TIMEOUT).build())
+            // Tries are counted here, in one place for both ways to a token.
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let cognito = Client::from_conf(cognito);
+        Self(Arc::new(Source { http, cognito, config, state: Mutex::default() }))
+    }
+
+    /// A token, from the cache while 75 % of its life last.
+    ///
+    /// # Errors
+    /// If Cognito refuses, or is not to be had within three tries of 5 s.
+    pub async fn token(&self) -> Result<Secret, TokenError> {
+        let fetch = {
+            let mut state = self.0.state();
+            if let Some(cached) = state.token.as_ref().filter(|cached| SystemTime::now() < cached.refresh_at) {
+                return Ok(cached.token.clone());
+            }
+            let under_way = state.under_way.as_ref().and_then(WeakShared::upgrade);
+            // One that has ended is the answer to those who waited for it, not to who comes later.
+            under_way.filter(|fetch| fetch.peek().is_none()).unwrap_or_else(|| {
+                let source = Arc::clone(&self.0);
+                let fetch: Shared<Fetch> = async move { source.fetch().await }.boxed().shared();
+                state.under_way = fetch.downgrade();
+                fetch
+            })
+        };
+        fetch.await
+    }
+
+    /// Forgets `token` after the agent refused it, unless a newer one is cached already.
+    pub fn forget(&self, token: &Secret) {
+        self.0.state().token.take_if(|cached| cached.token == *token);
+    }
+}
+
+impl Source {
+    /// Never held while anything is awaited.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self) -> Result<Secret, TokenError> {
+        let mut fetched = self.with_retries().await;
+        if matches!(fetched, Err(TokenError::InvalidClient))
+            && self.state().client.take_if(|client| client.is_discovered).is_some()
+        {
+            // The secret was rotated since it was discovered.
+            fetched = self.with_retries().await;
+        }
+        let (token, life) = fetched?;
+        let life = life.min(LONGEST_LIFE);
+        // A token that does not say how long it lives is used once.
+        self.state().token = (!life.is_zero())
+            .then(|| Cached { token: token.clone(), refresh_at: SystemTime::now() + life.mul_f64(0.75) });
+        Ok(token)
+    }
+
+    async fn with_retries(&self) -> Result<(Secret, Duration), TokenError> {
+        let mut waits = backoff::waits();
+        loop {
+            let error = match self.try_once().await {
+                Err(error) if error.is_transient() => error,
+                result => return result,
+            };
+            let Some(wait) = waits.next() else { return Err(error) };
+            tracing::warn!(error = %error, "no token yet, trying again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn try_once(&self) -> Result<(Secret, Duration), TokenError> {
+        let known = self.state().client.clone();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let client = self.discover().await?;
+                self.state().client.insert(client).clone()
+            }
+        };
+        match &client.endpoint {
+            Some(endpoint) => self.request_token(endpoint, &client.secret).await,
+            None => self.get_client_token(&client.secret).await,
+        }
+    }
+
+    async fn discover(&self) -> Result<MachineClient, TokenError> {
+        let (secret, is_discovered, has_token_flow) = match &self.config.client_secret {
+            Some(secret) => (secret.clone(), false, false),
+            None => {
+                let client = self.describe_client().await?;
+                let has_token_flow = client.explicit_auth_flows().iter().any(|flow| flow.as_str() == CLIENT_TOKEN_FLOW);
+                let secret = client.client_secret.ok_or_else(|| {
+                    TokenError::Refused(format!(
+                        "the app client {} has no secret, so it cannot use the client-credentials grant",
+                        self.config.client_id
+                    ))
+                })?;
+                (Secret::new(secret), true, has_token_flow)
+            }
+        };
+        let endpoint = match (&self.config.token_endpoint, has_token_flow) {
+            (_, true) => None,
+            (Some(endpoint), false) => Some(endpoint.clone()),
+            (None, false) => Some(self.describe_endpoint().await?),
+        };
+        Ok(MachineClient { secret, is_discovered, endpoint })
+    }
+
+    async fn describe_client(&self) -> Result<UserPoolClientType, TokenError> {
+        let request = self.cognito.describe_user_pool_client();
+        let request = request.user_pool_id(&self.config.user_pool_id).client_id(&self.config.client_id);
+        let output = request.send().await.map_err(|error| cognito_error("DescribeUserPoolClient", &error))?;
+        output.user_pool_client.ok_or_else(|| TokenError::Transient("DescribeUserPoolClient says nothing".to_owned()))
+    }
+
+    async fn describe_endpoint(&self) -> Result<Url, TokenError> {
+        let request = self.cognito.describe_user_pool().user_pool_id(&self.config.user_pool_id);
+        let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;
+        let pool = output.user_pool.ok_or_else(|| TokenError::Transient("DescribeUserPool says nothing".to_owned()))?;
+        let named = |domain: Option<String>| domain.filter(|domain| !domain.is_empty());
+        let prefix = |domain| format!("{domain}.auth.{}.amazoncognito.com", self.config.region);
+        let domain = named(pool.custom_domain).or_else(|| named(pool.domain).map(prefix)).ok_or_else(|| {
+            TokenError::Refused(format!("the user pool {} has no domain; give it one", self.config.user_pool_id))
+        })?;
+        token_endpoint(&domain).map_err(|problem| TokenError::Refused(format!("the user pool's domain {problem}")))
+    }
+
+    async fn request_token(&self, endpoint: &Url, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
+        let mut form = vec![("grant_type", "client_credentials")];
+        form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
+        let request =
+            self.http.post(endpoint.clone()).basic_auth(&self.config.client_id, Some(secret.expose())).form(&form);
+        // The body is part of the try: a server may answer its head and then hang.
+        let answer = tokio::time::timeout(TRY_TIMEOUT, async {
+            let response = request.send().await?;
+            Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
+        });
+        let (status, body) = match answer.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(TokenError::Transient(crate::domain::failure::chain(&error.without_url()))),
+            Err(_) => return Err(TokenError::Transient(format!("no answer within {} s", TRY_TIMEOUT.as_secs()))),
+        };
+        token_response(status, &body)
+    }
+
+    /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetClientToken.html>
+    async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
+        let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
+        let request = self.cognito.get_client_token().client_id(&self.config.client_id).secret(secret.expose());
+        let output =
+            request.set_scopes(scopes).send().await.map_err(|error| match cognito_error("GetClientToken", &error) {
+                TokenError::Refused(_) if error.code() == Some("NotAuthorizedException") => TokenError::InvalidClient,
+                other => other,
+            })?;
+        let result = output.client_authentication_result;
+        let life = result.as_ref().and_then(|result| u64::try_from(result.expires_in).ok()).unwrap_or_default();
+        match result.and_then(|result| result.access_token).filter(|token| !token.is_empty()) {
+            Some(token) => Ok((Secret::new(token), Duration::from_secs(life))),
+            None => Err(TokenError::Transient("GetClientToken's answer holds no access token".to_owned())),
+        }
+    }
+}
+
+/// Reads the token endpoint's answer. What it says in an error is its RFC 6749 code alone: descriptions are free text.
+fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
+    if status == StatusCode::OK {
+        let response: Option<TokenResponse> = serde_json::from_slice(body).ok();
+        let life = Duration::from_secs(response.as_ref().and_then(|response| response.expires_in).unwrap_or_default());
+        return match response.and_then(|response| response.access_token).filter(|token| !token.is_empty()) {
+            Some(token) => Ok((Secret::new(token), life)),
+            None => Err(TokenError::Transient("the token endpoint's answer holds no access token".to_owned())),
+        };
+    }
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status.is_success() {
+        return Err(TokenError::Transient(format!("the token endpoint answered {status}")));
+    }
+    let code = serde_json::from_slice::<ErrorResponse>(body).map(|response| response.error).unwrap_or_default();
+    // RFC 6749 §5.2 and Cognito name these; anything else is not repeated.
+    const CODES: [&str; 5] =
+        ["invalid_request", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+    Err(match CODES.into_iter().find(|known| *known == code) {
+        _ if code == "invalid_client" => TokenError::InvalidClient,
+        Some(code) => TokenError::Refused(format!("{code} (the token endpoint answered {status})")),
+        None => TokenError::Refused(format!("the token endpoint answered {status}")),
+    })
+}
+
+/// AWS answers throttling with 400 as well.
+const THROTTLING: [&str; 4] = ["TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"];
+
+/// Sorts the SDK's errors: throttling, 5xx and what never arrived are passing, the rest is not.
+fn cognito_error<E>(operation: &str, error: &SdkError<E>) -> TokenError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let SdkError::ServiceError(service) = error else {
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::domain::failure::chain);
+        return TokenError::Transient(format!("{operation} got no answer: {cause}"));
+    };
+    let code = error.code().unwrap_or("unknown error");
+    let status = service.raw().status();
+    if status.is_server_error() || status.as_u16() == 429 || THROTTLING.contains(&code) {
+        TokenError::Transient(format!("{operation} failed: {code}"))
+    } else {
+        TokenError::Refused(format!("{operation} failed: {code}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_endpoints_answers() {
+        let ok = |body: &str| token_response(StatusCode::OK, body.as_bytes());
+        let (token, life) = ok(r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#).unwrap();
+        assert_eq!((token.expose(), life.as_secs()), ("t", 3600));
+        assert_eq!(ok(r#"{"access_token":"t"}"#).unwrap().1, Duration::ZERO);
+        assert_eq!(ok(r#"{"access_token":"t","expires_in":0}"#).unwrap().1, Duration::ZERO);
+        for nonsense in ["<html>", "{}", r#"{"access_token":""}"#, r#"{"access_token":7}"#, ""] {
+            assert!(ok(nonsense).unwrap_err().is_transient(), "{nonsense}");
+        }
+        for (status, body, transient, text) in [
+            (400, r#"{"error":"invalid_client"}"#, false, "invalid_client"),
+            (401, r#"{"error":"invalid_client"}"#, false, "invalid_client"),
+            (400, r#"{"error":"invalid_scope"}"#, false, "invalid_scope"),
+            (400, r#"{"error":"something private"}"#, false, "400 Bad Request"),
+            (403, "<html>", false, "403 Forbidden"),
+            (302, "", false, "302 Found"),
+            (429, "", true, "429"),
+            (500, "", true, "500"),
+            (503, r#"{"error":"invalid_client"}"#, true, "503"),
+        ] {
+            let error = token_response(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err();
+            assert_eq!(error.is_transient(), transient, "{status} {body}");
+            assert!(error.to_string().contains(text), "{error}");
+            assert!(!error.to_string().contains("private"));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The services that the function calls besides DynamoDB and the agent.
+
+pub mod cognito;
+pub mod http;
+pub mod lambda;

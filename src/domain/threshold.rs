@@ -1,0 +1,129 @@
+//! Thresholds: a trigger that runs on every nth event of a window.
+//!
+//! The window is a tumbling one. It begins with the first event that is counted, by the event's own time, and is over
+//! when `windowSeconds` have passed or the nth event has come, which fires. An event that was published before the
+//! window began and is delivered late counts in it.
+
+use serde_json::Value;
+
+use crate::json::fields::{Fields, kind};
+
+/// Longer ones would outlive the counter (`EXECUTION_TTL_DAYS`).
+const LONGEST_WINDOW_SECONDS: u32 = 24 * 60 * 60;
+const LARGEST_COUNT: u32 = 100_000;
+
+/// `{count, windowSeconds}` of a trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Threshold {
+    /// Which event fires, counted from 1.
+    pub(crate) count: u32,
+    /// How long the window is.
+    pub(crate) window_seconds: u32,
+}
+
+/// Where a trigger's counting stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counter {
+    /// When the window began, milliseconds since 1970.
+    pub(crate) window_start: i64,
+    /// How many events it has seen.
+    pub(crate) count: u32,
+}
+
+impl Threshold {
+    /// Reads it, every problem at once.
+    pub(crate) fn parse(value: &Value) -> Result<Self, Vec<String>> {
+        let Value::Object(object) = value else {
+            return Err(vec![format!("$: must be an object, not {}", kind(value))]);
+        };
+        let mut fields = Fields::new("$", object);
+        let mut number = |name: &str, most: u32| {
+            if fields.value(name).is_none() {
+                fields.problem(name, "is missing");
+            }
+            let number = fields.count(name)?;
+            if !(1..=most).contains(&number) {
+                fields.problem(name, &format!("must be from 1 to {most}"));
+            }
+            Some(number)
+        };
+        let count = number("count", LARGEST_COUNT);
+        let window_seconds = number("windowSeconds", LONGEST_WINDOW_SECONDS);
+        match (count, window_seconds) {
+            (Some(count), Some(window_seconds)) if fields.problems.is_empty() => Ok(Self { count, window_seconds }),
+            _ => Err(fields.problems),
+        }
+    }
+
+    /// Where the counting stands after one more event, which happened at `time`, milliseconds since 1970.
+    pub(crate) fn counted(self, seen: Option<Counter>, time: i64) -> Counter {
+        let window = i64::from(self.window_seconds) * 1000;
+        let open = seen.filter(|seen| seen.count < self.count && time < seen.window_start.saturating_add(window));
+        match open {
+            Some(Counter { window_start, count }) => Counter { window_start, count: count + 1 },
+            None => Counter { window_start: time, count: 1 },
+        }
+    }
+
+    /// Whether the event that was counted as this one of its window fires.
+    pub(crate) fn is_reached(self, ordinal: u32) -> bool {
+        ordinal == self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const FIVE_IN_TEN_SECONDS: Threshold = Threshold { count: 5, window_seconds: 10 };
+
+    #[test]
+    fn counting_goes_on_in_an_open_window_and_begins_anew_after_it() {
+        let at = |window_start, count| Some(Counter { window_start, count });
+        for (seen, time, expected) in [
+            (None, 1_000, at(1_000, 1)),
+            (at(1_000, 1), 1_000, at(1_000, 2)),
+            (at(1_000, 1), 10_999, at(1_000, 2)),
+            (at(1_000, 1), 11_000, at(11_000, 1)),
+            (at(1_000, 4), 2_000, at(1_000, 5)),
+            (at(1_000, 5), 2_000, at(2_000, 1)),
+            (at(1_000, 6), 2_000, at(2_000, 1)),
+            (at(5_000, 2), 1_000, at(5_000, 3)),
+        ] {
+            assert_eq!(Some(FIVE_IN_TEN_SECONDS.counted(seen, time)), expected, "{seen:?} at {time}");
+        }
+    }
+
+    #[test]
+    fn every_fifth_event_fires() {
+        let mut counter = None;
+        let fired: Vec<i64> = (1..=20)
+            .filter(|time| {
+                let next = FIVE_IN_TEN_SECONDS.counted(counter, *time);
+                counter = Some(next);
+                FIVE_IN_TEN_SECONDS.is_reached(next.count)
+            })
+            .collect();
+        assert_eq!(fired, [5, 10, 15, 20]);
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        for (value, problems) in [
+            (json!(5), vec!["$: must be an object, not a number"]),
+            (json!({}), vec!["$.count: is missing", "$.windowSeconds: is missing"]),
+            (
+                json!({"count": 0, "windowSeconds": 86_401}),
+                vec!["$.count: must be from 1 to 100000", "$.windowSeconds: must be from 1 to 86400"],
+            ),
+            (
+                json!({"count": "x", "windowSeconds": 1.5}),
+                vec!["$.count: must be a whole number", "$.windowSeconds: must be a whole number"],
+            ),
+        ] {
+            assert_eq!(Threshold::parse(&value).unwrap_err(), problems);
+        }
+        assert_eq!(Threshold::parse(&json!({"count": 5, "windowSeconds": 10})).unwrap(), FIVE_IN_TEN_SECONDS);
+    }
+}

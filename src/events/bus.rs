@@ -1,0 +1,272 @@
+//! Bus events: what EventBridge delivers besides scheduled fires, and what the function sends itself of them.
+//! <https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>
+
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use crate::{
+    domain::execution::Status,
+    domain::fire::{Fire, Origin},
+    events::schedule::InvalidEvent,
+    json::fields::{Fields, kind},
+};
+
+/// The `source` of the function's own events (docs/triggers.md, Chains).
+pub(crate) const OWN_SOURCE: &str = "agent-trigger";
+const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
+const RUN_TRIGGER: &str = "Run Trigger";
+const REPLAY_EXECUTION: &str = "Replay Execution";
+/// What an InputTransformer may add to say which subscriptions are meant.
+const EVENT_SOURCE_ID: &str = "_eventSourceId";
+/// What the function adds when it hands an event on to itself, one invocation for each trigger.
+const DISPATCH: &str = "_dispatch";
+
+/// An event for the triggers that are subscribed to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusEvent {
+    /// The event as it was published: what patterns, conditions and queries see.
+    pub event: Value,
+    /// What triggers subscribe to: `_eventSourceId`, else the source with hyphens for dots.
+    pub event_source_id: String,
+    /// Whom it is for.
+    pub audience: Audience,
+    /// What its deliveries have in common.
+    pub origin: Origin,
+    /// How many executions led to it; 0 unless it tells of one.
+    pub chain_depth: u32,
+}
+
+/// Which triggers an event is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// All that are subscribed.
+    Subscribers,
+    /// One of them: the function handed the event on to itself.
+    Dispatched {
+        /// The trigger.
+        trigger_id: String,
+        /// Its user.
+        user_id: String,
+    },
+    /// The stored trigger that is to run now.
+    RunTrigger {
+        /// The trigger.
+        trigger_id: String,
+        /// Its user.
+        user_id: String,
+    },
+    /// The trigger of the stored execution that is to run once more.
+    ReplayExecution {
+        /// The trigger.
+        trigger_id: String,
+        /// The execution.
+        execution_id: String,
+    },
+}
+
+impl BusEvent {
+    /// Reads an envelope whose `detail-type` is a text.
+    pub(crate) fn read(mut envelope: Map<String, Value>) -> Result<Self, InvalidEvent> {
+        let dispatch = envelope.remove(DISPATCH);
+        let given_source_id = envelope.remove(EVENT_SOURCE_ID);
+        let mut fields = Fields::new("$", &envelope);
+        let source = fields.short_text("source");
+        let detail_type = fields.short_text("detail-type");
+        let id = fields.short_text("id");
+        let replay_name = fields.short_text("replay-name");
+        let time = fields.short_text("time").and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
+        let time = time.filter(|time| time.unix_timestamp() >= 0);
+        let mut problems = fields.problems;
+
+        // Both go through the same checks: what comes of them is part of a key.
+        let (name, value) = match given_source_id {
+            Some(given) => (EVENT_SOURCE_ID, Some(given)),
+            None => ("source", source.as_ref().map(|source| json!(source.replace('.', "-")))),
+        };
+        // What is wrong with the source itself has been said.
+        let is_said = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
+        let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
+        let mut fields = Fields { problems, ..Fields::new("$", &named) };
+        let event_source_id = if is_said { None } else { fields.id(name) };
+        problems = fields.problems;
+
+        let no_detail = Map::new();
+        let detail = envelope.get("detail").and_then(Value::as_object).unwrap_or(&no_detail);
+        let mut detail = Fields { problems, ..Fields::new("$.detail", detail) };
+        let is_own = |name: &str| source.as_deref() == Some(OWN_SOURCE) && detail_type.as_deref() == Some(name);
+        let (mut audience, mut origin, mut chain_depth) = (Audience::Subscribers, None, 0);
+        if is_own(RUN_TRIGGER) {
+            let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
+            audience = Audience::RunTrigger {
+                trigger_id: trigger_id.unwrap_or_default(),
+                user_id: user_id.unwrap_or_default(),
+            };
+        } else if is_own(REPLAY_EXECUTION) {
+            let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
+            audience = Audience::ReplayExecution {
+                trigger_id: trigger_id.unwrap_or_default(),
+                execution_id: execution_id.unwrap_or_default(),
+            };
+        } else if is_own(EXECUTION_STATUS_CHANGE) {
+            // The pipe delivers at least once, each time as a new event: only the execution it tells of stays the same.
+            let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
+            origin = id.zip(completed_at).map(|(id, (_, completed_at))| Origin::Execution { id, completed_at });
+            chain_depth = detail.count("chainDepth").unwrap_or_default();
+        }
+        problems = detail.problems;
+
+        let mut dispatcher = None;
+        if let Some(dispatch) = &dispatch {
+            let Value::Object(dispatch) = dispatch else {
+                problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));
+                return Err(InvalidEvent::new(problems));
+            };
+            let mut fields = Fields { problems, ..Fields::new("$._dispatch", dispatch) };
+            let (trigger_id, user_id) = (fields.id("triggerId"), fields.id("userId"));
+            dispatcher = fields.id("requestId");
+            problems = fields.problems;
+            audience = Audience::Dispatched {
+                trigger_id: trigger_id.unwrap_or_default(),
+                user_id: user_id.unwrap_or_default(),
+            };
+        }
+        if !problems.is_empty() {
+            return Err(InvalidEvent::new(problems));
+        }
+        let by_id = || {
+            let id = Uuid::parse_str(id.as_deref()?).ok()?;
+            Some(Origin::Event { id, time: time?, replay_name: replay_name.clone() })
+        };
+        Ok(Self {
+            origin: origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
+            event_source_id: event_source_id.unwrap_or_default(),
+            audience,
+            chain_depth,
+            event: Value::Object(envelope),
+        })
+    }
+
+    /// A text of the envelope.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.event.get(name)?.as_str()
+    }
+
+    /// Whether it is the end of an execution that was deliberately not run.
+    pub(crate) fn tells_of_a_skip(&self) -> bool {
+        let status = || self.event.get("detail")?.get("status")?.as_str();
+        matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
+    }
+
+    /// The time of the event itself, as far as it says one.
+    pub(crate) fn time(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
+    }
+
+    /// The fire of one trigger, as far as the event says it.
+    pub(crate) fn fire(&self, trigger_id: &str, user_id: &str) -> Fire {
+        let text = |name: &str| self.text(name).map(str::to_owned);
+        let follows = matches!(self.origin, Origin::Execution { .. });
+        Fire {
+            trigger_id: trigger_id.to_owned(),
+            user_id: user_id.to_owned(),
+            origin: self.origin.clone(),
+            event_id: text("id"),
+            source: text("source"),
+            event_source_id: Some(self.event_source_id.clone()),
+            detail_type: text("detail-type"),
+            event_time: text("time"),
+            chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },
+            ..Fire::default()
+        }
+    }
+
+    /// The event as the function sends it to itself for one trigger: `request_id` is that of this invocation, which a
+    /// later delivery of an event without an id of its own is known by.
+    pub(crate) fn dispatched_to(&self, trigger_id: &str, user_id: &str, request_id: &str) -> String {
+        let request_id = match &self.origin {
+            Origin::Request { dispatcher: Some(first) } => first,
+            _ => request_id,
+        };
+        let mut payload = self.event.to_string();
+        let dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
+        let source_id = json!(self.event_source_id);
+        // The event is an object: members are added before its last brace. It is not cloned, for it may have a MiB.
+        payload.pop();
+        payload.push_str(&format!(r#","{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}}}"#));
+        payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(event: Value) -> Result<BusEvent, Vec<String>> {
+        let Value::Object(envelope) = event else { unreachable!() };
+        BusEvent::read(envelope).map_err(|error| error.problems)
+    }
+
+    #[test]
+    fn triggers_subscribe_to_the_source_unless_another_name_is_given() {
+        for (given, expected) in [(Value::Null, "aws-s3"), (json!("uploads"), "uploads")] {
+            let mut event = json!({"detail-type": "Object Created", "source": "aws.s3"});
+            if !given.is_null() {
+                event["_eventSourceId"] = given;
+            }
+            let event = read(event).unwrap();
+            assert_eq!(event.event_source_id, expected);
+            assert_eq!(event.event, json!({"detail-type": "Object Created", "source": "aws.s3"}));
+        }
+    }
+
+    #[test]
+    fn only_an_event_with_an_id_and_a_time_identifies_its_fires() {
+        let id = "6a7e8feb-b491-4cf7-a9f1-bf3703467718";
+        for (id, time, is_identified) in [
+            (json!(id), json!("2026-01-31T07:00:00Z"), true),
+            (json!(id), json!("yesterday"), false),
+            (json!(id), json!("1969-12-31T23:59:59Z"), false),
+            (json!("42"), json!("2026-01-31T07:00:00Z"), false),
+            (Value::Null, Value::Null, false),
+        ] {
+            let event = read(json!({"detail-type": "x", "source": "y", "id": id, "time": time})).unwrap();
+            assert_eq!(matches!(event.origin, Origin::Event { .. }), is_identified, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn an_announced_end_is_identified_by_its_execution() {
+        let detail = |depth: Value| {
+            json!({"detail-type": "Execution Status Change", "source": "agent-trigger", "detail":
+                {"executionId": "e", "completedAt": "2026-01-31T07:00:00.000Z", "chainDepth": depth}})
+        };
+        for (depth, expected) in [(json!(""), 1), (json!("3"), 4), (json!(3), 4), (Value::Null, 1)] {
+            let event = read(detail(depth)).unwrap();
+            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id == "e"));
+            assert_eq!(event.fire("t", "u").chain_depth, expected);
+        }
+        assert_eq!(read(detail(json!("deep"))).unwrap_err(), ["$.detail.chainDepth: must be a whole number"]);
+    }
+
+    #[test]
+    fn what_is_handed_on_is_the_event_for_one_trigger() {
+        for id in [json!("6a7e8feb-b491-4cf7-a9f1-bf3703467718"), json!("42")] {
+            let published = json!({"detail-type": "x", "source": "y.z", "id": id, "time": "2026-01-31T07:00:00Z",
+                "detail": {"a": [1, "}"]}});
+            let event = read(published).unwrap();
+            let once = read(serde_json::from_str(&event.dispatched_to("t\"", "u", "first")).unwrap()).unwrap();
+            assert_eq!(once.audience, Audience::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
+            assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
+            let dispatcher = Some("first".to_owned());
+            let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };
+            assert_eq!(once.origin, expected);
+        }
+    }
+
+    #[test]
+    fn every_problem_of_a_command_is_named() {
+        let event = json!({"detail-type": "Run Trigger", "source": "agent-trigger", "detail": {"userId": ""}});
+        assert_eq!(read(event).unwrap_err(), ["$.detail.triggerId: is missing", "$.detail.userId: must not be empty"]);
+    }
+}

@@ -1,0 +1,251 @@
+//! Reading the fields of a JSON object that somebody else wrote: every problem is collected, each named by its JSON path.
+
+use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{domain::fire::Fire, redact::cut};
+
+/// The longest id, and the longest other text that is stored as it is, in bytes: two of them and their prefixes stay far
+/// below DynamoDB's 1 KiB sort key.
+pub(crate) const ID_LIMIT: usize = 256;
+/// AgentCore's runtimeSessionId has 33 to 256 characters (InvokeAgentRuntime, API reference).
+const SESSION_ID_LIMIT: usize = 256;
+const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
+/// How Scheduler spells its context attributes; one left in an event was never substituted.
+/// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
+pub(crate) const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
+/// Names of the agent's request body that the function sets; an `input` must not.
+pub const BODY_FIELDS: [&str; 8] =
+    ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
+/// Somebody whose event has more problems sees the first of them, on about as many lines as a screen has.
+const MOST_PROBLEMS: usize = 50;
+/// The longest path shown, in bytes.
+const PATH_LIMIT: usize = 200;
+
+/// Reads the fields of one object, collecting what is wrong with them.
+pub(crate) struct Fields<'a> {
+    pub(crate) path: String,
+    pub(crate) object: &'a Map<String, Value>,
+    pub(crate) problems: Vec<String>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(path: &str, object: &'a Map<String, Value>) -> Self {
+        Self { path: path.to_owned(), object, problems: Vec::new() }
+    }
+
+    pub(crate) fn problem(&mut self, name: &str, problem: &str) {
+        push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
+    }
+
+    /// An optional field: null counts as absent, as in the languages that write these events.
+    pub(crate) fn value(&self, name: &str) -> Option<&Value> {
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        match self.value(name)?.clone() {
+            Value::String(text) => Some(text),
+            other => {
+                self.problem(name, &format!("must be a string, not {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
+        if self.value(name).is_none() {
+            self.problem(name, "is missing");
+            return None;
+        }
+        let text = self.text(name)?;
+        if text.trim().is_empty() {
+            self.problem(name, "must not be empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that is stored as it is.
+    pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        if text.len() > ID_LIMIT {
+            self.problem(name, &format!("must have at most {ID_LIMIT} bytes, not {}", text.len()));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(crate) fn id(&mut self, name: &str) -> Option<String> {
+        let id = self.required_text(name)?;
+        if id.len() > ID_LIMIT {
+            self.problem(name, &format!("must have at most {ID_LIMIT} bytes, not {}", id.len()));
+        } else if id.contains(char::is_control) {
+            self.problem(name, "must not contain control characters");
+        } else {
+            return Some(id);
+        }
+        None
+    }
+
+    /// The session id travels in an HTTP header, so only visible ASCII passes.
+    pub(crate) fn session_id(&mut self, is_agentcore: bool) -> Option<String> {
+        let id = self.text("sessionId")?;
+        let shortest = if is_agentcore { AGENTCORE_SESSION_ID_LENGTH } else { 1 };
+        if !id.chars().all(|char| char.is_ascii_graphic()) {
+            self.problem("sessionId", "must contain visible ASCII characters only");
+        } else if !(shortest..=SESSION_ID_LIMIT).contains(&id.len()) {
+            let problem = format!("must have {shortest} to {SESSION_ID_LIMIT} characters, not {}", id.len());
+            self.problem("sessionId", &problem);
+        } else {
+            return Some(id);
+        }
+        None
+    }
+
+    pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+        let Value::Array(items) = self.value(name)?.clone() else {
+            self.problem(name, "must be an array of strings");
+            return None;
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            match item {
+                Value::String(text) => texts.push(text),
+                other => self.problem(&format!("{name}[{at}]"), &format!("must be a string, not {}", kind(&other))),
+            }
+        }
+        Some(texts)
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.value(name)?.clone() {
+            Value::Bool(flag) => Some(flag),
+            other => {
+                self.problem(name, &format!("must be true or false, not {}", kind(&other)));
+                None
+            }
+        }
+    }
+
+    /// A whole number, as such or as a text, in which DynamoDB's stream has it; an empty text counts as absent.
+    pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
+        let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
+        let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
+        let count = number.and_then(|number| u32::try_from(number).ok());
+        if count.is_none() {
+            self.problem(name, "must be a whole number");
+        }
+        count
+    }
+
+    pub(crate) fn required_instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
+        self.required_text(name)?;
+        self.instant(name)
+    }
+
+    /// An RFC 3339 time not before 1970, which a UUIDv7 cannot hold.
+    pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
+        let text = self.short_text(name)?;
+        // Named as such already.
+        if text.contains(SCHEDULER_KEYWORD) {
+            return None;
+        }
+        match OffsetDateTime::parse(&text, &Rfc3339) {
+            Ok(instant) if instant.unix_timestamp() >= 0 => Some((text, instant)),
+            Ok(_) => {
+                self.problem(name, "must not be before 1970");
+                None
+            }
+            Err(_) => {
+                self.problem(name, "must be an RFC 3339 time such as 2026-01-31T07:00:00Z");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn on_interrupted(&mut self) -> bool {
+        match self.text("onInterrupted").as_deref() {
+            Some("rerun") => true,
+            None | Some("fail") => false,
+            Some(_) => {
+                self.problem("onInterrupted", "must be \"rerun\" or \"fail\"");
+                false
+            }
+        }
+    }
+
+    /// An optional object.
+    pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
+        match self.value(name).cloned() {
+            None => Map::new(),
+            Some(Value::Object(object)) => object,
+            Some(other) => {
+                self.problem(name, &format!("must be an object, not {}", kind(&other)));
+                Map::new()
+            }
+        }
+    }
+
+    /// An optional object whose members go into the agent's request body.
+    pub(crate) fn body_members(&mut self, name: &str) -> Map<String, Value> {
+        let members = self.object(name);
+        for reserved in BODY_FIELDS.into_iter().filter(|reserved| members.contains_key(*reserved)) {
+            let path = member(&member(&self.path, name), reserved);
+            push(&mut self.problems, format!("{path}: is set by the function and must not be given"));
+        }
+        members
+    }
+
+    /// What an agent is asked to do, as scheduled events, trigger items and kept inputs spell it: all of a fire but its
+    /// trigger, its user and what fired it.
+    pub(crate) fn task(&mut self, is_agentcore: bool) -> Fire {
+        Fire {
+            agent_id: self.id("agentId").unwrap_or_default(),
+            prompt: self.required_text("prompt").unwrap_or_default(),
+            session_id: self.session_id(is_agentcore),
+            model_id: self.text("modelId"),
+            working_directory: self.text("workingDirectory"),
+            enabled_tools: self.texts("enabledTools"),
+            reasoning_effort: self.text("reasoningEffort"),
+            rerun_if_interrupted: self.on_interrupted(),
+            input: self.body_members("input"),
+            ..Fire::default()
+        }
+    }
+}
+
+/// Adds a problem, unless there are enough: a hostile event must not make an error longer than itself.
+pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
+    match problems.len() {
+        0..MOST_PROBLEMS => problems.push(problem),
+        MOST_PROBLEMS => problems.push("$: has further problems".to_owned()),
+        _ => {}
+    }
+}
+
+/// The path of `name` in `path`: in dot notation where the name allows it, else in brackets (RFC 9535 §2.5). A name is
+/// the sender's text, so a long one is cut.
+pub(crate) fn member(path: &str, name: &str) -> String {
+    let name = cut(name, 64);
+    if path.len() > PATH_LIMIT {
+        return if path.ends_with('…') { path.to_owned() } else { format!("{path}…") };
+    }
+    let plain = name.chars().all(|char| char.is_ascii_alphanumeric() || "_-[]".contains(char));
+    if plain { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
+}
+
+pub(crate) fn member_at(path: &str, at: usize) -> String {
+    if path.len() > PATH_LIMIT { member(path, "") } else { format!("{path}[{at}]") }
+}
+
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

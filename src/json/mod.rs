@@ -1,0 +1,5 @@
+//! Reading JSON that others wrote.
+
+pub(crate) mod fields;
+pub(crate) mod query;
+pub(crate) mod scan;

@@ -1,0 +1,68 @@
+//! Which execution a fire is, and since when.
+
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    config::Config,
+    domain::fire::{self, Fire, Identity, Origin},
+    store::{Store, StoreError},
+};
+
+/// When a fire started, in the forms it is needed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Started {
+    pub(crate) millis: i64,
+    /// RFC 3339.
+    pub(crate) at: String,
+    /// When the record ends, seconds since 1970.
+    pub(crate) ttl: i64,
+}
+
+impl Started {
+    pub(crate) fn at(millis: i64, config: &Config) -> Self {
+        let life = i64::try_from(config.execution_ttl.as_secs()).unwrap_or(i64::MAX);
+        Self { millis, at: clock::rfc3339(millis), ttl: (millis / 1000).saturating_add(life) }
+    }
+}
+
+/// The fire's execution id; a fire that carries no identity of its own is remembered by its Lambda request.
+pub(crate) async fn identify(
+    store: &Store,
+    fire: &Fire,
+    lambda_request_id: &str,
+    started: &Started,
+) -> Result<String, StoreError> {
+    let identity = identity_of(&fire.origin, lambda_request_id, started);
+    let id = fire::execution_id(&fire.trigger_id, identity).to_string();
+    match identity {
+        Identity::Request { request_id, .. } => store.guard(&fire.trigger_id, request_id, &id, started.ttl).await,
+        _ => Ok(id),
+    }
+}
+
+/// The name of an event's mark at a trigger that counts its events.
+pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &Started) -> String {
+    let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
+    bits.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Started) -> Identity<'a> {
+    match origin {
+        Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),
+        Origin::Event { id, time, replay_name } => {
+            Identity::Event { id: *id, time: *time, replay_name: replay_name.as_deref() }
+        }
+        Origin::Execution { id, completed_at } => Identity::Execution { id, completed_at: *completed_at },
+        Origin::Request { dispatcher } => Identity::Request {
+            request_id: dispatcher.as_deref().unwrap_or(lambda_request_id),
+            first_claim: clock::instant(started.millis),
+        },
+    }
+}
+
+/// The agent session of an execution whose event names none.
+pub(crate) fn session_of(execution_id: &str) -> String {
+    // A remembered id that is no UUID was written by nobody of ours.
+    Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))
+}

@@ -1,0 +1,63 @@
+//! What a successful invocation returns.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    domain::execution::{Row, Status},
+    domain::fire::Fire,
+    store::record::SkipReason,
+};
+
+/// A reply about one execution; what is known of how it went is filled in.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Reply<'a> {
+    success: bool,
+    trigger_id: &'a str,
+    execution_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+}
+
+impl<'a> Reply<'a> {
+    /// About the execution of a fire.
+    pub(crate) fn new(fire: &'a Fire, execution_id: &'a str) -> Self {
+        Self { success: true, trigger_id: &fire.trigger_id, execution_id, ..Self::default() }
+    }
+
+    /// The run completed.
+    pub(crate) fn completed(self, request_id: Option<&'a str>, session_id: &'a str) -> Value {
+        Self { request_id, session_id: Some(session_id), ..self }.reply()
+    }
+
+    /// The run was cancelled.
+    pub(crate) fn cancelled(self, session_id: Option<&'a str>) -> Value {
+        Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.reply()
+    }
+
+    /// The fire was deliberately not run.
+    pub(crate) fn skipped(self, reason: SkipReason) -> Value {
+        Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.reply()
+    }
+
+    /// The fire is another attempt's, or ended before.
+    pub(crate) fn duplicate(self, row: &'a Row) -> Value {
+        let Row { request_id, session_id, status, .. } = row;
+        let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
+        Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.reply()
+    }
+
+    fn reply(&self) -> Value {
+        // As a function behind an HTTP API answers: the body is JSON in a text.
+        json!({"statusCode": 200, "body": serde_json::to_string(self).unwrap_or_default()})
+    }
+}

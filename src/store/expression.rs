@@ -1,0 +1,119 @@
+//! DynamoDB expressions: the conditions that every write rests on, and updates.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html>
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    domain::execution::{Row, Status},
+    store::record::{number, text},
+};
+
+/// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
+#[derive(Default)]
+pub(crate) struct Expression {
+    pub(crate) names: HashMap<String, String>,
+    pub(crate) values: HashMap<String, AttributeValue>,
+}
+
+impl Expression {
+    pub(crate) fn name(&mut self, attribute: &str) -> String {
+        let placeholder = ["#", attribute].concat();
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let placeholder = [":", &self.values.len().to_string()].concat();
+        self.values.insert(placeholder.clone(), value);
+        placeholder
+    }
+
+    pub(crate) fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
+        let name = self.name(attribute);
+        match value {
+            Some(value) => format!("{name} = {}", self.value(value)),
+            None => format!("attribute_not_exists({name})"),
+        }
+    }
+
+    /// The row does not exist, or its ttl has passed at `now`, milliseconds since 1970.
+    pub(crate) fn absent(now: i64) -> (String, Self) {
+        let mut expression = Self::default();
+        let (pk, ttl) = (expression.name("PK"), expression.name("ttl"));
+        let now = expression.value(number(now / 1000));
+        (format!("attribute_not_exists({pk}) OR {ttl} <= {now}"), expression)
+    }
+
+    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it; settling takes
+    /// `retryable` away and changes nothing else, and so defeats a claim that rests on it.
+    pub(crate) fn as_seen(&mut self, seen: &Row) -> String {
+        let mut conditions = vec![
+            self.equals("status", Some(text(seen.status.as_str()))),
+            self.equals("owner", seen.owner.as_ref().map(text)),
+            self.equals("attempt", seen.attempt.map(number)),
+            self.equals("leaseUntil", seen.lease_until.map(number)),
+            self.equals("cancelRequested", seen.cancel_requested.map(AttributeValue::Bool)),
+        ];
+        if seen.retryable {
+            conditions.push(self.equals("retryable", Some(AttributeValue::Bool(true))));
+        }
+        conditions.join(" AND ")
+    }
+
+    pub(crate) fn owned_and_running(&mut self, owner: &str) -> String {
+        let owner = self.equals("owner", Some(text(owner)));
+        format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
+    }
+
+    pub(crate) fn at_most(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} <= {}", self.name(attribute), self.value(value))
+    }
+
+    pub(crate) fn above(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} > {}", self.name(attribute), self.value(value))
+    }
+
+    pub(crate) fn below(&mut self, attribute: &str, value: AttributeValue) -> String {
+        format!("{} < {}", self.name(attribute), self.value(value))
+    }
+
+    pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
+        let mut update = String::from("SET ");
+        let attributes = attributes.into_iter();
+        self.names.reserve(attributes.size_hint().0);
+        self.values.reserve(attributes.size_hint().0);
+        for (index, (attribute, value)) in attributes.enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let (name, value) = (self.name(attribute), self.value(value));
+            update.extend([separator, &name, " = ", &value]);
+        }
+        update
+    }
+
+    /// An assignment that keeps what is there.
+    pub(crate) fn default_to(&mut self, attribute: &str, value: AttributeValue) -> String {
+        let name = self.name(attribute);
+        format!("{name} = if_not_exists({name}, {})", self.value(value))
+    }
+
+    pub(crate) fn add(&mut self, attribute: &str, number: AttributeValue) -> String {
+        format!("ADD {} {}", self.name(attribute), self.value(number))
+    }
+
+    pub(crate) fn absent_or_at_most(&mut self, attribute: &str, most: AttributeValue) -> String {
+        let name = self.name(attribute);
+        format!("(attribute_not_exists({name}) OR {name} <= {})", self.value(most))
+    }
+
+    pub(crate) fn absent_or_below(&mut self, attribute: &str, most: AttributeValue) -> String {
+        let name = self.name(attribute);
+        format!("(attribute_not_exists({name}) OR {name} < {})", self.value(most))
+    }
+
+    pub(crate) fn remove(&mut self, attributes: &[&'static str]) -> String {
+        let names: Vec<_> = attributes.iter().map(|attribute| self.name(attribute)).collect();
+        format!("REMOVE {}", names.join(", "))
+    }
+}

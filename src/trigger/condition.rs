@@ -1,0 +1,297 @@
+//! Conditions: what a field of the event has to be. Where an event pattern lists values, a condition compares.
+
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use crate::{
+    json::fields::{kind, member, member_at, push},
+    json::query,
+    trigger::matcher::{Comparison, compare},
+};
+
+const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, contains";
+/// What all has to hold of an event.
+#[derive(Debug)]
+pub struct Conditions(Vec<Condition>);
+
+#[derive(Debug)]
+struct Condition {
+    field: Field,
+    operator: Operator,
+    value: Value,
+}
+
+/// Where in the event to look.
+#[derive(Debug)]
+enum Field {
+    /// Names from the event's root; a number is also the place of an element.
+    Names(Vec<String>),
+    Query(JsonPath),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Compare(Comparison),
+    Contains,
+}
+
+impl Conditions {
+    /// Reads a condition, or a list of them.
+    ///
+    /// # Errors
+    /// Names everything wrong with them, one sentence each, beginning with the JSON path within them.
+    pub fn parse(conditions: &Value) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let conditions: Vec<_> = match conditions {
+            Value::Array(list) => {
+                let parse = |(at, condition)| Condition::parse(condition, &member_at("$", at), &mut problems);
+                list.iter().enumerate().filter_map(parse).collect()
+            }
+            single => Condition::parse(single, "$", &mut problems).into_iter().collect(),
+        };
+        if problems.is_empty() { Ok(Self(conditions)) } else { Err(problems) }
+    }
+
+    /// Whether all hold of `event`. None holds of a field that is missing.
+    pub fn matches(&self, event: &Value) -> bool {
+        self.0.iter().all(|condition| condition.holds(event))
+    }
+}
+
+impl Condition {
+    fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
+        let Value::Object(members) = condition else {
+            push(problems, format!("{path}: must be an object of field, operator and value, not {}", kind(condition)));
+            return None;
+        };
+        let [field_path, operator_path, value_path] = ["field", "operator", "value"].map(|name| member(path, name));
+        let field = text(members.get("field"), &field_path, problems).and_then(|field| {
+            let field = Field::parse(field);
+            field.map_err(|problem| push(problems, format!("{field_path}: {problem}"))).ok()
+        });
+        let operator = text(members.get("operator"), &operator_path, problems).and_then(|name| {
+            let operator = Operator::from_name(name);
+            if operator.is_none() {
+                push(problems, format!("{operator_path}: must be one of {OPERATORS}"));
+            }
+            operator
+        });
+        let value = members.get("value");
+        match (value, operator) {
+            (None, _) => push(problems, format!("{value_path}: is missing")),
+            (Some(Value::Number(_) | Value::String(_)), _) => {}
+            (Some(other), Some(Operator::Compare(_))) => {
+                let problem = "must be a number or a string to be compared with";
+                push(problems, format!("{value_path}: {problem}, not {}", kind(other)));
+            }
+            _ => {}
+        }
+        Some(Self { field: field?, operator: operator?, value: value?.clone() })
+    }
+
+    fn holds(&self, event: &Value) -> bool {
+        let found = self.field.find(event);
+        let mut found = found.iter();
+        match self.operator {
+            Operator::Equal => found.any(|value| is_same(value, &self.value)),
+            // The opposite of eq: of several values that a query finds, none may be it.
+            Operator::NotEqual => found.len() > 0 && !found.any(|value| is_same(value, &self.value)),
+            Operator::Contains => found.any(|value| contains(value, &self.value)),
+            Operator::Compare(comparison) => found.any(|value| match (value, &self.value) {
+                (Value::Number(left), Value::Number(right)) => comparison.holds(compare(left, right)),
+                (Value::String(left), Value::String(right)) => comparison.holds(Some(left.cmp(right))),
+                _ => false,
+            }),
+        }
+    }
+}
+
+impl Operator {
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "eq" => Some(Self::Equal),
+            "ne" => Some(Self::NotEqual),
+            "gt" => Some(Self::Compare(Comparison::Greater)),
+            "gte" => Some(Self::Compare(Comparison::GreaterOrEqual)),
+            "lt" => Some(Self::Compare(Comparison::Less)),
+            "lte" => Some(Self::Compare(Comparison::LessOrEqual)),
+            "contains" => Some(Self::Contains),
+            _ => None,
+        }
+    }
+}
+
+impl Field {
+    fn parse(field: &str) -> Result<Self, String> {
+        if field.starts_with('$') {
+            return query::parse(field).map(Self::Query);
+        }
+        let names: Vec<_> = field.split('.').map(str::to_owned).collect();
+        if names.iter().any(String::is_empty) {
+            return Err("must be names joined by dots, such as detail.amount, or a query beginning with $".to_owned());
+        }
+        Ok(Self::Names(names))
+    }
+
+    fn find<'a>(&self, event: &'a Value) -> Vec<&'a Value> {
+        match self {
+            Self::Query(query) => query.query(event).all(),
+            Self::Names(names) => names.iter().try_fold(event, |value, name| child(value, name)).into_iter().collect(),
+        }
+    }
+}
+
+fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(fields) => fields.get(name),
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// Whether two values are the same, numbers by value.
+fn is_same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => Comparison::Equal.holds(compare(left, right)),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            let has_same = |(name, left)| right.get(name).is_some_and(|right| is_same(left, right));
+            left.len() == right.len() && left.iter().all(has_same)
+        }
+        _ => left == right,
+    }
+}
+
+/// Whether a string holds another, or an array an element.
+fn contains(value: &Value, part: &Value) -> bool {
+    match (value, part) {
+        (Value::String(text), Value::String(part)) => text.contains(&part[..]),
+        (Value::Array(items), part) => items.iter().any(|item| is_same(item, part)),
+        _ => false,
+    }
+}
+
+fn text<'a>(value: Option<&'a Value>, path: &str, problems: &mut Vec<String>) -> Option<&'a str> {
+    match value {
+        Some(Value::String(text)) => return Some(text),
+        Some(other) => push(problems, format!("{path}: must be a string, not {}", kind(other))),
+        None => push(problems, format!("{path}: is missing")),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn holds(field: &str, operator: &str, value: &Value, event: &Value) -> bool {
+        let condition = json!({"field": field, "operator": operator, "value": value});
+        Conditions::parse(&condition).unwrap().matches(event)
+    }
+
+    #[test]
+    fn each_operator_compares_what_can_be_compared() {
+        let event = json!({"detail-type": "Order Placed", "time": "2026-01-31T07:00:00Z", "detail": {
+            "amount": 100, "rate": 1.0, "huge": 9_007_199_254_740_993_u64, "text": "10", "none": null, "on": true,
+            "tags": ["a", "b", 2], "items": [{"sku": "x", "n": 1}, {"sku": "y", "n": 5}], "empty": [], "a.b": 1}});
+        for (field, operator, value, expected) in [
+            ("detail-type", "eq", json!("Order Placed"), true),
+            ("detail-type", "eq", json!("order placed"), false),
+            ("detail.rate", "eq", json!(1), true),
+            ("detail.amount", "eq", json!(100.0), true),
+            ("detail.amount", "eq", json!("100"), false),
+            ("detail.huge", "eq", json!(9_007_199_254_740_992_u64), false),
+            ("detail.none", "eq", json!(null), true),
+            ("detail.missing", "eq", json!(null), false),
+            ("detail.tags", "eq", json!(["a", "b", 2.0]), true),
+            ("detail.tags", "eq", json!(["a", "b"]), false),
+            ("detail.items.1", "eq", json!({"n": 5.0, "sku": "y"}), true),
+            ("detail.items.1", "eq", json!({"n": 5}), false),
+            ("detail.items.1", "eq", json!({"n": 5, "sku": "y", "more": 1}), false),
+            ("detail.amount", "ne", json!(99), true),
+            ("detail.amount", "ne", json!(100.0), false),
+            ("detail.amount", "ne", json!("100"), true),
+            ("detail.missing", "ne", json!(1), false),
+            ("detail.amount.deeper", "ne", json!(1), false),
+            ("detail.amount", "gt", json!(99.5), true),
+            ("detail.amount", "gt", json!(100), false),
+            ("detail.amount", "gte", json!(100), true),
+            ("detail.amount", "lt", json!(100), false),
+            ("detail.amount", "lt", json!(101), true),
+            ("detail.amount", "lte", json!(100), true),
+            ("detail.amount", "gt", json!("1"), false),
+            ("detail.text", "gt", json!(9), false),
+            ("detail.text", "lt", json!("9"), true),
+            ("detail.on", "gte", json!(0), false),
+            ("detail.missing", "lt", json!(1), false),
+            ("time", "gte", json!("2026-01-31"), true),
+            ("time", "gt", json!("2026-02"), false),
+            ("detail-type", "contains", json!("Place"), true),
+            ("detail-type", "contains", json!("place"), false),
+            ("detail.tags", "contains", json!("a"), true),
+            ("detail.tags", "contains", json!(2.0), true),
+            ("detail.tags", "contains", json!("c"), false),
+            ("detail.items", "contains", json!({"sku": "x", "n": 1}), true),
+            ("detail.amount", "contains", json!(100), false),
+            ("detail.tags.1", "eq", json!("b"), true),
+            ("detail.tags.3", "ne", json!("b"), false),
+            ("detail.a.b", "eq", json!(1), false),
+            ("$.detail['a.b']", "eq", json!(1), true),
+            ("$['detail-type']", "contains", json!("Order"), true),
+            ("$.detail.items[*].n", "gt", json!(4), true),
+            ("$.detail.items[*].n", "gt", json!(5), false),
+            ("$.detail.items[?@.sku == 'x'].n", "eq", json!(1), true),
+            ("$.detail.items[*].sku", "ne", json!("z"), true),
+            ("$.detail.items[*].sku", "ne", json!("x"), false),
+            ("$.detail.empty[*]", "ne", json!("x"), false),
+            ("$..sku", "eq", json!("y"), true),
+            ("$.detail[?length(@) == 0]", "eq", json!([]), true),
+        ] {
+            assert_eq!(holds(field, operator, &value, &event), expected, "{field} {operator} {value}");
+        }
+    }
+
+    #[test]
+    fn a_list_means_all() {
+        let conditions = |list: Value| Conditions::parse(&list).unwrap();
+        let [small, large] = [("lt", 10), ("gt", 5)].map(
+            |(operator, value)| json!({"field": "n", "operator": operator, "value": value, "unknown": "is tolerated"}),
+        );
+        let both = conditions(json!([small, large]));
+        assert_eq!([4, 7, 12].map(|n| both.matches(&json!({"n": n}))), [false, true, false]);
+        assert!(conditions(json!([])).matches(&json!({})));
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let problems = |conditions: Value| Conditions::parse(&conditions).unwrap_err();
+        assert_eq!(
+            problems(json!([
+                {"field": "detail..x", "operator": "between", "value": 1},
+                {"operator": "gt", "value": [1]},
+                {"field": 7, "operator": "lte"},
+                "amount > 5",
+            ])),
+            [
+                "$[0].field: must be names joined by dots, such as detail.amount, or a query beginning with $",
+                "$[0].operator: must be one of eq, ne, gt, gte, lt, lte, contains",
+                "$[1].field: is missing",
+                "$[1].value: must be a number or a string to be compared with, not an array",
+                "$[2].field: must be a string, not a number",
+                "$[2].value: is missing",
+                "$[3]: must be an object of field, operator and value, not a string",
+            ]
+        );
+        assert_eq!(problems(json!(null)), ["$: must be an object of field, operator and value, not null"]);
+        let problems = problems(json!({"field": "$.detail[", "operator": "eq", "value": 1}));
+        assert!(
+            problems.len() == 1 && problems[0].starts_with("$.field: must be an RFC 9535 query, which begins with $: "),
+            "{problems:?}"
+        );
+    }
+}

@@ -1,0 +1,379 @@
+//! What an event pattern asks of a single value. The language is described in [`crate::pattern`].
+
+use std::{cmp::Ordering, net::IpAddr};
+
+use serde_json::{Map, Number, Value};
+
+use crate::json::fields::{kind, member, member_at, push};
+
+/// The matchers a pattern may name, as problems list them.
+const NAMES: &str = "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists";
+
+/// One entry of a field's list.
+#[derive(Debug)]
+pub(crate) enum Matcher {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Text),
+    /// Every comparison holds.
+    Numeric(Vec<(Comparison, Number)>),
+    Cidr(Block),
+    /// None of these matches.
+    AnythingBut(Vec<Matcher>),
+    Exists,
+    /// `exists: false`, which no value matches.
+    Missing,
+}
+
+/// What is asked of a string.
+#[derive(Debug)]
+pub(crate) enum Text {
+    Equal(String),
+    Prefix(String),
+    Suffix(String),
+    /// These three hold folded text.
+    EqualIgnoringCase(String),
+    PrefixIgnoringCase(String),
+    SuffixIgnoringCase(String),
+    /// What stands before, between and behind the wildcards.
+    Wildcard(Vec<String>),
+}
+
+/// How a value stands to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// The addresses that share their first `length` bits with `address`.
+#[derive(Debug)]
+pub(crate) struct Block {
+    address: IpAddr,
+    length: u32,
+}
+
+impl Matcher {
+    /// Reads one entry of a field's list.
+    pub(crate) fn parse(value: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
+        match value {
+            Value::Object(matcher) => {
+                let (name, argument) = only_member(matcher, path, NAMES, problems)?;
+                Self::parse_named(name, argument, &member(path, name), problems)
+            }
+            Value::Array(_) => {
+                push(problems, format!("{path}: must be a value or a matcher, not an array"));
+                None
+            }
+            Value::Null => Some(Self::Null),
+            Value::Bool(value) => Some(Self::Bool(*value)),
+            Value::Number(value) => Some(Self::Number(value.clone())),
+            Value::String(value) => Some(Self::Text(Text::Equal(value.clone()))),
+        }
+    }
+
+    fn parse_named(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
+        match (name, argument) {
+            ("prefix" | "suffix", Value::Object(inner)) => {
+                let (name_within, argument) = only_member(inner, path, "equals-ignore-case", problems)?;
+                let path = &member(path, name_within);
+                if name_within != "equals-ignore-case" {
+                    push(problems, format!("{path}: must be equals-ignore-case"));
+                    return None;
+                }
+                let text = folded_text(string(argument, path, problems)?);
+                let is_prefix = name == "prefix";
+                let test = if is_prefix { Text::PrefixIgnoringCase(text) } else { Text::SuffixIgnoringCase(text) };
+                Some(Self::Text(test))
+            }
+            ("prefix" | "suffix" | "equals-ignore-case" | "wildcard", _) => {
+                Text::parse(name, argument, path, problems).map(Self::Text)
+            }
+            ("anything-but", _) => parse_anything_but(argument, path, problems),
+            ("numeric", _) => parse_numeric(argument, path, problems),
+            ("cidr", _) => {
+                let block = Block::parse(string(argument, path, problems)?);
+                if block.is_none() {
+                    push(
+                        problems,
+                        format!("{path}: must be an address and a length, such as 10.0.0.0/24 or 2001:db8::/32"),
+                    );
+                }
+                block.map(Self::Cidr)
+            }
+            ("exists", Value::Bool(true)) => Some(Self::Exists),
+            ("exists", Value::Bool(false)) => Some(Self::Missing),
+            ("exists", other) => {
+                push(problems, format!("{path}: must be true or false, not {}", kind(other)));
+                None
+            }
+            _ => {
+                push(problems, format!("{path}: is no matcher: those are {NAMES}"));
+                None
+            }
+        }
+    }
+
+    /// Whether a value that is neither an object nor an array is what the pattern asks for.
+    pub(crate) fn matches(&self, leaf: &Value) -> bool {
+        match (self, leaf) {
+            (Self::Null, Value::Null) | (Self::Exists, _) => true,
+            (Self::Bool(expected), Value::Bool(value)) => expected == value,
+            (Self::Number(expected), Value::Number(value)) => compare(value, expected) == Some(Ordering::Equal),
+            (Self::Numeric(bounds), Value::Number(value)) => {
+                bounds.iter().all(|(comparison, bound)| comparison.holds(compare(value, bound)))
+            }
+            (Self::Text(test), Value::String(value)) => test.matches(value),
+            (Self::Cidr(block), Value::String(value)) => value.parse().is_ok_and(|address| block.contains(address)),
+            // Also of another type: a number is not "initializing".
+            (Self::AnythingBut(matchers), leaf) => !matchers.iter().any(|matcher| matcher.matches(leaf)),
+            _ => false,
+        }
+    }
+}
+
+fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
+    const EXPECTED: &str = "prefix, suffix, equals-ignore-case, wildcard";
+    let (name, path, values) = match argument {
+        Value::Object(inner) => {
+            let (name, values) = only_member(inner, path, EXPECTED, problems)?;
+            if !EXPECTED.split(", ").any(|known| known == name) {
+                let path = member(path, name);
+                push(problems, format!("{path}: is no matcher of anything-but: those are {EXPECTED}"));
+                return None;
+            }
+            (Some(name), member(path, name), values)
+        }
+        values => (None, path.to_owned(), values),
+    };
+    let list = match values {
+        Value::Array(list) if list.is_empty() => {
+            push(problems, format!("{path}: must not be empty"));
+            return None;
+        }
+        Value::Array(list) => &list[..],
+        single => std::slice::from_ref(single),
+    };
+    let mut matchers = Vec::with_capacity(list.len());
+    for (at, value) in list.iter().enumerate() {
+        let path = &if values.is_array() { member_at(&path, at) } else { path.clone() };
+        let matcher = match (name, value) {
+            (Some("prefix" | "suffix"), Value::String(text)) if text.is_empty() => {
+                push(problems, format!("{path}: must not be empty: every string begins and ends so"));
+                None
+            }
+            (Some(name), value) => Text::parse(name, value, path, problems).map(Matcher::Text),
+            (None, Value::String(_) | Value::Number(_)) => Matcher::parse(value, path, problems),
+            (None, other) => {
+                push(problems, format!("{path}: must be a string or a number, not {}", kind(other)));
+                None
+            }
+        };
+        matchers.extend(matcher);
+    }
+    if name.is_none() && list.iter().any(Value::is_string) && list.iter().any(Value::is_number) {
+        push(problems, format!("{path}: must hold strings only, or numbers only"));
+    }
+    Some(Matcher::AnythingBut(matchers))
+}
+
+fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
+    let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
+    let Some(terms) = terms else {
+        push(problems, format!("{path}: must be one or two comparisons, such as [\"=\", 5] or [\">\", 0, \"<=\", 5]"));
+        return None;
+    };
+    let mut bounds = Vec::new();
+    for (at, term) in terms.iter().enumerate().step_by(2) {
+        let comparison = term.as_str().and_then(Comparison::from_sign);
+        if comparison.is_none() {
+            push(problems, format!("{}: must be one of =, <, <=, >, >=", member_at(path, at)));
+        }
+        let number = match &terms[at + 1] {
+            Value::Number(number) => Some(number.clone()),
+            other => {
+                push(problems, format!("{}: must be a number, not {}", member_at(path, at + 1), kind(other)));
+                None
+            }
+        };
+        bounds.extend(comparison.zip(number));
+    }
+    if let [(from, bottom), (to, top)] = &bounds[..] {
+        let is_from = matches!(from, Comparison::Greater | Comparison::GreaterOrEqual);
+        let is_to = matches!(to, Comparison::Less | Comparison::LessOrEqual);
+        if !is_from || !is_to || compare(bottom, top) != Some(Ordering::Less) {
+            push(problems, format!("{path}: must begin with > or >=, and go on with < or <= a greater number"));
+        }
+    }
+    Some(Matcher::Numeric(bounds))
+}
+
+impl Text {
+    fn parse(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
+        let text = string(argument, path, problems)?;
+        match name {
+            "prefix" => Some(Self::Prefix(text.to_owned())),
+            "suffix" => Some(Self::Suffix(text.to_owned())),
+            "equals-ignore-case" => Some(Self::EqualIgnoringCase(folded_text(text))),
+            _ => match wildcard(text) {
+                Ok(parts) => Some(Self::Wildcard(parts)),
+                Err(problem) => {
+                    push(problems, format!("{path}: {problem}"));
+                    None
+                }
+            },
+        }
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Equal(expected) => text == expected,
+            Self::Prefix(prefix) => text.starts_with(prefix),
+            Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::EqualIgnoringCase(expected) => folded(text).eq(expected.chars()),
+            Self::PrefixIgnoringCase(prefix) => begins(folded(text), prefix.chars()),
+            Self::SuffixIgnoringCase(suffix) => begins(folded(text).rev(), suffix.chars().rev()),
+            Self::Wildcard(parts) => fits(parts, text),
+        }
+    }
+}
+
+/// Splits at the wildcards. As in event-ruler a backslash stands only before `*` or another one.
+fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut chars = pattern.chars().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '*' if chars.peek() == Some(&'*') => return Err("must not hold two wildcards in a row"),
+            '*' => parts.push(std::mem::take(&mut part)),
+            '\\' => match chars.next() {
+                Some(escaped @ ('*' | '\\')) => part.push(escaped),
+                _ => return Err("must hold a backslash only before * or another backslash"),
+            },
+            char => part.push(char),
+        }
+    }
+    parts.push(part);
+    Ok(parts)
+}
+
+/// Whether `text` holds these parts in their order, the first at its start and the last at its end. To take each where it
+/// first occurs leaves the most for those behind it, so nothing is tried twice.
+fn fits(parts: &[String], text: &str) -> bool {
+    let [first, between @ .., last] = parts else {
+        return parts.iter().all(|whole| whole == text);
+    };
+    let rest = text.strip_prefix(&first[..]).and_then(|rest| rest.strip_suffix(&last[..]));
+    rest.is_some_and(|mut rest| {
+        between.iter().all(|part| match rest.split_once(&part[..]) {
+            Some((_, behind)) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        })
+    })
+}
+
+/// The text without its case. By way of upper case: then ς and σ, both Σ, are the same letter.
+fn folded(text: &str) -> impl DoubleEndedIterator<Item = char> {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
+fn folded_text(text: &str) -> String {
+    folded(text).collect()
+}
+
+fn begins(mut text: impl Iterator<Item = char>, mut start: impl Iterator<Item = char>) -> bool {
+    start.all(|char| text.next() == Some(char))
+}
+
+impl Comparison {
+    fn from_sign(sign: &str) -> Option<Self> {
+        match sign {
+            "=" => Some(Self::Equal),
+            "<" => Some(Self::Less),
+            "<=" => Some(Self::LessOrEqual),
+            ">" => Some(Self::Greater),
+            ">=" => Some(Self::GreaterOrEqual),
+            _ => None,
+        }
+    }
+
+    /// Whether a value does that stands so to the other. What cannot be compared does not.
+    pub(crate) fn holds(self, ordering: Option<Ordering>) -> bool {
+        ordering.is_some_and(|ordering| match self {
+            Self::Equal => ordering.is_eq(),
+            Self::Less => ordering.is_lt(),
+            Self::LessOrEqual => ordering.is_le(),
+            Self::Greater => ordering.is_gt(),
+            Self::GreaterOrEqual => ordering.is_ge(),
+        })
+    }
+}
+
+/// Compares two numbers by value: integers exactly, others as the doubles they are.
+pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
+    match (integer(left), integer(right)) {
+        (Some(left), Some(right)) => Some(left.cmp(&right)),
+        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
+    }
+}
+
+fn integer(number: &Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+}
+
+impl Block {
+    fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let address = address.parse().ok()?;
+        // Without a sign, which u32 would take.
+        let length = length.parse().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit()))?;
+        (length <= bits(address).1).then_some(Self { address, length })
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        let ((ours, width), (other, other_width)) = (bits(self.address), bits(address));
+        // A shift by all 128 bits does not exist.
+        width == other_width && (ours ^ other).checked_shr(width - self.length).unwrap_or(0) == 0
+    }
+}
+
+/// An address as a number, and how many bits it has.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (address.to_bits().into(), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    }
+}
+
+fn string<'a>(value: &'a Value, path: &str, problems: &mut Vec<String>) -> Option<&'a str> {
+    let text = value.as_str();
+    if text.is_none() {
+        push(problems, format!("{path}: must be a string, not {}", kind(value)));
+    }
+    text
+}
+
+/// The one member of a matcher, which is one of `expected`.
+fn only_member<'a>(
+    object: &'a Map<String, Value>,
+    path: &str,
+    expected: &str,
+    problems: &mut Vec<String>,
+) -> Option<(&'a str, &'a Value)> {
+    let mut members = object.iter();
+    match (members.next(), members.next()) {
+        (Some((name, value)), None) => Some((name, value)),
+        _ => {
+            push(problems, format!("{path}: must have exactly one member, of {expected}"));
+            None
+        }
+    }
+}

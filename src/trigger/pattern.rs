@@ -1,0 +1,268 @@
+//! Event patterns: whether an event is one that a trigger asks for.
+//!
+//! The language is that of EventBridge's rules, as its user guide describes it
+//! (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>,
+//! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html>) and, where the guide is
+//! silent, as its open source engine reads it (<https://github.com/aws/event-ruler>). Where that leaves a choice:
+//!
+//! - Numbers compare by value, so `[300]` matches 300.0: EventBridge does so too, whatever the guide says. The guide's
+//!   limit of five billion, beyond which EventBridge compares no number, is not kept.
+//! - A value that is an array matches if an element does. What a pattern asks of an object, one object must fulfil:
+//!   fields of two elements of an array never match together. `exists: false` beside other fields speaks of the element
+//!   that these were found in; where an object's fields are all asked to be missing, of every element.
+//! - A dot in a field's name is part of it. event-ruler joins names by dots, and says not to rely on that.
+//! - A field that two parts of a pattern ask for together, one of them in a `$or`, is an error, as EventBridge would
+//!   heed the last alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    json::fields::{kind, member, member_at, push},
+    trigger::matcher::Matcher,
+};
+
+/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens; without
+/// a limit one `$or` multiplies the others until nothing else runs.
+const MOST_NAMES: usize = 10_000;
+
+/// A pattern, read and found to be one.
+#[derive(Debug)]
+pub struct Pattern {
+    /// An event matches if it matches one of these. There are several only with `$or`, which is multiplied out: what a
+    /// branch asks for and what stands beside the `$or` must be found in the same elements of arrays.
+    alternatives: Vec<Fields>,
+}
+
+/// What is asked of an object's fields, by name.
+type Fields = BTreeMap<Arc<str>, Node>;
+
+/// What is asked of a field.
+#[derive(Debug)]
+enum Node {
+    /// That its value, or a value in it, matches one of these.
+    Value(Arc<[Matcher]>),
+    /// That it is an object, or holds one, with such fields.
+    Object(Fields),
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// Names everything wrong with it, one sentence each, beginning with the JSON path within the pattern.
+    pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let Value::Object(fields) = pattern else {
+            return Err(vec![format!("$: must be an object, not {}", kind(pattern))]);
+        };
+        let read = Alternatives::of_fields(fields, &[], "$", &mut problems);
+        if read.are_too_many {
+            push(&mut problems, format!("$: its $or multiply out to more than {MOST_NAMES} names"));
+        }
+        let mut twice = BTreeSet::new();
+        let mut alternatives = Vec::with_capacity(read.list.len());
+        for alternative in read.list {
+            let mut fields = Fields::new();
+            for leaf in alternative {
+                if !insert(&mut fields, &leaf.place, leaf.matchers) {
+                    twice.insert(leaf.place);
+                }
+            }
+            alternatives.push(fields);
+        }
+        for place in twice {
+            let path = place.iter().fold("$".to_owned(), |path, name| member(&path, name));
+            push(&mut problems, format!("{path}: is asked for twice where both have to match"));
+        }
+        if problems.is_empty() { Ok(Self { alternatives }) } else { Err(problems) }
+    }
+
+    /// Whether `event` is one of those asked for. Takes time in proportion to the event, whatever is in it.
+    pub fn matches(&self, event: &Value) -> bool {
+        event.is_object() && self.alternatives.iter().any(|fields| find_fields(fields, Some(event)).is_found())
+    }
+}
+
+/// How a part of a pattern is fulfilled. A part with `exists: false` may be so in both ways.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// With something that is there, which settles the element of each array that it is in.
+    with_something: bool,
+    /// With nothing, as all it asks for is to be missing.
+    with_nothing: bool,
+}
+
+impl Found {
+    fn is_found(self) -> bool {
+        self.with_something || self.with_nothing
+    }
+
+    /// Two parts, asked of one object.
+    fn and(self, other: Self) -> Self {
+        let any_with_something = self.with_something || other.with_something;
+        Self {
+            with_something: self.is_found() && other.is_found() && any_with_something,
+            with_nothing: self.with_nothing && other.with_nothing,
+        }
+    }
+}
+
+/// Looks for such fields in `value`, `None` being a field that is not there. The recursion is as deep as the event, which
+/// its parser bounds: serde_json at 128, DynamoDB at 32.
+fn find_fields(fields: &Fields, value: Option<&Value>) -> Found {
+    if let Some(Value::Array(items)) = value {
+        return find_in_array(items, |item| find_fields(fields, item));
+    }
+    let object = value.and_then(Value::as_object);
+    let mut found = Found { with_something: false, with_nothing: true };
+    for (name, node) in fields {
+        let field = object.and_then(|object| object.get(&**name));
+        found = found.and(match node {
+            Node::Value(matchers) => find_value(matchers, field),
+            Node::Object(fields) => find_fields(fields, field),
+        });
+        if !found.is_found() {
+            break;
+        }
+    }
+    found
+}
+
+/// Looks for a value that matches. Objects have none: what is asked of a value is asked of the leaves of an event.
+fn find_value(matchers: &[Matcher], value: Option<&Value>) -> Found {
+    match value {
+        Some(Value::Array(items)) => find_in_array(items, |item| find_value(matchers, item)),
+        None | Some(Value::Object(_)) => {
+            let with_nothing = matchers.iter().any(|matcher| matches!(matcher, Matcher::Missing));
+            Found { with_something: false, with_nothing }
+        }
+        Some(leaf) => {
+            Found { with_something: matchers.iter().any(|matcher| matcher.matches(leaf)), with_nothing: false }
+        }
+    }
+}
+
+/// Looks in each element: one has to have what is asked for, or all have to lack it. An empty array is like no field.
+fn find_in_array(items: &[Value], find: impl Fn(Option<&Value>) -> Found) -> Found {
+    items.iter().fold(find(None), |so_far, item| {
+        let found = find(Some(item));
+        Found {
+            with_something: so_far.with_something || found.with_something,
+            with_nothing: so_far.with_nothing && found.with_nothing,
+        }
+    })
+}
+
+/// What is asked of one place in an event.
+#[derive(Debug, Clone)]
+struct Leaf {
+    /// The names on the way there.
+    place: Arc<[Arc<str>]>,
+    matchers: Arc<[Matcher]>,
+}
+
+/// Part of a pattern: one of these lists has to be found, each whole.
+#[derive(Debug)]
+struct Alternatives {
+    list: Vec<Vec<Leaf>>,
+    /// How many names their places have, all together.
+    names: usize,
+    are_too_many: bool,
+}
+
+impl Alternatives {
+    fn of_fields(
+        fields: &Map<String, Value>,
+        above: &[Arc<str>],
+        path: &str,
+        problems: &mut Vec<String>,
+    ) -> Alternatives {
+        let mut all = Self { list: vec![Vec::new()], names: 0, are_too_many: false };
+        if fields.is_empty() {
+            push(problems, format!("{path}: must not be empty"));
+        }
+        for (name, value) in fields {
+            let path = &member(path, name);
+            let place = || [above, &[Arc::from(&name[..])]].concat();
+            match value {
+                _ if name == "$or" => all.and(Self::of_branches(value, above, path, problems)),
+                Value::Object(fields) => all.and(Self::of_fields(fields, &place(), path, problems)),
+                Value::Array(entries) => all.and(Self::of_value(entries, place(), path, problems)),
+                other => {
+                    let problem = "must be an array of values, or an object of fields";
+                    push(problems, format!("{path}: {problem}, not {}", kind(other)));
+                }
+            }
+        }
+        all
+    }
+
+    fn of_branches(value: &Value, above: &[Arc<str>], path: &str, problems: &mut Vec<String>) -> Self {
+        let mut any = Self { list: Vec::new(), names: 0, are_too_many: false };
+        let Some(branches) = value.as_array().filter(|branches| branches.len() >= 2) else {
+            push(problems, format!("{path}: must be an array of two objects or more, one of which has to match"));
+            return any;
+        };
+        for (at, branch) in branches.iter().enumerate() {
+            let path = &member_at(path, at);
+            match branch {
+                Value::Object(fields) => any.or(Self::of_fields(fields, above, path, problems)),
+                other => push(problems, format!("{path}: must be an object, not {}", kind(other))),
+            }
+        }
+        any
+    }
+
+    fn of_value(entries: &[Value], place: Vec<Arc<str>>, path: &str, problems: &mut Vec<String>) -> Self {
+        if entries.is_empty() {
+            push(problems, format!("{path}: must not be empty"));
+        }
+        let parse = |(at, entry)| Matcher::parse(entry, &member_at(path, at), problems);
+        let matchers = entries.iter().enumerate().filter_map(parse).collect();
+        let names = place.len();
+        Self { list: vec![vec![Leaf { place: place.into(), matchers }]], names, are_too_many: false }
+    }
+
+    fn or(&mut self, other: Self) {
+        self.names = self.names.saturating_add(other.names);
+        self.are_too_many |= other.are_too_many || self.names > MOST_NAMES;
+        if !self.are_too_many {
+            self.list.extend(other.list);
+        }
+    }
+
+    fn and(&mut self, other: Self) {
+        let (ours, theirs) = (self.names.saturating_mul(other.list.len()), other.names.saturating_mul(self.list.len()));
+        self.names = ours.saturating_add(theirs);
+        self.are_too_many |= other.are_too_many || self.names > MOST_NAMES;
+        if self.are_too_many {
+            return;
+        }
+        if let [single] = &other.list[..] {
+            self.list.iter_mut().for_each(|alternative| alternative.extend_from_slice(single));
+        } else {
+            let mut both = Vec::with_capacity(self.list.len() * other.list.len());
+            for ours in &self.list {
+                both.extend(other.list.iter().map(|theirs| [&ours[..], theirs].concat()));
+            }
+            self.list = both;
+        }
+    }
+}
+
+/// Adds what is asked of a place, unless something is asked there already.
+fn insert(fields: &mut Fields, place: &[Arc<str>], matchers: Arc<[Matcher]>) -> bool {
+    let [name, below @ ..] = place else { return false };
+    if below.is_empty() {
+        return fields.insert(name.clone(), Node::Value(matchers)).is_none();
+    }
+    match fields.entry(name.clone()).or_insert_with(|| Node::Object(Fields::new())) {
+        Node::Object(fields) => insert(fields, below, matchers),
+        Node::Value(_) => false,
+    }
+}
