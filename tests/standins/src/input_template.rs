@@ -1,7 +1,7 @@
 //! The InputTemplate of an EventBridge Pipe
 //! (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html>).
 //!
-//! That page says: a variable outside quotes becomes JSON, so a string gets quotes around it. Inside quotes a value is
+//! The page says: a variable outside quotes becomes JSON, so a string gets quotes around it. Inside quotes a value is
 //! not escaped, and an object or array loses its quotes. So a text that is not known beforehand must stand outside
 //! quotes, and a template that has it inside fails here as it does there. About a path that is not in the event the
 //! page says only that it "won't appear in the output". Here it becomes an empty string, which keeps the output JSON.
