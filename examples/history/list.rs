@@ -150,11 +150,11 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
 fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
     Some(match skip_reason? {
         "Disabled" => "the trigger is switched off",
-        "Paused" => "the trigger is paused, for it failed too often",
+        "Paused" => "the trigger is paused because it failed too often",
         "Deleted" => "the trigger was deleted",
-        "Overlap" => "another execution of the trigger was at work",
-        "MaxRunsPerDay" => "the trigger's runs of the day are used up",
-        "MaxTokensPerDay" => "the trigger's tokens of the day are used up",
+        "Overlap" => "another execution of the trigger was running",
+        "MaxRunsPerDay" => "the trigger has used up its runs of the day",
+        "MaxTokensPerDay" => "the trigger has used up its tokens of the day",
         "ChainTooDeep" => "too many executions led to it",
         _ => return None,
     })

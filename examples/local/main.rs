@@ -54,7 +54,7 @@ async fn start() -> Result<ExitCode, String> {
     let triggers = triggers::read(&options.triggers.clone().unwrap_or_else(|| root.join("events/triggers.json")))?;
     if options.serve {
         let stack = stack(serve::PORTS).await.map_err(|e| {
-            let hint = "Is another `--serve` running? End it, or whatever listens there.";
+            let hint = "Is another `--serve` running? End it, or the program that listens there.";
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
         triggers.seed(&stack.dynamodb)?;

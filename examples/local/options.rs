@@ -7,30 +7,30 @@ use standins::stack::Env;
 
 const HELP: &str = "\
 Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
-to an event bus, and agents. They keep nothing between runs. The function's log is .local/function.log.
+to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is .local/function.log.
 
 usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [EVENT.json ...]
        cargo run --example local -- --serve [--triggers FILE] [--agent-url URL]
 
-Without events it sends events/scheduled.json, events/agent-fails.json and the first one again, and exits with 0 if one
-completed, one failed as the agent said and one was a duplicate. With events it sends those: each is delivered once what
+Without events it sends events/scheduled.json, events/agent-fails.json and the first one again. It exits with 0 if one
+completed, one failed as the agent said and one was a duplicate. With events it sends those, each after everything that
 the one before it started has ended. It then exits with 0 if every execution completed or was skipped, or failed because
-the stand-in of an agent was told to.
+the stand-in for an agent was told to fail.
 
-Events that are no scheduled fires run the triggers that are stored in the table and subscribed to them:
+An event that is not a scheduled fire runs the triggers that are stored in the table and subscribed to it:
 
-  events/s3-object-created.json    four triggers: two complete, one fails, one does not want this file
+  events/s3-object-created.json    four triggers: two complete, one fails, one filters this file out
   events/custom-order-placed.json  a chain: each trigger is subscribed to the end of the one before
   events/run-trigger.json          runs a stored trigger now
-  events/replay-execution.json     runs what failed again, after events/agent-fails.json
+  events/replay-execution.json     runs the failed execution again, after events/agent-fails.json
 
-  --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json, with
-                   events/custom-order-placed.json, is a chain that never ends, and is stopped by CHAIN_DEPTH_LIMIT,
-                   which is taken from the environment
+  --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
+                   events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
+                   from the environment
   --serve          start the stand-ins on ports 9001 to 9004, write .local/env for `cargo lambda watch` and wait for Ctrl-C
-  --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events it gets the first
-                   one, and that once more. Its tokens come from the Cognito stand-in, unless
-                   COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID are set: then the COGNITO_* and AWS_* settings are used
+  --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
+                   is sent twice. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
+                   COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used
   -h, --help       this text
 ";
 

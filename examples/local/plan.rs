@@ -69,8 +69,8 @@ impl Planned {
             Expected::Completed => {
                 must(outcome.is_success(), "did not succeed");
                 must(row["status"] == "completed", "its record is not completed");
-                must(row["output"].is_string(), "its record holds no answer");
-                must(calls.is_none() || row["usage"]["inputTokens"].is_number(), "its record holds no token usage");
+                must(row["output"].is_string(), "its record has no answer");
+                must(calls.is_none() || row["usage"]["inputTokens"].is_number(), "its record has no token usage");
                 must(calls.is_none_or(|n| n == 1), "the agent was not called exactly once");
             }
             Expected::AgentFailed => {
@@ -80,7 +80,7 @@ impl Planned {
                 must(calls == Some(1), "the agent was not called exactly once");
             }
             Expected::Duplicate => {
-                must(outcome.is_success() && outcome.body()["duplicate"] == true, "was not told to be a duplicate");
+                must(outcome.is_success() && outcome.body()["duplicate"] == true, "was not reported as a duplicate");
                 must(rows.len() == 1, "left a record of its own");
                 must(calls.is_none_or(|n| n == 0), "called the agent again");
             }

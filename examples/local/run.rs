@@ -150,12 +150,12 @@ fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Optio
     let problem = match outcome {
         Outcome::Success(_) if body["executionId"].is_null() || body["duplicate"] == true => return None,
         Outcome::Success(_) if is_recorded(body["status"].as_str().unwrap_or("completed")) => return None,
-        Outcome::Success(_) => "succeeded, and its record says something else".to_owned(),
+        Outcome::Success(_) => "succeeded, but its record says something else".to_owned(),
         Outcome::FunctionError { error_type, .. } if error_type == "AgentFailed" && is_stand_in => {
             if is_recorded("failed") {
                 return None;
             }
-            "failed, and its record says something else".to_owned()
+            "failed, but its record says something else".to_owned()
         }
         Outcome::FunctionError { error_type, error_message, .. } => {
             format!("{error_type}: {}", body["message"].as_str().unwrap_or(error_message))

@@ -58,7 +58,7 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
                 show_ended(stack, &mut shown);
                 let died = stack.lambda.invocations().iter().filter(|i| i.outcome() == Some(&Outcome::Died)).count();
                 if died > lost {
-                    say(&format!("events lost: {}, for `cargo lambda watch` at port 9000 gave no answer", died - lost));
+                    say(&format!("events lost: {}, because `cargo lambda watch` at port 9000 gave no answer", died - lost));
                 }
                 lost = died;
                 tokio::time::sleep(Duration::from_millis(200)).await;
