@@ -1,5 +1,5 @@
 //! Runs AI agents when a schedule or an event fires, and keeps one truthful record of what happened.
-//! Begin with [`handler`], the story of one invocation; docs/ARCHITECTURE.md is the map of everything it uses.
+//! Begin with [`handler`], the story of one invocation. docs/ARCHITECTURE.md is the map of everything it uses.
 
 pub mod agent;
 pub mod app;

@@ -1,4 +1,4 @@
-//! What a successful invocation returns.
+//! The result that a successful invocation returns.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
 };
 use lambda_runtime::Diagnostic;
 
-/// A reply about one execution; what is known of how it went is filled in.
+/// A response about one execution. Absent fields are left out.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Response<'a> {
@@ -36,22 +36,22 @@ impl<'a> Response<'a> {
         Self { success: true, trigger_id: &fire.trigger_id, execution_id, ..Self::default() }
     }
 
-    /// The run completed.
+    /// Returns the response for a run that completed.
     pub(crate) fn completed(self, request_id: Option<&'a str>, session_id: &'a str) -> Value {
         Self { request_id, session_id: Some(session_id), ..self }.into_value()
     }
 
-    /// The run was cancelled.
+    /// Returns the response for a run that was cancelled.
     pub(crate) fn cancelled(self, session_id: Option<&'a str>) -> Value {
         Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.into_value()
     }
 
-    /// The fire was deliberately not run.
+    /// Returns the response for a fire that was deliberately not run.
     pub(crate) fn skipped(self, reason: SkipReason) -> Value {
         Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.into_value()
     }
 
-    /// The fire is another attempt's, or ended before.
+    /// Returns the response for a fire that another attempt works on, or that ended before.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());

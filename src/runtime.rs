@@ -35,13 +35,13 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
         .http_client(SdkHttpClient::new(clients.aws.clone()))
-        // It waits for longer than any try may take, and wraps every body to do so.
+        // The SDK's stalled-stream protection waits longer than any try may take, and wraps every body to do so.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await
 }
 
-/// What `lambda_runtime` reads.
+/// The variables that `lambda_runtime` reads.
 const RUNTIME_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -49,7 +49,7 @@ const RUNTIME_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
 ];
 
-/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
 /// # Errors
 /// If this is not Lambda, or its Runtime API fails.
@@ -76,8 +76,8 @@ pub async fn serve(app: App) -> Result<(), Error> {
     Runtime::new(handler).layer(any_payload).run_concurrent().await
 }
 
-/// Hands the payload to the handler as text, or null if it is none: the runtime parses payloads itself and would
-/// answer for one that is not JSON before the handler could.
+/// Passes the payload to the handler as a JSON string, or as null if it is not UTF-8. The runtime parses payloads
+/// itself, and would answer one that is not JSON before the handler could.
 fn quote_payload(mut invocation: LambdaInvocation) -> LambdaInvocation {
     let text = std::str::from_utf8(&invocation.body).ok();
     invocation.body = serde_json::to_vec(&text).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from);

@@ -1,4 +1,4 @@
-//! What a run may ask of the services that bill for each request, counted where it arrives.
+//! Counts the requests of a run to the services that bill for each request, where they arrive.
 
 use std::io::Write;
 
@@ -19,14 +19,14 @@ async fn run(function: &Lambda, minute: u32) {
     assert!(outcome.is_success(), "{outcome:?}");
 }
 
-/// PutItem, UpdateItem and GetItem so far; that there was nothing else.
+/// Returns the number of PutItem, UpdateItem and GetItem so far, and asserts that there was nothing else.
 fn requests(stack: &Stack) -> [usize; 3] {
     let counts = ["PutItem", "UpdateItem", "GetItem"].map(|operation| stack.dynamodb.count(operation));
     assert_eq!(counts.iter().sum::<usize>(), stack.dynamodb.requests().len(), "no other operation");
     counts
 }
 
-/// For who reads CI's log; the tests hold it.
+/// Prints a count for readers of CI's log. The tests assert it.
 fn print(what: &str, count: usize) {
     let _ = writeln!(std::io::stdout(), "{what}: {count}");
 }
@@ -97,7 +97,7 @@ async fn one_token_serves_every_run_of_its_time() {
 #[tokio::test]
 async fn a_token_is_renewed_after_three_quarters_of_its_life() {
     let stack = stack().await;
-    // A life of four seconds: as 45 minutes are to an hour, so are three seconds to it.
+    // With a life of four seconds, three seconds correspond to 45 minutes of an hour.
     stack.cognito.set_expires_in(4);
     let function = stack.function(&[]).await;
     run(&function, 0).await;

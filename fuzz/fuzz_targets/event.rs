@@ -1,5 +1,5 @@
-//! Any payload is a fire, a bus event or one error whose every problem begins with a path, and never a panic. What is
-//! accepted can be stored and sent: ids fit a key, a session id fits a header.
+//! Checks that any payload is a fire, a bus event, or one error whose every problem begins with a path, and never a
+//! panic. An accepted payload can be stored and sent: ids fit a key, a session id fits a header.
 
 #![no_main]
 

@@ -1,12 +1,12 @@
-//! Reading the fields of a JSON object that somebody else wrote: every problem is collected, each named by its JSON path.
+//! Reads the fields of a JSON object that others wrote. It collects every problem, each named by its JSON path.
 
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::redact::cut;
 
-/// The longest id, and the longest other text that is stored as it is, in bytes: two of them and their prefixes stay far
-/// below DynamoDB's 1 KiB sort key.
+/// The longest id, and the longest other text that is stored as it is, in bytes. Two of them with their prefixes stay
+/// far below the 1 KiB of DynamoDB's sort key.
 pub(crate) const ID_LIMIT: usize = 256;
 /// How Scheduler spells its context attributes; one left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
@@ -16,7 +16,7 @@ const MOST_PROBLEMS: usize = 50;
 /// The longest path shown, in bytes.
 const PATH_LIMIT: usize = 200;
 
-/// Reads the fields of one object, collecting what is wrong with them.
+/// A reader of one object's fields that collects the problems found.
 pub(crate) struct Fields<'a> {
     pub(crate) path: String,
     pub(crate) object: &'a Map<String, Value>,
@@ -32,7 +32,7 @@ impl<'a> Fields<'a> {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
 
-    /// An optional field: null counts as absent, as in the languages that write these events.
+    /// Returns an optional field. Null counts as absent, as in the languages that write these events.
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.object.get(name).filter(|value| !value.is_null())
     }
@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// A text that is stored as it is.
+    /// Reads a text that is stored as it is.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         if text.len() > ID_LIMIT {
@@ -107,7 +107,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number, as such or as a text, in which DynamoDB's stream has it; an empty text counts as absent.
+    /// Reads a whole number, given as a number or as a text, the form in which DynamoDB's stream has it. An empty text
+    /// counts as absent.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
         let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
         let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
@@ -123,10 +124,10 @@ impl<'a> Fields<'a> {
         self.instant(name)
     }
 
-    /// An RFC 3339 time not before 1970, which a UUIDv7 cannot hold.
+    /// Reads an RFC 3339 time. It must not be before 1970, which a UUIDv7 cannot represent.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
-        // Named as such already.
+        // It has been reported as such already.
         if text.contains(SCHEDULER_KEYWORD) {
             return None;
         }
@@ -165,8 +166,8 @@ pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     }
 }
 
-/// The path of `name` in `path`: in dot notation where the name allows it, else in brackets (RFC 9535 §2.5). A name is
-/// the sender's text, so a long one is cut.
+/// Returns the path of `name` in `path`: in dot notation where the name allows it, otherwise in brackets (RFC 9535
+/// §2.5). The sender chose the name, so a long one is cut.
 pub(crate) fn member(path: &str, name: &str) -> String {
     let name = cut(name, 64);
     if path.len() > PATH_LIMIT {

@@ -1,17 +1,18 @@
-//! Metrics, told in CloudWatch's Embedded Metric Format: one JSON object a line of standard output, one for each invocation
-//! and one for each execution that is settled.
+//! Metrics in CloudWatch's Embedded Metric Format: one JSON object on one line of standard output, for each invocation
+//! and for each execution that is settled.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
-//! Lambda passes on what a custom runtime writes as it is, in both log formats: it encodes no JSON a second time. In JSON
-//! format it drops lines below the log level, takes a line that says no `level` or no RFC 3339 `timestamp` for INFO, and
-//! adds the timestamp. So each line says both, and a level that passes.
+//! Lambda passes on unchanged what a custom runtime writes, in both log formats: it does not encode JSON a second time.
+//! In JSON format it drops lines below the log level, treats a line without a `level` or an RFC 3339 `timestamp` as
+//! INFO, and adds the timestamp. So each line has both, with a level that passes.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
 //!
-//! By hand, with serde_json: 7 KB of the binary. `metrique` (0.1) would be 41 KB and at least 44 crates. It formats through
-//! a `&mut`, so that invocations at the same time share it behind a lock, and each of its formatters has fixed dimensions,
-//! while the specification wants a value for each. `metrics_cloudwatch_embedded` (0.10) would be 3 crates, but keeps one
-//! registry for the process, which would mix such invocations, and one set of dimensions an object.
+//! This module is written by hand with serde_json, for 7 KB of the binary. `metrique` (0.1) would add 41 KB and at
+//! least 44 crates. It formats through a `&mut`, so invocations at the same time would share it behind a lock, and each
+//! of its formatters has fixed dimensions, while the specification requires a value for each.
+//! `metrics_cloudwatch_embedded` (0.10) would add 3 crates, but keeps one registry for the process, which would mix
+//! such invocations, and one set of dimensions for each object.
 
 use std::{
     borrow::Cow,
@@ -40,7 +41,7 @@ const NAMESPACE: &str = "AgentTrigger";
 /// Name, unit, and what a line has of it.
 type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
-/// The names never change: alarms and dashboards hold them.
+/// The metrics. Their names never change, because alarms and dashboards use them.
 const METRICS: [Metric; 16] = [
     ("Executions", "Count", |line| Some(line.facts.ends.total())),
     ("Completed", "Count", |line| Some(line.facts.ends.completed)),
@@ -78,7 +79,7 @@ pub(crate) fn timed<T>(
     })
 }
 
-/// Whether nothing was asked of this process before.
+/// Returns true for the first invocation of this process.
 pub(crate) fn is_cold_start() -> bool {
     static HAS_STARTED: AtomicBool = AtomicBool::new(false);
     !HAS_STARTED.swap(true, Ordering::Relaxed)
@@ -101,11 +102,11 @@ pub(crate) struct MetricsLine<'a> {
 impl MetricsLine<'_> {
     /// Prints it, in one write so that no other line can come between.
     pub(crate) fn print(&self) {
-        // Longer than any that holds no long ids.
+        // Longer than any line without long ids.
         let mut line = Vec::with_capacity(4096);
         if serde_json::to_writer(&mut line, self).is_ok() {
             line.push(b'\n');
-            // There is nobody to tell.
+            // A failed write cannot be reported anywhere.
             let _ = std::io::stdout().lock().write_all(&line);
         }
     }
@@ -128,7 +129,7 @@ impl MetricsLine<'_> {
         }
     }
 
-    /// A level that passes Lambda's filter.
+    /// Returns a level that passes Lambda's filter.
     fn level(&self) -> &'static str {
         let least = self.config.log_level.as_deref().unwrap_or_default();
         ["WARN", "ERROR", "FATAL"].into_iter().find(|level| least.eq_ignore_ascii_case(level)).unwrap_or("INFO")
@@ -233,8 +234,8 @@ impl Serialize for Definitions<'_> {
     }
 }
 
-/// `text` as the value of a dimension, for which CloudWatch takes up to 1024 characters of printable ASCII that are not
-/// all blank: others are escaped, so that no two values of ordinary length become the same.
+/// Returns `text` as the value of a dimension. CloudWatch accepts up to 1024 characters of printable ASCII that are not
+/// all blank. Other characters are escaped, so that two values of ordinary length never become the same.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;

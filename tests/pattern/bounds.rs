@@ -1,4 +1,4 @@
-//! Patterns and events that were made to take long, or too much.
+//! Patterns and events that were made to take long or to use much memory.
 
 use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::matches;
 
 #[test]
 fn or_that_multiplies_out_to_too_much_is_an_error() {
-    // Of `count` pairs of branches beside each other.
+    // Returns a pattern of `count` pairs of alternatives side by side.
     let pattern = |count: usize| -> Value {
         let fields = (0..count).map(|at| {
             let branch = |side: &str| json!({format!("{side}{at}"): [1]});
@@ -24,8 +24,8 @@ fn or_that_multiplies_out_to_too_much_is_an_error() {
     assert_eq!(Pattern::parse(&flat).unwrap_err(), [TOO_MANY]);
 }
 
-/// That an event of 21,000 elements is looked at once for each of 128 alternatives, and not in each combination with
-/// itself, is what lets these tests end.
+/// These tests end because an event of 21,000 elements is examined once for each of 128 alternatives, and not in each
+/// combination with itself.
 #[test]
 fn an_event_of_large_arrays_is_looked_through_once() {
     let branches = |at: usize| json!([{format!("a{at}"): [1]}, {format!("b{at}"): [1]}]);
@@ -49,7 +49,7 @@ fn wildcards_do_not_go_back() {
     assert!(matches(&pattern, &json!({"a": format!("{}b", "a".repeat(1_000_000))})));
 }
 
-/// Read from text, as a value deeper than serde_json reads cannot come in.
+/// The value is parsed from text, because serde_json cannot read a deeper one.
 #[test]
 fn depth_does_not_exhaust_the_stack() {
     let nested = |open: &str, inner: &str, close: &str, levels: usize| -> Value {

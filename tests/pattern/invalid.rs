@@ -1,4 +1,4 @@
-//! What is no pattern.
+//! Texts that are not patterns.
 
 use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The event pattern language: the cases of its documentation, what is no pattern, and a comparison with another matcher.
+//! The event pattern language: the cases of its documentation, invalid patterns, and a comparison with another matcher.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 use agent_trigger::trigger::pattern::Pattern;

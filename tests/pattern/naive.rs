@@ -1,21 +1,22 @@
-//! Another matcher, to compare with: it follows event-ruler's description of what a match is, with no thought of time.
-//! An event is a set of leaves, each with its path and its place in the arrays around it; a pattern is a set of lists of
-//! what is asked of paths; and every choice of leaves is tried.
+//! A second matcher for comparison. It follows event-ruler's description of a match, without regard to speed. An event
+//! is a set of leaves, each with its path and its place in the arrays around it. A pattern is a set of lists of
+//! conditions on paths. The matcher tries every choice of leaves.
 
 use serde_json::Value;
 
 /// A leaf of an event.
 struct Leaf<'a> {
     path: Vec<&'a str>,
-    /// Which element of which array it is within; arrays are numbered. The array whose element it is does not count.
+    /// The elements of arrays that contain the leaf, by array number and index. The array whose element the leaf itself
+    /// is does not count.
     place: Vec<(usize, usize)>,
     value: &'a Value,
 }
 
-/// What is asked of one path.
+/// The conditions on one path.
 type Asked<'a> = (Vec<&'a str>, &'a Vec<Value>);
 
-/// Whether `event` matches, or `None` if the pattern asks for a path twice at once.
+/// Returns whether `event` matches, or `None` if the pattern asks for a path twice at once.
 pub(crate) fn matches(pattern: &Value, event: &Value) -> Option<bool> {
     let alternatives = alternatives(pattern, &[]);
     if alternatives.iter().any(|asked| is_contradictory(asked)) {
@@ -26,7 +27,7 @@ pub(crate) fn matches(pattern: &Value, event: &Value) -> Option<bool> {
     Some(alternatives.iter().any(|asked| try_all(asked, &leaves, &mut Vec::new(), &mut Vec::new())))
 }
 
-/// Whether a path is asked for twice, or one that leads through another.
+/// Returns true if the pattern asks for a path twice, or for a path that leads through another one.
 fn is_contradictory(asked: &[Asked<'_>]) -> bool {
     let clash = |one: &Asked<'_>, other: &Asked<'_>| one.0.starts_with(&other.0) || other.0.starts_with(&one.0);
     asked.iter().enumerate().any(|(at, one)| asked[at + 1..].iter().any(|other| clash(one, other)))
@@ -85,7 +86,7 @@ fn collect<'a>(
     }
 }
 
-/// Tries each leaf for the first path asked of, and its absence, together with every choice for the rest.
+/// Tries each leaf for the first path, and its absence, together with every choice for the rest.
 fn try_all<'a>(
     asked: &[Asked<'_>],
     leaves: &'a [Leaf<'a>],
@@ -118,7 +119,7 @@ fn try_all<'a>(
     false
 }
 
-/// Whether no array has the two in different elements.
+/// Returns true if no array has the two leaves in different elements.
 fn is_consistent(one: &Leaf<'_>, other: &Leaf<'_>) -> bool {
     one.place.iter().all(|(array, at)| other.place.iter().all(|(other, other_at)| array != other || at == other_at))
 }
@@ -156,7 +157,7 @@ fn is_equal(one: &Value, other: &Value) -> bool {
 
 fn is_text_match(name: &str, argument: &Value, leaf: &Value) -> bool {
     let Some(text) = leaf.as_str() else { return false };
-    // The alphabet of these tests is ASCII.
+    // The alphabet of these tests is ASCII, so ASCII case folding is enough.
     let ignoring_case = argument.is_object() || name == "equals-ignore-case";
     let argument = argument.as_str().or(argument["equals-ignore-case"].as_str()).unwrap();
     let fold = |text: &str| if ignoring_case { text.to_ascii_lowercase() } else { text.to_owned() };
@@ -170,7 +171,7 @@ fn is_text_match(name: &str, argument: &Value, leaf: &Value) -> bool {
     }
 }
 
-/// By its definition, and exponential.
+/// Matches a wildcard by its definition, in exponential time.
 fn is_wildcard_match(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], text) => text.is_empty(),

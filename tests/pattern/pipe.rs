@@ -1,4 +1,4 @@
-//! The filter of the template's pipe lets through what became final, once, and nothing else.
+//! Checks that the filter of the template's pipe passes executions that became final, once, and nothing else.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
 use standins::Template;
 
-/// A record of the table's stream, as far as filters look at it.
+/// Returns a record of the table's stream, with the parts that filters read.
 fn change(sk: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
     let mut change =
         json!({"Keys": {"PK": {"S": "TRIGGER#t"}, "SK": {"S": sk}}, "StreamViewType": "NEW_AND_OLD_IMAGES"});

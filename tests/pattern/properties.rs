@@ -1,4 +1,4 @@
-//! Patterns and events of a small alphabet, so that they meet, decided by two matchers.
+//! Compares two matchers on patterns and events of a small alphabet, which makes matches likely.
 
 use std::cell::Cell;
 
@@ -26,7 +26,7 @@ fn leaf() -> impl Strategy<Value = Value> {
     prop_oneof![4 => text(), 3 => number(), 1 => any::<bool>().prop_map(Value::from), 1 => Just(Value::Null)]
 }
 
-/// An object of few fields with few names.
+/// Generates an object of few fields with few names.
 fn object(value: impl Strategy<Value = Value>, most: usize) -> impl Strategy<Value = Value> {
     let name = select(vec!["a", "b", "c"]).prop_map(str::to_owned);
     btree_map(name, value, 1..=most).prop_map(|fields| Value::Object(fields.into_iter().collect()))
@@ -42,7 +42,7 @@ fn event() -> impl Strategy<Value = Value> {
     object(value, 3)
 }
 
-/// One argument of a matcher, or a list of them.
+/// Generates one argument of a matcher, or a list of arguments.
 fn one_or_more<S: Strategy<Value = Value> + Clone>(value: S) -> impl Strategy<Value = Value> {
     prop_oneof![value.clone(), vec(value, 1..=2).prop_map(Value::from)]
 }
@@ -89,7 +89,7 @@ fn pattern() -> impl Strategy<Value = Value> {
     fields(value)
 }
 
-/// Fields, of which one may be `$or` with such fields.
+/// Generates fields, of which one may be `$or` with such fields.
 fn fields(value: impl Strategy<Value = Value> + Clone + 'static) -> impl Strategy<Value = Value> {
     let branches = vec(object(value.clone(), 2), 2..=3).prop_map(Value::from);
     (object(value, 2), proptest::option::weighted(0.2, branches)).prop_map(|(mut fields, branches)| {
@@ -107,7 +107,7 @@ fn agrees_with_a_naive_matcher() {
     let config = Config { cases: PATTERNS, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(pattern(), vec(event(), 5)), |(pattern, events)| {
         let decider = Pattern::parse(&pattern);
-        // Rarely, so many $or within each other that they are refused.
+        // In rare cases there are so many nested $or that they are refused.
         if decider.as_ref().is_err_and(|problems| problems.iter().any(|problem| problem.contains("multiply out"))) {
             return Ok(());
         }

@@ -1,11 +1,11 @@
-//! Cases of the documentation: of the user guide each example with an event it takes and one it does not, and what
-//! event-ruler says where the guide is silent.
+//! The cases of the documentation: each example of the user guide with an event that matches and one that does not, and
+//! event-ruler's behaviour where the guide is silent.
 
 use serde_json::{Value, json};
 
 use crate::matches;
 
-/// Each: what the case shows, the pattern, events that match it, events that do not.
+/// A case: what it shows, the pattern, events that match it, and events that do not.
 type Case = (&'static str, Value, Vec<Value>, Vec<Value>);
 
 fn check(cases: Vec<Case>) {
@@ -20,7 +20,7 @@ fn check(cases: Vec<Case>) {
     }
 }
 
-/// An event whose detail has one field.
+/// Returns an event whose detail has one field.
 fn detail(name: &str, value: impl Into<Value>) -> Value {
     json!({"detail-type": "Test", "source": "test", "detail": {name: value.into()}})
 }
@@ -39,7 +39,7 @@ fn ec2(state: &str) -> Value {
     })
 }
 
-/// eb-event-patterns.html, eb-event-patterns-null-values.html, eb-event-patterns-arrays.html.
+/// The examples of eb-event-patterns.html, eb-event-patterns-null-values.html and eb-event-patterns-arrays.html.
 #[test]
 fn exact_values() {
     let launch = json!({
@@ -133,7 +133,7 @@ fn exact_values() {
     ]);
 }
 
-/// eb-create-pattern-operators.html: prefix, suffix, equals-ignore-case.
+/// The examples of eb-create-pattern-operators.html: prefix, suffix, equals-ignore-case.
 #[test]
 fn starts_ends_and_case() {
     check(vec![
@@ -185,7 +185,7 @@ fn starts_ends_and_case() {
     ]);
 }
 
-/// eb-create-pattern-operators.html, and event-ruler on escapes.
+/// The examples of eb-create-pattern-operators.html, and event-ruler on escapes.
 #[test]
 fn wildcards() {
     let arn = |bus: &str| json!({"EventBusArn": format!("arn:aws:events:us-east-1:123456789012:event-bus/{bus}")});
@@ -231,7 +231,7 @@ fn wildcards() {
     ]);
 }
 
-/// eb-create-pattern-operators.html. That other types are taken, null too, is what event-ruler does and AWS as well.
+/// The examples of eb-create-pattern-operators.html. event-ruler and AWS accept other types too, including null.
 #[test]
 fn anything_but() {
     check(vec![
@@ -316,7 +316,7 @@ fn anything_but() {
     ]);
 }
 
-/// eb-create-pattern-operators.html: numeric, cidr, exists.
+/// The examples of eb-create-pattern-operators.html: numeric, cidr, exists.
 #[test]
 fn numbers_addresses_and_existence() {
     let counts = |c: f64, d: i64, x: f64| json!({"detail": {"c-count": c, "d-count": d, "x-limit": x}});
@@ -497,7 +497,7 @@ fn combinations() {
     ]);
 }
 
-/// event-ruler, JSON array matching.
+/// event-ruler's rule for matching in JSON arrays.
 #[test]
 fn fields_match_in_the_same_element() {
     let employees = json!([

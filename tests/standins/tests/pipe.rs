@@ -1,4 +1,4 @@
-//! The pipe sends what its definition in the template says.
+//! Checks that the pipe sends what its definition in the template says.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ async fn the_projects_pipe_of_health_makes_what_its_sample_shows() {
     assert_eq!(detail["name"], "");
 }
 
-/// Patterns of one member with a list of strings, which is all that these tests need.
+/// Compiles patterns of one member with a list of strings, which is all that these tests need.
 fn compile(pattern: &Value) -> impl Fn(&Value) -> bool + use<> {
     let pattern = pattern.clone();
     move |record: &Value| {
