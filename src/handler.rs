@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     agent::Agent,
-    agent::decoder::{Outcome, Verdict},
+    domain::answer::{Outcome, Verdict},
     clients::cognito::TokenSource,
     clients::lambda::Dispatcher,
     clock::{Deadline, millis_since, now_millis},
@@ -241,6 +241,7 @@ async fn write_down(
             ending.output = outcome.output;
             match outcome.verdict {
                 Verdict::Completed => None,
+                Verdict::Incomplete(reason) => Some(Failure::from(reason)),
                 Verdict::Failed(failure) => Some(Failure::from(failure)),
                 Verdict::Interrupted(interruption) => Some(Failure::from(interruption)),
             }

@@ -184,6 +184,7 @@ impl Decoder {
                 // An event stream may be kept open and end without a word; any other body without a byte is no answer.
                 0 if !is_sse => Verdict::Failed(AnswerError::Empty),
                 _ if is_sse => reading.without(Interruption::Empty),
+                _ if matches!(framer, Framer::Lines(_)) => reading.without(Interruption::NoTerminalEvent),
                 _ => reading.end(),
             };
         }

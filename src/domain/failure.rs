@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::{
     agent::AgentError,
-    agent::decoder::{self, Interruption},
     clients::cognito::TokenError,
+    domain::answer::{AnswerError, Interruption},
     domain::execution::Row,
+    domain::finish_reason::FinishReason,
     events::schedule::InvalidEvent,
     lifecycle::claim::ClaimError,
     redact,
@@ -34,6 +35,8 @@ pub enum ErrorType {
     AgentRejected,
     /// The agent failed, or said so in its answer, or gave none.
     AgentFailed,
+    /// The agent ended in order, but stopped short.
+    AgentIncomplete,
     /// The answer was torn, or ended without its terminal event.
     StreamInterrupted,
     /// The agent was silent for longer than `AGENT_IDLE_TIMEOUT_SECONDS`.
@@ -55,13 +58,14 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::InvalidEvent,
         Self::RecordStoreFailed,
         Self::AuthenticationFailed,
         Self::AgentUnavailable,
         Self::AgentRejected,
         Self::AgentFailed,
+        Self::AgentIncomplete,
         Self::StreamInterrupted,
         Self::StreamStalled,
         Self::DeadlineExceeded,
@@ -82,6 +86,7 @@ impl ErrorType {
             Self::AgentUnavailable => "AgentUnavailable",
             Self::AgentRejected => "AgentRejected",
             Self::AgentFailed => "AgentFailed",
+            Self::AgentIncomplete => "AgentIncomplete",
             Self::StreamInterrupted => "StreamInterrupted",
             Self::StreamStalled => "StreamStalled",
             Self::DeadlineExceeded => "DeadlineExceeded",
@@ -237,14 +242,20 @@ impl From<AgentError> for Failure {
     }
 }
 
-impl From<decoder::Failure> for Failure {
-    fn from(failure: decoder::Failure) -> Self {
+impl From<AnswerError> for Failure {
+    fn from(failure: AnswerError) -> Self {
         let message = failure.to_string();
         let agent_said = match failure {
-            decoder::Failure::Reported { message } => message,
-            decoder::Failure::NotJson | decoder::Failure::Empty => None,
+            AnswerError::Reported { message } => message,
+            AnswerError::NotJson | AnswerError::Empty => None,
         };
         Self { agent_said, ..Self::fatal(ErrorType::AgentFailed, message) }
+    }
+}
+
+impl From<FinishReason> for Failure {
+    fn from(reason: FinishReason) -> Self {
+        Self::fatal(ErrorType::AgentIncomplete, format!("the agent stopped short: {reason}"))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    agent::decoder::Progress,
+    domain::answer::Progress,
     clock::{Deadline, now_millis},
     domain::execution::{Lease, Row, is_own_finish},
     lifecycle::results::{Conclusion, Of, Seen, write_result},

@@ -14,7 +14,7 @@ use futures_util::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream
 use tokio::time::Instant;
 
 use crate::{
-    agent::decoder::Outcome,
+    domain::answer::Outcome,
     agent::{AgentError, Call},
     backoff,
     clients::cognito::TokenError,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    agent::decoder::{Output, Usage},
+    domain::answer::{Output, Usage},
     clock,
     domain::execution::{Row, Status},
     domain::failure::Failure,

@@ -28,7 +28,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::Instant;
 
 use crate::{
-    agent::decoder::{Progress, Usage},
+    domain::answer::{Progress, Usage},
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
     domain::execution::{Settlement, Status},

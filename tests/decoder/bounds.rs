@@ -1,8 +1,7 @@
 //! Limits: events too large to keep, memory, output and message lengths (faults 31, 40).
 
-use agent_trigger::agent::decoder::{
-    Decoder, End, Failure, Interruption, MAX_EVENT, MAX_OUTPUT, Outcome, PREFIX, Verdict,
-};
+use agent_trigger::agent::decoder::{Decoder, MAX_EVENT, MAX_OUTPUT, PREFIX};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Verdict};
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
@@ -30,7 +29,7 @@ fn large(head: &str, tail: &str) -> Vec<u8> {
 }
 
 fn reported(message: &str) -> Verdict {
-    Verdict::Failed(Failure::Reported { message: Some(message.to_owned()) })
+    Verdict::Failed(AnswerError::Reported { message: Some(message.to_owned()) })
 }
 
 #[test]
@@ -90,7 +89,7 @@ fn hears_large_sse_errors() {
     for (head, tail) in frames {
         let outcome = bounded(SSE, &large(head, tail), 2 * MAX_EVENT + OVERHEAD);
         match outcome.verdict {
-            Verdict::Failed(Failure::Reported { message: Some(message) }) => {
+            Verdict::Failed(AnswerError::Reported { message: Some(message) }) => {
                 assert!(message.starts_with("boom") && message.len() <= 2048, "{head}: {message}");
             }
             other => panic!("{head}: {other:?}"),
@@ -104,7 +103,7 @@ fn bounds_frames_of_many_lines() {
     (0..LARGE / 1024).for_each(|_| body.extend_from_slice(&[&b"data: "[..], &[b' '; 1017], b"\n"].concat()));
     body.extend_from_slice(b"data: }\n\n");
     let outcome = bounded(SSE, &body, 2 * MAX_EVENT + OVERHEAD);
-    assert_eq!(outcome.verdict, Verdict::Failed(Failure::Reported { message: None }));
+    assert_eq!(outcome.verdict, Verdict::Failed(AnswerError::Reported { message: None }));
     assert_eq!(outcome.progress.skipped_events, 1);
 }
 
@@ -212,8 +211,8 @@ fn decides_json_documents_by_their_first_mebibyte() {
     let string = bounded(JSON, &large("\"", "\""), limit);
     assert!(string.output.is_some_and(|output| output.truncated));
     let cut = bounded(JSON, &large("{\"error\":\"", "\"}"), limit);
-    assert!(matches!(cut.verdict, Verdict::Failed(Failure::Reported { message: Some(_) })));
-    assert_eq!(bounded(JSON, &large("<html>", ""), limit).verdict, Verdict::Failed(Failure::NotJson));
+    assert!(matches!(cut.verdict, Verdict::Failed(AnswerError::Reported { message: Some(_) })));
+    assert_eq!(bounded(JSON, &large("<html>", ""), limit).verdict, Verdict::Failed(AnswerError::NotJson));
     let torn = decode(JSON, [&large("{\"result\":\"", "\"}")[..]], End::Torn);
     assert_eq!(torn.verdict, Verdict::Interrupted(Interruption::Torn));
 }
@@ -226,7 +225,7 @@ fn bounds_messages_and_ids() {
     let outcome = whole(NDJSON, body);
     assert_eq!(outcome.request_id, None);
     match outcome.verdict {
-        Verdict::Failed(Failure::Reported { message: Some(message) }) => assert_eq!(message.len(), 2048),
+        Verdict::Failed(AnswerError::Reported { message: Some(message) }) => assert_eq!(message.len(), 2048),
         other => panic!("{other:?}"),
     }
 }

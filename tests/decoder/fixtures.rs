@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_trigger::agent::decoder::{End, Failure, Interruption, Outcome, Output, Progress, Usage, Verdict};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Output, Progress, Usage, Verdict};
 
 use crate::{JSON, NDJSON, SSE, decode};
 
@@ -23,7 +23,7 @@ fn completed(name: &'static str, output: &'static str, counts: [u64; 3], usage: 
 }
 
 fn failed(name: &'static str, message: &str, request_id: Option<&'static str>, counts: [u64; 3]) -> Expected {
-    let verdict = Verdict::Failed(Failure::Reported { message: Some(message.to_owned()) });
+    let verdict = Verdict::Failed(AnswerError::Reported { message: Some(message.to_owned()) });
     Expected { name, verdict, output: None, request_id, counts, usage: None }
 }
 

@@ -1,6 +1,7 @@
 //! One table per rule of the three framings.
 
-use agent_trigger::agent::decoder::{Decoder, End, Failure, Interruption, Usage, Verdict};
+use agent_trigger::agent::decoder::Decoder;
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Usage, Verdict};
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
@@ -10,7 +11,7 @@ const EMPTY: Verdict = Verdict::Interrupted(Interruption::Empty);
 
 fn reported(message: &str) -> Verdict {
     let message = Some(message.to_owned()).filter(|message| !message.is_empty());
-    Verdict::Failed(Failure::Reported { message })
+    Verdict::Failed(AnswerError::Reported { message })
 }
 
 fn output(content_type: Option<&str>, body: impl AsRef<[u8]>) -> String {
@@ -325,10 +326,10 @@ fn sse_text() {
 
 #[test]
 fn json_documents() {
-    let not_json = Verdict::Failed(Failure::NotJson);
+    let not_json = Verdict::Failed(AnswerError::NotJson);
     for (body, verdict) in [
-        ("", Verdict::Failed(Failure::Empty)),
-        (" \n", Verdict::Failed(Failure::Empty)),
+        ("", Verdict::Failed(AnswerError::Empty)),
+        (" \n", Verdict::Failed(AnswerError::Empty)),
         ("<html>", not_json.clone()),
         ("{\"result\":\"a\"", not_json.clone()),
         ("{\"result\":\"a\"}}", not_json.clone()),
@@ -387,9 +388,9 @@ fn content_overrules_the_content_type() {
         (JSON, "{\"type\":\"orderEvent\"}\n", Verdict::Completed),
         (None, "{\"type\":\"serverErrorEvent\",\"error\":\"boom\"}\n", reported("boom")),
         (None, "{\"result\":\"a\"}", Verdict::Completed),
-        (None, "<html>", Verdict::Failed(Failure::NotJson)),
-        (None, "", Verdict::Failed(Failure::Empty)),
-        (None, "data", Verdict::Failed(Failure::NotJson)),
+        (None, "<html>", Verdict::Failed(AnswerError::NotJson)),
+        (None, "", Verdict::Failed(AnswerError::Empty)),
+        (None, "data", Verdict::Failed(AnswerError::NotJson)),
     ] {
         assert_eq!(whole(of, body).verdict, verdict, "{of:?} {body:?}");
         assert_eq!(decode(of, body.as_bytes().chunks(1), End::Framed).verdict, verdict, "{of:?} {body:?}");
