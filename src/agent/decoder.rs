@@ -60,6 +60,8 @@ struct Reading {
     verdict: Option<Verdict>,
     /// The run is decided, but its usage may still come.
     awaits_usage: bool,
+    /// A frame was too large to keep.
+    has_dropped: bool,
     /// HTTP 202: whatever the answer says, the agent is at work.
     is_accepted_only: bool,
 }
@@ -83,6 +85,7 @@ impl Decoder {
             inner: BoundedText::new(MAX_EVENT),
             verdict: None,
             awaits_usage: false,
+            has_dropped: false,
             is_accepted_only: false,
         };
         Ok(Decoder { framer: Framer::new(declared), reading })
@@ -188,6 +191,10 @@ impl Decoder {
                 _ => reading.end(),
             };
         }
+        // What was too large to keep may have said how the run ended.
+        if reading.reader.is_none() && reading.has_dropped && !reading.transcript.is_understood {
+            return reading.without(Interruption::NoTerminalEvent);
+        }
         let verdict = reading.end();
         if verdict == Verdict::Completed && reading.transcript.answer().is_empty() && reading.reader.is_none() {
             self.whole_document();
@@ -274,6 +281,7 @@ impl Reading {
             self.transcript.progress.skipped_events += u64::from(frame.dropped.is_some());
         }
         self.transcript.is_muted = frame.dropped.is_some();
+        self.has_dropped |= frame.dropped.is_some();
         if frame.name == b"error" {
             self.verdict = Some(self.error(frame));
             return;

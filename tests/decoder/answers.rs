@@ -108,7 +108,7 @@ fn captured_answers_may_come_byte_by_byte_or_in_two() {
     for case in cases() {
         let whole = case.decode(std::iter::once(&case.body[..]));
         assert_eq!(case.decode(case.body.chunks(1)), whole, "{}", case.name);
-        for at in 0..=case.body.len().min(1500) {
+        for at in (0..=case.body.len()).step_by(13) {
             let (first, second) = case.body.split_at(at);
             assert_eq!(case.decode([first, second].into_iter()), whole, "{} split at {at}", case.name);
         }

@@ -27,9 +27,9 @@ pub(super) struct Reading {
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
-        match kind.raw() {
+        match &*kind {
             b"TEXT_MESSAGE_CONTENT" | b"TEXT_MESSAGE_CHUNK" => {
-                let [id, delta, role] = match kind.raw() {
+                let [id, delta, role] = match &*kind {
                     b"TEXT_MESSAGE_CHUNK" => scan::pick(frame.text, ["messageId", "delta", "role"]),
                     _ => {
                         let [id, delta] = scan::pick(frame.text, ["messageId", "delta"]);

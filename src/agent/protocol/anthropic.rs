@@ -32,7 +32,7 @@ impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
         let value = RawJson::cut(frame.text);
-        match kind.raw() {
+        match &*kind {
             b"content_block_delta" => {
                 transcript.is_understood = true;
                 if transcript.wants_text() {

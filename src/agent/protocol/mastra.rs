@@ -21,7 +21,7 @@ impl Reader for Reading {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
         transcript.is_understood = true;
-        match kind.raw() {
+        match &*kind {
             b"text-delta" => {
                 if transcript.wants_text() {
                     let text = value.enter("payload").and_then(|payload| payload.get("text"));

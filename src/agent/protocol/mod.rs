@@ -20,6 +20,7 @@ pub(crate) mod usage;
 mod vercel;
 pub(crate) mod words;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::agent::framing::Frame;
@@ -130,9 +131,16 @@ fn foreign(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     generic::failure(frame, transcript)
 }
 
-/// The `type` of a frame.
-fn type_of<'a>(frame: &Frame<'a>) -> Option<Str<'a>> {
-    RawJson::cut(frame.text).get("type")?.whole_str()
+/// The `type` of a frame, its escapes read.
+fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
+    RawJson::cut(frame.text).get("type")?.whole_str().map(name_of)
+}
+
+fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
+    match memchr::memchr(b'\\', name.raw()) {
+        None => Cow::Borrowed(name.raw()),
+        Some(_) => Cow::Owned(name.read(256).into_bytes()),
+    }
 }
 
 /// Decides a run by an event that says all went well or stopped in order, if the event has its end: half an event is not

@@ -4,7 +4,7 @@
 use crate::agent::framing::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{Reader, decided, foreign, name_of, type_of};
 use crate::agent::transcript::{Transcript, id};
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson, Str};
@@ -31,14 +31,10 @@ pub(super) fn is_known(kind: Str<'_>) -> bool {
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
     match frame.source {
-        Source::Line => kind.ends_with("Event") || is_escaped_event(kind),
+        Source::Line => name_of(kind).ends_with(b"Event"),
         Source::Document | Source::Element if kind.is("agentResult") => true,
         _ => kind.position(&OWN).is_some(),
     }
-}
-
-fn is_escaped_event(kind: Str<'_>) -> bool {
-    kind.raw().contains(&b'\\') && kind.read(256).ends_with("Event")
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +55,12 @@ impl Reader for Reading {
         transcript.is_understood = true;
         let value = RawJson::cut(frame.text);
         // Nearly all events are deltas, bare or wrapped.
-        match kind.raw() {
+        match &*kind {
             b"modelStreamUpdateEvent" => {
                 if let Some(event) = value.enter("event")
                     && let Some(kind) = event.get("type").and_then(RawJson::whole_str)
                 {
-                    self.model_event(kind.raw(), event, transcript);
+                    self.model_event(&name_of(kind), event, transcript);
                 }
                 None
             }
@@ -78,9 +74,8 @@ impl Reader for Reading {
             b"serverCompletionEvent" => decided(frame, transcript, Verdict::Completed),
             b"agentResultEvent" | b"agentResult" => self.result(frame, value, transcript),
             raw if self.model_event(raw, value, transcript) => None,
-            _ if kind.raw().contains(&b'\\') => self.escaped(frame, kind, transcript),
             // An agent that catches its error may say so in an object of its own.
-            _ if !kind.ends_with("Event") => foreign(frame, transcript),
+            raw if !raw.ends_with(b"Event") => foreign(frame, transcript),
             _ => None,
         }
     }
@@ -132,20 +127,6 @@ impl Reading {
         transcript.stopped(reason);
         self.has_result = true;
         None
-    }
-
-    /// Takes an event whose type is spelled with escapes.
-    fn escaped(&mut self, frame: &Frame<'_>, kind: Str<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let value = RawJson::cut(frame.text);
-        match kind.read(64).as_str() {
-            "serverErrorEvent" => Some(server_error(value, transcript)),
-            "serverCompletionEvent" => {
-                let verdict = transcript.last_word();
-                decided(frame, transcript, verdict)
-            }
-            "agentResultEvent" => self.result(frame, value, transcript),
-            _ => None,
-        }
     }
 }
 

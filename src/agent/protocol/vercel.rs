@@ -21,7 +21,7 @@ impl Reader for Reading {
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
         let value = RawJson::cut(frame.text);
         transcript.is_understood = true;
-        match kind.raw() {
+        match &*kind {
             b"text-delta" => {
                 if transcript.wants_text() {
                     transcript.delta(value.get("delta").and_then(RawJson::as_str));

@@ -90,7 +90,9 @@ fn plain(text: &[u8]) -> Option<String> {
 
 /// The words of one member, if they are words: a flag or a number says nothing that the other members do not say better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
-    let value = object.get(name)?;
+    // Of duplicate members the first with words counts: an error must not hide behind a null.
+    let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
+    let (_, value) = values.next()?;
     let inner = || ["message", "error"].into_iter().find_map(|name| value.get(name)?.as_str());
     let text = value.as_str().or_else(inner).filter(|text| !text.is_empty())?;
     Some(text.read(MAX_MESSAGE))
@@ -103,7 +105,8 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let all = names.into_iter().chain(last.iter().copied());
     let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body"];
     all.chain(others).find_map(|name| words_of(object, name)).or_else(|| {
-        let error = object.get("error").filter(|error| error.is_something());
+        let mut members = scan::Members::of(object.raw());
+        let error = members.find(|(name, error)| name.is("error") && error.is_something()).map(|(_, error)| error);
         let first = object.get("errors").and_then(|errors| errors.elements().next());
         error.or(first).and_then(error_text)
     })
