@@ -3,6 +3,7 @@
 
 pub mod decoder;
 mod framing;
+pub(crate) mod protocol;
 pub(crate) mod transcript;
 
 use std::{
@@ -23,8 +24,9 @@ use tracing::Span;
 
 use crate::domain::failure::{ErrorType, Failure};
 use crate::{
-    agent::decoder::{Decoder, End, Outcome, Progress, Verdict},
+    agent::decoder::Decoder,
     config::{Config, Secret},
+    domain::answer::{AnswerError, End, Outcome, Progress, Verdict},
     domain::ending::StopOutcome,
     domain::fire::Fire,
     domain::trace::traceparent,
@@ -269,7 +271,7 @@ impl Agent {
         reading.spawn(answer.read(self.idle_timeout, report, Span::current()));
         let read = reading.join_next().await.expect("one task was spawned");
         let mut outcome = read.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))?;
-        if let Verdict::Failed(decoder::AnswerError::Reported { message: Some(message) }) = &mut outcome.verdict {
+        if let Verdict::Failed(AnswerError::Reported { message: Some(message) }) = &mut outcome.verdict {
             *message = call.clean(message, token);
         }
         Ok(outcome)

@@ -1,9 +1,9 @@
 //! How an execution ends, and what its record says of it.
 
 use crate::{
-    agent::decoder::{Output, Progress},
     clock,
-    domain::{execution::Status, failure::Failure},
+    domain::answer::{Output, Progress},
+    domain::{execution::Status, failure::Failure, finish_reason::FinishReason, protocol::Protocol},
 };
 
 /// What ran, in short: whether two executions did the same can be told without their prompts.
@@ -69,6 +69,10 @@ pub struct Ending {
     pub request_id: Option<String>,
     /// The agent's session, where it names another than it was given.
     pub session_id: Option<String>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short, also beside a failure or an accepted completion.
+    pub finish_reason: Option<FinishReason>,
     /// The agent's final answer.
     pub output: Option<Output>,
     /// How far the answer was read.
@@ -98,6 +102,8 @@ impl Ending {
             failure,
             request_id: None,
             session_id: None,
+            protocol: None,
+            finish_reason: None,
             output: None,
             reported: None,
             stop: None,

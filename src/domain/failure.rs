@@ -28,6 +28,8 @@ pub enum ErrorType {
     AgentRejected,
     /// The agent failed, or said so in its answer, or gave none.
     AgentFailed,
+    /// The agent ended in order, but stopped short.
+    AgentIncomplete,
     /// The answer was torn, or ended without its terminal event.
     StreamInterrupted,
     /// The agent was silent for longer than `AGENT_IDLE_TIMEOUT_SECONDS`.

@@ -6,44 +6,46 @@
 
 use memchr::{memchr, memchr2};
 
+use crate::json::text::BoundedText;
+
 /// A value as it stands in the text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Value<'a> {
+pub(crate) struct RawJson<'a> {
     raw: &'a [u8],
     /// False where the text ended within the value.
     whole: bool,
 }
 
-impl<'a> Value<'a> {
+impl<'a> RawJson<'a> {
     /// Takes all of a text, known to be one value, as a value.
-    pub(crate) fn whole(text: &'a [u8]) -> Value<'a> {
-        Value { raw: text, whole: true }
+    pub(crate) fn whole(text: &'a [u8]) -> RawJson<'a> {
+        RawJson { raw: text, whole: true }
     }
 
     /// Takes a text whose end may be missing as a value.
-    pub(crate) fn cut(text: &'a [u8]) -> Value<'a> {
-        Value { raw: trim_start(text), whole: false }
+    pub(crate) fn cut(text: &'a [u8]) -> RawJson<'a> {
+        RawJson { raw: trim_start(text), whole: false }
     }
 
     /// The first member of this name, if this is an object.
-    pub(crate) fn get(self, name: &str) -> Option<Value<'a>> {
-        self.enter(name).map(Value::ended)
+    pub(crate) fn get(self, name: &str) -> Option<RawJson<'a>> {
+        self.enter(name).map(RawJson::ended)
     }
 
-    /// Like [`Value::get`], but does not look for the end of the value: what is read within it is scanned once, not
+    /// Like [`RawJson::get`], but does not look for the end of the value: what is read within it is scanned once, not
     /// once for each level above it.
-    pub(crate) fn enter(self, name: &str) -> Option<Value<'a>> {
+    pub(crate) fn enter(self, name: &str) -> Option<RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         while !take_name(&mut rest)?.is(name) {
             take_value(&mut rest)?;
         }
-        Some(Value { raw: rest, whole: false })
+        Some(RawJson { raw: rest, whole: false })
     }
 
     /// This value without what follows it.
-    fn ended(self) -> Value<'a> {
+    fn ended(self) -> RawJson<'a> {
         let end = end_of_value(self.raw);
-        Value { raw: &self.raw[..end.unwrap_or(self.raw.len())], whole: end.is_some() }
+        RawJson { raw: &self.raw[..end.unwrap_or(self.raw.len())], whole: end.is_some() }
     }
 
     pub(crate) fn as_str(self) -> Option<Str<'a>> {
@@ -60,24 +62,6 @@ impl<'a> Value<'a> {
         self.as_str().filter(|_| self.whole)
     }
 
-    /// Appends the text this value stands for: a string, or the text parts of a message's `content`. Says whether
-    /// there was any.
-    pub(crate) fn push_text(self, out: &mut Text) -> bool {
-        let before = out.text.len();
-        match (self.as_str(), self.get("content")) {
-            (Some(text), _) => text.push_into(out),
-            (None, Some(content)) => match content.as_str() {
-                Some(text) => text.push_into(out),
-                None => {
-                    let parts = content.elements().filter_map(|part| part.get("text")?.as_str());
-                    parts.for_each(|text| text.push_into(out));
-                }
-            },
-            (None, None) => {}
-        }
-        out.text.len() > before
-    }
-
     /// A count: what is negative is 0, what is fractional is rounded down, what is too large is `u64::MAX`.
     pub(crate) fn as_count(self) -> Option<u64> {
         if !matches!(self.raw.first(), Some(b'-' | b'0'..=b'9')) {
@@ -92,6 +76,14 @@ impl<'a> Value<'a> {
         self.raw == b"true"
     }
 
+    pub(crate) fn is_false(self) -> bool {
+        self.raw == b"false"
+    }
+
+    pub(crate) fn is_array(self) -> bool {
+        self.raw.starts_with(b"[")
+    }
+
     pub(crate) fn is_null(self) -> bool {
         self.raw == b"null"
     }
@@ -100,17 +92,17 @@ impl<'a> Value<'a> {
         self.raw.starts_with(b"{")
     }
 
-    /// Neither null, false nor empty. A value cut off counts as not empty once anything of it is there.
+    /// Neither null, false, 0 nor empty. A value cut off counts as not empty once anything of it is there.
     pub(crate) fn is_something(self) -> bool {
         match self.raw {
-            b"null" | b"false" | b"\"\"" => false,
+            b"null" | b"false" | b"\"\"" | b"0" | b"-0" | b"0.0" => false,
             [b'{' | b'[', inside @ ..] => !matches!(trim_start(inside), [] | [b'}' | b']', ..]),
             raw => !raw.is_empty(),
         }
     }
 
     /// The values of an array; of anything else, none.
-    pub(crate) fn elements(self) -> impl Iterator<Item = Value<'a>> {
+    pub(crate) fn elements(self) -> impl Iterator<Item = RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
         std::iter::from_fn(move || {
             rest = trim_start(rest);
@@ -120,9 +112,9 @@ impl<'a> Value<'a> {
     }
 
     /// Appends this value to `out` without the whitespace between its tokens.
-    pub(crate) fn compact_into(self, out: &mut Text) {
+    pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
-        while !rest.is_empty() && !out.truncated {
+        while !rest.is_empty() && !out.is_truncated() {
             let token = match rest[0] {
                 b'"' => end_of_string(rest).unwrap_or(rest.len()),
                 _ => rest.iter().position(|b| *b == b'"' || is_space(*b)).unwrap_or(rest.len()),
@@ -154,13 +146,25 @@ impl<'a> Str<'a> {
     }
 
     fn reads(self, other: &str) -> bool {
-        let mut text = Text::new(other.len());
+        let mut text = BoundedText::new(other.len());
         self.push_into(&mut text);
-        !text.truncated && text.as_str() == other
+        !text.is_truncated() && text.as_str() == other
+    }
+
+    /// The bytes between the quotes, escapes unread.
+    pub(crate) fn raw(self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The string with its escapes read, up to `limit` bytes of it.
+    pub(crate) fn read(self, limit: usize) -> String {
+        let mut text = BoundedText::new(limit);
+        self.push_into(&mut text);
+        text.into_string()
     }
 
     /// Whether the string, its escapes unread, ends so.
@@ -170,9 +174,9 @@ impl<'a> Str<'a> {
 
     /// Appends the string to `out`. Invalid UTF-8 and lone surrogates become U+FFFD: JavaScript agents split a pair
     /// over two events, and losing a character is better than losing the event.
-    pub(crate) fn push_into(self, out: &mut Text) {
+    pub(crate) fn push_into(self, out: &mut BoundedText) {
         let mut rest = self.0;
-        while !out.truncated && !rest.is_empty() {
+        while !out.is_truncated() && !rest.is_empty() {
             let plain = memchr(b'\\', rest).unwrap_or(rest.len());
             out.push_lossy(&rest[..plain]);
             rest = &rest[plain..];
@@ -186,9 +190,9 @@ impl<'a> Str<'a> {
 
     /// The string, if it is not empty and at most `limit` bytes long.
     pub(crate) fn within(self, limit: usize) -> Option<String> {
-        let mut text = Text::new(limit);
+        let mut text = BoundedText::new(limit);
         self.push_into(&mut text);
-        (!text.truncated && !text.as_str().is_empty()).then(|| text.into_string())
+        (!text.is_truncated() && !text.as_str().is_empty()).then(|| text.into_string())
     }
 }
 
@@ -218,74 +222,44 @@ fn unescape(escape: &[u8]) -> (char, usize) {
     }
 }
 
-/// Text that is kept up to a limit in bytes, cut between characters.
-#[derive(Debug)]
-pub(crate) struct Text {
-    text: String,
-    limit: usize,
-    truncated: bool,
-}
-
-impl Text {
-    pub(crate) fn new(limit: usize) -> Text {
-        Text { text: String::new(), limit, truncated: false }
-    }
-
-    /// Appends `more`. Once something did not fit, nothing is appended any more.
-    pub(crate) fn push(&mut self, more: &str) {
-        if self.truncated {
-            return;
-        }
-        let room = self.limit - self.text.len();
-        self.truncated = more.len() > room;
-        self.text.push_str(&more[..more.floor_char_boundary(room)]);
-    }
-
-    /// Appends UTF-8 that may be invalid.
-    pub(crate) fn push_lossy(&mut self, more: &[u8]) {
-        // The four bytes beyond the room still show that something was cut, and a character they split is cut anyway.
-        let most = more.len().min(self.limit - self.text.len() + 4);
-        self.push(&String::from_utf8_lossy(&more[..most]));
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.text.clear();
-        self.truncated = false;
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn is_truncated(&self) -> bool {
-        self.truncated
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.text.capacity()
-    }
-
-    pub(crate) fn into_string(self) -> String {
-        self.text
-    }
-}
-
 /// The members of an object in their order, duplicates included; of anything else, none. Ends where the text does or
 /// stops being JSON.
-pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (Str<'_>, Value<'_>)> {
-    let mut rest = trim_start(object).strip_prefix(b"{").unwrap_or_default();
-    std::iter::from_fn(move || {
-        let name = take_name(&mut rest)?;
-        Some((name, take_value(&mut rest)?))
-    })
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Members<'a> {
+    pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
+        Members { rest: trim_start(object).strip_prefix(b"{").unwrap_or_default() }
+    }
+
+    /// Returns true if nothing but the object's own end is left, once all members are taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        trim_start(self.rest).strip_prefix(b"}").is_some_and(|behind| trim_start(behind).is_empty())
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Str<'a>, RawJson<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = take_name(&mut self.rest)?;
+        Some((name, take_value(&mut self.rest)?))
+    }
 }
 
 /// The first member of each of these names, found in one pass.
-pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<Value<'a>>; N] {
+pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<RawJson<'a>>; N] {
     let mut picked = [None; N];
-    for (key, value) in members(object) {
-        if let Some(at) = key.position(&names) {
-            picked[at].get_or_insert(value);
+    for (key, value) in Members::of(object) {
+        if let Some(at) = key.position(&names)
+            && picked[at].is_none()
+        {
+            picked[at] = Some(value);
+            if picked.iter().all(Option::is_some) {
+                break;
+            }
         }
     }
     picked
@@ -295,6 +269,11 @@ pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [O
 pub(crate) fn is_whole(text: &[u8]) -> bool {
     let text = trim(text);
     matches!(text, [b'{' | b'"', ..]) && end_of_value(text) == Some(text.len())
+}
+
+/// The length of the object or string that `text` begins with, if all of it is there.
+pub(crate) fn end_of_object(text: &[u8]) -> Option<usize> {
+    matches!(text, [b'{' | b'"', ..]).then(|| end_of_value(text)).flatten()
 }
 
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
@@ -323,11 +302,11 @@ fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     Some(Str(&text[1..end - 1]))
 }
 
-fn take_value<'a>(rest: &mut &'a [u8]) -> Option<Value<'a>> {
+fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
     let end = end_of_value(rest);
     let (raw, behind) = rest.split_at(end.unwrap_or(rest.len()));
     *rest = behind;
-    (!raw.is_empty()).then_some(Value { raw, whole: end.is_some() })
+    (!raw.is_empty()).then_some(RawJson { raw, whole: end.is_some() })
 }
 
 /// The length of the value `text` starts with, if all of it is there.

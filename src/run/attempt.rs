@@ -6,12 +6,13 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    agent::{AgentError, Call, decoder::Outcome},
+    agent::{AgentError, Call},
     app::App,
     backoff,
     clock::{millis_since, now_millis},
     config::Secret,
     domain::{
+        answer::Outcome,
         attempt::Attempt,
         failure::{ErrorType, Failure},
         fire::Fire,

@@ -1,0 +1,158 @@
+//! A2A over JSON-RPC, 0.3 and 1.0. <https://a2a-protocol.org/latest/specification/>
+
+use crate::agent::framing::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, push_parts, reported};
+use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
+use crate::domain::answer::{Interruption, Verdict};
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// The members of a result, by which 1.0 tells its kinds apart.
+const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
+
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    if !members.has(Name::Jsonrpc) {
+        return false;
+    }
+    let Some(result) = members.get(Name::Result) else {
+        // An error tells the two protocols of JSON-RPC apart by the framing alone.
+        return members.has(Name::Error) && frame.source != Source::Document && frame.name != b"message";
+    };
+    let [kind, task, message, status, artifact] =
+        scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
+    kind.is_some() || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The artifact under way, and where its text begins.
+    artifact: Vec<u8>,
+    begins: usize,
+    /// An artifact has text: then no status message is the answer.
+    has_artifact: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
+        if version.is_none() {
+            return foreign(frame, transcript);
+        }
+        transcript.is_understood = true;
+        if error.is_some_and(RawJson::is_something) {
+            let message = message_of(RawJson::cut(frame.text), &[]);
+            return Some(Verdict::Failed(reported(message)));
+        }
+        let result = result?;
+        let kind = result.get("kind").and_then(RawJson::whole_str);
+        let old = kind.and_then(|kind| kind.position(&["task", "message", "status-update", "artifact-update"]));
+        let (kind, value) = match old {
+            Some(kind) => (kind, result),
+            None => KINDS.iter().enumerate().find_map(|(kind, name)| Some((kind, result.get(name)?)))?,
+        };
+        match kind {
+            0 => self.task(frame, value, transcript),
+            1 => {
+                transcript.message(|out| push_message(value, out));
+                decided(frame, transcript, Verdict::Completed)
+            }
+            2 => self.status(frame, value.get("status")?, false, transcript),
+            _ => {
+                self.artifact(value, transcript);
+                None
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn task(&mut self, frame: &Frame<'_>, task: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
+        if let Some(artifacts) = artifacts {
+            let mut text = BoundedText::new(MAX_OUTPUT);
+            artifacts.elements().for_each(|artifact| push_message(artifact, &mut text));
+            self.has_artifact |= !text.is_empty();
+            transcript.message(|out| *out = text);
+        }
+        self.status(frame, status?, frame.is_document(), transcript)
+    }
+
+    /// Takes the state of the task. One that is at work decides nothing in a stream, and that it is unfinished in a document.
+    fn status(
+        &mut self,
+        frame: &Frame<'_>,
+        status: RawJson<'_>,
+        is_all: bool,
+        transcript: &mut Transcript,
+    ) -> Option<Verdict> {
+        let [state, message] = scan::pick(status.raw(), ["state", "message"]);
+        let state = state.and_then(RawJson::whole_str)?.read(64).to_ascii_lowercase();
+        let state = state.strip_prefix("task_state_").unwrap_or(&state).replace('_', "-");
+        let mut said = BoundedText::new(MAX_OUTPUT);
+        message.into_iter().for_each(|message| push_message(message, &mut said));
+        let verdict = match state.as_str() {
+            "completed" => Verdict::Completed,
+            "failed" | "rejected" => {
+                let words = Some(said.as_str().to_owned()).filter(|words| !words.is_empty());
+                return Some(Verdict::Failed(reported(words.map(cut))));
+            }
+            _ => match FinishReason::from_wire(&state) {
+                Some(FinishReason::Working) if !is_all => return None,
+                Some(reason) => {
+                    transcript.finish = Some(reason);
+                    Verdict::Incomplete(reason)
+                }
+                None if is_all => return Some(Verdict::Interrupted(Interruption::NoTerminalEvent)),
+                None => return None,
+            },
+        };
+        if !self.has_artifact {
+            transcript.message(|out| *out = said);
+        }
+        decided(frame, transcript, verdict)
+    }
+
+    /// Takes a part of an artifact: appended to it, or in its place.
+    fn artifact(&mut self, update: RawJson<'_>, transcript: &mut Transcript) {
+        let [append, artifact] = scan::pick(update.raw(), ["append", "artifact"]);
+        let Some(artifact) = artifact else { return };
+        let [id, parts] = scan::pick(artifact.raw(), ["artifactId", "parts"]);
+        let id = id.map(RawJson::raw).unwrap_or_default();
+        let id = &id[..id.len().min(128)];
+        if transcript.is_muted || transcript.text.is_truncated() && self.artifact == id {
+            return;
+        }
+        let is_same = self.artifact == id && self.has_artifact;
+        if !is_same {
+            self.artifact = id.to_vec();
+            self.begins = if self.has_artifact { transcript.text.len() } else { 0 };
+        }
+        if !append.is_some_and(RawJson::is_true) || !self.has_artifact {
+            transcript.text.cut_back(self.begins);
+        }
+        if let Some(parts) = parts {
+            push_texts(parts, &mut transcript.text);
+        }
+        self.has_artifact |= !transcript.text.is_empty();
+    }
+}
+
+fn cut(mut words: String) -> String {
+    words.truncate(words.floor_char_boundary(2 * 1024));
+    words
+}
+
+fn push_message(message: RawJson<'_>, out: &mut BoundedText) {
+    if let Some(parts) = message.get("parts") {
+        push_texts(parts, out);
+    }
+}
+
+fn push_texts(parts: RawJson<'_>, out: &mut BoundedText) {
+    if parts.is_array() {
+        push_parts(parts, out);
+    }
+}
