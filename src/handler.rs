@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use crate::{
     agent::Agent,
-    domain::answer::{Outcome, Verdict},
     clients::cognito::TokenSource,
     clients::lambda::Dispatcher,
     clock::{Deadline, millis_since, now_millis},
     config::Config,
+    domain::answer::{Outcome, Verdict},
     domain::execution::{Lease, Status, is_retryable},
     domain::failure::{ErrorType, Failure},
     domain::fire::Fire,
@@ -239,6 +239,8 @@ async fn write_down(
             ending.request_id = outcome.request_id.or(ending.request_id);
             ending.session_id = outcome.session_id;
             ending.output = outcome.output;
+            ending.protocol = Some(outcome.protocol);
+            ending.finish_reason = outcome.finish_reason;
             match outcome.verdict {
                 Verdict::Completed => None,
                 Verdict::Incomplete(reason) => Some(Failure::from(reason)),

@@ -8,8 +8,8 @@
 //!   dropped as it streams by; only its first [`PREFIX`] bytes are read, for the `type` or error that decides.
 //! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
 
-pub use crate::agent::framing::{MAX_EVENT, PREFIX};
 use crate::agent::framing::{Declared, Frame, Framer, Rest, Source};
+pub use crate::agent::framing::{MAX_EVENT, PREFIX};
 use crate::agent::protocol::{
     self, Reader,
     generic::Generic,
@@ -293,8 +293,7 @@ impl Reading {
         };
         inner.release();
         self.inner = inner;
-        self.awaits_usage =
-            self.verdict.is_some() && self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
+        self.awaits_usage = self.verdict.is_some() && self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
     }
 
     /// Takes a frame that the framing itself calls an error.
@@ -414,9 +413,8 @@ impl Reading {
 
 /// A content type as it may be shown: a type and a subtype of at most 100 bytes, else nothing of it.
 fn shown(media_type: &str) -> String {
-    let is_token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
-    };
+    let is_token =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
     match media_type.split_once('/') {
         Some((kind, subtype)) if is_token(kind) && is_token(subtype) && media_type.len() <= 100 => {
             format!("{media_type:?}")

@@ -234,9 +234,9 @@ impl From<AgentError> for Failure {
             AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
             AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
             AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
-            AgentError::NoAnswer(_) => fatal(ErrorType::AgentFailed),
+            AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
             AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
-            AgentError::Stalled(_) => fatal(ErrorType::StreamStalled),
+            AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
             AgentError::Request(_) => fatal(ErrorType::Internal),
         }
     }

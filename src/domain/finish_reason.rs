@@ -159,19 +159,16 @@ mod tests {
                 assert_eq!(FinishReason::from_wire(word), Some(reason), "{word}");
             }
         }
-        for word in ["", "stop", "end_turn", "endTurn", "stop_sequence", "tool_use", "tool_calls", "STOP", "completed"] {
+        for word in ["", "stop", "end_turn", "endTurn", "stop_sequence", "tool_use", "tool_calls", "STOP", "completed"]
+        {
             assert_eq!(FinishReason::from_wire(word), None, "{word}");
         }
     }
 
     #[test]
     fn a_run_that_waits_or_works_is_never_accepted() {
-        let refused = [
-            FinishReason::Working,
-            FinishReason::InputRequired,
-            FinishReason::AuthRequired,
-            FinishReason::Interrupt,
-        ];
+        let refused =
+            [FinishReason::Working, FinishReason::InputRequired, FinishReason::AuthRequired, FinishReason::Interrupt];
         for reason in FinishReason::ALL {
             assert_eq!(reason.is_acceptable(), !refused.contains(&reason), "{reason}");
         }

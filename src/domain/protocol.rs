@@ -105,13 +105,7 @@ impl Protocol {
     pub fn is_set_for_answers(self) -> bool {
         matches!(
             self,
-            Self::AgUi
-                | Self::A2a
-                | Self::Mcp
-                | Self::OpenaiResponses
-                | Self::OpenaiChat
-                | Self::Langgraph
-                | Self::Adk
+            Self::AgUi | Self::A2a | Self::Mcp | Self::OpenaiResponses | Self::OpenaiChat | Self::Langgraph | Self::Adk
         )
     }
 }
@@ -136,17 +130,8 @@ mod tests {
     #[test]
     fn settings_are_those_with_a_request_of_their_own() {
         let settings: Vec<_> = Protocol::ALL.into_iter().filter(|p| p.is_setting()).map(Protocol::as_str).collect();
-        let expected = [
-            "invocations",
-            "custom",
-            "ag-ui",
-            "a2a",
-            "mcp",
-            "openai-responses",
-            "openai-chat",
-            "langgraph",
-            "adk",
-        ];
+        let expected =
+            ["invocations", "custom", "ag-ui", "a2a", "mcp", "openai-responses", "openai-chat", "langgraph", "adk"];
         assert_eq!(settings, expected);
     }
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    domain::answer::Progress,
     clock::{Deadline, now_millis},
+    domain::answer::Progress,
     domain::execution::{Lease, Row, is_own_finish},
     lifecycle::results::{Conclusion, Of, Seen, write_result},
     store::endings,

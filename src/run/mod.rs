@@ -14,12 +14,12 @@ use futures_util::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream
 use tokio::time::Instant;
 
 use crate::{
-    domain::answer::Outcome,
     agent::{AgentError, Call},
     backoff,
     clients::cognito::TokenError,
     clock::{Deadline, millis_since},
     config::Secret,
+    domain::answer::Outcome,
     domain::failure::{ErrorType, Failure},
     domain::fire::Fire,
     domain::trace::Trace,
@@ -161,10 +161,10 @@ impl Run<'_> {
                 _ => return Err(error.into()),
             }
         };
-        if let Some(id) = &answer.request_id {
-            self.seen.request_id.get_or_init(|| id.clone());
+        if let Some(id) = answer.request_id() {
+            self.seen.request_id.get_or_init(|| id.to_owned());
         }
-        tracing::info!(agentRequestId = answer.request_id, "reading the answer");
+        tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reports = Arc::clone(&self.held.reports);
         let outcome = agent.read(answer, call, &token, move |progress| {
             if progress.events > 0 {

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    domain::answer::{Output, Usage},
     clock,
+    domain::answer::{Output, Usage},
     domain::execution::{Row, Status},
     domain::failure::Failure,
+    domain::finish_reason::FinishReason,
     domain::fire::{Fire, Origin},
+    domain::protocol::Protocol,
     domain::trace::Trace,
     lifecycle::lease::Reported,
 };
@@ -113,6 +115,10 @@ pub(crate) struct Ending {
     pub session_id: Option<String>,
     /// The agent's final answer.
     pub output: Option<Output>,
+    /// The protocol that the agent's answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short; also beside a failure, and beside a completion that was accepted.
+    pub finish_reason: Option<FinishReason>,
     /// How far the answer was read.
     pub reported: Option<Reported>,
     /// Of one on AgentCore that was cancelled or took too long for its trigger: whether its session was stopped.
@@ -141,6 +147,8 @@ impl Ending {
             request_id: None,
             session_id: None,
             output: None,
+            protocol: None,
+            finish_reason: None,
             reported: None,
             stop: None,
             duration_ms: None,
@@ -296,6 +304,8 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
         attributes.push(("errorType", text(failure.error_type.as_str())));
         attributes.push(("retryable", AttributeValue::Bool(failure.retryable)));
     }
+    attributes.extend(ending.protocol.map(|protocol| ("protocol", text(protocol.as_str()))));
+    attributes.extend(ending.finish_reason.map(|reason| ("finishReason", text(reason.as_str()))));
     attributes.extend(ending.request_id.as_ref().map(|id| ("requestId", text(id))));
     attributes.extend(ending.duration_ms.map(|millis| ("durationMs", number(millis))));
     attributes.extend(ending.first_event_ms.map(|millis| ("firstEventMs", number(millis))));

@@ -28,9 +28,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::Instant;
 
 use crate::{
-    domain::answer::{Progress, Usage},
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
+    domain::answer::{Progress, Usage},
     domain::execution::{Settlement, Status},
     domain::failure::{ErrorType, Failure},
     domain::trace::Trace,

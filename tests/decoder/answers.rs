@@ -123,7 +123,20 @@ fn no_captured_answer_completes_when_it_is_torn() {
             let torn = case.decode_to(std::iter::once(&case.body[..at]), End::Torn);
             let Some(torn) = torn.filter(|outcome| outcome.verdict == Verdict::Completed) else { continue };
             let decided = String::from_utf8_lossy(&case.body[..at]);
-            let terminal = ["RUN_FINISHED", "response.completed", "finish_reason\":\"stop", "message_stop", "\"finish\"", "messageStop", "event: end", "TASK_STATE_COMPLETED", "state\":\"completed", "\"message\":", "\"result\":", "event: message"];
+            let terminal = [
+                "RUN_FINISHED",
+                "response.completed",
+                "finish_reason\":\"stop",
+                "message_stop",
+                "\"finish\"",
+                "messageStop",
+                "event: end",
+                "TASK_STATE_COMPLETED",
+                "state\":\"completed",
+                "\"message\":",
+                "\"result\":",
+                "event: message",
+            ];
             assert!(terminal.iter().any(|word| decided.contains(word)), "{} at {at}: {torn:?}", case.name);
         }
     }

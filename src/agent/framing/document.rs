@@ -80,10 +80,9 @@ pub(crate) fn is_begun(text: &[u8]) -> bool {
         [b'{', ..] => true,
         // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech.
         [b'"', ..] => scan::end_of_object(text).is_none(),
-        [b'[', inside @ ..] => matches!(
-            scan::trim(inside).first(),
-            None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9')
-        ),
+        [b'[', inside @ ..] => {
+            matches!(scan::trim(inside).first(), None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9'))
+        }
         _ => [&b"<!doctype"[..], b"<html", b"<?xml", b"<head", b"<body"].iter().any(|tag| begin.starts_with(tag)),
     }
 }

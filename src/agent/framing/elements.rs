@@ -20,7 +20,9 @@ enum Place {
     /// Before the opening bracket.
     Before,
     /// Behind the bracket, or behind a comma.
-    Between { after_comma: bool },
+    Between {
+        after_comma: bool,
+    },
     Within,
     /// Behind the closing bracket.
     Behind,
@@ -136,8 +138,7 @@ impl Elements {
                 b'}' | b']' if self.depth > 0 => self.depth -= 1,
                 b',' | b']' if self.depth == 0 => {
                     self.append(&input[..at]);
-                    self.place =
-                        if *byte == b',' { Place::Between { after_comma: true } } else { Place::Behind };
+                    self.place = if *byte == b',' { Place::Between { after_comma: true } } else { Place::Behind };
                     self.done = true;
                     return at + 1;
                 }

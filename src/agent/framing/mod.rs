@@ -151,7 +151,10 @@ impl Declared {
 #[derive(Debug)]
 pub(crate) enum Framer {
     /// The framing is open. `head` holds the body so far, at most [`PREFIX`] bytes.
-    Open { declared: Declared, head: Vec<u8> },
+    Open {
+        declared: Declared,
+        head: Vec<u8>,
+    },
     Lines(Lines),
     Sse(Box<Sse>),
     Document(Document),

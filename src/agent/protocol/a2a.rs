@@ -21,7 +21,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
         // An error tells the two protocols of JSON-RPC apart by the framing alone.
         return members.has(Name::Error) && frame.source != Source::Document && frame.name != b"message";
     };
-    let [kind, task, message, status, artifact] = scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
+    let [kind, task, message, status, artifact] =
+        scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
     kind.is_some() || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 

@@ -27,7 +27,17 @@ const ANSWERS: [Name; 11] = [
 
 /// Types of frames that are about the run, not its answer. Their text counts only where nothing else is said.
 const REMARKS: [&str; 11] = [
-    "usage", "status", "metadata", "done", "progress", "log", "ping", "heartbeat", "keepalive", "thinking", "reasoning",
+    "usage",
+    "status",
+    "metadata",
+    "done",
+    "progress",
+    "log",
+    "ping",
+    "heartbeat",
+    "keepalive",
+    "thinking",
+    "reasoning",
 ];
 
 /// What a piece of the answer stood under.
@@ -119,12 +129,7 @@ impl Generic {
         }
     }
 
-    fn object(
-        &mut self,
-        frame: &Frame<'_>,
-        members: &Members<'_>,
-        transcript: &mut Transcript,
-    ) -> Option<Verdict> {
+    fn object(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
             note_usage(members, transcript);
@@ -182,10 +187,8 @@ impl Generic {
     /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
     /// after a failure by another name than `message` shows that the agent went on.
     fn place(&mut self, under: Under, transcript: &mut Transcript) {
-        let is_whole_answer = matches!(
-            under,
-            Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message)
-        );
+        let is_whole_answer =
+            matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
         if self.under == Under::Remark || (is_whole_answer && self.under != under) {
             transcript.pieces.clear();
         }
@@ -225,13 +228,10 @@ fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let is_final = !members.has(Name::Type)
         && matches!((members.get(Name::Error), members.get(Name::ErrorKind)), (Some(error), Some(kind))
             if !(error.is_null() && kind.is_null()));
-    let by_error = || {
-        members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType)
-    };
+    let by_error = || members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType);
     let by_status = || {
-        word(Name::Status).is_some_and(|status| {
-            ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name))
-        })
+        word(Name::Status)
+            .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
     };
     let by_flag = || {
         members.get(Name::Success).is_some_and(RawJson::is_false)
@@ -276,7 +276,10 @@ fn is_tools(members: &Members<'_>) -> bool {
             word.len() >= 4 && word[..4].eq_ignore_ascii_case(b"tool")
         })
     };
-    members.get(Name::Tool).is_some_and(RawJson::is_something) || names_tool(Name::Type) || names_tool(Name::Event) || members.is(Name::Role, "tool")
+    members.get(Name::Tool).is_some_and(RawJson::is_something)
+        || names_tool(Name::Type)
+        || names_tool(Name::Event)
+        || members.is(Name::Role, "tool")
 }
 
 /// Adds the usage that a frame reports: its own, that of its metadata, or that of the message it holds.
@@ -302,7 +305,8 @@ fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
     if let Some(reason) = members.get(Name::StopReason) {
         return transcript.stopped(Some(reason));
     }
-    let result = [Name::Result, Name::Response].into_iter().find_map(|name| members.get(name).filter(|v| v.is_object()));
+    let result =
+        [Name::Result, Name::Response].into_iter().find_map(|name| members.get(name).filter(|v| v.is_object()));
     if let Some(result) = result {
         let [snake, camel, chat] = scan::pick(result.raw(), ["stop_reason", "stopReason", "finish_reason"]);
         transcript.stopped(snake.or(camel).or(chat));

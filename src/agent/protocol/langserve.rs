@@ -54,7 +54,8 @@ impl Reading {
         let [ops, content, output] = scan::pick(frame.text, ["ops", "content", "output"]);
         for op in ops.into_iter().flat_map(RawJson::elements) {
             let [path, value] = scan::pick(op.raw(), ["path", "value"]);
-            if let Some(value) = value.filter(|_| path.and_then(RawJson::as_str).is_some_and(|p| p.is("/final_output"))) {
+            if let Some(value) = value.filter(|_| path.and_then(RawJson::as_str).is_some_and(|p| p.is("/final_output")))
+            {
                 transcript.message(|out| push_value(value, out));
             }
         }

@@ -136,6 +136,8 @@ impl<'a> Members<'a> {
 
 /// Returns true if a member is an exception of Bedrock's kind, such as `throttlingException`.
 pub(crate) fn is_exception(name: &[u8], value: RawJson<'_>) -> bool {
-    name.len() > "Exception".len() && name.ends_with(b"Exception") && (value.is_object() || value.as_str().is_some())
+    name.len() > "Exception".len()
+        && name.ends_with(b"Exception")
+        && (value.is_object() || value.as_str().is_some())
         && value.is_something()
 }

@@ -88,7 +88,8 @@ impl Reading {
         let status = status.and_then(RawJson::whole_str).map(|status| status.read(32));
         // An event larger than is kept says by its type what its status would.
         let kind = type_of(frame);
-        let status = status.as_deref().or_else(|| std::str::from_utf8(kind.as_deref()?).ok()?.strip_prefix("response."));
+        let status =
+            status.as_deref().or_else(|| std::str::from_utf8(kind.as_deref()?).ok()?.strip_prefix("response."));
         let reason = match status {
             Some("failed") => {
                 return Some(Verdict::Failed(error.and_then(error_text).map_or(reported(None), |m| reported(Some(m)))));

@@ -10,8 +10,13 @@ use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson, Str};
 
 /// Events that no other agent sends, in NDJSON or in server-sent events.
-const OWN: [&str; 5] =
-    ["beforeInvocationEvent", "modelStreamUpdateEvent", "agentResultEvent", "serverCompletionEvent", "serverErrorEvent"];
+const OWN: [&str; 5] = [
+    "beforeInvocationEvent",
+    "modelStreamUpdateEvent",
+    "agentResultEvent",
+    "serverCompletionEvent",
+    "serverErrorEvent",
+];
 
 /// Events of the model. In server-sent events, bare, they are an agent's own selection, and end with the stream.
 const MODEL: [&str; 6] = [

@@ -20,15 +20,19 @@ impl Counts {
                 b"inputTokens" | b"input_tokens" | b"prompt_tokens" | b"promptTokens" | b"promptTokenCount" => {
                     &mut counts.input
                 }
-                b"outputTokens" | b"output_tokens" | b"completion_tokens" | b"completionTokens"
+                b"outputTokens"
+                | b"output_tokens"
+                | b"completion_tokens"
+                | b"completionTokens"
                 | b"candidatesTokenCount" => &mut counts.output,
-                b"cacheReadInputTokens" | b"cache_read_input_tokens" | b"cachedInputTokens"
+                b"cacheReadInputTokens"
+                | b"cache_read_input_tokens"
+                | b"cachedInputTokens"
                 | b"cachedContentTokenCount" => &mut counts.cache_read,
                 b"cacheWriteInputTokens" | b"cache_write_input_tokens" | b"cache_creation_input_tokens" => {
                     &mut counts.cache_write
                 }
-                b"input_tokens_details" | b"prompt_tokens_details" | b"input_token_details"
-                | b"inputTokenDetails" => {
+                b"input_tokens_details" | b"prompt_tokens_details" | b"input_token_details" | b"inputTokenDetails" => {
                     let count = |names: &[&str]| names.iter().find_map(|name| value.get(name)?.as_count());
                     let read = count(&["cached_tokens", "cache_read", "cacheReadTokens"]);
                     counts.cache_read = counts.cache_read.or(read);
