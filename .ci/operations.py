@@ -47,7 +47,7 @@ def substituted(template, value):
 
 
 def source_of_metrics():
-    path = ROOT / "src" / "metrics.rs"
+    path = ROOT / "src" / "telemetry" / "metrics.rs"
     return path.read_text() if path.exists() else None
 
 
@@ -74,10 +74,10 @@ def metric_problems(where, namespace, name, dimensions, source):
     if source is None:
         return
     if name not in emitted(source):
-        yield f"{where}: {name} is not in the METRICS of src/metrics.rs"
+        yield f"{where}: {name} is not in the METRICS of src/telemetry/metrics.rs"
     for dimension in sorted(dimensions):
         if f'"{dimension}"' not in source:
-            yield f"{where}: src/metrics.rs does not name the dimension {dimension}"
+            yield f"{where}: src/telemetry/metrics.rs does not name the dimension {dimension}"
 
 
 def alarm_problems(template, source):
@@ -205,4 +205,4 @@ def problems(template):
 
 def note():
     """What could not be looked at."""
-    return None if source_of_metrics() else "note: without src/metrics.rs nobody knows which metrics are emitted"
+    return None if source_of_metrics() else "note: without src/telemetry/metrics.rs nobody knows which metrics are emitted"
