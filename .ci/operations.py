@@ -1,4 +1,4 @@
-"""Check what tells people of the function: metrics, alarms, the dashboard, the texts of notifications, the runbook."""
+"""Check everything that informs people about the function: metrics, alarms, dashboard, notifications, runbook."""
 
 import json
 import re
@@ -8,11 +8,11 @@ ROOT = Path(__file__).parent.parent
 
 NAMESPACE = "AgentTrigger"
 
-# The sets of dimensions that the function's metrics have, as its source names them; a failure is kept by type too.
+# The sets of dimensions that the function's metrics have, as its source names them. Failures are also kept by type.
 DIMENSIONS = [{"service"}, {"service", "agent"}, {"service", "trigger"}]
 FAILURE_DIMENSIONS = {"service", "errorType"}
 
-# AWS's own metrics that are looked at, by the dimensions that each is kept under.
+# The metrics of AWS that the template uses, with the dimensions under which each is kept.
 AWS_METRICS = {
     "AWS/EventBridge/Pipes": ({"PipeName"}, {"ExecutionFailed"}),
     "AWS/Lambda": ({"FunctionName"}, {"DestinationDeliveryFailures", "Duration", "Errors", "Throttles"}),
@@ -28,7 +28,7 @@ def of_type(template, kind):
 
 
 def substituted(template, value):
-    """A string with what Fn::Sub puts into it: a parameter's default, or the name of what a resource gives."""
+    """Return a string as Fn::Sub fills it in: with parameters' defaults, and with a resource's name for its values."""
     text = value["Fn::Sub"] if isinstance(value, dict) else value
     known = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::StackName": "agent-trigger"}
     known |= {name: str(p.get("Default", "")) for name, p in template["Parameters"].items()}
@@ -41,18 +41,23 @@ def substituted(template, value):
             return known[name]
         if name.split(".")[0] in template["Resources"]:
             return name
-        raise ValueError(f"${{{name}}} is nothing of this template")
+        raise ValueError(f"${{{name}}} is not defined in this template")
 
     return re.sub(r"\$\{([^}]*)\}", stand_in, text)
 
 
 def source_of_metrics():
-    path = ROOT / "src" / "metrics.rs"
-    return path.read_text() if path.exists() else None
+    """Return the source file that defines the table METRICS, if there is one."""
+    found = [text for text in sources() if re.search(r"const METRICS\b", text)]
+    return found[0] if found else None
+
+
+def sources():
+    return [path.read_text() for path in sorted((ROOT / "src").rglob("*.rs"))]
 
 
 def emitted(source):
-    """The names in the table METRICS of the function's source: the first string of each entry, in any form."""
+    """Return the names in the table METRICS of the function's source: the first string of each entry, in any form."""
     table = re.search(r"const METRICS\b[^=]*=\s*&?\[(.*?)\];", source, re.S)
     if not table:
         return set()
@@ -60,24 +65,24 @@ def emitted(source):
 
 
 def metric_problems(where, namespace, name, dimensions, source):
-    """What is wrong with a metric that is looked at, if anything."""
+    """Yield the problems of a metric that an alarm or a widget uses."""
     if namespace in AWS_METRICS:
         wanted, names = AWS_METRICS[namespace]
         if name not in names or dimensions != wanted:
             yield f"{where}: {namespace} is not known to keep {name} by {sorted(dimensions)}"
         return
     if namespace != NAMESPACE:
-        yield f"{where}: nobody keeps metrics in {namespace}"
+        yield f"{where}: there are no metrics in {namespace}"
         return
     if dimensions not in DIMENSIONS and not (name == "Failed" and dimensions == FAILURE_DIMENSIONS):
         yield f"{where}: {name} is not kept by {sorted(dimensions)}"
     if source is None:
         return
     if name not in emitted(source):
-        yield f"{where}: {name} is not in the METRICS of src/metrics.rs"
+        yield f"{where}: {name} is not in the function's table METRICS"
     for dimension in sorted(dimensions):
         if f'"{dimension}"' not in source:
-            yield f"{where}: src/metrics.rs does not name the dimension {dimension}"
+            yield f"{where}: the source of METRICS does not name the dimension {dimension}"
 
 
 def alarm_problems(template, source):
@@ -85,7 +90,7 @@ def alarm_problems(template, source):
         dimensions = {d["Name"] for d in alarm["Dimensions"]}
         yield from metric_problems(name, alarm["Namespace"], alarm["MetricName"], dimensions, source)
         if not alarm["AlarmDescription"].endswith(f" RUNBOOK.md, {name}."):
-            yield f"{name}: its description does not end with where the runbook tells what to do"
+            yield f"{name}: its description does not end with its section of the runbook"
         if len(alarm["AlarmDescription"]) > 1024:
             yield f"{name}: its description has over 1024 characters"
 
@@ -106,7 +111,7 @@ def widget_problems(where, widget, source):
                 namespace, *dimensions = search[1].split(",")
                 yield from metric_problems(where, namespace, search[2], set(dimensions), source)
             elif not fill or fill[1] not in ids:
-                yield f"{where}: what is {expression}?"
+                yield f"{where}: the expression {expression} is not understood"
         else:
             namespace, name, *dimensions = [part for part in metric if isinstance(part, str)]
             yield from metric_problems(where, namespace, name, set(dimensions[::2]), source)
@@ -124,28 +129,28 @@ def dashboard_problems(template, source):
             properties = widget["properties"]
             where = f"{name}, {properties['title']}"
             if widget["type"] not in {"alarm", "log", "metric"}:
-                yield f"{where}: no widget is a {widget['type']}"
+                yield f"{where}: there is no widget type {widget['type']}"
             if widget["type"] != "alarm" and properties.get("region") != "us-east-1":
-                yield f"{where}: it is not of the stack's region"
+                yield f"{where}: its region is not the stack's"
             rows = range(widget["y"], widget["y"] + widget["height"])
             cells = {(x, y) for x in range(widget["x"], widget["x"] + widget["width"]) for y in rows}
             if cells & taken or max(x for x, _ in cells) >= 24:
-                yield f"{where}: it does not fit in its place"
+                yield f"{where}: it overlaps another widget or is too wide"
             taken |= cells
             shown |= set(properties.get("alarms", []))
             yield from widget_problems(where, widget, source)
         for alarm in sorted({f"{alarm}.Arn" for alarm in of_type(template, "AWS::CloudWatch::Alarm")} ^ shown):
-            yield f"{name}: {alarm} is not both an alarm and shown as one"
+            yield f"{name}: {alarm} is not both defined as an alarm and shown"
 
 
 def sample_of(detail_type):
-    """The event of this detail-type in events/."""
+    """Return the sample of this detail-type in events/."""
     path = ROOT / "events" / f"{detail_type.lower().replace(' ', '-')}.json"
     return json.loads(path.read_text())
 
 
 def texts(template):
-    """The rules that tell people something: the rule's name, a sample of its event, the variables, and the text."""
+    """Yield each rule that notifies people: its name, a sample of its event, the variables, and the text."""
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         for target in rule["Targets"]:
             if "InputTransformer" in target:
@@ -167,7 +172,7 @@ def text_problems(template, headings):
             for member in path.removeprefix("$.").split("."):
                 value = value.get(member) if isinstance(value, dict) else None
             if value is None:
-                yield f"{name}: {path} is nothing of the event"
+                yield f"{name}: the event has no {path}"
         for line in text.split("\n"):
             try:
                 line = json.loads(line)
@@ -180,15 +185,18 @@ def text_problems(template, headings):
                 yield f"{name}: RUNBOOK.md has no heading '{heading}'"
 
 
-def named_by(file, kind):
-    """What a Rust enum's `as_str` says of its variants."""
-    body = re.search(rf"impl {kind} \{{(.*?)\n\}}", (ROOT / "src" / file).read_text(), re.S)[1]
-    return re.findall(r'Self::\w+ => "(\w+)"', body)
+def variants(kind):
+    """Return the variants of a Rust enum, whose names are also the words that records and messages use."""
+    found = [re.search(rf"pub(?:\(crate\))? enum {kind} \{{(.*?)\n\}}", text, re.S) for text in sources()]
+    bodies = [match[1] for match in found if match]
+    if len(bodies) != 1:
+        raise ValueError(f"src/ defines {len(bodies)} enums {kind}, not one")
+    return re.findall(r"^    ([A-Z]\w*),$", bodies[0], re.M)
 
 
 def runbook_problems(template, headings):
     wanted = [*of_type(template, "AWS::CloudWatch::Alarm")]
-    wanted += named_by("error.rs", "ErrorType") + named_by("record.rs", "SkipReason")
+    wanted += variants("ErrorType") + variants("SkipReason")
     for heading in wanted:
         if heading not in headings:
             yield f"RUNBOOK.md has no heading '{heading}'"
@@ -204,5 +212,5 @@ def problems(template):
 
 
 def note():
-    """What could not be looked at."""
-    return None if source_of_metrics() else "note: without src/metrics.rs nobody knows which metrics are emitted"
+    """Return what could not be checked, if anything."""
+    return None if source_of_metrics() else "note: without a table METRICS in src/ the emitted metrics are not known"

@@ -1,4 +1,4 @@
-"""Show the execution records of the local run, and fail unless one has the status.
+"""Print the execution records of the local run, and fail unless one of them has the status.
 
 usage: records.py STATUS, with the settings of .local/env in the environment
 """

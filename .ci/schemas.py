@@ -1,4 +1,4 @@
-"""Check that every schema of schemas/ holds for the event of its name in events/, and that the pipes say what it says.
+"""Check that each event in events/ fits the schema of its name in schemas/, and that the pipes send what it describes.
 
 usage: schemas.py
 """
@@ -13,10 +13,11 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parent.parent
 
-# A pipe takes no more.
+# The most filters that a pipe accepts.
 MOST_FILTERS = 5
 
-# The changes of a trigger's health that are told, and with them those that are not. None: an item without it, or none.
+# The changes of a trigger's health that are announced; all others are not. None means that the item has no health, or
+# that there is no item.
 HEALTHS = [None, "ok", "failing", "paused"]
 TOLD = {
     *((before, "failing") for before in [None, "ok", "paused"]),
@@ -26,7 +27,7 @@ TOLD = {
 
 
 def members(value):
-    """The names in an object, and in the objects in it, without their values."""
+    """Return the names in an object and in the objects inside it, without their values."""
     return {name: members(inner) for name, inner in value.items()} if isinstance(value, dict) else {}
 
 
@@ -35,7 +36,7 @@ def described(schema):
 
 
 def matches(pattern, value):
-    """Whether a pattern of a pipe matches, as far as the pipes' own use the language."""
+    """Return whether a pipe's pattern matches. It knows only the part of the language that the pipes use."""
     if isinstance(pattern, dict):
         return all(matches(inner, (value or {}).get(name)) for name, inner in pattern.items())
     for wanted in pattern:
@@ -63,11 +64,12 @@ def health_problems(filters):
             for record in [change] + ([created] if before is None else []):
                 told = any(matches(pattern, {"dynamodb": record}) for pattern in filters)
                 if told != ((before, after) in TOLD):
-                    yield f"template.yaml: HealthPipe {'tells' if told else 'does not tell'} of {before} to {after}"
+                    verb = "announces" if told else "does not announce"
+                    yield f"template.yaml: HealthPipe {verb} the change from {before} to {after}"
     for record in [{"Keys": {"SK": {"S": "TRIGGER#t"}}, "OldImage": image("failing")},
                    {"Keys": {"SK": {"S": "EXECUTION#e"}}, "OldImage": image("ok"), "NewImage": image("failing")}]:
         if any(matches(pattern, {"dynamodb": record}) for pattern in filters):
-            yield f"template.yaml: HealthPipe tells of {record}"
+            yield f"template.yaml: HealthPipe announces {record}"
 
 
 def problems():
@@ -79,7 +81,7 @@ def problems():
         for error in validator.iter_errors(event):
             yield f"events/{name}: {error.json_path}: {error.message}"
         if validator.is_valid({**event, "detail": {}}):
-            yield f"schemas/{name}: holds for an event that says nothing"
+            yield f"schemas/{name}: accepts an event with an empty detail"
 
     resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
     pipes = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::Pipes::Pipe"}
@@ -101,7 +103,7 @@ def problems():
 
 def main():
     found = list(problems())
-    print("\n".join(found) or "every event is as its schema says, and each pipe says what its schema has")
+    print("\n".join(found) or "every event fits its schema, and each pipe sends what its schema describes")
     return bool(found)
 
 

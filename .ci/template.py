@@ -1,9 +1,9 @@
-"""Translate a SAM template as CloudFormation would, and check what its roles may do, how its rules deliver, and what
-tells people of it.
+"""Translate a SAM template as CloudFormation would, and check what its roles may do, how its rules deliver, and how
+people are informed.
 
 usage: template.py TEMPLATE TRANSLATED
 
-cfn-lint looks only briefly at SAM's own resources: a wrong !Ref in a function passes. It reads the translation fully.
+cfn-lint checks SAM's own resources only roughly: a wrong !Ref in a function passes. It checks the translation fully.
 """
 
 import json
@@ -21,11 +21,11 @@ from samtranslator.yaml_helper import yaml_parse
 
 SOURCES = Path(__file__).parent.parent / "src"
 
-# X-Ray has no resources that a policy could name.
+# X-Ray has no resources that a policy can name.
 ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
-# What the function calls, by how the SDK spells it; each needs its action, and each action its call. IAM knows no
-# action for a transaction: it asks for those of the transaction's parts.
+# The calls of the function as the SDK spells them, with the IAM action that each needs. Each call needs its action, and
+# each action needs its call. IAM has no action for a transaction: it requires those of the transaction's parts.
 SDK_CALLS = {
     r"\.\s*get_item\(\)": "dynamodb:GetItem",
     r"\.\s*put_item\(\)": "dynamodb:PutItem",
@@ -50,7 +50,7 @@ def translate(path):
     template = yaml_parse(Path(path).read_text())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            # Where `sam deploy` would have put the built code.
+            # The place where `sam deploy` would have put the built code.
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
     session = boto3.session.Session(region_name="us-east-1")
     values = SamParameterValues({})
@@ -64,14 +64,14 @@ def listed(value):
 
 
 def branches(value):
-    """The value, or each value that an Fn::If may take, without AWS::NoValue."""
+    """Return the value, or each value that an Fn::If may have, without AWS::NoValue."""
     if isinstance(value, dict) and "Fn::If" in value:
         return [leaf for branch in value["Fn::If"][1:] for leaf in branches(branch)]
     return [] if value == {"Ref": "AWS::NoValue"} else [value]
 
 
 def documents(template, name):
-    """A role's policies: its own, and those that are resources of their own."""
+    """Yield a role's policies: those in the role, and those that are separate resources."""
     yield from (policy["PolicyDocument"] for policy in template["Resources"][name]["Properties"].get("Policies", []))
     apart = [(p["PolicyDocument"], [p["RoleName"]]) for p in of_type(template, "AWS::IAM::RolePolicy").values()]
     apart += [(p["PolicyDocument"], p.get("Roles", [])) for p in of_type(template, "AWS::IAM::Policy").values()]
@@ -79,7 +79,7 @@ def documents(template, name):
 
 
 def grants(template, name):
-    """Every (action, resource) pair that a role's policies allow."""
+    """Yield every (action, resource) pair that a role's policies allow."""
     for document in documents(template, name):
         for statement in listed(document["Statement"]):
             for action in listed(statement["Action"]):
@@ -88,7 +88,7 @@ def grants(template, name):
 
 
 def may_publish(template, topic):
-    """Whether EventBridge may publish to a topic. It knows no conditions there."""
+    """Return whether EventBridge may publish to a topic. It fulfils no condition there."""
     for policy in of_type(template, "AWS::SNS::TopicPolicy").values():
         if {"Ref": topic} in policy["Topics"]:
             for statement in policy["PolicyDocument"]["Statement"]:
@@ -102,7 +102,7 @@ def problems(template):
     roles = of_type(template, "AWS::IAM::Role")
     for name, role in roles.items():
         if role.get("ManagedPolicyArns"):
-            yield f"{name}: managed policies grant more than they say: {role['ManagedPolicyArns']}"
+            yield f"{name}: managed policies grant more than is visible here: {role['ManagedPolicyArns']}"
         for action, resource in grants(template, name):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
@@ -126,11 +126,11 @@ def problems(template):
         told = [target["Arn"]["Ref"] for target in rule["Targets"] if target["Arn"].get("Ref") in topics]
         for topic in told:
             if not may_publish(template, topic):
-                yield f"{name}: {topic} does not let events.amazonaws.com in"
+                yield f"{name}: {topic} does not let events.amazonaws.com publish"
         if not told and arn not in may_invoke:
-            yield f"{name}: no permission to invoke the function is for this rule alone"
+            yield f"{name}: there is no permission to invoke the function for this rule alone"
         if arn not in may_dead_letter:
-            yield f"{name}: its dead-letter queue does not let it in"
+            yield f"{name}: its dead-letter queue does not accept messages from it"
         for target in rule["Targets"]:
             for setting in {"RetryPolicy", "DeadLetterConfig"} - set(target):
                 yield f"{name}: target {target['Id']} has no {setting}"
@@ -142,7 +142,7 @@ def main():
     Path(translated).write_text(json.dumps(template, indent=2))
     found = [*problems(template), *operations.problems(template)]
     right = "every role grants single actions on named resources, every rule keeps what it cannot deliver, and every"
-    right += " alarm, graph and text looks at what there is and names what the runbook has"
+    right += " alarm, graph and text uses existing metrics and names existing sections of the runbook"
     print("\n".join(found) or f"{source}: {right}")
     if operations.note():
         print(operations.note())

@@ -1,4 +1,4 @@
-//! What the function's choices are worth: the same function with one of them made otherwise.
+//! Measures the function's design choices: each is compared with the same function that makes one choice differently.
 //!
 //! `cargo bench --bench choices [-- --rounds N --streams N --seconds N]`
 
@@ -14,10 +14,10 @@ use standins::{CognitoOperation, Fault, Lambda, Rule, Script, Stack, Step, Token
 use tokio::task::JoinSet;
 
 const RUNS_A_ROUND: u32 = 20;
-/// One request's way to a service and back, for what is hidden on loopback.
+/// The round trip of one request to a service. On loopback the effect of the distance would be hidden.
 const DISTANCE: Duration = Duration::from_millis(20);
 
-/// Times and CPU times of one thing.
+/// The wall and CPU times of one measured thing.
 #[derive(Default)]
 struct Measured {
     wall: Samples,
@@ -65,7 +65,7 @@ async fn run(lambda: &Lambda, name: &str, n: u64) {
     assert!(outcome.is_success(), "the run succeeds: {outcome:?}");
 }
 
-/// So many runs, one after another, and what one of them takes.
+/// Makes `runs` runs one after another and adds the time of one run to `measured`.
 async fn measure_runs(lambda: &Lambda, name: &str, runs: u32, next: &mut u64, measured: &mut Measured) {
     let (since, before) = (Instant::now(), cpu(lambda.process.pid()));
     for _ in 0..runs {
@@ -90,7 +90,7 @@ async fn end(lambda: Lambda) {
     lambda.process.wait_exit(Duration::from_secs(10)).await;
 }
 
-/// The function, with a choice made otherwise that is told by its start, its runs and many of them at once.
+/// The function with one choice made differently. It is measured by its start, its runs, and many runs at once.
 struct Variant<'a> {
     name: &'static str,
     program: &'a Path,
@@ -185,12 +185,13 @@ async fn frozen(program: &Path, rounds: u64, report: &mut Report) {
             kinds.push(("a freeze, forgotten in silence", Some(Death::Silent)));
         }
         for (at, (kind, death)) in kinds.into_iter().enumerate() {
-            // One that waits for a time limit takes seconds, and always as many.
+            // A run that waits for a time limit takes seconds, and always the same number of them, so a few rounds are
+            // enough.
             let rounds = if death == Some(Death::Silent) { 3 } else { rounds };
             let (mut measured, mut opened) = (Measured::default(), 0);
             let bar = report::bar(rounds, "freezing");
             for _ in 0..rounds {
-                // What died before is replaced.
+                // These runs replace the connections that died in the round before.
                 measure_runs(&lambda, kept, 3, &mut next, &mut Measured::default()).await;
                 if at > 0 {
                     lambda.freeze();
@@ -263,7 +264,7 @@ async fn early(program: &Path, rounds: u64, report: &mut Report) {
     );
 }
 
-/// From the empty function to this one.
+/// Measures the steps between the empty function and this one.
 async fn rungs(programs: &Programs, rounds: u64, report: &mut Report) {
     let stack = stack().await;
     let env = stack.env();

@@ -1,4 +1,4 @@
-//! What a stream costs among a thousand in one process, as on Lambda Managed Instances.
+//! Measures what one stream costs among a thousand in one process, as on Lambda Managed Instances.
 //!
 //! `cargo bench --bench concurrency [-- --streams N --seconds N]`
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use standins::{Lambda, Script, Stack, Step};
 use tokio::task::JoinSet;
 
-/// A heartbeat comes every third of it.
+/// A heartbeat is sent every third of a lease.
 const LEASE_SECONDS: u64 = 10;
 
 #[tokio::main]
@@ -31,7 +31,9 @@ async fn main() {
     let mut runs = JoinSet::new();
     for n in 0..streams {
         runs.spawn(async move { lambda.invoke(invocation("trickle", n)).await.is_success() });
-        // Lambda too lets invocations arrive, not burst: what is measured is the streams, not a queue at the stand-ins.
+        // Lambda does not deliver invocations in one burst either. The benchmark measures the streams, not a queue at
+        // the
+        // stand-ins.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut completed = 0;
@@ -55,17 +57,17 @@ async fn main() {
         ),
         ["", ""],
         vec![
-            ["completed, by what Lambda was told".to_owned(), format!("{completed} of {streams}")],
-            ["completed, by what the table holds".to_owned(), format!("{recorded} of {streams}")],
-            ["heartbeats written".to_owned(), format!("{heartbeats} ({} a stream)", heartbeats / streams)],
+            ["completed, according to Lambda's response".to_owned(), format!("{completed} of {streams}")],
+            ["completed, according to the table".to_owned(), format!("{recorded} of {streams}")],
+            ["heartbeats written".to_owned(), format!("{heartbeats} ({} per stream)", heartbeats / streams)],
             ["token requests".to_owned(), stack.cognito.issued_tokens().len().to_string()],
             ["peak memory".to_owned(), format!("{} MiB", digits(mib(peak)))],
             ["memory with all of them polling, none running".to_owned(), format!("{} MiB", digits(mib(idle)))],
-            ["memory a stream".to_owned(), each(peak.saturating_sub(idle))],
-            ["CPU a stream, all its events and heartbeats".to_owned(), {
+            ["memory per stream".to_owned(), each(peak.saturating_sub(idle))],
+            ["CPU per stream, with all its events and heartbeats".to_owned(), {
                 format!("{} ms", digits(used.as_secs_f64() * 1e3 / streams as f64))
             }],
-            ["CPU of all of them, by the time they took".to_owned(), format!("{} %", digits(share))],
+            ["CPU of all streams ÷ their time".to_owned(), format!("{} %", digits(share))],
         ],
     );
     report.aim(&format!("Peak memory of {streams} streams"), mib(peak), "MiB", 150.0);

@@ -1,7 +1,7 @@
-//! What runs cost on AWS, from the writes, reads, token requests and milliseconds that the stand-ins count.
+//! Computes what runs cost on AWS, from the writes, reads, token requests and milliseconds that the stand-ins count.
 //!
-//! `cargo bench --bench cost`. Time runs ten times faster than it will on AWS: a run of a minute lasts six seconds under
-//! a lease of three, which makes as many heartbeats.
+//! `cargo bench --bench cost`. Time passes ten times faster than on AWS: a run of a minute lasts six seconds with a
+//! lease of three, which gives the same number of heartbeats.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use harness::{Programs, Report, Samples, invocation, programs, report::bar};
 use serde_json::{Value, json};
 use standins::{DynamoDb, Lambda, Script, Stack, Step};
 
-/// us-east-1, dollars, as published in 2025 on the pages named; taken from pages that quote them: Lambda from
-/// <https://cloudchipr.com/blog/aws-lambda-pricing>, DynamoDB from
+/// Prices in dollars for us-east-1, as AWS published them in 2025 on the pages named at each constant. They were taken
+/// from pages that quote AWS: Lambda from <https://cloudchipr.com/blog/aws-lambda-pricing>, DynamoDB from
 /// <https://airbyte.com/data-engineering-resources/dynamodb-pricing> (21 July 2025), Cognito from
 /// <https://cur.vantage-api.com/aws/amazoncognito/user-pools-m2m/cupm2mtokenrequestsfull> (27 April 2025).
 mod price {
-    /// arm64, a GB-second (<https://aws.amazon.com/lambda/pricing/>).
+    /// A GB-second on arm64 (<https://aws.amazon.com/lambda/pricing/>).
     pub(crate) const LAMBDA_SECOND: f64 = 0.000_013_333_4;
     /// An invocation (the same page).
     pub(crate) const LAMBDA_REQUEST: f64 = 0.20e-6;
@@ -29,20 +29,20 @@ mod price {
 const FASTER: u32 = 10;
 const LEASE_SECONDS: u32 = 30 / FASTER;
 const MEMORY_GB: f64 = 0.25;
-/// Three quarters of the hour a token lives.
+/// How long a token is cached: three quarters of the hour for which it is valid.
 const TOKEN_SECONDS: f64 = 45.0 * 60.0;
 const RUNS: f64 = 1000.0;
-/// As long as the final answers are taken to be.
+/// The assumed length of a final answer, in bytes.
 const ANSWER: usize = 2 * 1024;
 
-/// What was counted of one run.
+/// The counts of one run.
 struct Counted {
     seconds: u32,
     writes: Writes,
     reads: usize,
 }
 
-/// Writes, and the units they cost.
+/// The writes of a run, each in write request units.
 #[derive(Clone, Copy)]
 struct Writes {
     claim: u32,
@@ -116,7 +116,7 @@ async fn main() {
     let beat = f64::from(counted[2].writes.heartbeat) * price::WRITE_UNIT * RUNS;
     let trigger = price::WRITE_UNIT * RUNS;
     report.table(
-        "What else there is, in dollars:",
+        "Other costs, in dollars:",
         ["", "for 1,000"],
         vec![
             ["heartbeats, one in 10 s".to_owned(), format!("{beat:.5}")],
@@ -127,7 +127,7 @@ async fn main() {
     report.finish();
 }
 
-/// Wall time of warm runs whose agent answers at once.
+/// Measures the wall time of warm runs for which the agent answers at once.
 async fn own_time(stack: &Stack, lambda: &Lambda) -> Samples {
     stack.agent.default(Script::ndjson_happy("all is well"));
     let mut own = Samples::default();
@@ -145,7 +145,7 @@ async fn counted(stack: &Stack, lambda: &Lambda, seconds: u32) -> Counted {
     let event = standins::Invocation::scheduled(&trigger_id, &trigger_id, "2026-01-01T00:00:00Z");
     let running = lambda.invoke(event.timeout(Duration::from_secs(900)));
     tokio::pin!(running);
-    // What a heartbeat writes is what stands there after one, late in the run.
+    // A heartbeat writes the item as it stands after that heartbeat, so the item is read late in the run.
     let late = tokio::time::sleep(Duration::from_secs(seconds.into()) / FASTER * 9 / 10);
     let under_way = tokio::select! {
         outcome = &mut running => panic!("it ended early: {outcome:?}"),
@@ -164,14 +164,14 @@ async fn counted(stack: &Stack, lambda: &Lambda, seconds: u32) -> Counted {
             claim: write_units(&claim),
             heartbeat: write_units(&under_way),
             heartbeats: u32::try_from(updates).unwrap_or(u32::MAX) - 1,
-            // A write costs by the larger of the item before and after it.
+            // A write is billed by the larger of the item before it and the item after it.
             finish: write_units(&ended).max(write_units(&under_way)),
         },
         reads: stack.dynamodb.count_for("GetItem", &key),
     }
 }
 
-/// The item as the claim puts it, as plain JSON.
+/// Returns the item that the claim puts, as plain JSON.
 fn claimed(dynamodb: &DynamoDb, key: &str) -> Value {
     let put = dynamodb.requests().into_iter().find(|r| r.operation == "PutItem" && r.key("PK") == key);
     let body = put.expect("it was claimed").json();
@@ -179,7 +179,7 @@ fn claimed(dynamodb: &DynamoDb, key: &str) -> Value {
     item.filter_map(|(name, typed)| Some((name.clone(), typed.as_object()?.values().next()?.clone()))).collect()
 }
 
-/// An answer that takes this long, an event each tenth of a second.
+/// Builds an answer that takes this long and sends an event every tenth of a second.
 fn lasting(time: Duration) -> Script {
     let mut script = Script::ndjson_happy(&"x".repeat(ANSWER));
     let event = json!({"type": "modelContentBlockDeltaEvent", "delta": {"text": "and on "}});
@@ -194,7 +194,7 @@ fn dollars(run: &Counted, own_ms: f64) -> [String; 7] {
     let seconds = f64::from(run.seconds);
     let billed = (seconds * 1e3 + own_ms).ceil() / 1e3;
     let lambda = RUNS * (billed * MEMORY_GB * price::LAMBDA_SECOND + price::LAMBDA_REQUEST);
-    // An eventually consistent read of up to 4 KB, or of nothing, is half a unit.
+    // An eventually consistent read of up to 4 KB, or of a missing item, costs half a unit.
     let reads = run.reads as f64 / 2.0 * price::READ_UNIT;
     let dynamodb = RUNS * (f64::from(run.writes.units()) * price::WRITE_UNIT + reads);
     let warm = (RUNS * billed / TOKEN_SECONDS).ceil() * price::TOKEN;
@@ -204,6 +204,7 @@ fn dollars(run: &Counted, own_ms: f64) -> [String; 7] {
     [time(run.seconds), lambda_, dynamodb_, warm_, all(warm), cold_, all(cold)]
 }
 
+/// Returns the write request units of an item.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 fn write_units(item: &Value) -> u32 {
     let names_and_values = item.as_object().into_iter().flatten().map(|(name, value)| name.len() + size(value));
@@ -213,7 +214,7 @@ fn write_units(item: &Value) -> u32 {
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
-        // A byte for two digits, and one more.
+        // DynamoDB counts one byte for every two digits, and one more.
         Value::Number(number) => number.to_string().len().div_ceil(2) + 1,
         Value::Bool(_) | Value::Null => 1,
         Value::Array(values) => 3 + values.iter().map(|value| 1 + size(value)).sum::<usize>(),

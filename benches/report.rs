@@ -1,6 +1,6 @@
-//! Renders docs/performance.md and its plot from what the other benchmarks kept.
+//! Renders docs/performance.md and its plot from the results that the other benchmarks saved.
 //!
-//! `cargo bench --bench report`, after `cargo bench` or any of them.
+//! `cargo bench --bench report`, after `cargo bench` or after any of the benchmarks.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn main() {
     fs::write(docs.join("performance.svg"), svg::draw(&aims)).expect("docs can be written");
 }
 
-/// `text` with what stands between this name's two marks replaced.
+/// Replaces the part of `text` between the two marks of this name.
 fn with_section(text: &str, name: &str, section: &str) -> String {
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("docs/performance.md has no {begin}"));

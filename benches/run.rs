@@ -1,4 +1,4 @@
-//! What a warm run costs, by a bare client that makes the same calls one after another.
+//! Measures a warm run against a bare client that makes the same calls one after another.
 //!
 //! `cargo bench --bench run [-- --rounds N]`
 
@@ -9,7 +9,7 @@ use standins::{Lambda, Script, Stack};
 
 const RUNS_A_ROUND: u64 = 50;
 
-/// A function, and what its rounds took.
+/// A running function and the times of its rounds.
 struct Runner {
     lambda: Lambda,
     name: &'static str,
@@ -44,7 +44,8 @@ async fn main() {
     let rounds = programs::option("rounds", 40);
     let programs = Programs::build();
     let stack = Stack::start().await;
-    // What a stand-in spends on them is no cost of either client, and the more of it, the colder the processor's caches.
+    // A stand-in's own work for the index and the stream is not a cost of either client, and the more of it there is,
+    // the colder the processor's caches are.
     stack.dynamodb.without_index_and_stream();
     stack.agent.accept_any_bearer();
     stack.agent.default(Script::ndjson_happy("all is well"));
@@ -57,7 +58,7 @@ async fn main() {
     let bar = report::bar(rounds, "running");
     for round in 0..=rounds {
         for runner in &mut runners {
-            // The first round discovers, connects and fills caches.
+            // The first round discovers settings, connects and fills caches, so it is not measured.
             runner.round(round > 0).await;
         }
         stack.dynamodb.clear_requests();
@@ -72,10 +73,10 @@ async fn main() {
             "Medians of {rounds} rounds of {RUNS_A_ROUND} warm runs each, the two in turn, ± half the distance between \
              the quartiles. A run is claim, trigger read, a cached token, a small stream, finish:"
         ),
-        ["", "wall", "CPU of the process", "wall, by the bare client's"],
+        ["", "wall", "CPU of the process", "wall ÷ the bare client's"],
         vec![bare.row(bare), function.row(bare)],
     );
-    report.aim("Warm run, by a bare client's", function.wall.by(&bare.wall).median(), "×", 1.4);
+    report.aim("Warm run ÷ a bare client's", function.wall.by(&bare.wall).median(), "×", 1.4);
     report.aim("CPU of a warm run", function.cpu.median(), "ms", 0.9);
     report.finish();
 }

@@ -1,7 +1,7 @@
-//! What the function's binary is made of, by crate, and how large the zip is that Lambda is given.
+//! Measures what the function's binary consists of, by crate, and the size of the zip that Lambda gets.
 //!
 //! `cargo bench --bench size`, after `cargo lambda build --release --output-format zip --bin agent-trigger` for the zip.
-//! Generic code counts for the crate that wrote it, wherever it is used.
+//! Generic code counts for the crate that defines it, wherever it is used.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -12,7 +12,7 @@ use harness::{Report, samples::digits, samples::mib, say};
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Only the last step is done again: with symbols, to tell whose the code is.
+    // Only the last build step is repeated: with symbols, which tell which crate the code belongs to.
     let rustc = ["rustc", "--release", "--bin", "agent-trigger", "--", "-C", "strip=none"];
     let built = Command::new(env!("CARGO")).args(rustc).status();
     assert!(built.is_ok_and(|status| status.success()), "the function must build");
@@ -60,7 +60,7 @@ fn main() {
     report.finish();
 }
 
-/// The crates that the function's manifest names, as symbols spell them.
+/// Returns the crates that the function's manifest names, spelled as in symbols.
 fn direct_dependencies() -> HashSet<String> {
     let tree = ["tree", "--package", "agent-trigger", "--depth", "1", "--edges", "normal", "--prefix", "none"];
     let tree = Command::new(env!("CARGO")).args(tree).output().expect("cargo runs");
@@ -69,13 +69,13 @@ fn direct_dependencies() -> HashSet<String> {
     tree.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.replace('-', "_"))).collect()
 }
 
-/// The crate a function belongs to; of a trait's, the first crate its name tells.
+/// Returns the crate that a function belongs to. For a trait's function, it is the first crate that the symbol names.
 fn crate_of(symbol: &str) -> String {
     let path = symbol.trim_start_matches(|c: char| !c.is_ascii_alphabetic() && c != '_');
     let path = ["dyn ", "mut ", "const "].into_iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path));
     match path.split_once("::") {
         Some((name, _)) if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => name.to_owned(),
         None if path.starts_with("mi_") || path.starts_with("_mi_") => "mimalloc".to_owned(),
-        _ => "C: aws-lc, and what has no path".to_owned(),
+        _ => "C: aws-lc, and symbols without a path".to_owned(),
     }
 }

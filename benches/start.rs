@@ -1,4 +1,4 @@
-//! How long a start takes: to the first poll for work, and to the end of the first run.
+//! Measures how long a start takes: to the first poll for work, and to the end of the first run.
 //!
 //! `cargo bench --bench start [-- --rounds N]`
 
@@ -9,7 +9,7 @@ use harness::{Programs, Report, Samples, cpu, invocation, programs, report, samp
 use standins::stack::Env;
 use standins::{Lambda, Script, Stack};
 
-/// Times and CPU times of one thing.
+/// The wall and CPU times of one measured thing.
 #[derive(Default)]
 struct Measured {
     wall: Samples,
@@ -59,10 +59,10 @@ async fn main() {
     ];
     report.table(
         &format!("Medians of {rounds} rounds, one of each in turn, ± half the distance between the quartiles:"),
-        ["from spawning the process", "wall", "CPU", "wall, by the empty one's"],
+        ["from spawning the process", "wall", "CPU", "wall ÷ the empty function's"],
         rows,
     );
-    report.aim("Start to first poll, by an empty function's", start.wall.by(&empty.wall).median(), "×", 2.0);
+    report.aim("Start to first poll ÷ an empty function's", start.wall.by(&empty.wall).median(), "×", 2.0);
     report.aim("Start and first run", first.wall.median(), "ms", 8.0);
     report.finish();
 }
@@ -84,7 +84,7 @@ async fn first_run(program: &Path, env: &Env, trigger_id: &str, measured: &mut M
     end(lambda).await;
 }
 
-/// Its end must not disturb the next one's start.
+/// Ends a function and waits for it, so that its end does not disturb the next start.
 async fn end(lambda: Lambda) {
     lambda.kill();
     lambda.process.wait_exit(Duration::from_secs(10)).await;

@@ -1,4 +1,4 @@
-//! What reading an answer costs: by a client that drains it, and by curl; and how much memory it takes.
+//! Measures the CPU and the memory that reading an answer takes, beside a client that only drains it and beside curl.
 //!
 //! `cargo bench --bench stream [-- --rounds N]`
 
@@ -20,7 +20,7 @@ const BODY: usize = 200 * 1024 * 1024;
 struct Case {
     name: String,
     script: Script,
-    /// The limits of issue 4, by draining and by curl, where it sets any.
+    /// The highest ratio to draining and to curl that is aimed for, if any.
     limits: Option<(f64, f64)>,
 }
 
@@ -61,8 +61,8 @@ async fn main() {
             format!("{} MiB", digits(mib(peak_memory(function.process.pid())))),
         ]);
         if let Some((drain_limit, curl_limit)) = case.limits {
-            report.aim(&format!("CPU for 200 MiB, {}, by draining", case.name), by_drain, "×", drain_limit);
-            report.aim(&format!("CPU for 200 MiB, {}, by curl", case.name), by_curl, "×", curl_limit);
+            report.aim(&format!("CPU for 200 MiB, {} ÷ draining", case.name), by_drain, "×", drain_limit);
+            report.aim(&format!("CPU for 200 MiB, {} ÷ curl", case.name), by_curl, "×", curl_limit);
         }
     }
     bar.finish_and_clear();
@@ -72,7 +72,7 @@ async fn main() {
              between the quartiles. A chunk of the HTTP body is one event. Draining is the same client reading every \
              chunk and doing nothing:"
         ),
-        ["events", "agent-trigger", "draining", "curl", "by draining", "by curl", "peak memory"],
+        ["events", "agent-trigger", "draining", "curl", "÷ draining", "÷ curl", "peak memory"],
         rows,
     );
 
@@ -89,7 +89,7 @@ fn cases() -> Vec<Case> {
         let kib = size / 1024;
         let mut case = |kind: &str, name: &str, event: &dyn Fn(usize) -> Value, limits| {
             let (before, after) = if kind == "NDJSON" { ("", "\n") } else { ("data: ", "\n\n") };
-            // As many fillers as fit.
+            // The event is filled with as many elements as fit.
             let overhead = format!("{before}{}{after}", event(0)).len();
             let one = format!("{before}{}{after}", event(1)).len() - overhead;
             let event = format!("{before}{}{after}", event((size - overhead) / one));
@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The happy script with `event` in it again and again.
+/// Returns the happy script with `event` inserted `times` times.
 fn repeated(kind: &str, event: &str, times: usize) -> Script {
     let happy = if kind == "NDJSON" { Script::ndjson_happy("all is well") } else { Script::sse_happy("all is well") };
     happy.insert(3, Step::RepeatBytes { bytes: Bytes::from(event.to_owned()), times: times as u64 })
@@ -131,7 +131,7 @@ async fn cpu_of_curl(stack: &Stack) -> Option<Duration> {
     tokio::task::spawn_blocking(move || programs::cpu_of(&mut curl)).await.ok().flatten()
 }
 
-/// Eight events of 16 MiB, far more than is ever kept of one.
+/// Measures eight events of 16 MiB, far more than the function ever keeps of one.
 async fn large_events(programs: &Programs, stack: &Stack, env: &Env, rounds: u64, report: &mut Report) {
     stack.agent.default(Script::large("all is well", 16 * 1024 * 1024, 8));
     let [mut ours, mut drained] = std::array::from_fn(|_| Samples::default());
@@ -148,14 +148,14 @@ async fn large_events(programs: &Programs, stack: &Stack, env: &Env, rounds: u64
     }
     report.table(
         &format!("Eight events of 16 MiB in a process of its own, start included, medians of {rounds} rounds in turn:"),
-        ["", "wall", "draining", "peak memory, the largest"],
+        ["", "wall", "draining", "highest peak memory"],
         vec![["agent-trigger".to_owned(), ours.show("ms"), drained.show("ms"), format!("{} MiB", digits(mib(peak)))]],
     );
     report.aim("Eight events of 16 MiB, wall", ours.median(), "ms", 500.0);
     report.aim("Eight events of 16 MiB, peak memory", mib(peak), "MiB", 24.0);
 }
 
-/// What a process holds as it gets older.
+/// Measures how much memory a process holds as it gets older.
 async fn many_runs(programs: &Programs, stack: &Stack, env: &Env, report: &mut Report) {
     stack.agent.default(Script::ndjson_happy("all is well"));
     let function = programs::start(&programs.function, env).await;
@@ -168,6 +168,6 @@ async fn many_runs(programs: &Programs, stack: &Stack, env: &Env, report: &mut R
             run(&function, "many", n).await;
         }
     }
-    report.table("Memory held after so many runs in one process:", ["runs", "resident"], held);
+    report.table("Memory held after this many runs in one process:", ["runs", "resident"], held);
     report.aim("Memory after 600 runs", mib(resident_memory(function.process.pid())), "MiB", 20.0);
 }

@@ -1,4 +1,4 @@
-//! What a trust store costs at the start: a program that builds the function's HTTP clients on it, and ends.
+//! Measures what a trust store costs at the start: a program builds the function's HTTP clients on it and ends.
 //!
 //! `cargo bench --bench trust [-- --rounds N]`
 
@@ -9,15 +9,15 @@ use std::time::Instant;
 
 use harness::{Programs, Report, Samples, programs, report, samples::digits};
 
-/// Where distributions keep their one file of certificates: Debian's, Amazon Linux's, openSUSE's.
+/// The single file of certificates of the distributions that have one: Debian, Amazon Linux, openSUSE.
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
-/// A store, and what it took.
+/// A trust store and the times that it took.
 struct Store {
     what: &'static str,
     argument: &'static str,
-    /// A variable that names the file of certificates.
+    /// The environment variable that names the file of certificates.
     by: Option<&'static str>,
     wall: Samples,
     cpu: Samples,
@@ -80,19 +80,19 @@ impl Store {
 fn measure(mut command: Command, wall: &mut Samples, used: &mut Samples) {
     let since = Instant::now();
     let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-    // The end of its output is its end.
+    // The end of the program's output marks the end of the program.
     let _ = child.stdout.take().map(|mut out| out.read_to_end(&mut Vec::new()));
     wall.time(since.elapsed());
     used.time(programs::cpu_at_end(child.id()));
     assert!(child.wait().is_ok_and(|status| status.success()), "{command:?} must succeed");
 }
 
-/// How many files it opens, and `None` without strace.
+/// Counts the files that the program opens. Returns `None` if strace is not installed.
 fn opens(store: &Store, program: &Path, bundle: &str) -> Option<usize> {
     let mut command = Command::new("strace");
     command.args(["-f", "-e", "trace=open,openat"]).arg(program).arg(store.argument);
     store.dress(&mut command, bundle);
-    // Found by the path of this process.
+    // `strace` is found through the PATH of this process.
     command.env("PATH", std::env::var_os("PATH")?);
     let trace = command.output().ok()?;
     Some(String::from_utf8_lossy(&trace.stderr).lines().filter(|line| line.contains("open")).count())

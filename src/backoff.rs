@@ -1,27 +1,27 @@
-//! Exponential backoff with full jitter, the only pacing of retries outside the AWS SDK.
+//! Exponential backoff with full jitter. It paces all retries outside the AWS SDK.
 //! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-/// What is surely not accepted is tried this many times.
+/// How many times a call is tried that was certainly not accepted.
 pub(crate) const MAX_TRIES: usize = 3;
 
 const FIRST: Duration = Duration::from_millis(400);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The waits between the tries of one call: one fewer than [`MAX_TRIES`].
+/// Returns the waits between the tries of one call, one fewer than [`MAX_TRIES`].
 pub(crate) fn waits() -> impl Iterator<Item = Duration> + Send {
     exponential().with_max_times(MAX_TRIES - 1).build().map(full_jitter)
 }
 
-/// Waits without end, for what is tried until the deadline.
+/// Returns waits without end, for a call that is tried until the deadline.
 pub(crate) fn endless() -> impl Iterator<Item = Duration> + Send {
     exponential().without_max_times().build().map(full_jitter)
 }
 
-/// A wait among several writers of the same items, each of which is through within milliseconds.
+/// Returns a wait between several writers of the same items, each of which finishes within milliseconds.
 pub(crate) fn short() -> Duration {
     full_jitter(Duration::from_millis(100))
 }
@@ -30,7 +30,8 @@ fn exponential() -> ExponentialBuilder {
     ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST)
 }
 
-/// backon's own jitter adds to the delay; full jitter spreads callers over all of it.
+/// Returns a wait between zero and the cap. backon's own jitter only adds to the delay; full jitter spreads callers
+/// over all of it.
 fn full_jitter(cap: Duration) -> Duration {
     cap.mul_f64(fastrand::f64())
 }

@@ -1,4 +1,4 @@
-//! The invocation's time, and times as records hold them.
+//! The time limits of an invocation, and times in the form that records use.
 
 use std::{
     fmt,
@@ -9,23 +9,23 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// Less than this at the start is too little to run an agent in.
+/// The least time that must be left at the start. Less is too little to run an agent.
 const LEAST_TO_START: Duration = Duration::from_secs(5);
-/// What is kept back from the run to write down how it ended: this, or a tenth of what was left if that is less.
+/// The time reserved after the run to record how it ended: this, or a tenth of what was left if that is less.
 const LARGEST_MARGIN: Duration = Duration::from_secs(10);
 const MARGIN_FRACTION: u32 = 10;
-/// What is kept back from writing to tell Lambda, before it ends the invocation.
+/// The time reserved after the last write to answer Lambda before it ends the invocation.
 const LAST_WRITE: Duration = Duration::from_millis(300);
 
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
-/// Milliseconds since 1970.
+/// Returns the present time in milliseconds since 1970.
 pub(crate) fn now_millis() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Milliseconds since 1970 as RFC 3339 in UTC with milliseconds, so that times sort as text.
+/// A time in milliseconds since 1970, displayed as RFC 3339 in UTC with milliseconds, so that times sort as text.
 pub(crate) struct Rfc3339(pub(crate) i64);
 
 impl fmt::Display for Rfc3339 {
@@ -51,38 +51,38 @@ impl Serialize for Rfc3339 {
     }
 }
 
-/// See [`Rfc3339`].
+/// Returns a time as [`Rfc3339`] displays it.
 pub(crate) fn rfc3339(millis: i64) -> String {
     Rfc3339(millis).to_string()
 }
 
-/// The instant of milliseconds since 1970; 1970 itself for what no calendar holds.
+/// Returns the instant at these milliseconds since 1970, or 1970 itself if no calendar has it.
 pub(crate) fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Milliseconds passed since then.
+/// Returns the milliseconds that have passed since an instant.
 pub(crate) fn millis_since(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When an invocation's time is up.
+/// The limits of an invocation's time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// When the run stops, so that its end can be written.
+    /// The time at which the run stops, so that its end can be written.
     pub run_until: Instant,
-    /// When the last write must have been answered.
+    /// The time by which the last write must have been answered.
     pub write_until: Instant,
     is_too_near: bool,
 }
 
 impl Deadline {
-    /// Of an invocation that Lambda ends at `deadline_millis` since 1970. Less than a day is not a time but the time that
-    /// is left, as `cargo lambda watch` gives it.
+    /// Computes the limits of an invocation that Lambda ends at `deadline_millis` since 1970. A value of less than a
+    /// day is not a time but the time that is left, as `cargo lambda watch` gives it.
     pub(crate) fn new(deadline_millis: u64) -> Self {
         let now = u64::try_from(now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
-        // Lambda allows 15 minutes; a deadline a year away is a local tool's "none".
+        // Lambda allows 15 minutes. A deadline beyond a year is a local tool's way to say that there is none.
         let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
         let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
         let now = Instant::now();
@@ -93,14 +93,14 @@ impl Deadline {
         }
     }
 
-    /// Whether too little time is left to start a run.
+    /// Returns true if too little time is left to start a run.
     pub(crate) fn is_too_near(&self) -> bool {
         self.is_too_near
     }
 
-    /// Whether the run's time lasts for `wait` and something after it.
+    /// Returns true if the run's time lasts for `wait` and for something after it.
     pub(crate) fn allows(&self, wait: Duration) -> bool {
-        // An agent may ask to wait for longer than an instant can hold.
+        // An agent may ask for a longer wait than an instant can hold.
         Instant::now().checked_add(wait).is_some_and(|then| then < self.run_until)
     }
 }

@@ -1,10 +1,10 @@
-//! Settings: read once from the environment, every problem reported together.
+//! The settings. They are read once from the environment, and every problem is reported together.
 
 use std::{fmt, time::Duration};
 
 use reqwest::Url;
 
-/// A value that must never reach a log: its `Debug` shows nothing of it.
+/// A value that must never reach a log. Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -14,7 +14,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for the one place that sends it.
+    /// Returns the value itself, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -26,23 +26,23 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What the function is told by its environment.
+/// The settings that the function's environment gives it.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `AGENT_API_URL`, ending in `/invocations`.
     pub agent_url: Url,
-    /// Whether `agent_url` is Amazon Bedrock AgentCore's own endpoint, whose 503 means "not accepted" and whose session
+    /// True if `agent_url` is Amazon Bedrock AgentCore's own endpoint. Its 503 means "not accepted", and its session
     /// ids have at least 33 characters.
     pub is_agentcore: bool,
     /// `COGNITO_USER_POOL_ID`.
     pub user_pool_id: String,
     /// `COGNITO_CLIENT_ID`.
     pub client_id: String,
-    /// `COGNITO_CLIENT_SECRET`; discovered when absent.
+    /// `COGNITO_CLIENT_SECRET`. If absent, it is discovered.
     pub client_secret: Option<Secret>,
-    /// `COGNITO_DOMAIN` as the token endpoint's URL; discovered when absent.
+    /// `COGNITO_DOMAIN` as the token endpoint's URL. If absent, it is discovered.
     pub token_endpoint: Option<Url>,
-    /// `COGNITO_SCOPE`: space-separated scopes; absent asks for all the client may have.
+    /// `COGNITO_SCOPE`: the scopes, separated by spaces. If absent, the token has all scopes that the client may have.
     pub scope: Option<String>,
     /// `TRIGGERS_TABLE_NAME`.
     pub table_name: String,
@@ -50,7 +50,7 @@ pub struct Config {
     pub region: String,
     /// `EXECUTION_TTL_DAYS`: how long a record is kept, from its start.
     pub execution_ttl: Duration,
-    /// `AGENT_IDLE_TIMEOUT_SECONDS`: how long the agent's stream may be silent; absent means no limit.
+    /// `AGENT_IDLE_TIMEOUT_SECONDS`: how long the agent's stream may be silent. If absent, there is no limit.
     pub agent_idle_timeout: Option<Duration>,
     /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
     pub ca_bundle: Option<String>,
@@ -58,26 +58,26 @@ pub struct Config {
     pub chain_depth_limit: u32,
     /// `LEASE_SECONDS`: how long an attempt owns its execution without a heartbeat.
     pub lease: Duration,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, by which metrics are kept.
+    /// `AWS_LAMBDA_FUNCTION_NAME`, the dimension under which metrics are kept.
     pub function_name: String,
-    /// `METRICS_BY_TRIGGER`: whether metrics are kept for each trigger too.
+    /// `METRICS_BY_TRIGGER`: whether metrics are also kept for each trigger.
     pub metrics_by_trigger: bool,
-    /// `AWS_LAMBDA_LOG_LEVEL`, below which Lambda drops what is logged.
+    /// `AWS_LAMBDA_LOG_LEVEL`: Lambda drops log lines below this level.
     pub log_level: Option<String>,
 }
 
-/// Every setting that is missing or malformed.
+/// The error that names every missing or malformed setting.
 #[derive(Debug, thiserror::Error)]
 #[error("invalid settings: {}", problems.join("; "))]
 pub struct ConfigError {
-    /// One sentence a problem, each naming its variable.
+    /// One sentence for each problem. Each names its variable.
     pub problems: Vec<String>,
 }
 
 const DAY: u64 = 24 * 60 * 60;
 
 impl Config {
-    /// Reads the process's environment.
+    /// Reads the settings from the process's environment.
     ///
     /// # Errors
     /// Names every variable that is missing or malformed.
@@ -99,7 +99,8 @@ impl Config {
         let region = settings.required("AWS_REGION", "the AWS region; Lambda sets it");
         let execution_ttl = settings.whole("EXECUTION_TTL_DAYS", 30, 1..=3650);
         let idle = settings.whole("AGENT_IDLE_TIMEOUT_SECONDS", 0, 0..=900);
-        // 50 s and the sixth of it that clocks may differ are just over before Lambda's first retry at 60 s.
+        // A lease of 50 s, and the sixth of it by which clocks may differ, are over just before Lambda's first retry at
+        // 60 s.
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
         let chain_depth_limit = settings.whole("CHAIN_DEPTH_LIMIT", 8, 0..=100);
         let metrics_by_trigger = settings.flag("METRICS_BY_TRIGGER");
@@ -132,7 +133,7 @@ impl Config {
                     ca_bundle,
                     chain_depth_limit: u32::try_from(chain_depth_limit).unwrap_or(u32::MAX),
                     lease: Duration::from_secs(lease),
-                    // Lambda sets it; without it the function does not serve.
+                    // Lambda sets it, and without it the function does not serve.
                     function_name: function_name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
                     metrics_by_trigger,
                     log_level,
@@ -143,7 +144,7 @@ impl Config {
     }
 }
 
-/// Looks variables up and collects what is wrong with them.
+/// Looks up variables and collects the problems found.
 struct Settings<F> {
     lookup: F,
     problems: Vec<String>,
@@ -188,8 +189,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 }
 
-/// `url` with `/invocations` appended unless its path already ends so, and with the ARN of an AgentCore path
-/// percent-encoded as InvokeAgentRuntime wants it.
+/// Returns `url` with `/invocations` appended unless its path already ends with it, and with the ARN of an AgentCore
+/// path percent-encoded as InvokeAgentRuntime requires.
 fn invocations_url(url: &str) -> Result<Url, &'static str> {
     let mut url = web_url(url)?;
     let path = url.path().trim_end_matches('/');
@@ -202,7 +203,7 @@ fn invocations_url(url: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// The token endpoint of a Cognito domain, given as a bare host or as a URL.
+/// Returns the token endpoint of a Cognito domain, given as a bare host or as a URL.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
     let mut url = if domain.contains("://") { web_url(domain)? } else { web_url(&format!("https://{domain}"))? };
@@ -211,7 +212,7 @@ pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// A URL that a secret may be sent to: https, or http to this very machine.
+/// Parses a URL to which a secret may be sent: https, or http on this machine.
 fn web_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL: it must look like https://host/path")?;
     let host = url.host_str().unwrap_or_default();

@@ -1,14 +1,17 @@
 //! Runs AI agents when a schedule or an event fires, and keeps one truthful record of what happened.
-//! Begin with [`handler`], the story of one invocation; docs/ARCHITECTURE.md is the map of everything it uses.
+//! Begin with [`handler`], the story of one invocation. docs/ARCHITECTURE.md is the map of everything it uses.
 
 pub mod agent;
+pub mod app;
 mod backoff;
 pub mod clients;
 mod clock;
 pub mod config;
 pub mod domain;
+pub mod error_chain;
 pub mod events;
 pub mod handler;
+pub mod invocation;
 pub mod json;
 mod lifecycle;
 mod redact;

@@ -1,4 +1,4 @@
-//! The function: settings, clients, serve.
+//! The entry point: settings, clients, serving.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();
-    // In a task: to wake one takes no system call, to wake the future that the runtime blocks on takes two.
+    // In a task, because waking a task takes no system call, and waking the future that the runtime blocks on takes
+    // two.
     match tokio::spawn(serve()).await {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => tracing::error!(cause = %error, "cannot go on"),
-        // The panic hook has logged where.
+        // The panic hook has logged the place.
         Err(_) => {}
     }
     ExitCode::FAILURE
@@ -23,5 +24,5 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;
-    runtime::serve(runtime::services(config, &clients).await).await
+    runtime::serve(runtime::app(config, &clients).await).await
 }

@@ -1,16 +1,17 @@
-//! Keeps what must not be repeated out of texts that others wrote.
+//! Removes secrets from texts that others wrote.
 
 use std::{borrow::Cow, collections::HashMap, fmt::Write};
 
-/// How long a run of bytes two texts must share before it counts as a quotation.
+/// The number of bytes that two texts must share in a row to count as a quotation.
 const WINDOW: usize = 16;
-/// A shorter secret is none.
+/// The least length of a secret in bytes. Shorter ones are not masked.
 const SHORTEST: usize = 4;
 const MASK: &str = "[redacted]";
 
-/// `text` without what it quotes of `secrets`, whole or in part, plain or as JSON escapes it: an agent that rejects a
-/// call likes to say what it was sent, cut to a length of its own. A secret shorter than 16 bytes is masked where it
-/// stands whole; one shorter than 4 would mask ordinary words and is left. Linear in the length of it all.
+/// Masks everything in `text` that quotes one of the `secrets`, whole or in part, plain or as JSON escapes it. An agent
+/// that rejects a call often repeats what it was sent, cut to a length of its own. A secret shorter than 16 bytes is
+/// masked only as a whole. One shorter than 4 bytes is left, because masking it would mask ordinary words. The time is
+/// linear in the length of all texts.
 pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
     let mut quotations = Quotations::new(text);
     for secret in secrets {
@@ -19,7 +20,7 @@ pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
         if escaped != *secret {
             quotations.mask(&escaped);
         }
-        // As writers do that keep to ASCII, Python's first of all.
+        // Some writers escape everything outside ASCII, Python by default.
         if !escaped.is_ascii() {
             quotations.mask(&ascii_escaped(&escaped));
         }
@@ -27,10 +28,10 @@ pub(crate) fn redact(text: &str, secrets: &[&str]) -> String {
     quotations.masked()
 }
 
-/// What of a text is quoted from elsewhere.
+/// The parts of a text that are quoted from elsewhere.
 struct Quotations<'a> {
     text: &'a str,
-    /// Where each run of [`WINDOW`] bytes stands.
+    /// The positions of each run of [`WINDOW`] bytes.
     windows: HashMap<&'a [u8], Vec<usize>>,
     is_quoted: Vec<bool>,
 }
@@ -55,7 +56,7 @@ impl<'a> Quotations<'a> {
             return;
         }
         for window in secret.as_bytes().windows(WINDOW) {
-            // Taken out: a window that stands there masks the same bytes whichever secret it is found in.
+            // It is removed: a window at these positions masks the same bytes, whichever secret it is found in.
             for at in self.windows.remove(window).into_iter().flatten() {
                 self.is_quoted[at..at + WINDOW].fill(true);
             }
@@ -100,7 +101,7 @@ fn ascii_escaped(text: &str) -> String {
     escaped
 }
 
-/// The longest start of `text` that has at most `limit` bytes and ends between characters.
+/// Returns the longest start of `text` that has at most `limit` bytes and ends between characters.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }

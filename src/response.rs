@@ -1,18 +1,20 @@
-//! What a successful invocation returns.
+//! The result that a successful invocation returns.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::domain::failure::{ErrorType, Failure};
 use crate::{
+    domain::ending::SkipReason,
     domain::execution::{Row, Status},
     domain::fire::Fire,
-    store::record::SkipReason,
 };
+use lambda_runtime::Diagnostic;
 
-/// A reply about one execution; what is known of how it went is filled in.
+/// A response about one execution. Absent fields are left out.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Reply<'a> {
+pub(crate) struct Response<'a> {
     success: bool,
     trigger_id: &'a str,
     execution_id: &'a str,
@@ -28,36 +30,54 @@ pub(crate) struct Reply<'a> {
     duplicate: Option<bool>,
 }
 
-impl<'a> Reply<'a> {
+impl<'a> Response<'a> {
     /// About the execution of a fire.
     pub(crate) fn new(fire: &'a Fire, execution_id: &'a str) -> Self {
         Self { success: true, trigger_id: &fire.trigger_id, execution_id, ..Self::default() }
     }
 
-    /// The run completed.
+    /// Returns the response for a run that completed.
     pub(crate) fn completed(self, request_id: Option<&'a str>, session_id: &'a str) -> Value {
-        Self { request_id, session_id: Some(session_id), ..self }.reply()
+        Self { request_id, session_id: Some(session_id), ..self }.to_value()
     }
 
-    /// The run was cancelled.
+    /// Returns the response for a run that was cancelled.
     pub(crate) fn cancelled(self, session_id: Option<&'a str>) -> Value {
-        Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.reply()
+        Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.to_value()
     }
 
-    /// The fire was deliberately not run.
+    /// Returns the response for a fire that was deliberately not run.
     pub(crate) fn skipped(self, reason: SkipReason) -> Value {
-        Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.reply()
+        Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.to_value()
     }
 
-    /// The fire is another attempt's, or ended before.
+    /// Returns the response for a fire that another attempt works on, or that ended before.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
-        Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.reply()
+        Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.to_value()
     }
 
-    fn reply(&self) -> Value {
+    fn to_value(&self) -> Value {
         // As a function behind an HTTP API answers: the body is JSON in a text.
         json!({"statusCode": 200, "body": serde_json::to_string(self).unwrap_or_default()})
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        let status_code = if failure.error_type == ErrorType::InvalidEvent { 400 } else { 500 };
+        Self {
+            error_type: failure.error_type.as_str().to_owned(),
+            error_message: json!({
+                "statusCode": status_code,
+                "error": failure.error_type.as_str(),
+                "message": failure.message,
+                "triggerId": failure.trigger_id,
+                "executionId": failure.execution_id,
+                "retryable": failure.retryable,
+            })
+            .to_string(),
+        }
     }
 }

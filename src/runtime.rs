@@ -1,4 +1,4 @@
-//! The function's two edges: its services from its settings, and the Lambda runtime around its handler.
+//! The function's two edges: its app from its settings, and the Lambda runtime around its handler.
 
 use std::sync::Arc;
 
@@ -9,18 +9,20 @@ use tower::{ServiceBuilder, service_fn};
 
 use crate::{
     agent::Agent,
+    app::App,
     clients::cognito::TokenSource,
     clients::http::{Clients, SdkHttpClient},
     clients::lambda::Dispatcher,
     config::Config,
-    handler::{self, Invocation, Services},
+    handler,
+    invocation::Invocation,
     store::Store,
 };
 
 /// Builds what every invocation borrows. Nothing is requested yet.
-pub async fn services(config: Config, clients: &Clients) -> Services {
+pub async fn app(config: Config, clients: &Clients) -> App {
     let aws = sdk_config(&config, clients).await;
-    Services {
+    App {
         store: Store::new(&aws, config.table_name.clone()),
         tokens: TokenSource::new(config.clone(), clients.aws.clone(), &aws),
         agent: Agent::new(&config, clients.agent.clone()),
@@ -33,13 +35,13 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
         .http_client(SdkHttpClient::new(clients.aws.clone()))
-        // It waits for longer than any try may take, and wraps every body to do so.
+        // The SDK's stalled-stream protection waits longer than any try may take, and wraps every body to do so.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await
 }
 
-/// What `lambda_runtime` reads.
+/// The variables that `lambda_runtime` reads.
 const RUNTIME_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -47,18 +49,18 @@ const RUNTIME_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
 ];
 
-/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
 /// # Errors
 /// If this is not Lambda, or its Runtime API fails.
-pub async fn serve(services: Services) -> Result<(), Error> {
+pub async fn serve(app: App) -> Result<(), Error> {
     // The runtime would panic.
     if let Some(missing) = RUNTIME_VARIABLES.iter().find(|name| std::env::var_os(name).is_none()) {
         return Err(format!("{missing} is not set, which Lambda sets; to run here: cargo run --example local").into());
     }
-    let services = Arc::new(services);
+    let app = Arc::new(app);
     let handler = service_fn(move |event: LambdaEvent<Option<String>>| {
-        let services = Arc::clone(&services);
+        let app = Arc::clone(&app);
         async move {
             let (payload, context) = event.into_parts();
             let invocation = Invocation {
@@ -67,15 +69,15 @@ pub async fn serve(services: Services) -> Result<(), Error> {
                 deadline_millis: context.deadline,
                 xray_trace_id: context.xray_trace_id,
             };
-            handler::handle(&services, payload.as_deref(), &invocation).await
+            handler::handle(&app, payload.as_deref(), &invocation).await
         }
     });
     let any_payload = ServiceBuilder::new().map_request(quote_payload);
     Runtime::new(handler).layer(any_payload).run_concurrent().await
 }
 
-/// Hands the payload to the handler as text, or null if it is none: the runtime parses payloads itself and would
-/// answer for one that is not JSON before the handler could.
+/// Passes the payload to the handler as a JSON string, or as null if it is not UTF-8. The runtime parses payloads
+/// itself, and would answer one that is not JSON before the handler could.
 fn quote_payload(mut invocation: LambdaInvocation) -> LambdaInvocation {
     let text = std::str::from_utf8(&invocation.body).ok();
     invocation.body = serde_json::to_vec(&text).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from);

@@ -1,4 +1,4 @@
-//! An execution as the table has it, and where it stands now.
+//! An execution as it is stored in the table, and its present state.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use serde_json::{Map, Value};
 
 use crate::words;
 
-/// The default of `LEASE_SECONDS`: a sixth of it is what clocks may differ by.
+/// The default of `LEASE_SECONDS`. Clocks may differ by a sixth of it.
 const LEASE: Lease = Lease(Duration::from_secs(30));
 
-/// Where an execution stands.
+/// The present state of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
-    /// `running`, but nobody extended its lease.
+    /// `running`, but its lease has run out without a heartbeat.
     Stale,
     Completed,
     Failed,
     Cancelled,
     Skipped,
-    /// A later version's.
+    /// A status that only a later version of the function knows.
     Unknown,
 }
 
 impl State {
-    /// Tells states apart where there are no colours.
+    /// Returns the symbol that distinguishes the states where there are no colours.
     pub(crate) fn symbol(self) -> &'static str {
         match self {
             Self::Running => "▸",
@@ -63,14 +63,14 @@ impl State {
     }
 }
 
-/// A row of the table, as plain JSON.
+/// An execution's row of the table, as plain JSON.
 #[derive(Clone, Debug)]
 pub(crate) struct Execution {
     pub(crate) row: Map<String, Value>,
 }
 
 impl Execution {
-    /// The execution of a row; `None` for a row whose ttl has passed, which DynamoDB deletes late.
+    /// Returns the execution of a row, or `None` for a row whose `ttl` has passed: DynamoDB deletes such rows late.
     pub(crate) fn new(row: Map<String, Value>, now: i64) -> Option<Self> {
         let this = Self { row };
         this.number("ttl").is_none_or(|ttl| ttl > now / 1000).then_some(this)
@@ -88,7 +88,7 @@ impl Execution {
         self.row.get(name).and_then(Value::as_bool) == Some(true)
     }
 
-    /// Milliseconds since 1970.
+    /// Returns a time attribute in milliseconds since 1970.
     pub(crate) fn time(&self, name: &str) -> Option<i64> {
         words::parse_time(self.text(name)?)
     }
@@ -113,7 +113,7 @@ impl Execution {
         }
     }
 
-    /// How long it took, or has been running. When a stale one ended nobody knows.
+    /// Returns how long the execution took, or how long it has been running. When a stale one ended is not known.
     pub(crate) fn duration(&self, now: i64) -> Option<i64> {
         match self.state(now) {
             State::Running => Some((now - self.time("startedAt")?).max(0)),
@@ -122,12 +122,12 @@ impl Execution {
         }
     }
 
-    /// Of its usage.
+    /// Returns a number of the execution's `usage`.
     pub(crate) fn tokens(&self, name: &str) -> Option<i64> {
         self.row.get("usage")?.get(name)?.as_i64()
     }
 
-    /// Why it stands so, in a word or two.
+    /// Returns the reason for the state, in a word or two.
     pub(crate) fn why(&self, now: i64) -> String {
         match self.state(now) {
             State::Running if self.is("cancelRequested") => "cancel requested".to_owned(),
@@ -136,13 +136,13 @@ impl Execution {
                 .map_or_else(|| "no lease".to_owned(), |until| format!("lease over {}", words::roughly(now - until))),
             State::Failed => self.text("errorType").unwrap_or_default().to_owned(),
             State::Skipped => self.text("skipReason").unwrap_or_default().to_owned(),
-            // The word of a version that knows more.
+            // A later version's status is shown as it is.
             State::Unknown => self.text("status").unwrap_or("no status").to_owned(),
             State::Running | State::Completed | State::Cancelled => String::new(),
         }
     }
 
-    /// How far its answer came.
+    /// Describes how far the agent's answer has come.
     pub(crate) fn progress(&self, now: i64) -> String {
         let Some(events) = self.number("events") else { return "nothing heard from the agent yet".to_owned() };
         let bytes = u64::try_from(self.number("bytes").unwrap_or_default()).unwrap_or_default();
@@ -160,7 +160,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// 2026-11-21T02:42:00Z.
+    /// The time 2026-11-21T02:42:00Z.
     pub(crate) const NOW: i64 = 1_795_228_920_000;
 
     pub(crate) fn execution(row: Value) -> Execution {

@@ -1,4 +1,4 @@
-//! Executions as lines: two for each, the second with its id and what there is to say.
+//! Executions as a list of two lines each. The second line has the id and the details.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,19 @@ use crate::execution::{Execution, State};
 use crate::words::{self, View};
 
 const GAP: &str = "  ";
-/// `✗ cancelled`.
+/// The width of `✗ cancelled`.
 const STATUS: usize = 11;
-/// `11-21 02:00:00`.
+/// The width of `11-21 02:00:00`.
 const STARTED: usize = 14;
-/// What [`words::duration`] takes at most.
+/// The greatest width of [`words::duration`].
 const DURATION: usize = 6;
 const SHORTEST_BAR: usize = 10;
 const LONGEST_BAR: usize = 40;
-/// As long as `AuthenticationFailed`; a longer one would be a later version's.
+/// The width of `AuthenticationFailed`. Only a later version can have a longer one.
 const LONGEST_WHY: usize = 20;
 
-/// Executions as lines no wider than the view; `one_trigger` if they are all of one that is named already.
+/// Returns executions as lines that are no wider than the view. `one_trigger` is true if all belong to one trigger that
+/// is already named.
 pub(crate) fn lines(executions: &[Execution], one_trigger: bool, view: View) -> Vec<String> {
     let triggers: HashMap<&str, &str> = executions.iter().map(|e| (e.id(), e.trigger())).collect();
     let columns = Columns::of(executions, one_trigger, view);
@@ -34,7 +35,7 @@ pub(crate) fn lines(executions: &[Execution], one_trigger: bool, view: View) -> 
     lines
 }
 
-/// How wide the columns are that depend on what is shown.
+/// The widths of the columns that depend on their content.
 struct Columns {
     why: usize,
     trigger: Option<usize>,
@@ -66,7 +67,7 @@ impl Columns {
         format!("{}{GAP}{trigger}{duration}{GAP}TOKENS", header.join(GAP))
     }
 
-    /// The status, which is painted, and the rest of the first line.
+    /// Returns the painted status and the rest of the first line.
     fn first(&self, execution: &Execution, longest: i64, now: i64) -> (String, String) {
         let state = execution.state(now);
         let status = words::pad(&format!("{} {}", state.symbol(), state.word()), STATUS);
@@ -100,7 +101,7 @@ fn tokens(execution: &Execution) -> String {
     }
 }
 
-/// A bar in eighths of a column, `width` long for the longest; what took any time at all shows.
+/// Draws a bar in eighths of a column, `width` long for the longest duration. Any duration above zero is visible.
 fn bar(millis: i64, longest: i64, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let whole = i128::try_from(width * 8).unwrap_or_default();
@@ -109,9 +110,9 @@ fn bar(millis: i64, longest: i64, width: usize) -> String {
     "█".repeat(length / 8) + EIGHTHS[length % 8]
 }
 
-/// What there is to say of an execution, what is short first.
+/// Returns the details of an execution, the short ones first.
 fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> String {
-    // An execution is better known by its trigger, if that is shown.
+    // If the other execution's trigger is shown, its name says more than the execution's id.
     let named = |id: &str| {
         let tail: String = id.chars().skip(id.chars().count().saturating_sub(12)).collect();
         triggers.get(id).map_or_else(|| format!("…{tail}"), |trigger| format!("{trigger} …{tail}"))
@@ -145,15 +146,15 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
     words::one_line(&parts.join(" · "))
 }
 
-/// What a reason to skip means.
+/// Explains a reason to skip.
 fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
     Some(match skip_reason? {
         "Disabled" => "the trigger is switched off",
-        "Paused" => "the trigger is paused, for it failed too often",
+        "Paused" => "the trigger is paused because it failed too often",
         "Deleted" => "the trigger was deleted",
-        "Overlap" => "another execution of the trigger was at work",
-        "MaxRunsPerDay" => "the trigger's runs of the day are used up",
-        "MaxTokensPerDay" => "the trigger's tokens of the day are used up",
+        "Overlap" => "another execution of the trigger was running",
+        "MaxRunsPerDay" => "the trigger has used up its runs of the day",
+        "MaxTokensPerDay" => "the trigger has used up its tokens of the day",
         "ChainTooDeep" => "too many executions led to it",
         _ => return None,
     })

@@ -1,6 +1,6 @@
-//! What became of the executions of a table, on AWS or on this machine.
+//! Shows the executions of a table, on AWS or on this machine, and how they ended.
 //!
-//! `cargo run --example history -- --help` says what it can do.
+//! `cargo run --example history -- --help` lists the options.
 
 mod execution;
 mod list;
@@ -42,7 +42,8 @@ async fn start() -> Result<(), String> {
         screen.print(&[options::HELP.trim_end().to_owned()]);
         return Ok(());
     };
-    let env_file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source::ENV_FILE)).ok();
+    let env_file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(source::ENV_FILE));
+    let env_file = env_file.ok();
     let source = Source::find(options.table.as_deref(), |name| std::env::var(name).ok(), env_file.as_deref());
     let source = match source {
         Ok(source) if problems.is_empty() => source,
@@ -60,7 +61,7 @@ async fn start() -> Result<(), String> {
     if options.watch {
         tokio::select! {
             stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| error.to_string()),
-            // Ends when nobody reads any more.
+            // The watch ends when its reader has gone.
             () = watch(screen, &table, &options, found) => Ok(()),
         }
     } else {
@@ -73,15 +74,15 @@ fn told(problems: &[String]) -> String {
     format!("{}; --help tells what there is", problems.join("; "))
 }
 
-/// Seen only on a terminal: a large table takes a while.
+/// Returns a progress bar, visible only on a terminal, because a large table takes a while to read.
 fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar
 }
 
-/// Draws every second, and reads again after as many as what is shown has pages, so that watching a large table costs
-/// no more than watching a small one.
+/// Draws every second. It reads again after as many seconds as the shown executions have pages, so that watching a
+/// large table costs no more than watching a small one.
 async fn watch(mut screen: Screen, table: &Table, options: &Options, mut found: Found) {
     let mut unread = 0;
     let mut trouble: Option<String> = None;
@@ -96,7 +97,7 @@ async fn watch(mut screen: Screen, table: &Table, options: &Options, mut found: 
         unread += 1;
         if unread >= found.pages() {
             unread = 0;
-            // A newer state may come with the next reading; an older one is better than none.
+            // The next reading may bring a newer state; until then an older one is better than none.
             match Found::read_again(table, options, &found).await {
                 Ok(newer) => (found, trouble) = (newer, None),
                 Err(error) => trouble = Some(error),
@@ -105,7 +106,7 @@ async fn watch(mut screen: Screen, table: &Table, options: &Options, mut found: 
     }
 }
 
-/// What the table holds of what was asked for.
+/// The part of the table that the options ask for.
 enum Found {
     Newest(Newest),
     One { execution: Box<Execution>, input: Option<Option<i64>>, pages: u32 },
@@ -122,7 +123,7 @@ impl Found {
         }
     }
 
-    /// The same again; the trigger of an execution is known by now.
+    /// Reads the same part again. The trigger of a single execution is known by now.
     async fn read_again(table: &Table, options: &Options, found: &Self) -> Result<Self, String> {
         match found {
             Self::One { execution, .. } => Self::one(table, Some(execution.trigger()), execution.id(), |_| ()).await,
@@ -181,7 +182,7 @@ impl Found {
     }
 }
 
-/// One line for an empty table, and what to do about it.
+/// Returns one line for an empty table, with what to do about it.
 fn nothing(table: &Table, options: &Options) -> String {
     let what_to_do = match &options.trigger {
         Some(_) => "without --trigger those of all are listed",

@@ -8,21 +8,21 @@ Lists executions, newest fire first, from a table on AWS or on this machine.
 usage: cargo run --example history -- [--trigger ID] [--table NAME] [--limit N] [--watch]
        cargo run --example history -- --show EXECUTION_ID [--trigger ID] [--table NAME] [--watch]
 
-  --trigger ID         only this trigger's: reads only what it shows; without it the whole table is read
+  --trigger ID         only executions of this trigger; without it, the whole table is read
   --table NAME         the table; default: TRIGGERS_TABLE_NAME, else the table of `cargo run --example local -- --serve`
                        while that is running
   --show EXECUTION_ID  one execution in full
-  --limit N            how many to list, 20 unless told otherwise
-  --watch              draw it again every second until Ctrl-C, reading no more than 1 MB a second
+  --limit N            how many to list; default: 20
+  --watch              draw the list again every second until Ctrl-C, reading at most 1 MB a second
   -h, --help           this text
 
-Region, credentials and AWS_ENDPOINT_URL_DYNAMODB are found as by every AWS tool; it needs dynamodb:Query, Scan and
-GetItem, and writes nothing. Times are UTC. NO_COLOR turns the colours off.
+Region, credentials and AWS_ENDPOINT_URL_DYNAMODB are found as in every AWS tool. The program needs dynamodb:Query, Scan
+and GetItem, and writes nothing. Times are UTC. NO_COLOR turns the colours off.
 ";
 
 const LIMITS: std::ops::RangeInclusive<usize> = 1..=10_000;
 
-/// What was asked for.
+/// The options as given.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) trigger: Option<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) watch: bool,
 }
 
-/// What the arguments say: what is asked for, `None` if only help is, and everything that is wrong with them.
+/// Parses the arguments. Returns the options, or `None` if only help is wanted, and every problem with the arguments.
 pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> (Option<Options>, Vec<String>) {
     use lexopt::prelude::{Long, Short, ValueExt};
 
@@ -57,7 +57,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> (Opt
             Ok(Some(Short('h') | Long("help"))) => return (None, Vec::new()),
             Ok(Some(unknown)) => {
                 let error = unknown.unexpected();
-                // What follows its `=` would be told of once more.
+                // Without this, the value after the unknown option's `=` would be reported as a second problem.
                 let _ = args.optional_value();
                 Err(error)
             }

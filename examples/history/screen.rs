@@ -1,4 +1,4 @@
-//! Where lines go: to the terminal, drawn over what was drawn before, or to whoever reads.
+//! The output: a terminal, where lines replace those drawn before, or any other reader.
 
 use std::io::{self, Write};
 
@@ -6,12 +6,12 @@ use console::Term;
 
 use crate::words::{self, View};
 
-/// What the list is made for where there is no terminal, and the least where there is one.
+/// The width of the list where there is no terminal, and its least width where there is one.
 const WIDTH: usize = 100;
 
 pub(crate) struct Screen {
     term: Term,
-    /// How many lines stand there to be drawn over, and at which width.
+    /// The number of lines that are drawn and will be replaced, and the width at which they were drawn.
     drawn: Option<(usize, usize)>,
 }
 
@@ -25,22 +25,22 @@ impl Screen {
         View { now: words::now(), width: width.max(WIDTH), colours: console::colors_enabled() }
     }
 
-    /// Prints lines, and does not mind if nobody reads them any more.
+    /// Prints lines, and does not fail if the reader has gone.
     pub(crate) fn print(&self, lines: &[String]) {
         let _ = writeln!(io::stdout().lock(), "{}", lines.join("\n"));
     }
 
-    /// Draws lines in the place of those drawn before, as far as the terminal is high enough.
+    /// Draws lines in place of those drawn before, as many as the terminal has room for.
     ///
     /// # Errors
-    /// If nobody reads them any more.
+    /// If the reader has gone.
     pub(crate) fn redraw(&mut self, mut lines: Vec<String>) -> io::Result<()> {
         let Some((height, width)) = self.term.size_checked() else {
             let mut out = io::stdout().lock();
             return writeln!(out, "{}\n", lines.join("\n")).and_then(|()| out.flush());
         };
         let (height, width) = (usize::from(height), usize::from(width));
-        // The last row is the cursor's.
+        // The last row is kept free for the cursor.
         let room = height.saturating_sub(2).max(1);
         if lines.len() > room {
             let hidden = lines.len() - room;
@@ -49,7 +49,7 @@ impl Screen {
         }
         match self.drawn {
             Some((count, drawn_width)) if drawn_width == width => self.term.clear_last_lines(count)?,
-            // A terminal that was resized has broken its lines anew.
+            // A terminal that was resized has wrapped its lines in a new way.
             Some(_) => self.term.clear_screen()?,
             None => self.term.hide_cursor()?,
         }

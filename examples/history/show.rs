@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::execution::{Execution, State};
 use crate::words::{self, View};
 
-/// Attributes that belong together. What is in none of them, a later version's, comes last.
+/// The groups of attributes that belong together. An attribute of a later version is in none of them and comes last.
 const GROUPS: [(&str, &[&str]); 8] = [
     (
         "What ran",
@@ -56,10 +56,11 @@ const GROUPS: [(&str, &[&str]); 8] = [
 const LAST_GROUPS: [(&str, &[&str]); 2] = [("Trace", &["traceId", "traceparent"]), ("Key", &["PK", "SK"])];
 
 const INDENT: &str = "  ";
-/// As long as `usage.cacheWriteInputTokens`.
+/// The width of `usage.cacheWriteInputTokens`.
 const NAMES: usize = 27;
 
-/// An execution as lines. `input`, if what a replay needs is kept, is when that ends, as far as it says.
+/// Returns an execution as lines. `input` is present if the input for a replay is kept; it holds the time at which that
+/// input expires, if the item has one.
 pub(crate) fn lines(execution: &Execution, input: Option<Option<i64>>, view: View) -> Vec<String> {
     let state = execution.state(view.now);
     let title = format!("{} {}", state.symbol(), state.word());
@@ -86,7 +87,7 @@ pub(crate) fn lines(execution: &Execution, input: Option<Option<i64>>, view: Vie
     lines
 }
 
-/// What the attributes do not say by themselves.
+/// Returns remarks that the attributes alone do not make clear.
 fn remarks(execution: &Execution, state: State, now: i64) -> Vec<String> {
     match state {
         State::Running => vec![format!("Running for {}: {}.", running_for(execution, now), execution.progress(now))],
@@ -110,7 +111,7 @@ fn kept(until: Option<i64>, view: View) -> String {
     labelled("its input", &text, view)
 }
 
-/// An attribute as one line, as several if it is a map, or as a block if it is prose.
+/// Returns an attribute as one line, as several lines if it is a map, or as a block if it is prose.
 fn attribute(name: &str, value: &Value, view: View) -> Vec<String> {
     match value {
         Value::Object(map) => {
@@ -139,7 +140,7 @@ fn labelled(name: &str, text: &str, view: View) -> String {
     format!("{INDENT}{} {text}", view.dim(&name)).trim_end().to_owned()
 }
 
-/// What a bare number or time means to a reader.
+/// Explains a bare number or time.
 fn meaning(name: &str, value: &Value, now: i64) -> Option<String> {
     match name {
         "durationMs" | "firstEventMs" => value.as_i64().filter(|millis| *millis >= 1000).map(words::duration),

@@ -1,13 +1,13 @@
-//! Which table is shown, and where it is.
+//! Which table is shown, and how to reach it.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// What `cargo run --example local -- --serve` writes.
+/// The file that `cargo run --example local -- --serve` writes.
 pub(crate) const ENV_FILE: &str = ".local/env";
 
-/// A table, and how to reach it.
+/// A table and the way to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) table: String,
@@ -15,19 +15,20 @@ pub(crate) struct Source {
     pub(crate) access: Access,
 }
 
-/// With what right and in which region it is asked.
+/// The credentials and the region to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Those of the environment and the profile, as with every AWS tool.
+    /// The credentials of the environment and the profile, as with every AWS tool.
     Usual,
-    /// The same, else any: who listens on this machine does not look at them.
+    /// The usual credentials, or else any: a DynamoDB on this machine does not check them.
     UsualOrAny,
-    /// Any: the local run's own table.
+    /// Any credentials: the table is the local run's own.
     EnvFile,
 }
 
 impl Source {
-    /// The table that `--table` names, else `TRIGGERS_TABLE_NAME`, else the local run's while that is serving.
+    /// Finds the table: the one that `--table` names, else `TRIGGERS_TABLE_NAME`, else the local run's while it is
+    /// serving.
     ///
     /// # Errors
     /// Everything that is missing or malformed.
@@ -70,7 +71,7 @@ impl Source {
         })
     }
 
-    /// The table as a reader knows it.
+    /// Describes the table for a reader.
     pub(crate) fn described(&self, region: &str) -> String {
         let Self { table, endpoint, access } = self;
         let place = endpoint.as_ref().map_or_else(|| format!("in {region}"), |endpoint| format!("at {endpoint}"));

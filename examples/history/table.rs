@@ -1,8 +1,8 @@
-//! Reading the table.
+//! Reads the table.
 
 use agent_trigger::{
     clients::http::{Clients, SdkHttpClient},
-    domain::failure::chain,
+    error_chain::chain,
 };
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
@@ -21,34 +21,34 @@ use std::{collections::HashMap, time::Duration};
 use crate::execution::Execution;
 use crate::source::{Access, Source};
 
-/// A page of a Scan is 1 MB that DynamoDB reads first.
+/// The time limit of one attempt. For a page of a Scan, DynamoDB first reads 1 MB.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Where the region makes no difference.
+/// The region used where the region makes no difference.
 const ANY_REGION: &str = "us-east-1";
 
 type Item = HashMap<String, AttributeValue>;
 
-/// The table, asked with what is at hand.
+/// A client for the table.
 pub(crate) struct Table {
     client: Client,
     source: Source,
     region: String,
 }
 
-/// Executions of the table, newest first.
+/// The newest executions of the table, newest first.
 #[derive(Debug)]
 pub(crate) struct Newest {
     pub(crate) executions: Vec<Execution>,
-    /// Whether there are older ones.
+    /// True if there are older ones.
     pub(crate) more: bool,
-    /// How many items were read for them.
+    /// The number of items that were read to find them.
     pub(crate) items: usize,
-    /// In how many pages, of up to 1 MB each.
+    /// The number of pages read, of up to 1 MB each.
     pub(crate) pages: u32,
 }
 
 impl Table {
-    /// The table of `source`. Nothing is requested of it yet.
+    /// Opens the table of `source`, without making a request.
     ///
     /// # Errors
     /// If there is no region, or `AWS_CA_BUNDLE` is unusable.
@@ -63,7 +63,7 @@ impl Table {
         let loader = match source.access {
             Access::Usual => loader,
             Access::EnvFile => loader.region(Region::from_static(ANY_REGION)).credentials_provider(any),
-            // In this order, for some keep a table to each access key.
+            // In this order, because some local DynamoDBs keep a separate table for each access key.
             Access::UsualOrAny => loader.credentials_provider(
                 CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
                     .or_else("profile", profile.build())
@@ -91,22 +91,22 @@ impl Table {
         Ok(Self { client: Client::from_conf(client.build()), source, region: region.to_string() })
     }
 
-    /// Which table it is.
+    /// Describes the table for a reader.
     pub(crate) fn described(&self) -> String {
         self.source.described(&self.region)
     }
 
-    /// Whether it is that of the local run.
+    /// Returns true if it is the table of the local run.
     pub(crate) fn is_local_run(&self) -> bool {
         self.source.access == Access::EnvFile
     }
 
-    /// The newest executions of a trigger: no more is read than it takes.
+    /// Returns the newest executions of a trigger. It reads no more than that takes.
     ///
     /// # Errors
-    /// What DynamoDB says, and what to do.
+    /// The message of DynamoDB and what to do about it.
     pub(crate) async fn of_trigger(&self, trigger: &str, limit: usize, now: i64) -> Result<Newest, String> {
-        // One more tells whether there are older ones.
+        // One more than wanted shows whether there are older ones.
         let wanted = limit + 1;
         let mut newest = Newest { executions: Vec::new(), more: false, items: 0, pages: 0 };
         let mut start = None;
@@ -133,10 +133,11 @@ impl Table {
         }
     }
 
-    /// The newest executions of all triggers: the whole table is read, how much of it so far told to `read`.
+    /// Returns the newest executions of all triggers. It reads the whole table and reports to `read` how much it has
+    /// read so far.
     ///
     /// # Errors
-    /// What DynamoDB says, and what to do.
+    /// The message of DynamoDB and what to do about it.
     pub(crate) async fn of_all(&self, limit: usize, now: i64, read: impl Fn(usize)) -> Result<Newest, String> {
         let mut newest = Newest { executions: Vec::new(), more: false, items: 0, pages: 0 };
         let mut start = None;
@@ -160,11 +161,11 @@ impl Table {
         }
     }
 
-    /// One execution: by its key if its trigger is known, else the table is read until it is found. With it how many
-    /// pages that took.
+    /// Returns one execution and the number of pages it took to find it. It is read by its key if its trigger is known;
+    /// otherwise the table is scanned until it is found.
     ///
     /// # Errors
-    /// What DynamoDB says, and what to do.
+    /// The message of DynamoDB and what to do about it.
     pub(crate) async fn one(
         &self,
         trigger: Option<&str>,
@@ -199,11 +200,11 @@ impl Table {
         }
     }
 
-    /// Whether what a replay of the execution needs is kept, and until when in seconds since 1970. It holds a prompt,
-    /// which is not read.
+    /// Returns whether the execution's input for a replay is kept, and until when in seconds since 1970. The input
+    /// contains a prompt, which is not read.
     ///
     /// # Errors
-    /// What DynamoDB says, and what to do.
+    /// The message of DynamoDB and what to do about it.
     pub(crate) async fn input(&self, execution: &Execution, now: i64) -> Result<Option<Option<i64>>, String> {
         let get = self.client.get_item().table_name(&self.source.table);
         let get = get.key("PK", text(format!("TRIGGER#{}", execution.trigger())));
@@ -214,7 +215,7 @@ impl Table {
         Ok(kept.map(|item| item.number("ttl")))
     }
 
-    /// An error as a reader can act on it.
+    /// Words an error so that a reader can act on it.
     fn told<E>(&self, operation: &str, error: &SdkError<E>) -> String
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -247,7 +248,7 @@ impl Table {
 }
 
 impl Newest {
-    /// Keeps the newest, by the order of their ids, which is that of their fires.
+    /// Keeps the newest, ordered by their ids, which is the order of their fires.
     fn cut(&mut self, limit: usize) {
         self.executions.sort_by(|one, other| other.id().cmp(one.id()));
         self.more |= self.executions.len() > limit;
@@ -259,7 +260,7 @@ fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// An item as plain JSON.
+/// Converts an item to plain JSON.
 fn plain(item: &Item) -> Map<String, Value> {
     item.iter().map(|(name, value)| (name.clone(), json(value))).collect()
 }

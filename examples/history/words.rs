@@ -1,4 +1,4 @@
-//! Times, sizes and texts as a reader wants them.
+//! Times, sizes and texts in a readable form.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,40 +6,40 @@ use console::{Style, measure_text_width, truncate_str};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// What a drawing depends on besides what is drawn.
+/// The settings of a drawing that do not depend on its content.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
-    /// Milliseconds since 1970.
+    /// The present time in milliseconds since 1970.
     pub(crate) now: i64,
-    /// In columns.
+    /// The width in columns.
     pub(crate) width: usize,
     pub(crate) colours: bool,
 }
 
 impl View {
-    /// The text in this style, if there are colours.
+    /// Returns the text in this style, if there are colours.
     pub(crate) fn paint(self, style: &Style, text: &str) -> String {
         style.clone().force_styling(self.colours).apply_to(text).to_string()
     }
 
-    /// The text as what matters less.
+    /// Returns the text dimmed, for what matters less.
     pub(crate) fn dim(self, text: &str) -> String {
         self.paint(&Style::new().dim(), text)
     }
 
-    /// The text as a heading.
+    /// Returns the text as a heading.
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint(&Style::new().bold(), text)
     }
 }
 
-/// Milliseconds since 1970.
+/// Returns the present time in milliseconds since 1970.
 pub(crate) fn now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A length of time in at most six columns.
+/// Formats a duration in at most six columns.
 pub(crate) fn duration(millis: i64) -> String {
     let seconds = millis / 1000;
     match seconds {
@@ -51,7 +51,7 @@ pub(crate) fn duration(millis: i64) -> String {
     }
 }
 
-/// A length of time to its largest unit.
+/// Formats a duration in its largest unit only.
 pub(crate) fn roughly(millis: i64) -> String {
     let seconds = millis.max(0) / 1000;
     match seconds {
@@ -62,12 +62,12 @@ pub(crate) fn roughly(millis: i64) -> String {
     }
 }
 
-/// How far a moment is from now.
+/// Formats how far a moment is from now.
 pub(crate) fn distance(millis: i64, now: i64) -> String {
     if millis > now { format!("in {}", roughly(millis - now)) } else { format!("{} ago", roughly(now - millis)) }
 }
 
-/// A large number in at most five columns.
+/// Formats a large number in at most five columns.
 pub(crate) fn short(number: i64) -> String {
     let tenths = |of: i64, unit| match number / of {
         whole @ ..100 => format!("{whole}.{}{unit}", number % of * 10 / of),
@@ -81,18 +81,18 @@ pub(crate) fn short(number: i64) -> String {
     }
 }
 
-/// `1 event`, `2 events`.
+/// Formats a count: `1 event`, `2 events`.
 pub(crate) fn counted(number: i64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Milliseconds since 1970 of a time as records hold it.
+/// Parses a record's time into milliseconds since 1970.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
-/// A moment of this year without the year, any other without its seconds.
+/// Formats a moment: without the year if it is this year, otherwise without the seconds.
 pub(crate) fn moment(millis: i64, now: i64) -> String {
     let (at, today) = (instant(millis), instant(now));
     let (month, day, hour, minute) = (u8::from(at.month()), at.day(), at.hour(), at.minute());
@@ -103,7 +103,7 @@ pub(crate) fn moment(millis: i64, now: i64) -> String {
     }
 }
 
-/// RFC 3339 in UTC to the second.
+/// Formats a moment as RFC 3339 in UTC, to the second.
 pub(crate) fn rfc3339(millis: i64) -> String {
     let at = instant(millis);
     let date = at.date();
@@ -114,12 +114,12 @@ fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A value as text: strings without quotes.
+/// Formats a value as text: strings without quotes.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Without what would steer a terminal: an agent's words are anybody's. Newlines stay.
+/// Removes everything that could control a terminal, because an agent's words can be anything. Newlines stay.
 pub(crate) fn harmless(text: &str) -> String {
     let steers = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -127,17 +127,17 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c != '\n' && steers(c) { ' ' } else { c }).collect()
 }
 
-/// The same on one line, each run of white space a single one.
+/// Does the same and joins the text to one line, with each run of white space as one space.
 pub(crate) fn one_line(text: &str) -> String {
     harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The text cut to a width, its end given up.
+/// Cuts a text to a width at its end.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     truncate_str(text, width, "…").into_owned()
 }
 
-/// The text cut to a width, its middle given up: names differ at both ends.
+/// Cuts a text to a width in its middle, because names differ at both ends.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if measure_text_width(text) <= width || width == 0 {
@@ -154,12 +154,12 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     }
 }
 
-/// The text and spaces up to a width.
+/// Pads a text with spaces to a width.
 pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
 }
 
-/// The text in lines of at most `width` columns, broken between words where there are any.
+/// Wraps a text into lines of at most `width` columns, between words where possible.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();

@@ -1,6 +1,6 @@
-//! The local run: the real binary against stand-ins for everything it needs, on a machine with nothing but Rust.
+//! The local run: the real binary against stand-ins for all its services, on a machine that has nothing but Rust.
 //!
-//! `cargo run --example local -- --help` says what it can do.
+//! `cargo run --example local -- --help` lists the options.
 
 mod options;
 mod outbox;
@@ -21,11 +21,11 @@ use standins::{Script, Stack};
 
 use crate::options::Options;
 
-/// What the stand-in of the agent answers, so that a table can show it.
+/// The stand-in agent's answer, long enough to look well in a table.
 const ANSWER: &str = "Three files came in since yesterday: orders.csv (1.2 MB), returns.csv (84 kB) and stock.json. \
                       All of them are complete.";
 const FAILURE: &str = "the model stopped answering: ThrottlingException";
-/// What the agents of events/triggers.json answer.
+/// The answers of the agents of events/triggers.json.
 const NDJSON_ANSWERS: [(&str, &str); 4] = [
     ("agent-tables", "orders.csv holds 412 orders of 4 January; three of them have no postcode."),
     ("agent-orders", "Order order-1042 can be sent today: the desk and both lamps are in stock."),
@@ -50,11 +50,12 @@ async fn main() -> ExitCode {
 
 async fn start() -> Result<ExitCode, String> {
     let Some(options) = Options::from_args()? else { return Ok(ExitCode::SUCCESS) };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = examples.parent().unwrap_or(examples);
     let triggers = triggers::read(&options.triggers.clone().unwrap_or_else(|| root.join("events/triggers.json")))?;
     if options.serve {
         let stack = stack(serve::PORTS).await.map_err(|e| {
-            let hint = "Is another `--serve` running? End it, or whatever listens there.";
+            let hint = "Is another `--serve` running? End it, or the program that listens there.";
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
         triggers.seed(&stack.dynamodb)?;
@@ -68,7 +69,7 @@ async fn start() -> Result<ExitCode, String> {
     run::run(&stack, &plan, root, &options).await
 }
 
-/// The stand-ins, with agents that take their time as real ones do.
+/// Starts the stand-ins, with agents that take their time as real ones do.
 async fn stack(ports: Ports) -> io::Result<Stack> {
     let stack = Stack::bind(ports).await?;
     let pause = Duration::from_millis(60);
@@ -86,10 +87,12 @@ async fn stack(ports: Ports) -> io::Result<Stack> {
     Ok(stack)
 }
 
-/// Builds the function as this example was built: same profile, same target directory.
+/// Builds the function as this example was built: same profile, same target directory. The example is named too, though
+/// it is built already: alone, the function would be built with fewer features of its dependencies than beside the
+/// example, and 49 of them would be compiled a second time.
 fn build(root: &Path) -> Result<(), String> {
     let here = std::env::current_exe().map_err(|e| format!("cannot tell where this program is: {e}"))?;
-    // target/PROFILE/examples/local
+    // This program's path is target/PROFILE/examples/local.
     let (Some(profile), Some(target)) = (here.ancestors().nth(2), here.ancestors().nth(3)) else {
         return Err(format!("{} is not where cargo puts examples", here.display()));
     };
@@ -97,10 +100,10 @@ fn build(root: &Path) -> Result<(), String> {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    report::say("Building the function itself, which takes a minute or two the first time.");
+    report::say("Building the function itself.");
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let status = Command::new(&cargo)
-        .args(["build", "--bin", "agent-trigger", "--profile", profile, "--target-dir"])
+        .args(["build", "--bin", "agent-trigger", "--example", "local", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root)
         .status()

@@ -1,4 +1,4 @@
-//! The command line, and the settings it makes.
+//! The command line and the settings that it makes.
 
 use std::path::PathBuf;
 
@@ -7,34 +7,34 @@ use standins::stack::Env;
 
 const HELP: &str = "\
 Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
-to an event bus, and agents. They keep nothing between runs. The function's log is .local/function.log.
+to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is .local/function.log.
 
 usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [EVENT.json ...]
        cargo run --example local -- --serve [--triggers FILE] [--agent-url URL]
 
-Without events it sends events/scheduled.json, events/agent-fails.json and the first one again, and exits with 0 if one
-completed, one failed as the agent said and one was a duplicate. With events it sends those: each is delivered once what
+Without events it sends events/scheduled.json, events/agent-fails.json and the first one again. It exits with 0 if one
+completed, one failed as the agent said and one was a duplicate. With events it sends those, each after everything that
 the one before it started has ended. It then exits with 0 if every execution completed or was skipped, or failed because
-the stand-in of an agent was told to.
+the stand-in for an agent was told to fail.
 
-Events that are no scheduled fires run the triggers that are stored in the table and subscribed to them:
+An event that is not a scheduled fire runs the triggers that are stored in the table and subscribed to it:
 
-  events/s3-object-created.json    four triggers: two complete, one fails, one does not want this file
+  events/s3-object-created.json    four triggers: two complete, one fails, one filters this file out
   events/custom-order-placed.json  a chain: each trigger is subscribed to the end of the one before
   events/run-trigger.json          runs a stored trigger now
-  events/replay-execution.json     runs what failed again, after events/agent-fails.json
+  events/replay-execution.json     runs the failed execution again, after events/agent-fails.json
 
-  --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json, with
-                   events/custom-order-placed.json, is a chain that never ends, and is stopped by CHAIN_DEPTH_LIMIT,
-                   which is taken from the environment
+  --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
+                   events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
+                   from the environment
   --serve          start the stand-ins on ports 9001 to 9004, write .local/env for `cargo lambda watch` and wait for Ctrl-C
-  --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events it gets the first
-                   one, and that once more. Its tokens come from the Cognito stand-in, unless
-                   COGNITO_USER_POOL_ID and COGNITO_CLIENT_ID are set: then the COGNITO_* and AWS_* settings are used
+  --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
+                   is sent twice. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
+                   COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used
   -h, --help       this text
 ";
 
-/// What was asked for.
+/// The options as given.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) events: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments; `None` if only help was wanted.
+    /// Reads the arguments. Returns `None` if only help is wanted.
     pub(crate) fn from_args() -> Result<Option<Self>, String> {
         let mut options = Self::default();
         let mut args = lexopt::Parser::from_env();
@@ -75,7 +75,8 @@ impl Options {
         }
     }
 
-    /// The function's environment: the stand-ins', or a real agent's with the Cognito that issues tokens for it.
+    /// Returns the function's environment: that of the stand-ins, or of a real agent with the Cognito that issues
+    /// tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
         if let Ok(limit) = std::env::var("CHAIN_DEPTH_LIMIT") {
@@ -86,7 +87,7 @@ impl Options {
         let real_cognito = ["COGNITO_USER_POOL_ID", "COGNITO_CLIENT_ID"].iter().all(|n| std::env::var_os(n).is_some());
         if real_cognito {
             env.retain(|name, _| !name.starts_with("COGNITO_") && !name.contains("_COGNITO_"));
-            // DynamoDB and Lambda are here and take any credentials, Cognito needs those that are at hand.
+            // DynamoDB and Lambda are stand-ins here and accept any credentials. A real Cognito needs the caller's own.
             let theirs = |name: &str| name.starts_with("COGNITO_") || name.starts_with("AWS_") || name == "HOME";
             let not_theirs = |name: &str| {
                 let ours = ["AWS_LAMBDA_", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_LAMBDA"];

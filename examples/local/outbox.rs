@@ -1,4 +1,4 @@
-//! The pipe's part: what the table's stream tells of executions comes back to the function as events.
+//! The pipe: it reads the table's stream and sends the executions' changes back to the function as events.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_trigger::trigger::pattern::Pattern;
 use standins::{Invocation, Pipe, Stack, Template};
 
-/// The pipe of template.yaml, with the function as the only target of its event bus.
+/// Starts the pipe of template.yaml, with the function as the only target of its event bus.
 pub(crate) fn pipe(stack: &Stack, root: &Path, timeout: Duration) -> Result<Pipe, String> {
     let definition = Template::read(&root.join("template.yaml"))?.pipe()?;
     let patterns = definition.filters.iter().map(Pattern::parse).collect::<Result<Vec<_>, _>>();

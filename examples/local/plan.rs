@@ -1,4 +1,4 @@
-//! The events to send, and what must become of them.
+//! The events to send, and their expected results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,37 +8,37 @@ use standins::{Outcome, Stack};
 
 use crate::options::Options;
 
-/// What must become of an event, beyond what must become of every one.
+/// The expected result of an event, beyond what is expected of every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Completed,
     AgentFailed,
     Duplicate,
-    /// Whatever the function promises.
+    /// Any result that the function promises.
     Anything,
 }
 
-/// The events to send.
+/// The events to send, in order.
 pub(crate) struct Plan(pub(crate) Vec<Planned>);
 
-/// An event.
+/// An event with its expected result.
 pub(crate) struct Planned {
-    /// Its path.
+    /// The event file's path.
     pub(crate) name: String,
-    /// The name of its file.
+    /// The event file's name.
     pub(crate) file: String,
     pub(crate) payload: Vec<u8>,
     expected: Expected,
 }
 
-/// Reads the events before anything is started.
+/// Reads all events before anything is started.
 pub(crate) fn plan(options: &Options, root: &Path) -> Result<Plan, String> {
     let of_repo = |name: &str| root.join("events").join(name);
     let (scheduled, fails) = (of_repo("scheduled.json"), of_repo("agent-fails.json"));
     let named: Vec<(PathBuf, Expected)> = if !options.events.is_empty() {
         options.events.iter().map(|path| (path.clone(), Expected::Anything)).collect()
     } else if options.agent_url.is_some() {
-        // A real agent fails when it likes.
+        // A real agent cannot be told to fail, so the event that expects a failure is left out.
         vec![(scheduled.clone(), Expected::Completed), (scheduled, Expected::Duplicate)]
     } else {
         vec![(scheduled.clone(), Expected::Completed), (fails, Expected::AgentFailed), (scheduled, Expected::Duplicate)]
@@ -53,7 +53,7 @@ pub(crate) fn plan(options: &Options, root: &Path) -> Result<Plan, String> {
 }
 
 impl Planned {
-    /// What of the outcome, the record and the number of agent calls is not as it must be for this event.
+    /// Returns the differences between the expected result and the outcome, the record and the number of agent calls.
     pub(crate) fn differs(&self, stack: &Stack, outcome: &Outcome, calls: Option<usize>) -> Vec<String> {
         let mut problems = Vec::new();
         let mut must = |holds: bool, what: &str| {
@@ -69,8 +69,8 @@ impl Planned {
             Expected::Completed => {
                 must(outcome.is_success(), "did not succeed");
                 must(row["status"] == "completed", "its record is not completed");
-                must(row["output"].is_string(), "its record holds no answer");
-                must(calls.is_none() || row["usage"]["inputTokens"].is_number(), "its record holds no token usage");
+                must(row["output"].is_string(), "its record has no answer");
+                must(calls.is_none() || row["usage"]["inputTokens"].is_number(), "its record has no token usage");
                 must(calls.is_none_or(|n| n == 1), "the agent was not called exactly once");
             }
             Expected::AgentFailed => {
@@ -80,7 +80,7 @@ impl Planned {
                 must(calls == Some(1), "the agent was not called exactly once");
             }
             Expected::Duplicate => {
-                must(outcome.is_success() && outcome.body()["duplicate"] == true, "was not told to be a duplicate");
+                must(outcome.is_success() && outcome.body()["duplicate"] == true, "was not reported as a duplicate");
                 must(rows.len() == 1, "left a record of its own");
                 must(calls.is_none_or(|n| n == 0), "called the agent again");
             }

@@ -1,4 +1,4 @@
-//! What the agents are doing while they do it: a spinner each on a terminal, a line per change elsewhere.
+//! Shows what the agents are doing: a spinner for each on a terminal, a line for each change elsewhere.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::report::{executions_of, say, text};
 /// An attempt at an execution.
 type Attempt = (String, String, String);
 
-/// What has been shown so far.
+/// The state of what has been shown so far.
 pub(crate) struct Progress {
     bars: Option<MultiProgress>,
     event: Option<ProgressBar>,
@@ -31,7 +31,7 @@ impl Progress {
         Self { bars, event: None, running: HashMap::new(), over: HashSet::new() }
     }
 
-    /// An event is on its way.
+    /// Shows that an event was sent.
     pub(crate) fn sent(&mut self, name: &str) {
         match &self.bars {
             Some(bars) => self.event = Some(spinner(bars, name)),
@@ -39,14 +39,14 @@ impl Progress {
         }
     }
 
-    /// All that an event started has ended.
+    /// Shows that everything that an event started has ended.
     pub(crate) fn dealt_with(&mut self) {
         if let Some(bar) = self.event.take() {
             bar.finish_and_clear();
         }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub(crate) fn tell(&self, line: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| say(line)),
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// Shows what has changed.
+    /// Shows what has changed since the last call.
     pub(crate) fn update(&mut self, stack: &Stack) {
         let calls = stack.agent.calls();
         for row in executions_of(stack) {
@@ -99,7 +99,7 @@ fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
     bar
 }
 
-/// What a running execution is doing, as its agent or, of a real agent, its record tells.
+/// Describes what a running execution is doing: as its agent tells or, for a real agent, as its record tells.
 fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
     let session = row["sessionId"].as_str().unwrap_or_default();
     if let Some(call) = calls.iter().rfind(|call| call.field("sessionId") == session) {

@@ -1,4 +1,4 @@
-//! What the local run prints.
+//! The output of the local run.
 
 use std::io::Write;
 
@@ -6,33 +6,33 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_FUL
 use serde_json::Value;
 use standins::{Outcome, Stack};
 
-/// The last column, the prose, is to have so much, or all columns are wrapped.
+/// The least width of the last column, the prose. If it gets less, all columns are wrapped.
 const LEAST_FOR_PROSE: u16 = 20;
 
-/// What an invocation was for.
+/// The purpose of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// A scheduled fire.
     Fire,
     /// Any other event.
     Event,
-    /// One of several triggers that were due.
+    /// One of several triggers that an event started.
     Dispatched,
     /// The end of an execution, announced on the event bus.
     End,
 }
 
-/// An invocation and what came of it.
+/// An invocation and its outcome.
 pub(crate) struct Delivery {
     pub(crate) what: What,
     pub(crate) label: String,
     pub(crate) outcome: Outcome,
-    /// How often the agent was called in it, if that is known.
+    /// The number of agent calls in it, if known.
     pub(crate) calls: Option<usize>,
 }
 
 impl Delivery {
-    /// Whether it is the announcement of an end that no trigger was due for.
+    /// Returns true if it is the announcement of an end to which no trigger reacted.
     fn is_of_no_concern(&self) -> bool {
         let body = self.outcome.body();
         let nothing = ["disabled", "tooDeep", "waiting", "dispatched"].iter().all(|name| body[*name] == 0);
@@ -40,12 +40,12 @@ impl Delivery {
     }
 }
 
-/// Prints a line, and does not mind if nobody reads it any more.
+/// Prints a line, and does not fail if the reader has gone.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
-/// Every execution in the table, in the order in which they started.
+/// Returns every execution in the table, in the order in which they started.
 pub(crate) fn executions_of(stack: &Stack) -> Vec<Value> {
     let mut executions = stack.dynamodb.scan();
     executions.retain(|row| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#")));
@@ -53,12 +53,12 @@ pub(crate) fn executions_of(stack: &Stack) -> Vec<Value> {
     executions
 }
 
-/// As wide as the terminal, or 100 columns where there is none.
+/// Returns the terminal's width, or 100 columns where there is no terminal.
 fn width() -> u16 {
     console::Term::stdout().size_checked().map_or(100, |(_, columns)| columns.max(80))
 }
 
-/// A table that is no wider, and whether its last column, the prose, has enough of that.
+/// Builds a table of at most that width. Returns it, and whether its last column, the prose, is wide enough.
 fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> (Table, bool) {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
@@ -76,23 +76,23 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> (Table
     (table, is_wide_enough)
 }
 
-/// A column's name, whether it is needed, and what stands in it.
+/// A column: its name, whether it is needed, and its content for a row.
 type Column<'a> = (&'a str, bool, &'a dyn Fn(&Value) -> String);
 
-/// The executions as they stand in the table. Of the columns that not every run needs there are those that some row has
-/// something for, and for which there is room.
+/// Builds the table of executions. A column that not every run needs is shown if some row has content for it and there
+/// is room.
 pub(crate) fn executions(executions: &[Value]) -> Table {
     let has = |name: &str| executions.iter().any(|row| !row[name].is_null());
     let is_chain = has("follows") || has("replayOf");
     let is_retried = executions.iter().any(|row| row["attempt"].as_u64() > Some(1));
-    // Which are left out first where there is no room.
+    // These columns are left out first if there is no room.
     let (started, tokens_used, took) = ("Started", "Tokens\nin / out", "Took");
     let columns: [Column<'_>; 8] = [
         ("Trigger", true, &|row| text(&row["triggerId"])),
         ("Follows", is_chain, &|row| follows(row, executions)),
         ("Depth", has("chainDepth"), &|row| row["chainDepth"].as_u64().unwrap_or_default().to_string()),
         ("Status", true, &|row| text(&row["status"])),
-        // To the second; times are UTC throughout.
+        // To the second; all times are UTC.
         (started, !is_chain, &|row| text(&row["startedAt"]).chars().skip(11).take(8).collect()),
         (took, true, &|row| {
             row["durationMs"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0))
@@ -113,7 +113,7 @@ pub(crate) fn executions(executions: &[Value]) -> Table {
     found.unwrap_or_else(|| without(&[])).0
 }
 
-/// What an execution followed: the trigger of another one's, or its own of which it is a replay.
+/// Returns what an execution followed: the trigger of another execution, or its own trigger if it is a replay.
 fn follows(row: &Value, executions: &[Value]) -> String {
     if !row["replayOf"].is_null() {
         return "a replay".to_owned();
@@ -130,7 +130,7 @@ fn tokens(row: &Value) -> String {
     format!("{} / {}", usage("inputTokens"), usage("outputTokens"))
 }
 
-/// The answer, or why there is none.
+/// Returns the answer, or the reason why there is none.
 fn said(row: &Value) -> String {
     match (row["errorType"].as_str(), row["skipReason"].as_str()) {
         (Some(kind), _) => format!("{kind}: {}", row["error"].as_str().unwrap_or_default()),
@@ -143,7 +143,7 @@ fn said(row: &Value) -> String {
     }
 }
 
-/// What Lambda got back of each invocation.
+/// Builds the table of what Lambda got back from each invocation.
 pub(crate) fn outcomes(deliveries: &[Delivery]) -> Table {
     let header = ["Event", "Lambda got", "Agent\ncalled", "In detail"];
     let row = |Delivery { what, label, outcome, calls }: &Delivery| {
@@ -182,7 +182,7 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Table {
     table(&header, deliveries.iter().filter(|delivery| !delivery.is_of_no_concern()).map(row)).0
 }
 
-/// The function's own count of the triggers that are subscribed to an event.
+/// Formats the function's own count of the triggers that are subscribed to an event.
 fn summary(body: &Value) -> String {
     let count = |name: &str| body[name].as_u64().unwrap_or_default();
     let subscriptions = count("subscriptions");
@@ -205,7 +205,7 @@ fn summary(body: &Value) -> String {
     said
 }
 
-/// One line on what became of an event, unless its execution says it.
+/// Returns one line on how an event was handled, unless an execution shows it.
 pub(crate) fn dealt_with(outcome: &Outcome) -> Option<String> {
     let body = outcome.body();
     match outcome {
@@ -220,7 +220,7 @@ pub(crate) fn dealt_with(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// How many ends were announced, once there were events that are not scheduled fires.
+/// Returns how many ends were announced, if any event was not a scheduled fire.
 pub(crate) fn announced(deliveries: &[Delivery]) -> Option<String> {
     let ends: Vec<_> = deliveries.iter().filter(|delivery| delivery.what == What::End).collect();
     let concerned = ends.iter().filter(|delivery| !delivery.is_of_no_concern()).count();
@@ -235,13 +235,13 @@ pub(crate) fn announced(deliveries: &[Delivery]) -> Option<String> {
     ))
 }
 
-/// One line on an execution that has ended.
+/// Returns one line on an execution that has ended.
 pub(crate) fn ended(row: &Value) -> String {
     let said = said(row).replace('\n', "; ");
     format!("{}  {}  {}  {said}", text(&row["completedAt"]), text(&row["triggerId"]), text(&row["status"]))
 }
 
-/// A value as a reader wants it: strings without quotes, nothing for null.
+/// Formats a value for a reader: strings without quotes, nothing for null.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

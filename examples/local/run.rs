@@ -1,4 +1,4 @@
-//! Sending events to the function and telling what became of them.
+//! Sends events to the function and reports the outcomes.
 
 use std::fs;
 use std::io::Write;
@@ -16,17 +16,17 @@ use crate::plan::{Plan, Planned};
 use crate::progress::Progress;
 use crate::report::{self, Delivery, What, executions_of, say, text};
 
-/// As long as Lambda allows at most.
+/// The longest time that Lambda allows an invocation.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(900);
-/// The function's processes, as many as there may be invocations at the same time.
+/// The number of the function's processes, and so of invocations at the same time.
 const POOL: usize = 8;
 
-/// Sends the events one after another, shows what became of them, and compares it with what is promised.
+/// Sends the events one after another, shows their outcomes, and compares them with what the function promises.
 pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Options) -> Result<ExitCode, String> {
     let log = root.join(".local/function.log");
     let tee = log_file(&log)?;
     stack.lambda.timeout(TIMEOUT);
-    // Lambda would wait for minutes before it tries again.
+    // Lambda would wait for minutes before it tried again.
     stack.lambda.retries(0);
     stack.pool_with(POOL, options.env(stack), Some(tee));
     let pipe = outbox::pipe(stack, root, TIMEOUT)?;
@@ -82,8 +82,8 @@ fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
     }))
 }
 
-/// Puts an event into Lambda's queue, waits until all that it started has ended, and gives its delivery and those that
-/// followed from it.
+/// Puts an event into Lambda's queue and waits until everything that it started has ended. Returns its delivery and the
+/// deliveries that followed from it.
 async fn send(
     stack: &Stack,
     pipe: &Pipe,
@@ -119,7 +119,7 @@ async fn send(
         let dispatch = &invocation.json()["_dispatch"]["requestId"];
         invocations.iter().position(|other| dispatch == other.request_id.as_str())
     };
-    // What was handed on comes behind what handed it on.
+    // An invocation that was handed an event is listed after the one that handed it on.
     let mut order: Vec<_> = invocations.iter().enumerate().collect();
     order.sort_by_cached_key(|(at, invocation)| (handed_on_by(invocation).unwrap_or(*at), *at));
     let delivery = |(at, invocation): (usize, &AsyncInvocation)| {
@@ -141,7 +141,7 @@ async fn send(
     order.into_iter().map(delivery).collect()
 }
 
-/// What of an invocation is not as the function promises. An agent that failed because it was to is no such thing.
+/// Returns how an invocation breaks the function's promises, if it does. An agent that was told to fail does not.
 fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Option<String> {
     let Delivery { label, outcome, .. } = delivery;
     let body = outcome.body();
@@ -150,12 +150,12 @@ fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Optio
     let problem = match outcome {
         Outcome::Success(_) if body["executionId"].is_null() || body["duplicate"] == true => return None,
         Outcome::Success(_) if is_recorded(body["status"].as_str().unwrap_or("completed")) => return None,
-        Outcome::Success(_) => "succeeded, and its record says something else".to_owned(),
+        Outcome::Success(_) => "succeeded, but its record says something else".to_owned(),
         Outcome::FunctionError { error_type, .. } if error_type == "AgentFailed" && is_stand_in => {
             if is_recorded("failed") {
                 return None;
             }
-            "failed, and its record says something else".to_owned()
+            "failed, but its record says something else".to_owned()
         }
         Outcome::FunctionError { error_type, error_message, .. } => {
             format!("{error_type}: {}", body["message"].as_str().unwrap_or(error_message))

@@ -14,22 +14,23 @@ use crate::outbox;
 use crate::report::{self, say};
 use crate::run::TIMEOUT;
 
-/// Beside `cargo lambda watch`, which takes 9000.
+/// The ports next to 9000, which `cargo lambda watch` uses.
 pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003, lambda: 9004 };
-/// Its Invoke API runs one event after another and answers when it is done, so the stand-in of Lambda is between: a
-/// function that hands events on to itself would wait for itself. `_` is the function that `cargo lambda invoke` means.
+/// The address of `watch`'s Invoke API. It runs one event after another and answers each when it is done, so a function
+/// that hands events on to itself would wait for itself. The stand-in for Lambda is therefore placed in between. `_` is
+/// the function that `cargo lambda invoke` means.
 const WATCH: &str = "http://127.0.0.1:9000/2015-03-31/functions/_/invocations";
 
-/// Writes the env file, then shows each execution that ends until Ctrl-C.
+/// Writes the env file, then shows each execution that ends, until Ctrl-C.
 pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Result<(), String> {
     let file = root.join(".local/env");
-    // Lambda's own settings are cargo-lambda's to make.
+    // cargo-lambda itself makes Lambda's own settings.
     let env = options.env(stack).into_iter().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_"));
     let lines: String = env.map(|(name, value)| format!("{name}={value}\n")).collect();
     stack.lambda.timeout(TIMEOUT);
     stack.lambda.retries(0);
     stack.forward(WATCH);
-    // Held, for it stops when dropped.
+    // The pipe is held because it stops when dropped.
     let _pipe = outbox::pipe(stack, root, TIMEOUT)?;
     fs::create_dir_all(root.join(".local"))
         .and_then(|()| fs::write(&file, lines))
@@ -57,7 +58,7 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
                 show_ended(stack, &mut shown);
                 let died = stack.lambda.invocations().iter().filter(|i| i.outcome() == Some(&Outcome::Died)).count();
                 if died > lost {
-                    say(&format!("events lost: {}, for `cargo lambda watch` at port 9000 gave no answer", died - lost));
+                    say(&format!("events lost: {}, because `cargo lambda watch` at port 9000 gave no answer", died - lost));
                 }
                 lost = died;
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -65,12 +66,13 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
         } => {}
     }
     show_ended(stack, &mut shown);
-    // Left behind, it would point a later `cargo lambda watch` at nothing.
+    // Left behind, the file would make a later `cargo lambda watch` call services that are gone.
     let _ = fs::remove_file(file);
     Ok(())
 }
 
-/// Shows each execution that has ended and is not in `shown`: once an attempt, for a failed one may run again.
+/// Shows each execution that has ended and is not in `shown`. Each attempt is shown once, because a failed execution
+/// may run again.
 fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
     let mut rows = stack.dynamodb.scan();
     rows.sort_by_cached_key(|row| report::text(&row["completedAt"]));

@@ -1,4 +1,4 @@
-//! The triggers that are stored in the table before the first event comes.
+//! The triggers that are stored in the table before the first event is sent.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::Path;
 use serde_json::Value;
 use standins::DynamoDb;
 
-/// Items as an API that manages triggers would store them.
+/// Trigger items as a management API would store them.
 pub(crate) struct Triggers {
     file: String,
     items: Vec<Value>,
 }
 
-/// Reads a file of them; what is wrong with it is said at once.
+/// Reads a file of items and reports all problems at once.
 pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
     let here = std::env::current_dir().unwrap_or_default();
     let file = path.strip_prefix(here).unwrap_or(path).display().to_string();
@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
 }
 
 impl Triggers {
-    /// Stores them.
+    /// Stores the items.
     pub(crate) fn seed(&self, dynamodb: &DynamoDb) -> Result<(), String> {
         let store = |(at, item): (usize, &Value)| {
             let refused = dynamodb.try_put_trigger(item).err()?;
@@ -39,7 +39,8 @@ impl Triggers {
     }
 }
 
-/// What keeps items from being stored. What is wrong with them beyond that, the function says when they are to run.
+/// Returns the problems that keep items from being stored. The function itself reports all others when a trigger is to
+/// run.
 fn problems(items: &[Value]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut seen = HashSet::new();

@@ -1,5 +1,5 @@
-//! Any body, however chunked, gives the same outcome, and never a panic. The first byte picks content type and end,
-//! the second the length of the chunks.
+//! Checks that any body gives the same outcome however it is split into chunks, and never a panic. The first byte picks
+//! the content type and the end, the second the length of the chunks.
 
 #![no_main]
 

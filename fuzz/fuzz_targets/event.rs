@@ -1,5 +1,5 @@
-//! Any payload is a fire, a bus event or one error whose every problem begins with a path, and never a panic. What is
-//! accepted can be stored and sent: ids fit a key, a session id fits a header.
+//! Checks that any payload is a fire, a bus event, or one error whose every problem begins with a path, and never a
+//! panic. An accepted payload can be stored and sent: ids fit a key, a session id fits a header.
 
 #![no_main]
 
@@ -12,16 +12,16 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &[u8]| {
     let payload = std::str::from_utf8(input).ok();
     for is_agentcore in [false, true] {
-        match event::parse(payload, is_agentcore) {
+        match schedule::parse(payload, is_agentcore) {
             Ok(Event::Bus(event)) => {
                 let id = &event.event_source_id;
                 assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control));
             }
             Ok(Event::Scheduled(fire)) => {
-                for id in [&fire.trigger_id, &fire.user_id, &fire.agent_id] {
+                for id in [&fire.trigger_id, &fire.user_id, &fire.task.agent_id] {
                     assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control));
                 }
-                assert!(fire.session_id.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
+                assert!(fire.task.session_id.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
                 if let Origin::Schedule { instant, .. } = &fire.origin {
                     execution_id(&fire.trigger_id, Identity::Scheduled(*instant));
                 }

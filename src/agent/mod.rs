@@ -29,12 +29,14 @@ use crate::{
     },
     config::{Config, Secret},
     domain::answer::{AnswerError, End, Outcome, Progress, Verdict},
-    domain::failure::chain,
+    domain::ending::StopOutcome,
+    domain::failure::{ErrorType, Failure},
     domain::fire::Fire,
     domain::protocol::Protocol,
+    domain::task::Task,
     domain::trace::traceparent,
+    error_chain::chain,
     redact::redact,
-    store::record::StopOutcome,
 };
 
 /// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
@@ -142,8 +144,8 @@ impl Call {
             headers.insert(TRACEPARENT, value);
         }
         let body = serde_json::to_vec(&request_body(fire, session_id)).map_err(|error| unsendable(&error))?;
-        let mut private = vec![fire.prompt.clone()];
-        fire.input.values().for_each(|value| collect_texts(value, &mut private));
+        let mut private = vec![fire.task.prompt.clone()];
+        fire.task.input.values().for_each(|value| collect_texts(value, &mut private));
         Ok(Self { body, headers, protocol: None, private })
     }
 
@@ -326,20 +328,32 @@ async fn error_body(mut response: Response, call: &Call, token: &Secret) -> Opti
 }
 
 fn request_body(fire: &Fire, session_id: &str) -> Value {
-    let mut body: Map<String, Value> = fire.input.clone();
-    body.insert("prompt".into(), json!(fire.prompt));
-    body.insert("targetUserId".into(), json!(fire.user_id));
-    body.insert("agentId".into(), json!(fire.agent_id));
-    body.insert("sessionId".into(), json!(session_id));
-    let mut optional = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.into(), value);
-        }
-    };
-    optional("modelId", fire.model_id.as_ref().map(|value| json!(value)));
-    optional("enabledTools", fire.enabled_tools.as_ref().map(|value| json!(value)));
-    optional("storagePath", fire.working_directory.as_ref().map(|value| json!(value)));
-    optional("reasoningEffort", fire.reasoning_effort.as_ref().map(|value| json!(value)));
+    // Destructured in full: a new field of the task does not compile until it is sent, or left out on purpose.
+    let Task {
+        agent_id,
+        prompt,
+        // The attempt's own session id stands for it.
+        session_id: _,
+        model_id,
+        working_directory,
+        enabled_tools,
+        reasoning_effort,
+        input,
+        // It is about the function's own attempts.
+        rerun_if_interrupted: _,
+    } = &fire.task;
+    let mut body: Map<String, Value> = input.clone();
+    let sent = [
+        ("prompt", Some(json!(prompt))),
+        ("targetUserId", Some(json!(fire.user_id))),
+        ("agentId", Some(json!(agent_id))),
+        ("sessionId", Some(json!(session_id))),
+        ("modelId", model_id.as_ref().map(|value| json!(value))),
+        ("enabledTools", enabled_tools.as_ref().map(|value| json!(value))),
+        ("storagePath", working_directory.as_ref().map(|value| json!(value))),
+        ("reasoningEffort", reasoning_effort.as_ref().map(|value| json!(value))),
+    ];
+    body.extend(sent.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Value::Object(body)
 }
 
@@ -350,5 +364,22 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
         Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
         Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
         _ => {}
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let message = chain(&error);
+        let fatal = |error_type| Self::fatal(error_type, message.clone());
+        match error {
+            AgentError::Unavailable { .. } => Self::retryable(ErrorType::AgentUnavailable, message),
+            AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
+            AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
+            AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
+            AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
+            AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
+            AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
+            AgentError::Request(_) => fatal(ErrorType::Internal),
+        }
     }
 }

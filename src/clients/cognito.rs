@@ -1,4 +1,4 @@
-//! Tokens of the machine user: Cognito's client-credentials grant (RFC 6749 §4.4), discovered, cached, shared.
+//! Tokens of the machine user, from Cognito's client-credentials grant (RFC 6749 §4.4): discovered, cached and shared.
 //! <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 
 use std::{
@@ -19,40 +19,42 @@ use futures_util::{
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
+use crate::domain::failure::{ErrorType, Failure};
 use crate::{
     backoff,
     config::{Config, Secret, token_endpoint},
+    error_chain::chain,
 };
 
-/// One try of any request to Cognito.
+/// The time limit of one try of any request to Cognito.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Cognito's longest access token lives a day; a longer life is a mistake not to build on.
+/// The longest life that is believed. Cognito's access tokens live at most a day, so a longer life is a mistake.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The flow of an app client whose tokens come from GetClientToken; the SDK has no name for it yet.
+/// The flow of an app client whose tokens come from GetClientToken. The SDK has no name for it yet.
 const CLIENT_TOKEN_FLOW: &str = "ALLOW_CLIENT_TOKEN_AUTH";
 
-/// Why there is no token.
+/// The reason why there is no token.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TokenError {
-    /// Cognito refused, and will again.
+    /// Cognito refused, and would refuse again.
     #[error("Cognito refused: {0}")]
     Refused(String),
     /// Cognito says that the client's id or secret is wrong.
     #[error("Cognito refused: invalid_client")]
     InvalidClient,
-    /// Cognito was not reached, was busy, failed, or talked nonsense.
+    /// Cognito was unreachable, busy or failing, or its answer made no sense.
     #[error("Cognito did not give a token: {0}")]
     Transient(String),
 }
 
 impl TokenError {
-    /// Whether a later attempt may get a token.
+    /// Returns true if a later attempt may get a token.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))
     }
 }
 
-/// Where tokens come from: one for the process.
+/// The source of tokens, one for the process.
 #[derive(Debug)]
 pub struct TokenSource(Arc<Source>);
 
@@ -68,59 +70,60 @@ struct Source {
 struct State {
     client: Option<MachineClient>,
     token: Option<Cached>,
-    /// The request that concurrent callers share. It lives as long as one of them waits, whoever began it: a duplicate
-    /// leaves as soon as it knows that it is one.
+    /// The request that concurrent callers share. It lives as long as one of them waits, whichever began it: a
+    /// duplicate leaves as soon as it knows that it is one.
     under_way: Option<WeakShared<Fetch>>,
 }
 
 type Fetch = BoxFuture<'static, Result<Secret, TokenError>>;
 
-/// The app client, as configured or discovered once for the process.
+/// The app client, as configured, or as discovered once for the process.
 #[derive(Debug, Clone)]
 struct MachineClient {
     secret: Secret,
-    /// Whether the secret may be stale: a configured one is as it is.
+    /// True if the secret was discovered and so may be out of date. A configured secret is used as it is.
     is_discovered: bool,
-    /// `None` where GetClientToken takes the token endpoint's place.
+    /// The token endpoint, or `None` if GetClientToken is used instead.
     endpoint: Option<Url>,
 }
 
 #[derive(Debug)]
 struct Cached {
     token: Secret,
-    /// By the wall clock: the monotonic one may stand still in a frozen environment.
+    /// The time of the next refresh by the wall clock, because the monotonic clock may stand still in a frozen
+    /// environment.
     refresh_at: SystemTime,
 }
 
-/// RFC 6749 §5.1.
+/// The token endpoint's success response, RFC 6749 §5.1.
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: Option<String>,
     expires_in: Option<u64>,
 }
 
-/// RFC 6749 §5.2.
+/// The token endpoint's error response, RFC 6749 §5.2.
 #[derive(Deserialize)]
 struct ErrorResponse {
     error: String,
 }
 
 impl TokenSource {
-    /// Nothing is requested until the first token is.
+    /// Creates the source. It makes no request until the first token is needed.
     pub fn new(config: Config, http: reqwest::Client, aws: &aws_config::SdkConfig) -> Self {
         let cognito = aws_sdk_cognitoidentityprovider::config::Builder::from(aws)
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRY_TIMEOUT).build())
-            // Tries are counted here, in one place for both ways to a token.
+            // Tries are counted here, in one place for both ways to get a token.
             .retry_config(RetryConfig::disabled())
             .build();
         let cognito = Client::from_conf(cognito);
         Self(Arc::new(Source { http, cognito, config, state: Mutex::default() }))
     }
 
-    /// A token, from the cache while 75 % of its life last.
+    /// Returns a token, from the cache while it is younger than 75 % of its life.
     ///
     /// # Errors
-    /// If Cognito refuses, or is not to be had within three tries of 5 s.
+    /// If Cognito refuses, or if three tries of 5 s each fail.
     pub async fn token(&self) -> Result<Secret, TokenError> {
         let fetch = {
             let mut state = self.0.state();
@@ -128,7 +131,7 @@ impl TokenSource {
                 return Ok(cached.token.clone());
             }
             let under_way = state.under_way.as_ref().and_then(WeakShared::upgrade);
-            // One that has ended is the answer to those who waited for it, not to who comes later.
+            // A request that has ended answers only the callers that waited for it, not later ones.
             under_way.filter(|fetch| fetch.peek().is_none()).unwrap_or_else(|| {
                 let source = Arc::clone(&self.0);
                 let fetch: Shared<Fetch> = async move { source.fetch().await }.boxed().shared();
@@ -139,14 +142,14 @@ impl TokenSource {
         fetch.await
     }
 
-    /// Forgets `token` after the agent refused it, unless a newer one is cached already.
+    /// Removes `token` from the cache after the agent refused it, unless a newer one is cached already.
     pub fn forget(&self, token: &Secret) {
         self.0.state().token.take_if(|cached| cached.token == *token);
     }
 }
 
 impl Source {
-    /// Never held while anything is awaited.
+    /// Locks the state. The lock is never held across an await.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,12 +159,12 @@ impl Source {
         if matches!(fetched, Err(TokenError::InvalidClient))
             && self.state().client.take_if(|client| client.is_discovered).is_some()
         {
-            // The secret was rotated since it was discovered.
+            // The secret was rotated after it was discovered.
             fetched = self.with_retries().await;
         }
         let (token, life) = fetched?;
         let life = life.min(LONGEST_LIFE);
-        // A token that does not say how long it lives is used once.
+        // A token without a stated life is used once.
         self.state().token = (!life.is_zero())
             .then(|| Cached { token: token.clone(), refresh_at: SystemTime::now() + life.mul_f64(0.75) });
         Ok(token)
@@ -242,19 +245,20 @@ impl Source {
         form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
         let request =
             self.http.post(endpoint.clone()).basic_auth(&self.config.client_id, Some(secret.expose())).form(&form);
-        // The body is part of the try: a server may answer its head and then hang.
+        // The body is part of the try, because a server may answer the head and then hang.
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
             let response = request.send().await?;
             Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
         });
         let (status, body) = match answer.await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(TokenError::Transient(crate::domain::failure::chain(&error.without_url()))),
+            Ok(Err(error)) => return Err(TokenError::Transient(chain(&error.without_url()))),
             Err(_) => return Err(TokenError::Transient(format!("no answer within {} s", TRY_TIMEOUT.as_secs()))),
         };
         token_response(status, &body)
     }
 
+    /// Gets a token with GetClientToken.
     /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetClientToken.html>
     async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
@@ -273,7 +277,8 @@ impl Source {
     }
 }
 
-/// Reads the token endpoint's answer. What it says in an error is its RFC 6749 code alone: descriptions are free text.
+/// Reads the token endpoint's answer. From an error it takes only the RFC 6749 code, because descriptions are free
+/// text.
 fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
     if status == StatusCode::OK {
         let response: Option<TokenResponse> = serde_json::from_slice(body).ok();
@@ -287,7 +292,7 @@ fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration),
         return Err(TokenError::Transient(format!("the token endpoint answered {status}")));
     }
     let code = serde_json::from_slice::<ErrorResponse>(body).map(|response| response.error).unwrap_or_default();
-    // RFC 6749 §5.2 and Cognito name these; anything else is not repeated.
+    // RFC 6749 §5.2 and Cognito define these codes. Any other text is not repeated.
     const CODES: [&str; 5] =
         ["invalid_request", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
     Err(match CODES.into_iter().find(|known| *known == code) {
@@ -297,16 +302,16 @@ fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration),
     })
 }
 
-/// AWS answers throttling with 400 as well.
+/// The codes of throttling, which AWS also answers with 400.
 const THROTTLING: [&str; 4] = ["TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"];
 
-/// Sorts the SDK's errors: throttling, 5xx and what never arrived are passing, the rest is not.
+/// Classifies an error of the SDK: throttling, 5xx and requests that never arrived are transient, all others are not.
 fn cognito_error<E>(operation: &str, error: &SdkError<E>) -> TokenError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let SdkError::ServiceError(service) = error else {
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::domain::failure::chain);
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
         return TokenError::Transient(format!("{operation} got no answer: {cause}"));
     };
     let code = error.code().unwrap_or("unknown error");
@@ -315,6 +320,13 @@ where
         TokenError::Transient(format!("{operation} failed: {code}"))
     } else {
         TokenError::Refused(format!("{operation} failed: {code}"))
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        let retryable = error.is_transient();
+        Self { retryable, ..Self::fatal(ErrorType::AuthenticationFailed, chain(&error)) }
     }
 }
 

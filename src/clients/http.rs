@@ -1,4 +1,4 @@
-//! One HTTP and TLS stack for everything: the AWS SDK, Cognito's token endpoint and the agent.
+//! One HTTP and TLS stack for everything: the AWS SDK, Cognito's token endpoint, and the agent.
 
 use std::{
     str::FromStr,
@@ -21,26 +21,27 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// How long a TCP and TLS connection may take to come up.
+/// The time limit for setting up a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// NAT gateways and load balancers drop a silent flow after 350 s without telling anybody.
+/// The idle time before the first TCP keep-alive. NAT gateways and load balancers drop a silent flow after 350 s
+/// without notice.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// The clients of the process.
+/// The HTTP clients of the process.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// For AWS and Cognito: keeps connections.
+    /// The client for AWS and Cognito, which keeps connections.
     pub aws: Client,
-    /// For the agent: every call on a connection of its own, for a kept one may have died while the environment was
-    /// frozen, and a request lost on it cannot be told from one the agent works on.
+    /// The client for the agent, which opens a connection for every call. A kept connection may have died while the
+    /// environment was frozen, and a request lost on it cannot be told from one that the agent works on.
     pub agent: Client,
 }
 
 impl Clients {
-    /// Builds both on one trust store: Mozilla's roots, which need no file to be read, and those of `extra_roots`, the
-    /// PEM file that `AWS_CA_BUNDLE` names.
+    /// Builds both clients on one trust store: Mozilla's roots, which need no file to be read, and those of
+    /// `extra_roots`, the PEM file that `AWS_CA_BUNDLE` names.
     ///
     /// # Errors
     /// Says what is wrong with the PEM file.
@@ -73,26 +74,26 @@ fn builder(tls: ClientConfig) -> ClientBuilder {
         .tcp_keepalive_retries(KEEPALIVE_PROBES)
         // Neither a bearer token nor a client secret may follow a redirect.
         .redirect(redirect::Policy::none())
-        // What may be sent again is decided in agent.rs, token.rs and by the SDK, never below them.
+        // The agent call, the token source and the SDK decide what may be sent again, never the layers below them.
         .retry(reqwest::retry::never())
 }
 
-/// Lets the AWS SDK send through a [`Client`].
+/// An HTTP client for the AWS SDK that sends through a [`Client`].
 #[derive(Debug, Clone)]
 pub struct SdkHttpClient {
     client: Client,
-    /// The address asked last, which is nearly always the table's, and what reqwest makes of it: it need not be parsed
-    /// for each request.
+    /// The address of the last request in both forms. It is nearly always the table's, and so need not be parsed for
+    /// each request.
     asked: Arc<Mutex<Option<(Uri, Url)>>>,
 }
 
 impl SdkHttpClient {
-    /// Sends through `client`.
+    /// Creates a client that sends through `client`.
     pub fn new(client: Client) -> Self {
         Self { client, asked: Arc::default() }
     }
 
-    /// The SDK's own timeouts bound this: an attempt is dropped when its time is up.
+    /// Sends a request. The SDK's own timeouts bound it: an attempt is dropped when its time is up.
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
         let (parts, body) = request.try_into_http1x().map_err(|error| user(error.into()))?.into_parts();

@@ -1,5 +1,5 @@
-//! Handing an event on: one asynchronous invocation of this same function for each trigger that is due, so that each has
-//! a deadline, retries and an on-failure destination of its own.
+//! Hands an event on: one asynchronous invocation of this same function for each trigger to run, so that each has a
+//! deadline, retries and an on-failure destination of its own.
 //! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 
 use std::{sync::OnceLock, time::Duration};
@@ -15,12 +15,12 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
 use crate::redact::cut;
 
-/// One try of an Invoke, which Lambda answers as soon as it has queued the event.
+/// The time limit of one try of an Invoke, which Lambda answers as soon as it has queued the event.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_TRIES: u32 = 5;
 
-/// Why Lambda did not take an event.
+/// The reason why Lambda did not accept an event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DispatchError {
     /// Lambda answered with an error.
@@ -31,12 +31,12 @@ pub(crate) enum DispatchError {
         /// Lambda's own words.
         message: String,
     },
-    /// No answer came: whether the event was queued is unknown.
+    /// No answer came, so it is unknown whether the event was queued.
     #[error("Lambda Invoke got no answer: {0}")]
     NoAnswer(String),
 }
 
-/// Lambda's API. Its client is made when the first event is handed on, for most processes never do.
+/// Lambda's API. Its client is created when the first event is handed on, because most processes never do that.
 #[derive(Debug)]
 pub struct Dispatcher {
     aws: SdkConfig,
@@ -44,16 +44,16 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Speaks to Lambda through the shared configuration.
+    /// Creates the API on the shared configuration.
     pub fn new(aws: SdkConfig) -> Self {
         Self { aws, client: OnceLock::new() }
     }
 
-    /// Queues one asynchronous invocation. A try whose answer was lost may have queued one already: execution ids absorb
-    /// that.
+    /// Queues one asynchronous invocation. A try whose answer was lost may already have queued one; execution ids make
+    /// the second a duplicate.
     ///
     /// # Errors
-    /// If Lambda does not take it.
+    /// If Lambda does not accept it.
     pub(crate) async fn invoke(&self, function: &str, payload: String) -> Result<(), DispatchError> {
         let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
         match Box::pin(request.payload(Blob::new(payload)).send()).await {

@@ -1,4 +1,4 @@
-//! The services that the function calls besides DynamoDB and the agent.
+//! Clients of the services that the function calls besides DynamoDB and the agent.
 
 pub mod cognito;
 pub mod http;

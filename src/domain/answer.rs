@@ -1,6 +1,10 @@
 //! The facts of an agent's answer: how it ended, what it said, what it cost.
 
-use crate::domain::{finish_reason::FinishReason, protocol::Protocol};
+use crate::domain::{
+    failure::{ErrorType, Failure},
+    finish_reason::FinishReason,
+    protocol::Protocol,
+};
 
 /// How an answer's body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +143,29 @@ impl Outcome {
             }
             _ => self,
         }
+    }
+}
+
+impl From<AnswerError> for Failure {
+    fn from(error: AnswerError) -> Self {
+        let message = error.to_string();
+        let agent_said = match error {
+            AnswerError::Reported { message } => message,
+            AnswerError::NotJson | AnswerError::Empty => None,
+        };
+        Self { agent_said, ..Self::fatal(ErrorType::AgentFailed, message) }
+    }
+}
+
+impl From<FinishReason> for Failure {
+    fn from(reason: FinishReason) -> Self {
+        Self::fatal(ErrorType::AgentIncomplete, format!("the agent stopped short: {reason}"))
+    }
+}
+
+impl From<Interruption> for Failure {
+    fn from(interruption: Interruption) -> Self {
+        Self::fatal(ErrorType::StreamInterrupted, interruption.to_string())
     }
 }
 

@@ -9,8 +9,12 @@ use std::time::Duration;
 /// retryable for ever.
 pub const MAX_ATTEMPTS: u32 = 3;
 
+/// How often a decision may be overtaken by another attempt's write before it is given up.
+pub const MAX_SWAPS: usize = 5;
+
 /// Where an execution stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// An attempt works on it, or died doing so.
     #[default]
@@ -26,22 +30,14 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 5] = [Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::Skipped];
-
-    /// The word as records hold it.
+    /// Returns the word as records hold it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Skipped => "skipped",
-        }
+        self.into()
     }
 
-    /// The status a record names, if it is one of ours.
+    /// Returns the status that a record names, if this version knows it.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
+        name.parse().ok()
     }
 }
 
@@ -77,6 +73,26 @@ pub struct Row {
     pub request_id: Option<String>,
     /// The input and output tokens it has used, as far as they were reported.
     pub tokens: u64,
+}
+
+/// An execution by its ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecutionRef<'a> {
+    /// The user of the trigger; empty where nobody knows it.
+    pub user_id: &'a str,
+    /// The trigger.
+    pub trigger_id: &'a str,
+    /// The execution.
+    pub execution_id: &'a str,
+}
+
+/// The attempt that holds an execution's lease, or asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder<'a> {
+    /// The execution.
+    pub execution: ExecutionRef<'a>,
+    /// The attempt's own id.
+    pub owner: &'a str,
 }
 
 /// The lease's times.
@@ -123,7 +139,7 @@ fn millis(duration: Duration) -> i64 {
 
 /// The attempt that asks.
 #[derive(Debug, Clone, Copy)]
-pub struct Me<'a> {
+pub struct Claimant<'a> {
     /// This attempt's own id.
     pub owner: &'a str,
     /// The Lambda request it serves.
@@ -134,13 +150,13 @@ pub struct Me<'a> {
 
 /// What an attempt does about its fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum ClaimDecision {
     /// Take it as this attempt, counted from 1.
     Claim(u32),
     /// The claim had succeeded: its answer was lost.
-    Mine,
+    AlreadyOwned,
     /// It ended: return what is stored.
-    Replay,
+    AlreadyEnded,
     /// Its end was asked for and nobody is at work: write `cancelled`.
     Cancel,
     /// Another request's attempt is at work: succeed and touch nothing.
@@ -153,36 +169,36 @@ pub enum Decision {
 
 /// Decides from the stored row, in the order of the table below; cancelling comes before claiming, else a cancelled
 /// execution would run.
-pub fn decide(row: Option<&Row>, now: i64, lease: Lease, me: Me<'_>) -> Decision {
+pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>) -> ClaimDecision {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
-        return Decision::Claim(1);
+        return ClaimDecision::Claim(1);
     };
     let attempt = row.attempt.unwrap_or(0);
     let may_claim_again = attempt < MAX_ATTEMPTS;
     let cancel_requested = row.cancel_requested == Some(true);
     match row.status {
-        Status::Running if row.owner.as_deref() == Some(me.owner) => Decision::Mine,
-        Status::Completed | Status::Cancelled | Status::Skipped => Decision::Replay,
-        Status::Failed if !row.retryable => Decision::Replay,
-        Status::Failed if cancel_requested => Decision::Cancel,
-        Status::Failed if may_claim_again => Decision::Claim(attempt + 1),
-        Status::Failed => Decision::Replay,
+        Status::Running if row.owner.as_deref() == Some(me.owner) => ClaimDecision::AlreadyOwned,
+        Status::Completed | Status::Cancelled | Status::Skipped => ClaimDecision::AlreadyEnded,
+        Status::Failed if !row.retryable => ClaimDecision::AlreadyEnded,
+        Status::Failed if cancel_requested => ClaimDecision::Cancel,
+        Status::Failed if may_claim_again => ClaimDecision::Claim(attempt + 1),
+        Status::Failed => ClaimDecision::AlreadyEnded,
         Status::Running if lease.is_alive(row.lease_until, now) => {
             if row.lambda_request_id.as_deref() == Some(me.lambda_request_id) {
-                Decision::Wait
+                ClaimDecision::Wait
             } else {
-                Decision::Duplicate
+                ClaimDecision::Duplicate
             }
         }
-        Status::Running if cancel_requested => Decision::Cancel,
-        Status::Running if me.rerun_if_interrupted && may_claim_again => Decision::Claim(attempt + 1),
-        Status::Running => Decision::Interrupt,
+        Status::Running if cancel_requested => ClaimDecision::Cancel,
+        Status::Running if me.rerun_if_interrupted && may_claim_again => ClaimDecision::Claim(attempt + 1),
+        Status::Running => ClaimDecision::Interrupt,
     }
 }
 
 /// What settling does about an execution for which Lambda will deliver no further attempt. It never calls an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
+pub enum CloseAction {
     /// No attempt got as far as a record: write `failed` with the reason Lambda reports.
     Create,
     /// The last attempt died: write `Interrupted`.
@@ -198,21 +214,21 @@ pub enum Settlement {
 }
 
 /// Decides how to settle, from the stored row.
-pub fn settle(row: Option<&Row>, now: i64, lease: Lease) -> Settlement {
+pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
-        return Settlement::Create;
+        return CloseAction::Create;
     };
     let is_open = match row.status {
         Status::Completed | Status::Cancelled | Status::Skipped => false,
         Status::Failed => row.retryable,
-        Status::Running if lease.is_alive(row.lease_until, now) => return Settlement::Alive,
+        Status::Running if lease.is_alive(row.lease_until, now) => return CloseAction::Alive,
         Status::Running => true,
     };
     match row.status {
-        _ if !is_open => Settlement::Nothing,
-        _ if row.cancel_requested == Some(true) => Settlement::Cancel,
-        Status::Running => Settlement::Interrupt,
-        _ => Settlement::Finalise,
+        _ if !is_open => CloseAction::Nothing,
+        _ if row.cancel_requested == Some(true) => CloseAction::Cancel,
+        Status::Running => CloseAction::Interrupt,
+        _ => CloseAction::Finalise,
     }
 }
 
@@ -240,7 +256,7 @@ mod tests {
 
     const NOW: i64 = 1_000_000_000;
     const LEASE: Lease = Lease(Duration::from_secs(30));
-    const ME: Me<'_> = Me { owner: "me", lambda_request_id: "request", rerun_if_interrupted: false };
+    const ME: Claimant<'_> = Claimant { owner: "me", lambda_request_id: "request", rerun_if_interrupted: false };
 
     fn row(status: Status) -> Row {
         Row {
@@ -274,41 +290,51 @@ mod tests {
         let just_over = NOW - 5_001;
         let third = |row: Row| Row { attempt: Some(3), ..row };
         for (name, row, plain, rerun) in [
-            ("expired completed", expired(row(Status::Completed)), Decision::Claim(1), Decision::Claim(1)),
-            ("expired running", expired(running(alive)), Decision::Claim(1), Decision::Claim(1)),
-            ("mine", mine(running(alive)), Decision::Mine, Decision::Mine),
-            ("mine and lapsed", mine(running(just_over)), Decision::Mine, Decision::Mine),
-            ("completed", row(Status::Completed), Decision::Replay, Decision::Replay),
-            ("completed by me", mine(row(Status::Completed)), Decision::Replay, Decision::Replay),
-            ("cancelled", row(Status::Cancelled), Decision::Replay, Decision::Replay),
-            ("skipped", row(Status::Skipped), Decision::Replay, Decision::Replay),
-            ("completed, cancel asked", cancelled(row(Status::Completed)), Decision::Replay, Decision::Replay),
-            ("final", failed(false, 1), Decision::Replay, Decision::Replay),
-            ("final, cancel asked", cancelled(failed(false, 1)), Decision::Replay, Decision::Replay),
-            ("retryable", failed(true, 1), Decision::Claim(2), Decision::Claim(2)),
-            ("retryable twice", failed(true, 2), Decision::Claim(3), Decision::Claim(3)),
-            ("retryable thrice", failed(true, 3), Decision::Replay, Decision::Replay),
-            ("retryable, cancel asked", cancelled(failed(true, 1)), Decision::Cancel, Decision::Cancel),
-            ("alive, other request", running(alive), Decision::Duplicate, Decision::Duplicate),
-            ("alive by skew", running(last_alive_moment), Decision::Duplicate, Decision::Duplicate),
-            ("alive, cancel asked", cancelled(running(alive)), Decision::Duplicate, Decision::Duplicate),
-            ("alive, same request", same_request(running(alive)), Decision::Wait, Decision::Wait),
-            ("over", running(just_over), Decision::Interrupt, Decision::Claim(2)),
-            ("over, same request", same_request(running(just_over)), Decision::Interrupt, Decision::Claim(2)),
-            ("over, cancel asked", cancelled(running(just_over)), Decision::Cancel, Decision::Cancel),
-            ("over, third attempt", third(running(just_over)), Decision::Interrupt, Decision::Interrupt),
+            ("expired completed", expired(row(Status::Completed)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
+            ("expired running", expired(running(alive)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
+            ("mine", mine(running(alive)), ClaimDecision::AlreadyOwned, ClaimDecision::AlreadyOwned),
+            ("mine and lapsed", mine(running(just_over)), ClaimDecision::AlreadyOwned, ClaimDecision::AlreadyOwned),
+            ("completed", row(Status::Completed), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
+            ("completed by me", mine(row(Status::Completed)), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
+            ("cancelled", row(Status::Cancelled), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
+            ("skipped", row(Status::Skipped), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
+            (
+                "completed, cancel asked",
+                cancelled(row(Status::Completed)),
+                ClaimDecision::AlreadyEnded,
+                ClaimDecision::AlreadyEnded,
+            ),
+            ("final", failed(false, 1), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
+            (
+                "final, cancel asked",
+                cancelled(failed(false, 1)),
+                ClaimDecision::AlreadyEnded,
+                ClaimDecision::AlreadyEnded,
+            ),
+            ("retryable", failed(true, 1), ClaimDecision::Claim(2), ClaimDecision::Claim(2)),
+            ("retryable twice", failed(true, 2), ClaimDecision::Claim(3), ClaimDecision::Claim(3)),
+            ("retryable thrice", failed(true, 3), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
+            ("retryable, cancel asked", cancelled(failed(true, 1)), ClaimDecision::Cancel, ClaimDecision::Cancel),
+            ("alive, other request", running(alive), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
+            ("alive by skew", running(last_alive_moment), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
+            ("alive, cancel asked", cancelled(running(alive)), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
+            ("alive, same request", same_request(running(alive)), ClaimDecision::Wait, ClaimDecision::Wait),
+            ("over", running(just_over), ClaimDecision::Interrupt, ClaimDecision::Claim(2)),
+            ("over, same request", same_request(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Claim(2)),
+            ("over, cancel asked", cancelled(running(just_over)), ClaimDecision::Cancel, ClaimDecision::Cancel),
+            ("over, third attempt", third(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Interrupt),
             (
                 "no lease at all",
                 Row { lease_until: None, attempt: None, ..row(Status::Running) },
-                Decision::Interrupt,
-                Decision::Claim(1),
+                ClaimDecision::Interrupt,
+                ClaimDecision::Claim(1),
             ),
         ] {
-            assert_eq!(decide(Some(&row), NOW, LEASE, ME), plain, "{name}");
-            let rerun_if_interrupted = Me { rerun_if_interrupted: true, ..ME };
-            assert_eq!(decide(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
+            assert_eq!(decide_claim(Some(&row), NOW, LEASE, ME), plain, "{name}");
+            let rerun_if_interrupted = Claimant { rerun_if_interrupted: true, ..ME };
+            assert_eq!(decide_claim(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
         }
-        assert_eq!(decide(None, NOW, LEASE, ME), Decision::Claim(1));
+        assert_eq!(decide_claim(None, NOW, LEASE, ME), ClaimDecision::Claim(1));
     }
 
     #[test]
@@ -316,21 +342,21 @@ mod tests {
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
         let over = NOW - 5_001;
         for (name, row, expected) in [
-            ("absent", None, Settlement::Create),
-            ("expired", Some(Row { ttl: Some(NOW / 1000), ..row(Status::Running) }), Settlement::Create),
-            ("alive", Some(running(NOW)), Settlement::Alive),
-            ("alive, cancel asked", Some(cancelled(running(NOW))), Settlement::Alive),
-            ("over", Some(running(over)), Settlement::Interrupt),
-            ("over, cancel asked", Some(cancelled(running(over))), Settlement::Cancel),
-            ("retryable", Some(failed(true, 3)), Settlement::Finalise),
-            ("retryable, cancel asked", Some(cancelled(failed(true, 1))), Settlement::Cancel),
-            ("final", Some(failed(false, 1)), Settlement::Nothing),
-            ("final, cancel asked", Some(cancelled(failed(false, 1))), Settlement::Nothing),
-            ("completed", Some(row(Status::Completed)), Settlement::Nothing),
-            ("cancelled", Some(row(Status::Cancelled)), Settlement::Nothing),
-            ("skipped", Some(row(Status::Skipped)), Settlement::Nothing),
+            ("absent", None, CloseAction::Create),
+            ("expired", Some(Row { ttl: Some(NOW / 1000), ..row(Status::Running) }), CloseAction::Create),
+            ("alive", Some(running(NOW)), CloseAction::Alive),
+            ("alive, cancel asked", Some(cancelled(running(NOW))), CloseAction::Alive),
+            ("over", Some(running(over)), CloseAction::Interrupt),
+            ("over, cancel asked", Some(cancelled(running(over))), CloseAction::Cancel),
+            ("retryable", Some(failed(true, 3)), CloseAction::Finalise),
+            ("retryable, cancel asked", Some(cancelled(failed(true, 1))), CloseAction::Cancel),
+            ("final", Some(failed(false, 1)), CloseAction::Nothing),
+            ("final, cancel asked", Some(cancelled(failed(false, 1))), CloseAction::Nothing),
+            ("completed", Some(row(Status::Completed)), CloseAction::Nothing),
+            ("cancelled", Some(row(Status::Cancelled)), CloseAction::Nothing),
+            ("skipped", Some(row(Status::Skipped)), CloseAction::Nothing),
         ] {
-            assert_eq!(settle(row.as_ref(), NOW, LEASE), expected, "{name}");
+            assert_eq!(decide_close(row.as_ref(), NOW, LEASE), expected, "{name}");
         }
     }
 
@@ -378,7 +404,7 @@ mod tests {
 
     #[test]
     fn statuses_keep_their_words() {
-        for status in Status::ALL {
+        for status in <Status as strum::VariantArray>::VARIANTS.iter().copied() {
             assert_eq!(Status::from_name(status.as_str()), Some(status));
         }
         assert_eq!(Status::from_name("done"), None);

@@ -1,27 +1,20 @@
 //! Failures: what went wrong with a run, under a name that never changes, and what Lambda is told of it.
 
-use std::{error::Error, fmt};
-
-use lambda_runtime::Diagnostic;
-use serde_json::json;
+use std::fmt;
 
 use crate::{
-    agent::AgentError,
-    clients::cognito::TokenError,
-    domain::answer::{AnswerError, Interruption},
-    domain::execution::Row,
-    domain::finish_reason::FinishReason,
-    events::schedule::InvalidEvent,
-    lifecycle::claim::ClaimError,
+    domain::execution::{Row, Status},
+    error_chain::CHAIN_LIMIT,
     redact,
-    store::StoreError,
 };
 
 /// The longest `error` text of a record, in bytes.
-pub const ERROR_LIMIT: usize = 1024;
+pub const ERROR_LIMIT: usize = CHAIN_LIMIT;
 
 /// Why a run failed. The names never change: records, alarms and people's queries hold them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+)]
 pub enum ErrorType {
     /// The payload is unusable.
     InvalidEvent,
@@ -58,56 +51,14 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    const ALL: [Self; 16] = [
-        Self::InvalidEvent,
-        Self::RecordStoreFailed,
-        Self::AuthenticationFailed,
-        Self::AgentUnavailable,
-        Self::AgentRejected,
-        Self::AgentFailed,
-        Self::AgentIncomplete,
-        Self::StreamInterrupted,
-        Self::StreamStalled,
-        Self::DeadlineExceeded,
-        Self::InProgress,
-        Self::Interrupted,
-        Self::LeaseLost,
-        Self::InvalidTrigger,
-        Self::DispatchFailed,
-        Self::Internal,
-    ];
-
-    /// The name as records and results hold it.
+    /// Returns the name as records and results hold it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidEvent => "InvalidEvent",
-            Self::RecordStoreFailed => "RecordStoreFailed",
-            Self::AuthenticationFailed => "AuthenticationFailed",
-            Self::AgentUnavailable => "AgentUnavailable",
-            Self::AgentRejected => "AgentRejected",
-            Self::AgentFailed => "AgentFailed",
-            Self::AgentIncomplete => "AgentIncomplete",
-            Self::StreamInterrupted => "StreamInterrupted",
-            Self::StreamStalled => "StreamStalled",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::InProgress => "InProgress",
-            Self::Interrupted => "Interrupted",
-            Self::LeaseLost => "LeaseLost",
-            Self::InvalidTrigger => "InvalidTrigger",
-            Self::DispatchFailed => "DispatchFailed",
-            Self::Internal => "Internal",
-        }
+        self.into()
     }
 
-    /// The type a record names, if it is one of ours.
+    /// Returns the type that a record names, if this version knows it.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|error_type| error_type.as_str() == name)
-    }
-}
-
-impl fmt::Display for ErrorType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        name.parse().ok()
     }
 }
 
@@ -146,7 +97,21 @@ impl Failure {
         Self { retryable: true, ..Self::fatal(error_type, message) }
     }
 
-    /// That of an attempt which died.
+    /// Returns the failure that a failed row tells of.
+    pub fn of_row(row: &Row) -> Self {
+        Self::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
+    }
+
+    /// Returns how the last attempt of `row` ended: it failed, or it died. The agent's own words are kept.
+    pub fn of_last_attempt(row: &Row) -> Self {
+        if row.status == Status::Running {
+            return Self::interrupted(row);
+        }
+        let said = row.error.as_deref().and_then(|text| text.split_once('\n'));
+        Self { agent_said: said.map(|(_, said)| said.to_owned()), ..Self::of_row(row) }
+    }
+
+    /// Returns the failure of an attempt that died.
     pub fn interrupted(row: &Row) -> Self {
         let attempt = row.attempt.unwrap_or(1);
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
@@ -175,107 +140,4 @@ impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error_type, self.message)
     }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        let status_code = if failure.error_type == ErrorType::InvalidEvent { 400 } else { 500 };
-        Self {
-            error_type: failure.error_type.as_str().to_owned(),
-            error_message: json!({
-                "statusCode": status_code,
-                "error": failure.error_type.as_str(),
-                "message": failure.message,
-                "triggerId": failure.trigger_id,
-                "executionId": failure.execution_id,
-                "retryable": failure.retryable,
-            })
-            .to_string(),
-        }
-    }
-}
-
-impl From<InvalidEvent> for Failure {
-    fn from(error: InvalidEvent) -> Self {
-        let message = error.to_string();
-        Self { trigger_id: error.trigger_id, ..Self::fatal(ErrorType::InvalidEvent, message) }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::retryable(ErrorType::RecordStoreFailed, chain(&error))
-    }
-}
-
-impl From<TokenError> for Failure {
-    fn from(error: TokenError) -> Self {
-        let retryable = error.is_transient();
-        Self { retryable, ..Self::fatal(ErrorType::AuthenticationFailed, chain(&error)) }
-    }
-}
-
-impl From<ClaimError> for Failure {
-    fn from(error: ClaimError) -> Self {
-        match error {
-            ClaimError::Store(error) => error.into(),
-            ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
-            ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
-        }
-    }
-}
-
-impl From<AgentError> for Failure {
-    fn from(error: AgentError) -> Self {
-        let message = chain(&error);
-        let fatal = |error_type| Self::fatal(error_type, message.clone());
-        match error {
-            AgentError::Unavailable { .. } => Self::retryable(ErrorType::AgentUnavailable, message),
-            AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
-            AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
-            AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
-            AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
-            AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
-            AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
-            AgentError::Request(_) => fatal(ErrorType::Internal),
-        }
-    }
-}
-
-impl From<AnswerError> for Failure {
-    fn from(failure: AnswerError) -> Self {
-        let message = failure.to_string();
-        let agent_said = match failure {
-            AnswerError::Reported { message } => message,
-            AnswerError::NotJson | AnswerError::Empty => None,
-        };
-        Self { agent_said, ..Self::fatal(ErrorType::AgentFailed, message) }
-    }
-}
-
-impl From<FinishReason> for Failure {
-    fn from(reason: FinishReason) -> Self {
-        Self::fatal(ErrorType::AgentIncomplete, format!("the agent stopped short: {reason}"))
-    }
-}
-
-impl From<Interruption> for Failure {
-    fn from(interruption: Interruption) -> Self {
-        Self::fatal(ErrorType::StreamInterrupted, interruption.to_string())
-    }
-}
-
-/// `error` and its causes on one line, each said once.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    redact::cut(&text.replace(char::is_control, " "), ERROR_LIMIT).to_owned()
 }

@@ -1,50 +1,34 @@
 //! Fires and their identity: the same fire always computes the same execution id.
 
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
-use crate::trigger::item::Stored;
+use crate::domain::{task::Task, trigger_snapshot::TriggerSnapshot};
 
-/// One moment a trigger is due: what to run, for whom, and what identifies it.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// One moment a trigger is due: what to run, for whom, and what identifies it. It has no default: a new field does not
+/// compile until every reader handles it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
     /// The trigger that fires.
     pub trigger_id: String,
     /// The user the agent acts for.
     pub user_id: String,
-    /// The agent to run.
-    pub agent_id: String,
-    /// What the agent is asked.
-    pub prompt: String,
-    /// The agent session to use instead of one of the execution's own.
-    pub session_id: Option<String>,
-    /// The model the agent should use.
-    pub model_id: Option<String>,
-    /// The agent's working directory, its `storagePath`.
-    pub working_directory: Option<String>,
-    /// The tools the agent may use.
-    pub enabled_tools: Option<Vec<String>>,
-    /// How hard the model should think.
-    pub reasoning_effort: Option<String>,
-    /// Further fields of the agent's request body.
-    pub input: Map<String, Value>,
-    /// Whether an execution whose attempt died runs again.
-    pub rerun_if_interrupted: bool,
-    /// What the stored trigger says beside, where there is one.
-    pub stored: Option<Box<Stored>>,
+    /// What the agent is asked to do.
+    pub task: Task,
+    /// The trigger item as it was read, where there is one.
+    pub trigger: Option<Box<TriggerSnapshot>>,
     /// What fired.
     pub origin: Origin,
     /// The envelope's `id`.
     pub event_id: Option<String>,
     /// The envelope's `source`.
     pub source: Option<String>,
-    /// What its trigger is subscribed to, of a bus event.
+    /// The name that triggers subscribe to, if a bus event fired.
     pub event_source_id: Option<String>,
-    /// The envelope's `detail-type`, of a bus event.
+    /// The envelope's `detail-type`, if a bus event fired.
     pub detail_type: Option<String>,
-    /// The envelope's `time`, of a bus event.
+    /// The envelope's `time`, if a bus event fired.
     pub event_time: Option<String>,
     /// How many executions led to this one.
     pub chain_depth: u32,
@@ -83,12 +67,6 @@ pub enum Origin {
         /// The request that dispatched it.
         dispatcher: Option<String>,
     },
-}
-
-impl Default for Origin {
-    fn default() -> Self {
-        Self::Request { dispatcher: None }
-    }
 }
 
 /// What an execution id is computed from.

@@ -10,31 +10,27 @@ use crate::json::fields::Fields;
 pub(crate) const RESTS_ON: [&str; 3] = ["health", "failures", "enabled"];
 
 /// How a trigger fares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum State {
+    /// The last final result was a success, or there was none.
     Ok,
+    /// The last final result was a failure.
     Failing,
     /// Switched off after too many failures in a row.
     Paused,
 }
 
 impl State {
+    /// Returns the word as trigger items hold it.
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failing => "failing",
-            Self::Paused => "paused",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        [Self::Ok, Self::Failing, Self::Paused].into_iter().find(|state| state.as_str() == name)
+        self.into()
     }
 }
 
 /// How a trigger fares, as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Health {
+pub struct Health {
     state: Option<State>,
     failures: Option<u32>,
     enabled: Option<bool>,
@@ -44,7 +40,7 @@ pub(crate) struct Health {
 
 /// What a final result changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Change {
+pub struct Change {
     pub(crate) state: State,
     pub(crate) failures: u32,
     /// Whether the trigger was in another state before.
@@ -58,7 +54,7 @@ impl Health {
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
         Self {
-            state: fields.text("health").and_then(|name| State::from_name(&name)),
+            state: fields.text("health").and_then(|name| name.parse().ok()),
             failures: fields.count("failures"),
             enabled: fields.flag("enabled"),
             stored: RESTS_ON.map(|name| item.get(name).cloned()),

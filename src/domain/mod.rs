@@ -1,13 +1,18 @@
 //! Pure types and decisions: no async, no AWS, no HTTP.
 
 pub mod answer;
+pub mod attempt;
+pub mod ending;
 pub mod execution;
 pub mod failure;
 pub mod finish_reason;
 pub mod fire;
-pub(crate) mod health;
+pub mod health;
 pub mod policy;
 pub mod protocol;
 pub mod run_lock;
-pub(crate) mod threshold;
-pub(crate) mod trace;
+pub mod run_state;
+pub mod task;
+pub mod threshold;
+pub mod trace;
+pub mod trigger_snapshot;

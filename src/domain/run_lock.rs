@@ -8,7 +8,7 @@ use crate::{
 
 /// Whose turn it is, as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
+pub struct RunLock {
     /// The execution that has it.
     pub execution_id: Option<String>,
     /// The attempt of that execution which took it.
@@ -17,7 +17,7 @@ pub struct Turn {
     pub until: Option<i64>,
 }
 
-impl Turn {
+impl RunLock {
     /// Whether the attempt whose turn it is has ended, so that its lease need not be waited for. Of a row that was
     /// deleted nobody knows.
     pub fn is_over(&self, row: Option<&Row>) -> bool {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_turn_ends_with_the_attempt_that_took_it() {
-        let turn = Turn { execution_id: Some("e2".into()), owner: Some("a".into()), until: Some(1_000) };
+        let turn = RunLock { execution_id: Some("e2".into()), owner: Some("a".into()), until: Some(1_000) };
         for (name, row, is_over) in [
             ("deleted", None, false),
             ("running", Some(row(Status::Running, "a")), false),
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn a_turn_is_kept_by_a_longer_lease_of_the_same_attempt() {
-        let turn = Turn { execution_id: Some("e".into()), owner: Some("a".into()), until: Some(1_000) };
+        let turn = RunLock { execution_id: Some("e".into()), owner: Some("a".into()), until: Some(1_000) };
         for (owner, until, is_kept) in [("a", 999, true), ("a", 1_000, false), ("b", 999, false)] {
             assert_eq!(turn.is_kept_longer(owner, until), is_kept, "{owner}, until {until}");
         }
-        assert!(!Turn { until: Some(0), ..turn }.is_kept_longer("a", 999), "given up");
+        assert!(!RunLock { until: Some(0), ..turn }.is_kept_longer("a", 999), "given up");
     }
 
     #[test]

@@ -14,7 +14,7 @@ const LARGEST_COUNT: u32 = 100_000;
 
 /// `{count, windowSeconds}` of a trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Threshold {
+pub struct Threshold {
     /// Which event fires, counted from 1.
     pub(crate) count: u32,
     /// How long the window is.
@@ -23,7 +23,7 @@ pub(crate) struct Threshold {
 
 /// Where a trigger's counting stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counter {
+pub struct Counter {
     /// When the window began, milliseconds since 1970.
     pub(crate) window_start: i64,
     /// How many events it has seen.

@@ -6,7 +6,7 @@ const LONGEST_ID: usize = 256;
 
 /// The ids of a trace, so that one leads from an alarm to the record, the log and the agent's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trace {
+pub struct Trace {
     /// X-Ray's, `1-…`.
     pub trace_id: String,
     /// The same as OpenTelemetry has it, 32 hexadecimal digits.
@@ -17,7 +17,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// That of Lambda's X-Ray header.
-    pub(crate) fn of(xray: &str) -> Option<Self> {
+    pub fn of(xray: &str) -> Option<Self> {
         let root = field(xray, "Root")?;
         let is_id = root.len() <= LONGEST_ID && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         is_id.then(|| Self { trace_id: root.to_owned(), otel_id: otel_id(root), traceparent: traceparent(xray) })

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::{
     domain::execution::Status,
     domain::fire::{Fire, Origin},
-    events::schedule::InvalidEvent,
+    domain::task::Task,
+    events::invalid::InvalidEvent,
     json::fields::{Fields, kind},
 };
 
@@ -30,7 +31,7 @@ pub struct BusEvent {
     /// What triggers subscribe to: `_eventSourceId`, else the source with hyphens for dots.
     pub event_source_id: String,
     /// Whom it is for.
-    pub audience: Audience,
+    pub target: EventTarget,
     /// What its deliveries have in common.
     pub origin: Origin,
     /// How many executions led to it; 0 unless it tells of one.
@@ -39,7 +40,7 @@ pub struct BusEvent {
 
 /// Which triggers an event is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Audience {
+pub enum EventTarget {
     /// All that are subscribed.
     Subscribers,
     /// One of them: the function handed the event on to itself.
@@ -95,16 +96,16 @@ impl BusEvent {
         let detail = envelope.get("detail").and_then(Value::as_object).unwrap_or(&no_detail);
         let mut detail = Fields { problems, ..Fields::new("$.detail", detail) };
         let is_own = |name: &str| source.as_deref() == Some(OWN_SOURCE) && detail_type.as_deref() == Some(name);
-        let (mut audience, mut origin, mut chain_depth) = (Audience::Subscribers, None, 0);
+        let (mut target, mut origin, mut chain_depth) = (EventTarget::Subscribers, None, 0);
         if is_own(RUN_TRIGGER) {
             let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
-            audience = Audience::RunTrigger {
+            target = EventTarget::RunTrigger {
                 trigger_id: trigger_id.unwrap_or_default(),
                 user_id: user_id.unwrap_or_default(),
             };
         } else if is_own(REPLAY_EXECUTION) {
             let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
-            audience = Audience::ReplayExecution {
+            target = EventTarget::ReplayExecution {
                 trigger_id: trigger_id.unwrap_or_default(),
                 execution_id: execution_id.unwrap_or_default(),
             };
@@ -126,7 +127,7 @@ impl BusEvent {
             let (trigger_id, user_id) = (fields.id("triggerId"), fields.id("userId"));
             dispatcher = fields.id("requestId");
             problems = fields.problems;
-            audience = Audience::Dispatched {
+            target = EventTarget::Dispatched {
                 trigger_id: trigger_id.unwrap_or_default(),
                 user_id: user_id.unwrap_or_default(),
             };
@@ -141,7 +142,7 @@ impl BusEvent {
         Ok(Self {
             origin: origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
             event_source_id: event_source_id.unwrap_or_default(),
-            audience,
+            target,
             chain_depth,
             event: Value::Object(envelope),
         })
@@ -177,7 +178,9 @@ impl BusEvent {
             detail_type: text("detail-type"),
             event_time: text("time"),
             chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },
-            ..Fire::default()
+            task: Task::unknown(),
+            trigger: None,
+            replay_of: None,
         }
     }
 
@@ -256,7 +259,7 @@ mod tests {
                 "detail": {"a": [1, "}"]}});
             let event = read(published).unwrap();
             let once = read(serde_json::from_str(&event.dispatched_to("t\"", "u", "first")).unwrap()).unwrap();
-            assert_eq!(once.audience, Audience::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
+            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
             assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
             let dispatcher = Some("first".to_owned());
             let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };

@@ -1,4 +1,6 @@
-//! Events in: what EventBridge, SQS and Lambda deliver.
+//! Events in: what EventBridge, SQS and Lambda deliver. One file per source.
 
 pub mod bus;
+pub(crate) mod failure_report;
+pub mod invalid;
 pub mod schedule;

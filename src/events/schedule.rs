@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::{
     domain::fire::{Fire, Origin},
+    domain::task::Task,
     events::bus::BusEvent,
+    events::invalid::InvalidEvent,
     json::fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
 };
-
-pub use crate::json::fields::BODY_FIELDS;
 
 const SCHEDULED_EVENT: &str = "Scheduled Event";
 
@@ -21,22 +21,6 @@ pub enum Event {
     Scheduled(Box<Fire>),
     /// Any other event: the triggers that are subscribed to it say what to run.
     Bus(Box<BusEvent>),
-}
-
-/// Everything that is wrong with an event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid event: {}", problems.join("; "))]
-pub struct InvalidEvent {
-    /// One sentence a problem, each beginning with the JSON path; none shows a value.
-    pub problems: Vec<String>,
-    /// The event's trigger, where it named one.
-    pub trigger_id: Option<String>,
-}
-
-impl InvalidEvent {
-    pub(crate) fn new(problems: Vec<String>) -> Self {
-        Self { problems, trigger_id: None }
-    }
 }
 
 /// Reads one event. `payload` is `None` if it was not UTF-8; `is_agentcore` holds session ids to AgentCore's length.
@@ -88,7 +72,7 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
     let mut fields = Fields { problems, ..Fields::new("$.detail", detail) };
     let trigger_id = fields.id("triggerId");
     let user_id = fields.id("userId");
-    let task = fields.task(is_agentcore);
+    let task = Task::read(&mut fields, is_agentcore);
     let origin = match fields.instant("scheduledTime") {
         Some((text, instant)) => Origin::Schedule { text, instant },
         None => Origin::Request { dispatcher: None },
@@ -99,10 +83,16 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
     Ok(Fire {
         trigger_id: trigger_id.unwrap_or_default(),
         user_id: user_id.unwrap_or_default(),
+        task,
+        trigger: None,
         origin,
         event_id,
         source,
-        ..task
+        event_source_id: None,
+        detail_type: None,
+        event_time: None,
+        chain_depth: 0,
+        replay_of: None,
     })
 }
 

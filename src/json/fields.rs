@@ -1,28 +1,22 @@
-//! Reading the fields of a JSON object that somebody else wrote: every problem is collected, each named by its JSON path.
+//! Reads the fields of a JSON object that others wrote. It collects every problem, each named by its JSON path.
 
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{domain::fire::Fire, redact::cut};
+use crate::redact::cut;
 
-/// The longest id, and the longest other text that is stored as it is, in bytes: two of them and their prefixes stay far
-/// below DynamoDB's 1 KiB sort key.
+/// The longest id, and the longest other text that is stored as it is, in bytes. Two of them with their prefixes stay
+/// far below the 1 KiB of DynamoDB's sort key.
 pub(crate) const ID_LIMIT: usize = 256;
-/// AgentCore's runtimeSessionId has 33 to 256 characters (InvokeAgentRuntime, API reference).
-const SESSION_ID_LIMIT: usize = 256;
-const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
 /// How Scheduler spells its context attributes; one left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 pub(crate) const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
-/// Names of the agent's request body that the function sets; an `input` must not.
-pub const BODY_FIELDS: [&str; 8] =
-    ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
 /// Somebody whose event has more problems sees the first of them, on about as many lines as a screen has.
 const MOST_PROBLEMS: usize = 50;
 /// The longest path shown, in bytes.
 const PATH_LIMIT: usize = 200;
 
-/// Reads the fields of one object, collecting what is wrong with them.
+/// A reader of one object's fields that collects the problems found.
 pub(crate) struct Fields<'a> {
     pub(crate) path: String,
     pub(crate) object: &'a Map<String, Value>,
@@ -38,7 +32,7 @@ impl<'a> Fields<'a> {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
 
-    /// An optional field: null counts as absent, as in the languages that write these events.
+    /// Returns an optional field. Null counts as absent, as in the languages that write these events.
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.object.get(name).filter(|value| !value.is_null())
     }
@@ -66,7 +60,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// A text that is stored as it is.
+    /// Reads a text that is stored as it is.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         if text.len() > ID_LIMIT {
@@ -82,21 +76,6 @@ impl<'a> Fields<'a> {
             self.problem(name, &format!("must have at most {ID_LIMIT} bytes, not {}", id.len()));
         } else if id.contains(char::is_control) {
             self.problem(name, "must not contain control characters");
-        } else {
-            return Some(id);
-        }
-        None
-    }
-
-    /// The session id travels in an HTTP header, so only visible ASCII passes.
-    pub(crate) fn session_id(&mut self, is_agentcore: bool) -> Option<String> {
-        let id = self.text("sessionId")?;
-        let shortest = if is_agentcore { AGENTCORE_SESSION_ID_LENGTH } else { 1 };
-        if !id.chars().all(|char| char.is_ascii_graphic()) {
-            self.problem("sessionId", "must contain visible ASCII characters only");
-        } else if !(shortest..=SESSION_ID_LIMIT).contains(&id.len()) {
-            let problem = format!("must have {shortest} to {SESSION_ID_LIMIT} characters, not {}", id.len());
-            self.problem("sessionId", &problem);
         } else {
             return Some(id);
         }
@@ -128,7 +107,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number, as such or as a text, in which DynamoDB's stream has it; an empty text counts as absent.
+    /// Reads a whole number, given as a number or as a text, the form in which DynamoDB's stream has it. An empty text
+    /// counts as absent.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
         let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
         let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
@@ -144,10 +124,10 @@ impl<'a> Fields<'a> {
         self.instant(name)
     }
 
-    /// An RFC 3339 time not before 1970, which a UUIDv7 cannot hold.
+    /// Reads an RFC 3339 time. It must not be before 1970, which a UUIDv7 cannot represent.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
-        // Named as such already.
+        // It has been reported as such already.
         if text.contains(SCHEDULER_KEYWORD) {
             return None;
         }
@@ -164,17 +144,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn on_interrupted(&mut self) -> bool {
-        match self.text("onInterrupted").as_deref() {
-            Some("rerun") => true,
-            None | Some("fail") => false,
-            Some(_) => {
-                self.problem("onInterrupted", "must be \"rerun\" or \"fail\"");
-                false
-            }
-        }
-    }
-
     /// An optional object.
     pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
         match self.value(name).cloned() {
@@ -184,33 +153,6 @@ impl<'a> Fields<'a> {
                 self.problem(name, &format!("must be an object, not {}", kind(&other)));
                 Map::new()
             }
-        }
-    }
-
-    /// An optional object whose members go into the agent's request body.
-    pub(crate) fn body_members(&mut self, name: &str) -> Map<String, Value> {
-        let members = self.object(name);
-        for reserved in BODY_FIELDS.into_iter().filter(|reserved| members.contains_key(*reserved)) {
-            let path = member(&member(&self.path, name), reserved);
-            push(&mut self.problems, format!("{path}: is set by the function and must not be given"));
-        }
-        members
-    }
-
-    /// What an agent is asked to do, as scheduled events, trigger items and kept inputs spell it: all of a fire but its
-    /// trigger, its user and what fired it.
-    pub(crate) fn task(&mut self, is_agentcore: bool) -> Fire {
-        Fire {
-            agent_id: self.id("agentId").unwrap_or_default(),
-            prompt: self.required_text("prompt").unwrap_or_default(),
-            session_id: self.session_id(is_agentcore),
-            model_id: self.text("modelId"),
-            working_directory: self.text("workingDirectory"),
-            enabled_tools: self.texts("enabledTools"),
-            reasoning_effort: self.text("reasoningEffort"),
-            rerun_if_interrupted: self.on_interrupted(),
-            input: self.body_members("input"),
-            ..Fire::default()
         }
     }
 }
@@ -224,8 +166,8 @@ pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     }
 }
 
-/// The path of `name` in `path`: in dot notation where the name allows it, else in brackets (RFC 9535 §2.5). A name is
-/// the sender's text, so a long one is cut.
+/// Returns the path of `name` in `path`: in dot notation where the name allows it, otherwise in brackets (RFC 9535
+/// §2.5). The sender chose the name, so a long one is cut.
 pub(crate) fn member(path: &str, name: &str) -> String {
     let name = cut(name, 64);
     if path.len() > PATH_LIMIT {

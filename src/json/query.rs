@@ -1,9 +1,9 @@
-//! RFC 9535 queries, as far as they cannot take the function down.
+//! RFC 9535 queries, restricted so that they cannot bring the function down.
 //!
-//! Whoever writes a trigger writes its queries, and one of them must not cost all other triggers of an event their run.
-//! serde_json_path reads a filter within a filter twice, so its time doubles with each level, and overflows the stack
-//! on a few hundred parentheses; and RFC 9535 allows queries whose results outgrow any memory. So their shape is looked
-//! at first. Hardly any trigger needs what is refused.
+//! The author of a trigger also writes its queries, and one bad query must not prevent the event's other triggers from
+//! running. serde_json_path evaluates a filter inside a filter twice, so its time doubles with each level, and it
+//! overflows the stack on a few hundred parentheses. RFC 9535 itself allows queries whose results outgrow any memory.
+//! So the shape of a query is checked first. Hardly any trigger needs what is refused.
 
 use serde_json_path::JsonPath;
 
@@ -14,10 +14,10 @@ const DEEPEST: usize = 8;
 /// How many times selectors such as `[0, 0]` may find the same value.
 const MOST_REPEATS: usize = 100;
 
-/// Reads a query, which begins with `$`.
+/// Parses a query, which begins with `$`.
 ///
 /// # Errors
-/// Says what is wrong with it, or why it is refused.
+/// Says what is wrong with the query, or why it is refused.
 pub(crate) fn parse(query: &str) -> Result<JsonPath, String> {
     if query.len() > LONGEST {
         return Err(format!("must have at most {LONGEST} bytes, not {}", query.len()));
@@ -40,22 +40,22 @@ pub(crate) fn parse(query: &str) -> Result<JsonPath, String> {
     JsonPath::parse(query).map_err(|error| format!("must be an RFC 9535 query, which begins with $: {error}"))
 }
 
-/// What of a query decides how much it takes.
+/// The properties of a query that decide how much it costs.
 #[derive(Debug)]
 struct Shape {
     depth: usize,
     descendants: usize,
-    /// In how many ways one can choose a selector from each bracket.
+    /// The number of ways to choose one selector from each bracket.
     repeats: usize,
-    /// Whether each value that a filter looks at might be compared with each of many others.
+    /// True if each value that a filter examines might be compared with each of many others.
     is_product: bool,
 }
 
 impl Shape {
-    /// Looks at the punctuation outside quotes. What is no query may have any shape.
+    /// Examines the punctuation outside quotes. A text that is not a query may have any shape.
     fn of(query: &str) -> Self {
         let mut shape = Self { depth: 0, descendants: 0, repeats: 1, is_product: false };
-        // Of each bracket or parenthesis that is open: whether it is a bracket, and its selectors.
+        // One entry for each open bracket or parenthesis: whether it is a bracket, and the number of its selectors.
         let mut open: Vec<(bool, usize)> = Vec::new();
         let mut roots = 0_usize;
         let mut bytes = query.bytes().peekable();
@@ -140,7 +140,7 @@ mod tests {
             let query = format!("$['{name}']");
             assert!(parse(&query).is_ok(), "{query}: {:?}", parse(&query));
         }
-        // A quote that is escaped does not end the name, one behind an escaped backslash does.
+        // An escaped quote does not end the name. One behind an escaped backslash does.
         assert_eq!(Shape::of(r"$['\\']..a..b").descendants, 2);
         assert_eq!(Shape::of(r"$['\']..a..b").descendants, 0);
     }

@@ -267,6 +267,20 @@ impl<'a> Members<'a> {
         Members { rest: trim_start(object).strip_prefix(b"{").unwrap_or_default() }
     }
 
+    /// Takes the next member's name alone. Its value is [`Members::cut`], or is taken by [`Members::value`].
+    pub(crate) fn name(&mut self) -> Option<Str<'a>> {
+        take_name(&mut self.rest)
+    }
+
+    pub(crate) fn value(&mut self) -> Option<RawJson<'a>> {
+        take_value(&mut self.rest)
+    }
+
+    /// The beginning of the value whose name was taken, its end not looked for.
+    pub(crate) fn cut(&self) -> RawJson<'a> {
+        RawJson { raw: self.rest, whole: false, escaped: true }
+    }
+
     /// Returns true if nothing but the object's own end is left, once all members are taken.
     pub(crate) fn is_closed(&self) -> bool {
         trim_start(self.rest).strip_prefix(b"}").is_some_and(|behind| trim_start(behind).is_empty())

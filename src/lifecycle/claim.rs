@@ -1,21 +1,24 @@
-//! Claiming an execution: decide from the stored row, act on the decision under its condition, decide again if refused.
+//! Claiming an execution: decide_claim from the stored row, act on the decision under its condition, decide_claim again if refused.
 
 use std::time::Duration;
 
 use crate::{
     clock::{Deadline, now_millis},
-    domain::execution::{Decision, Lease, Me, Row, Status, decide, is_retryable},
-    domain::failure::Failure,
-    domain::fire::Fire,
-    lifecycle::results::{Conclusion, Of, end_of, write_result},
-    store::endings,
-    store::record::{Attempt, Ending},
-    store::{Store, StoreError, Write, in_time},
-    telemetry::metrics::Measured,
+    domain::{
+        attempt::Attempt,
+        ending::Ending,
+        execution::{ClaimDecision, Claimant, Lease, MAX_SWAPS, Row, Status, decide_claim, is_retryable},
+        failure::{ErrorType, Failure},
+        fire::Fire,
+        run_state::RunState,
+    },
+    lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
+    store::{
+        Store, StoreError, Write,
+        endings::{EndingWrite, key_of},
+        in_time,
+    },
 };
-
-/// How often a decision may be overtaken by another attempt's write before it is given up.
-pub(crate) const MAX_SWAPS: usize = 5;
 
 /// What became of the claim.
 #[derive(Debug)]
@@ -61,15 +64,15 @@ pub(crate) async fn claim(
     let mut swaps = 0;
     loop {
         let now = now_millis();
-        let me = Me {
+        let me = Claimant {
             owner: &attempt.owner,
             lambda_request_id: &attempt.lambda_request_id,
-            rerun_if_interrupted: fire.rerun_if_interrupted,
+            rerun_if_interrupted: fire.task.rerun_if_interrupted,
         };
         let id = attempt.execution_id.clone();
         let id = id.as_str();
         let lease_until = lease.until(now);
-        let decision = decide(seen.as_ref(), now, lease, me);
+        let decision = decide_claim(seen.as_ref(), now, lease, me);
         let write = match (seen, decision) {
             (None, _) => {
                 (attempt.started_at, attempt.ttl) = fresh_start.clone();
@@ -77,36 +80,37 @@ pub(crate) async fn claim(
                 attempt.before = None;
                 store.claim_new(fire, attempt, lease_until, now).await?
             }
-            (Some(row), Decision::Claim(number)) => {
+            (Some(row), ClaimDecision::Claim(number)) => {
                 continue_from(attempt, number, &row, now, &fresh_start);
-                attempt.before = (number > 1).then(|| end_of(&row));
+                attempt.before = (number > 1).then(|| Failure::of_last_attempt(&row));
                 store.claim_over(fire, attempt, lease_until, &row).await?
             }
-            (Some(row), Decision::Mine) => {
+            (Some(row), ClaimDecision::AlreadyOwned) => {
                 continue_from(attempt, row.attempt.unwrap_or(1), &row, now, &fresh_start);
                 return Ok(Claim::Owned(row.lease_until.unwrap_or(now)));
             }
-            (Some(row), Decision::Replay | Decision::Duplicate) => return Ok(Claim::Duplicate(row)),
-            (Some(row), Decision::Cancel) => {
+            (Some(row), ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate) => return Ok(Claim::Duplicate(row)),
+            (Some(row), ClaimDecision::Cancel) => {
                 let ending = Ending::new(Status::Cancelled, now, None);
-                let write = store.write_part(endings::abandoned(&fire.trigger_id, id, &ending, &row, false)).await?;
+                let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
+                let write = store.write_conditionally(write.build(key_of(execution_of(fire, id)), false)).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Cancelled(row));
                 }
                 write
             }
-            (Some(row), Decision::Interrupt) => {
+            (Some(row), ClaimDecision::Interrupt) => {
                 let failure = Failure::interrupted(&row);
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let part = |is_stored| endings::abandoned(&fire.trigger_id, id, &ending, &row, is_stored);
-                let conclusion = Conclusion::interrupted(&failure, &row);
-                let write = write_result(store, &Of::fire(fire, id), conclusion, now, part).await?;
+                let result = FinalResult::interrupted(&failure, &row);
+                let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
+                let write = close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Interrupted(failure));
                 }
                 write
             }
-            (Some(_), Decision::Wait) => {
+            (Some(_), ClaimDecision::Wait) => {
                 seen = look_again(store, fire, &attempt.execution_id, lease.heartbeat(), deadline).await?;
                 continue;
             }
@@ -142,7 +146,7 @@ pub(crate) async fn claim_or_give_up(
     attempt: &mut Attempt,
     lease: Lease,
     deadline: Deadline,
-    measured: &Measured,
+    state: &RunState,
 ) -> Result<Claim, Failure> {
     let claiming = claim(store, fire, attempt, lease, deadline);
     let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
@@ -156,13 +160,14 @@ pub(crate) async fn claim_or_give_up(
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
         let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
         let Attempt { execution_id, owner, .. } = &*attempt;
-        let of = Of::fire(fire, execution_id);
-        let part = |is_stored| endings::finished(&fire.trigger_id, execution_id, owner, &ending, is_stored);
-        let taking_back = write_result(store, &of, Conclusion::of(&ending), now_millis(), part);
+        let (execution, trigger) = (execution_of(fire, execution_id), knowledge_of(fire));
+        let write = EndingWrite::Finished { owner, ending: &ending };
+        let result = FinalResult::of_ending(&ending);
+        let taking_back = close(store, execution, &trigger, result, write, now_millis());
         match in_time(deadline.write_until, taking_back).await {
             Ok(Write::Done) => {
                 if !failure.retryable {
-                    measured.ended(Status::Failed);
+                    state.facts().count_end(Status::Failed);
                 }
                 tracing::warn!("the claim had been written and was taken back");
             }
@@ -191,6 +196,16 @@ async fn look_again(
             // It is the wait that is over: nothing was written.
             Err(StoreError::OutOfTime) => return Err(ClaimError::InProgress),
             Err(error) => tracing::warn!(error = %error, "cannot see whether the other attempt is still at work"),
+        }
+    }
+}
+
+impl From<ClaimError> for Failure {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Store(error) => error.into(),
+            ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
+            ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
         }
     }
 }

@@ -4,50 +4,37 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    config::Config,
-    domain::fire::{self, Fire, Identity, Origin},
+    domain::{
+        attempt::StartTime,
+        fire::{self, Fire, Identity, Origin},
+    },
     store::{Store, StoreError},
 };
-
-/// When a fire started, in the forms it is needed in.
-#[derive(Debug, Clone)]
-pub(crate) struct Started {
-    pub(crate) millis: i64,
-    /// RFC 3339.
-    pub(crate) at: String,
-    /// When the record ends, seconds since 1970.
-    pub(crate) ttl: i64,
-}
-
-impl Started {
-    pub(crate) fn at(millis: i64, config: &Config) -> Self {
-        let life = i64::try_from(config.execution_ttl.as_secs()).unwrap_or(i64::MAX);
-        Self { millis, at: clock::rfc3339(millis), ttl: (millis / 1000).saturating_add(life) }
-    }
-}
 
 /// The fire's execution id; a fire that carries no identity of its own is remembered by its Lambda request.
 pub(crate) async fn identify(
     store: &Store,
     fire: &Fire,
     lambda_request_id: &str,
-    started: &Started,
+    started: &StartTime,
 ) -> Result<String, StoreError> {
     let identity = identity_of(&fire.origin, lambda_request_id, started);
     let id = fire::execution_id(&fire.trigger_id, identity).to_string();
     match identity {
-        Identity::Request { request_id, .. } => store.guard(&fire.trigger_id, request_id, &id, started.ttl).await,
+        Identity::Request { request_id, .. } => {
+            store.remember_execution_id(&fire.trigger_id, request_id, &id, started.ttl).await
+        }
         _ => Ok(id),
     }
 }
 
 /// The name of an event's mark at a trigger that counts its events.
-pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &Started) -> String {
+pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &StartTime) -> String {
     let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Started) -> Identity<'a> {
+fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &StartTime) -> Identity<'a> {
     match origin {
         Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),
         Origin::Event { id, time, replay_name } => {

@@ -2,21 +2,24 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock,
+        OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use crate::{
+    backoff,
     clock::{Deadline, now_millis},
-    domain::answer::Progress,
-    domain::execution::{Lease, Row, is_own_finish},
-    lifecycle::results::{Conclusion, Of, Seen, write_result},
-    store::endings,
-    store::record::Ending,
-    store::{Heartbeat, Store, StoreError, Write, in_time},
-    telemetry::metrics::Measured,
+    domain::{
+        ending::{Ending, SkipReason},
+        execution::{Holder, Lease, Row, is_own_finish},
+        failure::Failure,
+        run_state::RunState,
+        trigger_snapshot::TriggerKnowledge,
+    },
+    lifecycle::close::{FinalResult, close},
+    store::{Heartbeat, Store, StoreError, Write, endings::EndingWrite, in_time},
 };
 
 /// Why a run must stop.
@@ -37,71 +40,55 @@ pub(crate) enum NotHeld {
     Store(StoreError),
 }
 
-/// A held lease.
+/// Why a run stopped before the agent's answer decided it.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
-    /// The table.
-    pub store: &'a Store,
-    /// Its times.
-    pub lease: Lease,
-    /// The user of the trigger.
-    pub user_id: &'a str,
-    /// The trigger of the execution.
-    pub trigger_id: &'a str,
-    /// The execution.
-    pub execution_id: &'a str,
-    /// The attempt that holds it.
-    pub owner: &'a str,
-    /// Whether another attempt may run the agent once the lease is over, so that a run whose lease cannot be extended
-    /// must stop.
-    pub rerun_if_interrupted: bool,
-    /// When it ends, in milliseconds since 1970.
-    pub until: AtomicI64,
-    /// What was seen of the trigger item.
-    pub trigger: OnceLock<Seen>,
-    /// Whether the trigger's turn is taken (see `overlap`), to be kept as long as the lease.
-    pub has_turn: AtomicBool,
-    /// What the next heartbeat reports.
-    pub reports: Arc<Reports>,
-    /// Where heartbeats that fail are counted.
-    pub measured: &'a Measured,
+pub(crate) enum RunStop {
+    /// The lease ended, or somebody asked for the execution's end.
+    Stopped(Stop),
+    /// The fire is deliberately not run. The id is that of the execution that keeps it from running, if one does.
+    Skipped(SkipReason, Option<String>),
+    /// It failed.
+    Failed(Failure),
 }
 
-/// How far a run has come, and when it last came further.
-#[derive(Debug, Clone, Copy)]
-pub struct Reported {
-    /// What the decoder counts.
-    pub progress: Progress,
-    /// When the last event arrived, milliseconds since 1970.
-    pub last_event_at: i64,
+impl<E: Into<Failure>> From<E> for RunStop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
-/// How far a run has come, told by the task that reads the answer.
-#[derive(Debug, Default)]
-pub(crate) struct Reports {
-    last: Mutex<Option<Reported>>,
-    /// From the call to the first event of the answer, milliseconds.
-    pub(crate) first_event_ms: OnceLock<u64>,
-}
-
-impl Reports {
-    /// Keeps `progress` for the next heartbeat.
-    pub(crate) fn report(&self, progress: Progress) {
-        let Ok(mut last) = self.last.lock() else { return };
-        match last.as_mut() {
-            Some(before) if before.progress.events == progress.events => before.progress = progress,
-            _ if progress.events == 0 => {}
-            _ => *last = Some(Reported { progress, last_event_at: now_millis() }),
+impl From<NotHeld> for RunStop {
+    fn from(not_held: NotHeld) -> Self {
+        match not_held {
+            NotHeld::Stopped(stop) => Self::Stopped(stop),
+            NotHeld::Store(error) => Self::Failed(error.into()),
         }
     }
-
-    /// What was reported last.
-    pub(crate) fn last(&self) -> Option<Reported> {
-        self.last.lock().ok().and_then(|last| *last)
-    }
 }
 
-impl Held<'_> {
+/// An execution that this attempt has claimed.
+#[derive(Debug)]
+pub(crate) struct OwnedExecution<'a> {
+    /// The table.
+    pub(crate) store: &'a Store,
+    /// The lease's times.
+    pub(crate) lease: Lease,
+    /// The execution and the attempt that holds it.
+    pub(crate) holder: Holder<'a>,
+    /// Whether another attempt may run the agent once the lease is over, so that a run whose lease cannot be extended
+    /// must stop.
+    pub(crate) rerun_if_interrupted: bool,
+    /// The lease's end, in milliseconds since 1970.
+    pub(crate) until: AtomicI64,
+    /// What was read of the trigger item.
+    pub(crate) trigger: OnceLock<TriggerKnowledge>,
+    /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
+    pub(crate) has_run_lock: AtomicBool,
+    /// The run's progress for the next heartbeat, and the count of heartbeats that fail.
+    pub(crate) state: &'a RunState,
+}
+
+impl OwnedExecution<'_> {
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
     /// would wake in an environment that is frozen in between.
     pub(crate) async fn keep(&self) -> Stop {
@@ -119,7 +106,7 @@ impl Held<'_> {
                 Ok(()) => {}
                 Err(NotHeld::Stopped(stop)) => return stop,
                 Err(NotHeld::Store(error)) => {
-                    self.measured.heartbeat_failures.one_more();
+                    self.state.facts().heartbeat_failures += 1;
                     tracing::warn!(error = %error, "heartbeat failed");
                 }
             }
@@ -132,7 +119,7 @@ impl Held<'_> {
         loop {
             let (until, now) = (self.until.load(Ordering::Relaxed), now_millis());
             // The turn is held with the lease: when both are over it may be another execution's.
-            let another_may_call = self.rerun_if_interrupted || self.has_turn.load(Ordering::Relaxed);
+            let another_may_call = self.rerun_if_interrupted || self.has_run_lock.load(Ordering::Relaxed);
             if Lease::must_stop(until, now, another_may_call) {
                 return;
             }
@@ -147,7 +134,7 @@ impl Held<'_> {
     ///
     /// # Errors
     /// If the execution is another's or was cancelled, or the lease cannot be extended.
-    pub(crate) async fn ensure_half(&self) -> Result<(), NotHeld> {
+    pub(crate) async fn ensure_call_window(&self) -> Result<(), NotHeld> {
         // Looked at again after a renewal: its answer may have come to a process that was frozen meanwhile.
         while !self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
             self.renew().await?;
@@ -157,17 +144,17 @@ impl Held<'_> {
 
     /// Notes that the trigger's turn was taken until then: the run must not outlast it, though heartbeats may have
     /// extended the lease while the answer was awaited.
-    pub(crate) fn took_turn(&self, until: i64) {
+    pub(crate) fn took_run_lock(&self, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
-        self.has_turn.store(true, Ordering::Relaxed);
+        self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
     async fn renew(&self) -> Result<(), NotHeld> {
-        let had_turn = self.has_turn.load(Ordering::Relaxed);
+        let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(now_millis());
-        let reported = self.reports.last();
-        let beating = self.store.heartbeat(self.trigger_id, self.execution_id, self.owner, until, reported.as_ref());
-        let (beat, kept) = tokio::join!(beating, self.keep_turn(until));
+        let reported = self.state.facts().reported;
+        let beating = self.store.heartbeat(self.holder, until, reported.as_ref());
+        let (beat, kept) = tokio::join!(beating, self.keep_run_lock(until));
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {}
             Heartbeat::CancelRequested => return Err(NotHeld::Stopped(Stop::Cancelled)),
@@ -178,24 +165,24 @@ impl Held<'_> {
             return Err(NotHeld::Stopped(Stop::Lost));
         }
         // A turn that was taken meanwhile was not kept with it.
-        if had_turn == self.has_turn.load(Ordering::Relaxed) {
+        if had_run_lock == self.has_run_lock.load(Ordering::Relaxed) {
             self.until.fetch_max(until, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// `true` too where no turn is to be kept.
-    async fn keep_turn(&self, until: i64) -> Result<bool, StoreError> {
-        if !self.has_turn.load(Ordering::Relaxed) {
+    async fn keep_run_lock(&self, until: i64) -> Result<bool, StoreError> {
+        if !self.has_run_lock.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        self.store.keep_turn(self, until).await
+        self.store.keep_run_lock(self.holder, until).await
     }
 
     /// Lets another execution of the trigger run, if this one kept it from doing so. Left undone, the lease does it.
-    pub(crate) async fn give_turn_up(&self, deadline: Deadline) {
-        if self.has_turn.load(Ordering::Relaxed)
-            && let Err(error) = in_time(deadline.write_until, self.store.give_turn_up(self)).await
+    pub(crate) async fn release_run_lock(&self, deadline: Deadline) {
+        if self.has_run_lock.load(Ordering::Relaxed)
+            && let Err(error) = in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
         {
             tracing::warn!(error = %error, "the trigger's turn is not given up: it ends with its lease");
         }
@@ -219,18 +206,15 @@ impl Held<'_> {
     }
 
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
-        let mut waits = crate::backoff::endless();
+        let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());
-        let is_own = |row: Option<&Row>| is_own_finish(row, self.owner, ending.status, error_type);
+        let Holder { execution, owner } = self.holder;
+        let is_own = |row: Option<&Row>| is_own_finish(row, owner, ending.status, error_type);
+        let result = FinalResult::of_ending(ending);
         loop {
-            let of = Of {
-                user_id: self.user_id,
-                trigger_id: self.trigger_id,
-                execution_id: self.execution_id,
-                trigger: self.trigger.get().cloned().unwrap_or_default(),
-            };
-            let part = |is_stored| endings::finished(self.trigger_id, self.execution_id, self.owner, ending, is_stored);
-            let finishing = write_result(self.store, &of, Conclusion::of(ending), now_millis(), part);
+            let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
+            let write = EndingWrite::Finished { owner, ending };
+            let finishing = close(self.store, execution, trigger, result, write, now_millis());
             let error = match in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),

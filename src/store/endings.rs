@@ -1,55 +1,96 @@
-//! The writes that end an execution, each under the condition that it rests on. `is_stored` says whether its trigger is a
-//! stored one, whose failures are told by its health.
+//! The writes that end an execution, each under the condition it rests on.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    domain::execution::Row,
-    domain::fire::Fire,
-    store::expression::Expression,
-    store::record::{self, Attempt, Ending},
-    store::transact::Part,
+    domain::{
+        attempt::Attempt,
+        ending::Ending,
+        execution::{ExecutionRef, Row},
+        fire::Fire,
+    },
+    store::{
+        execution_item::{FAILURE_ATTRIBUTES, ended_item, ending_attributes},
+        expression::Expression,
+        keys,
+        transact::ConditionalWrite,
+    },
 };
 
-/// Ends an execution, if `owner` still owns it and it is running.
-pub(crate) fn finished(trigger_id: &str, execution_id: &str, owner: &str, ending: &Ending, is_stored: bool) -> Part {
-    let mut expression = Expression::default();
-    let condition = Some(expression.owned_and_running(owner));
-    let update = ended(&mut expression, ending, is_stored);
-    Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
+/// A write that ends an execution, with the condition it rests on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum EndingWrite<'a> {
+    /// The attempt `owner` ends its own execution, if it still owns it and it is running.
+    Finished {
+        /// The attempt.
+        owner: &'a str,
+        /// How it ended.
+        ending: &'a Ending,
+    },
+    /// Nobody works on the execution. The row must still be exactly `seen`.
+    Abandoned {
+        /// The row as it was read.
+        seen: &'a Row,
+        /// How it ended.
+        ending: &'a Ending,
+    },
+    /// No attempt wrote a record, and there must still be none.
+    NeverRun {
+        /// The fire.
+        fire: &'a Fire,
+        /// The attempt that the record names.
+        attempt: &'a Attempt,
+        /// How it ended.
+        ending: &'a Ending,
+        /// Milliseconds since 1970: a row whose ttl has passed counts as none.
+        now: i64,
+    },
+    /// A failed execution loses its right to another attempt. The row must still be exactly `seen`.
+    Finalised {
+        /// The row as it was read.
+        seen: &'a Row,
+    },
 }
 
-/// Ends an execution that nobody works on, if its row is still exactly `seen`.
-pub(crate) fn abandoned(trigger_id: &str, execution_id: &str, ending: &Ending, seen: &Row, is_stored: bool) -> Part {
-    let mut expression = Expression::default();
-    let condition = Some(expression.as_seen(seen));
-    let mut update = ended(&mut expression, ending, is_stored);
-    if ending.failure.is_none() {
-        // A cancelled execution may be one that had failed retryably.
-        update = format!("{update} {}", expression.remove(&record::FAILURE_ATTRIBUTES));
+impl EndingWrite<'_> {
+    /// Builds the write for the execution under `key`. `is_stored` says whether its trigger is a stored one: its
+    /// failures are then announced by the trigger's health, and the record says so (`stored`).
+    pub(crate) fn build(self, key: (String, String), is_stored: bool) -> ConditionalWrite {
+        let mut expression = Expression::default();
+        match self {
+            Self::Finished { owner, ending } => {
+                let condition = Some(expression.owned_and_running(owner));
+                let update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
+                ConditionalWrite::Update { key, update, condition, expression }
+            }
+            Self::Abandoned { seen, ending } => {
+                let condition = Some(expression.unchanged_since(seen));
+                let mut update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
+                if ending.failure.is_none() {
+                    // A cancelled execution may have failed retryably before: its failure is not how it ended.
+                    update = format!("{update} {}", expression.remove(&FAILURE_ATTRIBUTES));
+                }
+                ConditionalWrite::Update { key, update, condition, expression }
+            }
+            Self::NeverRun { fire, attempt, ending, now } => {
+                let (condition, expression) = Expression::absent(now);
+                let mut item = ended_item(fire, attempt, ending);
+                item.extend(stored(is_stored).map(|(name, value)| (name.to_owned(), value)));
+                ConditionalWrite::Put { item, condition, expression }
+            }
+            Self::Finalised { seen } => {
+                let condition = Some(expression.unchanged_since(seen));
+                let is_final = ("retryable", AttributeValue::Bool(false));
+                let update = expression.set([is_final].into_iter().chain(stored(is_stored)));
+                ConditionalWrite::Update { key, update, condition, expression }
+            }
+        }
     }
-    Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
 }
 
-/// The end of a fire that no attempt wrote a record of, if there still is none at `now`, milliseconds since 1970.
-pub(crate) fn never_run(fire: &Fire, attempt: &Attempt, ending: &Ending, now: i64, is_stored: bool) -> Part {
-    let (condition, expression) = Expression::absent(now);
-    let mut item = record::ended_item(fire, attempt, ending);
-    item.extend(stored(is_stored).map(|(name, value)| (name.to_owned(), value)));
-    Part::Put { item, condition, expression }
-}
-
-/// Takes away a failed execution's right to another attempt, if its row is still exactly `seen`.
-pub(crate) fn finalised(trigger_id: &str, execution_id: &str, seen: &Row, is_stored: bool) -> Part {
-    let mut expression = Expression::default();
-    let condition = Some(expression.as_seen(seen));
-    let is_final = ("retryable", AttributeValue::Bool(false));
-    let update = expression.set([is_final].into_iter().chain(stored(is_stored)));
-    Part::Update { key: record::execution_key(trigger_id, execution_id), update, condition, expression }
-}
-
-fn ended(expression: &mut Expression, ending: &Ending, is_stored: bool) -> String {
-    expression.set(record::ending_attributes(ending).into_iter().chain(stored(is_stored)))
+/// Returns the key of the execution that `execution` names.
+pub(crate) fn key_of(execution: ExecutionRef<'_>) -> (String, String) {
+    keys::execution_key(execution.trigger_id, execution.execution_id)
 }
 
 fn stored(is_stored: bool) -> Option<(&'static str, AttributeValue)> {

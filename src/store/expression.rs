@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     domain::execution::{Row, Status},
-    store::record::{number, text},
+    store::execution_item::{number, text},
 };
 
 /// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
@@ -48,7 +48,7 @@ impl Expression {
 
     /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it; settling takes
     /// `retryable` away and changes nothing else, and so defeats a claim that rests on it.
-    pub(crate) fn as_seen(&mut self, seen: &Row) -> String {
+    pub(crate) fn unchanged_since(&mut self, seen: &Row) -> String {
         let mut conditions = vec![
             self.equals("status", Some(text(seen.status.as_str()))),
             self.equals("owner", seen.owner.as_ref().map(text)),

@@ -1,10 +1,16 @@
 //! DynamoDB: every read and write of the function, each write conditional on what it rests on.
 
+pub(crate) mod day_counter;
 pub(crate) mod endings;
+pub(crate) mod execution_item;
 pub(crate) mod expression;
-pub(crate) mod record;
+pub(crate) mod health;
+pub(crate) mod input;
+pub(crate) mod keys;
+pub(crate) mod run_lock;
+pub(crate) mod threshold;
 pub(crate) mod transact;
-pub(crate) mod triggers;
+pub(crate) mod trigger_item;
 
 use std::{pin::Pin, time::Duration};
 
@@ -18,12 +24,19 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use futures_util::FutureExt;
 
 use crate::{
-    domain::execution::{Row, is_held},
-    domain::fire::Fire,
-    lifecycle::lease::Reported,
-    store::expression::Expression,
-    store::record::{Attempt, Item, number, text},
-    store::transact::Part,
+    domain::{
+        attempt::Attempt,
+        ending::Reported,
+        execution::{ExecutionRef, Holder, Row, is_held},
+        failure::{ErrorType, Failure},
+        fire::Fire,
+    },
+    error_chain::chain,
+    store::{
+        execution_item::{Item, number, text},
+        expression::Expression,
+        transact::ConditionalWrite,
+    },
 };
 
 /// One try of an operation.
@@ -78,7 +91,7 @@ pub(crate) enum Write {
 
 /// What a heartbeat learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heartbeat {
+pub(crate) enum Heartbeat {
     /// The lease lasts as long as was asked for, or longer.
     Extended,
     /// The lease is extended, and somebody asked for the execution's end.
@@ -126,7 +139,7 @@ impl Store {
         now: i64,
     ) -> Result<Write, StoreError> {
         let (condition, expression) = Expression::absent(now);
-        self.put(record::running_item(fire, attempt, lease_until), condition, expression).await
+        self.put(execution_item::running_item(fire, attempt, lease_until), condition, expression).await
     }
 
     /// Claims the execution if its row is still exactly `seen`.
@@ -141,8 +154,8 @@ impl Store {
         seen: &Row,
     ) -> Result<Write, StoreError> {
         let mut expression = Expression::default();
-        let condition = expression.as_seen(seen);
-        self.put(record::running_item(fire, attempt, lease_until), condition, expression).await
+        let condition = expression.unchanged_since(seen);
+        self.put(execution_item::running_item(fire, attempt, lease_until), condition, expression).await
     }
 
     /// Extends the lease and writes the progress, if `owner` still owns a running execution. One that arrives after a
@@ -150,20 +163,19 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub async fn heartbeat(
+    pub(crate) async fn heartbeat(
         &self,
-        trigger_id: &str,
-        execution_id: &str,
-        owner: &str,
+        holder: Holder<'_>,
         lease_until: i64,
         reported: Option<&Reported>,
     ) -> Result<Heartbeat, StoreError> {
+        let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
         let mut expression = Expression::default();
         let is_longer = expression.at_most("leaseUntil", number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let progress = reported.map(record::progress_attributes).unwrap_or_default();
+        let progress = reported.map(execution_item::progress_attributes).unwrap_or_default();
         let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(progress));
-        let key = record::execution_key(trigger_id, execution_id);
+        let key = keys::execution_key(trigger_id, execution_id);
         let row = match self.update(key, update, condition, expression, true).await? {
             Updated::Done(row) => row,
             Updated::Refused(row) if is_held(row.as_ref(), owner) => row,
@@ -177,10 +189,10 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn write_part(&self, part: Part) -> Result<Write, StoreError> {
+    pub(crate) async fn write_conditionally(&self, part: ConditionalWrite) -> Result<Write, StoreError> {
         match part {
-            Part::Put { item, condition, expression } => self.put(item, condition, expression).await,
-            Part::Update { key, update, condition, expression } => {
+            ConditionalWrite::Put { item, condition, expression } => self.put(item, condition, expression).await,
+            ConditionalWrite::Update { key, update, condition, expression } => {
                 self.write(key, update, condition.unwrap_or_default(), expression).await
             }
         }
@@ -191,8 +203,8 @@ impl Store {
     /// # Errors
     /// If DynamoDB does not answer, or the row is unreadable.
     pub async fn execution(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
-        let item = self.get(record::execution_key(trigger_id, execution_id), true).await?;
-        item.map(|item| record::row(&item).ok_or(StoreError::Unreadable)).transpose()
+        let item = self.get(keys::execution_key(trigger_id, execution_id), true).await?;
+        item.map(|item| execution_item::row(&item).ok_or(StoreError::Unreadable)).transpose()
     }
 
     /// Remembers `execution_id` as that of the fire which only its Lambda request identifies. Returns the id remembered
@@ -200,14 +212,14 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub async fn guard(
+    pub async fn remember_execution_id(
         &self,
         trigger_id: &str,
         request_id: &str,
         execution_id: &str,
         ttl: i64,
     ) -> Result<String, StoreError> {
-        let (pk, sk) = record::guard_key(trigger_id, request_id);
+        let (pk, sk) = keys::guard_key(trigger_id, request_id);
         let item = Item::from([
             ("PK".into(), text(pk)),
             ("SK".into(), text(sk)),
@@ -232,7 +244,7 @@ impl Store {
         let mut expression = Expression::default();
         let condition = format!("attribute_exists({})", expression.name("PK"));
         let update = expression.set([("lastExecutedAt", text(started_at))]);
-        let key = record::trigger_key(user_id, trigger_id);
+        let key = keys::trigger_key(user_id, trigger_id);
         self.update(key, update, condition, expression, false).await.map(|_| ())
     }
 
@@ -293,7 +305,7 @@ impl Store {
         return_new: bool,
     ) -> Result<Updated, StoreError> {
         Ok(match self.update_item(key, update, condition, expression, return_new).await? {
-            Ok(item) => Updated::Done(item.as_ref().and_then(record::row)),
+            Ok(item) => Updated::Done(item.as_ref().and_then(execution_item::row)),
             Err(item) => Updated::Refused(readable(item.as_ref())?),
         })
     }
@@ -352,7 +364,7 @@ pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
 }
 
 pub(crate) fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
-    item.map(|item| record::row(item).ok_or(StoreError::Unreadable)).transpose()
+    item.map(|item| execution_item::row(item).ok_or(StoreError::Unreadable)).transpose()
 }
 
 pub(crate) fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
@@ -366,6 +378,12 @@ where
             message: error.message().unwrap_or_default().to_owned(),
         };
     }
-    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), crate::domain::failure::chain);
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
     StoreError::NoAnswer { operation, cause }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::retryable(ErrorType::RecordStoreFailed, chain(&error))
+    }
 }

@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::{
 };
 
 use crate::{
+    store::execution_item::{Item, text},
     store::expression::Expression,
-    store::record::{Item, text},
     store::{Store, StoreError, boxed, store_error},
 };
 
 /// A conditional write of one item.
-pub(crate) enum Part {
+pub(crate) enum ConditionalWrite {
     Put { item: Item, condition: String, expression: Expression },
     Update { key: (String, String), update: String, condition: Option<String>, expression: Expression },
 }
@@ -28,15 +28,14 @@ pub(crate) enum Transacted {
 }
 
 impl Store {
-    /// Writes all of `parts` or nothing. Two calls with the same `token` within ten minutes write once.
+    /// Writes all of `writes` or nothing.
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn transact(&self, parts: Vec<Part>, token: Option<&str>) -> Result<Transacted, StoreError> {
-        let items = parts.into_iter().map(|part| self.transact_item(part)).collect::<Result<_, _>>()?;
+    pub(crate) async fn transact(&self, writes: Vec<ConditionalWrite>) -> Result<Transacted, StoreError> {
+        let items = writes.into_iter().map(|part| self.transact_item(part)).collect::<Result<_, _>>()?;
         let request = self.client.transact_write_items().set_transact_items(Some(items));
-        // The SDK makes a token of its own for each call, which its tries share.
-        let request = if let Some(token) = token { request.client_request_token(token) } else { request };
+        // The SDK makes an idempotency token of its own for each call, which its tries share.
         let error = match boxed(request.send()).await {
             Ok(_) => return Ok(Transacted::Done),
             Err(error) => error,
@@ -57,14 +56,14 @@ impl Store {
         Err(store_error("TransactWriteItems", &error))
     }
 
-    fn transact_item(&self, part: Part) -> Result<TransactWriteItem, StoreError> {
+    fn transact_item(&self, part: ConditionalWrite) -> Result<TransactWriteItem, StoreError> {
         let some_of = |expression: Expression| {
             let values = Some(expression.values).filter(|values| !values.is_empty());
             (Some(expression.names), values)
         };
         let item = TransactWriteItem::builder();
         let built = match part {
-            Part::Put { item: written, condition, expression } => {
+            ConditionalWrite::Put { item: written, condition, expression } => {
                 let (names, values) = some_of(expression);
                 let put = Put::builder()
                     .table_name(&self.table)
@@ -75,7 +74,7 @@ impl Store {
                     .return_values_on_condition_check_failure(AllOld);
                 put.build().map(|put| item.put(put))
             }
-            Part::Update { key: (pk, sk), update, condition, expression } => {
+            ConditionalWrite::Update { key: (pk, sk), update, condition, expression } => {
                 let (names, values) = some_of(expression);
                 let changed = Update::builder()
                     .table_name(&self.table)

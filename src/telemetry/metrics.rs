@@ -1,26 +1,24 @@
-//! Metrics, told in CloudWatch's Embedded Metric Format: one JSON object a line of standard output, one for each invocation
-//! and one for each execution that is settled.
+//! Metrics in CloudWatch's Embedded Metric Format: one JSON object on one line of standard output, for each invocation
+//! and for each execution that is settled.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
-//! Lambda passes on what a custom runtime writes as it is, in both log formats: it encodes no JSON a second time. In JSON
-//! format it drops lines below the log level, takes a line that says no `level` or no RFC 3339 `timestamp` for INFO, and
-//! adds the timestamp. So each line says both, and a level that passes.
+//! Lambda passes on unchanged what a custom runtime writes, in both log formats: it does not encode JSON a second time.
+//! In JSON format it drops lines below the log level, treats a line without a `level` or an RFC 3339 `timestamp` as
+//! INFO, and adds the timestamp. So each line has both, with a level that passes.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
 //!
-//! By hand, with serde_json: 7 KB of the binary. `metrique` (0.1) would be 41 KB and at least 44 crates. It formats through
-//! a `&mut`, so that invocations at the same time share it behind a lock, and each of its formatters has fixed dimensions,
-//! while the specification wants a value for each. `metrics_cloudwatch_embedded` (0.10) would be 3 crates, but keeps one
-//! registry for the process, which would mix such invocations, and one set of dimensions an object.
+//! This module is written by hand with serde_json, for 7 KB of the binary. `metrique` (0.1) would add 41 KB and at
+//! least 44 crates. It formats through a `&mut`, so invocations at the same time would share it behind a lock, and each
+//! of its formatters has fixed dimensions, while the specification requires a value for each.
+//! `metrics_cloudwatch_embedded` (0.10) would add 3 crates, but keeps one registry for the process, which would mix
+//! such invocations, and one set of dimensions for each object.
 
 use std::{
     borrow::Cow,
     future::poll_fn,
     io::Write,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::FutureExt;
@@ -30,141 +28,43 @@ use tokio::time::Instant;
 use crate::{
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
-    domain::answer::{Progress, Usage},
-    domain::execution::{Settlement, Status},
-    domain::failure::{ErrorType, Failure},
-    domain::trace::Trace,
-    store::record::{Ending, SkipReason},
+    domain::answer::Usage,
+    domain::{
+        failure::Failure,
+        run_state::{Instead, RunFacts, RunState},
+        trace::Trace,
+    },
 };
 
 const NAMESPACE: &str = "AgentTrigger";
 
 /// Name, unit, and what a line has of it.
-type Metric = (&'static str, &'static str, fn(&Line<'_>) -> Option<u64>);
+type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
-/// The names never change: alarms and dashboards hold them.
+/// The metrics. Their names never change, because alarms and dashboards use them.
 const METRICS: [Metric; 16] = [
-    ("Executions", "Count", |line| Some(line.measured.executions())),
-    ("Completed", "Count", |line| Some(line.measured.completed.get())),
-    ("Failed", "Count", |line| Some(line.measured.failed.get())),
-    ("Skipped", "Count", |line| Some(line.measured.skipped.get())),
-    ("Cancelled", "Count", |line| Some(line.measured.cancelled.get())),
-    ("Duplicates", "Count", |line| Some(line.measured.duplicates.get())),
-    ("Overlaps", "Count", |line| Some(line.measured.overlaps.get())),
-    ("HeartbeatFailures", "Count", |line| Some(line.measured.heartbeat_failures.get())),
+    ("Executions", "Count", |line| Some(line.facts.ends.total())),
+    ("Completed", "Count", |line| Some(line.facts.ends.completed)),
+    ("Failed", "Count", |line| Some(line.facts.ends.failed)),
+    ("Skipped", "Count", |line| Some(line.facts.ends.skipped)),
+    ("Cancelled", "Count", |line| Some(line.facts.ends.cancelled)),
+    ("Duplicates", "Count", |line| Some(line.facts.duplicates)),
+    ("Overlaps", "Count", |line| Some(line.facts.overlaps)),
+    ("HeartbeatFailures", "Count", |line| Some(line.facts.heartbeat_failures)),
     ("ColdStart", "Count", |line| line.is_cold_start.map(u64::from)),
-    ("DurationMs", "Milliseconds", |line| line.measured.run.get()?.duration_ms),
-    ("FirstEventMs", "Milliseconds", |line| line.measured.run.get()?.first_event_ms),
-    ("TokenMs", "Milliseconds", |line| line.measured.token_ms.get().copied()),
-    ("ClaimMs", "Milliseconds", |line| line.measured.claim_ms.get().copied()),
-    ("InputTokens", "Count", |line| Some(line.measured.usage()?.input_tokens)),
-    ("OutputTokens", "Count", |line| Some(line.measured.usage()?.output_tokens)),
-    ("StreamBytes", "Bytes", |line| Some(line.measured.run.get()?.progress?.bytes)),
+    ("DurationMs", "Milliseconds", |line| line.facts.ended_attempt?.duration_ms),
+    ("FirstEventMs", "Milliseconds", |line| line.facts.ended_attempt?.first_event_ms),
+    ("TokenMs", "Milliseconds", |line| line.facts.token_ms),
+    ("ClaimMs", "Milliseconds", |line| line.facts.claim_ms),
+    ("InputTokens", "Count", |line| Some(line.usage()?.input_tokens)),
+    ("OutputTokens", "Count", |line| Some(line.usage()?.output_tokens)),
+    ("StreamBytes", "Bytes", |line| Some(line.facts.ended_attempt?.progress?.bytes)),
 ];
 
-/// What is counted and timed of an invocation, where it happens.
-#[derive(Debug, Default)]
-pub(crate) struct Measured {
-    completed: Count,
-    /// For good: what a later attempt may mend is none.
-    failed: Count,
-    skipped: Count,
-    cancelled: Count,
-    /// Deliveries that found their execution ended or at work.
-    pub(crate) duplicates: Count,
-    /// Executions that were found alive where two of a trigger must not be.
-    pub(crate) overlaps: Count,
-    pub(crate) heartbeat_failures: Count,
-    pub(crate) claim_ms: OnceLock<u64>,
-    /// Nothing if the token was at hand.
-    pub(crate) token_ms: OnceLock<u64>,
-    pub(crate) attempt: OnceLock<u32>,
-    pub(crate) skip_reason: OnceLock<SkipReason>,
-    /// What the invocation did instead of running a fire.
-    pub(crate) instead: OnceLock<Instead>,
-    run: OnceLock<Ran>,
-}
-
-/// What an invocation does that runs no fire.
-#[derive(Debug)]
-pub(crate) enum Instead {
-    /// It handed an event on: what became of its subscriptions.
-    Dispatched([(&'static str, usize); 6]),
-    /// It settled executions, of which each has a line of its own.
-    Settled,
-}
-
-#[derive(Debug)]
-struct Ran {
-    duration_ms: Option<u64>,
-    first_event_ms: Option<u64>,
-    progress: Option<Progress>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn one_more(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Measured {
-    /// An execution has ended for good, and its record says so.
-    pub(crate) fn ended(&self, status: Status) {
-        match status {
-            Status::Completed => self.completed.one_more(),
-            Status::Failed => self.failed.one_more(),
-            Status::Skipped => self.skipped.one_more(),
-            Status::Cancelled => self.cancelled.one_more(),
-            Status::Running => {}
-        }
-    }
-
-    /// What became of an execution that nobody works on; `created` is the status of one that had no record.
-    pub(crate) fn settled(&self, settlement: Settlement, created: Status) {
-        match settlement {
-            Settlement::Create => self.ended(created),
-            Settlement::Interrupt | Settlement::Finalise => self.ended(Status::Failed),
-            Settlement::Cancel => self.ended(Status::Cancelled),
-            Settlement::Alive | Settlement::Nothing => self.duplicates.one_more(),
-        }
-    }
-
-    /// The invocation failed. An execution is counted by who records its end; these may leave no record.
-    pub(crate) fn returned(&self, failure: &Failure) {
-        let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
-        if may_be_unrecorded && self.failed.get() + self.duplicates.get() == 0 {
-            self.ended(Status::Failed);
-        }
-    }
-
-    /// An attempt ends so, whether or not that can be written down.
-    pub(crate) fn ran(&self, ending: &Ending) {
-        self.run.get_or_init(|| Ran {
-            duration_ms: ending.duration_ms,
-            first_event_ms: ending.first_event_ms,
-            progress: ending.reported.map(|reported| reported.progress),
-        });
-    }
-
-    fn executions(&self) -> u64 {
-        [&self.completed, &self.failed, &self.skipped, &self.cancelled].into_iter().map(Count::get).sum()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.run.get()?.progress?.usage
-    }
-}
-
-/// Runs `future`; how long it had its caller wait goes into `millis`, unless something is there already.
+/// Runs `future` and puts the time it kept its caller waiting into `millis`, unless something is there already.
 pub(crate) fn timed<T>(
-    millis: &OnceLock<u64>,
+    state: &RunState,
+    millis: fn(&mut RunFacts) -> &mut Option<u64>,
     mut future: impl Future<Output = T> + Unpin,
 ) -> impl Future<Output = T> + Unpin {
     let mut since = None;
@@ -173,22 +73,22 @@ pub(crate) fn timed<T>(
         if polled.is_pending() {
             since.get_or_insert_with(Instant::now);
         } else if let Some(since) = since {
-            millis.get_or_init(|| millis_since(since));
+            millis(&mut state.facts()).get_or_insert_with(|| millis_since(since));
         }
         polled
     })
 }
 
-/// Whether nothing was asked of this process before.
+/// Returns true for the first invocation of this process.
 pub(crate) fn is_cold_start() -> bool {
     static HAS_STARTED: AtomicBool = AtomicBool::new(false);
     !HAS_STARTED.swap(true, Ordering::Relaxed)
 }
 
 /// One metric object.
-pub(crate) struct Line<'a> {
+pub(crate) struct MetricsLine<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) measured: &'a Measured,
+    pub(crate) facts: &'a RunFacts,
     pub(crate) request_id: &'a str,
     pub(crate) agent_id: Option<&'a str>,
     pub(crate) trigger_id: Option<&'a str>,
@@ -199,42 +99,46 @@ pub(crate) struct Line<'a> {
     pub(crate) is_cold_start: Option<bool>,
 }
 
-impl Line<'_> {
+impl MetricsLine<'_> {
     /// Prints it, in one write so that no other line can come between.
     pub(crate) fn print(&self) {
-        // Longer than any that holds no long ids.
+        // Longer than any line without long ids.
         let mut line = Vec::with_capacity(4096);
         if serde_json::to_writer(&mut line, self).is_ok() {
             line.push(b'\n');
-            // There is nobody to tell.
+            // A failed write cannot be reported anywhere.
             let _ = std::io::stdout().lock().write_all(&line);
         }
     }
 
+    fn usage(&self) -> Option<Usage> {
+        self.facts.ended_attempt?.progress?.usage
+    }
+
     fn status(&self) -> &'static str {
-        let Measured { completed, skipped, cancelled, duplicates, instead, .. } = self.measured;
-        let is_told_again = duplicates.get() > 0 && self.failure.is_none_or(|failure| !failure.retryable);
-        match (self.failure, instead.get()) {
+        let RunFacts { ends, duplicates, instead, .. } = self.facts;
+        let is_told_again = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);
+        match (self.failure, instead) {
             (Some(_), _) if !is_told_again => "failed",
             (None, Some(Instead::Dispatched(_))) => "dispatched",
             (None, Some(Instead::Settled)) => "settled",
-            _ if completed.get() > 0 => "completed",
-            _ if skipped.get() > 0 => "skipped",
-            _ if cancelled.get() > 0 => "cancelled",
+            _ if ends.completed > 0 => "completed",
+            _ if ends.skipped > 0 => "skipped",
+            _ if ends.cancelled > 0 => "cancelled",
             _ => "duplicate",
         }
     }
 
-    /// A level that passes Lambda's filter.
+    /// Returns a level that passes Lambda's filter.
     fn level(&self) -> &'static str {
         let least = self.config.log_level.as_deref().unwrap_or_default();
         ["WARN", "ERROR", "FATAL"].into_iter().find(|level| least.eq_ignore_ascii_case(level)).unwrap_or("INFO")
     }
 }
 
-impl Serialize for Line<'_> {
+impl Serialize for MetricsLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { config, measured, failure, .. } = *self;
+        let Self { config, facts, failure, .. } = *self;
         let now = now_millis();
         let agent = self.agent_id.and_then(dimension_value);
         let trigger = self.trigger_id.filter(|_| config.metrics_by_trigger).and_then(dimension_value);
@@ -252,7 +156,7 @@ impl Serialize for Line<'_> {
                 metrics: Definitions(self, Some("Failed")),
             },
         ];
-        let is_by_type = failure.is_some() && measured.failed.get() > 0;
+        let is_by_type = failure.is_some() && facts.ends.failed > 0;
         let mut line = serializer.serialize_map(None)?;
         let cloud_watch_metrics = if is_by_type { &directives[..] } else { &directives[..1] };
         line.serialize_entry("_aws", &Metadata { timestamp: now, cloud_watch_metrics })?;
@@ -262,7 +166,7 @@ impl Serialize for Line<'_> {
             }
         }
         line.serialize_entry("timestamp", &Rfc3339(now))?;
-        let is_skipped = measured.skip_reason.get().filter(|_| self.status() == "skipped");
+        let is_skipped = facts.skip_reason.filter(|_| self.status() == "skipped");
         for (name, text) in [
             ("service", dimension_value(&config.function_name)),
             ("agent", agent),
@@ -284,10 +188,10 @@ impl Serialize for Line<'_> {
         if let Some(failure) = failure {
             line.serialize_entry("retryable", &failure.retryable)?;
         }
-        if let Some(attempt) = measured.attempt.get() {
+        if let Some(attempt) = &facts.attempt {
             line.serialize_entry("attempt", attempt)?;
         }
-        if let Some(Instead::Dispatched(counts)) = measured.instead.get() {
+        if let Some(Instead::Dispatched(counts)) = &facts.instead {
             for (name, count) in counts {
                 line.serialize_entry(name, count)?;
             }
@@ -312,7 +216,7 @@ struct Directive<'a> {
 }
 
 /// The metrics that a line has, or only this one.
-struct Definitions<'a>(&'a Line<'a>, Option<&'static str>);
+struct Definitions<'a>(&'a MetricsLine<'a>, Option<&'static str>);
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -330,8 +234,8 @@ impl Serialize for Definitions<'_> {
     }
 }
 
-/// `text` as the value of a dimension, for which CloudWatch takes up to 1024 characters of printable ASCII that are not
-/// all blank: others are escaped, so that no two values of ordinary length become the same.
+/// Returns `text` as the value of a dimension. CloudWatch accepts up to 1024 characters of printable ASCII that are not
+/// all blank. Other characters are escaped, so that two values of ordinary length never become the same.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;
@@ -384,10 +288,10 @@ mod tests {
 
     #[tokio::test]
     async fn only_waiting_takes_time() {
-        let (at_once, later) = (OnceLock::new(), OnceLock::new());
-        assert_eq!(timed(&at_once, std::future::ready(7)).await, 7);
-        assert_eq!(at_once.get(), None);
-        timed(&later, std::pin::pin!(tokio::task::yield_now())).await;
-        assert!(later.get().is_some());
+        let state = RunState::default();
+        assert_eq!(timed(&state, |facts| &mut facts.token_ms, std::future::ready(7)).await, 7);
+        assert_eq!(state.facts().token_ms, None);
+        timed(&state, |facts| &mut facts.claim_ms, std::pin::pin!(tokio::task::yield_now())).await;
+        assert!(state.facts().claim_ms.is_some());
     }
 }

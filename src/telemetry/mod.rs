@@ -1,4 +1,4 @@
-//! What the function tells CloudWatch: logs and metrics.
+//! Logs and metrics: everything the function reports to CloudWatch.
 
 pub mod log;
 pub(crate) mod metrics;

@@ -5,25 +5,27 @@ use std::mem;
 use serde_json::{Map, Value};
 
 use crate::{
-    domain::failure::{ErrorType, Failure},
-    domain::fire::Fire,
-    domain::health::Health,
-    domain::policy::Policy,
-    domain::threshold::Threshold,
+    domain::{
+        ending::SkipReason,
+        failure::{ErrorType, Failure},
+        fire::Fire,
+        task::{Task, body_members},
+        threshold::Threshold,
+        trigger_snapshot::TriggerSnapshot,
+    },
     events::bus::BusEvent,
     json::fields::{Fields, ID_LIMIT, kind, member},
-    lifecycle::results::Seen,
-    redact::cut,
-    store::record::SkipReason,
-    trigger::condition::Conditions,
-    trigger::pattern::Pattern,
-    trigger::prompt::{Mapping, Prompt},
-    trigger::replay,
+    trigger::{
+        condition::Conditions,
+        pattern::Pattern,
+        prompt::{Mapping, Prompt},
+        replay,
+    },
 };
 
 /// A stored trigger.
 #[derive(Debug)]
-pub(crate) struct Subscription {
+pub(crate) struct TriggerItem {
     pub(crate) trigger_id: String,
     pub(crate) user_id: String,
     item: Map<String, Value>,
@@ -38,9 +40,9 @@ struct Filters {
 
 /// What a stored trigger makes of an event.
 #[derive(Debug)]
-pub(crate) enum Interest {
+pub(crate) enum TriggerDecision {
     /// Its pattern or its conditions do not match.
-    None,
+    Filtered,
     /// It is to run, once its events reach the threshold if it has one.
     Run(Box<Fire>, Option<Threshold>),
     /// It matches and is deliberately not run.
@@ -49,19 +51,8 @@ pub(crate) enum Interest {
     Invalid(Box<Fire>, Failure),
 }
 
-/// What a trigger item says beside what to run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
-    /// When and how long it may run.
-    pub policy: Policy,
-    /// How it fares.
-    pub(crate) health: Health,
-    /// Which version of the item this is, where its writer counts them: `version`, else `updatedAt`.
-    pub version: Option<String>,
-}
-
 /// What a trigger item makes of a fire whose event says itself what to run.
-pub(crate) enum Truth {
+pub(crate) enum StoredTask {
     /// It is to run, as the item says where it says anything.
     Run(Box<Fire>),
     /// It is deliberately not run.
@@ -79,7 +70,7 @@ const FIELDS: [&str; 7] =
 )]
 pub(crate) struct UnusableKey;
 
-impl Subscription {
+impl TriggerItem {
     /// Reads an item by its key, which its own `id` and `userId` can only repeat.
     pub(crate) fn read(item: Value) -> Result<Self, UnusableKey> {
         let Value::Object(item) = item else { return Err(UnusableKey) };
@@ -92,31 +83,31 @@ impl Subscription {
         Ok(Self { trigger_id, user_id, item })
     }
 
-    /// What a result of an execution rests on.
-    pub(crate) fn seen(&self) -> Seen {
-        Seen::item(&Health::read(&self.item), &Policy::read(&mut Fields::new("$", &self.item)))
+    /// Returns what a result of an execution rests on.
+    pub(crate) fn snapshot(&self) -> TriggerSnapshot {
+        TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
-    /// What becomes of an event: its filters decide first, so that a trigger with other faults fails only on events that
+    /// What becomes of an event: its filters decide_claim first, so that a trigger with other faults fails only on events that
     /// are meant for it.
-    pub(crate) fn interest(&self, event: &BusEvent, is_agentcore: bool) -> Interest {
+    pub(crate) fn decide(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
         let mut problems = Vec::new();
         let filters = self.filters(&mut problems);
         let matches = filters.pattern.is_none_or(|pattern| pattern.matches(&event.event))
             && filters.conditions.is_none_or(|conditions| conditions.matches(&event.event));
-        if matches { self.run(event, is_agentcore, problems, filters.threshold) } else { Interest::None }
+        if matches { self.run(event, is_agentcore, problems, filters.threshold) } else { TriggerDecision::Filtered }
     }
 
     /// What becomes of an event that was handed on to this trigger, for its filters matched. They are not asked again: what
     /// they say may have changed, and an execution that has begun must find its end.
-    pub(crate) fn handed_on(&self, event: &BusEvent, is_agentcore: bool) -> Interest {
+    pub(crate) fn handed_on(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
         self.run(event, is_agentcore, problems, None)
     }
 
     /// What becomes of an event that is meant for this trigger whatever its filters say.
-    pub(crate) fn run_now(&self, event: &BusEvent, is_agentcore: bool) -> Interest {
+    pub(crate) fn run_now(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
         self.run(event, is_agentcore, Vec::new(), None)
     }
 
@@ -126,7 +117,7 @@ impl Subscription {
         is_agentcore: bool,
         problems: Vec<String>,
         threshold: Option<Threshold>,
-    ) -> Interest {
+    ) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         for (name, own) in [("id", &self.trigger_id), ("userId", &self.user_id)] {
             if fields.text(name).is_some_and(|id| id != *own) {
@@ -134,25 +125,25 @@ impl Subscription {
             }
         }
         let skip_reason = skip_reason(&mut fields);
-        let stored = stored(&mut fields, &self.item);
+        let trigger = TriggerSnapshot::read(&mut fields, &self.item);
         let name = fields.text("name");
-        let task = fields.task(is_agentcore);
-        let mapping = fields.body_members("inputMapping");
+        let task = Task::read(&mut fields, is_agentcore);
+        let mapping = body_members(&mut fields, "inputMapping");
         let mut problems = fields.problems;
         let mapping = Mapping::parse(&mapping, &mut problems);
         let prompt = Prompt::parse(&task.prompt, &mut problems);
         let fire = event.fire(&self.trigger_id, &self.user_id);
-        let mut fire = Fire { stored: Some(Box::new(stored)), ..with_task(fire, task) };
+        let mut fire = Fire { task, trigger: Some(Box::new(trigger)), ..fire };
         // Of what is switched off or deleted nobody wants to hear what else is wrong with it.
         if let Some(reason) = skip_reason {
-            return Interest::Skip(Box::new(fire), reason);
+            return TriggerDecision::Skip(Box::new(fire), reason);
         }
         if !problems.is_empty() {
-            return Interest::Invalid(Box::new(fire), invalid(&problems));
+            return TriggerDecision::Invalid(Box::new(fire), invalid(&problems));
         }
-        fire.prompt = prompt.render(event, &self.trigger_id, name.as_deref());
-        fire.input.extend(mapping.apply(&event.event));
-        Interest::Run(Box::new(fire), threshold)
+        fire.task.prompt = prompt.render(event, &self.trigger_id, name.as_deref());
+        fire.task.input.extend(mapping.apply(&event.event));
+        TriggerDecision::Run(Box::new(fire), threshold)
     }
 
     fn filters(&self, problems: &mut Vec<String>) -> Filters {
@@ -179,7 +170,7 @@ impl Subscription {
     ///
     /// # Errors
     /// `InvalidTrigger` with every problem at once.
-    pub(crate) fn truth(&self, fire: &Fire, is_agentcore: bool) -> Result<Truth, Failure> {
+    pub(crate) fn stored_task(&self, fire: &Fire, is_agentcore: bool) -> Result<StoredTask, Failure> {
         let mut merged = replay::detail(fire);
         // A replay asks what was asked then.
         for name in FIELDS.iter().filter(|_| fire.replay_of.is_none()) {
@@ -190,17 +181,17 @@ impl Subscription {
         let no_fields = Map::new();
         let mut fields = Fields::new("$", &self.item);
         let skip_reason = skip_reason(&mut fields);
-        let stored = stored(&mut fields, &self.item);
+        let trigger = TriggerSnapshot::read(&mut fields, &self.item);
         let mut fields =
             Fields { problems: fields.problems, ..Fields::new("$", merged.as_object().unwrap_or(&no_fields)) };
-        let task = fields.task(is_agentcore);
+        let task = Task::read(&mut fields, is_agentcore);
         if let Some(reason) = skip_reason {
-            return Ok(Truth::Skip(reason));
+            return Ok(StoredTask::Skip(reason));
         }
         if !fields.problems.is_empty() {
             return Err(invalid(&fields.problems));
         }
-        Ok(Truth::Run(Box::new(Fire { stored: Some(Box::new(stored)), ..with_task(fire.clone(), task) })))
+        Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
     }
 
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
@@ -212,22 +203,6 @@ impl Subscription {
                 None
             }
         }
-    }
-}
-
-/// `fire`, asking what `task` says.
-fn with_task(fire: Fire, task: Fire) -> Fire {
-    Fire {
-        agent_id: task.agent_id,
-        prompt: task.prompt,
-        session_id: task.session_id,
-        model_id: task.model_id,
-        working_directory: task.working_directory,
-        enabled_tools: task.enabled_tools,
-        reasoning_effort: task.reasoning_effort,
-        rerun_if_interrupted: task.rerun_if_interrupted,
-        input: task.input,
-        ..fire
     }
 }
 
@@ -244,19 +219,6 @@ fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
         Some(SkipReason::Paused)
     } else {
         is_disabled.then_some(SkipReason::Disabled)
-    }
-}
-
-fn stored(fields: &mut Fields<'_>, item: &Map<String, Value>) -> Stored {
-    let version = ["version", "updatedAt"].into_iter().find_map(|name| item.get(name));
-    Stored {
-        policy: Policy::read(fields),
-        health: Health::read(item),
-        version: version.and_then(|version| match version {
-            Value::String(text) => Some(cut(text, ID_LIMIT).to_owned()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        }),
     }
 }
 

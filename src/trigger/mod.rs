@@ -1,4 +1,4 @@
-//! Stored triggers: what an item says it runs, for which events, and what an agent is told.
+//! TriggerSnapshot triggers: what an item says it runs, for which events, and what an agent is told.
 
 pub mod condition;
 pub mod item;

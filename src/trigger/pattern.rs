@@ -166,7 +166,7 @@ struct Leaf {
     matchers: Arc<[Matcher]>,
 }
 
-/// Part of a pattern: one of these lists has to be found, each whole.
+/// ConditionalWrite of a pattern: one of these lists has to be found, each whole.
 #[derive(Debug)]
 struct Alternatives {
     list: Vec<Vec<Leaf>>,

@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::fire::Fire,
+    domain::ending::Snapshot,
+    domain::{fire::Fire, task::Task},
     events::bus::BusEvent,
-    events::schedule::InvalidEvent,
+    events::invalid::InvalidEvent,
     json::fields::Fields,
-    store::record::Snapshot,
     store::{Store, in_time},
 };
 
@@ -27,23 +27,11 @@ pub(crate) async fn keep_input(store: &Store, fire: &Fire, execution_id: &str, t
     }
 }
 
-/// What a fire asks, in the words of a scheduled event's detail.
+/// Returns what `fire` asks in the words of a scheduled event's detail, with its user.
 pub(crate) fn detail(fire: &Fire) -> Value {
-    let mut detail = json!({"userId": fire.user_id, "agentId": fire.agent_id, "prompt": fire.prompt});
-    for (name, value) in [
-        ("sessionId", fire.session_id.as_ref().map(|value| json!(value))),
-        ("modelId", fire.model_id.as_ref().map(|value| json!(value))),
-        ("workingDirectory", fire.working_directory.as_ref().map(|value| json!(value))),
-        ("enabledTools", fire.enabled_tools.as_ref().map(|value| json!(value))),
-        ("reasoningEffort", fire.reasoning_effort.as_ref().map(|value| json!(value))),
-        ("onInterrupted", fire.rerun_if_interrupted.then(|| json!("rerun"))),
-        ("input", Some(json!(fire.input)).filter(|_| !fire.input.is_empty())),
-    ] {
-        if let Some(value) = value {
-            detail[name] = value;
-        }
-    }
-    detail
+    let mut detail = Map::from_iter([("userId".to_owned(), json!(fire.user_id))]);
+    detail.extend(fire.task.to_detail());
+    Value::Object(detail)
 }
 
 /// What ran, in short.
@@ -53,8 +41,8 @@ pub(crate) fn snapshot(fire: &Fire) -> Snapshot {
         // Writing to a string cannot fail.
         let _ = write!(settings_hash, "{byte:02x}");
     }
-    let trigger_version = fire.stored.as_ref().and_then(|stored| stored.version.clone());
-    Snapshot { settings_hash, agent_id: fire.agent_id.clone(), trigger_version }
+    let trigger_version = fire.trigger.as_ref().and_then(|stored| stored.version.clone());
+    Snapshot { settings_hash, agent_id: fire.task.agent_id.clone(), trigger_version }
 }
 
 /// The fire that asks once more what `detail` says, `event` being the request to do so.
@@ -70,21 +58,10 @@ pub(crate) fn fire(
     let no_detail = Map::new();
     let mut fields = Fields::new("$.input", detail.as_object().unwrap_or(&no_detail));
     let user_id = fields.id("userId").unwrap_or_default();
-    let task = fields.task(is_agentcore);
+    let task = Task::read(&mut fields, is_agentcore);
     if !fields.problems.is_empty() {
         return Err(InvalidEvent { problems: fields.problems, trigger_id: Some(trigger_id.to_owned()) });
     }
-    let of_event = event.fire(trigger_id, &user_id);
-    Ok(Fire {
-        trigger_id: of_event.trigger_id,
-        user_id,
-        origin: of_event.origin,
-        event_id: of_event.event_id,
-        source: of_event.source,
-        event_source_id: of_event.event_source_id,
-        detail_type: of_event.detail_type,
-        event_time: of_event.event_time,
-        replay_of: Some(execution_id.to_owned()),
-        ..task
-    })
+    let replay_of = Some(execution_id.to_owned());
+    Ok(Fire { task, replay_of, ..event.fire(trigger_id, &user_id) })
 }

@@ -1,6 +1,7 @@
-//! The `history` example: what it is made of, whose unit tests run here, and the built program against a table.
+//! Tests of the `history` example: its modules, whose unit tests run here, and the built program against a table.
 //!
-//! Here, for an example with `test = true` is no longer built as the program that the other half of this needs.
+//! The modules are tested here because an example with `test = true` is no longer built as the program that the second
+//! half needs.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 #![allow(dead_code, unreachable_pub, reason = "what only the program calls")]
 

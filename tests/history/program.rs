@@ -1,4 +1,4 @@
-//! The built program against the embedded DynamoDB.
+//! Runs the built program against the embedded DynamoDB.
 
 use std::{path::Path, process::Stdio};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::words;
 
-/// The program as `cargo test` built it, told of this table and of nothing else.
+/// Returns the program as `cargo test` built it, configured for this table only.
 fn history(dynamodb: &DynamoDb, args: &[&str]) -> Command {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap_or(Path::new(".")).join("examples/history");
@@ -30,7 +30,7 @@ fn history(dynamodb: &DynamoDb, args: &[&str]) -> Command {
     command
 }
 
-/// What it printed; it must succeed.
+/// Returns the output of a run that must succeed.
 async fn shows(dynamodb: &DynamoDb, args: &[&str]) -> String {
     let output = history(dynamodb, args).output().await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -39,7 +39,7 @@ async fn shows(dynamodb: &DynamoDb, args: &[&str]) -> String {
     said
 }
 
-/// Why it refused; nothing may be shown.
+/// Returns the error of a run that must be refused, and asserts that it shows nothing.
 async fn refuses(dynamodb: &DynamoDb, args: &[&str]) -> String {
     let output = history(dynamodb, args).output().await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -69,7 +69,7 @@ fn put(dynamodb: &DynamoDb, trigger: &str, id: &str, attributes: Value) {
     dynamodb.put_item(&item);
 }
 
-/// One of each, an expired one, and what else a table holds.
+/// Fills a table with one execution of each kind, an expired one, and the other items that a table has.
 async fn table() -> DynamoDb {
     let dynamodb = DynamoDb::start().await;
     let now = words::now();
@@ -119,7 +119,7 @@ async fn table() -> DynamoDb {
     dynamodb
 }
 
-/// The line on which an execution begins, found by the one below it.
+/// Returns the line on which an execution begins, found by the line below it.
 fn line_of<'a>(said: &'a str, id: &str) -> &'a str {
     let lines: Vec<_> = said.lines().collect();
     lines[lines.iter().position(|line| line.trim_start().starts_with(id)).unwrap_or_else(|| panic!("no {id}: {said}"))
@@ -130,7 +130,7 @@ fn line_of<'a>(said: &'a str, id: &str) -> &'a str {
 async fn executions_are_told_apart_by_words_newest_first() {
     let dynamodb = table().await;
     let said = shows(&dynamodb, &["--table", TABLE]).await;
-    // The picture in README.md.
+    // This output is the picture in README.md.
     eprintln!("{said}");
     let shown = [RUNNING, COMPLETED, FAILED, SKIPPED, STALE];
     for (id, word, why) in [
@@ -219,7 +219,7 @@ async fn a_table_that_does_not_answer_is_named() {
     assert!(!output.status.success() && said.contains(&url) && said.contains("refused"), "{said}");
 }
 
-/// Reads on until a line holds this text.
+/// Reads until a line contains this text.
 async fn until(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) {
     loop {
         let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {text}"));

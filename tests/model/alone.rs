@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use agent_trigger::domain::run_lock::Turn;
+use agent_trigger::domain::run_lock::RunLock;
 
 use crate::{
     Counts,
@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Default)]
 struct State {
-    turn: Option<Turn>,
+    turn: Option<RunLock>,
     /// The attempts that gave their turn up.
     gave_up: Vec<String>,
     /// Of what there were how many.
@@ -39,7 +39,7 @@ impl Alone {
     }
 
     /// A write to the turn that was applied.
-    pub(crate) fn written(&self, request: &Request, old: Option<&Turn>, new: &Turn) {
+    pub(crate) fn written(&self, request: &Request, old: Option<&RunLock>, new: &RunLock) {
         let mut state = self.state.borrow_mut();
         if let Request::TakeTurn { over, over_before, has_waited, .. } = request {
             if let Some(old) = old.filter(|old| *has_waited && old.execution_id > new.execution_id) {
@@ -99,7 +99,7 @@ impl Alone {
         sim: &Sim,
         execution: usize,
         other: usize,
-        turn: &Turn,
+        turn: &RunLock,
         asked_at: i64,
         has_waited: bool,
     ) {

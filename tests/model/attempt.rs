@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use agent_trigger::{
-    domain::execution::{Decision, Me, Row, Status},
+    domain::execution::{ClaimDecision, Claimant, Row, Status},
     domain::failure::ErrorType,
     domain::policy::Overlap,
 };
@@ -129,11 +129,12 @@ impl Attempt {
         let mut swaps = 0;
         loop {
             let now = self.now();
-            let me = Me { owner: &self.owner, lambda_request_id: &self.request_id, rerun_if_interrupted: self.rerun };
+            let me =
+                Claimant { owner: &self.owner, lambda_request_id: &self.request_id, rerun_if_interrupted: self.rerun };
             let decision = self.rules.decide(seen.as_ref(), now, me);
             let lease_until = LEASE.until(now);
             let request = match (decision, seen) {
-                (Decision::Claim(number), seen) => {
+                (ClaimDecision::Claim(number), seen) => {
                     self.number.set(number);
                     let mut row = new_row(Status::Running, Some(&self.owner), number, &self.request_id);
                     row.lease_until = Some(lease_until);
@@ -143,17 +144,19 @@ impl Attempt {
                         None => Request::ClaimNew { row },
                     }
                 }
-                (Decision::Mine, Some(row)) => {
+                (ClaimDecision::AlreadyOwned, Some(row)) => {
                     self.number.set(row.attempt.unwrap_or(1));
                     self.until.set(row.lease_until.unwrap_or(now));
                     return Ok(Claim::Owned);
                 }
-                (Decision::Replay | Decision::Duplicate, Some(row)) => return Ok(Claim::Duplicate(Box::new(row))),
-                (Decision::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
-                (Decision::Interrupt, Some(seen)) => {
+                (ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate, Some(row)) => {
+                    return Ok(Claim::Duplicate(Box::new(row)));
+                }
+                (ClaimDecision::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
+                (ClaimDecision::Interrupt, Some(seen)) => {
                     Request::EndAbandoned { ending: Ending::failed(ErrorType::Interrupted, false), seen }
                 }
-                (Decision::Wait, Some(_)) => {
+                (ClaimDecision::Wait, Some(_)) => {
                     seen = self.look_again().await?;
                     continue;
                 }
@@ -162,8 +165,8 @@ impl Attempt {
             match self.client.send(request).await? {
                 Answer::Done(_) => {
                     return Ok(match decision {
-                        Decision::Cancel => Claim::Cancelled,
-                        Decision::Interrupt => Claim::Interrupted,
+                        ClaimDecision::Cancel => Claim::Cancelled,
+                        ClaimDecision::Interrupt => Claim::Interrupted,
                         _ => {
                             self.until.set(lease_until);
                             Claim::Owned
@@ -171,7 +174,7 @@ impl Attempt {
                     });
                 }
                 Answer::Refused(row) => seen = row,
-                Answer::Turn(_) => return Err(ClaimError::Contended),
+                Answer::RunLock(_) => return Err(ClaimError::Contended),
             }
             swaps += 1;
             if swaps > MAX_SWAPS {

@@ -86,7 +86,7 @@ impl Attempt {
             {
                 row
             }
-            Answer::Refused(_) | Answer::Turn(_) => return Err(Renewal::Stopped(Halt::Lost)),
+            Answer::Refused(_) | Answer::RunLock(_) => return Err(Renewal::Stopped(Halt::Lost)),
         };
         if row.is_some_and(|row| row.cancel_requested == Some(true)) {
             return Err(Renewal::Stopped(Halt::Cancelled));
@@ -124,7 +124,7 @@ impl Attempt {
             let error = match self.in_time(self.write_until, self.client.send(request)).await {
                 Some(Ok(Answer::Done(_))) => return Ok(()),
                 Some(Ok(Answer::Refused(row))) if self.is_own_finish(row.as_ref(), ending) => return Ok(()),
-                Some(Ok(Answer::Refused(_) | Answer::Turn(_))) => return Err(None),
+                Some(Ok(Answer::Refused(_) | Answer::RunLock(_))) => return Err(None),
                 Some(Err(error)) => error,
                 None => return Err(Some(StoreError)),
             };

@@ -2,7 +2,7 @@
 
 use agent_trigger::{
     domain::policy::Overlap,
-    domain::run_lock::{Meeting, Turn},
+    domain::run_lock::{Meeting, RunLock},
 };
 
 use crate::{
@@ -27,7 +27,7 @@ fn number(name: &str) -> usize {
 /// Another execution that has the turn, and when it was asked for.
 struct Found {
     other: String,
-    turn: Turn,
+    turn: RunLock,
     asked_at: i64,
 }
 
@@ -76,18 +76,18 @@ impl Attempt {
     async fn take_turn(&self, has_waited: bool) -> Result<Result<i64, Found>, Halt> {
         let me = name(self.client.execution);
         let yields = has_waited && self.rules.has(Rule::WaitersYield);
-        let mut over: Option<Turn> = None;
+        let mut over: Option<RunLock> = None;
         for _ in 0..=MAX_SWAPS {
             let (now, asked_at) = (self.now(), self.sim.now());
             let until = LEASE.until(now);
-            let turn = Turn { execution_id: Some(me.clone()), owner: Some(self.owner.clone()), until: Some(until) };
+            let turn = RunLock { execution_id: Some(me.clone()), owner: Some(self.owner.clone()), until: Some(until) };
             let was_over = over.is_some();
             let over_before = self.rules.over_before(now);
             let request = Request::TakeTurn { turn, over_before, over: over.take(), has_waited };
             if self.may_freeze {
                 self.sim.may_freeze_here();
             }
-            let Answer::Turn(refused) = self.client.send(request).await.map_err(unstarted)? else {
+            let Answer::RunLock(refused) = self.client.send(request).await.map_err(unstarted)? else {
                 return Err(unstarted(StoreError));
             };
             let Some(found) = refused else { return Ok(Ok(until)) };
@@ -97,7 +97,7 @@ impl Attempt {
             let Some((turn, other)) = found.and_then(|turn| Some((turn.clone(), turn.execution_id?))) else { continue };
             let row = match self.client.send_to(number(&other), Request::Read).await.map_err(unstarted)? {
                 Answer::Done(row) | Answer::Refused(row) => row,
-                Answer::Turn(_) => None,
+                Answer::RunLock(_) => None,
             };
             let row = row.filter(|_| self.rules.has(Rule::EndedTurnIsFree));
             if !turn.may_be_taken(row.as_ref(), &me, yields) {
@@ -115,7 +115,7 @@ impl Attempt {
         }
         let answer = self.client.send(Request::KeepTurn { owner: self.owner.clone(), until }).await?;
         Ok(match answer {
-            Answer::Turn(Some(found)) => found.is_some_and(|turn| turn.is_kept_longer(&self.owner, until)),
+            Answer::RunLock(Some(found)) => found.is_some_and(|turn| turn.is_kept_longer(&self.owner, until)),
             _ => true,
         })
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use agent_trigger::{
-    domain::execution::{self, Decision, Lease, Me, Row, Settlement, Status},
+    domain::execution::{self, ClaimDecision, Claimant, CloseAction, Lease, Row, Status},
     domain::policy::Overlap,
     domain::run_lock::{self, Meeting},
 };
@@ -81,12 +81,12 @@ impl Rules {
         self.without != Some(rule)
     }
 
-    pub(crate) fn decide(self, row: Option<&Row>, now: i64, me: Me<'_>) -> Decision {
-        execution::decide(row, self.takeover_clock(row, now), LEASE, me)
+    pub(crate) fn decide(self, row: Option<&Row>, now: i64, me: Claimant<'_>) -> ClaimDecision {
+        execution::decide_claim(row, self.takeover_clock(row, now), LEASE, me)
     }
 
-    pub(crate) fn settle(self, row: Option<&Row>, now: i64) -> Settlement {
-        execution::settle(row, self.takeover_clock(row, now), LEASE)
+    pub(crate) fn settle(self, row: Option<&Row>, now: i64) -> CloseAction {
+        execution::decide_close(row, self.takeover_clock(row, now), LEASE)
     }
 
     /// A clock that is ahead by what a rule makes a takeover wait.

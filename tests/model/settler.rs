@@ -1,7 +1,7 @@
 //! Settling: the steps of `src/settle.rs` around the same decision, and the queue that delivers again.
 
 use agent_trigger::{
-    domain::execution::{Row, Settlement, Status},
+    domain::execution::{CloseAction, Row, Status},
     domain::failure::ErrorType,
 };
 
@@ -40,19 +40,19 @@ impl From<StoreError> for Unsettled {
 async fn settle(world: &World, client: &Client, clock: i64, request_id: &str) -> Result<(), Unsettled> {
     let mut row: Option<Row> = match client.send(Request::Read).await? {
         Answer::Done(row) | Answer::Refused(row) => row,
-        Answer::Turn(_) => return Err(Unsettled),
+        Answer::RunLock(_) => return Err(Unsettled),
     };
     for _ in 0..MAX_SWAPS {
         let settlement = world.rules.settle(row.as_ref(), world.sim.now() + clock);
         let request = match (settlement, row) {
-            (Settlement::Nothing, _) => return Ok(()),
-            (Settlement::Alive, _) => return Err(Unsettled),
-            (Settlement::Interrupt, Some(seen)) => {
+            (CloseAction::Nothing, _) => return Ok(()),
+            (CloseAction::Alive, _) => return Err(Unsettled),
+            (CloseAction::Interrupt, Some(seen)) => {
                 Request::EndAbandoned { ending: Ending::failed(ErrorType::Interrupted, false), seen }
             }
-            (Settlement::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
-            (Settlement::Finalise, Some(seen)) => Request::Finalise { seen },
-            (Settlement::Create | Settlement::Interrupt | Settlement::Cancel | Settlement::Finalise, _) => {
+            (CloseAction::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
+            (CloseAction::Finalise, Some(seen)) => Request::Finalise { seen },
+            (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
                 let mut row = new_row(Status::Failed, None, 3, request_id);
                 row.error_type = Some(StoreError::ERROR_TYPE.as_str().to_owned());
                 Request::CreateEnded { row }
@@ -61,7 +61,7 @@ async fn settle(world: &World, client: &Client, clock: i64, request_id: &str) ->
         match client.send(request).await? {
             Answer::Done(_) => return Ok(()),
             Answer::Refused(found) => row = found,
-            Answer::Turn(_) => return Err(Unsettled),
+            Answer::RunLock(_) => return Err(Unsettled),
         }
     }
     Err(Unsettled)

@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 use agent_trigger::{
     domain::execution::{Row, Status},
     domain::failure::ErrorType,
-    domain::run_lock::Turn,
+    domain::run_lock::RunLock,
 };
 
 use crate::{
@@ -78,9 +78,9 @@ pub(crate) enum Request {
     },
     Read,
     TakeTurn {
-        turn: Turn,
+        turn: RunLock,
         over_before: i64,
-        over: Option<Turn>,
+        over: Option<RunLock>,
         has_waited: bool,
     },
     KeepTurn {
@@ -99,7 +99,7 @@ pub(crate) enum Answer {
     /// The condition did not hold: the row as it stands.
     Refused(Option<Row>),
     /// Of the turn: the item as it stands if the condition did not hold.
-    Turn(Option<Option<Turn>>),
+    RunLock(Option<Option<RunLock>>),
 }
 
 #[derive(Clone)]
@@ -109,7 +109,7 @@ pub(crate) struct Table {
     fires: Rc<Vec<Promises>>,
     alone: Alone,
     rows: Rc<RefCell<Vec<Option<Row>>>>,
-    turn: Rc<RefCell<Option<Turn>>>,
+    turn: Rc<RefCell<Option<RunLock>>>,
 }
 
 impl Table {
@@ -150,18 +150,19 @@ impl Table {
         let old = self.turn.borrow().clone();
         let Some(new) = self.turned(request, old.as_ref()) else {
             self.sim.note(|| format!("refused: {}", tell(request)));
-            return Answer::Turn(Some(old));
+            return Answer::RunLock(Some(old));
         };
         self.sim.note(|| format!("applied: {}", tell(request)));
         self.alone.written(request, old.as_ref(), &new);
         *self.turn.borrow_mut() = Some(new);
-        Answer::Turn(None)
+        Answer::RunLock(None)
     }
 
     /// The turn after the request, unless its condition does not hold.
-    fn turned(&self, request: &Request, old: Option<&Turn>) -> Option<Turn> {
-        let is_of = |old: &&Turn, owner: &String| old.owner.as_ref() == Some(owner) || !self.rules.has(Rule::TurnOwner);
-        let is_longer = |old: &Turn, until: i64| old.until <= Some(until) || !self.rules.has(Rule::TurnOnlyGrows);
+    fn turned(&self, request: &Request, old: Option<&RunLock>) -> Option<RunLock> {
+        let is_of =
+            |old: &&RunLock, owner: &String| old.owner.as_ref() == Some(owner) || !self.rules.has(Rule::TurnOwner);
+        let is_longer = |old: &RunLock, until: i64| old.until <= Some(until) || !self.rules.has(Rule::TurnOnlyGrows);
         match request {
             Request::TakeTurn { turn, over: Some(seen), .. } => {
                 (old == Some(seen) || !self.rules.has(Rule::TurnAsSeen)).then(|| turn.clone())
@@ -178,9 +179,9 @@ impl Table {
             }
             Request::KeepTurn { owner, until } => old
                 .filter(|old| is_of(old, owner) && old.until > Some(0) && is_longer(old, *until))
-                .map(|old| Turn { until: Some(*until), ..old.clone() }),
+                .map(|old| RunLock { until: Some(*until), ..old.clone() }),
             Request::GiveTurnUp { owner } => {
-                old.filter(|old| is_of(old, owner)).map(|old| Turn { until: Some(0), ..old.clone() })
+                old.filter(|old| is_of(old, owner)).map(|old| RunLock { until: Some(0), ..old.clone() })
             }
             _ => None,
         }

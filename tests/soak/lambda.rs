@@ -1,4 +1,5 @@
-//! Lambda: environments that die and come back, retries, and the failures that are brought back to be settled.
+//! Lambda as the soak test needs it: environments that die and come back, retries, and reports of failures that come
+//! back to be settled.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +11,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::LEASE;
 
-/// Lambda's own attempts at an event.
+/// The number of attempts that Lambda makes at an event.
 const ATTEMPTS: u32 = 3;
-/// What the settle queue's delay and visibility timeout come to with this lease.
+/// The settle queue's delay and visibility timeout, scaled to this lease.
 const QUEUE_DELAY: Duration = Duration::from_millis(1300);
-/// A message that is still not settled then never will be.
+/// The most receives of a message. One that is still not settled then never will be.
 const MOST_RECEIVES: u32 = 60;
 const MOST_CONCURRENT: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
@@ -22,10 +23,10 @@ const MOST_CONCURRENT: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 pub(crate) struct Pool {
     pub(crate) stack: Stack,
     slots: Vec<Slot>,
-    /// The slot of each invocation that may still be started.
+    /// The slots of the invocations that may still be started.
     free: Mutex<Vec<usize>>,
     permits: Semaphore,
-    /// Kept for what they logged.
+    /// Ended processes, kept for their logs.
     ended: Mutex<Vec<Arc<Lambda>>>,
     pub(crate) invocations: AtomicUsize,
     pub(crate) kills: AtomicUsize,
@@ -46,7 +47,7 @@ async fn spawn(stack: &Stack, env: &[(&'static str, String)]) -> Arc<Lambda> {
 }
 
 impl Pool {
-    /// Four environments that take one invocation at a time, and three that share the rest of the concurrency.
+    /// Starts four environments that take one invocation at a time, and three that share the rest of the concurrency.
     pub(crate) async fn start(stack: Stack, concurrency: usize) -> Self {
         let shared = (concurrency.saturating_sub(4) / 3).max(2);
         let lease = ("LEASE_SECONDS", LEASE.as_secs().to_string());
@@ -74,7 +75,7 @@ impl Pool {
         Arc::clone(&lambda)
     }
 
-    /// Runs one invocation somewhere, and ends the process `kill_after` it began.
+    /// Runs one invocation in some environment, and kills the process after `kill_after`.
     pub(crate) async fn invoke(&self, invocation: Invocation, kill_after: Option<Duration>) -> Outcome {
         let _permit = self.permits.acquire().await.expect("nobody closes it");
         let slot = {
@@ -101,12 +102,12 @@ impl Pool {
         outcome
     }
 
-    /// Delivers an event as Lambda does: three attempts, and gives what it was told each time.
+    /// Delivers an event as Lambda does, in three attempts, and returns the outcome of each.
     pub(crate) async fn deliver(&self, invocation: &Invocation, kill_after: Option<Duration>) -> Vec<Outcome> {
         let mut told = Vec::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                // Mostly the lease is over by then.
+                // After this pause the lease is over in most cases.
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(600..1800))).await;
             }
             let outcome = self.invoke(invocation.clone(), kill_after.filter(|_| attempt == 0)).await;
@@ -119,7 +120,7 @@ impl Pool {
         told
     }
 
-    /// Every line of every process.
+    /// Returns every line of every process.
     pub(crate) async fn logs(&self) -> Vec<String> {
         let mut lines: Vec<_> = lock(&self.ended).iter().flat_map(|lambda| lambda.logs()).collect();
         for slot in &self.slots {
@@ -144,7 +145,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Brings messages to the function, up to ten at a time.
+    /// Starts the queue, which delivers messages to the function, up to ten at a time.
     pub(crate) fn start(pool: Arc<Pool>) -> Self {
         let (messages, mut waiting) = mpsc::unbounded_channel();
         let queue = Self { messages, batches: Arc::default() };
@@ -154,7 +155,7 @@ impl Queue {
             while waiting.recv_many(&mut batch, 10).await > 0 {
                 this.batches.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(this.clone().settle(Arc::clone(&pool), std::mem::take(&mut batch)));
-                // Gathers some.
+                // This pause lets several messages gather.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
@@ -179,7 +180,7 @@ impl Queue {
         let garbage = has_garbage.then_some(("garbage", "{\"Type\":\"Notification\",\"Message\":\"?\"}"));
         let invocation = sqs_batch(garbage.into_iter().chain(bodies)).timeout(Duration::from_secs(60));
         let failed = match pool.invoke(invocation, None).await {
-            // Then SQS delivers all of it again.
+            // In that case SQS delivers the whole batch again.
             Outcome::Died | Outcome::TimedOut => None,
             outcome => Some(failed_messages(&outcome)),
         };

@@ -1,6 +1,6 @@
-//! The soak: many fires at once, every fault drawn at random from a seed, and in the end one true record for each.
+//! The soak test: many fires at once, every fault drawn at random from a seed, and one true record for each in the end.
 //!
-//! `SOAK_FIRES=2000 SOAK_CONCURRENCY=64 SOAK_SEED=7 cargo test --test soak` runs the long one.
+//! `SOAK_FIRES=2000 SOAK_CONCURRENCY=64 SOAK_SEED=7 cargo test --test soak` runs the long version.
 
 mod lambda;
 mod plan;
@@ -19,7 +19,7 @@ use crate::lambda::{Pool, Queue};
 use crate::plan::{PROMPT, Plan, token_answers};
 use crate::verdict::Fired;
 
-/// As short as it goes: it compresses what takes Lambda minutes into seconds.
+/// The shortest lease possible. It compresses into seconds what takes minutes on Lambda.
 const LEASE: Duration = Duration::from_secs(1);
 
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
@@ -35,14 +35,14 @@ async fn s5_every_fire_ends_with_one_true_record() {
         (setting("SOAK_FIRES", 200), setting("SOAK_CONCURRENCY", 64), setting("SOAK_SEED", 20_260_131));
     let since = Instant::now();
     let stack = Stack::start().await.with_binary(env!("CARGO_BIN_EXE_agent-trigger"));
-    // So that tokens are asked for all the time.
+    // With such short lives, tokens are requested all the time.
     stack.cognito.set_expires_in(2);
     stack.cognito.answer_next(CognitoOperation::Token, token_answers(seed, fires / 2));
     let pool = Arc::new(Pool::start(stack, concurrency).await);
     let queue = Queue::start(Arc::clone(&pool));
     let fired = stream::iter(0..fires).map(|number| fire(&pool, &queue, Plan::draw(seed, number)));
     let fired: Vec<_> = fired.buffer_unordered(concurrency).collect().await;
-    // What was delayed by then must change nothing any more.
+    // Anything delayed until then must not change anything any more.
     tokio::time::sleep(Duration::from_secs(3)).await;
 
     let mut calls: BTreeMap<String, Vec<AgentRequest>> = BTreeMap::new();
@@ -72,7 +72,7 @@ async fn s5_every_fire_ends_with_one_true_record() {
         ("token requests", pool.stack.cognito.count(CognitoOperation::Token)),
     ];
     let table = tally.table(&counts);
-    // Past the capture of a test that passes: the table is what the soak is for.
+    // Printed past the capture of a passing test, because the soak test exists for this table.
     let heading = format!("soak: {fires} fires, {concurrency} at a time, SOAK_SEED={seed}, {} s", took.as_secs());
     let _ = writeln!(std::io::stdout().lock(), "\n{heading}\n{table}");
     assert!(problems.is_empty(), "SOAK_SEED={seed}: {} problems\n{}", problems.len(), problems.join("\n"));
@@ -81,7 +81,7 @@ async fn s5_every_fire_ends_with_one_true_record() {
     let is_execution = |row: &&serde_json::Value| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
     assert_eq!(rows.iter().filter(is_execution).count(), fires, "one record for each fire and none besides");
     let secrets = [PROMPT.to_owned(), "standin-token-".to_owned(), pool.stack.cognito.secret()];
-    // What a replay needs holds the prompt by design.
+    // The input for a replay contains the prompt by design.
     let is_input = |row: &serde_json::Value| row["SK"].as_str().is_some_and(|sk| sk.starts_with("INPUT#"));
     let (inputs, records): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_input);
     assert_no_secrets(&secrets, &pool.logs().await, &records);
@@ -90,7 +90,7 @@ async fn s5_every_fire_ends_with_one_true_record() {
 
 type Faults = Vec<(&'static str, usize)>;
 
-/// Fires once, with all that befalls it, until Lambda has done with it.
+/// Sends one fire with all its faults, until Lambda is done with it.
 async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
     let Pool { stack, .. } = pool;
     if !plan.first_answers.is_empty() {
@@ -108,7 +108,7 @@ async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
     };
     let duplicate = async {
         tokio::time::sleep(plan.duplicate_after?).await;
-        // Of a fire that only its request identifies, Lambda delivers the request twice.
+        // A fire that only its request identifies is a duplicate only if Lambda delivers the same request twice.
         let again = if plan.is_scheduled { plan.invocation() } else { invocation.clone() };
         let told = pool.deliver(&again, None).await;
         queue.report(&again, &told).await;
@@ -135,15 +135,15 @@ async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
     (Fired { plan, told: std::iter::once(told).chain(again).collect(), was_cancelled, rows_then }, hits)
 }
 
-/// What the table counts.
+/// The counts of the table.
 #[derive(Default)]
 struct Tally {
-    /// By status and error type: records, attempts, accepted calls.
+    /// By status and error type: the number of records, attempts, and accepted calls.
     ends: BTreeMap<(String, String), [u64; 3]>,
-    /// By what the agent does: fires, calls, accepted calls.
+    /// By the agent's behaviour: the number of fires, calls, and accepted calls.
     agents: BTreeMap<String, [u64; 3]>,
     faults: BTreeMap<&'static str, u64>,
-    /// By what Lambda was told.
+    /// By the outcome that Lambda got.
     told: BTreeMap<String, u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What befalls a fire: drawn at random, the same for the same seed.
+//! The faults of a fire, drawn at random and the same for the same seed.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use serde_json::{Value, json};
 use standins::runtime_api::scheduled_event;
 use standins::{Fault, Framing, Invocation, Rule, Script, Step, TokenAnswer};
 
-/// Every prompt begins so, that it can be looked for where it must not be.
+/// The text with which every prompt begins, so that tests can look for it where it must not be.
 pub(crate) const PROMPT: &str = "soak-prompt";
 
-/// What the agent does with a fire's calls.
+/// How the agent answers a fire's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Agent {
     Completes,
-    /// Refuses some calls, then completes.
+    /// It refuses some calls, then completes.
     Refuses,
     RefusesForEver,
     Rejects,
-    /// Says that it failed, by its status or in its answer.
+    /// It reports that it failed, by its status or in its answer.
     Fails,
     Tears,
-    /// Talks, or is silent, until its client leaves.
+    /// It sends, or is silent, until its client leaves.
     Endless,
 }
 
-/// One fire and what befalls it.
+/// One fire and its faults.
 pub(crate) struct Plan {
     pub(crate) trigger_id: String,
     pub(crate) prompt: String,
@@ -35,13 +35,13 @@ pub(crate) struct Plan {
     pub(crate) agent: Agent,
     pub(crate) first_answers: Vec<Script>,
     pub(crate) answer: Script,
-    /// By name.
+    /// The faults of DynamoDB, each with a name.
     pub(crate) store_faults: Vec<(&'static str, Rule)>,
-    /// The process that runs it first dies then.
+    /// The time after which the process that runs the fire first dies.
     pub(crate) kill_after: Option<Duration>,
-    /// It is delivered once more then.
+    /// The time after which the fire is delivered once more.
     pub(crate) duplicate_after: Option<Duration>,
-    /// Its end is asked for then.
+    /// The time after which its cancellation is requested.
     pub(crate) cancel_after: Option<Duration>,
 }
 
@@ -54,7 +54,7 @@ fn millis(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
 }
 
 impl Plan {
-    /// The plan of the fire with this number.
+    /// Draws the plan of the fire with this number.
     pub(crate) fn draw(seed: u64, number: usize) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
         let rng = &mut rng;
@@ -73,7 +73,7 @@ impl Plan {
             prompt: format!("{PROMPT} {trigger_id}"),
             is_scheduled: !chance(rng, 12),
             rerun: chance(rng, 20),
-            // Under 5 s nothing is started.
+            // A run is not started with less than 5 s left.
             timeout: if agent == Agent::Endless { millis(rng, 5500..6500) } else { Duration::from_secs(12) },
             first_answers: (0..refusals).map(|_| refusal(rng)).collect(),
             answer: answer(agent, rng),
@@ -86,7 +86,7 @@ impl Plan {
         }
     }
 
-    /// Its event, in a Lambda request of its own.
+    /// Returns its event in a Lambda request of its own.
     pub(crate) fn invocation(&self) -> Invocation {
         let time = self.is_scheduled.then_some("2026-01-01T00:00:00Z");
         let mut event = scheduled_event(&self.trigger_id, &self.prompt, time);
@@ -96,7 +96,7 @@ impl Plan {
         Invocation::event(&event).timeout(self.timeout)
     }
 
-    /// How many pieces an agent has sent that completed.
+    /// Returns the number of pieces that an agent has sent when it completes.
     pub(crate) fn pieces(&self) -> u64 {
         self.answer.steps.iter().filter(|step| matches!(step, Step::Bytes(_))).count() as u64
     }
@@ -165,7 +165,7 @@ fn store_faults(rng: &mut Rng, trigger_id: &str) -> Vec<(&'static str, Rule)> {
         let times = match rng.u32(0..20) {
             0..13 => 1,
             13..17 => 3,
-            // Each costs a try's whole time.
+            // Each of these costs the whole time limit of a try.
             _ if matches!(fault, Fault::Hang | Fault::Delay(_)) => 5,
             _ => 20,
         };
@@ -181,7 +181,7 @@ fn store_faults(rng: &mut Rng, trigger_id: &str) -> Vec<(&'static str, Rule)> {
     (0..count).map(draw).collect()
 }
 
-/// The token endpoint's next answers.
+/// Draws the next answers of the token endpoint.
 pub(crate) fn token_answers(seed: u64, count: usize) -> Vec<TokenAnswer> {
     let mut rng = Rng::with_seed(seed);
     let raw = |status: u16, content_type: &str, body: Value| TokenAnswer::Raw {
@@ -201,7 +201,7 @@ pub(crate) fn token_answers(seed: u64, count: usize) -> Vec<TokenAnswer> {
             97..99 => raw(200, "text/html", json!("<html>")),
             _ => raw(400, "application/json", json!({"error": "invalid_scope"})),
         };
-        // Three in a row are beyond what is tried again in place.
+        // Three failures in a row exceed what is retried in place.
         let times = if matches!(answer, TokenAnswer::Hang) { 1 } else { rng.usize(1..5) };
         answers.extend(std::iter::repeat_n(answer, times));
     }

@@ -1,18 +1,18 @@
-//! What must hold of every fire in the end, whatever befell it.
+//! The promises that must hold for every fire in the end, whatever its faults were.
 
 use serde_json::Value;
 use standins::{AgentRequest, Outcome};
 
 use crate::plan::{Agent, Plan};
 
-/// All there is to know of a fire.
+/// Everything that is known about a fire.
 pub(crate) struct Fired {
     pub(crate) plan: Plan,
-    /// What Lambda was told, delivery by delivery, attempt by attempt.
+    /// The outcomes that Lambda got, by delivery and by attempt.
     pub(crate) told: Vec<Vec<Outcome>>,
-    /// Whether a request to cancel came in time.
+    /// True if a request to cancel came in time.
     pub(crate) was_cancelled: bool,
-    /// The records when Lambda had done with it.
+    /// The records at the time when Lambda was done with the fire.
     pub(crate) rows_then: Vec<Value>,
 }
 
@@ -21,7 +21,8 @@ impl Fired {
         self.told.iter().flatten()
     }
 
-    /// Everything wrong with a fire, whose records in the end are `rows` and whose calls the agent saw as `calls`.
+    /// Returns everything that is wrong with a fire whose final records are `rows` and whose calls the agent saw as
+    /// `calls`.
     pub(crate) fn problems(&self, rows: &[Value], calls: &[AgentRequest]) -> Vec<String> {
         let [row] = rows else { return vec![format!("{} records", rows.len())] };
         let mut problems = Vec::new();
@@ -57,7 +58,7 @@ impl Fired {
         problems
     }
 
-    /// Whether the agent may have begun to work: everything but a plain refusal.
+    /// Returns true if the agent may have begun to work, which is every answer except a plain refusal.
     pub(crate) fn accepts(&self, call: &AgentRequest) -> bool {
         let is_refusal = matches!(self.plan.agent, Agent::Refuses | Agent::RefusesForEver) && call.status == 503;
         !(400..500).contains(&call.status) && !is_refusal
@@ -69,7 +70,7 @@ impl Fired {
             && call.events_sent == self.plan.pieces()
     }
 
-    /// Whether something that befell the fire leads to this failure.
+    /// Returns true if one of the fire's faults explains this failure.
     fn explains(&self, row: &Value, accepted: usize) -> bool {
         let error_type = row["errorType"].as_str().unwrap_or_default();
         let agent = self.plan.agent;
@@ -81,7 +82,7 @@ impl Fired {
             "AgentRejected" => agent == Agent::Rejects,
             "StreamInterrupted" => agent == Agent::Tears,
             "AgentUnavailable" => uncalled && matches!(agent, Agent::Refuses | Agent::RefusesForEver),
-            // Less the margin, a tenth; whatever took so long.
+            // A run ends at its time less the margin, a tenth, whatever made it take so long.
             "DeadlineExceeded" => {
                 row["durationMs"].as_u64().map(u128::from) >= Some(self.plan.timeout.as_millis() * 4 / 5)
             }
@@ -94,7 +95,7 @@ impl Fired {
     }
 }
 
-/// Whether what Lambda was told is what the record says; the last that it was told of a fire it delivered once may be a
+/// Returns true if Lambda's outcome agrees with the record. The last outcome of a fire that was delivered once may be a
 /// failure that settling made final.
 fn agrees(told: &Outcome, row: &Value, is_last: bool) -> bool {
     let body = told.body();
@@ -111,7 +112,7 @@ fn agrees(told: &Outcome, row: &Value, is_last: bool) -> bool {
         Outcome::FunctionError { error_type, .. } => {
             let is_same = row["errorType"] == *error_type && is(&body["executionId"]);
             match error_type.as_str() {
-                // They say that this attempt does not know.
+                // These say only that this attempt does not know the result.
                 "LeaseLost" | "InProgress" | "RecordStoreFailed" => is(&body["executionId"]),
                 _ if body["retryable"] == false => row["status"] == "failed" && is_same,
                 _ => !is_last || is_same || row["status"] == "cancelled",

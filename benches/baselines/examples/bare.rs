@@ -1,5 +1,5 @@
-//! The calls of a run, one after another, and nothing else: no identity, no decision, no lease, no decoding, no log.
-//! The body is drained chunk by chunk and thrown away.
+//! Makes the calls of a run, one after another, and does nothing else: no identity, no decision, no lease, no decoding,
+//! no log. It drains the body chunk by chunk and throws it away.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> Result<(), Error> {
     let clients = Clients::new(None)?;
     let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(SdkHttpClient::new(clients.aws));
-    // For as long as the process, so that what serves can be a task: see src/main.rs.
+    // It lives as long as the process, so that serving can be a task: see src/main.rs.
     let bare: &Bare = Box::leak(Box::new(Bare {
         dynamodb: Client::new(&aws.load().await),
         http: clients.agent,
@@ -57,7 +57,7 @@ async fn run(bare: &Bare, event: LambdaEvent<Value>) -> Result<Value, Error> {
         "sessionId": &id});
     let call = bare.http.post(&bare.url).bearer_auth("standin-token").header("content-type", "application/json");
     let mut answer = call.body(body.to_string()).send().await?.error_for_status()?;
-    // In a task, as the function reads (src/agent/mod.rs).
+    // In a task of its own, as the function reads (src/agent/mod.rs).
     let draining = async move {
         while answer.chunk().await?.is_some() {}
         Ok::<_, reqwest::Error>(())
@@ -83,7 +83,7 @@ async fn run(bare: &Bare, event: LambdaEvent<Value>) -> Result<Value, Error> {
     Ok(json!({"statusCode": 200, "body": id}))
 }
 
-/// The attributes the function writes with its claim.
+/// Returns the attributes that the function writes with its claim.
 fn running<'a>(id: &str, detail: &impl Fn(&str) -> &'a str) -> Vec<(&'static str, AttributeValue)> {
     vec![
         ("triggerId", text(detail("triggerId"))),
@@ -103,7 +103,7 @@ fn running<'a>(id: &str, detail: &impl Fn(&str) -> &'a str) -> Vec<(&'static str
     ]
 }
 
-/// The attributes the function writes when it is done.
+/// Returns the attributes that the function writes when it is done.
 fn completed(id: &str) -> Vec<(&'static str, AttributeValue)> {
     let usage = ["inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"];
     let usage = usage.into_iter().map(|name| (name.to_owned(), number(1000))).collect();

@@ -1,4 +1,4 @@
-//! The least a Lambda function in Rust can be: the runtime around a handler that does nothing.
+//! The smallest possible Lambda function in Rust: the runtime around a handler that does nothing.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 

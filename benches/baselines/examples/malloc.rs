@@ -12,5 +12,5 @@ async fn main() -> Result<(), Error> {
 async fn serve() -> Result<(), Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;
-    runtime::serve(runtime::services(config, &clients).await).await
+    runtime::serve(runtime::app(config, &clients).await).await
 }

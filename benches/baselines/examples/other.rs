@@ -1,14 +1,9 @@
-//! The function with one of its choices made otherwise, the one that `OTHER` names; without it, as it ships.
+//! The function with one choice made differently: the one that `OTHER` names. Without `OTHER` it is the function as it
+//! ships.
 
 use std::sync::Arc;
 
-use agent_trigger::{
-    clients::http::Clients,
-    config::Config,
-    handler::{self, Invocation},
-    runtime,
-    telemetry::log,
-};
+use agent_trigger::{clients::http::Clients, config::Config, handler, invocation::Invocation, runtime, telemetry::log};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 
 #[global_allocator]
@@ -28,15 +23,16 @@ async fn start(other: String) -> Result<(), Error> {
     let config = Config::from_env()?;
     let mut clients = Clients::new(config.ca_bundle.as_deref())?;
     if other == "unkept" {
-        // The agent's keeps no connection.
+        // The agent's client keeps no connections.
         clients.aws = clients.agent.clone();
     }
-    let services = runtime::services(config, &clients).await;
+    let services = runtime::app(config, &clients).await;
     if other != "early_token" {
         return runtime::serve(services).await;
     }
-    // As `runtime::serve`, with the token asked for before the first poll. The whole of it, though only the discovery
-    // could be done without a token that nobody may need: what this gains is the most there is to gain.
+    // The same as `runtime::serve`, but the token is requested before the first poll. Without a token that may never be
+    // needed, only its discovery could be done this early; this measures the whole, and so the most that could be
+    // gained.
     let services = Arc::new(services);
     let early = Arc::clone(&services);
     tokio::spawn(async move { early.tokens.token().await.is_ok() });

@@ -13,13 +13,13 @@ type Built = Result<(), Box<dyn std::error::Error>>;
 async fn main() -> Built {
     let store = std::env::args().nth(1).unwrap_or_default();
     match store.as_str() {
-        // The floor: all of it but the certificates.
+        // The baseline: everything except the certificates.
         "none" => both(&config(RootCertStore::empty())?),
         "static" => Clients::new(None).map(drop).map_err(Into::into),
         "bundle" => Clients::new(std::env::var("AWS_CA_BUNDLE").ok().as_deref()).map(drop).map_err(Into::into),
-        // What reqwest does when it is not told otherwise, done once and shared.
+        // The default behaviour of reqwest, done once and shared.
         "platform" => both(&platform()?),
-        // What the SDK's own client and a reqwest of its own do beside each other.
+        // The default behaviour of the SDK's own client and of a separate reqwest, side by side.
         "twice" => {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

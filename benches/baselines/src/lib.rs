@@ -1,2 +1,2 @@
-//! What agent-trigger is measured against. The programs are examples, not binaries: `cargo lambda watch` serves every
-//! binary of a workspace as a function of its own.
+//! The programs that agent-trigger is measured against. They are examples, not binaries, because `cargo lambda watch`
+//! serves every binary of a workspace as a separate function.

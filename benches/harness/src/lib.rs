@@ -1,4 +1,4 @@
-//! What the benchmarks share: the programs they measure, the measuring, and the report.
+//! The parts that the benchmarks share: the programs under measurement, the measuring, and the report.
 
 pub mod programs;
 pub mod relay;

@@ -1,4 +1,4 @@
-//! The programs that are measured, and what the kernel says of their processes.
+//! The programs under measurement, and what the kernel reports about their processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::time::Duration;
 use standins::stack::Env;
 use standins::{Function, Invocation, Lambda, RuntimeApi};
 
-/// Release builds. Not those that `cargo bench` itself makes: they have the tests' features, and no LTO.
+/// Release builds of the programs. They are not the builds that `cargo bench` makes, which have the tests' features and
+/// no LTO.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// The function as it ships.
@@ -20,10 +21,10 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds them, or finds them built.
+    /// Builds the programs unless they are up to date.
     ///
     /// # Panics
-    /// If they do not build.
+    /// If a program does not build.
     pub fn build() -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let packages = ["--package", "agent-trigger", "--package", "agent-trigger-baselines"];
@@ -38,19 +39,19 @@ impl Programs {
         Self { function: release.join("agent-trigger"), empty: baseline("empty"), bare: baseline("bare") }
     }
 
-    /// Another of the baselines, by its name.
+    /// Returns the path of another baseline by its name.
     pub fn baseline(&self, name: &str) -> PathBuf {
         self.empty.with_file_name(name)
     }
 }
 
-/// Cargo's target directory, seen from a benchmark (`target/release/deps/NAME-HASH`).
+/// Returns cargo's target directory, found from a benchmark's own path (`target/release/deps/NAME-HASH`).
 pub(crate) fn target() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_default();
     here.ancestors().nth(3).unwrap_or(Path::new("target")).to_owned()
 }
 
-/// Starts a program as a function of its own Runtime API.
+/// Starts a program as a function with a Runtime API of its own.
 ///
 /// # Panics
 /// If it does not start.
@@ -60,20 +61,20 @@ pub async fn start(program: &Path, env: &Env) -> Lambda {
     Lambda { api, process }
 }
 
-/// The scheduled fire number `n` of a trigger: each its own execution.
+/// Builds the `n`th scheduled fire of a trigger. Each is an execution of its own.
 pub fn invocation(trigger_id: &str, n: u64) -> Invocation {
     let (day, hour, minute, second) = (n / 86_400 + 1, n / 3600 % 24, n / 60 % 60, n % 60);
     let time = format!("2026-01-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
     Invocation::scheduled(trigger_id, "Count the files", &time).timeout(Duration::from_secs(900))
 }
 
-/// The CPU time of all threads that a process has now.
+/// Returns the CPU time that all threads alive in a process have used.
 ///
 /// # Panics
-/// If the kernel keeps no such account (`CONFIG_SCHED_INFO`).
+/// If the kernel does not keep this account (`CONFIG_SCHED_INFO`).
 pub fn cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there").flatten();
-    // `/proc/PID/stat` counts hundredths of a second; this counts nanoseconds.
+    // `/proc/PID/stat` counts hundredths of a second, `schedstat` counts nanoseconds.
     let nanoseconds = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()
@@ -81,12 +82,12 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(nanoseconds).sum())
 }
 
-/// The most memory a process ever held, in bytes.
+/// Returns the most memory that a process ever held, in bytes.
 pub fn peak_memory(pid: u32) -> u64 {
     memory(pid, "VmHWM:")
 }
 
-/// The memory a process holds, in bytes.
+/// Returns the memory that a process holds now, in bytes.
 pub fn resident_memory(pid: u32) -> u64 {
     memory(pid, "VmRSS:")
 }
@@ -97,7 +98,7 @@ fn memory(pid: u32, name: &str) -> u64 {
     kib.expect("the kernel says how much memory it holds") * 1024
 }
 
-/// The CPU time of a command from its start to its end, and `None` if it is not installed.
+/// Returns the CPU time of a command from its start to its end, or `None` if it is not installed.
 ///
 /// # Panics
 /// If it fails.
@@ -108,13 +109,13 @@ pub fn cpu_of(command: &mut Command) -> Option<Duration> {
     Some(used)
 }
 
-/// The CPU time of a child process that ends and has not been waited for.
+/// Waits for the end of a child process that has not been reaped, and returns its CPU time.
 ///
 /// # Panics
-/// If it is no such process.
+/// If there is no such process.
 pub fn cpu_at_end(pid: u32) -> Duration {
     let stat = format!("/proc/{pid}/stat");
-    // Until it is waited for, a process that has ended keeps its account.
+    // A process that has ended keeps its account until it is reaped.
     while !fs::read_to_string(&stat)
         .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
     {
@@ -123,7 +124,7 @@ pub fn cpu_at_end(pid: u32) -> Duration {
     cpu(pid)
 }
 
-/// The value of `--name` on the benchmark's command line.
+/// Returns the value of `--name` on the benchmark's command line.
 ///
 /// # Panics
 /// If it is not a whole number.

@@ -1,4 +1,5 @@
-//! A TCP relay before a service, whose connections can be made to die as idle ones do while an environment is frozen.
+//! A TCP relay in front of a service. Its connections can be made to die as idle ones do while an environment is
+//! frozen.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,13 +18,14 @@ use tokio::task::{AbortHandle, JoinSet};
 pub enum Death {
     /// The service closes it, and the client's kernel is told.
     Closed,
-    /// What is between them forgets it, and says so when the client sends again, as a NAT gateway does.
+    /// A device in between forgets the connection and answers with a reset when the client sends again, as a NAT
+    /// gateway does.
     Reset,
-    /// What is between them forgets it, and swallows what the client sends.
+    /// A device in between forgets the connection and swallows what the client sends.
     Silent,
 }
 
-/// A relay, closed with all its connections on drop.
+/// A relay. Dropping it closes it and all its connections.
 #[derive(Debug)]
 pub struct Relay {
     addr: SocketAddr,
@@ -39,7 +41,7 @@ struct Counts {
 }
 
 impl Relay {
-    /// Relays to `service`, an `http://host:port`.
+    /// Starts a relay to `service`, an `http://host:port`.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -59,17 +61,17 @@ impl Relay {
         Self { addr, counts, deaths, task: task.abort_handle() }
     }
 
-    /// `http://127.0.0.1:port`.
+    /// Returns the relay's address, `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// How many connections were opened.
+    /// Returns how many connections were opened.
     pub fn opened(&self) -> u64 {
         self.counts.opened.load(Ordering::SeqCst)
     }
 
-    /// Lets all connections there are die so, and tells how many did. Later ones live.
+    /// Makes all present connections die in this way, and returns how many did. Later connections live.
     pub async fn sever(&self, death: Death) -> usize {
         let alive = self.counts.alive.load(Ordering::SeqCst);
         self.deaths.send_replace(death);
@@ -103,7 +105,7 @@ async fn relay(mut client: TcpStream, service: String, counts: Arc<Counts>, mut 
         }
         Some(Death::Reset) => {
             counts.alive.fetch_sub(1, Ordering::SeqCst);
-            // Closing a socket with something unread sends RST.
+            // Closing a socket that has unread data sends RST.
             let _ = client.readable().await;
         }
         Some(Death::Silent) => {
@@ -113,22 +115,22 @@ async fn relay(mut client: TcpStream, service: String, counts: Arc<Counts>, mut 
     }
 }
 
-/// Relays before DynamoDB and Cognito.
+/// The relays in front of DynamoDB and Cognito.
 #[derive(Debug)]
 pub struct Relays {
-    /// Before DynamoDB.
+    /// The relay in front of DynamoDB.
     pub dynamodb: Relay,
-    /// Before Cognito.
+    /// The relay in front of Cognito.
     pub cognito: Relay,
 }
 
 impl Relays {
-    /// Starts both.
+    /// Starts both relays.
     pub async fn start(stack: &Stack) -> Self {
         Self { dynamodb: Relay::start(&stack.dynamodb.url()).await, cognito: Relay::start(&stack.cognito.url()).await }
     }
 
-    /// The function's environment through them.
+    /// Returns the function's environment with both services reached through the relays.
     pub fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
         env.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), self.dynamodb.url());
@@ -137,12 +139,12 @@ impl Relays {
         env
     }
 
-    /// Lets every connection there is die so, and tells how many did.
+    /// Makes every present connection die in this way, and returns how many did.
     pub async fn sever(&self, death: Death) -> usize {
         self.dynamodb.sever(death).await + self.cognito.sever(death).await
     }
 
-    /// How many connections were opened.
+    /// Returns how many connections were opened.
     pub fn opened(&self) -> u64 {
         self.dynamodb.opened() + self.cognito.opened()
     }

@@ -1,4 +1,4 @@
-//! What a benchmark prints, and keeps for `cargo bench --bench report`.
+//! The report that a benchmark prints, and saves for `cargo bench --bench report`.
 
 use std::fs;
 use std::io::Write;
@@ -17,36 +17,36 @@ pub struct Report {
     pub name: String,
     /// Tables, in order.
     pub tables: Vec<Table>,
-    /// What was aimed at, and what came of it.
+    /// The benchmark's aims and whether they were met.
     pub aims: Vec<Aim>,
 }
 
 /// A table of figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
-    /// What it shows and how.
+    /// The text above the table: what it shows and how it was measured.
     pub caption: String,
-    /// The heads of its columns.
+    /// The headings of the columns.
     pub header: Vec<String>,
-    /// Its rows.
+    /// The rows.
     pub rows: Vec<Vec<String>>,
 }
 
-/// A figure that should stay below a limit. Nothing fails if it does not: times depend on the machine.
+/// A figure that should stay below a limit. Missing the aim fails nothing, because times depend on the machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Aim {
-    /// What is measured.
+    /// The name of the figure.
     pub what: String,
     /// The figure.
     pub value: f64,
-    /// What it should be below.
+    /// The limit that the figure should stay below.
     pub limit: f64,
-    /// `ms`, `MiB`, or `×` for a ratio.
+    /// The unit: `ms`, `MiB`, or `×` for a ratio.
     pub unit: String,
 }
 
 impl Report {
-    /// An empty one.
+    /// Returns an empty report.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
@@ -65,10 +65,10 @@ impl Report {
         self.aims.push(Aim { what: what.to_owned(), value, limit, unit: unit.to_owned() });
     }
 
-    /// As Markdown, which is also how it is printed.
+    /// Returns the report as Markdown, which is also what is printed.
     pub fn markdown(&self) -> String {
         let aims = Table {
-            caption: "Against what was aimed at:".to_owned(),
+            caption: "Aims:".to_owned(),
             header: ["", "measured", "aim", ""].map(str::to_owned).to_vec(),
             rows: self.aims.iter().map(Aim::row).collect(),
         };
@@ -76,10 +76,10 @@ impl Report {
         tables.map(Table::markdown).collect::<Vec<_>>().join("\n")
     }
 
-    /// Prints it and keeps it.
+    /// Prints the report and saves it.
     ///
     /// # Panics
-    /// If it cannot be written.
+    /// If the report cannot be written.
     pub fn finish(&self) {
         say(&format!("\n{}", self.markdown()));
         let folder = target().join("bench");
@@ -89,7 +89,7 @@ impl Report {
         kept.expect("the target directory can be written");
     }
 
-    /// The last one kept of this name.
+    /// Returns the last saved report of this name.
     pub fn kept(name: &str) -> Option<Self> {
         serde_json::from_slice(&fs::read(target().join("bench").join(format!("{name}.json"))).ok()?).ok()
     }
@@ -117,7 +117,7 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A bar for what takes a while.
+/// Returns a progress bar for a step that takes a while.
 pub fn bar(steps: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what)

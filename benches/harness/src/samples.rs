@@ -1,8 +1,8 @@
-//! Repeated measurements, and what is typical of them.
+//! Repeated measurements and their typical values.
 
 use std::time::Duration;
 
-/// Measurements of one thing.
+/// The measurements of one thing.
 #[derive(Debug, Clone, Default)]
 pub struct Samples(Vec<f64>);
 
@@ -12,18 +12,18 @@ impl Samples {
         self.0.push(time.as_secs_f64() * 1e3);
     }
 
-    /// The one in the middle.
+    /// Returns the median.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// The median with half the distance between the quartiles: how much to believe it.
+    /// Returns the median and half the distance between the quartiles, which says how far to trust it.
     pub fn show(&self, unit: &str) -> String {
         let spread = (self.quantile(0.75) - self.quantile(0.25)) / 2.0;
         format!("{} ± {} {unit}", digits(self.median()), digits(spread))
     }
 
-    /// Each measurement by that of `other` taken beside it.
+    /// Returns the ratio of each measurement to the one of `other` that was taken beside it.
     #[must_use]
     pub fn by(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(mine, theirs)| mine / theirs).collect())
@@ -39,7 +39,7 @@ impl Samples {
     }
 }
 
-/// A number with as many digits as mean something.
+/// Formats a number with its significant digits only.
 pub fn digits(number: f64) -> String {
     match number.abs() {
         n if n >= 100.0 => format!("{number:.0}"),
@@ -48,7 +48,7 @@ pub fn digits(number: f64) -> String {
     }
 }
 
-/// Bytes as MiB.
+/// Converts bytes to MiB.
 pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }

@@ -1,4 +1,4 @@
-//! The plot: what share of each aim's limit is used.
+//! The plot: the share of each aim's limit that is used.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ const VALUES: usize = 170;
 /// Draws a bar for each aim, with a line where the limit is.
 pub fn draw(aims: &[Aim]) -> String {
     let (width, height) = (LABELS + BARS + VALUES, ROW * (aims.len() + 2));
-    // Bars end at one and a quarter of the limit, so that a missed aim is seen to cross the line.
+    // A bar ends at one and a quarter of the limit, so that a missed aim is seen to cross the line.
     let limit = LABELS + BARS * 4 / 5;
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">

@@ -83,7 +83,14 @@ impl<'a> Update<'a> {
     /// Returns which kind a result is, by its place in [`KINDS`], and what holds it: the result itself in 0.3, a member
     /// of it in 1.0.
     fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
-        for (name, value) in scan::Members::of(result.raw()) {
+        let mut members = scan::Members::of(result.raw());
+        while let Some(name) = members.name() {
+            if let Some(at) = KINDS.iter().position(|kind| name.raw() == kind.as_bytes())
+                && members.cut().is_object()
+            {
+                return Some((at, members.cut()));
+            }
+            let value = members.value()?;
             match name.raw() {
                 b"kind" => {
                     let kind = value.whole_str()?;
@@ -95,13 +102,7 @@ impl<'a> Update<'a> {
                 }
                 b"append" => self.append = Some(value),
                 b"artifact" => self.artifact = Some(value),
-                raw => {
-                    if let Some(at) = KINDS.iter().position(|name| name.as_bytes() == raw)
-                        && value.is_object()
-                    {
-                        return Some((at, value));
-                    }
-                }
+                _ => {}
             }
         }
         None

@@ -1,4 +1,4 @@
-//! The agent: `POST /invocations`, answered by a script, with every request on record.
+//! The stand-in for an agent: it answers `POST /invocations` with a script and keeps every request.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,42 +18,42 @@ use crate::net::{ANY_PORT, Server};
 use crate::play::{End, Progress, play};
 use crate::script::Script;
 
-/// A request as the agent saw it, and how far its answer has come.
+/// A request as the agent received it, and how far its answer has come.
 #[derive(Clone, Debug)]
 pub struct AgentRequest {
-    /// `POST`.
+    /// The method, such as `POST`.
     pub method: String,
-    /// Path and query.
+    /// The path with the query.
     pub path: String,
     /// All headers, in order.
     pub headers: Vec<(String, String)>,
-    /// The body as JSON, `Null` if it is none.
+    /// The body as JSON, or `Null` if it is not JSON.
     pub body: Value,
     /// The request id that `{{requestId}}` stands for.
     pub request_id: String,
-    /// When it had come whole.
+    /// When the whole request had arrived.
     pub at: SystemTime,
-    /// The status of the script it got; 401 for a bearer that is not accepted.
+    /// The status of the script it got, or 401 if its bearer token was not accepted.
     pub status: u16,
-    /// Bytes of body sent so far.
+    /// The bytes of body sent so far.
     pub bytes_sent: u64,
-    /// Pieces sent so far; of the ready-made scripts each is one event.
+    /// The pieces sent so far. In the ready-made scripts each piece is one event.
     pub events_sent: u64,
-    /// What the agent is doing, by the script's last note.
+    /// What the agent is doing, according to the script's last note.
     pub note: String,
-    /// The answer's end was reached, in whatever way the script says.
+    /// True once the end of the answer was reached, in whatever way the script ends it.
     pub finished: bool,
-    /// The client closed the connection before the answer's end.
+    /// True if the client closed the connection before the end of the answer.
     pub client_left: bool,
 }
 
 impl AgentRequest {
-    /// A header's value, by any case of its name.
+    /// Returns a header's value. The case of the name does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// A string of the body, or `""`.
+    /// Returns a string of the body, or `""`.
     pub fn field(&self, name: &str) -> &str {
         self.body[name].as_str().unwrap_or_default()
     }
@@ -97,7 +97,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Listens on a free port; every call gets `Script::ndjson_happy` until told otherwise.
+    /// Starts the agent on a free port. Every call gets `Script::ndjson_happy` until a test sets something else.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -105,7 +105,7 @@ impl Agent {
         Self::bind(ANY_PORT).await.expect("loopback has a free port")
     }
 
-    /// Listens on `addr`.
+    /// Starts the agent on `addr`.
     ///
     /// # Errors
     /// If the port is taken.
@@ -116,54 +116,55 @@ impl Agent {
         Ok(Self { shared, server })
     }
 
-    /// `http://127.0.0.1:port`.
+    /// Returns `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    // What it answers: a script of the agent's own, of the prompt's, the queue's next, the default.
+    // What it answers, in this order: the agent id's script, the prompt's script, the next of the queue, the default.
 
-    /// The answer to the next call that has none of its own; several form a queue.
+    /// Sets the answer to the next call that has no script of its own. Several form a queue.
     pub fn queue(&self, script: Script) {
         self.shared.book().queue.push_back(script);
     }
 
-    /// The answer to every call that has none of its own.
+    /// Sets the answer to every call that has no script of its own.
     pub fn default(&self, script: Script) {
         self.shared.book().default = Some(script);
     }
 
-    /// The answer to every call for this `agentId`.
+    /// Sets the answer to every call for this `agentId`.
     pub fn on_agent(&self, agent_id: &str, script: Script) {
         self.rule(Chosen::Agent(agent_id.to_owned()), VecDeque::new(), Some(script));
     }
 
-    /// The answers to the next calls for this `agentId`, then as if there were none.
+    /// Sets the answers to the next calls for this `agentId`. Later calls are answered as if there were none.
     pub fn queue_for_agent(&self, agent_id: &str, scripts: impl IntoIterator<Item = Script>) {
         self.rule(Chosen::Agent(agent_id.to_owned()), scripts.into_iter().collect(), None);
     }
 
-    /// The answer to every call whose prompt holds this text.
+    /// Sets the answer to every call whose prompt contains this text.
     pub fn on_prompt(&self, keyword: &str, script: Script) {
         self.rule(Chosen::Prompt(keyword.to_owned()), VecDeque::new(), Some(script));
     }
 
-    /// The answers to the next calls whose prompt holds this text, then as if there were none.
+    /// Sets the answers to the next calls whose prompt contains this text. Later calls are answered as if there were
+    /// none.
     pub fn queue_for_prompt(&self, keyword: &str, scripts: impl IntoIterator<Item = Script>) {
         self.rule(Chosen::Prompt(keyword.to_owned()), scripts.into_iter().collect(), None);
     }
 
-    /// The answer to AgentCore's StopRuntimeSession; 200 until told otherwise.
+    /// Sets the answer to AgentCore's StopRuntimeSession. It is 200 until set.
     pub fn on_stop(&self, script: Script) {
         self.shared.book().stop = Some(script);
     }
 
-    /// Accepts only bearers this issuer issued, 401 otherwise.
+    /// From now on only bearer tokens of this issuer are accepted; others get 401.
     pub fn require_bearer_of(&self, issuer: Issuer) {
         self.shared.book().issuer = Some(issuer);
     }
 
-    /// Accepts any bearer, and none.
+    /// From now on any bearer token is accepted, and a missing one too.
     pub fn accept_any_bearer(&self) {
         self.shared.book().issuer = None;
     }
@@ -172,49 +173,49 @@ impl Agent {
         self.shared.book().rules.push((chosen, queue, script));
     }
 
-    // What it saw.
+    // What it received.
 
-    /// Every request, of whatever kind.
+    /// Returns every request of any kind.
     pub fn requests(&self) -> Vec<AgentRequest> {
         self.shared.book().requests.clone()
     }
 
-    /// The calls: POSTs to `/invocations`, the refused ones too.
+    /// Returns the calls: POSTs to `/invocations`, including refused ones.
     pub fn calls(&self) -> Vec<AgentRequest> {
         self.requests().into_iter().filter(AgentRequest::is_call).collect()
     }
 
-    /// How many calls there were.
+    /// Returns the number of calls.
     pub fn call_count(&self) -> usize {
         self.shared.book().requests.iter().filter(|r| r.is_call()).count()
     }
 
-    /// How many calls had exactly this prompt.
+    /// Returns the number of calls with exactly this prompt.
     pub fn calls_for_prompt(&self, prompt: &str) -> usize {
         self.shared.book().requests.iter().filter(|r| r.is_call() && r.field("prompt") == prompt).count()
     }
 
-    /// How many calls were in this session.
+    /// Returns the number of calls in this session.
     pub fn calls_for_session(&self, session_id: &str) -> usize {
         self.shared.book().requests.iter().filter(|r| r.is_call() && r.field("sessionId") == session_id).count()
     }
 
-    /// The requests to stop a session.
+    /// Returns the requests to stop a session.
     pub fn stops(&self) -> Vec<AgentRequest> {
         self.requests().into_iter().filter(|r| is_stop(&r.path)).collect()
     }
 
-    /// How many connections were opened.
+    /// Returns the number of connections that were opened.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The final answers of the scripts played.
+    /// Returns the final answers of the scripts that were played.
     pub fn answers(&self) -> Vec<String> {
         self.shared.book().answers.clone()
     }
 
-    /// Waits until so many calls have come and gives them.
+    /// Waits for this many calls and returns them.
     ///
     /// # Panics
     /// After 30 seconds.
@@ -222,7 +223,8 @@ impl Agent {
         self.wait_until(&format!("{count} calls"), |calls| calls.len() >= count).await
     }
 
-    /// Waits until `done` holds of the calls and gives them; `what` names it in the panic after 30 seconds.
+    /// Waits until `done` is true for the calls and returns them. `what` names the condition in the panic after 30
+    /// seconds.
     ///
     /// # Panics
     /// After 30 seconds.
@@ -282,7 +284,7 @@ async fn connection(shared: Arc<Shared>, mut socket: TcpStream) {
         });
         match end {
             End::Open => {}
-            // Closing is enough, and shutting down first would send FIN.
+            // Closing resets the connection. Shutting it down first would send FIN.
             End::Reset => return,
             End::Closed | End::ClientLeft => break,
         }
@@ -290,7 +292,7 @@ async fn connection(shared: Arc<Shared>, mut socket: TcpStream) {
     let _ = socket.shutdown().await;
 }
 
-/// Puts the request on record and chooses its script.
+/// Records the request and chooses its script.
 fn register(shared: &Shared, raw: RawRequest) -> (usize, AgentRequest, Script) {
     let mut book = shared.book();
     let mut request = AgentRequest {
@@ -341,9 +343,9 @@ impl Book {
     }
 }
 
-/// The bytes with the request's own values where placeholders stand.
+/// Returns the bytes with their placeholders replaced by the request's own values.
 fn filled(bytes: &Bytes, request: &AgentRequest) -> Bytes {
-    // Large pieces are filler; looking through them would only take time.
+    // Large pieces are filler, and searching them would only take time.
     if bytes.len() > 64 * 1024 || !bytes.windows(2).any(|two| two == b"{{") {
         return bytes.clone();
     }
@@ -355,7 +357,7 @@ fn filled(bytes: &Bytes, request: &AgentRequest) -> Bytes {
     let values =
         [("requestId", request.request_id.as_str()), ("sessionId", session), ("agentId", request.field("agentId"))];
     for (name, value) in values.into_iter().chain([("prompt", request.field("prompt"))]) {
-        // The value of a JSON string without its quotes, for the placeholders stand inside such strings.
+        // The placeholders stand inside JSON strings, so the value is escaped as JSON and loses its quotes.
         let quoted = Value::from(value).to_string();
         text = text.replace(&format!("{{{{{name}}}}}"), &quoted[1..quoted.len() - 1]);
     }

@@ -1,11 +1,11 @@
-//! The table's stream, as a pipe reads it.
+//! The table's stream as a pipe reads it.
 
 use dynoxide::Database;
 use serde_json::{Value, json};
 
 use crate::dynamodb::{TABLE, parse, render};
 
-/// The stream, by the name that a pipe's records give it.
+/// The stream's ARN, as a pipe's records name it.
 pub const STREAM_ARN: &str =
     "arn:aws:dynamodb:us-east-1:123456789012:table/standin-triggers/stream/2026-01-01T00:00:00.000";
 
@@ -20,7 +20,7 @@ impl Changes {
         Self { database, position: None }
     }
 
-    /// The changes since the last look, up to 1000 of them, as EventBridge Pipes are given them
+    /// Returns the changes since the last call, up to 1000 of them, in the form in which EventBridge Pipes get them
     /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-dynamodb.html>); none if there is no table.
     pub fn next_page(&mut self) -> Vec<Value> {
         let Some(position) = self.position.take().or_else(|| self.beginning()) else { return Vec::new() };
@@ -28,7 +28,7 @@ impl Changes {
         let page = render(&page);
         self.position = page["NextShardIterator"].as_str().map(str::to_owned);
         let Value::Array(mut records) = page["Records"].clone() else { return Vec::new() };
-        // DynamoDB does not tell of a write that changes nothing, dynoxide does.
+        // DynamoDB does not report a write that changes nothing, but dynoxide does.
         records.retain(|record| record["dynamodb"]["NewImage"] != record["dynamodb"]["OldImage"]);
         for record in &mut records {
             record["awsRegion"] = "us-east-1".into();

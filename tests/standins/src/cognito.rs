@@ -1,4 +1,5 @@
-//! Cognito: the three operations of its API that the function uses, and the token endpoint of its domain.
+//! The stand-in for Cognito: the three operations of its API that the function uses, and the token endpoint of its
+//! domain.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -20,14 +21,14 @@ use crate::net::{ANY_PORT, Server, drop_connection};
 pub use crate::oauth::TokenRequest;
 use crate::oauth::form;
 
-/// The only user pool there is.
+/// The only user pool.
 pub const USER_POOL_ID: &str = "us-east-1_StandIn00";
-/// The only client there is.
+/// The only client.
 pub const CLIENT_ID: &str = "standinclient0000000000000";
 /// The only scope the client may ask for.
 pub const SCOPE: &str = "agent/invoke";
 
-/// What can be asked of Cognito.
+/// The kinds of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CognitoOperation {
     /// POST /oauth2/token.
@@ -43,22 +44,22 @@ pub enum CognitoOperation {
 /// How a request is answered.
 #[derive(Clone, Debug)]
 pub enum TokenAnswer {
-    /// Checked and answered as Cognito does.
+    /// The request is checked and answered as Cognito does.
     Ok,
-    /// This status, with the error body that fits it.
+    /// This status, with the error body that belongs to it.
     Status(u16),
-    /// Exactly this. `{{token}}` in the body becomes a new, valid token.
+    /// Exactly this answer. `{{token}}` in the body becomes a new, valid token.
     Raw {
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
-        /// The content type header.
+        /// The content-type header.
         content_type: String,
         /// The body.
         body: String,
     },
-    /// No answer while the connection lasts.
+    /// No answer for as long as the connection lasts.
     Hang,
-    /// After this time, as `Ok`.
+    /// The same as `Ok`, after this time.
     Delay(Duration),
     /// The connection is closed without an answer.
     Reset,
@@ -87,7 +88,7 @@ impl Book {
     }
 }
 
-/// Knows the tokens that were issued; lets the agent check a bearer.
+/// The issuer of the tokens. The agent uses it to check a bearer token.
 #[derive(Clone)]
 pub struct Issuer(Arc<Mutex<Book>>);
 
@@ -96,7 +97,7 @@ impl Issuer {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Whether the token was issued and not revoked.
+    /// Returns true if the token was issued and not revoked.
     pub fn accepts(&self, token: &str) -> bool {
         let book = self.book();
         book.issued[book.revoked..].iter().any(|t| t == token)
@@ -110,7 +111,7 @@ pub struct Cognito {
 }
 
 impl Cognito {
-    /// Listens on a free port.
+    /// Starts Cognito on a free port.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -118,7 +119,7 @@ impl Cognito {
         Self::bind(ANY_PORT).await.expect("loopback has a free port")
     }
 
-    /// Listens on `addr`.
+    /// Starts Cognito on `addr`.
     ///
     /// # Errors
     /// If the port is taken.
@@ -144,35 +145,35 @@ impl Cognito {
         Ok(Self { state, server })
     }
 
-    /// `http://127.0.0.1:port`, both the API's endpoint and the domain.
+    /// Returns `http://127.0.0.1:port`, which is both the API's endpoint and the domain.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// For the agent, to check bearers.
+    /// Returns the issuer, with which the agent checks bearer tokens.
     pub fn issuer(&self) -> Issuer {
         self.state.clone()
     }
 
-    /// The client secret in force.
+    /// Returns the client secret that is valid now.
     pub fn secret(&self) -> String {
         self.state.book().secret.clone()
     }
 
-    /// Every secret there ever was, also as Basic credentials.
+    /// Returns every secret there ever was, also in the form of Basic credentials.
     pub fn secrets(&self) -> Vec<String> {
         let book = self.state.book();
         book.secrets.iter().flat_map(|s| [s.clone(), BASE64_STANDARD.encode(format!("{CLIENT_ID}:{s}"))]).collect()
     }
 
-    /// Replaces the client secret; the old one is refused from now on.
+    /// Replaces the client secret. The old one is refused from now on.
     pub fn rotate_secret(&self) -> String {
         let secret = new_secret();
         self.set_secret(&secret);
         secret
     }
 
-    /// Sets the client secret; an empty one makes a client without secret.
+    /// Sets the client secret. An empty one makes a client without a secret.
     pub fn set_secret(&self, secret: &str) {
         let mut book = self.state.book();
         book.secret = secret.to_owned();
@@ -181,50 +182,50 @@ impl Cognito {
         }
     }
 
-    /// The client's ExplicitAuthFlows; with `ALLOW_CLIENT_TOKEN_AUTH` GetClientToken works.
+    /// Sets the client's ExplicitAuthFlows. With `ALLOW_CLIENT_TOKEN_AUTH`, GetClientToken works.
     pub fn set_auth_flows(&self, flows: &[&str]) {
         self.state.book().auth_flows = flows.iter().map(|flow| (*flow).to_owned()).collect();
     }
 
-    /// The life of the tokens issued from now on, in seconds.
+    /// Sets the life of tokens issued from now on, in seconds.
     pub fn set_expires_in(&self, seconds: i64) {
         self.state.book().expires_in = seconds;
     }
 
-    /// What DescribeUserPool tells as `Domain` and `CustomDomain` (any string).
+    /// Sets what DescribeUserPool returns as `Domain` and `CustomDomain` (any string).
     pub fn set_domains(&self, domain: Option<&str>, custom: Option<&str>) {
         let mut book = self.state.book();
         book.domain = domain.map(str::to_owned);
         book.custom_domain = custom.map(str::to_owned);
     }
 
-    /// The tokens issued so far are no longer accepted by the agent.
+    /// Revokes the tokens issued so far: the agent no longer accepts them.
     pub fn revoke_tokens(&self) {
         let mut book = self.state.book();
         book.revoked = book.issued.len();
     }
 
-    /// Answers the next requests of this kind so, one after another.
+    /// Sets the answers to the next requests of this kind, one after another.
     pub fn answer_next(&self, operation: CognitoOperation, answers: impl IntoIterator<Item = TokenAnswer>) {
         self.state.book().queued.entry(operation).or_default().extend(answers);
     }
 
-    /// Answers every request of this kind so, when none is queued.
+    /// Sets the answer to every request of this kind for which none is queued.
     pub fn answer_always(&self, operation: CognitoOperation, answer: TokenAnswer) {
         self.state.book().always.insert(operation, answer);
     }
 
-    /// How many requests of this kind came.
+    /// Returns the number of requests of this kind.
     pub fn count(&self, operation: CognitoOperation) -> usize {
         self.state.book().counts.get(&operation).copied().unwrap_or_default()
     }
 
-    /// Every token ever issued.
+    /// Returns every token ever issued.
     pub fn issued_tokens(&self) -> Vec<String> {
         self.state.book().issued.clone()
     }
 
-    /// The requests to the token endpoint.
+    /// Returns the requests to the token endpoint.
     pub fn token_requests(&self) -> Vec<TokenRequest> {
         self.state.book().requests.clone()
     }
@@ -234,7 +235,7 @@ fn new_secret() -> String {
     format!("standin-secret-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Counts the request and plays what is planned for it; `None` where the request itself decides.
+/// Counts the request and plays its planned answer. Returns `None` if the request itself decides the answer.
 async fn planned(state: &Issuer, operation: CognitoOperation) -> Option<Response> {
     let answer = {
         let mut book = state.book();

@@ -1,4 +1,4 @@
-//! Lambda's on-failure destination: what it reports of an event it gave up on, and how that arrives through SNS and SQS.
+//! Lambda's on-failure destination: the report of an event that Lambda gave up on, and its way through SNS and SQS.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>,
 //! <https://docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
@@ -13,7 +13,7 @@ use crate::runtime_api::{Invocation, Outcome};
 const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:agent-trigger-failures";
 const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:agent-trigger-settle";
 
-/// What Lambda reports of an event after so many attempts, the last of which ended so.
+/// Builds Lambda's report of an event after this many attempts, the last of which had this outcome.
 pub fn report(invocation: &Invocation, attempts: u32, last: &Outcome) -> Value {
     let request_id = &invocation.request_id;
     let payload = match last {
@@ -30,7 +30,7 @@ pub fn report(invocation: &Invocation, attempts: u32, last: &Outcome) -> Value {
     report
 }
 
-/// What Lambda reports of an event that it never got to run in time.
+/// Builds Lambda's report of an event that it could not run in time.
 pub fn report_of_age(invocation: &Invocation) -> Value {
     record(invocation, 0, "EventAgeExceeded")
 }
@@ -42,7 +42,7 @@ fn record(invocation: &Invocation, attempts: u32, condition: &str) -> Value {
             "condition": condition, "approximateInvokeCount": attempts}})
 }
 
-/// The message in the envelope that SNS puts around it, unless raw message delivery is on.
+/// Wraps the message in the envelope that SNS puts around it unless raw message delivery is on.
 pub fn notification(message: &str) -> String {
     let id = uuid::Uuid::new_v4().to_string();
     json!({"Type": "Notification", "MessageId": id, "TopicArn": TOPIC, "Message": message, "Timestamp": timestamp(),
@@ -52,7 +52,7 @@ pub fn notification(message: &str) -> String {
     .to_string()
 }
 
-/// The batch in which SQS delivers these bodies, each with the id of its message.
+/// Builds the batch in which SQS delivers these bodies, each with its message id.
 pub fn sqs_batch<'a>(messages: impl IntoIterator<Item = (&'a str, &'a str)>) -> Invocation {
     let record = |(id, body): (&str, &str)| {
         json!({"messageId": id, "receiptHandle": format!("receipt-of-{id}"), "body": body, "messageAttributes": {},
@@ -65,10 +65,11 @@ pub fn sqs_batch<'a>(messages: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     Invocation::event(&json!({ "Records": records }))
 }
 
-/// The ids of the messages that the function wants delivered again.
+/// Returns the ids of the messages that the function wants to be delivered again.
 ///
 /// # Panics
-/// If the outcome is not what Lambda expects of a function that reports them: it would deliver the whole batch again.
+/// If the outcome is not what Lambda expects from a function that reports failed items: it would then deliver the whole
+/// batch again.
 pub fn failed_messages(outcome: &Outcome) -> Vec<String> {
     let Outcome::Success(response) = outcome else { panic!("the batch failed as a whole: {outcome:?}") };
     let failures = response["batchItemFailures"].as_array();
@@ -77,7 +78,7 @@ pub fn failed_messages(outcome: &Outcome) -> Vec<String> {
     failures.iter().map(|failure| id(failure).unwrap_or_else(|| panic!("no itemIdentifier in {failure}"))).collect()
 }
 
-/// Now, as AWS writes it.
+/// Returns the present time as AWS writes it.
 pub(crate) fn timestamp() -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, seconds) = (since_epoch.as_secs() / 86_400, since_epoch.as_secs() % 86_400);
@@ -87,7 +88,8 @@ pub(crate) fn timestamp() -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// The date so many days after 1970-01-01 (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
+/// Returns the date this many days after 1970-01-01
+/// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

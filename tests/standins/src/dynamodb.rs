@@ -1,4 +1,4 @@
-//! DynamoDB: dynoxide in memory, behind a front that plays faults and keeps count.
+//! The stand-in for DynamoDB: dynoxide in memory, behind a front that plays faults and counts requests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,9 +18,9 @@ pub use crate::front::StoreRequest;
 use crate::items::{unwrap_item, wrap, wrap_map};
 use crate::net::{ANY_PORT, Server};
 
-/// The only table there is, with the keys, the index, the stream and the TTL attribute of template.yaml.
+/// The only table, with the keys, the index, the stream and the TTL attribute of template.yaml.
 pub const TABLE: &str = "standin-triggers";
-/// The table's index, over `GSI2PK` and `GSI2SK`, projecting all.
+/// The table's index on `GSI2PK` and `GSI2SK`, which projects all attributes.
 pub const INDEX: &str = "GSI2";
 
 /// The stand-in for DynamoDB.
@@ -32,7 +32,7 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Listens on a free port, with the table made.
+    /// Starts DynamoDB on a free port and creates the table.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -40,7 +40,7 @@ impl DynamoDb {
         Self::bind(ANY_PORT).await.expect("loopback has a free port")
     }
 
-    /// Listens on `addr`, with the table made.
+    /// Starts DynamoDB on `addr` and creates the table.
     ///
     /// # Errors
     /// If the port is taken.
@@ -55,39 +55,40 @@ impl DynamoDb {
         Ok(this)
     }
 
-    /// `http://127.0.0.1:port`.
+    /// Returns `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    // Faults and what came.
+    // Faults and requests.
 
-    /// Puts a rule in force; where several match, the first injected decides.
+    /// Adds a rule. If several match, the one added first decides.
     pub fn inject(&self, rule: Rule) -> Injected {
         self.front.rules.inject(rule)
     }
 
-    /// Takes every rule away.
+    /// Removes every rule.
     pub fn clear_faults(&self) {
         self.front.rules.clear();
     }
 
-    /// From now on a Query reads no more than so many items, so that few make several pages (DynamoDB's hold 1 MB).
+    /// From now on a Query reads at most this many items, so that a few items make several pages (DynamoDB's hold 1
+    /// MB).
     pub fn page_size(&self, items: usize) {
         self.front.set_page_size(items);
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Vec<StoreRequest> {
         self.front.requests().clone()
     }
 
-    /// How many requests of this operation came, faulted ones too.
+    /// Returns the number of requests of this operation, including those with a fault.
     pub fn count(&self, operation: &str) -> usize {
         self.front.requests().iter().filter(|r| r.operation == operation).count()
     }
 
-    /// How many requests of this operation came for keys whose `PK` or `SK` starts so.
+    /// Returns the number of requests of this operation for keys whose `PK` or `SK` begins with this text.
     pub fn count_for(&self, operation: &str, prefix: &str) -> usize {
         let starts = |r: &StoreRequest, name| r.keys(name).iter().any(|key| key.starts_with(prefix));
         let of_key = |r: &&StoreRequest| ["PK", "SK"].iter().any(|name| starts(r, name));
@@ -99,9 +100,9 @@ impl DynamoDb {
         self.front.requests().clear();
     }
 
-    // The table itself, past the front.
+    // The table itself, without the front.
 
-    /// Makes the table; there already unless [`DynamoDb::delete_table`] was called.
+    /// Creates the table. It exists already unless [`DynamoDb::delete_table`] was called.
     pub fn create_table(&self) {
         self.create(json!({
             "AttributeDefinitions": strings(&["PK", "SK", "GSI2PK", "GSI2SK"]),
@@ -113,8 +114,8 @@ impl DynamoDb {
         self.database.update_time_to_live(parse(ttl)).expect("the table exists");
     }
 
-    /// Puts a table without index and stream in the place of the table: this one's writes grow no slower with their
-    /// number, and clients do not see the difference.
+    /// Replaces the table by one without index and stream. Its writes do not become slower with their number, and
+    /// clients do not see the difference.
     pub fn without_index_and_stream(&self) {
         self.delete_table();
         self.create(json!({"AttributeDefinitions": strings(&["PK", "SK"])}));
@@ -127,12 +128,12 @@ impl DynamoDb {
         self.database.create_table(parse(table)).expect("the table's definition is valid");
     }
 
-    /// Drops the table with all in it.
+    /// Deletes the table with everything in it.
     pub fn delete_table(&self) {
         self.database.delete_table(parse(json!({"TableName": TABLE}))).expect("the table exists");
     }
 
-    /// An item as plain JSON.
+    /// Returns an item as plain JSON.
     pub fn item(&self, pk: &str, sk: &str) -> Option<Value> {
         let found = self.database.get_item(parse(json!({"TableName": TABLE, "Key": key(pk, sk)})));
         let found = render(&found.expect("the table exists"));
@@ -153,7 +154,7 @@ impl DynamoDb {
         put.map(drop).map_err(|e| e.to_string())
     }
 
-    /// As [`DynamoDb::try_put_trigger`].
+    /// Does the same as [`DynamoDb::try_put_trigger`].
     ///
     /// # Panics
     /// If DynamoDB refuses it.
@@ -161,11 +162,11 @@ impl DynamoDb {
         self.try_put_trigger(trigger).expect("the trigger is valid");
     }
 
-    /// Writes a trigger item, given as plain JSON: its keys are made of `id`, `userId` and `eventConfig.eventSourceId`,
-    /// as far as it does not bring keys of its own.
+    /// Writes a trigger item, given as plain JSON. Its keys are made from `id`, `userId` and
+    /// `eventConfig.eventSourceId`, unless it brings keys of its own.
     ///
     /// # Errors
-    /// In DynamoDB's words, if it refuses the item.
+    /// DynamoDB's message, if it refuses the item.
     pub fn try_put_trigger(&self, trigger: &Value) -> Result<(), String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (id, user) = (text(&trigger["id"]), text(&trigger["userId"]));
@@ -180,7 +181,7 @@ impl DynamoDb {
         self.try_put_item(&item)
     }
 
-    /// Sets the attributes given as plain JSON and removes those given as null, of an item that may not exist yet.
+    /// Sets the attributes given as plain JSON and removes those given as null. The item need not exist.
     pub fn update(&self, pk: &str, sk: &str, attributes: &Value) {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         let (mut names, mut values) = (Map::new(), Map::new());
@@ -205,7 +206,8 @@ impl DynamoDb {
         self.database.update_item(parse(request)).expect("the update is valid");
     }
 
-    /// Asks for an execution's end as anybody may: only while it runs or may run again. Tells whether it was.
+    /// Requests the cancellation of an execution, which is possible only while it runs or may run again. Returns true
+    /// if it was possible.
     pub fn request_cancel(&self, pk: &str, sk: &str) -> bool {
         let request = json!({"TableName": TABLE, "Key": key(pk, sk), "UpdateExpression": "SET cancelRequested = :true",
             "ConditionExpression": "#status = :running OR retryable = :true",
@@ -220,17 +222,17 @@ impl DynamoDb {
         self.database.delete_item(parse(request)).expect("the table exists");
     }
 
-    /// The table's changes from the first one on.
+    /// Returns a reader of the table's changes, from the first one on.
     pub fn changes(&self) -> Changes {
         Changes::new(self.database.clone())
     }
 
-    /// Every item as plain JSON.
+    /// Returns every item as plain JSON.
     pub fn scan(&self) -> Vec<Value> {
         self.pages(json!({"TableName": TABLE}), |request| render(&self.database.scan(request).expect("valid")))
     }
 
-    /// The executions of a trigger, oldest first.
+    /// Returns the executions of a trigger, oldest first.
     pub fn executions(&self, trigger_id: &str) -> Vec<Value> {
         let request = json!({"TableName": TABLE,
             "KeyConditionExpression": "PK = :pk AND begins_with(SK, :sk)",
@@ -250,10 +252,10 @@ impl DynamoDb {
         }
     }
 
-    /// Waits until a trigger has an execution of which `wanted` holds, and gives it.
+    /// Waits until a trigger has an execution for which `wanted` is true, and returns it.
     ///
     /// # Panics
-    /// With the executions there are, after `limit`.
+    /// After `limit`, with the executions there are.
     pub async fn wait_for_execution(
         &self,
         trigger_id: &str,
@@ -278,7 +280,7 @@ impl Drop for DynamoDb {
     }
 }
 
-/// A table's or an index's keys.
+/// The key schema of a table or an index.
 fn keys(hash: &str, range: &str) -> Value {
     json!([{"AttributeName": hash, "KeyType": "HASH"}, {"AttributeName": range, "KeyType": "RANGE"}])
 }

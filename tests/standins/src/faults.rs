@@ -1,4 +1,4 @@
-//! Faults of DynamoDB and of the Lambda API, played by rules: which requests, how often, what happens.
+//! Faults of DynamoDB and of the Lambda API. A rule says which requests get a fault, how often, and which one.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,34 +12,34 @@ use crate::net::drop_connection;
 /// What happens to a request that a rule matches.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// 400 ProvisionedThroughputExceededException, of Lambda 429 TooManyRequestsException; not applied.
+    /// DynamoDB: 400 ProvisionedThroughputExceededException. Lambda: 429 TooManyRequestsException. Not applied.
     Throttle,
-    /// 500 InternalServerError, of Lambda ServiceException; not applied.
+    /// DynamoDB: 500 InternalServerError. Lambda: ServiceException. Not applied.
     ServerError,
-    /// 400 AccessDeniedException, of Lambda 403; not applied.
+    /// DynamoDB: 400 AccessDeniedException. Lambda: 403. Not applied.
     Deny,
-    /// 400 ResourceNotFoundException, of Lambda 404; not applied.
+    /// DynamoDB: 400 ResourceNotFoundException. Lambda: 404. Not applied.
     NotFound,
-    /// 400 TransactionConflictException, for a transaction the reason it is cancelled for, of Lambda 409
-    /// ResourceConflictException; not applied.
+    /// DynamoDB: 400 TransactionConflictException, for a transaction as its cancellation reason. Lambda: 409
+    /// ResourceConflictException. Not applied.
     Conflict,
-    /// Never answered, never applied.
+    /// Never answered and never applied.
     Hang,
     /// Applied and answered after this time, even if the client has gone.
     Delay(Duration),
-    /// The connection is closed without an answer; not applied.
+    /// The connection is closed without an answer. Not applied.
     Reset,
     /// Applied, then the connection is closed without an answer.
     ApplyThenLose,
-    /// Applied, never answered.
+    /// Applied, but never answered.
     ApplyThenHang,
-    /// Waits at the gate, then applied (even if the client has gone) and answered.
+    /// Waits at the gate, then is applied (even if the client has gone) and answered.
     GateBefore(Gate),
-    /// Applied, waits at the gate, then answered.
+    /// Applied, waits at the gate, then is answered.
     GateAfter(Gate),
 }
 
-/// Which requests a fault befalls.
+/// A rule: which requests get a fault.
 #[derive(Clone, Debug)]
 pub struct Rule {
     operation: Option<String>,
@@ -50,45 +50,46 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Every request of an operation (`UpdateItem`, `Query`, `TransactWriteItems`, …; Lambda's is `Invoke`), for ever.
+    /// Every request of an operation (`UpdateItem`, `Query`, `TransactWriteItems`, …; Lambda's is `Invoke`), with no
+    /// end.
     pub fn new(operation: &str, fault: Fault) -> Self {
         Self { operation: Some(operation.to_owned()), containing: Vec::new(), skip: 0, times: None, fault }
     }
 
-    /// Every request, for ever.
+    /// Every request, with no end.
     pub fn any(fault: Fault) -> Self {
         Self { operation: None, containing: Vec::new(), skip: 0, times: None, fault }
     }
 
-    /// Only where the body holds this text; several calls must all match.
+    /// Limits the rule to requests whose body contains this text. After several calls all texts must be there.
     #[must_use]
     pub fn containing(mut self, text: &str) -> Self {
         self.containing.push(text.to_owned());
         self
     }
 
-    /// Lets the first `count` matches through.
+    /// Lets the first `count` matching requests through.
     #[must_use]
     pub fn after(mut self, count: usize) -> Self {
         self.skip = count;
         self
     }
 
-    /// Befalls only so many.
+    /// Limits the rule to this many requests.
     #[must_use]
     pub fn times(mut self, count: usize) -> Self {
         self.times = Some(count);
         self
     }
 
-    /// Befalls only one.
+    /// Limits the rule to one request.
     #[must_use]
     pub fn once(self) -> Self {
         self.times(1)
     }
 }
 
-/// A rule in force; it stays so when this is dropped.
+/// A rule that was added. It stays in force when this is dropped.
 #[derive(Clone, Debug)]
 pub struct Injected(Arc<Active>);
 
@@ -110,17 +111,17 @@ impl Injected {
         }))
     }
 
-    /// How many requests the fault has befallen.
+    /// Returns how many requests have got the fault.
     pub fn hits(&self) -> usize {
         self.0.hits.load(Ordering::SeqCst)
     }
 
-    /// Takes the rule away.
+    /// Removes the rule.
     pub fn remove(&self) {
         self.0.removed.store(true, Ordering::SeqCst);
     }
 
-    /// The fault for this request. Called under the lock of the rules, so counting needs no more.
+    /// Returns the fault for this request. It is called under the lock of the rules, so counting needs no other lock.
     fn befalls(&self, operation: &str, body: &str) -> Option<Fault> {
         let rule = &self.0.rule;
         let matches = !self.0.removed.load(Ordering::SeqCst)
@@ -137,7 +138,7 @@ impl Injected {
     }
 }
 
-/// The rules in force at one service.
+/// The rules of one service.
 #[derive(Debug, Default)]
 pub(crate) struct Rules(Mutex<Vec<Injected>>);
 
@@ -156,13 +157,13 @@ impl Rules {
         self.lock().clear();
     }
 
-    /// The fault for this request; where several rules match, the first injected decides.
+    /// Returns the fault for this request. If several rules match, the one added first decides.
     pub(crate) fn befalls(&self, operation: &str, body: &str) -> Option<Fault> {
         self.lock().iter().find_map(|rule| rule.befalls(operation, body))
     }
 }
 
-/// Plays a fault: `apply` carries the request out and answers it, `refuse` words the service's own refusals.
+/// Plays a fault. `apply` carries out the request and answers it; `refuse` builds the service's own error answers.
 pub(crate) async fn play(
     fault: Option<Fault>,
     apply: impl Future<Output = Response>,

@@ -1,4 +1,4 @@
-//! What stands before dynoxide: it keeps count of the requests, plays faults and makes pages small.
+//! The front of dynoxide: it counts the requests, plays faults and makes pages small.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,29 +19,30 @@ use serde_json::{Value, json};
 use crate::faults::{Fault, Rules, play};
 use crate::net::drop_connection;
 
-/// A request that came to the front, befallen by a fault or not.
+/// A request that came to the front, with or without a fault.
 #[derive(Clone, Debug)]
 pub struct StoreRequest {
-    /// `UpdateItem`, `GetItem`, …
+    /// The operation: `UpdateItem`, `GetItem`, …
     pub operation: String,
-    /// The body as it came.
+    /// The body as received.
     pub body: String,
-    /// When it came.
+    /// When the request came.
     pub at: SystemTime,
 }
 
 impl StoreRequest {
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    /// A string of the request's key (`PK` or `SK`), or `""`; of a transaction, its first item's.
+    /// Returns a string of the request's key (`PK` or `SK`), or `""`. For a transaction it is the key of the first
+    /// item.
     pub fn key(&self, name: &str) -> String {
         self.keys(name).into_iter().next().unwrap_or_default()
     }
 
-    /// A string of every key that the request names: one, or as many as a transaction has items.
+    /// Returns this string of every key that the request names: one, or as many as a transaction has items.
     pub fn keys(&self, name: &str) -> Vec<String> {
         let body = self.json();
         let of_transaction = body["TransactItems"].as_array().into_iter().flatten();
@@ -63,7 +64,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// A front that passes on to `inner`, a URL.
+    /// Creates a front for `inner`, a URL.
     pub(crate) fn new(inner: String) -> Self {
         Self {
             inner,
@@ -89,7 +90,7 @@ impl Front {
         self.page_size.store(items, Ordering::SeqCst);
     }
 
-    /// The body, of a Query with a limit no larger than the page size.
+    /// Returns the body, for a Query with a limit no larger than the page size.
     fn paged(&self, operation: &str, body: String) -> String {
         let size = self.page_size.load(Ordering::SeqCst);
         if operation != "Query" || size == usize::MAX {
@@ -122,7 +123,8 @@ async fn serve(State(front): State<Arc<Front>>, headers: HeaderMap, body: String
     let request = StoreRequest { operation: operation.clone(), body: body.clone(), at: SystemTime::now() };
     front.requests().push(request.clone());
     let fault = front.rules.befalls(&operation, &body);
-    // A task of its own: what a client gave up waiting for is still applied, as it would be behind a real network.
+    // In a task of its own: a request that the client has given up on is still applied, as it would be behind a real
+    // network.
     let played = tokio::spawn(async move {
         let apply = async { front.apply(&headers, front.paged(&operation, body)).await };
         play(fault, apply, |fault| refuse(fault, &request)).await
@@ -143,7 +145,7 @@ fn refuse(fault: &Fault, request: &StoreRequest) -> Response {
 
 const ONGOING: &str = "Transaction is ongoing for the item";
 
-/// A transaction cancelled because another one holds its first item.
+/// Builds the answer to a transaction that was cancelled because another one holds its first item.
 fn conflict(request: &Value) -> Response {
     let items = request["TransactItems"].as_array().map_or(1, Vec::len);
     let mut reasons = vec![json!({"Code": "None"}); items];

@@ -1,4 +1,4 @@
-//! The function's process: the real binary, with what it logs captured and with signals at hand.
+//! The function's process: the real binary, with its log captured, and with signals.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,10 +15,10 @@ use tokio::task::AbortHandle;
 
 use crate::runtime_api::{RuntimeApi, Shared};
 
-/// Called with every line the process writes, as it comes.
+/// A function that is called with every line the process writes, as it comes.
 pub type Tee = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A running function process; killed on drop.
+/// A running function process. Dropping it kills the process.
 pub struct Function {
     pid: u32,
     logs: Logs,
@@ -27,7 +27,7 @@ pub struct Function {
     api: Arc<Shared>,
 }
 
-/// The lines a process wrote, kept beyond its end.
+/// The lines that a process wrote. They are kept after its end.
 #[derive(Clone)]
 pub(crate) struct Logs(Arc<(Mutex<Vec<String>>, watch::Sender<usize>)>);
 
@@ -47,7 +47,7 @@ impl Logs {
 }
 
 impl Function {
-    /// Starts `binary` with exactly `env` and AWS_LAMBDA_RUNTIME_API; set `STANDINS_TEE` to see its lines on stderr.
+    /// Starts `binary` with exactly `env` and AWS_LAMBDA_RUNTIME_API. Set `STANDINS_TEE` to see its lines on stderr.
     ///
     /// # Errors
     /// If the binary cannot be started.
@@ -57,7 +57,7 @@ impl Function {
         Self::spawn_with_tee(binary, env, api, tee)
     }
 
-    /// As [`Function::spawn`], with every line also given to `tee`.
+    /// Does the same as [`Function::spawn`], and also passes every line to `tee`.
     ///
     /// # Errors
     /// If the binary cannot be started.
@@ -92,7 +92,7 @@ impl Function {
                     Ok(()) = kills.changed() => { let _ = child.start_kill(); }
                 }
             };
-            // What it wrote last is read before its end is told.
+            // The last lines are read before the end is reported.
             for reader in [out, err].into_iter().flatten() {
                 let _ = tokio::time::timeout(Duration::from_secs(2), reader).await;
             }
@@ -102,7 +102,7 @@ impl Function {
         Ok(Self { pid, logs, exit, monitor: monitor.abort_handle(), api })
     }
 
-    /// Every line written so far, standard output and error together.
+    /// Returns every line written so far, standard output and error together.
     pub fn logs(&self) -> Vec<String> {
         self.logs.lines()
     }
@@ -111,7 +111,7 @@ impl Function {
         self.logs.clone()
     }
 
-    /// Waits for a line that holds `text` and gives it; `None` after `limit`.
+    /// Waits for a line that contains `text` and returns it, or `None` after `limit`.
     pub async fn wait_for_log(&self, text: &str, limit: Duration) -> Option<String> {
         let mut grown = self.logs.0.1.subscribe();
         let look = async {
@@ -126,23 +126,23 @@ impl Function {
         tokio::time::timeout(limit, look).await.ok().flatten()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// SIGSTOP, as Lambda freezes an environment.
+    /// Sends SIGSTOP, as Lambda freezes an environment.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
     fn signal(&self, signal: Signal) {
-        // A process that has been waited for may have given its id to another.
+        // The id of a process that has been reaped may belong to another process.
         if self.exit.borrow().is_none()
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
         {
@@ -150,23 +150,23 @@ impl Function {
         }
     }
 
-    /// The most memory the running process ever held, in KiB.
+    /// Returns the most memory that the running process ever held, in KiB.
     pub fn peak_rss_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether the process still runs (or is frozen).
+    /// Returns true if the process still runs, or is frozen.
     pub fn is_running(&self) -> bool {
         self.exit.borrow().is_none()
     }
 
-    /// Waits for the process to end; `None` after `limit`.
+    /// Waits for the process to end. Returns `None` after `limit`.
     pub async fn wait_exit(&self, limit: Duration) -> Option<ExitStatus> {
         let mut exit = self.exit.clone();
         let ended = tokio::time::timeout(limit, exit.wait_for(Option::is_some)).await.ok()?.ok()?;

@@ -1,11 +1,11 @@
-//! A point at which a stand-in waits until the test lets it go on.
+//! A gate: a point at which a stand-in waits until the test lets it continue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Holds whoever waits at it until [`Gate::release`]; clones are the same gate.
+/// A gate that stops everything that passes until [`Gate::release`]. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<State>);
 
@@ -22,30 +22,30 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Returns a closed gate.
     pub fn new() -> Self {
         Self(Arc::new(State { open: watch::Sender::new(false), arrived: watch::Sender::new(0) }))
     }
 
-    /// Lets everyone through, now and later.
+    /// Opens the gate, for those that wait and for all later ones.
     pub fn release(&self) {
         self.0.open.send_replace(true);
     }
 
-    /// How many have come to the gate so far, let through or not.
+    /// Returns how many have arrived at the gate so far, whether they were let through or not.
     pub fn arrivals(&self) -> usize {
         *self.0.arrived.borrow()
     }
 
-    /// Waits until someone is at the gate.
+    /// Waits until something has arrived at the gate.
     ///
     /// # Panics
-    /// After 30 seconds, so that a test that never gets there says so.
+    /// After 30 seconds, so that a test that never gets there fails with a reason.
     pub async fn reached(&self) {
         self.reached_by(1).await;
     }
 
-    /// Waits until `count` have come to the gate; panics after 30 seconds.
+    /// Waits until `count` have arrived at the gate. Panics after 30 seconds.
     pub async fn reached_by(&self, count: usize) {
         let mut arrived = self.0.arrived.subscribe();
         let wait = arrived.wait_for(|n| *n >= count);
@@ -53,11 +53,11 @@ impl Gate {
         assert!(reached, "only {} of {count} came to the gate in 30 s", self.arrivals());
     }
 
-    /// Comes to the gate and waits until it is released.
+    /// Arrives at the gate and waits until it is opened.
     pub async fn pass(&self) {
         self.0.arrived.send_modify(|n| *n += 1);
         let mut open = self.0.open.subscribe();
-        // The sender lives as long as this gate, so the wait ends only by release.
+        // The sender lives as long as this gate, so only a release ends the wait.
         let _ = open.wait_for(|open| *open).await;
     }
 }

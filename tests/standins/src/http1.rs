@@ -1,11 +1,11 @@
-//! Just enough of HTTP/1.1 to read requests from a socket that is then played with by hand.
+//! The part of HTTP/1.1 that is needed to read requests from a socket that scripts then use directly.
 
 use std::io;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// A request read whole.
+/// A request that was read completely.
 #[derive(Debug)]
 pub(crate) struct RawRequest {
     pub(crate) method: String,
@@ -20,8 +20,8 @@ impl RawRequest {
     }
 }
 
-/// Reads one request; `None` when the client closed the connection before another began. What follows the request stays
-/// in `buffer`.
+/// Reads one request. Returns `None` if the client closed the connection before another request began. Bytes after the
+/// request stay in `buffer`.
 pub(crate) async fn read_request(
     socket: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,

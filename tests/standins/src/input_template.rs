@@ -1,14 +1,14 @@
 //! The InputTemplate of an EventBridge Pipe
 //! (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html>).
 //!
-//! What that page says: a variable outside quotes becomes JSON, a string with quotes put around it; inside quotes a
-//! value is not escaped, and an object or array loses its quotes. So text that is not known beforehand must stand outside
-//! quotes, and a template that has it inside fails here as there. Of a path that is not in the event it says only that
-//! it "won't appear in the output": here it leaves an empty string, which keeps the output JSON.
+//! The page says: a variable outside quotes becomes JSON, so a string gets quotes around it. Inside quotes a value is
+//! not escaped, and an object or array loses its quotes. So a text that is not known beforehand must stand outside
+//! quotes, and a template that has it inside fails here as it does there. About a path that is not in the event the
+//! page says only that it "won't appear in the output". Here it becomes an empty string, which keeps the output JSON.
 
 use serde_json::Value;
 
-/// The variables that a template may use beside paths.
+/// The variables that a template may use besides paths.
 #[derive(Clone, Debug, Default)]
 pub struct PipeVariables {
     /// `aws.pipes.pipe-arn`.
@@ -23,10 +23,10 @@ pub struct PipeVariables {
     pub ingestion_time: String,
 }
 
-/// The template filled in from an event.
+/// Returns the template filled in from an event.
 ///
 /// # Errors
-/// Says which variable a pipe does not know.
+/// Names the variable that a pipe does not know.
 pub fn render(template: &str, event: &Value, variables: &PipeVariables) -> Result<String, String> {
     let mut out = String::with_capacity(template.len());
     let (mut quoted, mut escaped) = (false, false);
@@ -46,7 +46,7 @@ pub fn render(template: &str, event: &Value, variables: &PipeVariables) -> Resul
     Ok(out)
 }
 
-/// The variable that `text` begins with, and what comes after it.
+/// Returns the variable with which `text` begins, and the text after it.
 fn variable_at(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('<').filter(|inner| inner.starts_with('$') || inner.starts_with("aws.pipes."))?;
     inner.split_once('>')
@@ -65,7 +65,7 @@ fn value_of(variable: &str, event: &Value, variables: &PipeVariables) -> Result<
     Ok(Some(text.as_str().into()))
 }
 
-/// What stands at a path such as `$.dynamodb.NewImage.tags.L[0].S`.
+/// Returns the value at a path such as `$.dynamodb.NewImage.tags.L[0].S`.
 pub(crate) fn lookup<'a>(path: &str, event: &'a Value) -> Result<Option<&'a Value>, String> {
     let unknown = || format!("<{path}> is not a variable that this pipe knows");
     let steps = path.strip_prefix('$').ok_or_else(unknown)?;

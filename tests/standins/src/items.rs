@@ -1,8 +1,8 @@
-//! DynamoDB's typed JSON to plain JSON and back.
+//! Converts DynamoDB's typed JSON to plain JSON and back.
 
 use serde_json::{Map, Number, Value, json};
 
-/// `{"S":"x"}` to `"x"`, and so on through maps and lists; sets become arrays.
+/// Converts `{"S":"x"}` to `"x"`, and so on through maps and lists. Sets become arrays.
 pub(crate) fn unwrap(value: &Value) -> Value {
     let Some((kind, inner)) = value.as_object().and_then(|object| object.iter().next()) else { return Value::Null };
     let all = |f: fn(&Value) -> Value| Value::Array(inner.as_array().into_iter().flatten().map(f).collect());
@@ -16,7 +16,7 @@ pub(crate) fn unwrap(value: &Value) -> Value {
     }
 }
 
-/// The attributes of an item or map, each unwrapped.
+/// Converts the attributes of an item or map to plain JSON.
 pub(crate) fn unwrap_item(item: &Value) -> Value {
     item.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), unwrap(value))).collect()
 }
@@ -29,7 +29,7 @@ fn number(text: &Value) -> Value {
     text.parse::<f64>().ok().and_then(Number::from_f64).map_or_else(|| text.into(), Value::Number)
 }
 
-/// Plain JSON to typed JSON.
+/// Converts plain JSON to typed JSON.
 pub(crate) fn wrap(value: &Value) -> Value {
     match value {
         Value::Null => json!({"NULL": true}),
@@ -41,7 +41,7 @@ pub(crate) fn wrap(value: &Value) -> Value {
     }
 }
 
-/// An item's attributes, each wrapped.
+/// Converts an item's attributes to typed JSON.
 pub(crate) fn wrap_map(map: &Map<String, Value>) -> Map<String, Value> {
     map.iter().map(|(name, value)| (name.clone(), wrap(value))).collect()
 }

@@ -1,5 +1,5 @@
-//! The Lambda API: asynchronous Invokes, put into a queue that a pool of function processes works off, with Lambda's
-//! retries (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>).
+//! The stand-in for the Lambda API. It puts asynchronous Invokes into a queue, from which a pool of function processes
+//! runs them with Lambda's retries (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>).
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -23,37 +23,37 @@ use crate::pool::Pool;
 use crate::runtime_api::{Invocation, Outcome};
 use crate::stack::Lambda;
 
-/// The only function there is.
+/// The only function.
 pub const FUNCTION_NAME: &str = "agent-trigger-local";
-/// Its ARN, which the Runtime API tells the function.
+/// The function's ARN, which the Runtime API tells the function.
 pub const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:agent-trigger-local";
 /// The largest payload of an asynchronous Invoke.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// An event in Lambda's queue, or what came of it.
+/// An event in Lambda's queue, and how it ended.
 #[derive(Clone, Debug)]
 pub struct AsyncInvocation {
     /// The request id, the same in every attempt.
     pub request_id: String,
     /// The event.
     pub payload: Vec<u8>,
-    /// When it was accepted.
+    /// When the event was accepted.
     pub at: SystemTime,
-    /// Whether it came as an Invoke over the API, rather than by [`LambdaApi::submit`].
+    /// True if it came as an Invoke over the API, false if by [`LambdaApi::submit`].
     pub dispatched: bool,
-    /// How its attempts ended so far.
+    /// The outcomes of its attempts so far.
     pub outcomes: Vec<Outcome>,
-    /// Whether it succeeded or failed for good.
+    /// True once it has succeeded or failed for good.
     pub over: bool,
 }
 
 impl AsyncInvocation {
-    /// The event as JSON, `Null` if it is none.
+    /// Returns the event as JSON, or `Null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.payload).unwrap_or(Value::Null)
     }
 
-    /// How the last attempt ended.
+    /// Returns the outcome of the last attempt.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcomes.last()
     }
@@ -68,7 +68,7 @@ struct Entry {
 struct Book {
     entries: Vec<Entry>,
     queue: VecDeque<usize>,
-    /// The environments at work, by the index of their invocation.
+    /// The environments that are working, by the index of their invocation.
     running: HashMap<usize, Weak<Lambda>>,
     failures: Vec<Value>,
     requests: usize,
@@ -83,7 +83,7 @@ pub(crate) struct Queue {
     book: Mutex<Book>,
     rules: Rules,
     filled: Notify,
-    /// How many are accepted and not over.
+    /// The number of events that are accepted and not over.
     open: watch::Sender<usize>,
 }
 
@@ -112,7 +112,7 @@ impl Queue {
         request_id
     }
 
-    /// The next invocation to attempt.
+    /// Waits for the next invocation to attempt.
     pub(crate) async fn next(&self) -> (usize, Invocation) {
         loop {
             let filled = self.filled.notified();
@@ -133,7 +133,7 @@ impl Queue {
         self.book().running.insert(index, Arc::downgrade(environment));
     }
 
-    /// Notes how an attempt ended; one that failed is tried again as often as Lambda would.
+    /// Records how an attempt ended. A failed one is tried again as often as Lambda would.
     pub(crate) fn ended(self: &Arc<Self>, index: usize, outcome: Outcome) {
         let mut book = self.book();
         let (retries, delay) = (book.retries, book.retry_delay);
@@ -161,7 +161,7 @@ impl Queue {
         self.open.send_modify(|n| *n -= 1);
     }
 
-    /// What Lambda says to an Invoke.
+    /// Answers an Invoke.
     fn serve(&self, function: &str, headers: &HeaderMap, payload: &Bytes) -> Response {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if !header("authorization").is_some_and(|a| a.starts_with("AWS4-") && a.contains("/lambda/aws4_request")) {
@@ -190,7 +190,8 @@ impl Queue {
     }
 }
 
-/// Name, ARN or partial ARN, each with a version or alias or without; or what `cargo lambda watch` calls any function.
+/// Returns true for the function's name, ARN or partial ARN, with or without a version or alias, and for the name by
+/// which `cargo lambda watch` calls any function.
 fn is_the_function(name: &str) -> bool {
     let partial = FUNCTION_ARN.strip_prefix("arn:aws:lambda:us-east-1:").unwrap_or(FUNCTION_ARN);
     [FUNCTION_NAME, FUNCTION_ARN, partial, "function-arn"].iter().any(|form| {
@@ -198,7 +199,7 @@ fn is_the_function(name: &str) -> bool {
     })
 }
 
-/// The stand-in for the Lambda API; clones are the same one.
+/// The stand-in for the Lambda API. Clones are the same one.
 #[derive(Clone)]
 pub struct LambdaApi(Arc<Inner>);
 
@@ -209,7 +210,7 @@ struct Inner {
 }
 
 impl LambdaApi {
-    /// Listens on a free port.
+    /// Starts the API on a free port.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -217,7 +218,7 @@ impl LambdaApi {
         Self::bind(ANY_PORT).await.expect("loopback has a free port")
     }
 
-    /// Listens on `addr`. What is accepted waits until [`crate::Stack::pool`] lets processes run it.
+    /// Starts the API on `addr`. Accepted events wait until [`crate::Stack::pool`] lets processes run them.
     ///
     /// # Errors
     /// If the port is taken.
@@ -237,7 +238,7 @@ impl LambdaApi {
         Ok(Self(Arc::new(Inner { queue, server, pools: Mutex::default() })))
     }
 
-    /// `http://127.0.0.1:port`.
+    /// Returns `http://127.0.0.1:port`.
     pub fn url(&self) -> String {
         self.0.server.url()
     }
@@ -258,71 +259,72 @@ impl LambdaApi {
         self.0.queue.book()
     }
 
-    // How it behaves.
+    // Its behaviour.
 
-    /// Puts a rule in force (operation `Invoke`); where several match, the first injected decides.
+    /// Adds a rule (operation `Invoke`). If several match, the one added first decides.
     pub fn inject(&self, rule: Rule) -> Injected {
         self.0.queue.rules.inject(rule)
     }
 
-    /// Takes every rule away.
+    /// Removes every rule.
     pub fn clear_faults(&self) {
         self.0.queue.rules.clear();
     }
 
-    /// How often a failed event is tried again; twice until told otherwise, as on Lambda.
+    /// Sets how often a failed event is tried again. It is twice until set, as on Lambda.
     pub fn retries(&self, times: usize) {
         self.book().retries = times;
     }
 
-    /// How long a failed event waits before it is tried again; not at all until told otherwise (Lambda: a minute, two).
+    /// Sets how long a failed event waits before it is tried again. It does not wait until set (Lambda waits one
+    /// minute, then two).
     pub fn retry_delay(&self, delay: Duration) {
         self.book().retry_delay = delay;
     }
 
-    /// The time that an event which came over the API has; 30 seconds until told otherwise.
+    /// Sets the time that an event from the API has. It is 30 seconds until set.
     pub fn timeout(&self, timeout: Duration) {
         self.book().timeout = timeout;
     }
 
-    /// Puts an event into the queue, as a rule's target does, and gives its request id.
+    /// Puts an event into the queue, as a rule's target does, and returns its request id.
     pub fn submit(&self, invocation: Invocation) -> String {
         self.0.queue.accept(invocation, false)
     }
 
-    // What it saw.
+    // What it received.
 
-    /// Every event accepted, in order.
+    /// Returns every accepted event, in order.
     pub fn invocations(&self) -> Vec<AsyncInvocation> {
         self.book().entries.iter().map(|entry| entry.seen.clone()).collect()
     }
 
-    /// The events that came as Invokes over the API, in order.
+    /// Returns the events that came as Invokes over the API, in order.
     pub fn dispatched(&self) -> Vec<AsyncInvocation> {
         self.book().entries.iter().map(|entry| entry.seen.clone()).filter(|seen| seen.dispatched).collect()
     }
 
-    /// How many events were accepted.
+    /// Returns the number of accepted events.
     pub fn accepted(&self) -> usize {
         self.book().entries.len()
     }
 
-    /// How many Invoke requests came, refused and faulted ones too.
+    /// Returns the number of Invoke requests, including refused ones and those with a fault.
     pub fn requests(&self) -> usize {
         self.book().requests
     }
 
-    /// How many Invoke requests waited for their answer at the same time, at most.
+    /// Returns the largest number of Invoke requests that waited for their answer at the same time.
     pub fn most_in_flight(&self) -> usize {
         self.book().most_in_flight
     }
 
-    /// What the on-failure destination was sent: a report of each event that failed for good.
+    /// Returns what the on-failure destination received: a report of each event that failed for good.
     pub fn failures(&self) -> Vec<Value> {
         self.book().failures.clone()
     }
 
-    /// SIGKILLs the process that works on this request; false if none does.
+    /// Sends SIGKILL to the process that works on this request. Returns false if there is none.
     pub fn kill(&self, request_id: &str) -> bool {
         let book = self.book();
         let mut working = book.running.iter().filter(|(index, _)| book.entries[**index].seen.request_id == request_id);
@@ -330,10 +332,10 @@ impl LambdaApi {
         environment.inspect(|environment| environment.kill()).is_some()
     }
 
-    /// Waits until every event accepted so far and meanwhile is over.
+    /// Waits until every event is over, including those accepted meanwhile.
     ///
     /// # Panics
-    /// If nobody works on what is queued, or after two minutes, with what is not over.
+    /// If no process works on the queue, or after two minutes, with the events that are not over.
     pub async fn idle(&self) {
         let mut open = self.0.queue.open.subscribe();
         let nobody = self.pools().is_empty() && *open.borrow() > 0;
@@ -372,7 +374,8 @@ async fn invoke(
 ) -> Response {
     let _in_flight = InFlight::begin(&queue);
     let fault = queue.rules.befalls("Invoke", &String::from_utf8_lossy(&payload));
-    // A task of its own: what a client gave up waiting for is still accepted, as it would be behind a real network.
+    // In a task of its own: a request that the client has given up on is still accepted, as it would be behind a real
+    // network.
     let played = tokio::spawn(async move {
         let apply = async { queue.serve(&function, &headers, &payload) };
         play(fault, apply, refuse).await

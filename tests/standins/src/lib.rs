@@ -1,8 +1,8 @@
-//! Stand-ins for everything the function talks to: the Lambda Runtime API and Lambda's own, Cognito, an agent, DynamoDB
-//! and the pipe from its stream to an event bus.
+//! Stand-ins for every service the function talks to: the Lambda Runtime API and the Lambda API, Cognito, an agent,
+//! DynamoDB, and the pipe from its stream to an event bus.
 //!
-//! They listen on real sockets of 127.0.0.1 (port 0 unless told otherwise), stop when dropped, and can be made to fail
-//! in the ways the real services fail. The tests and the local run start the real binary against them:
+//! They listen on real sockets of 127.0.0.1 (port 0 unless set), stop when dropped, and can be made to fail in the ways
+//! in which the real services fail. The tests and the local run start the real binary against them:
 //!
 //! ```no_run
 //! # async fn example() {

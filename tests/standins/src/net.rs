@@ -1,4 +1,4 @@
-//! Serving on loopback, in a way that ends when the server is dropped.
+//! Servers on loopback that end when they are dropped.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// Any free port of 127.0.0.1.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// A listener and its connections, all closed on drop.
+/// A listener and its connections. Dropping it closes them all.
 #[derive(Debug)]
 pub(crate) struct Server {
     addr: SocketAddr,
@@ -26,7 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens on `addr` and gives every connection to `serve`.
+    /// Listens on `addr` and passes every connection to `serve`.
     pub(crate) async fn start<F, C>(addr: SocketAddr, serve: F) -> io::Result<Self>
     where
         F: Fn(TcpStream) -> C + Send + 'static,
@@ -40,7 +40,7 @@ impl Server {
                 tokio::select! {
                     accepted = listener.accept() => {
                         let Ok((socket, _)) = accepted else { continue };
-                        // Small writes leave at once: the tests mean the pieces they send.
+                        // Small writes are sent at once, because the tests depend on the pieces they send.
                         let _ = socket.set_nodelay(true);
                         connections.spawn(serve(socket));
                     }
@@ -89,11 +89,11 @@ impl Drop for Server {
     }
 }
 
-/// Marks a response that must not be sent: the connection is closed instead.
+/// Marks a response that must not be sent; the connection is closed instead.
 #[derive(Clone)]
 struct DropConnection;
 
-/// A "response" that closes the connection without an answer.
+/// Returns a "response" that closes the connection without an answer.
 pub(crate) fn drop_connection() -> Response {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(DropConnection);

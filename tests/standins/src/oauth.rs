@@ -1,4 +1,4 @@
-//! The token endpoint's side of OAuth: reading a request and judging it.
+//! The token endpoint's side of OAuth: it reads a request and checks it.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::cognito::{CLIENT_ID, SCOPE};
 
-/// A token request as it came over the wire.
+/// A token request as it was received.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     /// The Authorization header.
@@ -18,7 +18,7 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// RFC 6749 §5.2, with Cognito's 400 for every error.
+    /// RFC 6749 §5.2, with Cognito's status 400 for every error.
     pub(crate) fn check(&self, secret: &str) -> Result<(), &'static str> {
         let form_type = "application/x-www-form-urlencoded";
         if !self.content_type.as_deref().is_some_and(|t| t.to_ascii_lowercase().starts_with(form_type)) {
@@ -41,7 +41,7 @@ impl TokenRequest {
     }
 }
 
-/// The fields of a form, decoded.
+/// Returns the fields of a form, decoded.
 pub(crate) fn form(body: &str) -> HashMap<String, String> {
     let pairs = body.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()

@@ -12,42 +12,42 @@ use crate::destination::timestamp;
 use crate::dynamodb::DynamoDb;
 use crate::input_template::{PipeVariables, lookup, render};
 
-/// What a pipe does, as [`crate::Template::pipe`] reads it.
+/// A pipe's definition, as [`crate::Template::pipe`] reads it.
 #[derive(Clone, Debug, Default)]
 pub struct PipeDefinition {
-    /// The event patterns of its filter criteria; a record passes if one of them matches, or if there are none.
+    /// The event patterns of its filter criteria. A record passes if one of them matches, or if there are none.
     pub filters: Vec<Value>,
-    /// What makes a record the detail of an event; without one the detail is the record.
+    /// The template that turns a record into the detail of an event. Without one the detail is the record.
     pub input_template: Option<String>,
     /// The source of its events.
     pub source: String,
     /// The detail-type of its events.
     pub detail_type: String,
-    /// The path to the time of its events (`$.…`); without one it is the moment of sending.
+    /// The path to the time of its events (`$.…`). Without one it is the moment of sending.
     pub time: Option<String>,
-    /// Whether every change is sent twice, each time as an event of its own: as a pipe does whose first try was received
-    /// but not seen to be.
+    /// True if every change is sent twice, each time as a separate event, as a pipe does if its first try succeeded
+    /// without the pipe learning of it.
     pub twice: bool,
 }
 
 impl PipeDefinition {
-    /// The filter criteria as one matcher, of a compiler for a single pattern.
+    /// Combines the filter criteria into one matcher, with a compiler for single patterns.
     pub fn matcher<M: Fn(&Value) -> bool + Send + 'static>(&self, compile: impl Fn(&Value) -> M) -> Matcher {
         let patterns: Vec<M> = self.filters.iter().map(compile).collect();
         Box::new(move |record: &Value| patterns.is_empty() || patterns.iter().any(|matches| matches(record)))
     }
 
-    /// Sending every change twice.
+    /// Returns the definition of a pipe that sends every change twice.
     #[must_use]
     pub fn twice(mut self) -> Self {
         self.twice = true;
         self
     }
 
-    /// The event that a record becomes.
+    /// Returns the event that a record becomes.
     ///
     /// # Errors
-    /// Says what is wrong with the input template or with what it makes of this record.
+    /// Describes what is wrong with the input template or with its result for this record.
     pub fn event(&self, record: &Value) -> Result<Value, String> {
         let variables = PipeVariables {
             pipe_arn: "arn:aws:pipes:us-east-1:123456789012:pipe/standin-pipe".to_owned(),
@@ -75,11 +75,11 @@ impl PipeDefinition {
     }
 }
 
-/// Decides which records of the stream a pipe passes on.
+/// A function that decides which records of the stream a pipe passes on.
 pub type Matcher = Box<dyn Fn(&Value) -> bool + Send>;
 type Sink = Box<dyn Fn(Value) + Send>;
 
-/// A running pipe; it stops when dropped.
+/// A running pipe. Dropping it stops it.
 pub struct Pipe {
     works: Arc<Mutex<Works>>,
     task: AbortHandle,
@@ -95,7 +95,7 @@ struct Works {
 }
 
 impl Works {
-    /// Passes a page of changes on; false if there was none.
+    /// Passes on a page of changes. Returns false if there was none.
     fn step(&mut self) -> bool {
         let records = self.changes.next_page();
         for record in records.iter().filter(|record| (self.matches)(record)) {
@@ -114,8 +114,8 @@ impl Works {
 }
 
 impl Pipe {
-    /// Reads the table's changes from the first one on and gives `sink` the event of each that `matches`, in the order of
-    /// the changes. `matches` is the definition's own filter, compiled ([`PipeDefinition::matcher`]).
+    /// Reads the table's changes from the first one on and passes the event of each that `matches` to `sink`, in the
+    /// order of the changes. `matches` is the definition's own filter, compiled ([`PipeDefinition::matcher`]).
     pub fn start(
         dynamodb: &DynamoDb,
         definition: PipeDefinition,
@@ -140,17 +140,17 @@ impl Pipe {
         Self { works, task: task.abort_handle() }
     }
 
-    /// Passes on, before it returns, every change made so far.
+    /// Passes on every change made so far, and then returns.
     pub fn drain(&self) {
         while lock(&self.works).step() {}
     }
 
-    /// The events sent so far.
+    /// Returns the events sent so far.
     pub fn events(&self) -> Vec<Value> {
         lock(&self.works).events.clone()
     }
 
-    /// The changes that made no event, by what was wrong.
+    /// Returns the changes that made no event, each by its problem.
     pub fn failures(&self) -> Vec<String> {
         lock(&self.works).failures.clone()
     }

@@ -1,4 +1,4 @@
-//! Playing a script on a socket.
+//! Plays a script on a socket.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::script::{Framing, Script, Step};
 
-/// Told about every step that is done, for who watches.
+/// An observer that is told about every completed step.
 pub(crate) trait Progress {
     fn sent(&self, bytes: u64, steps: u64);
     fn note(&self, text: &str);
@@ -18,17 +18,17 @@ pub(crate) trait Progress {
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// All of it was sent and the connection may serve another request.
+    /// Everything was sent, and the connection may serve another request.
     Open,
     /// The connection is to be closed.
     Closed,
-    /// The connection is to be reset, which dropping it does now.
+    /// The connection is to be reset; dropping it now does that.
     Reset,
     /// The client left before the end.
     ClientLeft,
 }
 
-/// Plays `script`; placeholders in its bytes are filled in by `fill`.
+/// Plays `script`. `fill` replaces the placeholders in its bytes.
 pub(crate) async fn play(
     socket: &mut TcpStream,
     unread: &mut BytesMut,
@@ -52,7 +52,7 @@ pub(crate) async fn play(
         Ok(()) => End::Closed,
         Err(Stop::Close) => End::Closed,
         Err(Stop::Reset) => {
-            // With no time to linger, closing sends RST and drops what was not sent.
+            // With a linger time of zero, closing sends RST and discards unsent data.
             let _ = socket2::SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
             End::Reset
         }
@@ -134,7 +134,7 @@ impl<P: Progress + Sync> Player<'_, P> {
             Step::Fin => return Err(Stop::Close),
             Step::Rst => return Err(Stop::Reset),
             Step::Note(text) => self.progress.note(text),
-            // Within another one it would never end either, so the outer one is all that is needed.
+            // A step that never ends inside another one: the outer one repeats for ever anyway.
             Step::Forever(_) => {}
         }
         Ok(())
@@ -166,7 +166,7 @@ impl<P: Progress + Sync> Player<'_, P> {
         Ok(())
     }
 
-    /// Waits, but no longer than the client stays.
+    /// Waits, but no longer than the client stays connected.
     async fn unless_left(&mut self, wait: impl Future<Output = ()>) -> Result<(), Stop> {
         tokio::pin!(wait);
         loop {

@@ -1,4 +1,4 @@
-//! Function processes that work off Lambda's queue as its environments do: one invocation at a time, then the next.
+//! A pool of function processes that work on Lambda's queue as its environments do: one invocation at a time.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::net::ANY_PORT;
 use crate::runtime_api::{Invocation, Outcome, RuntimeApi, Shared};
 use crate::stack::{Env, Lambda};
 
-/// What every process of a stack logged and answered, beyond its end.
+/// The logs and answers of every process of a stack, kept after its end.
 pub(crate) type Started = Mutex<Vec<(Logs, Arc<Shared>)>>;
 
 /// Starts function processes.
@@ -41,11 +41,11 @@ impl Starter {
     }
 }
 
-/// The processes; killed on drop.
+/// The processes. Dropping the pool kills them.
 pub(crate) struct Pool(AbortHandle);
 
 impl Pool {
-    /// Up to `size` processes, each started when all others are busy.
+    /// Starts up to `size` processes, each when all others are busy.
     pub(crate) fn new(queue: Arc<Queue>, starter: Starter, size: usize) -> Self {
         let free = Arc::new(Semaphore::new(size));
         let environments = Arc::new(Environments { starter, idle: Mutex::default() });
@@ -56,7 +56,8 @@ impl Pool {
                 let (queue, environments) = (Arc::clone(&queue), Arc::clone(&environments));
                 attempts.spawn(async move {
                     let outcome = environments.attempt(&queue, index, invocation).await;
-                    // Free before the queue is told: whoever then looks finds an idle environment.
+                    // The process is free before the queue learns of the end, so that the next invocation finds an idle
+                    // environment.
                     drop(permit);
                     queue.ended(index, outcome);
                 });
@@ -66,7 +67,7 @@ impl Pool {
         Self(tokio::spawn(work).abort_handle())
     }
 
-    /// An Invoke API elsewhere, at `url`, which runs everything at once or makes it wait as it likes.
+    /// Forwards to another Invoke API at `url`, which decides itself how many it runs at once.
     pub(crate) fn forwarding(queue: Arc<Queue>, url: String) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let work = async move {
@@ -86,8 +87,8 @@ impl Pool {
     }
 }
 
-/// What a synchronous Invoke answers; `None` if nobody does. A function error comes with a status of its own from
-/// `cargo lambda watch`, with a header from Lambda.
+/// Returns the outcome of a synchronous Invoke, or `None` if there is no answer. `cargo lambda watch` marks a function
+/// error with a status of its own, Lambda with a header.
 async fn forward(client: &Client<HttpConnector, Full<Bytes>>, url: &str, payload: Vec<u8>) -> Option<Outcome> {
     let request = Request::post(url).header("content-type", "application/json").body(Full::from(payload)).ok()?;
     let response = client.request(request).await.ok()?;
@@ -118,7 +119,7 @@ impl Environments {
         let idle = self.idle().pop();
         let environment = match idle {
             Some(environment) => environment,
-            // To Lambda an environment that does not come up is an attempt that failed.
+            // An environment that does not start counts as a failed attempt, as with Lambda.
             None => match self.starter.start().await {
                 Ok(environment) => Arc::new(environment),
                 Err(_) => return Outcome::Died,

@@ -1,4 +1,5 @@
-//! The Lambda Runtime API as one function process sees it, with several invocations in flight if it polls for them.
+//! The Lambda Runtime API as one function process sees it, with several invocations in flight if the process polls for
+//! them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,51 +19,51 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::lambda_api::FUNCTION_ARN;
 use crate::net::{ANY_PORT, Server};
 
-/// What Lambda sends to a function.
+/// An invocation that Lambda sends to a function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// The event, which need not be JSON.
     pub payload: Vec<u8>,
-    /// Lambda's request id, the same for Lambda's own retries.
+    /// Lambda's request id, which stays the same in Lambda's own retries.
     pub request_id: String,
-    /// From delivery to the deadline, at which Lambda kills the process.
+    /// The time from delivery to the deadline, at which Lambda kills the process.
     pub timeout: Duration,
     /// X-Ray's trace header.
     pub trace_id: Option<String>,
 }
 
 impl Invocation {
-    /// Raw bytes, with a new request id and 30 seconds of time.
+    /// Creates an invocation with these bytes, a new request id and 30 seconds of time.
     pub fn new(payload: impl Into<Vec<u8>>) -> Self {
         let request_id = uuid::Uuid::new_v4().to_string();
         Self { payload: payload.into(), request_id, timeout: Duration::from_secs(30), trace_id: None }
     }
 
-    /// A JSON event.
+    /// Creates an invocation with a JSON event.
     pub fn event(event: &Value) -> Self {
         Self::new(event.to_string())
     }
 
-    /// A scheduled fire of a trigger of `user-1` for the agent `agent-1`.
+    /// Creates a scheduled fire of a trigger of `user-1` for the agent `agent-1`.
     pub fn scheduled(trigger_id: &str, prompt: &str, scheduled_time: &str) -> Self {
         Self::event(&scheduled_event(trigger_id, prompt, Some(scheduled_time)))
     }
 
-    /// With this Lambda request id.
+    /// Sets the Lambda request id.
     #[must_use]
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.request_id = id.into();
         self
     }
 
-    /// With this much time.
+    /// Sets the time.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// With this X-Ray trace header.
+    /// Sets the X-Ray trace header.
     #[must_use]
     pub fn trace_id(mut self, id: impl Into<String>) -> Self {
         self.trace_id = Some(id.into());
@@ -70,7 +71,7 @@ impl Invocation {
     }
 }
 
-/// The event of a scheduled fire, to be changed as a test needs it; `detail.userId` is `user-1`, `agentId` `agent-1`.
+/// Returns the event of a scheduled fire, for a test to change. `detail.userId` is `user-1`, `agentId` is `agent-1`.
 pub fn scheduled_event(trigger_id: &str, prompt: &str, scheduled_time: Option<&str>) -> Value {
     let mut event = json!({
         "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
@@ -84,7 +85,7 @@ pub fn scheduled_event(trigger_id: &str, prompt: &str, scheduled_time: Option<&s
     event
 }
 
-/// What came of an invocation.
+/// The outcome of an invocation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The function's response.
@@ -93,36 +94,36 @@ pub enum Outcome {
     FunctionError {
         /// `errorType` of the posted error.
         error_type: String,
-        /// `errorMessage` of the posted error: a string, for this function one that holds a JSON object.
+        /// `errorMessage` of the posted error: a string, which for this function contains a JSON object.
         error_message: String,
-        /// The posted JSON whole.
+        /// The whole posted JSON.
         posted: Value,
     },
-    /// The process ended first.
+    /// The process ended before the invocation did.
     Died,
-    /// The deadline passed first; as on Lambda the process is killed.
+    /// The deadline passed first. The process is killed, as on Lambda.
     TimedOut,
 }
 
 impl Outcome {
-    /// What a function posts to `/error`.
+    /// The JSON that a function posts to `/error`.
     pub(crate) fn function_error(posted: Value) -> Self {
         let text = |name: &str| posted[name].as_str().unwrap_or_default().to_owned();
         let (error_type, error_message) = (text("errorType"), text("errorMessage"));
         Self::FunctionError { error_type, error_message, posted }
     }
 
-    /// Whether the function answered without error.
+    /// Returns true if the function answered without an error.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Success(_))
     }
 
-    /// The `errorType` reported, or `""`.
+    /// Returns the reported `errorType`, or `""`.
     pub fn error_type(&self) -> &str {
         if let Self::FunctionError { error_type, .. } = self { error_type } else { "" }
     }
 
-    /// The object in the error message, or in a success's `body`; `Null` where there is none.
+    /// Returns the object in the error message or in a success's `body`, or `Null` where there is none.
     pub fn body(&self) -> Value {
         let text = match self {
             Self::Success(value) => value["body"].as_str().unwrap_or_default(),
@@ -164,12 +165,12 @@ impl Shared {
         self.book.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// A process was started: invocations are kept for it.
+    /// Records that a process was started: from now on invocations are kept for it.
     pub(crate) fn born(&self) {
         self.book().dead = false;
     }
 
-    /// The process ended: whatever waits for it is told.
+    /// Records that the process ended, and reports that to everything that waits for it.
     pub(crate) fn died(&self) {
         let mut book = self.book();
         book.dead = true;
@@ -193,7 +194,8 @@ impl Shared {
     }
 
     fn finish(&self, request_id: &str, headers: &HeaderMap, outcome: Outcome) -> StatusCode {
-        // A request id can be in flight twice; then the delivery's own id, which the runtime sends back, tells which.
+        // A request id can be in flight twice. Then the delivery's own id, which the runtime sends back, tells them
+        // apart.
         let delivery = headers.get("lambda-runtime-invocation-id").and_then(|v| v.to_str().ok());
         let mut book = self.book();
         let found = book
@@ -213,7 +215,7 @@ pub struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    /// Listens on a free port.
+    /// Starts the API on a free port.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -221,7 +223,7 @@ impl RuntimeApi {
         Self::bind(ANY_PORT).await.expect("loopback has a free port")
     }
 
-    /// Listens on `addr`.
+    /// Starts the API on `addr`.
     ///
     /// # Errors
     /// If the port is taken.
@@ -242,7 +244,7 @@ impl RuntimeApi {
         Ok(Self { shared, server: Server::start_http(addr, router).await? })
     }
 
-    /// `host:port`, as AWS_LAMBDA_RUNTIME_API holds it.
+    /// Returns `host:port`, the form of AWS_LAMBDA_RUNTIME_API.
     pub fn authority(&self) -> String {
         self.server.addr().to_string()
     }
@@ -251,7 +253,7 @@ impl RuntimeApi {
         Arc::clone(&self.shared)
     }
 
-    /// Queues the invocation and waits for what comes of it; the time starts to run when the process takes it.
+    /// Queues the invocation and waits for its outcome. Its time starts when the process takes it.
     pub async fn invoke(&self, invocation: Invocation) -> Outcome {
         let (answer, mut answered) = oneshot::channel();
         let delivery = uuid::Uuid::new_v4().to_string();
@@ -296,7 +298,7 @@ impl RuntimeApi {
         Some(pending.deadline.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    /// Waits until the process has asked for work, which is when its start is over; false after `limit`.
+    /// Waits until the process has asked for work, which is the end of its start. Returns false after `limit`.
     pub async fn polled(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         loop {
@@ -310,17 +312,17 @@ impl RuntimeApi {
         }
     }
 
-    /// How often the process asked for work.
+    /// Returns how often the process asked for work.
     pub fn polls(&self) -> usize {
         self.shared.book().polls
     }
 
-    /// How many invocations the process holds.
+    /// Returns how many invocations the process holds.
     pub fn in_flight(&self) -> usize {
         self.shared.book().in_flight.len()
     }
 
-    /// What was posted to `/runtime/init/error`.
+    /// Returns what was posted to `/runtime/init/error`.
     pub fn init_errors(&self) -> Vec<Value> {
         self.shared.book().init_errors.clone()
     }
@@ -357,7 +359,7 @@ fn take(shared: &Shared) -> Option<Response> {
     let more = !book.queued.is_empty();
     drop(book);
     if more {
-        // `notify_one` keeps a single permit, so each taker wakes the next.
+        // `notify_one` keeps a single permit, so each taker wakes the next one.
         shared.queued.notify_one();
     }
     Some(response.expect("request ids and trace ids of tests are header values"))

@@ -1,4 +1,4 @@
-//! What an agent does with a request, step by step, down to the transport.
+//! Scripts: what an agent does with a request, step by step, down to the transport.
 
 use std::time::Duration;
 
@@ -6,67 +6,67 @@ use bytes::Bytes;
 
 use crate::gate::Gate;
 
-/// How the end of a body is told.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Transfer-Encoding: chunked; every `Bytes` step is one chunk.
+    /// Transfer-Encoding: chunked. Every `Bytes` step is one chunk.
     Chunked,
-    /// Content-Length: the sum of the bytes of all steps, so `Fin` between them ends the body early.
+    /// Content-Length: the sum of the bytes of all steps, so a `Fin` between them ends the body early.
     ContentLength,
-    /// The connection's end is the body's.
+    /// The end of the connection ends the body.
     CloseDelimited,
 }
 
-/// One thing an agent does.
+/// One step of an agent.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Sends these bytes. `{{requestId}}`, `{{sessionId}}`, `{{agentId}}` and `{{prompt}}` in them are the request's, the
-    /// first made up by the agent.
+    /// Sends these bytes. `{{requestId}}`, `{{sessionId}}`, `{{agentId}}` and `{{prompt}}` in them are replaced by the
+    /// request's values; the agent makes up the request id.
     Bytes(Bytes),
-    /// Sends the same bytes over and over, as fast as the client takes them; each time is a chunk.
+    /// Sends the same bytes repeatedly, as fast as the client takes them, each time as one chunk.
     RepeatBytes {
-        /// The bytes of one time.
+        /// The bytes to send.
         bytes: Bytes,
         /// How many times.
         times: u64,
     },
     /// Does nothing for this time.
     Sleep(Duration),
-    /// Waits until the test releases the gate.
+    /// Waits until the test opens the gate.
     Gate(Gate),
     /// Does nothing until the client leaves.
     Hang,
-    /// Closes the connection in good order (FIN), whatever is missing.
+    /// Closes the connection in good order (FIN), whatever is still missing.
     Fin,
     /// Resets the connection (RST).
     Rst,
-    /// Does these steps again and again until the client leaves.
+    /// Repeats these steps until the client leaves.
     Forever(Vec<Step>),
-    /// Not sent: what the agent is doing now, for who watches (see `AgentRequest::note`).
+    /// Sends nothing; notes what the agent is doing now, for an observer (see `AgentRequest::note`).
     Note(String),
 }
 
-/// An agent's whole answer.
+/// The whole answer of an agent.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// HTTP status.
     pub status: u16,
-    /// Headers beside those of the framing; placeholders in their values are filled in as in `Step::Bytes`.
+    /// The headers besides those of the framing. Placeholders in their values are replaced as in `Step::Bytes`.
     pub headers: Vec<(String, String)>,
-    /// How the body's end is told.
+    /// How the end of the body is marked.
     pub framing: Framing,
-    /// Done before the status line is sent.
+    /// The steps before the status line is sent.
     pub before_head: Vec<Step>,
     /// The body.
     pub steps: Vec<Step>,
-    /// Whether the connection serves further requests after the end; else it is closed.
+    /// True if the connection serves further requests after the end; otherwise it is closed.
     pub keep_open: bool,
-    /// The final answer the steps hold, so that it can be looked for where it must not be.
+    /// The final answer that the steps contain, so that tests can look for it where it must not be.
     pub answer: Option<String>,
 }
 
 impl Script {
-    /// A status with nothing in it, chunked, on a connection that stays open.
+    /// Returns an empty answer with this status, chunked, on a connection that stays open.
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -79,53 +79,53 @@ impl Script {
         }
     }
 
-    /// 200 with this content type and these steps.
+    /// Returns an answer with status 200, this content type and these steps.
     pub fn ok(content_type: &str, steps: impl IntoIterator<Item = Step>) -> Self {
         Self::new(200).header("content-type", content_type).steps(steps)
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this framing.
+    /// Sets the framing.
     #[must_use]
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
     }
 
-    /// With these steps at the end.
+    /// Appends these steps.
     #[must_use]
     pub fn steps(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.steps.extend(steps);
         self
     }
 
-    /// With one more step at the end.
+    /// Appends a step.
     #[must_use]
     pub fn then(self, step: Step) -> Self {
         self.steps([step])
     }
 
-    /// With this step put in before the step at `index`.
+    /// Inserts a step before the step at `index`.
     #[must_use]
     pub fn insert(mut self, index: usize, step: Step) -> Self {
         self.steps.insert(index, step);
         self
     }
 
-    /// With this step before the status line.
+    /// Adds a step before the status line.
     #[must_use]
     pub fn before_head(mut self, step: Step) -> Self {
         self.before_head.push(step);
         self
     }
 
-    /// With a step put in at the middle of the body: `script.midway(Step::Rst)`.
+    /// Inserts a step in the middle of the body: `script.midway(Step::Rst)`.
     #[must_use]
     pub fn midway(self, step: Step) -> Self {
         let middle = self.steps.len() / 2;
@@ -139,7 +139,7 @@ impl Script {
         self
     }
 
-    /// With a pause before every piece of the body.
+    /// Inserts a pause before every piece of the body.
     #[must_use]
     pub fn paced(mut self, pause: Duration) -> Self {
         let paced = |step: Step| match step {
@@ -150,8 +150,8 @@ impl Script {
         self
     }
 
-    /// With every `Bytes` step cut into pieces of `size` bytes, each its own chunk. Placeholders must not be cut: give
-    /// them no values that depend on the request.
+    /// Cuts every `Bytes` step into pieces of `size` bytes, each a chunk. Placeholders must not be cut, so do not use
+    /// them in such a script.
     #[must_use]
     pub fn split(mut self, size: usize) -> Self {
         let split = |step: Step| match step {
@@ -169,12 +169,12 @@ impl Script {
 }
 
 impl Step {
-    /// Bytes of text.
+    /// Returns a step that sends the bytes of a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Bytes(Bytes::from(text.into()))
     }
 
-    /// How many bytes of body this step is.
+    /// Returns how many bytes of body this step sends.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,

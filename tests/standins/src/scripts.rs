@@ -1,4 +1,4 @@
-//! Ready-made scripts: what agents of the known kinds send, when all is well and when not.
+//! Ready-made scripts: the answers of the known kinds of agents, both successful and failed ones.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ fn frame(data: &Value) -> Step {
     Step::text(format!("data: {data}\n\n"))
 }
 
-/// The text in pieces of a few words, as a model writes it.
+/// Splits the text into pieces of a few words, as a model writes it.
 fn deltas(text: &str) -> Vec<String> {
     text.split_inclusive(' ').collect::<Vec<_>>().chunks(3).map(<[&str]>::concat).collect()
 }
 
-/// The NDJSON events of a run with one tool use, up to but without the terminal event.
+/// Returns the NDJSON events of a run with one tool use, without the terminal event.
 fn ndjson_run(answer: &str) -> Vec<Step> {
     let start = json!({"type": "modelMessageStartEvent", "role": "assistant"});
     let text =
@@ -75,7 +75,7 @@ impl Script {
         Self::ok("application/x-ndjson", ndjson_run(answer)).then(completion()).answering(answer)
     }
 
-    /// SSE as Bedrock AgentCore sends a Strands agent: events, Python reprs, whole messages, no terminal event.
+    /// SSE as Bedrock AgentCore sends it for a Strands agent: events, Python reprs, whole messages, no terminal event.
     pub fn sse_happy(answer: &str) -> Self {
         let delta =
             |text: &str| json!({"event": {"contentBlockDelta": {"delta": {"text": text}, "contentBlockIndex": 0}}});
@@ -122,7 +122,7 @@ impl Script {
         steps.extend([frame(&block_stop), frame(&stop("end_turn")), frame(&usage(1100, 170, 1024, 0))]);
         steps.push(frame(&message("assistant", json!([{"text": answer}]))));
         steps.push(frame(&Value::from("{'result': AgentResult(stop_reason='end_turn')}")));
-        // AgentCore tells its request id in a header, for the stream holds none.
+        // AgentCore returns its request id in a header, because the stream does not contain one.
         let script = Self::ok("text/event-stream; charset=utf-8", steps).header("x-amzn-requestid", "{{requestId}}");
         script.answering(answer)
     }
@@ -133,7 +133,7 @@ impl Script {
         Self::ok("application/json", [document]).framing(Framing::ContentLength).answering(answer)
     }
 
-    /// NDJSON under status 200 that ends in a serverErrorEvent with this message.
+    /// NDJSON under status 200 that ends with a serverErrorEvent with this message.
     pub fn server_error_event(message: &str) -> Self {
         let mut steps = ndjson_run("This will not be finished.");
         steps.truncate(14);
@@ -166,7 +166,7 @@ impl Script {
         Self::ok("application/json", [document]).framing(Framing::ContentLength)
     }
 
-    /// NDJSON that ends in good order without a terminal event.
+    /// NDJSON that ends cleanly without a terminal event.
     pub fn cut() -> Self {
         Self::ok("application/x-ndjson", ndjson_run("This will not be finished."))
     }
@@ -193,17 +193,17 @@ impl Script {
         Self::ok("text/html", [Step::text("<!doctype html><title>Log in</title>")]).framing(Framing::ContentLength)
     }
 
-    /// Takes the request and never answers.
+    /// Reads the request and never answers.
     pub fn hang_before_head() -> Self {
         Self::new(200).before_head(Step::Hang)
     }
 
-    /// Takes the request and resets the connection.
+    /// Reads the request and resets the connection.
     pub fn reset_before_head() -> Self {
         Self::new(200).before_head(Step::Rst)
     }
 
-    /// NDJSON deltas every `pause`, for ever.
+    /// NDJSON deltas, one every `pause`, without end.
     pub fn endless(pause: Duration) -> Self {
         let delta = json!({"type": "modelContentBlockDeltaEvent", "delta": {"type": "textDelta", "text": "and on "}});
         let start = json!({"type": "modelMessageStartEvent", "role": "assistant"});
@@ -217,19 +217,19 @@ impl Script {
         script.answering(answer)
     }
 
-    /// The happy NDJSON with `times` events of about `size` bytes in it that say nothing of interest.
+    /// The happy NDJSON with `times` additional events of about `size` bytes, which carry no information.
     pub fn large(answer: &str, size: usize, times: u64) -> Self {
         let filler = json!({"type": "toolResultEvent", "content": "x".repeat(size)});
         let bytes = Bytes::from(format!("{filler}\n"));
         Self::ndjson_happy(answer).insert(3, Step::RepeatBytes { bytes, times })
     }
 
-    /// The happy NDJSON whose last event stands on a connection that is then neither ended nor closed.
+    /// The happy NDJSON, after whose last event the connection is neither ended nor closed.
     pub fn never_ends(answer: &str) -> Self {
         Self::ndjson_happy(answer).then(Step::Hang)
     }
 
-    /// The whole body of a script of `Bytes` steps, for tests without sockets.
+    /// Returns the whole body of a script of `Bytes` steps, for tests without sockets.
     pub fn body(&self) -> Vec<u8> {
         let bytes = |step: &Step| if let Step::Bytes(bytes) = step { bytes.clone() } else { Bytes::new() };
         self.steps.iter().flat_map(bytes).collect()

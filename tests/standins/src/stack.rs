@@ -1,4 +1,4 @@
-//! All stand-ins together, and function processes on them.
+//! All stand-ins together, with function processes that use them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,21 +20,22 @@ use crate::runtime_api::{Invocation, Outcome, RuntimeApi};
 /// The environment of a function process.
 pub type Env = BTreeMap<String, String>;
 
-/// The services a function needs. Function processes started from it share them, each with a Runtime API of its own.
+/// The services that a function needs. Function processes started from it share them, each with a Runtime API of its
+/// own.
 pub struct Stack {
     /// Cognito.
     pub cognito: Cognito,
-    /// The agent; it accepts only bearers that this Cognito issued.
+    /// The agent. It accepts only bearer tokens that this Cognito issued.
     pub agent: Agent,
     /// DynamoDB.
     pub dynamodb: DynamoDb,
-    /// Lambda's API; nothing runs what it accepts until [`Stack::pool`] is called.
+    /// Lambda's API. Accepted events do not run until [`Stack::pool`] is called.
     pub lambda: LambdaApi,
     binary: PathBuf,
     functions: Arc<Started>,
 }
 
-/// The ports to listen on; 0 for any.
+/// The ports to listen on; 0 means any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ports {
     /// Cognito's API and token endpoint.
@@ -48,8 +49,8 @@ pub struct Ports {
 }
 
 impl Stack {
-    /// Starts everything on free ports. The function's binary is the one cargo built beside the running test or example
-    /// (`target/*/agent-trigger`) unless [`Stack::with_binary`] says otherwise.
+    /// Starts everything on free ports. The function's binary is the one that cargo built beside the running test or
+    /// example (`target/*/agent-trigger`), unless [`Stack::with_binary`] names another.
     ///
     /// # Panics
     /// If loopback has no free port.
@@ -60,7 +61,7 @@ impl Stack {
     /// Starts everything on these ports.
     ///
     /// # Errors
-    /// Names the service and the port that is taken.
+    /// Names the service and the port that is in use.
     pub async fn bind(ports: Ports) -> io::Result<Self> {
         let at = |port| std::net::SocketAddr::new(ANY_PORT.ip(), port);
         let taken = |service: &'static str, port: u16| {
@@ -74,19 +75,19 @@ impl Stack {
         Ok(Self { cognito, agent, dynamodb, lambda, binary: built_binary(), functions: Arc::default() })
     }
 
-    /// With this binary.
+    /// Sets the binary.
     #[must_use]
     pub fn with_binary(mut self, binary: impl Into<PathBuf>) -> Self {
         self.binary = binary.into();
         self
     }
 
-    /// The binary that is started.
+    /// Returns the binary's path.
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// The function's environment on these services: the domain is set, the secret left to be discovered.
+    /// Returns the function's environment for these services. The domain is set; the secret is left to be discovered.
     pub fn env(&self) -> Env {
         let (agent, cognito, dynamodb) = (self.agent.url(), self.cognito.url(), self.dynamodb.url());
         let lambda = self.lambda.url();
@@ -134,7 +135,7 @@ impl Stack {
         self.spawn(env, tee()).await.unwrap_or_else(|e| panic!("{} must start: {e}", self.binary.display()))
     }
 
-    /// Starts a function process with exactly this environment, its lines given to `tee`.
+    /// Starts a function process with exactly this environment and passes its lines to `tee`.
     ///
     /// # Errors
     /// If the binary cannot be started.
@@ -146,33 +147,35 @@ impl Stack {
         Starter { binary: self.binary.clone(), env, tee, started: Arc::clone(&self.functions) }
     }
 
-    /// Lets up to `size` function processes run what [`Stack::lambda`] accepts, as Lambda's environments do: one
-    /// invocation at a time, started when all others are busy, with [`Stack::env`] and these changes to it.
+    /// Lets up to `size` function processes run the events that [`Stack::lambda`] accepts, as Lambda's environments do:
+    /// one invocation at a time, each process started when all others are busy, with [`Stack::env`] and these changes
+    /// to it.
     pub fn pool(&self, size: usize, overrides: &[(&str, &str)]) {
         self.pool_with(size, self.env_with(overrides), tee());
     }
 
-    /// As [`Stack::pool`], with exactly this environment, every line that the processes write given to `tee`.
+    /// Does the same as [`Stack::pool`], with exactly this environment, and passes every line of the processes to
+    /// `tee`.
     pub fn pool_with(&self, size: usize, env: Env, tee: Option<Tee>) {
         self.lambda.work_with(Pool::new(self.lambda.queue(), self.starter(env, tee), size));
     }
 
-    /// Lets what [`Stack::lambda`] accepts run behind another Invoke API, such as that of `cargo lambda watch`, which has no
-    /// asynchronous invocations of its own: each is a synchronous POST to `url`.
+    /// Lets another Invoke API run the events that [`Stack::lambda`] accepts, for example that of `cargo lambda watch`,
+    /// which has no asynchronous invocations of its own. Each event is a synchronous POST to `url`.
     pub fn forward(&self, url: &str) {
         self.lambda.work_with(Pool::forwarding(self.lambda.queue(), url.to_owned()));
     }
 
-    /// Puts an event into Lambda's queue, as a rule's target does, and gives its request id.
+    /// Puts an event into Lambda's queue, as a rule's target does, and returns its request id.
     pub fn invoke_async(&self, invocation: Invocation) -> String {
         self.lambda.submit(invocation)
     }
 
-    /// Waits until nothing is left to do: no event is queued or runs, and no change that `pipe` has yet to pass on makes
-    /// a new one.
+    /// Waits until nothing is left to do: no event is queued or running, and `pipe` has no change left that makes a new
+    /// one.
     ///
     /// # Panics
-    /// As [`LambdaApi::idle`].
+    /// As [`LambdaApi::idle`] does.
     pub async fn quiet(&self, pipe: &Pipe) {
         loop {
             self.lambda.idle().await;
@@ -182,7 +185,7 @@ impl Stack {
         }
     }
 
-    /// Whether nothing is left to do, as [`Stack::quiet`] waits for.
+    /// Returns true if nothing is left to do, in the sense of [`Stack::quiet`].
     pub fn is_quiet(&self, pipe: &Pipe) -> bool {
         if self.lambda.invocations().iter().any(|invocation| !invocation.over) {
             return false;
@@ -192,8 +195,8 @@ impl Stack {
         self.lambda.accepted() == accepted
     }
 
-    /// Tokens, secrets and prompts seen so far by the stand-ins, sent to a function started from this stack or kept in
-    /// a trigger item.
+    /// Returns the tokens, secrets and prompts that the stand-ins have seen so far, that were sent to a function of
+    /// this stack, or that a trigger item contains.
     pub fn secrets(&self) -> Vec<String> {
         let functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let payloads = functions.iter().flat_map(|(_, api)| api.payloads());
@@ -209,7 +212,7 @@ impl Stack {
         distinct(secrets)
     }
 
-    /// Tokens and secrets.
+    /// Returns the tokens and secrets.
     fn credentials(&self) -> Vec<String> {
         let mut credentials = self.cognito.issued_tokens();
         credentials.extend(self.cognito.secrets());
@@ -219,14 +222,14 @@ impl Stack {
     /// Asserts that [`Stack::leak`] finds nothing.
     ///
     /// # Panics
-    /// With the secret and where it stands.
+    /// With the secret and the place where it was found.
     pub fn assert_clean(&self) {
         assert_eq!(self.leak(), None);
     }
 
-    /// A token, secret, prompt or answer that stands in a line logged or a result returned by the functions started from
-    /// this stack, those of a pool included, or a token, secret or prompt in an item of the table; said with where it
-    /// stands. Items that are there to keep a prompt, triggers and inputs, may hold it.
+    /// Looks for a token, secret, prompt or answer in a line logged or a result returned by the functions of this
+    /// stack, including those of a pool, and for a token, secret or prompt in an item of the table. Returns what it
+    /// found and where. Triggers and inputs are there to keep a prompt and may contain it.
     pub fn leak(&self) -> Option<String> {
         let secrets = self.secrets();
         let mut spoken = secrets.clone();
@@ -248,17 +251,17 @@ impl Stack {
     }
 }
 
-/// Whether an item is a trigger or the input of an execution.
+/// Returns true if an item is a trigger or the input of an execution.
 fn holds_prompts(item: &Value) -> bool {
     item["SK"].as_str().is_some_and(|sk| sk.starts_with("TRIGGER#") || sk.starts_with("INPUT#"))
 }
 
-/// With `STANDINS_TEE` set, what the processes write is seen on standard error.
+/// With `STANDINS_TEE` set, the lines of the processes are shown on standard error.
 fn tee() -> Option<Tee> {
     std::env::var_os("STANDINS_TEE").map(|_| Arc::new(|line: &str| eprintln!("{line}")) as Tee)
 }
 
-/// Long enough to be found by design and not by chance.
+/// The least length of a text to look for: long enough not to be found by chance.
 fn distinct(mut secrets: Vec<String>) -> Vec<String> {
     secrets.retain(|secret| secret.len() >= 6);
     secrets.sort();
@@ -266,10 +269,10 @@ fn distinct(mut secrets: Vec<String>) -> Vec<String> {
     secrets
 }
 
-/// Asserts that none of `secrets` stands in `logs` or `records`, as itself or as a JSON string holds it.
+/// Asserts that none of `secrets` is in `logs` or `records`, neither as it is nor as JSON escapes it.
 ///
 /// # Panics
-/// With the secret and where it stands.
+/// With the secret and the place where it was found.
 pub fn assert_no_secrets(secrets: &[String], logs: &[String], records: &[Value]) {
     assert_eq!(find_leak(secrets, logs, records), None);
 }
@@ -285,7 +288,8 @@ fn find_leak(secrets: &[String], logs: &[String], records: &[Value]) -> Option<S
     })
 }
 
-/// Where cargo puts the binary, seen from a test (`target/*/deps`) or an example (`target/*/examples`).
+/// Returns the directory in which cargo puts the binary, found from a test (`target/*/deps`) or an example
+/// (`target/*/examples`).
 fn built_binary() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_default();
     let profile = here.ancestors().nth(2).unwrap_or(Path::new("."));
@@ -301,27 +305,27 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Invokes the function and waits for what comes of it.
+    /// Invokes the function and waits for the outcome.
     pub async fn invoke(&self, invocation: Invocation) -> Outcome {
         self.api.invoke(invocation).await
     }
 
-    /// Every line logged so far.
+    /// Returns every line logged so far.
     pub fn logs(&self) -> Vec<String> {
         self.process.logs()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&self) {
         self.process.kill();
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     pub fn freeze(&self) {
         self.process.freeze();
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) {
         self.process.thaw();
     }

@@ -1,4 +1,4 @@
-//! A reader of the CloudFormation template: what it says of its pipe.
+//! A reader of the CloudFormation template that returns its pipes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::pipe::PipeDefinition;
 
-/// A template with its short forms (`!Sub`) written out (`Fn::Sub`), and with the functions worked out that need nothing
-/// but names and the parameters' defaults: `Ref` and `Fn::Sub`.
+/// A template in which the short forms (`!Sub`) are written out (`Fn::Sub`), and in which the functions are evaluated
+/// that need only names and the parameters' defaults: `Ref` and `Fn::Sub`.
 #[derive(Clone, Debug)]
 pub struct Template(Value);
 
@@ -17,7 +17,7 @@ impl Template {
     /// Reads a template's file.
     ///
     /// # Errors
-    /// Names the file and what is wrong with it.
+    /// Names the file and the problem.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
@@ -26,7 +26,7 @@ impl Template {
     /// Reads a template's text.
     ///
     /// # Errors
-    /// Says where it is not YAML.
+    /// Names the place where it is not YAML.
     pub fn parse(yaml: &str) -> Result<Self, String> {
         let documents = Yaml::load_from_str(yaml).map_err(|e| e.to_string())?;
         let template = documents.first().map(json_of).ok_or("the template is empty")?;
@@ -34,32 +34,32 @@ impl Template {
         Ok(Self(resolved(&template, &names)))
     }
 
-    /// The resources of a type (`AWS::Pipes::Pipe`): their logical ids and properties.
+    /// Returns the resources of a type (`AWS::Pipes::Pipe`): their logical ids and properties.
     pub fn resources(&self, kind: &str) -> Vec<(String, Value)> {
         let all = self.0["Resources"].as_object().into_iter().flatten();
         let of_kind = all.filter(|(_, resource)| resource["Type"] == kind);
         of_kind.map(|(id, resource)| (id.clone(), resource["Properties"].clone())).collect()
     }
 
-    /// The pipe that announces executions.
+    /// Returns the pipe that announces executions.
     ///
     /// # Errors
-    /// If there is none, or if a pipe lacks what the stand-in needs.
+    /// If there is no such pipe, or if a pipe lacks a property that the stand-in needs.
     pub fn pipe(&self) -> Result<PipeDefinition, String> {
         let announces = |pipe: &PipeDefinition| pipe.detail_type == "Execution Status Change";
         self.pipes()?.into_iter().find(announces).ok_or_else(|| "the template has no pipe for executions".to_owned())
     }
 
-    /// Every pipe.
+    /// Returns every pipe.
     ///
     /// # Errors
-    /// If one lacks what the stand-in needs.
+    /// If a pipe lacks a property that the stand-in needs.
     pub fn pipes(&self) -> Result<Vec<PipeDefinition>, String> {
         self.resources("AWS::Pipes::Pipe").iter().map(|(id, pipe)| definition(id, pipe)).collect()
     }
 }
 
-/// What a pipe's properties say of it.
+/// Reads a pipe's definition from its properties.
 fn definition(id: &str, pipe: &Value) -> Result<PipeDefinition, String> {
     let pattern = |filter: &Value| {
         let text = filter["Pattern"].as_str().ok_or_else(|| format!("{id}: a filter without a Pattern"))?;
@@ -79,7 +79,7 @@ fn definition(id: &str, pipe: &Value) -> Result<PipeDefinition, String> {
     })
 }
 
-/// YAML as JSON, tags written out as CloudFormation's functions.
+/// Converts YAML to JSON, with tags written out as CloudFormation's functions.
 fn json_of(yaml: &Yaml<'_>) -> Value {
     match yaml {
         Yaml::Value(Scalar::Boolean(b)) => (*b).into(),
@@ -106,7 +106,8 @@ fn name_of(name: &Yaml<'_>) -> String {
     }
 }
 
-/// What names stand for: the pseudo parameters, the parameters that have a default, the resources by themselves.
+/// Returns the values of names: the pseudo parameters, the parameters with a default, and the resources, which stand
+/// for themselves.
 fn names(template: &Value) -> BTreeMap<String, String> {
     let pseudo = [
         ("AWS::AccountId", "123456789012"),
@@ -144,7 +145,7 @@ fn resolved(value: &Value, names: &BTreeMap<String, String>) -> Value {
     }
 }
 
-/// The value of `Ref` or `Fn::Sub`; `None` for anything else, or if a name is not known.
+/// Returns the value of `Ref` or `Fn::Sub`, or `None` for anything else and for an unknown name.
 fn called(function: &str, of: &Value, names: &BTreeMap<String, String>) -> Option<Value> {
     match (function, of) {
         ("Ref", Value::String(name)) => names.get(name).map(|value| value.as_str().into()),
@@ -163,7 +164,7 @@ fn substituted(text: &str, names: &BTreeMap<String, String>, own: &Value) -> Opt
         let (name, after) = after.split_once('}')?;
         out.push_str(before);
         match name.strip_prefix('!') {
-            // `${!Name}` is how a literal `${Name}` is written.
+            // `${!Name}` is the way to write a literal `${Name}`.
             Some(literal) => out.push_str(&format!("${{{literal}}}")),
             None => out.push_str(own[name].as_str().or_else(|| names.get(name).map(String::as_str))?),
         }

@@ -1,5 +1,4 @@
-//! The Lambda API takes events, and a pool of processes runs them, as Lambda does.
-#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
+//! Checks that the Lambda API takes events and that a pool of processes runs them as Lambda does.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -26,12 +25,12 @@ async fn invoke(lambda: &LambdaApi, function: &str, payload: String) -> reqwest:
         .await
 }
 
-/// A function whose code is [`function_process`]: this very program, told to be nothing else.
+/// Returns a function whose code is [`function_process`]: this very program, told to do nothing else.
 static FUNCTION: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = std::env::current_exe().expect("a running program has a path");
     let script = program.with_extension("function");
-    let text = format!("#!/bin/sh\nexec '{}' --exact function_process --nocapture\n", program.display());
-    // Renamed into place: a file that is open for writing cannot be run.
+    let text = format!("#!/bin/sh\nexec '{}' --exact lambda::function_process --nocapture\n", program.display());
+    // The file is renamed into place, because a file that is open for writing cannot be executed.
     let new = program.with_extension(std::process::id().to_string());
     let written = std::fs::write(&new, text)
         .and_then(|()| std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)))
@@ -44,7 +43,7 @@ async fn stack() -> Stack {
     Stack::start().await.with_binary(&*FUNCTION)
 }
 
-/// Does what its events say, where there is a Runtime API to get them from.
+/// Does what its events say, if there is a Runtime API to get them from.
 #[tokio::test]
 async fn function_process() {
     let Ok(api) = std::env::var("AWS_LAMBDA_RUNTIME_API") else { return };

@@ -1,5 +1,4 @@
-//! The pipe sends what its definition in the template says.
-#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
+//! Checks that the pipe sends what its definition in the template says.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -65,7 +64,7 @@ fn the_template_says_what_the_pipe_does() {
 }
 
 fn of_project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 #[tokio::test]
@@ -122,7 +121,7 @@ async fn the_projects_pipe_of_health_makes_what_its_sample_shows() {
     assert_eq!(detail["name"], "");
 }
 
-/// Patterns of one member with a list of strings, which is all that these tests need.
+/// Compiles patterns of one member with a list of strings, which is all that these tests need.
 fn compile(pattern: &Value) -> impl Fn(&Value) -> bool + use<> {
     let pattern = pattern.clone();
     move |record: &Value| {

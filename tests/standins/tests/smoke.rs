@@ -1,4 +1,4 @@
-//! The stand-ins behave as the real services do, over real sockets.
+//! Checks over real sockets that the stand-ins behave as the real services do.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The table's index, transactions and stream, as DynamoDB has them.
+//! Checks that the table's index, transactions and stream behave as DynamoDB's do.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn subscribe(db: &DynamoDb, ids: impl Iterator<Item = u32>, prompt: &str) {
     }
 }
 
-/// The ids of all subscribers with the size of each page.
+/// Returns the ids of all subscribers and the size of each page.
 async fn paged(db: &DynamoDb, mut request: Value) -> (Vec<String>, Vec<usize>) {
     let (mut ids, mut pages) = (Vec::new(), Vec::new());
     loop {

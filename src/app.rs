@@ -1,0 +1,30 @@
+//! What every invocation of the process borrows: the settings and one client for each service.
+
+use crate::{
+    agent::Agent,
+    clients::{cognito::TokenSource, lambda::Dispatcher},
+    config::Config,
+    store::Store,
+};
+
+/// The settings and the services. It is built once for the process.
+#[derive(Debug)]
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The table.
+    pub store: Store,
+    /// The source of the machine user's tokens.
+    pub tokens: TokenSource,
+    /// The agent.
+    pub agent: Agent,
+    /// Hands events on to invocations of their own.
+    pub dispatcher: Dispatcher,
+}
+
+impl App {
+    /// Returns the lease's times.
+    pub(crate) fn lease(&self) -> crate::domain::execution::Lease {
+        crate::domain::execution::Lease(self.config.lease)
+    }
+}

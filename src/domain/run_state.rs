@@ -1,0 +1,165 @@
+//! What happened in an invocation so far. It is shared with the run's future and readable after the deadline drops that
+//! future; the record's end and the metrics are computed from it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    domain::answer::Progress,
+    domain::{
+        ending::{Ending, Reported, SkipReason},
+        execution::{CloseAction, Status},
+        failure::{ErrorType, Failure},
+        fire::Fire,
+    },
+};
+
+/// The facts of one invocation behind one lock, which is never held while anything is awaited.
+#[derive(Debug, Default)]
+pub struct RunState(Mutex<RunFacts>);
+
+/// The facts themselves.
+#[derive(Debug, Default)]
+pub struct RunFacts {
+    /// The fire that this invocation is about.
+    pub fire: Option<Arc<Fire>>,
+    /// The fire as it ran: the trigger item may say something else than the event.
+    pub ran: Option<Arc<Fire>>,
+    /// The fire's execution.
+    pub execution_id: Option<Arc<str>>,
+    /// The attempt's number, from 1.
+    pub attempt: Option<u32>,
+    /// Whether the agent may be at work.
+    pub agent_called: bool,
+    /// The agent's request id, from its response header.
+    pub request_id: Option<String>,
+    /// Whether what a replay needs was written, or tried to be.
+    pub is_input_kept: bool,
+    /// Whether the trigger's own limit ended the run.
+    pub is_timed_out: bool,
+    /// How far the answer was read, for the next heartbeat.
+    pub reported: Option<Reported>,
+    /// From the call to the first event of the answer, milliseconds.
+    pub first_event_ms: Option<u64>,
+    /// How long the claim kept its caller waiting, milliseconds.
+    pub claim_ms: Option<u64>,
+    /// How long the token kept its caller waiting, milliseconds. Nothing if it was at hand.
+    pub token_ms: Option<u64>,
+    /// Why the fire was skipped.
+    pub skip_reason: Option<SkipReason>,
+    /// What the invocation did instead of running a fire.
+    pub instead: Option<Instead>,
+    /// The attempt that ended.
+    pub ended_attempt: Option<EndedAttempt>,
+    /// Executions that ended, by how.
+    pub ends: EndCounts,
+    /// Deliveries that found their execution ended or at work.
+    pub duplicates: u64,
+    /// Executions that were found alive where two of a trigger must not be.
+    pub overlaps: u64,
+    /// Heartbeats that DynamoDB did not take.
+    pub heartbeat_failures: u64,
+}
+
+/// Executions whose records say that they ended for good. A failure that a later attempt may mend is none.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct EndCounts {
+    /// `completed`.
+    pub completed: u64,
+    /// `failed`, not retryable.
+    pub failed: u64,
+    /// `skipped`.
+    pub skipped: u64,
+    /// `cancelled`.
+    pub cancelled: u64,
+}
+
+/// What an invocation does that runs no fire.
+#[derive(Debug, Clone)]
+pub enum Instead {
+    /// It handed an event on: the counts of its subscriptions, by name.
+    Dispatched([(&'static str, usize); 6]),
+    /// It settled executions. Each of them has a line of metrics of its own.
+    Settled,
+}
+
+/// The measurements of an attempt that ended, whether or not its end could be written.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedAttempt {
+    /// From the attempt's start to its end, milliseconds.
+    pub duration_ms: Option<u64>,
+    /// From the call to the first event of the answer, milliseconds.
+    pub first_event_ms: Option<u64>,
+    /// How far the answer was read.
+    pub progress: Option<Progress>,
+}
+
+impl RunState {
+    /// Returns the facts, locked.
+    pub fn facts(&self) -> MutexGuard<'_, RunFacts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns `failure`, retryable only if the agent was not called.
+    pub fn retryable_unless_called(&self, failure: Failure) -> Failure {
+        let retryable = failure.retryable && !self.facts().agent_called;
+        Failure { retryable, ..failure }
+    }
+
+    /// Keeps `progress` for the next heartbeat. `now` is in milliseconds since 1970.
+    pub fn report(&self, progress: Progress, now: impl FnOnce() -> i64) {
+        let mut facts = self.facts();
+        match facts.reported.as_mut() {
+            Some(before) if before.progress.events == progress.events => before.progress = progress,
+            _ if progress.events == 0 => {}
+            _ => facts.reported = Some(Reported { progress, last_event_at: now() }),
+        }
+    }
+}
+
+impl RunFacts {
+    /// Counts an execution that ended for good and whose record says so.
+    pub fn count_end(&mut self, status: Status) {
+        match status {
+            Status::Completed => self.ends.completed += 1,
+            Status::Failed => self.ends.failed += 1,
+            Status::Skipped => self.ends.skipped += 1,
+            Status::Cancelled => self.ends.cancelled += 1,
+            Status::Running => {}
+        }
+    }
+
+    /// Counts what became of an execution nobody works on. `created` is the status of one that had no record.
+    pub fn count_close(&mut self, action: CloseAction, created: Status) {
+        match action {
+            CloseAction::Create => self.count_end(created),
+            CloseAction::Interrupt | CloseAction::Finalise => self.count_end(Status::Failed),
+            CloseAction::Cancel => self.count_end(Status::Cancelled),
+            CloseAction::Alive | CloseAction::Nothing => self.duplicates += 1,
+        }
+    }
+
+    /// Counts the failure that the invocation returns, if it may have left no record. Every other execution is counted
+    /// by the invocation that records its end.
+    pub fn count_returned(&mut self, failure: &Failure) {
+        let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
+        if may_be_unrecorded && self.ends.failed + self.duplicates == 0 {
+            self.count_end(Status::Failed);
+        }
+    }
+
+    /// Keeps the measurements of an attempt that ends.
+    pub fn attempt_ended(&mut self, ending: &Ending) {
+        self.ended_attempt.get_or_insert(EndedAttempt {
+            duration_ms: ending.duration_ms,
+            first_event_ms: ending.first_event_ms,
+            progress: ending.reported.map(|reported| reported.progress),
+        });
+    }
+}
+
+impl EndCounts {
+    /// Returns the number of executions that ended.
+    pub fn total(self) -> u64 {
+        self.completed + self.failed + self.skipped + self.cancelled
+    }
+}

@@ -1,0 +1,119 @@
+//! Lambda's reports of what it gave up on, as the settle queue delivers them.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::domain::failure::{ErrorType, Failure};
+
+/// A batch of the settle queue.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
+#[derive(Debug, Deserialize)]
+pub(crate) struct Batch {
+    #[serde(rename = "Records")]
+    pub(crate) records: Vec<Message>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Message {
+    pub(crate) message_id: String,
+    pub(crate) event_source: String,
+    pub(crate) body: String,
+}
+
+/// What SNS wraps a message in, unless raw message delivery is on.
+#[derive(Deserialize)]
+pub(crate) struct Notification {
+    #[serde(rename = "Message")]
+    pub(crate) message: String,
+}
+
+/// What Lambda writes to an on-failure destination.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report<'a> {
+    pub(crate) timestamp: Option<String>,
+    pub(crate) request_context: RequestContext,
+    #[serde(borrow)]
+    pub(crate) request_payload: &'a RawValue,
+    /// An error object, or whatever else the function or Lambda had to say.
+    pub(crate) response_payload: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RequestContext {
+    pub(crate) request_id: String,
+    pub(crate) condition: Option<String>,
+    pub(crate) approximate_invoke_count: Option<u32>,
+}
+
+impl Batch {
+    /// Reads an SQS batch; `None` for every other event.
+    pub(crate) fn read(payload: &str) -> Option<Self> {
+        // Spares every other event a second parse.
+        if !payload.contains("aws:sqs") {
+            return None;
+        }
+        let batch: Self = serde_json::from_str(payload).ok()?;
+        let is_sqs = |message: &Message| message.event_source == "aws:sqs";
+        (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch)
+    }
+}
+
+/// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.
+pub(crate) fn reported(report: &Report<'_>) -> Failure {
+    let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
+    if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {
+        let body: Option<Value> = text("errorMessage").and_then(|message| serde_json::from_str(message).ok());
+        let message =
+            body.as_ref().and_then(|body| body.get("message")?.as_str()).unwrap_or("no attempt wrote a record");
+        return Failure::fatal(error_type, message);
+    }
+    let condition = match report.request_context.condition.as_deref() {
+        Some("EventAgeExceeded") => "no attempt wrote a record before the event grew too old",
+        _ => "no attempt wrote a record, and the last one died",
+    };
+    Failure::fatal(ErrorType::Internal, condition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sqs_batches_are_batches() {
+        let message = r#"{"messageId":"1","eventSource":"aws:sqs","body":"x"}"#;
+        assert_eq!(Batch::read(&format!(r#"{{"Records":[{message}]}}"#)).unwrap().records.len(), 1);
+        for other in [
+            r#"{"Records":[{"messageId":"1","eventSource":"aws:s3","body":"aws:sqs"}]}"#,
+            r#"{"detail":{"prompt":"what is aws:sqs?"}}"#,
+            r#"{"Records":[],"about":"aws:sqs"}"#,
+            "aws:sqs",
+            "{}",
+        ] {
+            assert!(Batch::read(other).is_none(), "{other}");
+        }
+    }
+
+    fn report(condition: &str, response: &str) -> Failure {
+        let text = format!(
+            r#"{{"requestContext":{{"requestId":"r","condition":"{condition}"}},"requestPayload":{{}},"responsePayload":{response}}}"#
+        );
+        reported(&serde_json::from_str::<Report<'_>>(&text).unwrap())
+    }
+
+    #[test]
+    fn the_reason_is_what_the_last_attempt_returned() {
+        let failure = report(
+            "RetriesExhausted",
+            r#"{"errorType":"RecordStoreFailed","errorMessage":"{\"message\":\"DynamoDB PutItem failed\"}"}"#,
+        );
+        assert_eq!(failure, Failure::fatal(ErrorType::RecordStoreFailed, "DynamoDB PutItem failed"));
+        let died = report("RetriesExhausted", r#"{"errorType":"Runtime.ExitError","errorMessage":"signal: killed"}"#);
+        assert_eq!(died.error_type, ErrorType::Internal);
+        assert!(died.message.contains("died"));
+        assert!(report("EventAgeExceeded", "null").message.contains("too old"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The execution record's attributes (README.md, The record): how they are spelled, written and read.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    clock,
+    domain::answer::Usage,
+    domain::{
+        attempt::Attempt,
+        ending::{Ending, Reported, Snapshot},
+        execution::{Row, Status},
+        fire::{Fire, Origin},
+    },
+    store::keys::execution_key,
+};
+
+/// One item as DynamoDB has it.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The whole row of a running attempt: putting it removes what an earlier attempt left.
+pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
+    let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
+    let mut item = Item::from([
+        ("PK".into(), text(pk)),
+        ("SK".into(), text(sk)),
+        ("triggerId".into(), text(&fire.trigger_id)),
+        ("executionId".into(), text(&attempt.execution_id)),
+        ("status".into(), text(Status::Running.as_str())),
+        ("startedAt".into(), text(&attempt.started_at)),
+        ("sessionId".into(), text(&attempt.session_id)),
+        ("ttl".into(), number(attempt.ttl)),
+        ("attempt".into(), number(attempt.attempt)),
+        ("owner".into(), text(&attempt.owner)),
+        ("leaseUntil".into(), number(lease_until)),
+        ("lambdaRequestId".into(), text(&attempt.lambda_request_id)),
+    ]);
+    let (scheduled_time, follows) = match &fire.origin {
+        Origin::Schedule { text, .. } => (Some(text), None),
+        Origin::Execution { id, .. } => (None, Some(id)),
+        Origin::Event { .. } | Origin::Request { .. } => (None, None),
+    };
+    for (name, value) in [
+        // Of a fire that never came to a run these may be unknown.
+        ("userId", Some(&fire.user_id).filter(|id| !id.is_empty())),
+        ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
+        ("scheduledTime", scheduled_time),
+        ("eventId", fire.event_id.as_ref()),
+        ("source", fire.source.as_ref()),
+        ("eventSourceId", fire.event_source_id.as_ref()),
+        ("detailType", fire.detail_type.as_ref()),
+        ("eventTime", fire.event_time.as_ref()),
+        ("follows", follows),
+        ("replayOf", fire.replay_of.as_ref()),
+    ] {
+        if let Some(value) = value {
+            item.insert(name.into(), text(value));
+        }
+    }
+    if let Some(trace) = &attempt.trace {
+        item.insert("traceId".into(), text(&trace.trace_id));
+        item.extend(trace.traceparent.as_ref().map(|header| ("traceparent".into(), text(header))));
+    }
+    if fire.chain_depth > 0 {
+        item.insert("chainDepth".into(), number(fire.chain_depth));
+    }
+    item
+}
+
+/// The whole row of a fire that ended without any attempt's record.
+pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
+    let mut item = running_item(fire, attempt, 0);
+    item.remove("owner");
+    item.remove("leaseUntil");
+    item.extend(ending_attributes(ending).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    item
+}
+
+/// What a heartbeat writes besides the lease.
+pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, AttributeValue)> {
+    let Reported { progress, last_event_at } = reported;
+    let mut attributes = vec![
+        ("events", number(progress.events)),
+        ("bytes", number(progress.bytes)),
+        ("lastEventAt", text(clock::rfc3339(*last_event_at))),
+    ];
+    attributes.extend(progress.usage.as_ref().map(|usage| ("usage", usage_map(usage))));
+    attributes
+}
+
+/// What only a failed execution has.
+pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
+
+/// Returns what the end of an attempt writes. An attribute that nobody measured is absent.
+pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
+    // Destructured in full: a new field does not compile until it is written, or left out on purpose.
+    let Ending {
+        status,
+        completed_at,
+        skip_reason,
+        overlaps,
+        snapshot,
+        failure,
+        request_id,
+        session_id,
+        protocol,
+        finish_reason,
+        output,
+        reported,
+        stop,
+        duration_ms,
+        first_event_ms,
+    } = ending;
+    let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
+    attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
+    attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
+    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = snapshot {
+        attributes.push(("agentId", text(agent_id)));
+        attributes.push(("settingsHash", text(settings_hash)));
+        attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
+        attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
+    }
+    if let Some(failure) = failure {
+        attributes.push(("error", text(failure.record_text())));
+        attributes.push(("errorType", text(failure.error_type.as_str())));
+        attributes.push(("retryable", AttributeValue::Bool(failure.retryable)));
+    }
+    attributes.extend(protocol.map(|protocol| ("protocol", text(protocol.as_str()))));
+    attributes.extend(finish_reason.map(|reason| ("finishReason", text(reason.as_str()))));
+    attributes.extend(request_id.as_ref().map(|id| ("requestId", text(id))));
+    attributes.extend(duration_ms.map(|millis| ("durationMs", number(millis))));
+    attributes.extend(first_event_ms.map(|millis| ("firstEventMs", number(millis))));
+    attributes.extend(session_id.as_ref().map(|id| ("sessionId", text(id))));
+    if let Some(reported) = reported {
+        attributes.extend(progress_attributes(reported));
+        attributes.push(("skippedEvents", number(reported.progress.skipped_events)));
+        attributes.push(("toolUses", number(reported.progress.tool_uses)));
+    }
+    if let Some(stop) = stop {
+        attributes.push(("stopRequested", AttributeValue::Bool(true)));
+        attributes.push(("stopConfirmed", AttributeValue::Bool(stop.confirmed)));
+    }
+    if let Some(output) = output {
+        attributes.push(("output", text(&output.text)));
+        attributes.push(("outputTruncated", AttributeValue::Bool(output.truncated)));
+    }
+    attributes
+}
+
+fn usage_map(usage: &Usage) -> AttributeValue {
+    AttributeValue::M(Item::from([
+        ("inputTokens".into(), number(usage.input_tokens)),
+        ("outputTokens".into(), number(usage.output_tokens)),
+        ("cacheReadInputTokens".into(), number(usage.cache_read_input_tokens)),
+        ("cacheWriteInputTokens".into(), number(usage.cache_write_input_tokens)),
+    ]))
+}
+
+/// Reads a stored execution; `None` if its status is not one this version knows.
+pub(crate) fn row(item: &Item) -> Option<Row> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
+    Some(Row {
+        status: Status::from_name(&text("status")?)?,
+        owner: text("owner"),
+        attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
+        lease_until: integer(item, "leaseUntil"),
+        cancel_requested: bool("cancelRequested"),
+        retryable: bool("retryable").unwrap_or(false),
+        lambda_request_id: text("lambdaRequestId"),
+        started_at: text("startedAt"),
+        ttl: integer(item, "ttl"),
+        error_type: text("errorType"),
+        error: text("error"),
+        session_id: text("sessionId"),
+        request_id: text("requestId"),
+        tokens: item.get("usage").and_then(|usage| usage.as_m().ok()).map_or(0, tokens),
+    })
+}
+
+/// The tokens of a stored usage.
+fn tokens(usage: &Item) -> u64 {
+    let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
+    count("inputTokens").saturating_add(count("outputTokens"))
+}
+
+pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}

@@ -1,0 +1,74 @@
+//! The write that changes a trigger's health.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    clock,
+    domain::{
+        execution::ExecutionRef,
+        failure::{ERROR_LIMIT, Failure},
+        health::{Change, Health, RESTS_ON, State},
+    },
+    redact::cut,
+    store::{
+        execution_item::{number, text},
+        expression::Expression,
+        keys,
+        transact::ConditionalWrite,
+        trigger_item::attribute_of,
+    },
+};
+
+/// That the trigger still exists, and that what its health rests on is as it was seen.
+fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
+    let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
+    for (name, value) in RESTS_ON.iter().zip(&seen.stored) {
+        match value.as_ref().map(attribute_of) {
+            None => conditions.push(expression.equals(name, None)),
+            Some(Some(value)) => conditions.push(expression.equals(name, Some(value))),
+            Some(None) => {}
+        }
+    }
+    conditions.join(" AND ")
+}
+
+/// The trigger item's part: on condition that it is as it was seen, and still exists.
+pub(crate) fn health_write(
+    execution: ExecutionRef<'_>,
+    seen: &Health,
+    change: Change,
+    failure: Option<&Failure>,
+    now: i64,
+) -> ConditionalWrite {
+    let mut expression = Expression::default();
+    let condition = is_unchanged(&mut expression, seen);
+    let mut set = vec![("failures", number(change.failures)), ("health", text(change.state.as_str()))];
+    let mut remove = Vec::new();
+    set.push(("healthExecutionId", text(execution.execution_id)));
+    if change.is_new_state {
+        set.push(("healthSince", text(clock::rfc3339(now))));
+    }
+    match failure {
+        Some(failure) => {
+            set.push(("healthErrorType", text(failure.error_type.as_str())));
+            set.push(("healthError", text(cut(&failure.message, ERROR_LIMIT))));
+        }
+        None => remove.extend(["healthErrorType", "healthError", "pausedReason", "pausedAt"]),
+    }
+    if change.pauses {
+        set.push(("enabled", AttributeValue::Bool(false)));
+        set.push(("pausedAt", text(clock::rfc3339(now))));
+        set.push(("pausedReason", text(format!("{} failures in a row", change.failures))));
+    } else if change.state == State::Failing {
+        remove.extend(["pausedReason", "pausedAt"]);
+    }
+    // What is announced of it names it by these, which its own writer may have left to the key.
+    let ids = [("id", execution.trigger_id), ("userId", execution.user_id)]
+        .map(|(name, id)| expression.default_to(name, text(id)));
+    let mut update = format!("{}, {}", expression.set(set), ids.join(", "));
+    if !remove.is_empty() {
+        update = format!("{update} {}", expression.remove(&remove));
+    }
+    let key = keys::trigger_key(execution.user_id, execution.trigger_id);
+    ConditionalWrite::Update { key, update, condition: Some(condition), expression }
+}

@@ -1,0 +1,144 @@
+//! The item that says which execution of a trigger may run, where two must not.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    clock::now_millis,
+    domain::{
+        execution::{ExecutionRef, Holder, Lease, MAX_SWAPS},
+        run_lock::{RunLock, over_before},
+    },
+    store::{
+        Store, StoreError,
+        execution_item::{Item, integer, number, text},
+        expression::Expression,
+        keys,
+    },
+};
+
+impl RunLock {
+    fn read(item: &Item) -> Self {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
+    }
+
+    fn unchanged_since(&self, expression: &mut Expression) -> String {
+        [
+            expression.equals("executionId", self.execution_id.as_ref().map(text)),
+            expression.equals("owner", self.owner.as_ref().map(text)),
+            expression.equals("leaseUntil", self.until.map(number)),
+        ]
+        .join(" AND ")
+    }
+}
+
+/// What came of taking the turn.
+pub(crate) enum Taking {
+    /// It is this attempt's, with the lease's end in milliseconds since 1970.
+    Taken(i64),
+    /// The execution whose it is.
+    Refused(String),
+}
+
+impl Store {
+    /// Takes the trigger's turn, unless another execution that is alive has it. Who has waited does not take it after a
+    /// newer one either.
+    pub(crate) async fn take_run_lock(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        has_waited: bool,
+    ) -> Result<Taking, StoreError> {
+        let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
+        let mut over: Option<RunLock> = None;
+        for _ in 0..=MAX_SWAPS {
+            let now = now_millis();
+            let (pk, sk) = keys::running_key(trigger_id);
+            let until = lease.until(now);
+            let item = Item::from([
+                ("PK".into(), text(pk)),
+                ("SK".into(), text(sk)),
+                ("executionId".into(), text(execution_id)),
+                ("owner".into(), text(owner)),
+                ("leaseUntil".into(), number(until)),
+                // Of no use to anybody a day later.
+                ("ttl".into(), number(until / 1000 + 24 * 60 * 60)),
+            ]);
+            let mut expression = Expression::default();
+            let condition = match &over {
+                Some(turn) => turn.unchanged_since(&mut expression),
+                None => {
+                    let is_free = format!("attribute_not_exists({})", expression.name("PK"));
+                    let is_over = expression.below("leaseUntil", number(over_before(lease, now)));
+                    // An answer was lost. One that arrives after later ones must not shorten what they extended.
+                    let is_mine = expression.equals("owner", Some(text(owner)));
+                    let is_longer = expression.at_most("leaseUntil", number(until));
+                    let is_free = format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}");
+                    if has_waited {
+                        let is_no_newer = expression.absent_or_at_most("executionId", text(execution_id));
+                        format!("({is_free}) AND {is_no_newer}")
+                    } else {
+                        is_free
+                    }
+                }
+            };
+            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(Taking::Taken(until)) };
+            // What is there instead may be this attempt's own, its answer lost, or over by now: not to be skipped for.
+            if over.take().is_some() {
+                continue;
+            }
+            let Some(turn) = found.as_ref().map(RunLock::read) else { continue };
+            let Some(other) = turn.execution_id.clone() else { return Err(StoreError::Unreadable) };
+            let row = self.execution(trigger_id, &other).await?;
+            if !turn.may_be_taken(row.as_ref(), execution_id, has_waited) {
+                return Ok(Taking::Refused(other));
+            }
+            over = Some(turn);
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Keeps the turn as long as the execution's lease; `false` if it is another's.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub(crate) async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
+        let mut expression = Expression::default();
+        let condition = [
+            expression.equals("owner", Some(text(holder.owner))),
+            // One that arrives after the turn was given up must not take it back, and none may shorten it.
+            expression.above("leaseUntil", number(0)),
+            expression.at_most("leaseUntil", number(until)),
+        ]
+        .join(" AND ");
+        let update = expression.set([("leaseUntil", number(until))]);
+        let key = keys::running_key(holder.execution.trigger_id);
+        Ok(match self.update_item(key, update, condition, expression, false).await? {
+            Ok(_) => true,
+            Err(found) => {
+                found.as_ref().map(RunLock::read).is_some_and(|turn| turn.is_kept_longer(holder.owner, until))
+            }
+        })
+    }
+
+    /// Lets another execution of the trigger have the turn, if it is still this attempt's.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub(crate) async fn release_run_lock(&self, holder: Holder<'_>) -> Result<(), StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.equals("owner", Some(text(holder.owner)));
+        let update = expression.set([("leaseUntil", number(0))]);
+        let key = keys::running_key(holder.execution.trigger_id);
+        self.update_item(key, update, condition, expression, false).await.map(|_| ())
+    }
+
+    /// Asks for the end of an execution that has not ended.
+    pub(crate) async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<(), StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.equals("status", Some(text("running")));
+        let update = expression.set([("cancelRequested", AttributeValue::Bool(true))]);
+        let key = keys::execution_key(trigger_id, execution_id);
+        self.update_item(key, update, condition, expression, false).await.map(|_| ())
+    }
+}

@@ -1,0 +1,76 @@
+//! A trigger's count of events, with a mark for each event that it has counted.
+
+use std::time::Duration;
+
+use crate::{
+    backoff,
+    domain::{
+        attempt::StartTime,
+        threshold::{Counter, Threshold},
+    },
+    store::{
+        Store, StoreError,
+        execution_item::{Item, integer, number},
+        expression::Expression,
+        keys::{self, keyed},
+        transact::{ConditionalWrite, Transacted},
+    },
+};
+
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+impl Store {
+    /// Counts an event of a trigger, once however often it is delivered, and says which one of its window it is. Its
+    /// mark is written with the count, so that a crash in between loses neither.
+    ///
+    /// # Errors
+    /// If DynamoDB does not take it.
+    pub(crate) async fn count_event(
+        &self,
+        trigger_id: &str,
+        mark: &str,
+        threshold: Threshold,
+        time: i64,
+        started: &StartTime,
+    ) -> Result<u32, StoreError> {
+        let counter_key = keys::counter_key(trigger_id);
+        for wait in backoff::endless() {
+            // Read after each wait: what was seen before it is another one's by now.
+            let seen = self.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
+            let next = threshold.counted(seen, time);
+            let mut mark_item = keyed(keys::mark_key(trigger_id, mark), started.ttl);
+            mark_item.insert("ordinal".into(), number(next.count));
+            let mut counter_item = keyed(counter_key.clone(), started.ttl);
+            counter_item.insert("windowStart".into(), number(next.window_start));
+            counter_item.insert("count".into(), number(next.count));
+            let mut unmarked = Expression::default();
+            let is_unmarked = format!("attribute_not_exists({})", unmarked.name("PK"));
+            let mut unchanged = Expression::default();
+            let is_unchanged = [
+                unchanged.equals("windowStart", seen.map(|seen| number(seen.window_start))),
+                unchanged.equals("count", seen.map(|seen| number(seen.count))),
+            ]
+            .join(" AND ");
+            let writes = vec![
+                ConditionalWrite::Put { item: mark_item, condition: is_unmarked, expression: unmarked },
+                ConditionalWrite::Put { item: counter_item, condition: is_unchanged, expression: unchanged },
+            ];
+            match self.transact(writes).await? {
+                Transacted::Done => return Ok(next.count),
+                Transacted::Refused(0, marked) => {
+                    let ordinal = marked.as_ref().and_then(|item| integer(item, "ordinal"));
+                    return Ok(ordinal.and_then(|ordinal| u32::try_from(ordinal).ok()).unwrap_or_default());
+                }
+                Transacted::Refused(..) | Transacted::Conflict => {}
+            }
+            // Others count at this moment: the fewer at once, the sooner all are through.
+            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+        }
+        Err(StoreError::OutOfTime)
+    }
+}
+
+fn counter(item: &Item) -> Option<Counter> {
+    let count = u32::try_from(integer(item, "count")?).ok()?;
+    Some(Counter { window_start: integer(item, "windowStart")?, count })
+}

@@ -1,0 +1,89 @@
+//! DynamoDB: the trigger items, and what is kept beside a trigger's executions.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+
+use crate::{
+    clock::now_millis,
+    store::{
+        Store, StoreError, boxed,
+        execution_item::{Item, integer, text},
+        expression::Expression,
+        keys, store_error,
+    },
+};
+
+/// The index of triggers by the events they are subscribed to.
+const INDEX: &str = "GSI2";
+
+/// Some of the trigger items of an event source.
+pub(crate) struct Page {
+    pub(crate) items: Vec<Value>,
+    /// Where the next ones begin.
+    pub(crate) next: Option<Cursor>,
+}
+
+/// The key after which a page begins.
+pub(crate) struct Cursor(Item);
+
+impl Store {
+    /// A page of the trigger items that are subscribed to an event source.
+    ///
+    /// # Errors
+    /// If DynamoDB does not answer.
+    pub(crate) async fn subscriptions(&self, event_source_id: &str, after: Option<Cursor>) -> Result<Page, StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.equals("GSI2PK", Some(text(format!("EVENTSOURCE#{event_source_id}"))));
+        let request = self.client.query().table_name(&self.table).index_name(INDEX).key_condition_expression(condition);
+        let request = request
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values))
+            .set_exclusive_start_key(after.map(|Cursor(key)| key));
+        let output = boxed(request.send()).await.map_err(|error| store_error("Query", &error))?;
+        let items = output.items.unwrap_or_default().into_iter().filter_map(current).collect();
+        Ok(Page { items, next: output.last_evaluated_key.filter(|key| !key.is_empty()).map(Cursor) })
+    }
+
+    /// A trigger item, as it stands.
+    ///
+    /// # Errors
+    /// If DynamoDB does not answer.
+    pub(crate) async fn trigger(&self, user_id: &str, trigger_id: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.get(keys::trigger_key(user_id, trigger_id), true).await?.and_then(current))
+    }
+}
+
+/// A trigger item, unless DynamoDB has only not deleted it yet.
+pub(crate) fn current(item: Item) -> Option<Value> {
+    let is_over = integer(&item, "ttl").is_some_and(|ttl| ttl <= now_millis() / 1000);
+    (!is_over).then(|| json_of(item))
+}
+
+/// An item without DynamoDB's types. Binary values, which no trigger has, are null.
+fn json_of(item: Item) -> Value {
+    item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
+}
+
+/// A value as it was read, for a condition that it is still the same; `None` where that cannot be told.
+pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
+    Some(match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(flag) => AttributeValue::Bool(*flag),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Array(_) | Value::Object(_) => return None,
+    })
+}
+
+fn json_value(value: AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => Value::String(text),
+        AttributeValue::N(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        AttributeValue::Bool(flag) => Value::Bool(flag),
+        AttributeValue::L(values) => values.into_iter().map(json_value).collect(),
+        AttributeValue::M(item) => json_of(item),
+        AttributeValue::Ss(texts) => json!(texts),
+        AttributeValue::Ns(numbers) => numbers.into_iter().map(|n| json_value(AttributeValue::N(n))).collect(),
+        _ => Value::Null,
+    }
+}
