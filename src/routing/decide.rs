@@ -6,20 +6,35 @@ use serde_json::Value;
 
 use crate::{
     domain::{
+        attempt::StartTime,
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         threshold::Threshold,
     },
-    events::{bus::EventTarget, invalid::InvalidEvent},
+    events::{
+        bus::{BusEvent, EventTarget},
+        invalid::InvalidEvent,
+    },
+    invocation::InvocationContext,
     lifecycle::identify::mark_of,
-    routing::{MOST_IN_FLIGHT, Router},
     store::in_time,
     trigger::{
         item::{TriggerDecision, TriggerItem},
         replay,
     },
 };
+
+/// The most requests at the same time. It is enough to hand an event on to hundreds of triggers within seconds, and few
+/// enough not to be throttled.
+pub(super) const MOST_IN_FLIGHT: usize = 16;
+
+/// One bus event in one invocation.
+pub(super) struct Router<'a> {
+    pub(super) context: &'a InvocationContext<'a>,
+    pub(super) event: &'a BusEvent,
+    pub(super) started: StartTime,
+}
 
 /// What becomes of an event.
 pub(super) enum RoutingDecision {

@@ -23,13 +23,10 @@ use crate::{
         identify::identify,
     },
     response::Response,
-    routing::decide::{RoutingCounts, RoutingDecision, Subscribers},
+    routing::decide::{MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
     store::in_time,
     trigger::item::TriggerDecision,
 };
-
-/// Enough to hand an event on to hundreds of triggers within seconds, few enough not to be throttled.
-const MOST_IN_FLIGHT: usize = 16;
 
 /// What becomes of a bus event in this invocation.
 pub(crate) enum Route {
@@ -51,12 +48,6 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
         RoutingDecision::ChainEnds => Ok(Route::Done(router.summary(RoutingCounts::default()))),
     }
-}
-
-struct Router<'a> {
-    context: &'a InvocationContext<'a>,
-    event: &'a BusEvent,
-    started: StartTime,
 }
 
 impl Router<'_> {

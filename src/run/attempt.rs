@@ -9,6 +9,7 @@ use crate::{
     agent::{AgentError, Call, decoder::Outcome},
     app::App,
     backoff,
+    clients::cognito::TokenError,
     clock::{millis_since, now_millis},
     config::Secret,
     domain::{
@@ -22,7 +23,6 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    run::Prepared,
     store::in_time,
     telemetry::metrics::timed,
     trigger::{
@@ -30,6 +30,9 @@ use crate::{
         replay,
     },
 };
+
+/// What is asked for beside the claim: a token, and the trigger item if there is one.
+pub(super) type Prepared = (Result<Secret, TokenError>, Result<Option<TriggerItem>, Failure>);
 
 /// The work of an owner.
 pub(super) struct Run<'a> {

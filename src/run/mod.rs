@@ -17,9 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    clients::cognito::TokenError,
     clock::now_millis,
-    config::Secret,
     domain::{
         attempt::{Attempt, StartTime},
         execution::{Holder, Row, Status},
@@ -34,14 +32,11 @@ use crate::{
         lease::OwnedExecution,
     },
     response::Response,
-    run::attempt::Run,
+    run::attempt::{Prepared, Run},
     store::{Store, boxed, in_time},
     telemetry::metrics::timed,
     trigger::{item::TriggerItem, replay},
 };
-
-/// What is asked for beside the claim: a token, and the trigger item if there is one.
-type Prepared = (Result<Secret, TokenError>, Result<Option<TriggerItem>, Failure>);
 
 /// Runs one fire, or says what became of it before.
 ///
