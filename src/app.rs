@@ -4,6 +4,7 @@ use crate::{
     agent::Agent,
     clients::{cognito::TokenSource, lambda::Dispatcher},
     config::Config,
+    domain::{execution::Lease, platform::Platform},
     store::Store,
 };
 
@@ -23,8 +24,13 @@ pub struct App {
 }
 
 impl App {
-    /// Returns the lease's times.
-    pub(crate) fn lease(&self) -> crate::domain::execution::Lease {
-        crate::domain::execution::Lease(self.config.lease)
+    /// Returns the durations of a lease.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease(self.config.lease)
+    }
+
+    /// Returns the platform that hosts the agent.
+    pub(crate) fn platform(&self) -> Platform {
+        Platform::of(&self.config)
     }
 }

@@ -58,7 +58,7 @@ async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) 
         context.state.facts().instead = Some(Instead::Settled);
         return Ok(settle::settle(context.app, &batch, context.deadline).await);
     }
-    let event = schedule::parse(payload, context.app.config.is_agentcore)?;
+    let event = schedule::parse(payload, context.app.platform())?;
     if context.deadline.is_too_near() {
         if let Event::Scheduled(fire) = event {
             context.note_fire(fire);

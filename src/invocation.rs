@@ -10,6 +10,7 @@ use crate::{
     domain::{
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::ExecutionId,
         run_state::RunState,
         trace::Trace,
     },
@@ -58,9 +59,13 @@ impl<'a> InvocationContext<'a> {
     }
 
     /// Notes the execution of the fire, for everything that is logged of the invocation from now on.
-    pub(crate) fn note_execution(&self, fire: &Fire, execution_id: String) -> Arc<str> {
+    pub(crate) fn note_execution(&self, fire: &Fire, execution_id: ExecutionId) -> Arc<ExecutionId> {
         // Both fields at once: the log formats all of the span's fields anew each time.
-        tracing::record_all!(tracing::Span::current(), triggerId = fire.trigger_id, executionId = execution_id);
+        tracing::record_all!(
+            tracing::Span::current(),
+            triggerId = fire.trigger_id.as_str(),
+            executionId = execution_id.as_str()
+        );
         Arc::clone(self.state.facts().execution_id.get_or_insert_with(|| execution_id.into()))
     }
 
@@ -68,7 +73,7 @@ impl<'a> InvocationContext<'a> {
     pub(crate) fn with_ids(&self, failure: Failure) -> Failure {
         let facts = self.state.facts();
         let trigger_id = failure.trigger_id.or_else(|| facts.fire.as_ref().map(|fire| fire.trigger_id.clone()));
-        let execution_id = failure.execution_id.or_else(|| facts.execution_id.as_deref().map(str::to_owned));
+        let execution_id = failure.execution_id.or_else(|| facts.execution_id.as_deref().cloned());
         Failure { trigger_id, execution_id, ..failure }
     }
 
@@ -78,15 +83,15 @@ impl<'a> InvocationContext<'a> {
         if let Some(failure) = failure {
             facts.count_returned(failure);
         }
-        let failed = |id: fn(&Failure) -> &Option<String>| failure.and_then(|failure| id(failure).as_deref());
         let fire = facts.fire.as_deref();
+        let execution_id = facts.execution_id.as_deref().map(ExecutionId::as_str);
         MetricsLine {
             config: &self.app.config,
             facts: &facts,
             request_id: &self.invocation.request_id,
             agent_id: facts.ran.as_deref().or(fire).map(|fire| fire.task.agent_id.as_str()),
-            trigger_id: fire.map(|fire| fire.trigger_id.as_str()).or(failed(|failure| &failure.trigger_id)),
-            execution_id: facts.execution_id.as_deref().or(failed(|failure| &failure.execution_id)),
+            trigger_id: fire.map(|fire| fire.trigger_id.as_str()).or_else(|| failure?.trigger_id.as_deref()),
+            execution_id: execution_id.or_else(|| failure?.execution_id.as_deref()),
             trace: self.trace.as_ref(),
             failure,
             is_cold_start: Some(self.is_cold_start),

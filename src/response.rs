@@ -8,6 +8,7 @@ use crate::{
     domain::ending::SkipReason,
     domain::execution::{Row, Status},
     domain::fire::Fire,
+    domain::ids::ExecutionId,
 };
 use lambda_runtime::Diagnostic;
 
@@ -32,8 +33,8 @@ pub(crate) struct Response<'a> {
 
 impl<'a> Response<'a> {
     /// About the execution of a fire.
-    pub(crate) fn new(fire: &'a Fire, execution_id: &'a str) -> Self {
-        Self { success: true, trigger_id: &fire.trigger_id, execution_id, ..Self::default() }
+    pub(crate) fn new(fire: &'a Fire, execution_id: &'a ExecutionId) -> Self {
+        Self { success: true, trigger_id: &fire.trigger_id, execution_id: execution_id.as_str(), ..Self::default() }
     }
 
     /// Returns the response for a run that completed.

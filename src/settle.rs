@@ -17,7 +17,9 @@ use crate::{
         execution::{CloseAction, Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::{ExecutionId, UserId},
         run_state::RunFacts,
+        task::Task,
     },
     events::{
         bus::{BusEvent, EventTarget},
@@ -82,7 +84,7 @@ async fn settle_message(app: &App, message: &Message) -> Result<(), Unsettled> {
     let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
-    let Ok(event) = schedule::parse(Some(report.request_payload.get()), app.config.is_agentcore) else {
+    let Ok(event) = schedule::parse(Some(report.request_payload.get()), app.platform()) else {
         tracing::info!("nothing to settle: the event was invalid");
         return Ok(());
     };
@@ -96,15 +98,16 @@ async fn settle_message(app: &App, message: &Message) -> Result<(), Unsettled> {
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
-                settler.settle(&event.fire(trigger_id, user_id), true).await
+                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), true).await
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 // Whose it is stands in what is kept; without that no attempt got as far as to run it.
-                let key = (trigger_id.as_str(), execution_id.as_str());
                 let detail = app.store.input(trigger_id, execution_id).await?;
-                match detail.map(|detail| replay::fire(event, key, &detail, app.config.is_agentcore)) {
+                match detail.map(|detail| replay::fire(event, trigger_id, execution_id, &detail, app.platform())) {
                     Some(Ok(fire)) => settler.settle(&fire, true).await,
-                    None | Some(Err(_)) => settler.settle(&event.fire(trigger_id, ""), false).await,
+                    None | Some(Err(_)) => {
+                        settler.settle(&event.fire(trigger_id, &UserId::default(), Task::unknown()), false).await
+                    }
                 }
             }
         },
@@ -122,10 +125,10 @@ impl Settler<'_> {
     async fn settle(&self, fire: &Fire, creates: bool) -> Result<(), Unsettled> {
         let App { store, .. } = self.app;
         let span = tracing::Span::current();
-        span.record("triggerId", &fire.trigger_id);
+        span.record("triggerId", fire.trigger_id.as_str());
         let RequestContext { request_id, approximate_invoke_count, .. } = &self.report.request_context;
-        let execution_id = identify(store, fire, request_id, &self.started).await?;
-        span.record("executionId", &execution_id);
+        let execution_id = ExecutionId::from(identify(store, fire, request_id, &self.started).await?);
+        span.record("executionId", execution_id.as_str());
         let row = store.execution(&fire.trigger_id, &execution_id).await?;
         let unstarted = creates.then(|| UnstartedExecution {
             fire,
@@ -152,7 +155,7 @@ impl Settler<'_> {
     }
 
     /// Prints the metrics of an execution that was settled.
-    fn emit_metrics(&self, fire: &Fire, execution_id: &str, action: CloseAction, row: Option<&Row>) {
+    fn emit_metrics(&self, fire: &Fire, execution_id: &ExecutionId, action: CloseAction, row: Option<&Row>) {
         let failure = match action {
             CloseAction::Create => Some(reported(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
@@ -185,7 +188,7 @@ impl Settler<'_> {
             let page = self.app.store.subscriptions(&event.event_source_id, after).await?;
             for item in page.items {
                 let Ok(trigger) = TriggerItem::read(item) else { continue };
-                match trigger.decide(event, self.app.config.is_agentcore) {
+                match trigger.decide(event, self.app.platform()) {
                     TriggerDecision::Filtered => {}
                     TriggerDecision::Run(fire, threshold) => {
                         is_certain &= threshold.is_none();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::{
     clock,
-    domain::{failure::Failure, trace::Trace},
+    domain::{failure::Failure, ids::ExecutionId, trace::Trace},
 };
 
 /// What an attempt writes when it takes an execution.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// The execution.
-    pub execution_id: String,
+    pub execution_id: ExecutionId,
     /// This attempt's own id.
     pub owner: String,
     /// Which attempt it is, from 1.

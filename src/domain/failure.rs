@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::{
-    domain::execution::{Row, Status},
+    domain::{
+        execution::{Row, Status},
+        ids::{ExecutionId, TriggerId},
+    },
     error_chain::CHAIN_LIMIT,
     redact,
 };
@@ -72,9 +75,9 @@ pub struct Failure {
     /// Whether a later attempt may run.
     pub retryable: bool,
     /// The fire's trigger, where the event named one.
-    pub trigger_id: Option<String>,
+    pub trigger_id: Option<TriggerId>,
     /// The execution, where the fire has one.
-    pub execution_id: Option<String>,
+    pub execution_id: Option<ExecutionId>,
 }
 
 impl Failure {

@@ -4,16 +4,20 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
-use crate::domain::{task::Task, trigger_snapshot::TriggerSnapshot};
+use crate::domain::{
+    ids::{ExecutionId, TriggerId, UserId},
+    task::Task,
+    trigger_snapshot::TriggerSnapshot,
+};
 
 /// One moment a trigger is due: what to run, for whom, and what identifies it. It has no default: a new field does not
 /// compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
     /// The trigger that fires.
-    pub trigger_id: String,
+    pub trigger_id: TriggerId,
     /// The user the agent acts for.
-    pub user_id: String,
+    pub user_id: UserId,
     /// What the agent is asked to do.
     pub task: Task,
     /// The trigger item as it was read, where there is one.
@@ -33,7 +37,7 @@ pub struct Fire {
     /// How many executions led to this one.
     pub chain_depth: u32,
     /// The execution that is run once more.
-    pub replay_of: Option<String>,
+    pub replay_of: Option<ExecutionId>,
 }
 
 /// What fired: what two deliveries of the same fire have in common.
@@ -58,7 +62,7 @@ pub enum Origin {
     /// The end of another execution.
     Execution {
         /// Its id.
-        id: String,
+        id: ExecutionId,
         /// When it ended.
         completed_at: OffsetDateTime,
     },

@@ -6,6 +6,8 @@ pub mod execution;
 pub mod failure;
 pub mod fire;
 pub mod health;
+pub mod ids;
+pub mod platform;
 pub mod policy;
 pub mod run_lock;
 pub mod run_state;

@@ -24,7 +24,8 @@ pub struct Policy {
 }
 
 /// What becomes of a fire while another execution of its trigger is alive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "camelCase")]
 pub enum Overlap {
     /// Both run.
     Allow,
@@ -49,15 +50,10 @@ impl Default for Policy {
 impl Policy {
     /// Reads the policy of a trigger item; a value it does not know is a problem, never a default.
     pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
-        let overlap = match fields.text("overlap").as_deref() {
-            None | Some("allow") => Overlap::Allow,
-            Some("skip") => Overlap::Skip,
-            Some("cancelOther") => Overlap::CancelOther,
-            Some(_) => {
-                fields.problem("overlap", "must be \"allow\", \"skip\" or \"cancelOther\"");
-                Overlap::Allow
-            }
-        };
+        let overlap = fields.text("overlap").map_or(Some(Overlap::Allow), |name| name.parse().ok());
+        if overlap.is_none() {
+            fields.problem("overlap", "must be \"allow\", \"skip\" or \"cancelOther\"");
+        }
         let mut at_least_1 = |name: &str, most: u32| {
             let number = fields.count(name)?;
             if !(1..=most).contains(&number) {
@@ -67,7 +63,7 @@ impl Policy {
         };
         let timeout = at_least_1("timeoutSeconds", LONGEST_TIMEOUT_SECONDS);
         Self {
-            overlap,
+            overlap: overlap.unwrap_or(Overlap::Allow),
             timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
             max_runs_per_day: at_least_1("maxRunsPerDay", u32::MAX),
             max_tokens_per_day: at_least_1("maxTokensPerDay", u32::MAX),

@@ -10,6 +10,7 @@ use crate::{
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::ExecutionId,
     },
 };
 
@@ -25,7 +26,7 @@ pub struct RunFacts {
     /// The fire as it ran: the trigger item may say something else than the event.
     pub ran: Option<Arc<Fire>>,
     /// The fire's execution.
-    pub execution_id: Option<Arc<str>>,
+    pub execution_id: Option<Arc<ExecutionId>>,
     /// The attempt's number, from 1.
     pub attempt: Option<u32>,
     /// Whether the agent may be at work.

@@ -6,9 +6,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
-    domain::execution::Status,
-    domain::fire::{Fire, Origin},
-    domain::task::Task,
+    domain::{
+        execution::Status,
+        fire::{Fire, Origin},
+        ids::{ExecutionId, TriggerId, UserId},
+        task::Task,
+    },
     events::invalid::InvalidEvent,
     json::fields::{Fields, kind},
 };
@@ -46,23 +49,23 @@ pub enum EventTarget {
     /// One of them: the function handed the event on to itself.
     Dispatched {
         /// The trigger.
-        trigger_id: String,
+        trigger_id: TriggerId,
         /// Its user.
-        user_id: String,
+        user_id: UserId,
     },
     /// The stored trigger that is to run now.
     RunTrigger {
         /// The trigger.
-        trigger_id: String,
+        trigger_id: TriggerId,
         /// Its user.
-        user_id: String,
+        user_id: UserId,
     },
     /// The trigger of the stored execution that is to run once more.
     ReplayExecution {
         /// The trigger.
-        trigger_id: String,
+        trigger_id: TriggerId,
         /// The execution.
-        execution_id: String,
+        execution_id: ExecutionId,
     },
 }
 
@@ -100,19 +103,20 @@ impl BusEvent {
         if is_own(RUN_TRIGGER) {
             let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
             target = EventTarget::RunTrigger {
-                trigger_id: trigger_id.unwrap_or_default(),
-                user_id: user_id.unwrap_or_default(),
+                trigger_id: trigger_id.unwrap_or_default().into(),
+                user_id: user_id.unwrap_or_default().into(),
             };
         } else if is_own(REPLAY_EXECUTION) {
             let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
             target = EventTarget::ReplayExecution {
-                trigger_id: trigger_id.unwrap_or_default(),
-                execution_id: execution_id.unwrap_or_default(),
+                trigger_id: trigger_id.unwrap_or_default().into(),
+                execution_id: execution_id.unwrap_or_default().into(),
             };
         } else if is_own(EXECUTION_STATUS_CHANGE) {
             // The pipe delivers at least once, each time as a new event: only the execution it tells of stays the same.
             let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
-            origin = id.zip(completed_at).map(|(id, (_, completed_at))| Origin::Execution { id, completed_at });
+            let named = id.zip(completed_at);
+            origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
             chain_depth = detail.count("chainDepth").unwrap_or_default();
         }
         problems = detail.problems;
@@ -128,8 +132,8 @@ impl BusEvent {
             dispatcher = fields.id("requestId");
             problems = fields.problems;
             target = EventTarget::Dispatched {
-                trigger_id: trigger_id.unwrap_or_default(),
-                user_id: user_id.unwrap_or_default(),
+                trigger_id: trigger_id.unwrap_or_default().into(),
+                user_id: user_id.unwrap_or_default().into(),
             };
         }
         if !problems.is_empty() {
@@ -165,12 +169,12 @@ impl BusEvent {
     }
 
     /// The fire of one trigger, as far as the event says it.
-    pub(crate) fn fire(&self, trigger_id: &str, user_id: &str) -> Fire {
+    pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
         let text = |name: &str| self.text(name).map(str::to_owned);
         let follows = matches!(self.origin, Origin::Execution { .. });
         Fire {
-            trigger_id: trigger_id.to_owned(),
-            user_id: user_id.to_owned(),
+            trigger_id: trigger_id.clone(),
+            user_id: user_id.clone(),
             origin: self.origin.clone(),
             event_id: text("id"),
             source: text("source"),
@@ -178,7 +182,7 @@ impl BusEvent {
             detail_type: text("detail-type"),
             event_time: text("time"),
             chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },
-            task: Task::unknown(),
+            task,
             trigger: None,
             replay_of: None,
         }
@@ -186,7 +190,7 @@ impl BusEvent {
 
     /// The event as the function sends it to itself for one trigger: `request_id` is that of this invocation, which a
     /// later delivery of an event without an id of its own is known by.
-    pub(crate) fn dispatched_to(&self, trigger_id: &str, user_id: &str, request_id: &str) -> String {
+    pub(crate) fn dispatched_to(&self, trigger_id: &TriggerId, user_id: &UserId, request_id: &str) -> String {
         let request_id = match &self.origin {
             Origin::Request { dispatcher: Some(first) } => first,
             _ => request_id,
@@ -246,8 +250,8 @@ mod tests {
         };
         for (depth, expected) in [(json!(""), 1), (json!("3"), 4), (json!(3), 4), (Value::Null, 1)] {
             let event = read(detail(depth)).unwrap();
-            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id == "e"));
-            assert_eq!(event.fire("t", "u").chain_depth, expected);
+            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id.as_str() == "e"));
+            assert_eq!(event.fire(&"t".into(), &"u".into(), Task::unknown()).chain_depth, expected);
         }
         assert_eq!(read(detail(json!("deep"))).unwrap_err(), ["$.detail.chainDepth: must be a whole number"]);
     }
@@ -258,8 +262,9 @@ mod tests {
             let published = json!({"detail-type": "x", "source": "y.z", "id": id, "time": "2026-01-31T07:00:00Z",
                 "detail": {"a": [1, "}"]}});
             let event = read(published).unwrap();
-            let once = read(serde_json::from_str(&event.dispatched_to("t\"", "u", "first")).unwrap()).unwrap();
-            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
+            let once =
+                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first")).unwrap()).unwrap();
+            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".into(), user_id: "u".into() });
             assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
             let dispatcher = Some("first".to_owned());
             let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };

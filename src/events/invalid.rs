@@ -1,6 +1,9 @@
 //! The one error that names everything wrong with an event.
 
-use crate::domain::failure::{ErrorType, Failure};
+use crate::domain::{
+    failure::{ErrorType, Failure},
+    ids::TriggerId,
+};
 
 /// Everything that is wrong with an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,7 +12,7 @@ pub struct InvalidEvent {
     /// One sentence a problem, each beginning with the JSON path; none shows a value.
     pub problems: Vec<String>,
     /// The event's trigger, where it named one.
-    pub trigger_id: Option<String>,
+    pub trigger_id: Option<TriggerId>,
 }
 
 impl InvalidEvent {

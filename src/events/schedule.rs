@@ -5,10 +5,13 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    domain::fire::{Fire, Origin},
-    domain::task::Task,
-    events::bus::BusEvent,
-    events::invalid::InvalidEvent,
+    domain::{
+        fire::{Fire, Origin},
+        ids::{TriggerId, UserId},
+        platform::Platform,
+        task::Task,
+    },
+    events::{bus::BusEvent, invalid::InvalidEvent},
     json::fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
 };
 
@@ -23,11 +26,11 @@ pub enum Event {
     Bus(Box<BusEvent>),
 }
 
-/// Reads one event. `payload` is `None` if it was not UTF-8; `is_agentcore` holds session ids to AgentCore's length.
+/// Reads one event. `payload` is `None` if it was not UTF-8; `platform` holds session ids to AgentCore's length.
 ///
 /// # Errors
 /// Names every unusable field by its JSON path at once.
-pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Event, InvalidEvent> {
+pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;
     let event: Value = serde_json::from_str(payload)
@@ -40,11 +43,11 @@ pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Event, Invalid
         Some(detail_type) if !detail_type.trim().is_empty() && detail_type != SCHEDULED_EVENT => {
             BusEvent::read(envelope).map(|event| Event::Bus(Box::new(event)))
         }
-        _ => scheduled(&envelope, is_agentcore).map(|fire| Event::Scheduled(Box::new(fire))),
+        _ => scheduled(&envelope, platform).map(|fire| Event::Scheduled(Box::new(fire))),
     }
 }
 
-fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, InvalidEvent> {
+fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
     let event_id = fields.short_text("id");
@@ -70,9 +73,9 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
     let Some(detail) = detail else { return Err(InvalidEvent::new(problems)) };
 
     let mut fields = Fields { problems, ..Fields::new("$.detail", detail) };
-    let trigger_id = fields.id("triggerId");
-    let user_id = fields.id("userId");
-    let task = Task::read(&mut fields, is_agentcore);
+    let trigger_id = fields.id("triggerId").map(TriggerId::from);
+    let user_id = fields.id("userId").map(UserId::from);
+    let task = Task::read(&mut fields, platform);
     let origin = match fields.instant("scheduledTime") {
         Some((text, instant)) => Origin::Schedule { text, instant },
         None => Origin::Request { dispatcher: None },

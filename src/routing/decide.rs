@@ -10,6 +10,8 @@ use crate::{
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
+        ids::{TriggerId, UserId},
+        task::Task,
         threshold::Threshold,
     },
     events::{
@@ -51,7 +53,7 @@ pub(super) enum RoutingDecision {
 pub(super) struct Subscribers {
     pub(super) counts: RoutingCounts,
     /// The triggers that are due, by user and trigger.
-    pub(super) due: Vec<(String, String)>,
+    pub(super) due: Vec<(UserId, TriggerId)>,
     /// The decision of the first trigger that is due. Of many, only the first can turn out to be the only one.
     pub(super) first: Option<TriggerDecision>,
     /// The fires to record as skipped.
@@ -93,7 +95,7 @@ enum Subscription {
     Unrecorded,
     Skipped(Box<Fire>, SkipReason),
     Waiting,
-    Due(String, String, Box<TriggerDecision>),
+    Due(UserId, TriggerId, Box<TriggerDecision>),
 }
 
 impl Router<'_> {
@@ -102,16 +104,19 @@ impl Router<'_> {
     /// # Errors
     /// If the table does not answer, or a command names what is not there.
     pub(super) async fn decide(&self) -> Result<RoutingDecision, Failure> {
-        let is_agentcore = self.context.app.config.is_agentcore;
+        let platform = self.context.app.platform();
         let event = self.event;
         Ok(RoutingDecision::InPlace(match &event.target {
             EventTarget::Subscribers => return self.decide_subscribers().await,
             EventTarget::Dispatched { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.handed_on(event, is_agentcore),
-                None => TriggerDecision::Skip(Box::new(event.fire(trigger_id, user_id)), SkipReason::Deleted),
+                Some(trigger) => trigger.handed_on(event, platform),
+                None => TriggerDecision::Skip(
+                    Box::new(event.fire(trigger_id, user_id, Task::unknown())),
+                    SkipReason::Deleted,
+                ),
             },
             EventTarget::RunTrigger { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.run_now(event, is_agentcore),
+                Some(trigger) => trigger.run_now(event, platform),
                 None => {
                     let problem = "$.detail.triggerId: no trigger of this user is stored under this id";
                     return Err(unknown(problem, trigger_id));
@@ -123,7 +128,7 @@ impl Router<'_> {
                     let problem = "$.detail.executionId: the input of this execution is not kept (docs/triggers.md, Run now, and again)";
                     return Err(unknown(problem, trigger_id));
                 };
-                let fire = replay::fire(event, (trigger_id, execution_id), &detail, is_agentcore)?;
+                let fire = replay::fire(event, trigger_id, execution_id, &detail, platform)?;
                 TriggerDecision::Run(Box::new(fire), None)
             }
         }))
@@ -148,7 +153,7 @@ impl Router<'_> {
         Ok(RoutingDecision::Subscribers(subscribers))
     }
 
-    async fn stored(&self, user_id: &str, trigger_id: &str) -> Result<Option<TriggerItem>, Failure> {
+    async fn stored(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<Option<TriggerItem>, Failure> {
         let reading = self.context.app.store.trigger(user_id, trigger_id);
         let item = in_time(self.context.deadline.run_until, reading).await?;
         let trigger = item.map(TriggerItem::read).transpose();
@@ -178,7 +183,7 @@ impl Router<'_> {
     async fn ask(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
-        Ok(match trigger.decide(self.event, self.context.app.config.is_agentcore) {
+        Ok(match trigger.decide(self.event, self.context.app.platform()) {
             TriggerDecision::Filtered => Subscription::Filtered,
             // Every skip is announced. If skips of skips were recorded, a few triggers that are switched off and follow
             // everything would skip each other's skips for ever.
@@ -224,6 +229,6 @@ impl Subscribers {
     }
 }
 
-fn unknown(problem: &str, trigger_id: &str) -> Failure {
-    InvalidEvent { problems: vec![problem.to_owned()], trigger_id: Some(trigger_id.to_owned()) }.into()
+fn unknown(problem: &str, trigger_id: &TriggerId) -> Failure {
+    InvalidEvent { problems: vec![problem.to_owned()], trigger_id: Some(trigger_id.clone()) }.into()
 }

@@ -14,6 +14,7 @@ use crate::{
         execution::{CloseAction, Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::{ExecutionId, TriggerId, UserId},
         run_state::Instead,
     },
     events::bus::{BusEvent, EventTarget},
@@ -88,7 +89,7 @@ impl Router<'_> {
     }
 
     /// Hands the event on to each of these triggers; returns how many of them did not get it, and why the first did not.
-    async fn dispatch(&self, due: &[(String, String)]) -> Option<(usize, String)> {
+    async fn dispatch(&self, due: &[(UserId, TriggerId)]) -> Option<(usize, String)> {
         // Collected first: as a lazy stream it would not be `Send` for every lifetime.
         let dispatches: Vec<_> =
             due.iter().map(|(user_id, trigger_id)| self.dispatch_to(user_id, trigger_id)).collect();
@@ -102,7 +103,7 @@ impl Router<'_> {
         failed
     }
 
-    async fn dispatch_to(&self, user_id: &str, trigger_id: &str) -> Result<(), String> {
+    async fn dispatch_to(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<(), String> {
         let payload = self.event.dispatched_to(trigger_id, user_id, &self.context.invocation.request_id);
         let invoking = self.context.app.dispatcher.invoke(&self.context.invocation.function_arn, payload);
         let error = match tokio::time::timeout_at(self.context.deadline.run_until, invoking).await {
@@ -110,7 +111,7 @@ impl Router<'_> {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the invocation's time was nearly up".to_owned(),
         };
-        tracing::warn!(toTriggerId = trigger_id, error, "the trigger could not be handed the event");
+        tracing::warn!(toTriggerId = trigger_id.as_str(), error, "the trigger could not be handed the event");
         Err(error)
     }
 
@@ -132,7 +133,7 @@ impl Router<'_> {
     }
 
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
-        tracing::info!(skippedTriggerId = fire.trigger_id, skipReason = reason.as_str(), "skipped");
+        tracing::info!(skippedTriggerId = fire.trigger_id.as_str(), skipReason = reason.as_str(), "skipped");
         self.context.state.facts().skip_reason.get_or_insert(reason);
         self.end(fire, Ending::skipped(now_millis(), reason)).await
     }
@@ -144,7 +145,7 @@ impl Router<'_> {
         let request_id = &invocation.request_id;
         let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
         let ending_it = async {
-            let execution_id = identify(&app.store, fire, request_id, &self.started).await?;
+            let execution_id = ExecutionId::from(identify(&app.store, fire, request_id, &self.started).await?);
             let started = &self.started;
             let unstarted = UnstartedExecution { fire, started, lambda_request_id: request_id, attempt: 1, ending };
             let ended = close_abandoned(&app.store, app.lease(), fire, &execution_id, None, Some(&unstarted)).await;

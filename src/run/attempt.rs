@@ -112,7 +112,7 @@ impl Run<'_> {
             return Ok(fire.clone());
         };
         know(TriggerKnowledge::Present(Box::new(item.snapshot())));
-        match item.stored_task(fire, self.context.app.config.is_agentcore)? {
+        match item.stored_task(fire, self.context.app.platform())? {
             StoredTask::Run(fire) => Ok(*fire),
             StoredTask::Skip(reason) => Err(RunStop::Skipped(reason, None)),
         }

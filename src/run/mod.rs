@@ -23,6 +23,7 @@ use crate::{
         execution::{Holder, Row, Status},
         failure::Failure,
         fire::Fire,
+        ids::ExecutionId,
     },
     invocation::{InvocationContext, catch_panic},
     lifecycle::{
@@ -48,7 +49,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let since = Instant::now();
     let started = StartTime::new(now_millis(), app.config.execution_ttl);
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
-    let execution_id = in_time(deadline.run_until, identifying).await?;
+    let execution_id = ExecutionId::from(in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
     let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
@@ -79,10 +80,15 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     result
 }
 
-fn first_attempt(context: &InvocationContext<'_>, fire: &Fire, execution_id: &str, started: StartTime) -> Attempt {
+fn first_attempt(
+    context: &InvocationContext<'_>,
+    fire: &Fire,
+    execution_id: &ExecutionId,
+    started: StartTime,
+) -> Attempt {
     Attempt {
         session_id: fire.task.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
-        execution_id: execution_id.to_owned(),
+        execution_id: execution_id.clone(),
         owner: Uuid::new_v4().to_string(),
         attempt: 1,
         lambda_request_id: context.invocation.request_id.clone(),

@@ -9,6 +9,8 @@ use crate::{
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::{TriggerId, UserId},
+        platform::Platform,
         task::{Task, body_members},
         threshold::Threshold,
         trigger_snapshot::TriggerSnapshot,
@@ -19,15 +21,14 @@ use crate::{
         condition::Conditions,
         pattern::Pattern,
         prompt::{Mapping, Prompt},
-        replay,
     },
 };
 
 /// A stored trigger.
 #[derive(Debug)]
 pub(crate) struct TriggerItem {
-    pub(crate) trigger_id: String,
-    pub(crate) user_id: String,
+    pub(crate) trigger_id: TriggerId,
+    pub(crate) user_id: UserId,
     item: Map<String, Value>,
 }
 
@@ -59,10 +60,6 @@ pub(crate) enum StoredTask {
     Skip(SkipReason),
 }
 
-/// What of a trigger item wins over an event's copy.
-const FIELDS: [&str; 7] =
-    ["agentId", "prompt", "modelId", "workingDirectory", "enabledTools", "reasoningEffort", "input"];
-
 /// A key that no execution can be stored under.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -80,7 +77,7 @@ impl TriggerItem {
             usable.then(|| id.to_owned())
         };
         let (user_id, trigger_id) = id("PK").zip(id("SK")).ok_or(UnusableKey)?;
-        Ok(Self { trigger_id, user_id, item })
+        Ok(Self { trigger_id: trigger_id.into(), user_id: user_id.into(), item })
     }
 
     /// Returns what a result of an execution rests on.
@@ -90,50 +87,50 @@ impl TriggerItem {
 
     /// What becomes of an event: its filters decide_claim first, so that a trigger with other faults fails only on events that
     /// are meant for it.
-    pub(crate) fn decide(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
+    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         let mut problems = Vec::new();
         let filters = self.filters(&mut problems);
         let matches = filters.pattern.is_none_or(|pattern| pattern.matches(&event.event))
             && filters.conditions.is_none_or(|conditions| conditions.matches(&event.event));
-        if matches { self.run(event, is_agentcore, problems, filters.threshold) } else { TriggerDecision::Filtered }
+        if matches { self.run(event, platform, problems, filters.threshold) } else { TriggerDecision::Filtered }
     }
 
     /// What becomes of an event that was handed on to this trigger, for its filters matched. They are not asked again: what
     /// they say may have changed, and an execution that has begun must find its end.
-    pub(crate) fn handed_on(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
+    pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
-        self.run(event, is_agentcore, problems, None)
+        self.run(event, platform, problems, None)
     }
 
     /// What becomes of an event that is meant for this trigger whatever its filters say.
-    pub(crate) fn run_now(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
-        self.run(event, is_agentcore, Vec::new(), None)
+    pub(crate) fn run_now(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
+        self.run(event, platform, Vec::new(), None)
     }
 
     fn run(
         &self,
         event: &BusEvent,
-        is_agentcore: bool,
+        platform: Platform,
         problems: Vec<String>,
         threshold: Option<Threshold>,
     ) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
-        for (name, own) in [("id", &self.trigger_id), ("userId", &self.user_id)] {
-            if fields.text(name).is_some_and(|id| id != *own) {
+        for (name, own) in [("id", self.trigger_id.as_str()), ("userId", self.user_id.as_str())] {
+            if fields.text(name).is_some_and(|id| id != own) {
                 fields.problem(name, "must be what the item's key says");
             }
         }
         let skip_reason = skip_reason(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
         let name = fields.text("name");
-        let task = Task::read(&mut fields, is_agentcore);
+        let task = Task::read(&mut fields, platform);
         let mapping = body_members(&mut fields, "inputMapping");
         let mut problems = fields.problems;
         let mapping = Mapping::parse(&mapping, &mut problems);
         let prompt = Prompt::parse(&task.prompt, &mut problems);
-        let fire = event.fire(&self.trigger_id, &self.user_id);
-        let mut fire = Fire { task, trigger: Some(Box::new(trigger)), ..fire };
+        let mut fire = event.fire(&self.trigger_id, &self.user_id, task);
+        fire.trigger = Some(Box::new(trigger));
         // Of what is switched off or deleted nobody wants to hear what else is wrong with it.
         if let Some(reason) = skip_reason {
             return TriggerDecision::Skip(Box::new(fire), reason);
@@ -170,21 +167,15 @@ impl TriggerItem {
     ///
     /// # Errors
     /// `InvalidTrigger` with every problem at once.
-    pub(crate) fn stored_task(&self, fire: &Fire, is_agentcore: bool) -> Result<StoredTask, Failure> {
-        let mut merged = replay::detail(fire);
+    pub(crate) fn stored_task(&self, fire: &Fire, platform: Platform) -> Result<StoredTask, Failure> {
         // A replay asks what was asked then.
-        for name in FIELDS.iter().filter(|_| fire.replay_of.is_none()) {
-            if let Some(value) = self.item.get(*name).filter(|value| !value.is_null()) {
-                merged[*name] = value.clone();
-            }
-        }
-        let no_fields = Map::new();
+        let is_replay = fire.replay_of.is_some();
+        let merged = if is_replay { fire.task.to_detail() } else { fire.task.to_detail_over(&self.item) };
         let mut fields = Fields::new("$", &self.item);
         let skip_reason = skip_reason(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
-        let mut fields =
-            Fields { problems: fields.problems, ..Fields::new("$", merged.as_object().unwrap_or(&no_fields)) };
-        let task = Task::read(&mut fields, is_agentcore);
+        let mut fields = Fields { problems: fields.problems, ..Fields::new("$", &merged) };
+        let task = Task::read(&mut fields, platform);
         if let Some(reason) = skip_reason {
             return Ok(StoredTask::Skip(reason));
         }

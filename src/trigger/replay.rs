@@ -10,7 +10,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::ending::Snapshot,
-    domain::{fire::Fire, task::Task},
+    domain::{
+        fire::Fire,
+        ids::{ExecutionId, TriggerId, UserId},
+        platform::Platform,
+        task::Task,
+    },
     events::bus::BusEvent,
     events::invalid::InvalidEvent,
     json::fields::Fields,
@@ -18,7 +23,13 @@ use crate::{
 };
 
 /// Keeps what `fire` asks as the input of its execution. A failure harms nothing but a replay.
-pub(crate) async fn keep_input(store: &Store, fire: &Fire, execution_id: &str, ttl: i64, until: tokio::time::Instant) {
+pub(crate) async fn keep_input(
+    store: &Store,
+    fire: &Fire,
+    execution_id: &ExecutionId,
+    ttl: i64,
+    until: tokio::time::Instant,
+) {
     let detail = detail(fire);
     match in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
         Ok(true) => {}
@@ -29,8 +40,23 @@ pub(crate) async fn keep_input(store: &Store, fire: &Fire, execution_id: &str, t
 
 /// Returns what `fire` asks in the words of a scheduled event's detail, with its user.
 pub(crate) fn detail(fire: &Fire) -> Value {
-    let mut detail = Map::from_iter([("userId".to_owned(), json!(fire.user_id))]);
-    detail.extend(fire.task.to_detail());
+    let Fire {
+        user_id,
+        task,
+        // What a replay has anew, from the event that asks for it.
+        trigger_id: _,
+        trigger: _,
+        origin: _,
+        event_id: _,
+        source: _,
+        event_source_id: _,
+        detail_type: _,
+        event_time: _,
+        chain_depth: _,
+        replay_of: _,
+    } = fire;
+    let mut detail = Map::from_iter([("userId".to_owned(), json!(user_id))]);
+    detail.extend(task.to_detail());
     Value::Object(detail)
 }
 
@@ -51,17 +77,19 @@ pub(crate) fn snapshot(fire: &Fire) -> Snapshot {
 /// If what was kept is not understood.
 pub(crate) fn fire(
     event: &BusEvent,
-    (trigger_id, execution_id): (&str, &str),
+    trigger_id: &TriggerId,
+    execution_id: &ExecutionId,
     detail: &Value,
-    is_agentcore: bool,
+    platform: Platform,
 ) -> Result<Fire, InvalidEvent> {
     let no_detail = Map::new();
     let mut fields = Fields::new("$.input", detail.as_object().unwrap_or(&no_detail));
-    let user_id = fields.id("userId").unwrap_or_default();
-    let task = Task::read(&mut fields, is_agentcore);
+    let user_id = fields.id("userId").map(UserId::from).unwrap_or_default();
+    let task = Task::read(&mut fields, platform);
     if !fields.problems.is_empty() {
-        return Err(InvalidEvent { problems: fields.problems, trigger_id: Some(trigger_id.to_owned()) });
+        return Err(InvalidEvent { problems: fields.problems, trigger_id: Some(trigger_id.clone()) });
     }
-    let replay_of = Some(execution_id.to_owned());
-    Ok(Fire { task, replay_of, ..event.fire(trigger_id, &user_id) })
+    let mut fire = event.fire(trigger_id, &user_id, task);
+    fire.replay_of = Some(execution_id.clone());
+    Ok(fire)
 }
