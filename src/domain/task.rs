@@ -9,31 +9,31 @@ use crate::{
 
 /// The longest session id, in bytes: AgentCore's limit (InvokeAgentRuntime, API reference).
 const SESSION_ID_LIMIT: usize = 256;
-/// The names of the agent's request body that the function sets. An `input` must not hold them.
+/// The names in the agent's request body that the function sets. An `input` must not contain them.
 pub const BODY_FIELDS: [&str; 8] =
     ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
 
-/// What an agent is asked to do, as scheduled events, trigger items and kept inputs spell it. It has no default: a new
-/// field does not compile until every reader handles it.
+/// The instructions for an agent, which scheduled events, trigger items and kept inputs contain in the same words. It has
+/// no default, so that a new field does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// The agent to run.
     pub agent_id: String,
     /// The prompt.
     pub prompt: String,
-    /// The agent session to use instead of one of the execution's own.
+    /// The agent session to use. If absent, the execution gets a session of its own.
     pub session_id: Option<String>,
-    /// The model the agent should use.
+    /// The model that the agent should use.
     pub model_id: Option<String>,
-    /// The agent's working directory, its `storagePath`.
+    /// The agent's working directory, which its request body calls `storagePath`.
     pub working_directory: Option<String>,
-    /// The tools the agent may use.
+    /// The tools that the agent may use.
     pub enabled_tools: Option<Vec<String>>,
-    /// How hard the model should think.
+    /// The effort that the model should put into reasoning.
     pub reasoning_effort: Option<String>,
-    /// Further fields of the agent's request body.
+    /// Additional fields of the agent's request body.
     pub input: Map<String, Value>,
-    /// Whether an execution whose attempt died runs again (`onInterrupted: "rerun"`).
+    /// True if an execution whose attempt died runs again (`onInterrupted: "rerun"`).
     pub rerun_if_interrupted: bool,
 }
 
@@ -47,8 +47,8 @@ enum Precedence {
 }
 
 impl Task {
-    /// Reads a task. Problems go into `fields`; a field with a problem is left empty. `platform` holds session ids
-    /// to AgentCore's length.
+    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty. The length of a session id
+    /// depends on `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),
@@ -63,7 +63,7 @@ impl Task {
         }
     }
 
-    /// Returns the task of a fire that does not run, whose trigger item nobody could read.
+    /// Returns the empty task of a fire that does not run, because its trigger item could not be read.
     pub fn unknown() -> Self {
         Self {
             agent_id: String::new(),
