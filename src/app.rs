@@ -1,4 +1,4 @@
-//! What every invocation of the process borrows: the settings and one client for each service.
+//! The shared handles that every invocation of the process borrows: the settings and one client for each service.
 
 use crate::{
     agent::Agent,
@@ -19,7 +19,7 @@ pub struct App {
     pub tokens: TokenSource,
     /// The agent.
     pub agent: Agent,
-    /// Hands events on to invocations of their own.
+    /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
 }
 

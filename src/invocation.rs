@@ -1,4 +1,4 @@
-//! One Lambda invocation: what Lambda says of it, and what is known of it when it ends, however it does.
+//! One Lambda invocation: what Lambda says about it, and what the function knows about it when it ends in any way.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -17,20 +17,20 @@ use crate::{
     telemetry::metrics::{self, MetricsLine},
 };
 
-/// What Lambda says of an invocation.
+/// An invocation as Lambda describes it.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// Lambda's request id, the same on its own retries.
+    /// Lambda's request id, which stays the same when Lambda retries.
     pub request_id: String,
     /// The function that was invoked, with its version or alias if one was named.
     pub function_arn: String,
-    /// When Lambda ends it, milliseconds since 1970.
+    /// The time at which Lambda ends the invocation, in milliseconds since 1970.
     pub deadline_millis: u64,
-    /// Lambda's X-Ray header.
+    /// The value of Lambda's X-Ray header.
     pub xray_trace_id: Option<String>,
 }
 
-/// An invocation under way.
+/// An invocation that is being handled.
 pub(crate) struct InvocationContext<'a> {
     pub(crate) app: &'a App,
     pub(crate) invocation: &'a Invocation,
@@ -53,14 +53,14 @@ impl<'a> InvocationContext<'a> {
         }
     }
 
-    /// Notes the fire that the invocation is about. The first one counts.
+    /// Keeps the fire that the invocation handles, and returns it. Only the first one is kept.
     pub(crate) fn note_fire(&self, fire: Box<Fire>) -> Arc<Fire> {
         Arc::clone(self.state.facts().fire.get_or_insert_with(|| fire.into()))
     }
 
-    /// Notes the execution of the fire, for everything that is logged of the invocation from now on.
+    /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on.
     pub(crate) fn note_execution(&self, fire: &Fire, execution_id: ExecutionId) -> Arc<ExecutionId> {
-        // Both fields at once: the log formats all of the span's fields anew each time.
+        // Both fields are recorded at once, because the log formats all fields of the span anew each time.
         tracing::record_all!(
             tracing::Span::current(),
             triggerId = fire.trigger_id.as_str(),
@@ -69,7 +69,7 @@ impl<'a> InvocationContext<'a> {
         Arc::clone(self.state.facts().execution_id.get_or_insert_with(|| execution_id.into()))
     }
 
-    /// Returns `failure` with the ids of what failed.
+    /// Returns `failure` with the ids of its trigger and its execution, if they are known.
     pub(crate) fn with_ids(&self, failure: Failure) -> Failure {
         let facts = self.state.facts();
         let trigger_id = failure.trigger_id.or_else(|| facts.fire.as_ref().map(|fire| fire.trigger_id.clone()));
@@ -77,7 +77,7 @@ impl<'a> InvocationContext<'a> {
         Failure { trigger_id, execution_id, ..failure }
     }
 
-    /// Prints the metrics of the invocation, which ends with this failure if it failed.
+    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails.
     pub(crate) fn emit_metrics(&self, failure: Option<&Failure>) {
         let mut facts = self.state.facts();
         if let Some(failure) = failure {
@@ -100,7 +100,7 @@ impl<'a> InvocationContext<'a> {
     }
 }
 
-/// Turns a panic of `future` into a failure. The panic hook has logged where it was.
+/// Turns a panic of `future` into a failure. The panic hook has logged where it happened.
 pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
     AssertUnwindSafe(future)
         .catch_unwind()

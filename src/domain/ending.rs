@@ -40,7 +40,8 @@ pub enum SkipReason {
     MaxRunsPerDay,
     /// The trigger has reached its limit of tokens for the day.
     MaxTokensPerDay,
-    /// The chain of executions that led to this one is too long, most likely because it is a loop (`CHAIN_DEPTH_LIMIT`).
+    /// The chain of executions that led to this one is too long, most likely because it is a loop
+    /// (`CHAIN_DEPTH_LIMIT`).
     ChainTooDeep,
 }
 
@@ -74,8 +75,8 @@ pub struct Ending {
     pub output: Option<Output>,
     /// The progress of the answer when reading ended.
     pub reported: Option<Reported>,
-    /// The result of stopping the agent's session. It is present only on AgentCore, for a run that was cancelled or that
-    /// exceeded its trigger's time limit.
+    /// The result of stopping the agent's session. It is present only on AgentCore, for a run that was cancelled or
+    /// that exceeded its trigger's time limit.
     pub stop: Option<StopOutcome>,
     /// The time from the attempt's start to its end, in milliseconds.
     pub duration_ms: Option<u64>,

@@ -100,8 +100,8 @@ pub struct Holder<'a> {
 pub struct Lease(pub Duration);
 
 impl Lease {
-    /// Returns the interval at which the owner extends the lease. It is a third of the lease, so that one lost heartbeat
-    /// does no harm.
+    /// Returns the interval at which the owner extends the lease. It is a third of the lease, so that one lost
+    /// heartbeat does no harm.
     pub fn heartbeat(self) -> Duration {
         self.0 / 3
     }
@@ -116,16 +116,16 @@ impl Lease {
         now.saturating_add(millis(self.0))
     }
 
-    /// Returns true if the owner of a lease that ends at `lease_until` may send a request to the agent. Half of the lease
-    /// must be left. Otherwise it could end, and another attempt could own the execution, before the agent has the
-    /// request.
+    /// Returns true if the owner of a lease that ends at `lease_until` may send a request to the agent. Half of the
+    /// lease must be left. Otherwise it could end, and another attempt could own the execution, before the agent has
+    /// the request.
     pub fn may_call(self, lease_until: i64, now: i64) -> bool {
         lease_until.saturating_sub(now) >= millis(self.0 / 2)
     }
 
-    /// Returns true if an owner that cannot extend its lease must stop. It must if another attempt may call the agent once
-    /// the lease is over, which is the case with rerun. Without rerun no other attempt calls the agent, and fencing keeps
-    /// two attempts from writing.
+    /// Returns true if an owner that cannot extend its lease must stop. It must if another attempt may call the agent
+    /// once the lease is over, which is the case with rerun. Without rerun no other attempt calls the agent, and
+    /// fencing keeps two attempts from writing.
     pub fn must_stop(lease_until: i64, now: i64, another_may_call: bool) -> bool {
         another_may_call && now >= lease_until
     }
@@ -246,8 +246,8 @@ pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
 }
 
 /// Returns true if the row that refused an owner's final write is the result of that same write, whose answer was lost.
-/// The owner and the status alone do not show this: another attempt that finds the owner dead writes `failed` and leaves
-/// the owner's id in the row.
+/// The owner and the status alone do not show this: another attempt that finds the owner dead writes `failed` and
+/// leaves the owner's id in the row.
 pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status, error_type: Option<&str>) -> bool {
     row.is_some_and(|row| {
         row.owner.as_deref() == Some(owner) && row.status == status && row.error_type.as_deref() == error_type

@@ -128,8 +128,8 @@ impl Failure {
         redact::cut(&text, ERROR_LIMIT).to_owned()
     }
 
-    /// Returns the failure that a record describes. Only the text's first line is the message, so that a duplicate delivery
-    /// returns what the run returned, and none of the agent's words.
+    /// Returns the failure that a record describes. Only the text's first line is the message, so that a duplicate
+    /// delivery returns what the run returned, and none of the agent's words.
     pub fn from_record(error_type: &str, text: &str) -> Self {
         let message = text.lines().next().unwrap_or_default();
         Self::fatal(ErrorType::from_name(error_type).unwrap_or(ErrorType::Internal), message)

@@ -10,8 +10,8 @@ use crate::domain::{
     trigger_snapshot::TriggerSnapshot,
 };
 
-/// One moment at which a trigger is due: what to run, for whom, and what identifies it. It has no default, so that a new
-/// field does not compile until every reader handles it.
+/// One moment at which a trigger is due: what to run, for whom, and what identifies it. It has no default, so that a
+/// new field does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
     /// The trigger that fires.
@@ -103,8 +103,8 @@ pub enum Identity<'a> {
     },
 }
 
-/// Returns the execution id of a fire. It is a UUIDv7 of the fire's time in milliseconds, and its other 74 bits are taken
-/// from the SHA-256 hash of the identity. So ids sort by time, and the same fire always has the same id.
+/// Returns the execution id of a fire. It is a UUIDv7 of the fire's time in milliseconds, and its other 74 bits are
+/// taken from the SHA-256 hash of the identity. So ids sort by time, and the same fire always has the same id.
 ///
 /// These parts are hashed, joined by NUL, which no id may contain:
 ///

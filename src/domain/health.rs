@@ -1,13 +1,13 @@
 //! A trigger's health: the effect of its latest final results, and when it is paused. Changes are announced from the
-//! table's stream. Each is written in one transaction with the result that caused it, so that a duplicate delivery cannot
-//! count a result twice and a crash cannot lose one.
+//! table's stream. Each is written in one transaction with the result that caused it, so that a duplicate delivery
+//! cannot count a result twice and a crash cannot lose one.
 
 use serde_json::{Map, Value};
 
 use crate::json::fields::Fields;
 
-/// The attributes of a trigger item on which its health depends. A write requires that they are unchanged since they were
-/// read.
+/// The attributes of a trigger item on which its health depends. A write requires that they are unchanged since they
+/// were read.
 pub(crate) const RESTS_ON: [&str; 3] = ["health", "failures", "enabled"];
 
 /// The state of a trigger's health.
@@ -35,7 +35,8 @@ pub struct Health {
     state: Option<State>,
     failures: Option<u32>,
     enabled: Option<bool>,
-    /// The attributes of [`RESTS_ON`] as they are stored, even if they are not understood: other programs may write them.
+    /// The attributes of [`RESTS_ON`] as they are stored, even if they are not understood: other programs may write
+    /// them.
     pub(crate) stored: [Option<Value>; RESTS_ON.len()],
 }
 
@@ -51,8 +52,8 @@ pub struct Change {
 }
 
 impl Health {
-    /// Reads the health of a trigger item. A value that is not understood counts as absent, because these attributes are
-    /// the function's own.
+    /// Reads the health of a trigger item. A value that is not understood counts as absent, because these attributes
+    /// are the function's own.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
         Self {
@@ -79,8 +80,8 @@ impl Health {
         }
         // A person has switched it on again, so the failures that led to the pause no longer count.
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
-        // A trigger that was paused is not paused again at once, even if one failure is enough: the state would not change,
-        // and so nothing would be announced.
+        // A trigger that was paused is not paused again at once, even if one failure is enough: the state would not
+        // change, and so nothing would be announced.
         let pauses = is_enabled && !was_paused && pause_after_failures > 0 && failures >= pause_after_failures;
         let state = if pauses { State::Paused } else { State::Failing };
         Some(Change { state, failures, is_new_state: self.state != Some(state), pauses })

@@ -18,14 +18,14 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Returns true if the attempt that took the lock has ended, so that nobody must wait for the end of its lease. If its
-    /// row was deleted, this is unknown and the answer is false.
+    /// Returns true if the attempt that took the lock has ended, so that nobody must wait for the end of its lease. If
+    /// its row was deleted, this is unknown and the answer is false.
     pub fn is_over(&self, row: Option<&Row>) -> bool {
         row.is_some_and(|row| row.status != Status::Running || row.owner != self.owner)
     }
 
-    /// Returns true if `execution_id` may take the lock before the lease is over. `row` is the row of the lock's holder. An
-    /// execution that has waited does not take the lock after a newer one.
+    /// Returns true if `execution_id` may take the lock before the lease is over. `row` is the row of the lock's
+    /// holder. An execution that has waited does not take the lock after a newer one.
     pub fn may_be_taken(&self, row: Option<&Row>, execution_id: &str, has_waited: bool) -> bool {
         let is_newer = self.execution_id.as_deref().is_some_and(|other| other > execution_id);
         self.is_over(row) && !(has_waited && is_newer)
@@ -56,7 +56,8 @@ pub enum Meeting {
 }
 
 /// Decides what `execution_id` does about `other`, which holds the lock. `asked` is the execution whose cancellation it
-/// requested last. Ids sort by the time of their fires: an execution that is late or retried must not cancel a newer one.
+/// requested last. Ids sort by the time of their fires: an execution that is late or retried must not cancel a newer
+/// one.
 pub fn meet(overlap: Overlap, execution_id: &str, other: &str, asked: Option<&str>) -> Meeting {
     if other == execution_id {
         Meeting::Lost

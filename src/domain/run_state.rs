@@ -139,8 +139,8 @@ impl RunFacts {
         }
     }
 
-    /// Counts the failure that the invocation returns, if that failure may have left no record. Every other execution is
-    /// counted by the invocation that records its end.
+    /// Counts the failure that the invocation returns, if that failure may have left no record. Every other execution
+    /// is counted by the invocation that records its end.
     pub fn count_returned(&mut self, failure: &Failure) {
         let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
         if may_be_unrecorded && self.ends.failed + self.duplicates == 0 {

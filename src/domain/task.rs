@@ -13,8 +13,8 @@ const SESSION_ID_LIMIT: usize = 256;
 pub const BODY_FIELDS: [&str; 8] =
     ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
 
-/// The instructions for an agent, which scheduled events, trigger items and kept inputs contain in the same words. It has
-/// no default, so that a new field does not compile until every reader handles it.
+/// The instructions for an agent, which scheduled events, trigger items and kept inputs contain in the same words. It
+/// has no default, so that a new field does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// The agent to run.
@@ -47,8 +47,8 @@ enum Precedence {
 }
 
 impl Task {
-    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty. The length of a session id
-    /// depends on `platform`.
+    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty. The length of a session
+    /// id depends on `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),

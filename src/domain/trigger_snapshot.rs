@@ -32,7 +32,8 @@ pub enum TriggerKnowledge {
 }
 
 impl TriggerSnapshot {
-    /// Reads the snapshot of an item. Problems of its policy are added to `fields`, which must be a reader of that item.
+    /// Reads the snapshot of an item. Problems of its policy are added to `fields`, which must be a reader of that
+    /// item.
     pub(crate) fn read(fields: &mut Fields<'_>, item: &Map<String, Value>) -> Self {
         let version = ["version", "updatedAt"].into_iter().find_map(|name| item.get(name));
         Self {

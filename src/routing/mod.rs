@@ -1,5 +1,5 @@
-//! One bus event: `decide` says which triggers it is for, and this file carries that out. The event becomes the fire of
-//! one trigger, or is handed on to one invocation for each.
+//! The routing of one bus event. `decide` says which triggers the event is meant for, and this file carries that out:
+//! the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
 
 mod decide;
 
@@ -29,18 +29,19 @@ use crate::{
     trigger::item::TriggerDecision,
 };
 
-/// What becomes of a bus event in this invocation.
+/// The result of routing a bus event.
 pub(crate) enum Route {
-    /// It is the fire of one trigger, which runs here.
+    /// The event is the fire of one trigger, which this invocation must run.
     Run(Box<Fire>),
-    /// It has been dealt with.
+    /// The event has been handled. This is the invocation's response.
     Done(Value),
 }
 
 /// Routes a bus event.
 ///
 /// # Errors
-/// If the table does not answer, not every trigger could be handed the event, or its only trigger is invalid.
+/// Returns an error if the table does not answer, if the event could not be handed on for every trigger, or if its only
+/// trigger is invalid.
 pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> Result<Route, Failure> {
     let started = StartTime::new(now_millis(), context.app.config.execution_ttl);
     let router = Router { context, event, started };
@@ -52,7 +53,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
 }
 
 impl Router<'_> {
-    /// Records the skips, then runs the only trigger that is due, or hands the event on to each.
+    /// Records the skips. Then it runs the only trigger that is due, or hands the event on for each that is due.
     async fn serve(&self, mut subscribers: Subscribers) -> Result<Route, Failure> {
         self.record_skips(&mut subscribers).await;
         let Subscribers { counts, due, first, failures, .. } = subscribers;
@@ -66,16 +67,17 @@ impl Router<'_> {
             let message = format!("{count} of {} triggers could not be handed the event: {cause}", due.len());
             return Err(Failure::retryable(ErrorType::DispatchFailed, message));
         }
-        // If another delivery may mend one of the failures, Lambda must deliver again.
+        // If another delivery may repair one of the failures, Lambda must deliver the event again.
         match failures.iter().find(|failure| failure.retryable).or(failures.first()) {
             Some(failure) => Err(failure.clone()),
             None => Ok(Route::Done(self.summary(counts))),
         }
     }
 
+    /// Records a skipped execution for each skip, and counts it.
     async fn record_skips(&self, subscribers: &mut Subscribers) {
         let skips = std::mem::take(&mut subscribers.skips);
-        // Collected first: as a lazy stream it would not be `Send` for every lifetime.
+        // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
         let recording: Vec<_> =
             skips.iter().map(|(fire, reason)| async move { (*reason, self.skip(fire, *reason).await) }).collect();
         let mut answers = stream::iter(recording).buffered(MOST_IN_FLIGHT);
@@ -88,9 +90,10 @@ impl Router<'_> {
         }
     }
 
-    /// Hands the event on to each of these triggers; returns how many of them did not get it, and why the first did not.
+    /// Hands the event on for each of these triggers. Returns the number of those for which it failed, with the cause
+    /// of the first failure.
     async fn dispatch(&self, due: &[(UserId, TriggerId)]) -> Option<(usize, String)> {
-        // Collected first: as a lazy stream it would not be `Send` for every lifetime.
+        // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
         let dispatches: Vec<_> =
             due.iter().map(|(user_id, trigger_id)| self.dispatch_to(user_id, trigger_id)).collect();
         let mut answers = stream::iter(dispatches).buffered(MOST_IN_FLIGHT);
@@ -103,6 +106,7 @@ impl Router<'_> {
         failed
     }
 
+    /// Hands the event on for one trigger.
     async fn dispatch_to(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<(), String> {
         let payload = self.event.dispatched_to(trigger_id, user_id, &self.context.invocation.request_id);
         let invoking = self.context.app.dispatcher.invoke(&self.context.invocation.function_arn, payload);
@@ -115,7 +119,7 @@ impl Router<'_> {
         Err(error)
     }
 
-    /// Runs a trigger in this invocation, or records why not.
+    /// Returns the fire to run in this invocation, or records why it does not run.
     async fn in_place(&self, decision: TriggerDecision) -> Result<Route, Failure> {
         match decision {
             TriggerDecision::Run(fire, _) => Ok(Route::Run(fire)),
@@ -132,14 +136,15 @@ impl Router<'_> {
         }
     }
 
+    /// Records that a fire is skipped.
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
         tracing::info!(skippedTriggerId = fire.trigger_id.as_str(), skipReason = reason.as_str(), "skipped");
         self.context.state.facts().skip_reason.get_or_insert(reason);
         self.end(fire, Ending::skipped(now_millis(), reason)).await
     }
 
-    /// Writes the record of a fire that does not run, and returns what it says. If there is one already, an earlier
-    /// delivery ran it, or died.
+    /// Writes the record of a fire that does not run, and returns the response. If there is a record already, an
+    /// earlier delivery ran the fire, or died while it did.
     async fn end(&self, fire: &Fire, ending: Ending) -> Result<Value, Failure> {
         let InvocationContext { app, invocation, deadline, state, .. } = self.context;
         let request_id = &invocation.request_id;
@@ -159,8 +164,8 @@ impl Router<'_> {
         let (action, row) = ended?;
         state.facts().count_close(action, status);
         let response = Response::new(fire, &execution_id);
-        // A trigger that runs in an invocation of its own tells of its failure there.
-        let is_told_elsewhere = |row: &Row| {
+        // A trigger that runs in an invocation of its own reports its failure there.
+        let is_reported_elsewhere = |row: &Row| {
             let is_of_many = matches!(self.event.target, EventTarget::Subscribers) && skip_reason.is_some();
             is_of_many && row.lambda_request_id.as_ref() != Some(request_id)
         };
@@ -171,7 +176,7 @@ impl Router<'_> {
                 (None, None) => return Ok(Value::Null),
             },
             (CloseAction::Cancel, Some(row)) => return Ok(response.cancelled(row.session_id.as_deref())),
-            (_, Some(row)) if is_told_elsewhere(&row) => return Ok(response.duplicate(&row)),
+            (_, Some(row)) if is_reported_elsewhere(&row) => return Ok(response.duplicate(&row)),
             (CloseAction::Interrupt, Some(row)) => Failure::interrupted(&row),
             (_, Some(row)) if row.status == Status::Failed => Failure::of_row(&row),
             (_, Some(row)) => return Ok(response.duplicate(&row)),
@@ -179,6 +184,7 @@ impl Router<'_> {
         Err(Failure { trigger_id: Some(fire.trigger_id.clone()), execution_id: Some(execution_id), ..failure })
     }
 
+    /// Returns the response for an event that several triggers, or none, were subscribed to.
     fn summary(&self, counts: RoutingCounts) -> Value {
         self.note(counts);
         let mut body = json!({

@@ -1,4 +1,4 @@
-//! One fire: identify it, claim its execution, run the agent, write down how it ended.
+//! The run of one fire: identify it, claim its execution, run the agent, and record the ending.
 
 mod attempt;
 mod finish;
@@ -39,7 +39,7 @@ use crate::{
     trigger::{item::TriggerItem, replay},
 };
 
-/// Runs one fire, or says what became of it before.
+/// Runs one fire. If an earlier attempt ended it or works on it, the response says so.
 ///
 /// # Errors
 /// Returns every failure, recorded before it is returned.
@@ -80,6 +80,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     result
 }
 
+/// Returns the attempt as it would be if it were the first. The claim changes it if there were others.
 fn first_attempt(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -99,9 +100,10 @@ fn first_attempt(
     }
 }
 
-/// Returns what `first` says, and the rest of `second`, which is polled meanwhile. Neither the token nor the trigger
-/// item is needed unless the claim succeeds, but both take as long as it does. A panic in the second must not take the
-/// claim's answer with it: a claimed execution is given up in order.
+/// Polls both futures until `first` is done. Returns its output, and `second` or a future of its output.
+///
+/// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. A
+/// panic in `second` must not lose the claim's answer, because a claimed execution has to be given up in order.
 async fn poll_alongside<T, U: Future + Unpin>(
     first: impl Future<Output = T> + Unpin,
     second: U,
@@ -112,13 +114,15 @@ async fn poll_alongside<T, U: Future + Unpin>(
     }
 }
 
+/// Gets a token, and the trigger item if there is one.
 async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
     let token = pin!(context.app.tokens.token());
     let token = timed(&context.state, |facts| &mut facts.token_ms, token);
     tokio::join!(token, stored_trigger(&context.app.store, fire))
 }
 
-/// Reads the trigger item as it stands. A run that may have been switched off does not start unseen.
+/// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
+/// trigger may have been switched off.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() {
         return Ok(None);
@@ -127,7 +131,7 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Says what became of an execution that this attempt does not own.
+/// Returns the response about an execution that this attempt does not own.
 async fn not_run(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -152,7 +156,7 @@ async fn not_run(
             replay::keep_input(&app.store, fire, &attempt.execution_id, attempt.ttl, deadline.write_until).await;
             Err(failure)
         }
-        // The caller runs what it owns.
+        // This does not happen, because the caller runs an execution that it owns.
         Claim::Owned(_) => Ok(Value::Null),
     }
 }

@@ -1,7 +1,7 @@
-//! Replays: what is kept of an execution's request, and the fire that makes it once more.
+//! Replays: the input of an execution that is kept, and the fire that runs it again.
 //!
-//! It is an item of its own, for every heartbeat bills the whole item it writes. A scheduled
-//! run keeps one only if it did not complete, so that a short one costs no further write.
+//! The input is an item of its own, because every heartbeat is billed for the whole item that it writes. A scheduled
+//! run keeps one only if it did not complete, so that a short run costs no further write.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ use crate::{
     store::{Store, in_time},
 };
 
-/// Keeps what `fire` asks as the input of its execution. A failure harms nothing but a replay.
+/// Keeps the task of `fire` as the input of its execution. If that fails, only a replay is impossible.
 pub(crate) async fn keep_input(
     store: &Store,
     fire: &Fire,
@@ -38,12 +38,12 @@ pub(crate) async fn keep_input(
     }
 }
 
-/// Returns what `fire` asks in the words of a scheduled event's detail, with its user.
+/// Returns the task of `fire` and its user in the words of a scheduled event's detail.
 pub(crate) fn detail(fire: &Fire) -> Value {
     let Fire {
         user_id,
         task,
-        // What a replay has anew, from the event that asks for it.
+        // These a replay gets from the event that requests it.
         trigger_id: _,
         trigger: _,
         origin: _,
@@ -60,7 +60,7 @@ pub(crate) fn detail(fire: &Fire) -> Value {
     Value::Object(detail)
 }
 
-/// What ran, in short.
+/// Returns a short description of what `fire` ran.
 pub(crate) fn snapshot(fire: &Fire) -> Snapshot {
     let mut settings_hash = String::with_capacity(64);
     for byte in Sha256::digest(detail(fire).to_string()) {
@@ -71,10 +71,10 @@ pub(crate) fn snapshot(fire: &Fire) -> Snapshot {
     Snapshot { settings_hash, agent_id: fire.task.agent_id.clone(), trigger_version }
 }
 
-/// The fire that asks once more what `detail` says, `event` being the request to do so.
+/// Returns the fire that runs the kept input `detail` again. `event` is the request to do so.
 ///
 /// # Errors
-/// If what was kept is not understood.
+/// Returns an error if the input is not understood.
 pub(crate) fn fire(
     event: &BusEvent,
     trigger_id: &TriggerId,
