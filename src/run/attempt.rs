@@ -9,7 +9,7 @@ use crate::{
     agent::{AgentError, Call, decoder::Outcome},
     app::App,
     backoff,
-    clock::{millis_since, now_millis},
+    clock::{SystemClock, millis_since, now_millis},
     config::Secret,
     domain::{
         attempt::Attempt,
@@ -23,7 +23,6 @@ use crate::{
         overlap,
     },
     run::Prepared,
-    store::in_time,
     telemetry::metrics::timed,
     trigger::{
         item::{StoredTask, TriggerItem},
@@ -143,7 +142,7 @@ impl Run<'_> {
                     let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
                         return Err(error.into());
                     };
-                    if !self.context.deadline.allows(wait) {
+                    if !self.context.deadline.allows(&SystemClock, wait) {
                         return Err(error.into());
                     }
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
@@ -177,7 +176,7 @@ impl Run<'_> {
         let touching = async {
             let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
             // Left hanging it would take the run's outcome with it at the deadline.
-            if let Err(error) = in_time(deadline.run_until, touching).await {
+            if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
                 tracing::warn!(error = %error, "lastExecutedAt is not set");
             }
         };

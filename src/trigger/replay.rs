@@ -14,13 +14,13 @@ use crate::{
     events::bus::BusEvent,
     events::invalid::InvalidEvent,
     json::fields::Fields,
-    store::{Store, in_time},
+    store::Store,
 };
 
 /// Keeps what `fire` asks as the input of its execution. A failure harms nothing but a replay.
 pub(crate) async fn keep_input(store: &Store, fire: &Fire, execution_id: &str, ttl: i64, until: tokio::time::Instant) {
     let detail = detail(fire);
-    match in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
+    match store.in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
         Ok(true) => {}
         Ok(false) => tracing::warn!("the input is too large to be kept: the execution cannot be replayed"),
         Err(error) => tracing::warn!(error = %error, "the input is not kept: the execution cannot be replayed"),
