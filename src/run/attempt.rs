@@ -10,7 +10,7 @@ use crate::{
     app::App,
     backoff,
     clients::cognito::TokenError,
-    clock::{millis_since, now_millis},
+    clock::{SystemClock, millis_since, now_millis},
     config::Secret,
     domain::{
         answer::Outcome,
@@ -24,7 +24,6 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    store::in_time,
     telemetry::metrics::timed,
     trigger::{
         item::{StoredTask, TriggerItem},
@@ -152,7 +151,7 @@ impl Run<'_> {
                     let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
                         return Err(error.into());
                     };
-                    if !self.context.deadline.allows(wait) {
+                    if !self.context.deadline.allows(&SystemClock, wait) {
                         return Err(error.into());
                     }
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
@@ -186,7 +185,7 @@ impl Run<'_> {
         let touching = async {
             let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
             // Without this limit a write that hangs would lose the run's outcome at the deadline.
-            if let Err(error) = in_time(deadline.run_until, touching).await {
+            if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
                 tracing::warn!(error = %error, "lastExecutedAt is not set");
             }
         };

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One item as DynamoDB has it.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -167,7 +167,7 @@ fn usage_map(usage: &Usage) -> AttributeValue {
 }
 
 /// Reads a stored execution; `None` if its status is not one this version knows.
-pub(crate) fn row(item: &Item) -> Option<Row> {
+pub fn row(item: &Item) -> Option<Row> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {
