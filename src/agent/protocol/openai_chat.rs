@@ -34,7 +34,9 @@ impl Reader for Reading {
         transcript.is_understood = true;
         // The counts are those of the whole answer, also where each chunk repeats them.
         transcript.set_usage(usage);
-        let choice = choices.elements().next()?;
+        // Of several choices the first is the answer; a chunk may hold another's alone.
+        let is_first = |choice: &RawJson<'_>| choice.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
+        let choice = choices.elements().find(is_first)?;
         let [delta, message, reason] = scan::pick(choice.raw(), ["delta", "message", "finish_reason"]);
         if let Some(delta) = delta {
             let [content, refusal] = scan::pick(delta.raw(), ["content", "refusal"]);
