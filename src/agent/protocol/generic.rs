@@ -62,6 +62,31 @@ pub(crate) struct Generic {
 }
 
 impl Generic {
+    /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
+    /// same member and of a type that is known as nobody's. It need not be looked at any closer.
+    pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
+        if !transcript.pieces.is_truncated() || transcript.failure.is_some() || frame.dropped.is_some() {
+            return false;
+        }
+        match self.under {
+            Under::Bare => {
+                matches!(frame.text, [b'"', b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', next, ..] if *next != b':')
+                    && !frame.text.starts_with(b"\"data:")
+                    && scan::is_whole(frame.text)
+            }
+            Under::Member(name) => {
+                let word = name.word();
+                let mut members = scan::Members::of(frame.text);
+                let is_same = members.by_ref().all(|(name, value)| match name.raw() {
+                    b"type" => value.raw() == kind,
+                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if *inner != b'"'),
+                });
+                is_same && members.is_closed()
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a frame. `members` are those of an object. Returns false if the frame says nothing.
     pub(crate) fn read(
         &mut self,
@@ -89,7 +114,10 @@ impl Generic {
                 if frame.dropped.is_some() || scan::is_whole(frame.text) =>
             {
                 transcript.is_understood |= strands::repr_stopped(inner, transcript);
-                if frame.dropped.is_none() {
+                let is_full = transcript.pieces.is_truncated() && self.under == Under::Bare;
+                if is_full && transcript.failure.is_none() && frame.dropped.is_none() {
+                    transcript.is_understood = true;
+                } else if frame.dropped.is_none() {
                     let mut text = BoundedText::new(MAX_OUTPUT + 4);
                     if let Some(string) = RawJson::whole(frame.text).as_str() {
                         string.push_into(&mut text);
@@ -163,6 +191,10 @@ impl Generic {
 
     /// Takes the answer that an object holds.
     fn answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
+        if self.is_full_of(members, transcript) {
+            transcript.is_understood = true;
+            return;
+        }
         let Some((name, text)) = answer_of(members) else { return };
         transcript.is_understood = true;
         let kind = members.get(Name::Type).and_then(RawJson::whole_str);
@@ -173,6 +205,17 @@ impl Generic {
         }
         self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
         transcript.pieces.push(text.as_str());
+    }
+
+    /// Returns true if no more of what an object says is kept, and no failure is to be taken back.
+    fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
+        let first = || ANSWERS.into_iter().find(|name| members.has(*name));
+        transcript.pieces.is_truncated()
+            && transcript.failure.is_none()
+            && first().is_some_and(|name| {
+                let text = members.get(name).and_then(RawJson::as_str);
+                self.under == Under::Member(name) && text.is_some_and(|text| !text.is_empty())
+            })
     }
 
     /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
@@ -197,7 +240,10 @@ impl Generic {
 
 /// Takes a frame that is none of a recognised protocol's own, for what it says of a failure.
 pub(crate) fn failure(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-    let members = Members::of_frame(frame)?;
+    if !frame.text.starts_with(b"{") {
+        return None;
+    }
+    let members = Members::of(frame.text);
     let failed = failure_of(frame, &members)?;
     transcript.is_understood = true;
     transcript.failure = Some(reported(failed.message));
@@ -213,6 +259,21 @@ struct Failed {
 
 /// Returns what a frame says of a failure, if it says that the run failed.
 fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
+    const SIGNS: [Name; 10] = [
+        Name::Error,
+        Name::ErrorMessage,
+        Name::Errors,
+        Name::Event,
+        Name::Exception,
+        Name::IsError,
+        Name::Status,
+        Name::StatusCode,
+        Name::Success,
+        Name::Type,
+    ];
+    if !members.has_any(&SIGNS) {
+        return None;
+    }
     let word = |name| members.get(name).and_then(RawJson::whole_str);
     let is_error_by_type = members.is(Name::Type, "error") || members.is(Name::Event, "error");
     let exception = exception_of(members);
@@ -262,6 +323,9 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
 /// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
 /// an answer may name a tool beside what the agent says.
 fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
+        return false;
+    }
     let names_tool = |name| {
         members.get(name).and_then(RawJson::whole_str).is_some_and(|word| {
             let word = word.raw();
@@ -276,6 +340,19 @@ fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 
 /// Adds the usage that a frame reports: its own, that of its metadata, or that of the message it holds.
 fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
+    const HOLDERS: [Name; 8] = [
+        Name::Usage,
+        Name::Metadata,
+        Name::Result,
+        Name::Response,
+        Name::Output,
+        Name::Answer,
+        Name::Message,
+        Name::Data,
+    ];
+    if !members.has_any(&HOLDERS) {
+        return;
+    }
     let own = members.get(Name::Usage);
     if own.is_some() {
         return transcript.add_usage(own);

@@ -79,9 +79,9 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
-/// The usage with that of a message.
-fn added(usage: Option<Usage>, message: RawJson<'_>) -> Option<Usage> {
-    match message.get("usage_metadata").and_then(Counts::of) {
+/// The usage with that of another message.
+fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
+    match of_message.and_then(Counts::of) {
         Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),
         None => usage,
     }
@@ -97,9 +97,7 @@ impl Reading {
             if frame.name.is_empty() {
                 return foreign(frame, transcript);
             }
-            if let Some(members) = Members::of_frame(frame).filter(|_| !transcript.is_muted) {
-                transcript.message(|out| generic::push_answer_of(&members, out));
-            }
+            transcript.message(|out| generic::push_answer_of(&Members::of(frame.text), out));
             return None;
         }
         transcript.is_understood = true;
@@ -129,7 +127,7 @@ impl Reading {
                 (usage, tools) = (None, 0);
             }
             if is_assistants(message) {
-                usage = added(usage, message);
+                usage = added(usage, message.get("usage_metadata"));
                 tools += message.get("tool_calls").into_iter().flat_map(RawJson::elements).count() as u64;
             }
         }
@@ -151,7 +149,7 @@ impl Reading {
             } else if let Some(messages) = value.get("messages") {
                 transcript.message(|out| push_last_answer(messages, out));
                 messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
-                    self.by_updates = added(self.by_updates, message);
+                    self.by_updates = added(self.by_updates, message.get("usage_metadata"));
                 });
             }
         }
@@ -160,16 +158,16 @@ impl Reading {
     /// Takes a chunk of a message: `[chunk, metadata]`, or the whole of it in the modes `/partial` and `/complete`.
     fn messages(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
-        let first = frame.text.strip_prefix(b"[").map(RawJson::cut);
+        let first = RawJson::cut(frame.text).first_element();
         let Some(message) = first.filter(|message| message.is_object()) else { return };
-        let [content, kind, id] = scan::pick(message.raw(), ["content", "type", "id"]);
+        let [content, kind, id, usage] = scan::pick(message.raw(), ["content", "type", "id", "usage_metadata"]);
         let kind = kind.and_then(RawJson::as_str);
         let is_chunk = kind.is_some_and(|kind| kind.is("AIMessageChunk"));
         if !is_chunk && !kind.is_some_and(|kind| kind.is("ai")) {
             return;
         }
         if is_chunk && frame.name == b"messages" {
-            self.by_chunks = added(self.by_chunks, message);
+            self.by_chunks = added(self.by_chunks, usage);
         }
         let Some(content) = content.filter(|_| transcript.wants_text()) else { return };
         if frame.name.starts_with(b"messages/") || !is_chunk {
