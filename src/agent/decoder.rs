@@ -391,6 +391,7 @@ impl Reading {
         };
         if let Some(protocol) = recognised {
             let mut reader = protocol::reader(protocol)?;
+            let frame = if reader.takes_strings() { outer } else { frame };
             let verdict = reader.read(frame, &mut self.transcript);
             self.protocol = Some(protocol);
             self.reader = Some(reader);
