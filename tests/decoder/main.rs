@@ -4,6 +4,7 @@ mod answers;
 mod bounds;
 mod fixtures;
 mod properties;
+mod protocols;
 mod rules;
 
 use agent_trigger::agent::decoder::Decoder;
