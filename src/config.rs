@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use reqwest::Url;
+use url::Url;
 
 /// A value that must never reach a log. Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]

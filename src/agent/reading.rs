@@ -150,13 +150,7 @@ impl Reading {
             frame.text,
             [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'd', b'a', b't', b'a', b':', ..] | [b'"', b'\\' | b' ', ..]
         );
-        // LangServe's data is text, and recognised by the frame's name alone.
-        let is_text = self.reader.is_none() && frame.name == b"data";
-        if !begins
-            || is_text
-            || frame.dropped.is_some()
-            || self.reader.as_ref().is_some_and(|reader| reader.takes_strings())
-        {
+        if !begins || frame.dropped.is_some() || self.reader.as_ref().is_some_and(|reader| reader.takes_strings()) {
             return None;
         }
         if !scan::is_whole(frame.text) {
@@ -186,6 +180,7 @@ impl Reading {
         };
         if let Some(protocol) = recognised {
             let mut reader = protocol::reader(protocol)?;
+            let frame = if reader.takes_strings() { outer } else { frame };
             let verdict = reader.read(frame, &mut self.transcript);
             self.protocol = Some(protocol);
             self.reader = Some(reader);

@@ -13,6 +13,9 @@ use crate::json::text::BoundedText;
 /// The members of a result, by which 1.0 tells its kinds apart.
 const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 
+/// The kinds of a result in 0.3, in the same order.
+const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
+
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has(Name::Jsonrpc) {
         return false;
@@ -23,7 +26,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     };
     let [kind, task, message, status, artifact] =
         scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
-    kind.is_some() || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
+    let is_kind = kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.position(&OLD_KINDS).is_some());
+    is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +98,7 @@ impl<'a> Update<'a> {
             match name.raw() {
                 b"kind" => {
                     let kind = value.whole_str()?;
-                    let at = kind.position(&["task", "message", "status-update", "artifact-update"])?;
+                    let at = kind.position(&OLD_KINDS)?;
                     if self.artifact.is_none() {
                         self.read(result);
                     }

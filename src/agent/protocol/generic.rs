@@ -40,6 +40,9 @@ const REMARKS: [&str; 11] = [
     "reasoning",
 ];
 
+/// Levels within a member in which an answer's text is looked for: a message, its content, the parts of that.
+const DEPTH: usize = 4;
+
 /// What a piece of the answer stood under.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Under {
@@ -175,7 +178,7 @@ impl Generic {
         }
         note_usage(members, transcript);
         note_stop(members, transcript);
-        if is_tools(members) || transcript.is_muted && !frame.is_document() {
+        if is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
             return None;
         }
         if members.is(Name::Type, "modelMessageStartEvent") {
@@ -188,37 +191,31 @@ impl Generic {
 
     /// Takes the answer that an object holds.
     fn answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
-        let role = members.get(Name::Role).and_then(RawJson::as_str);
-        if role.is_some_and(|role| role.is("user") || role.is("tool")) {
-            return;
-        }
-        for name in ANSWERS {
-            let Some(value) = members.get(name) else { continue };
-            // No more of the same is kept, and no failure is to be taken back.
-            if transcript.pieces.is_truncated()
-                && self.under == Under::Member(name)
-                && transcript.failure.is_none()
-                && value.as_str().is_some_and(|text| !text.is_empty())
-            {
-                transcript.is_understood = true;
-                return;
-            }
-            let mut text = BoundedText::new(MAX_OUTPUT + 4);
-            push_answer(value, &mut text, 3);
-            if text.is_empty() || is_repr(text.as_str()) {
-                continue;
-            }
+        if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
-            let kind = members.get(Name::Type).and_then(RawJson::whole_str);
-            let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
-                || (name == Name::Message && members.has(Name::Status));
-            if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
-                return;
-            }
-            self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
-            transcript.pieces.push(text.as_str());
             return;
         }
+        let Some((name, text)) = answer_of(members) else { return };
+        transcript.is_understood = true;
+        let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+        let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
+            || (name == Name::Message && members.has(Name::Status));
+        if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
+            return;
+        }
+        self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
+        transcript.pieces.push(text.as_str());
+    }
+
+    /// Returns true if no more of what an object says is kept, and no failure is to be taken back.
+    fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
+        let first = || ANSWERS.into_iter().find(|name| members.has(*name));
+        transcript.pieces.is_truncated()
+            && transcript.failure.is_none()
+            && first().is_some_and(|name| {
+                let text = members.get(name).and_then(RawJson::as_str);
+                self.under == Under::Member(name) && text.is_some_and(|text| !text.is_empty())
+            })
     }
 
     /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
@@ -301,7 +298,7 @@ fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let is_failure = is_error_by_type
         || exception.is_some()
         || is_final
-        || (!is_tools(members) && (by_error() || by_status() || by_flag() || by_lambda()));
+        || (!is_tools(frame, members) && (by_error() || by_status() || by_flag() || by_lambda()));
     if !is_failure {
         return None;
     }
@@ -323,8 +320,9 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     })
 }
 
-/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's.
-fn is_tools(members: &Members<'_>) -> bool {
+/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
+/// an answer may name a tool beside what the agent says.
+fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
         return false;
     }
@@ -334,7 +332,7 @@ fn is_tools(members: &Members<'_>) -> bool {
             word.len() >= 4 && word[..4].eq_ignore_ascii_case(b"tool")
         })
     };
-    members.get(Name::Tool).is_some_and(RawJson::is_something)
+    (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
         || names_tool(Name::Type)
         || names_tool(Name::Event)
         || members.is(Name::Role, "tool")
@@ -384,8 +382,33 @@ fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
     }
 }
 
+/// The first member of an answer's that has text, and that text.
+fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
+    if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
+        return None;
+    }
+    ANSWERS.into_iter().find_map(|name| {
+        let mut text = BoundedText::new(MAX_OUTPUT + 4);
+        push_answer(members.get(name)?, &mut text, DEPTH);
+        Some((name, text)).filter(|(_, text)| !text.is_empty() && !is_repr(text.as_str()))
+    })
+}
+
+/// Appends the answer that an object of an agent's own holds, if any.
+pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
+    if let Some((_, text)) = answer_of(members) {
+        out.push(text.as_str());
+    }
+}
+
+/// Returns true if a value is one of these strings.
+fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
+    value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
+}
+
 /// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
-/// object or of the items of a list, at most `depth` levels down. What the user or a tool said is none.
+/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
+/// Bedrock's Converse does. What the user or a tool said is none.
 fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
     if let Some(text) = value.as_str() {
         return text.push_into(out);
@@ -394,16 +417,15 @@ fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
         return;
     }
     if value.is_object() {
-        let [role, kind, text, content, parts] = scan::pick(value.raw(), ["role", "type", "text", "content", "parts"]);
-        let is = |value: Option<RawJson<'_>>, words: &[&str]| {
-            value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
-        };
-        let is_others = is(role, &["user", "tool", "system"])
-            || is(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+        let names = ["role", "type", "text", "content", "parts", "message"];
+        let [role, kind, text, content, parts, message] = scan::pick(value.raw(), names);
+        let is_others = is_word(role, &["user", "tool", "system"])
+            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
         if is_others && !is_assistants(value) {
             return;
         }
-        for held in [text, content, parts].into_iter().flatten() {
+        let message = message.filter(|message| message.is_object());
+        for held in [text, content, parts, message].into_iter().flatten() {
             let before = out.len();
             push_answer(held, out, depth - 1);
             if out.len() > before {

@@ -28,6 +28,12 @@ impl Reader for Reading {
         let choice = value.enter("choices").and_then(RawJson::first_element).filter(|choice| choice.is_object());
         let Some(choice) = choice else { return self.without_choice(frame, transcript) };
         transcript.is_understood = true;
+        // Of several choices the first is the answer; a chunk may hold another's alone.
+        let is_first = |choice: &RawJson<'_>| choice.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
+        let choice = match is_first(&choice) {
+            true => choice,
+            false => value.get("choices")?.elements().find(is_first)?,
+        };
         let mut reason = None;
         for (name, value) in scan::Members::of(choice.raw()) {
             match name.raw() {
