@@ -6,6 +6,7 @@ pub mod decoder;
 mod framing;
 mod head;
 pub(crate) mod protocol;
+mod reading;
 mod status;
 pub(crate) mod transcript;
 
