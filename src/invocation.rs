@@ -6,7 +6,7 @@ use futures_util::{FutureExt, TryFutureExt};
 
 use crate::{
     app::App,
-    clock::Deadline,
+    clock::{Deadline, SystemClock},
     domain::{
         failure::{ErrorType, Failure},
         fire::Fire,
@@ -46,7 +46,7 @@ impl<'a> InvocationContext<'a> {
         Self {
             app,
             invocation,
-            deadline: Deadline::new(invocation.deadline_millis),
+            deadline: Deadline::new(&SystemClock, invocation.deadline_millis),
             trace: invocation.xray_trace_id.as_deref().and_then(Trace::of),
             state: Arc::default(),
             is_cold_start: metrics::is_cold_start(),

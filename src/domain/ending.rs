@@ -1,9 +1,9 @@
 //! The ending of an execution, as its record describes it.
 
 use crate::{
-    agent::decoder::{Output, Progress},
     clock,
-    domain::{execution::Status, failure::Failure},
+    domain::answer::{Output, Progress},
+    domain::{execution::Status, failure::Failure, finish_reason::FinishReason, protocol::Protocol},
 };
 
 /// A short description of what ran. It shows whether two executions did the same, without their prompts.
@@ -71,6 +71,10 @@ pub struct Ending {
     pub request_id: Option<String>,
     /// The agent's session, if the agent names another one than it was given.
     pub session_id: Option<String>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short, also beside a failure or an accepted completion.
+    pub finish_reason: Option<FinishReason>,
     /// The agent's final answer.
     pub output: Option<Output>,
     /// The progress of the answer when reading ended.
@@ -101,6 +105,8 @@ impl Ending {
             failure,
             request_id: None,
             session_id: None,
+            protocol: None,
+            finish_reason: None,
             output: None,
             reported: None,
             stop: None,

@@ -31,6 +31,8 @@ pub enum ErrorType {
     AgentRejected,
     /// The agent failed, or reported a failure in its answer, or gave no answer.
     AgentFailed,
+    /// The agent ended in order, but stopped short.
+    AgentIncomplete,
     /// The connection broke during the answer, or the answer ended without its terminal event.
     StreamInterrupted,
     /// The agent was silent for longer than `AGENT_IDLE_TIMEOUT_SECONDS`.

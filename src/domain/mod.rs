@@ -1,14 +1,17 @@
 //! Pure types and decisions: no async, no AWS, no HTTP.
 
+pub mod answer;
 pub mod attempt;
 pub mod ending;
 pub mod execution;
 pub mod failure;
+pub mod finish_reason;
 pub mod fire;
 pub mod health;
 pub mod ids;
 pub mod platform;
 pub mod policy;
+pub mod protocol;
 pub mod run_lock;
 pub mod run_state;
 pub mod task;

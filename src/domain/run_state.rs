@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    agent::decoder::Progress,
+    domain::answer::Progress,
     domain::{
         ending::{Ending, Reported, SkipReason},
         execution::{CloseAction, Status},

@@ -3,3 +3,4 @@
 pub(crate) mod fields;
 pub(crate) mod query;
 pub(crate) mod scan;
+pub(crate) mod text;

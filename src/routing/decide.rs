@@ -20,7 +20,6 @@ use crate::{
     },
     invocation::InvocationContext,
     lifecycle::identify::mark_of,
-    store::in_time,
     trigger::{
         item::{TriggerDecision, TriggerItem},
         replay,
@@ -128,7 +127,7 @@ impl Router<'_> {
             },
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 let input = self.context.app.store.input(trigger_id, execution_id);
-                let Some(detail) = in_time(self.context.deadline.run_until, input).await? else {
+                let Some(detail) = self.context.app.store.in_time(self.context.deadline.run_until, input).await? else {
                     let problem = "$.detail.executionId: the input of this execution is not kept \
                                    (docs/triggers.md, Run now, and again)";
                     return Err(unknown(problem, trigger_id));
@@ -161,7 +160,7 @@ impl Router<'_> {
     /// Reads a stored trigger.
     async fn stored(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<Option<TriggerItem>, Failure> {
         let reading = self.context.app.store.trigger(user_id, trigger_id);
-        let item = in_time(self.context.deadline.run_until, reading).await?;
+        let item = self.context.app.store.in_time(self.context.deadline.run_until, reading).await?;
         let trigger = item.map(TriggerItem::read).transpose();
         trigger.map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))
     }
@@ -172,7 +171,7 @@ impl Router<'_> {
         let mut after = None;
         loop {
             let reading = self.context.app.store.subscriptions(&self.event.event_source_id, after);
-            let page = in_time(self.context.deadline.run_until, reading).await?;
+            let page = self.context.app.store.in_time(self.context.deadline.run_until, reading).await?;
             let decisions = page.items.into_iter().map(|item| self.decide_one(item, is_too_deep));
             let mut answers = stream::iter(decisions).buffered(MOST_IN_FLIGHT);
             while let Some(answer) = answers.next().await {
@@ -212,7 +211,7 @@ impl Router<'_> {
         let request_id = &self.context.invocation.request_id;
         let mark = mark_of(&trigger.trigger_id, &self.event.origin, request_id, &self.started);
         let counting = self.context.app.store.count_event(&trigger.trigger_id, &mark, threshold, time, &self.started);
-        let ordinal = in_time(self.context.deadline.run_until, counting).await?;
+        let ordinal = self.context.app.store.in_time(self.context.deadline.run_until, counting).await?;
         Ok(threshold.is_reached(ordinal))
     }
 }

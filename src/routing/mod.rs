@@ -25,7 +25,6 @@ use crate::{
     },
     response::Response,
     routing::decide::{MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
-    store::in_time,
     trigger::item::TriggerDecision,
 };
 
@@ -156,7 +155,7 @@ impl Router<'_> {
             let ended = close_abandoned(&app.store, app.lease(), fire, &execution_id, None, Some(&unstarted)).await;
             Ok((execution_id, ended))
         };
-        let (execution_id, ended) = in_time(deadline.run_until, ending_it).await?;
+        let (execution_id, ended) = self.context.app.store.in_time(deadline.run_until, ending_it).await?;
         let is_this_fire = state.facts().fire.is_some();
         if is_this_fire {
             self.context.note_execution(fire, execution_id.clone());

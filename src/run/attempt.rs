@@ -6,13 +6,14 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    agent::{AgentError, Call, decoder::Outcome},
+    agent::{AgentError, Call},
     app::App,
     backoff,
     clients::cognito::TokenError,
-    clock::{millis_since, now_millis},
+    clock::{SystemClock, millis_since, now_millis},
     config::Secret,
     domain::{
+        answer::Outcome,
         attempt::Attempt,
         failure::{ErrorType, Failure},
         fire::Fire,
@@ -23,7 +24,6 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    store::in_time,
     telemetry::metrics::timed,
     trigger::{
         item::{StoredTask, TriggerItem},
@@ -151,7 +151,7 @@ impl Run<'_> {
                     let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
                         return Err(error.into());
                     };
-                    if !self.context.deadline.allows(wait) {
+                    if !self.context.deadline.allows(&SystemClock, wait) {
                         return Err(error.into());
                     }
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
@@ -160,10 +160,10 @@ impl Run<'_> {
                 _ => return Err(error.into()),
             }
         };
-        if let Some(id) = &answer.request_id {
-            state.facts().request_id.get_or_insert_with(|| id.clone());
+        if let Some(id) = answer.request_id() {
+            state.facts().request_id.get_or_insert_with(|| id.to_owned());
         }
-        tracing::info!(agentRequestId = answer.request_id, "reading the answer");
+        tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
         let outcome = agent.read(answer, call, &token, move |progress| {
             if progress.events > 0 {
@@ -185,7 +185,7 @@ impl Run<'_> {
         let touching = async {
             let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
             // Without this limit a write that hangs would lose the run's outcome at the deadline.
-            if let Err(error) = in_time(deadline.run_until, touching).await {
+            if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
                 tracing::warn!(error = %error, "lastExecutedAt is not set");
             }
         };

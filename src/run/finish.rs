@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    agent::decoder::{Outcome, Verdict},
     app::App,
     clock::{millis_since, now_millis},
+    domain::answer::{Outcome, Verdict},
     domain::{
         attempt::Attempt,
         ending::{Ending, StopOutcome},
@@ -70,9 +70,12 @@ impl Run<'_> {
                 state.report(outcome.progress, now_millis);
                 ending.request_id = outcome.request_id.or(ending.request_id);
                 ending.session_id = outcome.session_id;
+                ending.protocol = Some(outcome.protocol);
+                ending.finish_reason = outcome.finish_reason;
                 ending.output = outcome.output;
                 match outcome.verdict {
                     Verdict::Completed => None,
+                    Verdict::Incomplete(reason) => Some(Failure::from(reason)),
                     Verdict::Failed(failure) => Some(Failure::from(failure)),
                     Verdict::Interrupted(interruption) => Some(Failure::from(interruption)),
                 }

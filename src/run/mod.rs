@@ -34,7 +34,7 @@ use crate::{
     },
     response::Response,
     run::attempt::{Prepared, Run},
-    store::{Store, boxed, in_time},
+    store::{Store, boxed},
     telemetry::metrics::timed,
     trigger::{item::TriggerItem, replay},
 };
@@ -49,7 +49,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let since = Instant::now();
     let started = StartTime::new(now_millis(), app.config.execution_ttl);
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
-    let execution_id = ExecutionId::from(in_time(deadline.run_until, identifying).await?);
+    let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
     let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    agent::decoder::Usage,
     clock,
+    domain::answer::Usage,
     domain::{
         attempt::Attempt,
         ending::{Ending, Reported, Snapshot},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One item as DynamoDB has it.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -101,36 +101,56 @@ pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, Att
 /// What only a failed execution has.
 pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
 
-/// What the end of an attempt writes.
+/// Returns what the end of an attempt writes. An attribute that nobody measured is absent.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
-    let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];
-    attributes.extend(ending.skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
-    attributes.extend(ending.overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = &ending.snapshot {
+    // Destructured in full: a new field does not compile until it is written, or left out on purpose.
+    let Ending {
+        status,
+        completed_at,
+        skip_reason,
+        overlaps,
+        snapshot,
+        failure,
+        request_id,
+        session_id,
+        protocol,
+        finish_reason,
+        output,
+        reported,
+        stop,
+        duration_ms,
+        first_event_ms,
+    } = ending;
+    let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
+    attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
+    attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
+    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = snapshot {
         attributes.push(("agentId", text(agent_id)));
         attributes.push(("settingsHash", text(settings_hash)));
         attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
         attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
     }
-    if let Some(failure) = &ending.failure {
+    if let Some(failure) = failure {
         attributes.push(("error", text(failure.record_text())));
         attributes.push(("errorType", text(failure.error_type.as_str())));
         attributes.push(("retryable", AttributeValue::Bool(failure.retryable)));
     }
-    attributes.extend(ending.request_id.as_ref().map(|id| ("requestId", text(id))));
-    attributes.extend(ending.duration_ms.map(|millis| ("durationMs", number(millis))));
-    attributes.extend(ending.first_event_ms.map(|millis| ("firstEventMs", number(millis))));
-    attributes.extend(ending.session_id.as_ref().map(|id| ("sessionId", text(id))));
-    if let Some(reported) = &ending.reported {
+    attributes.extend(protocol.map(|protocol| ("protocol", text(protocol.as_str()))));
+    attributes.extend(finish_reason.map(|reason| ("finishReason", text(reason.as_str()))));
+    attributes.extend(request_id.as_ref().map(|id| ("requestId", text(id))));
+    attributes.extend(duration_ms.map(|millis| ("durationMs", number(millis))));
+    attributes.extend(first_event_ms.map(|millis| ("firstEventMs", number(millis))));
+    attributes.extend(session_id.as_ref().map(|id| ("sessionId", text(id))));
+    if let Some(reported) = reported {
         attributes.extend(progress_attributes(reported));
         attributes.push(("skippedEvents", number(reported.progress.skipped_events)));
         attributes.push(("toolUses", number(reported.progress.tool_uses)));
     }
-    if let Some(stop) = ending.stop {
+    if let Some(stop) = stop {
         attributes.push(("stopRequested", AttributeValue::Bool(true)));
         attributes.push(("stopConfirmed", AttributeValue::Bool(stop.confirmed)));
     }
-    if let Some(output) = &ending.output {
+    if let Some(output) = output {
         attributes.push(("output", text(&output.text)));
         attributes.push(("outputTruncated", AttributeValue::Bool(output.truncated)));
     }
@@ -147,7 +167,7 @@ fn usage_map(usage: &Usage) -> AttributeValue {
 }
 
 /// Reads a stored execution; `None` if its status is not one this version knows.
-pub(crate) fn row(item: &Item) -> Option<Row> {
+pub fn row(item: &Item) -> Option<Row> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {

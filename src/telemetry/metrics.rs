@@ -26,9 +26,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::Instant;
 
 use crate::{
-    agent::decoder::Usage,
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
+    domain::answer::Usage,
     domain::{
         failure::Failure,
         run_state::{Instead, RunFacts, RunState},

@@ -19,7 +19,7 @@ use crate::{
     events::bus::BusEvent,
     events::invalid::InvalidEvent,
     json::fields::Fields,
-    store::{Store, in_time},
+    store::Store,
 };
 
 /// Keeps the task of `fire` as the input of its execution. If that fails, only a replay is impossible.
@@ -31,7 +31,7 @@ pub(crate) async fn keep_input(
     until: tokio::time::Instant,
 ) {
     let detail = detail(fire);
-    match in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
+    match store.in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
         Ok(true) => {}
         Ok(false) => tracing::warn!("the input is too large to be kept: the execution cannot be replayed"),
         Err(error) => tracing::warn!(error = %error, "the input is not kept: the execution cannot be replayed"),

@@ -1,6 +1,7 @@
 //! What holds for any bytes.
 
-use agent_trigger::agent::decoder::{End, MAX_OUTPUT, Outcome, Verdict};
+use agent_trigger::agent::decoder::MAX_OUTPUT;
+use agent_trigger::domain::answer::{End, Outcome, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
