@@ -76,6 +76,16 @@ impl Alone {
         }
     }
 
+    /// `owner`, which has the run lock, calls the agent and trusts in a lease until `until`.
+    pub(crate) fn trusts(&self, owner: &str, until: i64) {
+        let state = self.state.borrow();
+        let held = state.turn.as_ref().filter(|turn| turn.owner.as_deref() == Some(owner));
+        if let Some(lock) = held.filter(|lock| lock.until < Some(until)) {
+            let detail = format!("{owner} trusts until {until} in a run lock that ends at {:?}", lock.until);
+            self.broken.breaks(Promise::LockOutlastsTheLease, detail);
+        }
+    }
+
     /// The attempt that has the run lock.
     pub(crate) fn lock_owner(&self) -> Option<String> {
         self.state.borrow().turn.as_ref().and_then(|turn| turn.owner.clone())

@@ -159,6 +159,9 @@ impl Attempt {
         // It stands for the connection, which ends where the run does.
         let (reading, (answer_millis, failure)) = loop {
             self.sender.within(Phase::Window, owned.ensure_call_window()).await?;
+            if owned.has_run_lock.load(Ordering::Relaxed) {
+                self.agent.alone.trusts(&self.sender.owner, owned.until.load(Ordering::Relaxed));
+            }
             owned.state.facts().agent_called = true;
             let reading = self.agent.promises.reads(&self.sender.owner);
             match self.agent.post(&self.sender.owner).await {

@@ -181,8 +181,8 @@ fn without_a_kept_run_lock_that_only_grows_two_fires_work_at_once() {
 }
 
 #[test]
-fn with_a_lease_that_was_extended_while_the_run_lock_was_taken_two_fires_call() {
-    assert_found_among_fires(Rule::LockTakenMeanwhile, Promise::OnlyInTurn);
+fn with_a_lease_that_was_extended_while_the_run_lock_was_taken_it_outlasts_the_lock() {
+    assert_found_among_fires(Rule::LockTakenMeanwhile, Promise::LockOutlastsTheLease);
 }
 
 #[test]

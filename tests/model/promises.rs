@@ -63,6 +63,8 @@ pub(crate) enum Promise {
     TheThirdIsFinal,
     /// An attempt stops for want of its lease only when it is over, or another attempt has the execution or the run lock.
     LostIsTrue,
+    /// While an attempt has the run lock, it lasts at least as long as the attempt believes its lease to last.
+    LockOutlastsTheLease,
     /// A run lock that was released is not held again by its attempt.
     ReleasedStaysReleased,
     /// A fire that has waited does not take the turn after a newer one. (Not promised: that it does not after an older
