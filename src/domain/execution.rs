@@ -47,6 +47,8 @@ impl Status {
 pub struct Row {
     /// Where it stands.
     pub status: Status,
+    /// Whose it is.
+    pub user_id: Option<String>,
     /// The attempt that holds, or last held, the lease.
     pub owner: Option<String>,
     /// How many attempts there were.

@@ -1,6 +1,8 @@
 //! Decides which triggers an event is for. Decisions only: nothing is recorded and nothing is handed on here. An event
 //! that a trigger with a threshold waits for is counted, for its count decides.
 
+use std::collections::HashMap;
+
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
@@ -9,6 +11,7 @@ use crate::{
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
+        shared_id::OfAnotherUser,
         threshold::Threshold,
     },
     events::{bus::EventTarget, invalid::InvalidEvent},
@@ -130,6 +133,11 @@ impl Router<'_> {
         let (subscriptions, due) = (subscribers.counts.subscriptions, subscribers.due.len());
         let event_source_id = &self.event.event_source_id;
         tracing::info!(eventSourceId = event_source_id, subscriptions, due, "looked for triggers");
+        if subscriptions == 0
+            && let Some(unclaimed) = self.event.unclaimed_fire()
+        {
+            return Err(unclaimed.into());
+        }
         Ok(RoutingDecision::Subscribers(subscribers))
     }
 
@@ -191,6 +199,20 @@ impl Router<'_> {
 }
 
 impl Subscribers {
+    /// Refuses the skips of triggers whose id another user's due trigger has too. They are one execution, and a record
+    /// that says `skipped` would take the other one's run away.
+    pub(super) fn refuse_shared_ids(&mut self) {
+        let due: HashMap<&str, &str> = self.due.iter().map(|(user, id)| (id.as_str(), user.as_str())).collect();
+        let is_shared = |fire: &Fire| due.get(fire.trigger_id.as_str()).is_some_and(|user| *user != fire.user_id);
+        let (shared, skips) = std::mem::take(&mut self.skips).into_iter().partition(|(fire, _)| is_shared(fire));
+        self.skips = skips;
+        let shared: Vec<(Box<Fire>, SkipReason)> = shared;
+        self.failures.extend(shared.into_iter().map(|(fire, _)| {
+            let trigger_id = Some(fire.trigger_id);
+            Failure { trigger_id, ..OfAnotherUser.into() }
+        }));
+    }
+
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;
