@@ -9,8 +9,14 @@ use crate::{
     domain::execution::Status,
     domain::fire::{Fire, Origin},
     domain::task::Task,
-    events::invalid::InvalidEvent,
-    json::fields::{Fields, kind},
+    events::{
+        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, Provenance, WRAPPED, event_source_id},
+        invalid::InvalidEvent,
+    },
+    json::{
+        fields::{Fields, kind},
+        near_miss::near_misses,
+    },
 };
 
 /// The `source` of the function's own events (docs/triggers.md, Chains).
@@ -18,10 +24,6 @@ pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
-/// What an InputTransformer may add to say which subscriptions are meant.
-const EVENT_SOURCE_ID: &str = "_eventSourceId";
-/// What the function adds when it hands an event on to itself, one invocation for each trigger.
-const DISPATCH: &str = "_dispatch";
 
 /// An event for the triggers that are subscribed to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,12 @@ pub struct BusEvent {
     pub origin: Origin,
     /// How many executions led to it; 0 unless it tells of one.
     pub chain_depth: u32,
+    /// Where it came from.
+    pub provenance: Provenance,
+    /// Whether it looks like a schedule's fire and is not believed to be one.
+    pub resembles_fire: bool,
+    /// Its text as it was published, and so with numbers and escapes that the value does not have.
+    published: Box<str>,
 }
 
 /// Which triggers an event is for.
@@ -67,10 +75,11 @@ pub enum EventTarget {
 }
 
 impl BusEvent {
-    /// Reads an envelope whose `detail-type` is a text.
-    pub(crate) fn read(mut envelope: Map<String, Value>) -> Result<Self, InvalidEvent> {
-        let dispatch = envelope.remove(DISPATCH);
-        let given_source_id = envelope.remove(EVENT_SOURCE_ID);
+    /// Reads an event whose `detail-type` is a text, out of a payload of this text.
+    pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
+        let published: Box<str> = marked.text_in(payload).into();
+        let resembles_fire = marked.resembles_fire();
+        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, .. } = marked;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
         let detail_type = fields.short_text("detail-type");
@@ -78,33 +87,27 @@ impl BusEvent {
         let replay_name = fields.short_text("replay-name");
         let time = fields.short_text("time").and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
         let time = time.filter(|time| time.unix_timestamp() >= 0);
-        let mut problems = fields.problems;
-
-        // Both go through the same checks: what comes of them is part of a key.
-        let (name, value) = match given_source_id {
-            Some(given) => (EVENT_SOURCE_ID, Some(given)),
-            None => ("source", source.as_ref().map(|source| json!(source.replace('.', "-")))),
-        };
-        // What is wrong with the source itself has been said.
-        let is_said = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
-        let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
-        let mut fields = Fields { problems, ..Fields::new("$", &named) };
-        let event_source_id = if is_said { None } else { fields.id(name) };
-        problems = fields.problems;
+        let problems = fields.problems;
+        let has_source_problem = source.is_none() && envelope.get("source").is_some_and(|source| !source.is_null());
+        let is_own = source.as_deref() == Some(OWN_SOURCE);
+        let (event_source_id, problems) =
+            event_source_id(given_source_id, source.as_deref(), is_own, problems, has_source_problem);
 
         let no_detail = Map::new();
         let detail = envelope.get("detail").and_then(Value::as_object).unwrap_or(&no_detail);
         let mut detail = Fields { problems, ..Fields::new("$.detail", detail) };
-        let is_own = |name: &str| source.as_deref() == Some(OWN_SOURCE) && detail_type.as_deref() == Some(name);
+        let is_own = |name: &str| is_own && detail_type.as_deref() == Some(name);
         let (mut target, mut origin, mut chain_depth) = (EventTarget::Subscribers, None, 0);
         if is_own(RUN_TRIGGER) {
             let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
+            near_misses(&mut detail, &["triggerId", "userId"]);
             target = EventTarget::RunTrigger {
                 trigger_id: trigger_id.unwrap_or_default(),
                 user_id: user_id.unwrap_or_default(),
             };
         } else if is_own(REPLAY_EXECUTION) {
             let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
+            near_misses(&mut detail, &["triggerId", "executionId"]);
             target = EventTarget::ReplayExecution {
                 trigger_id: trigger_id.unwrap_or_default(),
                 execution_id: execution_id.unwrap_or_default(),
@@ -115,7 +118,7 @@ impl BusEvent {
             origin = id.zip(completed_at).map(|(id, (_, completed_at))| Origin::Execution { id, completed_at });
             chain_depth = detail.count("chainDepth").unwrap_or_default();
         }
-        problems = detail.problems;
+        let mut problems = detail.problems;
 
         let mut dispatcher = None;
         if let Some(dispatch) = &dispatch {
@@ -144,6 +147,9 @@ impl BusEvent {
             event_source_id: event_source_id.unwrap_or_default(),
             target,
             chain_depth,
+            provenance,
+            resembles_fire,
+            published,
             event: Value::Object(envelope),
         })
     }
@@ -157,6 +163,27 @@ impl BusEvent {
     pub(crate) fn tells_of_a_skip(&self) -> bool {
         let status = || self.event.get("detail")?.get("status")?.as_str();
         matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
+    }
+
+    /// Returns the error of an event that looks like a schedule's fire, is none, and has no subscriber: somebody may wait
+    /// for its run.
+    pub(crate) fn unclaimed_fire(&self) -> Option<InvalidEvent> {
+        let problem = match self.provenance {
+            _ if !self.resembles_fire => return None,
+            Provenance::Queue => "came in a message, which is not believed, and no trigger is subscribed to it",
+            _ => {
+                "came over a bus, which is not believed, and no trigger is subscribed to it; from Scheduler? give \
+                  source aws.scheduler"
+            }
+        };
+        Some(InvalidEvent::new(vec![format!("$.source: looks like a scheduled event but {problem}")]))
+    }
+
+    /// Returns whether a trigger of this user may learn of the event. The ends and the health of executions are for
+    /// their own user.
+    pub(crate) fn is_for_user(&self, user_id: &str) -> bool {
+        let its_user = || self.event.get("detail")?.get("userId")?.as_str();
+        self.text("source") != Some(OWN_SOURCE) || its_user() == Some(user_id)
     }
 
     /// The time of the event itself, as far as it says one.
@@ -185,19 +212,17 @@ impl BusEvent {
     }
 
     /// The event as the function sends it to itself for one trigger: `request_id` is that of this invocation, which a
-    /// later delivery of an event without an id of its own is known by.
+    /// later delivery of an event without an id of its own is known by. The event is handed on as its own text.
     pub(crate) fn dispatched_to(&self, trigger_id: &str, user_id: &str, request_id: &str) -> String {
         let request_id = match &self.origin {
             Origin::Request { dispatcher: Some(first) } => first,
             _ => request_id,
         };
-        let mut payload = self.event.to_string();
         let dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
         let source_id = json!(self.event_source_id);
-        // The event is an object: members are added before its last brace. It is not cloned, for it may have a MiB.
-        payload.pop();
-        payload.push_str(&format!(r#","{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}}}"#));
-        payload
+        let from = self.provenance.mark().map(|mark| format!(r#""{FROM}":"{mark}","#)).unwrap_or_default();
+        let published = &self.published;
+        format!(r#"{{{from}"{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch},"{WRAPPED}":{published}}}"#)
     }
 }
 
@@ -206,8 +231,9 @@ mod tests {
     use super::*;
 
     fn read(event: Value) -> Result<BusEvent, Vec<String>> {
+        let payload = event.to_string();
         let Value::Object(envelope) = event else { unreachable!() };
-        BusEvent::read(envelope).map_err(|error| error.problems)
+        MarkedEvent::read(envelope).and_then(|event| BusEvent::read(event, &payload)).map_err(|error| error.problems)
     }
 
     #[test]
