@@ -27,6 +27,7 @@ mod one_fire;
 mod outbox;
 mod overlap;
 mod process;
+mod publishers;
 mod records;
 mod replay;
 mod same_fire;
