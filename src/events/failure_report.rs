@@ -1,4 +1,4 @@
-//! Lambda's reports of what it gave up on, as the settle queue delivers them.
+//! Lambda's reports of the events that it gave up on, as the settle queue delivers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use serde::Deserialize;
@@ -6,17 +6,18 @@ use serde_json::{Value, value::RawValue};
 
 use crate::domain::failure::{ErrorType, Failure};
 
-/// A batch of the settle queue.
+/// A batch of messages from the settle queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 #[derive(Debug, Deserialize)]
 pub(crate) struct Batch {
     #[serde(rename = "Records")]
     pub(crate) records: Vec<Message>,
-    /// Whether it is of a topic, which delivers all of it again or nothing.
+    /// True for a topic, which delivers all of it again or nothing.
     #[serde(skip, default)]
     pub(crate) is_of_topic: bool,
 }
 
+/// One message of a batch.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Message {
@@ -25,7 +26,7 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
-/// What SNS invokes a function with that is subscribed to a topic.
+/// The event with which SNS invokes a function that is subscribed to a topic.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>
 #[derive(Deserialize)]
 struct Notifications {
@@ -47,7 +48,7 @@ struct TopicMessage {
     message: String,
 }
 
-/// What Lambda writes to an on-failure destination.
+/// The record that Lambda writes to an on-failure destination.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<'a> {
@@ -55,10 +56,11 @@ pub(crate) struct Report<'a> {
     pub(crate) request_context: RequestContext,
     #[serde(borrow)]
     pub(crate) request_payload: &'a RawValue,
-    /// An error object, or whatever else the function or Lambda had to say.
+    /// An error object, or anything else that the function or Lambda returned.
     pub(crate) response_payload: Option<Value>,
 }
 
+/// The part of a report that describes the failed invocation.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RequestContext {
@@ -68,9 +70,9 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads a batch of SQS, or the notifications of SNS; `None` for every other event.
+    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event.
     pub(crate) fn read(payload: &str) -> Option<Self> {
-        // Spares every other event a second parse.
+        // No other event is parsed twice.
         if payload.contains("aws:sqs") {
             let batch: Self = serde_json::from_str(payload).ok()?;
             let is_sqs = |message: &Message| message.event_source == "aws:sqs";
@@ -91,7 +93,8 @@ impl Batch {
     }
 }
 
-/// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.
+/// Returns the failure of a fire that has no record: the one that its last attempt returned, or otherwise Lambda's
+/// reason.
 pub(crate) fn reported(report: &Report<'_>) -> Failure {
     let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
     if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {

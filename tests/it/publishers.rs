@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, sqs_batch};
 use standins::{Invocation, Lambda, Outcome, Script, Stack, Template, bus_event, own_event};
 
-use crate::one_fire::{TIME, event_of};
-use crate::subscribed::{PROMPT, SOURCE, USER, assert_summary, dispatched_to, invocation, order, publish, subscribe};
+use crate::support::one_fire::{TIME, event_of};
+use crate::support::subscribed::{
+    PROMPT, SOURCE, USER, assert_summary, dispatched_to, invocation, order, publish, subscribe,
+};
 use crate::support::{assert_completed, assert_duplicate, assert_failed, changed, execution, stack};
 
 const ID: &str = "6a7e8feb-b491-4cf7-a9f1-bf3703467718";
@@ -355,7 +357,7 @@ async fn f02_a_misspelt_name_is_told() {
 async fn f30_a_misspelt_name_in_a_trigger_item_runs_nothing() {
     let stack = stack().await;
     let function = stack.function(&[]).await;
-    let config = |members: Value| crate::subscribed::config(members);
+    let config = |members: Value| crate::support::subscribed::config(members);
     for (at, (changes, path)) in [
         (config(json!({"treshold": {"count": 5, "windowSeconds": 60}})), "$.eventConfig.treshold"),
         (config(json!({"EventPattern": {"source": ["other"]}})), "$.eventConfig.EventPattern"),
