@@ -47,7 +47,7 @@ impl Status {
 pub struct Row {
     /// The status.
     pub status: Status,
-    /// Whose it is.
+    /// The user whose trigger it is of.
     pub user_id: Option<String>,
     /// The attempt that holds, or last held, the lease.
     pub owner: Option<String>,

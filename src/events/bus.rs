@@ -41,9 +41,9 @@ pub struct BusEvent {
     pub origin: Origin,
     /// The number of executions in the chain that led to the event. It is 0 unless the event announces the end of one.
     pub chain_depth: u32,
-    /// Where it came from.
+    /// The place from which it came.
     pub provenance: Provenance,
-    /// Whether it looks like a schedule's fire and is not believed to be one.
+    /// True if it looks like a schedule's fire and is not believed to be one.
     pub resembles_fire: bool,
     /// Its text as it was published, and so with numbers and escapes that the value does not have.
     published: Box<str>,

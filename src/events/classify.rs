@@ -30,7 +30,7 @@ pub(crate) const DISPATCH: &str = "_dispatch";
 /// whose detail is empty.
 const FIRE_MEMBERS: [&str; 4] = ["triggerId", "userId", "agentId", "prompt"];
 
-/// Where an event came from, as far as its mark says.
+/// The place from which an event came, as far as its mark says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Provenance {
     /// A schedule, a bus or a caller: nothing says which.
@@ -63,7 +63,7 @@ pub(crate) struct MarkedEvent {
     pub(crate) event_source_id: Option<Value>,
     /// `_dispatch`.
     pub(crate) dispatch: Option<Value>,
-    /// Whether any member began with `_`.
+    /// True if any member began with `_`.
     is_marked: bool,
     is_wrapped: bool,
 }
@@ -227,7 +227,7 @@ mod tests {
             (json!("com.example.orders"), json!(ID.to_uppercase()), &full, json!({}), false, true),
             (json!("com.example.orders"), json!(ID.replace('-', "")), &full, json!({}), false, true),
             (json!("com.example.orders"), json!(ID), &nothing, json!({}), false, false),
-            // Whoever may send a message wrote all of it. What is handed on was read as a bus event before.
+            // The sender of a message wrote all of it. What is handed on was read as a bus event before.
             (json!("aws.scheduler"), Value::Null, &full, json!({"_from": "queue"}), false, true),
             (json!("aws.scheduler"), json!(ID), &full, json!({"_dispatch": {}}), false, true),
         ] {

@@ -442,7 +442,7 @@ async fn f02_what_is_neither_event_nor_report_is_refused_in_words_and_kept() {
     for (at, (message, told)) in [
         ("hello \"there\"", "neither an EventBridge event nor a report"),
         ("{\"detail\":{}}", "neither an EventBridge event nor a report"),
-        // Whoever may send a message wrote all of it.
+        // The sender of a message wrote all of it.
         (fire.as_str(), "looks like a scheduled event but came in a message"),
         (command.as_str(), "$.source: is the function's own"),
     ]
