@@ -153,8 +153,9 @@ def texts(template):
     """Yield each rule that notifies people: its name, a sample of its event, the variables, and the text."""
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         for target in rule["Targets"]:
-            if "InputTransformer" in target:
-                transformer = target["InputTransformer"]
+            # The transformers of the function's own rules mark an event and contain no text for people.
+            transformer = target.get("InputTransformer", {})
+            if "InputPathsMap" in transformer:
                 text = substituted(template, transformer["InputTemplate"])
                 sample = sample_of(rule["EventPattern"]["detail-type"][0])
                 yield name, sample, transformer["InputPathsMap"], text

@@ -123,7 +123,7 @@ async fn send(
     let mut order: Vec<_> = invocations.iter().enumerate().collect();
     order.sort_by_cached_key(|(at, invocation)| (handed_on_by(invocation).unwrap_or(*at), *at));
     let delivery = |(at, invocation): (usize, &AsyncInvocation)| {
-        let event = invocation.json();
+        let event = invocation.event();
         let (what, label) = match &event["_dispatch"]["triggerId"] {
             Value::String(trigger) => (What::Dispatched, format!("└ {trigger}")),
             _ if at > 0 => (What::End, format!("end of {}", text(&event["detail"]["triggerId"]))),

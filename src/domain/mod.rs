@@ -14,6 +14,7 @@ pub mod policy;
 pub mod protocol;
 pub mod run_lock;
 pub mod run_state;
+pub mod shared_id;
 pub mod task;
 pub mod threshold;
 pub mod trace;
