@@ -1,11 +1,6 @@
 //! What every invocation of the process borrows: the settings and one client for each service.
 
-use crate::{
-    agent::Agent,
-    clients::{cognito::TokenSource, lambda::Dispatcher},
-    config::Config,
-    store::Store,
-};
+use crate::{agents::Agents, clients::lambda::Dispatcher, config::Config, store::Store};
 
 /// The settings and the services. It is built once for the process.
 #[derive(Debug)]
@@ -14,10 +9,8 @@ pub struct App {
     pub config: Config,
     /// The table.
     pub store: Store,
-    /// The source of the machine user's tokens.
-    pub tokens: TokenSource,
-    /// The agent.
-    pub agent: Agent,
+    /// The agents, and what proves to them who calls.
+    pub agents: Agents,
     /// Hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
 }

@@ -6,7 +6,7 @@ use crate::json::fields::{Fields, member, push};
 
 /// AgentCore's runtimeSessionId has 33 to 256 characters (InvokeAgentRuntime, API reference).
 const SESSION_ID_LIMIT: usize = 256;
-const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
+pub(crate) const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
 /// The names of the agent's request body that the function sets. An `input` must not hold them.
 pub const BODY_FIELDS: [&str; 8] =
     ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];

@@ -6,16 +6,15 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    agent::{AgentError, Call},
-    app::App,
+    agent::{Agent, AgentError, Call, Request},
     backoff,
     clock::{millis_since, now_millis},
-    config::Secret,
     domain::{
         answer::Outcome,
         attempt::Attempt,
         failure::{ErrorType, Failure},
         fire::Fire,
+        task::AGENTCORE_SESSION_ID_LENGTH,
         trigger_snapshot::TriggerKnowledge,
     },
     invocation::{InvocationContext, catch_panic},
@@ -23,7 +22,7 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    run::Prepared,
+    run::{Prepared, Prospect},
     store::in_time,
     telemetry::metrics::timed,
     trigger::{
@@ -76,16 +75,18 @@ impl Run<'_> {
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
-        let (token, item) = prepared.await?;
+        let (prospect, item) = prepared.await?;
         // The trigger item wins over the event's copy: a trigger may have been changed since its schedule was made.
+        let before = fire;
         let fire = Arc::new(self.current(fire, item)?);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
         let fire = &*fire;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
         let running = async {
             overlap::admit(self.owned, &policy).await?;
-            let call = Call::new(fire, &self.attempt.session_id, self.context.invocation.xray_trace_id.as_deref())?;
-            let calling = self.call_agent(&call, token?);
+            let prospect = self.prospect_of(fire, before, prospect).await?;
+            let call = self.call(fire, &prospect.agent)?;
+            let calling = self.call_agent(&call, prospect);
             tokio::join!(calling, self.tend_trigger(fire)).0
         };
         let Some(limit) = policy.timeout else { return running.await };
@@ -116,9 +117,42 @@ impl Run<'_> {
         }
     }
 
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    async fn prospect_of(
+        &self,
+        fire: &Fire,
+        before: &Fire,
+        prospect: Result<Prospect, Failure>,
+    ) -> Result<Prospect, Failure> {
+        if fire.task.agent_id == before.task.agent_id {
+            return prospect;
+        }
+        super::prospect(self.context, &fire.task.agent_id).await
+    }
+
+    /// Builds the call.
+    ///
+    /// # Errors
+    /// If the session id is one that the agent's platform does not take, or a value cannot be sent.
+    fn call(&self, fire: &Fire, agent: &Agent) -> Result<Call, Failure> {
+        let Attempt { session_id, execution_id, .. } = self.attempt;
+        if agent.definition.is_agentcore && session_id.len() < AGENTCORE_SESSION_ID_LENGTH {
+            let error_type = if fire.trigger.is_some() { ErrorType::InvalidTrigger } else { ErrorType::InvalidEvent };
+            let message = format!(
+                "sessionId must have at least {AGENTCORE_SESSION_ID_LENGTH} characters for an agent on AgentCore, not {}",
+                session_id.len()
+            );
+            return Err(Failure::fatal(error_type, message));
+        }
+        let request = Request { fire, session_id, execution_id, profile: None };
+        let call = Call::new(&agent.definition, &request, self.context.invocation.xray_trace_id.as_deref());
+        call.map_err(Failure::from)
+    }
+
     /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
-    async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, RunStop> {
-        let App { agent, tokens, .. } = self.context.app;
+    async fn call_agent(&self, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
+        let agents = &self.context.app.agents;
+        let Prospect { agent, mut authorization } = prospect;
         let state = &self.context.state;
         let mut waits = backoff::waits();
         let mut may_refresh = true;
@@ -127,17 +161,20 @@ impl Run<'_> {
             tracing::info!("calling the agent");
             state.facts().agent_called = true;
             let since = Instant::now();
-            let error = match agent.post(call, &token).await {
+            let error = match agent.post(call, &authorization).await {
                 Ok(answer) => break (answer, since),
                 Err(error) => error,
             };
             match error {
-                AgentError::Unauthorized if may_refresh => {
+                error if may_refresh && agents.is_renewable(&agent, &authorization, &error) => {
                     state.facts().agent_called = false;
-                    tracing::warn!("the agent refused the token, getting another");
+                    tracing::warn!(
+                        auth = agent.definition.auth.as_str(),
+                        "the agent refused who calls, getting another proof"
+                    );
                     may_refresh = false;
-                    tokens.forget(&token);
-                    token = timed(state, |facts| &mut facts.token_ms, pin!(tokens.token())).await?;
+                    let authorizing = pin!(agents.authorize(&agent));
+                    authorization = timed(state, |facts| &mut facts.token_ms, authorizing).await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
                     state.facts().agent_called = false;
@@ -158,7 +195,7 @@ impl Run<'_> {
         }
         tracing::info!(agentRequestId = answer.request_id, "reading the answer");
         let reported = Arc::clone(state);
-        let outcome = agent.read(answer, call, &token, move |progress| {
+        let outcome = agent.read(answer, call, &authorization, move |progress| {
             if progress.events > 0 {
                 reported.facts().first_event_ms.get_or_insert_with(|| millis_since(since));
             }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    app::App,
     clock::{millis_since, now_millis},
     domain::answer::{Outcome, Verdict},
     domain::{
@@ -131,10 +130,12 @@ impl Run<'_> {
         if !is_unwanted {
             return None;
         }
-        let App { tokens, agent, .. } = self.context.app;
+        let agents = &self.context.app.agents;
+        let ran = self.context.state.facts().ran.clone()?;
         let stopping = async {
-            let token = tokens.token().await.ok()?;
-            agent.stop_session(&self.attempt.session_id, &token).await
+            let agent = agents.find(&ran.task.agent_id).await.ok()?;
+            let authorization = agents.authorize(&agent).await.ok()?;
+            agent.stop_session(&self.attempt.session_id, &authorization).await
         };
         // The record must not wait longer for this.
         tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))

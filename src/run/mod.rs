@@ -6,7 +6,7 @@ mod finish;
 use std::{
     pin::pin,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64},
     },
 };
@@ -17,9 +17,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    clients::cognito::TokenError,
+    agent::{Agent, authorization::Authorization},
     clock::now_millis,
-    config::Secret,
     domain::{
         attempt::{Attempt, StartTime},
         execution::{Holder, Row, Status},
@@ -40,8 +39,15 @@ use crate::{
     trigger::{item::TriggerItem, replay},
 };
 
-/// What is asked for beside the claim: a token, and the trigger item if there is one.
-type Prepared = (Result<Secret, TokenError>, Result<Option<TriggerItem>, Failure>);
+/// What is asked for beside the claim: the agent that the event names with what proves to it who calls, and the trigger
+/// item if there is one.
+type Prepared = (Result<Prospect, Failure>, Result<Option<TriggerItem>, Failure>);
+
+/// An agent that is ready to be called.
+struct Prospect {
+    agent: Arc<Agent>,
+    authorization: Authorization,
+}
 
 /// Runs one fire, or says what became of it before.
 ///
@@ -112,9 +118,18 @@ async fn poll_alongside<T, U: Future + Unpin>(
 }
 
 async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
-    let token = pin!(context.app.tokens.token());
-    let token = timed(&context.state, |facts| &mut facts.token_ms, token);
-    tokio::join!(token, stored_trigger(&context.app.store, fire))
+    tokio::join!(prospect(context, &fire.task.agent_id), stored_trigger(&context.app.store, fire))
+}
+
+/// Finds the agent of this id, and gets what proves to it who calls.
+async fn prospect(context: &InvocationContext<'_>, agent_id: &str) -> Result<Prospect, Failure> {
+    let agents = &context.app.agents;
+    let agent = agents.find(agent_id).await?;
+    let authorization = {
+        let authorizing = pin!(agents.authorize(&agent));
+        timed(&context.state, |facts| &mut facts.token_ms, authorizing).await?
+    };
+    Ok(Prospect { agent, authorization })
 }
 
 /// Reads the trigger item as it stands. A run that may have been switched off does not start unseen.
