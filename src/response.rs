@@ -38,27 +38,27 @@ impl<'a> Response<'a> {
 
     /// Returns the response for a run that completed.
     pub(crate) fn completed(self, request_id: Option<&'a str>, session_id: &'a str) -> Value {
-        Self { request_id, session_id: Some(session_id), ..self }.into_value()
+        Self { request_id, session_id: Some(session_id), ..self }.to_value()
     }
 
     /// Returns the response for a run that was cancelled.
     pub(crate) fn cancelled(self, session_id: Option<&'a str>) -> Value {
-        Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.into_value()
+        Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.to_value()
     }
 
     /// Returns the response for a fire that was deliberately not run.
     pub(crate) fn skipped(self, reason: SkipReason) -> Value {
-        Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.into_value()
+        Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.to_value()
     }
 
     /// Returns the response for a fire that another attempt works on, or that ended before.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
-        Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.into_value()
+        Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.to_value()
     }
 
-    fn into_value(&self) -> Value {
+    fn to_value(&self) -> Value {
         // As a function behind an HTTP API answers: the body is JSON in a text.
         json!({"statusCode": 200, "body": serde_json::to_string(self).unwrap_or_default()})
     }

@@ -2,7 +2,7 @@
 
 use reqwest::{
     Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::Value;
 
@@ -93,6 +93,7 @@ fn headers(
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static(ANSWERS));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if definition.is_agentcore || definition.format == RequestFormat::Invocations {
         headers.insert(SESSION_TYPE, HeaderValue::from_static("event"));
         headers.insert(SESSION_ID, value(request.session_id)?);

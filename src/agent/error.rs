@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use crate::{
-    agent::decoder::UnsupportedContentType,
+    agent::head::UnreadableHead,
     domain::failure::{ErrorType, Failure},
     error_chain::chain,
 };
@@ -42,7 +42,13 @@ pub enum AgentError {
     },
     /// It answered with something that is no answer.
     #[error(transparent)]
-    NoAnswer(#[from] UnsupportedContentType),
+    NoAnswer(#[from] UnreadableHead),
+    /// The head of its answer is larger than hyper reads: 100 headers, about 400 KiB.
+    #[error("the head of the agent's answer is too large: at most 100 headers are read")]
+    HeadTooLarge,
+    /// It took the call, and its platform gave it up: AgentCore's 408.
+    #[error("the agent answered {0}")]
+    TimedOut(StatusCode),
     /// The connection broke after the request was sent.
     #[error("the connection to the agent broke: {0}")]
     Torn(String),
@@ -74,9 +80,9 @@ impl From<AgentError> for Failure {
             AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
             AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
             AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
-            AgentError::NoAnswer(_) => fatal(ErrorType::AgentFailed),
+            AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
             AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
-            AgentError::Stalled(_) => fatal(ErrorType::StreamStalled),
+            AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
             AgentError::Request(_) => fatal(ErrorType::Internal),
         }
     }

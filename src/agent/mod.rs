@@ -1,14 +1,17 @@
 //! The agent: one POST to `/invocations`, what its status means, and its answer read to the end.
 //! <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 
+mod agentcore;
 pub mod authorization;
 mod call;
 pub mod decoder;
 mod error;
 mod framing;
+mod head;
 pub(crate) mod protocol;
 mod request;
 mod setup;
+mod status;
 pub(crate) mod transcript;
 
 pub use call::Call;
@@ -23,9 +26,8 @@ use std::{
 
 use reqwest::{
     Client, Method, Response, StatusCode, Url,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING},
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::task::JoinSet;
 use tracing::Span;
 
@@ -33,7 +35,8 @@ use crate::{
     agent::{
         authorization::Authorization,
         call::{SESSION_ID, Setup},
-        decoder::Decoder,
+        head::Head,
+        status::{StatusClass, classify},
     },
     domain::agent_definition::AgentDefinition,
     domain::answer::{AnswerError, End, Outcome, Progress, Verdict},
@@ -45,32 +48,8 @@ use crate::{
 /// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of an id beyond which it is no id.
-const LONGEST_ID: usize = 256;
-const REQUEST_IDS: [&str; 3] = ["x-amzn-requestid", "x-amzn-request-id", "x-request-id"];
-
-/// What a status means for the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    Accepted,
-    Unauthorized,
-    NotAccepted,
-    Rejected,
-    Failed,
-}
-
-/// A 503 alone does not say "not accepted": proxies also say it after losing a request they had passed on.
-fn meaning(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> Meaning {
-    match status.as_u16() {
-        204 | 205 => Meaning::Failed,
-        200..=299 => Meaning::Accepted,
-        401 => Meaning::Unauthorized,
-        409 | 425 | 429 => Meaning::NotAccepted,
-        503 if has_retry_after || is_agentcore => Meaning::NotAccepted,
-        300..=499 => Meaning::Rejected,
-        _ => Meaning::Failed,
-    }
-}
+/// How long to wait for usage that may follow the terminal event: an agent may keep the connection open behind it.
+const USAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An agent, as it is called.
 #[derive(Debug)]
@@ -87,14 +66,15 @@ pub struct Agent {
 #[derive(Debug)]
 pub struct Answer {
     response: Response,
-    decoder: Decoder,
-    /// Whether the end of the body is told apart from the end of the connection.
-    is_framed: bool,
-    /// The request id of the response's headers.
-    pub request_id: Option<String>,
+    head: Head,
 }
 
 impl Answer {
+    /// The request id of the response's headers.
+    pub fn request_id(&self) -> Option<&str> {
+        self.head.request_id.as_deref()
+    }
+
     /// Reads it to its terminal event or its end. `run` is the span to log in, which is not entered with each piece.
     async fn read(
         mut self,
@@ -102,21 +82,28 @@ impl Answer {
         report: impl Fn(Progress),
         run: Span,
     ) -> Result<Outcome, AgentError> {
+        let Head { mut decoder, is_framed, .. } = self.head;
         let end = loop {
             let next = self.response.chunk();
-            let chunk = match idle_timeout {
-                Some(limit) => tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?,
-                None => next.await,
+            let chunk = match (decoder.is_decided(), idle_timeout) {
+                (true, _) => match tokio::time::timeout(USAGE_TIMEOUT, next).await {
+                    Ok(chunk) => chunk,
+                    Err(_) => break End::Framed,
+                },
+                (false, Some(limit)) => {
+                    tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?
+                }
+                (false, None) => next.await,
             };
             match chunk {
                 Ok(Some(bytes)) => {
-                    let is_decided = self.decoder.feed(&bytes).is_some();
-                    report(self.decoder.progress());
-                    if is_decided {
+                    let is_done = decoder.feed(&bytes).is_some();
+                    report(decoder.progress());
+                    if is_done {
                         break End::Framed;
                     }
                 }
-                Ok(None) if self.is_framed => break End::Framed,
+                Ok(None) if is_framed => break End::Framed,
                 Ok(None) => break End::Torn,
                 Err(error) => {
                     run.in_scope(|| tracing::warn!(error = chain(&error.without_url()), "the agent's answer was torn"));
@@ -124,14 +111,21 @@ impl Answer {
                 }
             }
         };
-        Ok(self.decoder.finish(end))
+        let outcome = decoder.finish(end);
+        if outcome.protocol == Protocol::Unknown {
+            let events = outcome.progress.events;
+            run.in_scope(|| {
+                tracing::warn!(events, protocol = "unknown", "no event of the agent's answer was understood")
+            });
+        }
+        Ok(outcome)
     }
 }
 
 impl Agent {
     /// The agent of this definition, called through `http`.
     pub fn new(definition: Arc<AgentDefinition>, http: Client, idle_timeout: Option<Duration>) -> Self {
-        Self { http, stop_url: stop_url(&definition.url), definition, idle_timeout }
+        Self { http, stop_url: agentcore::stop_url(&definition.url), definition, idle_timeout }
     }
 
     /// Sends the request once, after those that its protocol needs before it, and reads the answer's head.
@@ -167,6 +161,10 @@ impl Agent {
         self.http.execute(request).await.map_err(|error| {
             let (is_connect, is_builder) = (error.is_connect(), error.is_builder());
             let cause = chain(&error.without_url());
+            // hyper's words: its own error type is none of reqwest's interface.
+            if cause.contains("message head is too large") {
+                return AgentError::HeadTooLarge;
+            }
             match (is_connect, is_builder) {
                 (true, _) => AgentError::Unavailable { cause, retry_after: None },
                 (_, true) => AgentError::Request(cause),
@@ -184,17 +182,21 @@ impl Agent {
     ) -> Result<Answer, AgentError> {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
-        match meaning(status, retry_after.is_some(), self.definition.is_agentcore) {
-            Meaning::Accepted => answer(response, self.definition.protocol()),
-            Meaning::Unauthorized => Err(AgentError::Unauthorized),
-            Meaning::NotAccepted => Err(AgentError::Unavailable {
+        match classify(status, retry_after.is_some(), self.definition.is_agentcore) {
+            StatusClass::Accepted => {
+                let head = Head::read(status.as_u16(), response.headers(), Some(self.definition.protocol()))?;
+                Ok(Answer { response, head })
+            }
+            StatusClass::Unauthorized => Err(AgentError::Unauthorized),
+            StatusClass::NotAccepted => Err(AgentError::Unavailable {
                 cause: format!("it answered {status}"),
-                retry_after: retry_after.and_then(|value| wait_of(value, SystemTime::now().into())),
+                retry_after: retry_after.and_then(|value| status::retry_after(value, SystemTime::now().into())),
             }),
-            Meaning::Rejected => {
+            StatusClass::Rejected => {
                 Err(AgentError::Rejected { status, said: error_body(response, call, authorization).await })
             }
-            Meaning::Failed => {
+            StatusClass::TimedOut => Err(AgentError::TimedOut(status)),
+            StatusClass::Failed => {
                 Err(AgentError::Failed { status, said: error_body(response, call, authorization).await })
             }
         }
@@ -239,31 +241,12 @@ impl Agent {
     }
 }
 
-/// An AgentCore runtime is called at `/runtimes/{arn}/invocations`, and stopped beside that.
-fn stop_url(agent_url: &Url) -> Option<Url> {
-    let runtime = agent_url.path().strip_suffix("/invocations")?;
-    if !runtime.starts_with("/runtimes/arn%3A") {
-        return None;
-    }
-    let mut url = agent_url.clone();
-    url.set_path(&format!("{runtime}/stopruntimesession"));
-    Some(url)
-}
-
-fn answer(response: Response, protocol: Protocol) -> Result<Answer, AgentError> {
-    let headers = response.headers();
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let decoder = Decoder::new(text(CONTENT_TYPE.as_str()))?.with_protocol(Some(protocol));
-    let decoder = decoder.with_status(response.status().as_u16());
-    let is_chunked = text(TRANSFER_ENCODING.as_str())
-        .is_some_and(|codings| codings.trim_end().to_ascii_lowercase().ends_with("chunked"));
-    let is_framed = is_chunked || headers.contains_key(CONTENT_LENGTH);
-    let request_id = REQUEST_IDS.into_iter().find_map(text).filter(|id| id.len() <= LONGEST_ID).map(str::to_owned);
-    Ok(Answer { response, decoder, is_framed, request_id })
-}
-
 /// The beginning of an error's body, as far as it comes soon and may be repeated.
 async fn error_body(mut response: Response, call: &Call, authorization: &Authorization) -> Option<String> {
+    // Compressed bytes are nobody's words.
+    if head::content_encoding(response.headers()).is_some() {
+        return None;
+    }
     let body = beginning_of(&mut response).await;
     let said = call.clean(String::from_utf8_lossy(&body).trim(), authorization);
     Some(said).filter(|said| !said.is_empty())
@@ -283,64 +266,4 @@ async fn beginning_of(response: &mut Response) -> Vec<u8> {
     .await;
     body.truncate(ERROR_BODY_LIMIT);
     body
-}
-
-/// What `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
-fn wait_of(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    Some((date - now).try_into().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_each_status_means() {
-        for (statuses, expected) in [
-            (&[200, 201, 202][..], Meaning::Accepted),
-            (&[401][..], Meaning::Unauthorized),
-            (&[409, 425, 429][..], Meaning::NotAccepted),
-            (&[301, 302, 307, 308, 400, 403, 404, 405, 413, 422, 499][..], Meaning::Rejected),
-            (&[204, 500, 501, 502, 503, 504, 529][..], Meaning::Failed),
-        ] {
-            for status in statuses {
-                assert_eq!(meaning(StatusCode::from_u16(*status).unwrap(), false, false), expected, "{status}");
-            }
-        }
-        let meaning_of_503 = |retry_after, agentcore| meaning(StatusCode::SERVICE_UNAVAILABLE, retry_after, agentcore);
-        assert_eq!(meaning_of_503(true, false), Meaning::NotAccepted);
-        assert_eq!(meaning_of_503(false, true), Meaning::NotAccepted);
-        assert_eq!(meaning(StatusCode::INTERNAL_SERVER_ERROR, true, true), Meaning::Failed);
-    }
-
-    #[test]
-    fn only_agentcore_runtimes_can_be_stopped() {
-        let runtime = "https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes/arn%3Aaws%3Ax";
-        for (url, expected) in [
-            (format!("{runtime}/invocations?qualifier=v1"), Some(format!("{runtime}/stopruntimesession?qualifier=v1"))),
-            ("https://agent.example.com/invocations".to_owned(), None),
-        ] {
-            assert_eq!(stop_url(&Url::parse(&url).unwrap()).map(String::from), expected);
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = OffsetDateTime::from_unix_timestamp(784_111_777).unwrap();
-        for (value, expected) in [
-            ("3", Some(3)),
-            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let wait = wait_of(&HeaderValue::from_static(value), now);
-            assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{value}");
-        }
-    }
 }

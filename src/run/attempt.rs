@@ -190,10 +190,10 @@ impl Run<'_> {
                 _ => return Err(error.into()),
             }
         };
-        if let Some(id) = &answer.request_id {
-            state.facts().request_id.get_or_insert_with(|| id.clone());
+        if let Some(id) = answer.request_id() {
+            state.facts().request_id.get_or_insert_with(|| id.to_owned());
         }
-        tracing::info!(agentRequestId = answer.request_id, "reading the answer");
+        tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
         let outcome = agent.read(answer, call, &authorization, move |progress| {
             if progress.events > 0 {

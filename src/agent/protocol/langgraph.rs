@@ -133,7 +133,7 @@ impl Reading {
         if !transcript.wants_text() {
             return;
         }
-        let first = frame.text.strip_prefix(b"[").map(|rest| RawJson::cut(rest));
+        let first = frame.text.strip_prefix(b"[").map(RawJson::cut);
         let Some(message) = first.filter(|message| message.is_object()) else { return };
         let [content, kind, id] = scan::pick(message.raw(), ["content", "type", "id"]);
         let kind = kind.and_then(RawJson::as_str);

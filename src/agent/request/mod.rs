@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     agent_definition::AgentDefinition, agent_profile::AgentProfile, agent_template::Placeholders, fire::Fire,
-    request_format::RequestFormat,
+    request_format::RequestFormat, task::Task,
 };
 
 /// What one call says, whatever the protocol.
@@ -84,7 +84,20 @@ impl<'a> Request<'a> {
     /// Returns the members that tell what the agent is to use, under the names of `/invocations`, with those of `input`.
     /// What the trigger says wins over the agent's row; `input` wins over the row, and the task over `input`.
     fn settings(&self, definition: &AgentDefinition) -> Map<String, Value> {
-        let Fire { task, user_id, .. } = self.fire;
+        // A new field of a task does not compile until it is sent, or said not to be.
+        let Task {
+            agent_id,
+            enabled_tools,
+            working_directory,
+            reasoning_effort,
+            input,
+            // The session and the prompt have places of their own, and the model is one of two.
+            prompt: _,
+            session_id: _,
+            model_id: _,
+            // It is about the function's own attempts.
+            rerun_if_interrupted: _,
+        } = &self.fire.task;
         let mut settings = Map::new();
         let profile = self.profile.cloned().unwrap_or_default();
         for (name, value) in [
@@ -95,14 +108,14 @@ impl<'a> Request<'a> {
         ] {
             settings.extend(value.map(|value| (name.to_owned(), value)));
         }
-        settings.extend(task.input.clone());
+        settings.extend(input.clone());
         for (name, value) in [
-            ("targetUserId", Some(json!(user_id))),
-            ("agentId", Some(json!(task.agent_id))),
+            ("targetUserId", Some(json!(self.fire.user_id))),
+            ("agentId", Some(json!(agent_id))),
             ("modelId", self.model(definition).map(Value::from)),
-            ("enabledTools", task.enabled_tools.as_ref().map(|tools| json!(tools))),
-            ("storagePath", task.working_directory.as_ref().map(|path| json!(path))),
-            ("reasoningEffort", task.reasoning_effort.as_ref().map(|effort| json!(effort))),
+            ("enabledTools", enabled_tools.as_ref().map(|tools| json!(tools))),
+            ("storagePath", working_directory.as_ref().map(|path| json!(path))),
+            ("reasoningEffort", reasoning_effort.as_ref().map(|effort| json!(effort))),
         ] {
             settings.extend(value.map(|value| (name.to_owned(), value)));
         }
