@@ -143,3 +143,86 @@ impl std::fmt::Debug for SigningKey {
         write!(f, "SigningKey({}, {})", self.service, self.region)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Method;
+
+    use super::*;
+
+    const RUNTIME: &str = "https://bedrock-agentcore.eu-west-1.amazonaws.com/runtimes/arn%3Aaws%3Abedrock-agentcore%3Aeu-west-1%3A123456789012%3Aruntime%2Fdemo-1";
+
+    /// Signs at 2026-01-31T07:00:00Z and returns the signed headers and the signature.
+    fn signed(
+        (service, region, token): (&'static str, &str, Option<&str>),
+        url: &str,
+        headers: &[(&'static str, &str)],
+        body: &'static str,
+    ) -> (String, String) {
+        let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        let credentials = Credentials::new("AKIDEXAMPLE", secret, token.map(str::to_owned), None, "test");
+        let key = SigningKey { credentials, region: region.to_owned(), service };
+        let mut request = Request::new(Method::POST, url.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        // What a proxy may change is not signed.
+        for name in ["traceparent", "x-amzn-trace-id", "accept"] {
+            request.headers_mut().insert(name, "x".parse().unwrap());
+        }
+        *request.body_mut() = Some(body.into());
+        let added = key.sign(&request, SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_842_800)).unwrap();
+        assert_eq!(added["x-amz-date"], "20260131T070000Z");
+        assert_eq!(added.get("x-amz-security-token").map(|token| token.to_str().unwrap()), token);
+        let authorization = added["authorization"].to_str().unwrap();
+        let scope = format!("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260131/{region}/{service}/aws4_request, ");
+        let (names, signature) = authorization.strip_prefix(&scope).unwrap().split_once(", ").unwrap();
+        let names = names.strip_prefix("SignedHeaders=").unwrap();
+        (names.to_owned(), signature.strip_prefix("Signature=").unwrap().to_owned())
+    }
+
+    /// The signatures are botocore's, computed with its SigV4Auth (1.44) at the time of 2026-01-31T07:00:00Z:
+    ///
+    /// ```python
+    /// with mock.patch("botocore.auth.get_current_datetime", return_value=datetime(2026, 1, 31, 7)):
+    ///     request = AWSRequest("POST", url, data=body, headers=headers)
+    ///     SigV4Auth(Credentials("AKIDEXAMPLE", secret, token), service, region).add_auth(request)
+    /// print(request.headers["Authorization"])
+    /// ```
+    #[test]
+    fn signatures_are_those_of_botocore() {
+        let session = "s".repeat(33);
+        let agent = [
+            ("content-type", "application/json"),
+            ("x-amzn-bedrock-agentcore-runtime-session-id", &session),
+            ("x-amzn-bedrock-agentcore-runtime-session-type", "event"),
+        ];
+        let agentcore = |token| ("bedrock-agentcore", "eu-west-1", token);
+        let token = Some("a+token/==");
+        let names = "x-amzn-bedrock-agentcore-runtime-session-id;x-amzn-bedrock-agentcore-runtime-session-type";
+        assert_eq!(
+            signed(agentcore(None), &format!("{RUNTIME}/invocations"), &agent, r#"{"prompt":"hi"}"#),
+            (
+                format!("content-type;host;x-amz-date;{names}"),
+                "556866b4510a440ff615016bfe8287475ae7a74bf69347ce9de5c357253195a1".to_owned()
+            )
+        );
+        assert_eq!(
+            signed(agentcore(token), &format!("{RUNTIME}/invocations?qualifier=v1"), &agent, r#"{"prompt":"hi"}"#),
+            (
+                format!("content-type;host;x-amz-date;x-amz-security-token;{names}"),
+                "57dc09b9d75e0f01d4860ee7bd370b09475c939bc29df4d251ff1f6889a505d6".to_owned()
+            )
+        );
+        let stop = format!("{RUNTIME}/stopruntimesession?qualifier=v1&x=a%20b");
+        assert_eq!(
+            signed(agentcore(token), &stop, &agent[..2], "{}").1,
+            "66425c1fb0f801273f892805d25795e356528c1ed26de03c24c9dfc2b7bad1b1"
+        );
+        let ssm = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "AmazonSSM.GetParameter")];
+        assert_eq!(
+            signed(("ssm", "us-east-1", None), "http://127.0.0.1:8080/", &ssm, r#"{"Name":"/agents/key"}"#).1,
+            "d46a5b1ffcdf04bd815507f93b69dcde349fd7e79f2596be76f9c4ab4bd4f114"
+        );
+    }
+}

@@ -41,6 +41,8 @@ mod pool;
 pub mod runtime_api;
 pub mod script;
 pub mod scripts;
+pub mod sigv4;
+pub mod ssm;
 pub mod stack;
 pub mod template;
 
@@ -56,5 +58,7 @@ pub use lambda_api::{AsyncInvocation, LambdaApi};
 pub use pipe::{Pipe, PipeDefinition};
 pub use runtime_api::{Invocation, Outcome, RuntimeApi};
 pub use script::{Framing, Script, Step};
+pub use sigv4::{Signed, Verifier};
+pub use ssm::Ssm;
 pub use stack::{Lambda, Stack, assert_no_secrets};
 pub use template::Template;
