@@ -7,6 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde_json::Value;
+use tokio::time::Instant;
+
 use crate::{
     agent::{
         Agent, AgentError,
@@ -22,10 +25,12 @@ use crate::{
     domain::{
         agent_auth::{AgentAuth, is_parameter_name},
         agent_definition::{AgentDefinition, AgentSource, Defaults},
+        agent_profile::AgentProfile,
         endpoint,
         failure::{ErrorType, Failure},
     },
     error_chain::chain,
+    store::Store,
 };
 
 /// The service that an agent's requests are signed for.
@@ -135,6 +140,54 @@ impl Agents {
 
     fn read(&self) -> MutexGuard<'_, HashMap<String, (SystemTime, Arc<Agent>)>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the agent's row of the agents table, with the environments of its MCP servers. `None` if there is no table.
+    ///
+    /// # Errors
+    /// `AgentNotFound` if there is no row, and otherwise what the table or SSM says.
+    pub async fn profile(
+        &self,
+        store: &Store,
+        user_id: &str,
+        agent_id: &str,
+        until: Instant,
+    ) -> Result<Option<AgentProfile>, Failure> {
+        let Some(table) = &self.config.agents_table else { return Ok(None) };
+        let row = store.in_time(until, store.agent_row(table, user_id, agent_id)).await?;
+        let Some(row) = row else {
+            let message = format!("the agents table has no row of this user for the agent {agent_id:?}");
+            return Err(Failure::fatal(ErrorType::AgentNotFound, message));
+        };
+        let mut profile = AgentProfile::read(&row);
+        if profile.needs_mcp_env() {
+            let env = self.mcp_env(user_id, agent_id).await?;
+            profile.restore_mcp_env(&env);
+        }
+        Ok(Some(profile))
+    }
+
+    /// Reads the environments of an agent's MCP servers. Without the parameter its servers run without them.
+    async fn mcp_env(&self, user_id: &str, agent_id: &str) -> Result<Value, Failure> {
+        let prefix = self.config.parameter_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
+        let name = format!("{prefix}/agents/{user_id}/{agent_id}/mcp-env");
+        // An id is one level of the path: it must not reach the parameters of others.
+        let is_usable = !prefix.is_empty() && !format!("{user_id}{agent_id}").contains('/') && is_parameter_name(&name);
+        let text = match if is_usable { self.parameters.get(&name).await } else { Err(ParameterError::NotFound(name)) }
+        {
+            Ok(text) => text,
+            Err(error @ ParameterError::NotFound(_)) => {
+                tracing::warn!(error = %error, "the agent's MCP servers get no environment");
+                return Ok(Value::Null);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        serde_json::from_str(text.expose()).map_err(|_| {
+            Failure::fatal(
+                ErrorType::AgentNotFound,
+                "the SSM parameter with the environments of MCP servers is no JSON",
+            )
+        })
     }
 
     /// Returns what proves to `agent` who calls, good for the requests of the next few minutes.

@@ -1,6 +1,12 @@
-//! What every invocation of the process borrows: the settings and one client for each service.
+//! The shared handles that every invocation of the process borrows: the settings and one client for each service.
 
-use crate::{agents::Agents, clients::lambda::Dispatcher, config::Config, store::Store};
+use crate::{
+    agents::Agents,
+    clients::lambda::Dispatcher,
+    config::Config,
+    domain::{execution::Lease, platform::Platform},
+    store::Store,
+};
 
 /// The settings and the services. It is built once for the process.
 #[derive(Debug)]
@@ -11,13 +17,18 @@ pub struct App {
     pub store: Store,
     /// The agents, and what proves to them who calls.
     pub agents: Agents,
-    /// Hands events on to invocations of their own.
+    /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
 }
 
 impl App {
-    /// Returns the lease's times.
-    pub(crate) fn lease(&self) -> crate::domain::execution::Lease {
-        crate::domain::execution::Lease(self.config.lease)
+    /// Returns the durations of a lease.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease(self.config.lease)
+    }
+
+    /// Returns the platform that hosts the agent.
+    pub(crate) fn platform(&self) -> Platform {
+        Platform::of(self.config.is_agentcore)
     }
 }

@@ -44,6 +44,10 @@ pub struct Config {
     /// True if the only agent is that at `AGENT_API_URL` and it is on Amazon Bedrock AgentCore. Then a session id that is
     /// too short for AgentCore is a fault of the event. Where there are more agents, it is known once one is called.
     pub is_agentcore: bool,
+    /// `AGENTS_TABLE_NAME`: the table of agents by user and agent id. If set, an agent without a row is not called.
+    pub agents_table: Option<String>,
+    /// `SSM_PARAMETER_PREFIX`: the beginning of the parameters with the environments of MCP servers.
+    pub parameter_prefix: Option<String>,
     /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: replaces the host of AgentCore's data plane where an ARN is given.
     pub agentcore_endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_SSM`: replaces the address of Systems Manager.
@@ -138,6 +142,8 @@ impl Config {
                         && unnamed_agent.as_ref().is_some_and(|agent| agent.is_agentcore),
                     unnamed_agent,
                     agents,
+                    agents_table: settings.optional("AGENTS_TABLE_NAME"),
+                    parameter_prefix: settings.optional("SSM_PARAMETER_PREFIX"),
                     agentcore_endpoint,
                     ssm_endpoint,
                     user_pool_id,

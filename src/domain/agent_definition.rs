@@ -12,7 +12,7 @@ use crate::{
         agent_auth::{AgentAuth, is_reserved, is_token},
         agent_template::Template,
         endpoint::{self, agent_url},
-        finish_reason::FinishReason,
+        finish_reason::{FinishReason, accept_finish_reasons},
         protocol::Protocol,
         request_format::RequestFormat,
     },
@@ -46,6 +46,15 @@ pub struct AgentDefinition {
     /// The ways to stop short that count as completed, unless the event or the trigger names its own.
     pub accept_finish_reasons: Vec<FinishReason>,
     /// SHA-256 of all of this, in hexadecimal.
+    pub hash: String,
+}
+
+/// The definition that a run used, in short: whether it is still the same can be told without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionMark {
+    /// The name of the form of its requests.
+    pub protocol: &'static str,
+    /// Its hash.
     pub hash: String,
 }
 
@@ -160,6 +169,11 @@ impl AgentDefinition {
         self.format.protocol()
     }
 
+    /// Returns what records and kept inputs say of it.
+    pub fn mark(&self) -> DefinitionMark {
+        DefinitionMark { protocol: self.format.as_str(), hash: self.hash.clone() }
+    }
+
     /// Sets the hash. The agent's hosts, its protocol and its auth are part of it, a secret's value is not.
     fn hashed(mut self) -> Self {
         let Self {
@@ -245,25 +259,6 @@ fn headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, St
         }
     }
     headers
-}
-
-/// Reads `acceptFinishReasons`. `None` if it is absent, which leaves the decision to the agent's definition.
-pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<FinishReason>> {
-    const NAME: &str = "acceptFinishReasons";
-    let words = fields.texts(NAME)?;
-    let mut reasons = Vec::with_capacity(words.len());
-    for (at, word) in words.iter().enumerate() {
-        let acceptable = FinishReason::ALL.into_iter().filter(|reason| reason.is_acceptable());
-        match acceptable.clone().find(|reason| reason.as_str() == word) {
-            Some(reason) if reasons.contains(&reason) => {}
-            Some(reason) => reasons.push(reason),
-            None => {
-                let names: Vec<_> = acceptable.map(FinishReason::as_str).collect();
-                fields.problem(&format!("{NAME}[{at}]"), &format!("must be one of {}", names.join(", ")));
-            }
-        }
-    }
-    Some(reasons)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 mod agent;
 mod clients;
 mod events;
-mod faults;
+mod fault_list;
 mod lifecycle;
 mod routing;
 mod runtime;

@@ -30,7 +30,7 @@ pub(in crate::agent) fn session_url(request: &Request<'_>, definition: &AgentDef
     url.set_path(&base);
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty();
-        path.extend(["apps", request.name_on_server(definition), "users", &request.fire.user_id]);
+        path.extend(["apps", request.name_on_server(definition), "users", request.fire.user_id.as_str()]);
         path.extend(["sessions", request.session_id]);
     }
     url

@@ -95,8 +95,9 @@ impl<'a> Request<'a> {
             prompt: _,
             session_id: _,
             model_id: _,
-            // It is about the function's own attempts.
+            // These are about the function's own attempts and records.
             rerun_if_interrupted: _,
+            accept_finish_reasons: _,
         } = &self.fire.task;
         let mut settings = Map::new();
         let profile = self.profile.cloned().unwrap_or_default();
@@ -147,7 +148,7 @@ impl<'a> Request<'a> {
 pub(super) mod tests {
     use super::*;
     use crate::{
-        domain::agent_definition::Defaults,
+        domain::{agent_definition::Defaults, platform::Platform},
         events::schedule::{Event, parse},
     };
 
@@ -158,7 +159,7 @@ pub(super) mod tests {
         for (name, value) in members.as_object().unwrap() {
             event["detail"][name] = value.clone();
         }
-        match parse(Some(&event.to_string()), false).unwrap() {
+        match parse(Some(&event.to_string()), Platform::Other).unwrap() {
             Event::Scheduled(fire) => *fire,
             Event::Bus(event) => panic!("{event:?}"),
         }

@@ -56,9 +56,9 @@ fn metadata(request: &Request<'_>) -> Map<String, Value> {
     for (name, value) in [
         ("executionId", request.execution_id),
         ("sessionId", request.session_id),
-        ("triggerId", &fire.trigger_id),
-        ("userId", &fire.user_id),
-        ("agentId", &fire.task.agent_id),
+        ("triggerId", fire.trigger_id.as_str()),
+        ("userId", fire.user_id.as_str()),
+        ("agentId", fire.task.agent_id.as_str()),
     ] {
         metadata.insert(name.to_owned(), json!(value));
     }
