@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
+    domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
         ending::{Ending, Reported, SkipReason},
@@ -25,6 +26,8 @@ pub struct RunFacts {
     pub fire: Option<Arc<Fire>>,
     /// The fire as it ran. It may differ from `fire`, because the trigger item takes precedence over the event.
     pub ran: Option<Arc<Fire>>,
+    /// The definition of the agent that is called.
+    pub definition: Option<DefinitionMark>,
     /// The execution of the fire.
     pub execution_id: Option<Arc<ExecutionId>>,
     /// The number of the attempt, from 1.

@@ -180,6 +180,7 @@ impl BusEvent {
             task,
             trigger: None,
             replay_of: None,
+            replayed_definition: None,
         }
     }
 

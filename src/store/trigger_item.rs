@@ -83,7 +83,7 @@ fn is_expired(ttl: i64, now: i64) -> bool {
 }
 
 /// An item without DynamoDB's types. Binary values, which no trigger has, are null.
-fn json_of(item: Item) -> Value {
+pub(super) fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 

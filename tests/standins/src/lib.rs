@@ -43,6 +43,8 @@ pub mod rule;
 pub mod runtime_api;
 pub mod script;
 pub mod scripts;
+pub mod sigv4;
+pub mod ssm;
 pub mod stack;
 pub mod template;
 
@@ -59,5 +61,7 @@ pub use pipe::{Pipe, PipeDefinition};
 pub use rule::RuleDefinition;
 pub use runtime_api::{Invocation, Outcome, RuntimeApi};
 pub use script::{Framing, Script, Step};
+pub use sigv4::{Signed, Verifier};
+pub use ssm::Ssm;
 pub use stack::{Lambda, Stack, assert_no_secrets};
 pub use template::Template;
