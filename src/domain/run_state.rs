@@ -9,7 +9,9 @@ use crate::{
         ending::{Ending, Reported, SkipReason},
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
+        finish_reason::FinishReason,
         fire::Fire,
+        protocol::Protocol,
     },
 };
 
@@ -91,6 +93,10 @@ pub struct EndedAttempt {
     pub first_event_ms: Option<u64>,
     /// How far the answer was read.
     pub progress: Option<Progress>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short.
+    pub finish_reason: Option<FinishReason>,
 }
 
 impl RunState {
@@ -153,6 +159,8 @@ impl RunFacts {
             duration_ms: ending.duration_ms,
             first_event_ms: ending.first_event_ms,
             progress: ending.reported.map(|reported| reported.progress),
+            protocol: ending.protocol,
+            finish_reason: ending.finish_reason,
         });
     }
 }
