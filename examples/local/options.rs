@@ -9,13 +9,15 @@ const HELP: &str = "\
 Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
 to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is .local/function.log.
 
-usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [EVENT.json ...]
-       cargo run --example local -- --serve [--triggers FILE] [--agent-url URL]
+usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
+                                    [--records FILE] [EVENT.json ...]
+       cargo run --example local -- --serve [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
 
 Without events it sends events/scheduled.json, events/agent-fails.json and the first one again. It exits with 0 if one
 completed, one failed as the agent said and one was a duplicate. With events it sends those, each after everything that
 the one before it started has ended. It then exits with 0 if every execution completed or was skipped, or failed because
-the stand-in for an agent was told to fail.
+the stand-in for an agent was told to fail. An agent's text is shown as it arrives. At the end you read what was
+recognised in each answer, what was not, and why the run ended as it did.
 
 An event that is not a scheduled fire runs the triggers that are stored in the table and subscribed to it:
 
@@ -24,6 +26,10 @@ An event that is not a scheduled fire runs the triggers that are stored in the t
   events/run-trigger.json          runs a stored trigger now
   events/replay-execution.json     runs the failed execution again, after events/agent-fails.json
 
+Agents that speak other protocols, and one that stops short:
+
+  events/agent-ag-ui.json, agent-a2a.json, agent-mcp.json, agent-openai-responses.json, agent-asks.json
+
   --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment
@@ -31,6 +37,11 @@ An event that is not a scheduled fire runs the triggers that are stored in the t
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
                    is sent twice. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
                    COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used
+  --protocol NAME  how the agent is called and read (AGENT_PROTOCOL): invocations, ag-ui, a2a, a2a-1.0, mcp,
+                   openai-responses, openai-chat, langgraph, adk or custom. The stand-in speaks the first six. AGENTS and
+                   the AGENT_* settings of the environment reach the function too
+  --auth HOW       what proves to the agent who calls (AGENT_AUTH): cognito, none or iam; default: cognito
+  --records FILE   write the stored executions to this file, as a JSON array
   -h, --help       this text
 ";
 
@@ -41,6 +52,9 @@ pub(crate) struct Options {
     pub(crate) serve: bool,
     pub(crate) triggers: Option<PathBuf>,
     pub(crate) agent_url: Option<String>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) auth: Option<String>,
+    pub(crate) records: Option<PathBuf>,
 }
 
 impl Options {
@@ -55,6 +69,9 @@ impl Options {
                     Long("serve") => options.serve = true,
                     Long("triggers") => options.triggers = Some(args.value()?.into()),
                     Long("agent-url") => options.agent_url = Some(args.value()?.string()?),
+                    Long("protocol") => options.protocol = Some(args.value()?.string()?),
+                    Long("auth") => options.auth = Some(args.value()?.string()?),
+                    Long("records") => options.records = Some(args.value()?.into()),
                     Short('h') | Long("help") => return Ok(false),
                     Value(path) => options.events.push(path.into()),
                     _ => return Err(arg.unexpected()),
@@ -79,6 +96,11 @@ impl Options {
     /// tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
+        // What is said of agents here, such as the tool of an MCP server.
+        env.extend(std::env::vars().filter(|(name, _)| name.starts_with("AGENT")));
+        for (name, value) in [("AGENT_PROTOCOL", &self.protocol), ("AGENT_AUTH", &self.auth)] {
+            env.extend(value.as_ref().map(|value| (name.to_owned(), value.clone())));
+        }
         if let Ok(limit) = std::env::var("CHAIN_DEPTH_LIMIT") {
             env.insert("CHAIN_DEPTH_LIMIT".to_owned(), limit);
         }
