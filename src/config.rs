@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use reqwest::Url;
+use url::Url;
 
 /// A value that must never reach a log. Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -231,12 +231,13 @@ fn web_url(text: &str) -> Result<Url, &'static str> {
     }
 }
 
-/// Returns true for AgentCore's data plane. Its host is `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`,
-/// and through a VPC endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`.
+/// Returns true for AgentCore's data plane: `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`, through a VPC
+/// endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`, and with `-fips` behind the name.
 fn is_agentcore(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    let amazon = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
-    amazon && host.split('.').any(|label| label == "bedrock-agentcore")
+    let amazon = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn"];
+    amazon.iter().any(|suffix| host.ends_with(suffix))
+        && host.split('.').any(|label| matches!(label, "bedrock-agentcore" | "bedrock-agentcore-fips"))
 }
 
 #[cfg(test)]
@@ -341,7 +342,11 @@ mod tests {
         for (url, expected) in [
             ("https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes/x", true),
             ("https://vpce-1.bedrock-agentcore.us-west-2.vpce.amazonaws.com/runtimes/x", true),
+            ("https://bedrock-agentcore-fips.us-west-2.amazonaws.com/runtimes/x", true),
+            ("https://bedrock-agentcore.us-west-2.api.aws/runtimes/x", true),
+            ("https://bedrock-agentcore-fips.us-west-2.api.aws/runtimes/x", true),
             ("https://bedrock-agentcore.example.com", false),
+            ("https://bedrock-agentcores.us-west-2.amazonaws.com", false),
             ("https://agent.amazonaws.com", false),
         ] {
             assert_eq!(config(&[("AGENT_API_URL", url)]).unwrap().is_agentcore, expected, "{url}");

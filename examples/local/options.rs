@@ -104,7 +104,11 @@ impl Options {
         if let Ok(limit) = std::env::var("CHAIN_DEPTH_LIMIT") {
             env.insert("CHAIN_DEPTH_LIMIT".to_owned(), limit);
         }
-        let Some(url) = &self.agent_url else { return env };
+        let Some(url) = &self.agent_url else {
+            // The stand-in answers at this path alone, whatever the protocol's usual one is.
+            env.entry("AGENT_API_URL".to_owned()).and_modify(|url| url.push_str("/invocations"));
+            return env;
+        };
         env.insert("AGENT_API_URL".to_owned(), url.clone());
         let real_cognito = ["COGNITO_USER_POOL_ID", "COGNITO_CLIENT_ID"].iter().all(|n| std::env::var_os(n).is_some());
         if real_cognito {

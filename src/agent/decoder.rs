@@ -60,6 +60,8 @@ struct Reading {
     verdict: Option<Verdict>,
     /// The run is decided, but its usage may still come.
     awaits_usage: bool,
+    /// The `type` of the last frame that was no protocol's, as it stands there.
+    generic_type: Vec<u8>,
     /// A frame was too large to keep.
     has_dropped: bool,
     /// HTTP 202: whatever the answer says, the agent is at work.
@@ -85,6 +87,7 @@ impl Decoder {
             inner: BoundedText::new(MAX_EVENT),
             verdict: None,
             awaits_usage: false,
+            generic_type: Vec::new(),
             has_dropped: false,
             is_accepted_only: false,
         };
@@ -147,7 +150,11 @@ impl Decoder {
     /// At a framed end a last line without its line end, or a last SSE frame without its blank line, counts if it is
     /// whole.
     pub fn finish(mut self, end: End) -> Outcome {
-        if self.reading.verdict.is_none() {
+        if self.reading.awaits_usage && end == End::Framed {
+            if let Rest::Frame(frame) = self.framer.rest() {
+                self.reading.read(&frame);
+            }
+        } else if self.reading.verdict.is_none() {
             let verdict = match end {
                 End::Torn => self.reading.torn(),
                 End::Framed => self.framed(),
@@ -286,14 +293,18 @@ impl Reading {
             self.verdict = Some(self.error(frame));
             return;
         }
-        let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
-        self.verdict = match self.look_into(frame, &mut inner) {
-            Some(object) => self.object(&Frame { text: object, data: object, ..*frame }, frame),
-            None => self.object(frame, frame),
+        let kind = &self.generic_type;
+        if self.reader.is_none() && self.generic.is_more_of_same(frame, kind, &self.transcript) {
+            return;
+        }
+        self.verdict = match (&mut self.reader, frame.text.first()) {
+            (_, Some(b'"')) => self.string(frame),
+            (Some(reader), _) => reader.read(frame, &mut self.transcript),
+            (None, _) => self.object(frame, frame),
         };
-        inner.release();
-        self.inner = inner;
-        self.awaits_usage = self.verdict.is_some() && self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
+        if self.verdict.is_some() {
+            self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
+        }
     }
 
     /// Takes a frame that the framing itself calls an error.
@@ -311,6 +322,37 @@ impl Reading {
             Some(reader) => reader.error(frame, &mut self.transcript),
             None => Verdict::Failed(protocol::words::reported(protocol::words::message_of_frame(frame))),
         }
+    }
+
+    /// Takes a string, or the object within it.
+    fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+        let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
+        let verdict = match self.look_into(frame, &mut inner) {
+            Some(object) => self.object(&Frame { text: object, data: object, ..*frame }, frame),
+            None => self.object(frame, frame),
+        };
+        inner.release();
+        self.inner = inner;
+        verdict
+    }
+
+    /// Returns true if an object's protocol is certainly none: it has no member that a protocol is recognised by, but for
+    /// a type that another frame had.
+    fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
+        let is_open = frame.is_document()
+            || !matches!(frame.name, b"" | b"message")
+            || members.has_any(&protocol::SIGNS)
+            || members.has_object(Name::Message);
+        if is_open {
+            return false;
+        }
+        let Some(kind) = members.get(Name::Type).map(RawJson::raw) else { return true };
+        let kind = &kind[..kind.len().min(64)];
+        let is_same = self.generic_type == kind;
+        if !is_same {
+            self.generic_type = kind.to_vec();
+        }
+        is_same
     }
 
     /// The object within a JSON string, or within `data:` text in such a string: agents serialize twice.
@@ -336,14 +378,20 @@ impl Reading {
         if let Some(reader) = &mut self.reader {
             return reader.read(frame, &mut self.transcript);
         }
-        let members = Members::of_frame(frame);
-        let recognised = match &members {
+        let mut members = Members::none();
+        let is_object = frame.text.starts_with(b"{");
+        if is_object {
+            members.read(frame.text);
+        }
+        let recognised = match Some(&members).filter(|_| is_object) {
+            Some(members) if self.is_known_as_generic(frame, members) => None,
             Some(members) => protocol::recognise(frame, members),
             None if frame.name.is_empty() => None,
-            None => protocol::recognise(frame, &Members::of(b"")),
+            None => protocol::recognise(frame, &members),
         };
         if let Some(protocol) = recognised {
             let mut reader = protocol::reader(protocol)?;
+            let frame = if reader.takes_strings() { outer } else { frame };
             let verdict = reader.read(frame, &mut self.transcript);
             self.protocol = Some(protocol);
             self.reader = Some(reader);
@@ -352,12 +400,13 @@ impl Reading {
         if !frame.has_data {
             return None;
         }
-        let (is_understood, verdict) = self.generic.read(frame, members.as_ref(), &mut self.transcript);
+        let (is_understood, verdict) =
+            self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
         if !is_understood && !std::ptr::eq(frame, outer) {
             // What is no message of anybody's is the text of an agent that answers in JSON.
             self.generic.read(outer, None, &mut self.transcript);
         } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {
-            let has_type = members.and_then(|members| members.get(Name::Type)).and_then(RawJson::whole_str).is_some();
+            let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
             self.transcript.progress.skipped_events += u64::from(!has_type);
         }
         verdict

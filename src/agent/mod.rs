@@ -1,9 +1,12 @@
 //! The agent: one POST to `/invocations`, what its status means, and its answer read to the end.
 //! <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 
+mod agentcore;
 pub mod decoder;
 mod framing;
+mod head;
 pub(crate) mod protocol;
+mod status;
 pub(crate) mod transcript;
 
 use std::{
@@ -13,22 +16,24 @@ use std::{
 
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{
-        ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
-    },
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Map, Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::task::JoinSet;
 use tracing::Span;
 
-use crate::domain::failure::{ErrorType, Failure};
 use crate::{
-    agent::decoder::Decoder,
+    agent::{
+        head::{Head, UnreadableHead},
+        status::{StatusClass, classify},
+    },
     config::{Config, Secret},
     domain::answer::{AnswerError, End, Outcome, Progress, Verdict},
     domain::ending::StopOutcome,
+    domain::failure::{ErrorType, Failure},
     domain::fire::Fire,
+    domain::protocol::Protocol,
+    domain::task::Task,
     domain::trace::traceparent,
     error_chain::chain,
     redact::redact,
@@ -42,9 +47,8 @@ const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore
 const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-type");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Bytes of an id beyond which it is no id.
-const LONGEST_ID: usize = 256;
-const REQUEST_IDS: [&str; 3] = ["x-amzn-requestid", "x-amzn-request-id", "x-request-id"];
+/// How long to wait for usage that may follow the terminal event: an agent may keep the connection open behind it.
+const USAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the agent's answer is none.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +82,13 @@ pub enum AgentError {
     },
     /// It answered with something that is no answer.
     #[error(transparent)]
-    NoAnswer(#[from] decoder::UnsupportedContentType),
+    NoAnswer(#[from] UnreadableHead),
+    /// The head of its answer is larger than hyper reads: 100 headers, about 400 KiB.
+    #[error("the head of the agent's answer is too large: at most 100 headers are read")]
+    HeadTooLarge,
+    /// It took the call, and its platform gave it up: AgentCore's 408.
+    #[error("the agent answered {0}")]
+    TimedOut(StatusCode),
     /// The connection broke after the request was sent.
     #[error("the connection to the agent broke: {0}")]
     Torn(String),
@@ -88,29 +98,6 @@ pub enum AgentError {
     /// The request cannot be built.
     #[error("the request to the agent cannot be built: {0}")]
     Request(String),
-}
-
-/// What a status means for the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    Accepted,
-    Unauthorized,
-    NotAccepted,
-    Rejected,
-    Failed,
-}
-
-/// A 503 alone does not say "not accepted": proxies also say it after losing a request they had passed on.
-fn meaning(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> Meaning {
-    match status.as_u16() {
-        204 | 205 => Meaning::Failed,
-        200..=299 => Meaning::Accepted,
-        401 => Meaning::Unauthorized,
-        409 | 425 | 429 => Meaning::NotAccepted,
-        503 if has_retry_after || is_agentcore => Meaning::NotAccepted,
-        300..=499 => Meaning::Rejected,
-        _ => Meaning::Failed,
-    }
 }
 
 /// The agent's endpoint.
@@ -129,6 +116,8 @@ pub struct Agent {
 pub struct Call {
     body: Vec<u8>,
     headers: HeaderMap,
+    /// The protocol that the answer is read by, if one is set.
+    protocol: Option<Protocol>,
     /// What the agent must not be quoted with: the prompt and the texts of `input`.
     private: Vec<String>,
 }
@@ -143,6 +132,7 @@ impl Call {
         let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (ACCEPT, HeaderValue::from_static(ANSWERS)),
+            (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
             (SESSION_TYPE, HeaderValue::from_static("event")),
         ]);
         headers.insert(SESSION_ID, HeaderValue::from_str(session_id).map_err(|error| unsendable(&error))?);
@@ -156,7 +146,7 @@ impl Call {
         let body = serde_json::to_vec(&request_body(fire, session_id)).map_err(|error| unsendable(&error))?;
         let mut private = vec![fire.task.prompt.clone()];
         fire.task.input.values().for_each(|value| collect_texts(value, &mut private));
-        Ok(Self { body, headers, private })
+        Ok(Self { body, headers, protocol: None, private })
     }
 
     /// `said` by the agent, without what it quotes of the prompt, the input or the token.
@@ -170,14 +160,15 @@ impl Call {
 #[derive(Debug)]
 pub struct Answer {
     response: Response,
-    decoder: Decoder,
-    /// Whether the end of the body is told apart from the end of the connection.
-    is_framed: bool,
-    /// The request id of the response's headers.
-    pub request_id: Option<String>,
+    head: Head,
 }
 
 impl Answer {
+    /// The request id of the response's headers.
+    pub fn request_id(&self) -> Option<&str> {
+        self.head.request_id.as_deref()
+    }
+
     /// Reads it to its terminal event or its end. `run` is the span to log in, which is not entered with each piece.
     async fn read(
         mut self,
@@ -185,21 +176,28 @@ impl Answer {
         report: impl Fn(Progress),
         run: Span,
     ) -> Result<Outcome, AgentError> {
+        let Head { mut decoder, is_framed, .. } = self.head;
         let end = loop {
             let next = self.response.chunk();
-            let chunk = match idle_timeout {
-                Some(limit) => tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?,
-                None => next.await,
+            let chunk = match (decoder.is_decided(), idle_timeout) {
+                (true, _) => match tokio::time::timeout(USAGE_TIMEOUT, next).await {
+                    Ok(chunk) => chunk,
+                    Err(_) => break End::Framed,
+                },
+                (false, Some(limit)) => {
+                    tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?
+                }
+                (false, None) => next.await,
             };
             match chunk {
                 Ok(Some(bytes)) => {
-                    let is_decided = self.decoder.feed(&bytes).is_some();
-                    report(self.decoder.progress());
-                    if is_decided {
+                    let is_done = decoder.feed(&bytes).is_some();
+                    report(decoder.progress());
+                    if is_done {
                         break End::Framed;
                     }
                 }
-                Ok(None) if self.is_framed => break End::Framed,
+                Ok(None) if is_framed => break End::Framed,
                 Ok(None) => break End::Torn,
                 Err(error) => {
                     run.in_scope(|| tracing::warn!(error = chain(&error.without_url()), "the agent's answer was torn"));
@@ -207,7 +205,14 @@ impl Answer {
                 }
             }
         };
-        Ok(self.decoder.finish(end))
+        let outcome = decoder.finish(end);
+        if outcome.protocol == Protocol::Unknown {
+            let events = outcome.progress.events;
+            run.in_scope(|| {
+                tracing::warn!(events, protocol = "unknown", "no event of the agent's answer was understood")
+            });
+        }
+        Ok(outcome)
     }
 }
 
@@ -217,7 +222,7 @@ impl Agent {
         Self {
             http,
             url: config.agent_url.clone(),
-            stop_url: stop_url(&config.agent_url),
+            stop_url: agentcore::stop_url(&config.agent_url),
             is_agentcore: config.is_agentcore,
             idle_timeout: config.agent_idle_timeout,
         }
@@ -233,6 +238,10 @@ impl Agent {
         let response = sent.map_err(|error| {
             let (is_connect, is_builder) = (error.is_connect(), error.is_builder());
             let cause = chain(&error.without_url());
+            // hyper's words: its own error type is none of reqwest's interface.
+            if cause.contains("message head is too large") {
+                return AgentError::HeadTooLarge;
+            }
             match (is_connect, is_builder) {
                 (true, _) => AgentError::Unavailable { cause, retry_after: None },
                 (_, true) => AgentError::Request(cause),
@@ -241,15 +250,21 @@ impl Agent {
         })?;
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
-        match meaning(status, retry_after.is_some(), self.is_agentcore) {
-            Meaning::Accepted => answer(response),
-            Meaning::Unauthorized => Err(AgentError::Unauthorized),
-            Meaning::NotAccepted => Err(AgentError::Unavailable {
+        match classify(status, retry_after.is_some(), self.is_agentcore) {
+            StatusClass::Accepted => {
+                let head = Head::read(status.as_u16(), response.headers(), call.protocol)?;
+                Ok(Answer { response, head })
+            }
+            StatusClass::Unauthorized => Err(AgentError::Unauthorized),
+            StatusClass::NotAccepted => Err(AgentError::Unavailable {
                 cause: format!("it answered {status}"),
-                retry_after: retry_after.and_then(|value| wait_of(value, SystemTime::now().into())),
+                retry_after: retry_after.and_then(|value| status::retry_after(value, SystemTime::now().into())),
             }),
-            Meaning::Rejected => Err(AgentError::Rejected { status, said: error_body(response, call, token).await }),
-            Meaning::Failed => Err(AgentError::Failed { status, said: error_body(response, call, token).await }),
+            StatusClass::Rejected => {
+                Err(AgentError::Rejected { status, said: error_body(response, call, token).await })
+            }
+            StatusClass::TimedOut => Err(AgentError::TimedOut(status)),
+            StatusClass::Failed => Err(AgentError::Failed { status, said: error_body(response, call, token).await }),
         }
     }
 
@@ -291,30 +306,12 @@ impl Agent {
     }
 }
 
-/// An AgentCore runtime is called at `/runtimes/{arn}/invocations`, and stopped beside that.
-fn stop_url(agent_url: &Url) -> Option<Url> {
-    let runtime = agent_url.path().strip_suffix("/invocations")?;
-    if !runtime.starts_with("/runtimes/arn%3A") {
-        return None;
-    }
-    let mut url = agent_url.clone();
-    url.set_path(&format!("{runtime}/stopruntimesession"));
-    Some(url)
-}
-
-fn answer(response: Response) -> Result<Answer, AgentError> {
-    let headers = response.headers();
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let decoder = Decoder::new(text(CONTENT_TYPE.as_str()))?;
-    let is_chunked = text(TRANSFER_ENCODING.as_str())
-        .is_some_and(|codings| codings.trim_end().to_ascii_lowercase().ends_with("chunked"));
-    let is_framed = is_chunked || headers.contains_key(CONTENT_LENGTH);
-    let request_id = REQUEST_IDS.into_iter().find_map(text).filter(|id| id.len() <= LONGEST_ID).map(str::to_owned);
-    Ok(Answer { response, decoder, is_framed, request_id })
-}
-
 /// The beginning of an error's body, as far as it comes soon and may be repeated.
 async fn error_body(mut response: Response, call: &Call, token: &Secret) -> Option<String> {
+    // Compressed bytes are nobody's words.
+    if head::content_encoding(response.headers()).is_some() {
+        return None;
+    }
     let mut body = Vec::new();
     // Whatever came by then is kept.
     let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, async {
@@ -331,20 +328,32 @@ async fn error_body(mut response: Response, call: &Call, token: &Secret) -> Opti
 }
 
 fn request_body(fire: &Fire, session_id: &str) -> Value {
-    let mut body: Map<String, Value> = fire.task.input.clone();
-    body.insert("prompt".into(), json!(fire.task.prompt));
-    body.insert("targetUserId".into(), json!(fire.user_id));
-    body.insert("agentId".into(), json!(fire.task.agent_id));
-    body.insert("sessionId".into(), json!(session_id));
-    let mut optional = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.into(), value);
-        }
-    };
-    optional("modelId", fire.task.model_id.as_ref().map(|value| json!(value)));
-    optional("enabledTools", fire.task.enabled_tools.as_ref().map(|value| json!(value)));
-    optional("storagePath", fire.task.working_directory.as_ref().map(|value| json!(value)));
-    optional("reasoningEffort", fire.task.reasoning_effort.as_ref().map(|value| json!(value)));
+    // Destructured in full: a new field of the task does not compile until it is sent, or left out on purpose.
+    let Task {
+        agent_id,
+        prompt,
+        // The attempt's own session id stands for it.
+        session_id: _,
+        model_id,
+        working_directory,
+        enabled_tools,
+        reasoning_effort,
+        input,
+        // It is about the function's own attempts.
+        rerun_if_interrupted: _,
+    } = &fire.task;
+    let mut body: Map<String, Value> = input.clone();
+    let sent = [
+        ("prompt", Some(json!(prompt))),
+        ("targetUserId", Some(json!(fire.user_id))),
+        ("agentId", Some(json!(agent_id))),
+        ("sessionId", Some(json!(session_id))),
+        ("modelId", model_id.as_ref().map(|value| json!(value))),
+        ("enabledTools", enabled_tools.as_ref().map(|value| json!(value))),
+        ("storagePath", working_directory.as_ref().map(|value| json!(value))),
+        ("reasoningEffort", reasoning_effort.as_ref().map(|value| json!(value))),
+    ];
+    body.extend(sent.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Value::Object(body)
 }
 
@@ -358,16 +367,6 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-/// What `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
-fn wait_of(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    Some((date - now).try_into().unwrap_or_default())
-}
-
 impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let message = chain(&error);
@@ -377,60 +376,10 @@ impl From<AgentError> for Failure {
             AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
             AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
             AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
-            AgentError::NoAnswer(_) => fatal(ErrorType::AgentFailed),
+            AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
             AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
-            AgentError::Stalled(_) => fatal(ErrorType::StreamStalled),
+            AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
             AgentError::Request(_) => fatal(ErrorType::Internal),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_each_status_means() {
-        for (statuses, expected) in [
-            (&[200, 201, 202][..], Meaning::Accepted),
-            (&[401][..], Meaning::Unauthorized),
-            (&[409, 425, 429][..], Meaning::NotAccepted),
-            (&[301, 302, 307, 308, 400, 403, 404, 405, 413, 422, 499][..], Meaning::Rejected),
-            (&[204, 500, 501, 502, 503, 504, 529][..], Meaning::Failed),
-        ] {
-            for status in statuses {
-                assert_eq!(meaning(StatusCode::from_u16(*status).unwrap(), false, false), expected, "{status}");
-            }
-        }
-        let meaning_of_503 = |retry_after, agentcore| meaning(StatusCode::SERVICE_UNAVAILABLE, retry_after, agentcore);
-        assert_eq!(meaning_of_503(true, false), Meaning::NotAccepted);
-        assert_eq!(meaning_of_503(false, true), Meaning::NotAccepted);
-        assert_eq!(meaning(StatusCode::INTERNAL_SERVER_ERROR, true, true), Meaning::Failed);
-    }
-
-    #[test]
-    fn only_agentcore_runtimes_can_be_stopped() {
-        let runtime = "https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes/arn%3Aaws%3Ax";
-        for (url, expected) in [
-            (format!("{runtime}/invocations?qualifier=v1"), Some(format!("{runtime}/stopruntimesession?qualifier=v1"))),
-            ("https://agent.example.com/invocations".to_owned(), None),
-        ] {
-            assert_eq!(stop_url(&Url::parse(&url).unwrap()).map(String::from), expected);
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = OffsetDateTime::from_unix_timestamp(784_111_777).unwrap();
-        for (value, expected) in [
-            ("3", Some(3)),
-            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let wait = wait_of(&HeaderValue::from_static(value), now);
-            assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{value}");
         }
     }
 }

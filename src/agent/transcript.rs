@@ -1,16 +1,13 @@
 //! What is kept of a run while it streams by: counts, usage, ids, the answer's text, and the last word on how it went.
 
 use crate::agent::protocol::usage::Counts;
-use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Usage, Verdict};
+use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Usage, Verdict, is_plain_id};
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{RawJson, Str};
 use crate::json::text::BoundedText;
 
 /// Bytes of the answer's text that are kept (8 KiB), cut between characters.
 pub const MAX_OUTPUT: usize = 8 * 1024;
-
-/// Bytes of an id beyond which it is no id.
-const MAX_ID: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Transcript {
@@ -64,6 +61,7 @@ impl Transcript {
     }
 
     /// Returns true if text that comes now is kept. Else it need not even be looked for.
+    #[inline(always)]
     pub(crate) fn wants_text(&self) -> bool {
         !self.is_muted && (self.between_messages || self.failure.is_some() || !self.text.is_truncated())
     }
@@ -169,5 +167,5 @@ impl From<Counts> for Usage {
 
 /// An id of `of`, if it looks like one.
 pub(crate) fn id(of: RawJson<'_>, name: &str) -> Option<String> {
-    of.get(name)?.whole_str()?.within(MAX_ID)
+    of.get(name)?.whole_str()?.within(256).filter(|id| is_plain_id(id))
 }

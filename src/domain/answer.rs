@@ -169,6 +169,17 @@ impl From<Interruption> for Failure {
     }
 }
 
+/// Bytes of an id beyond which it is no id.
+const MAX_ID: usize = 256;
+
+/// Returns true if a text that an agent calls an id looks like one. An agent could put anything into it, the prompt
+/// included, and ids are logged.
+pub fn is_plain_id(id: &str) -> bool {
+    !id.is_empty()
+        && id.len() <= MAX_ID
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:=/+-".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

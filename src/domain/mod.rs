@@ -8,6 +8,8 @@ pub mod failure;
 pub mod finish_reason;
 pub mod fire;
 pub mod health;
+pub mod ids;
+pub mod platform;
 pub mod policy;
 pub mod protocol;
 pub mod run_lock;

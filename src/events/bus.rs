@@ -1,4 +1,4 @@
-//! Bus events: what EventBridge delivers besides scheduled fires, and what the function sends itself of them.
+//! Bus events: the events that EventBridge delivers besides scheduled fires, and that the function hands on to itself.
 //! <https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>
 
 use serde_json::{Map, Value, json};
@@ -6,9 +6,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
-    domain::execution::Status,
-    domain::fire::{Fire, Origin},
-    domain::task::Task,
+    domain::{
+        execution::Status,
+        fire::{Fire, Origin},
+        ids::{ExecutionId, TriggerId, UserId},
+        task::Task,
+    },
     events::invalid::InvalidEvent,
     json::fields::{Fields, kind},
 };
@@ -18,56 +21,59 @@ pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
-/// What an InputTransformer may add to say which subscriptions are meant.
+/// A member that an InputTransformer may add to say which subscriptions are meant.
 const EVENT_SOURCE_ID: &str = "_eventSourceId";
-/// What the function adds when it hands an event on to itself, one invocation for each trigger.
+/// A member that the function adds when it hands an event on to itself, in one invocation for each trigger.
 const DISPATCH: &str = "_dispatch";
 
 /// An event for the triggers that are subscribed to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusEvent {
-    /// The event as it was published: what patterns, conditions and queries see.
+    /// The event as it was published. Patterns, conditions and queries see it in this form.
     pub event: Value,
-    /// What triggers subscribe to: `_eventSourceId`, else the source with hyphens for dots.
+    /// The source to which triggers subscribe: `_eventSourceId`, or otherwise the source with hyphens instead of dots.
     pub event_source_id: String,
-    /// Whom it is for.
+    /// The triggers for which the event is meant.
     pub target: EventTarget,
-    /// What its deliveries have in common.
+    /// The part that all deliveries of the event have in common.
     pub origin: Origin,
-    /// How many executions led to it; 0 unless it tells of one.
+    /// The number of executions in the chain that led to the event. It is 0 unless the event announces the end of one.
     pub chain_depth: u32,
 }
 
-/// Which triggers an event is for.
+/// The triggers for which an event is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTarget {
-    /// All that are subscribed.
+    /// All triggers that are subscribed to its source.
     Subscribers,
-    /// One of them: the function handed the event on to itself.
+    /// One of the subscribed triggers, for which the function handed the event on to itself.
     Dispatched {
         /// The trigger.
-        trigger_id: String,
-        /// Its user.
-        user_id: String,
+        trigger_id: TriggerId,
+        /// The trigger's user.
+        user_id: UserId,
     },
-    /// The stored trigger that is to run now.
+    /// A stored trigger that must run now.
     RunTrigger {
         /// The trigger.
-        trigger_id: String,
-        /// Its user.
-        user_id: String,
+        trigger_id: TriggerId,
+        /// The trigger's user.
+        user_id: UserId,
     },
-    /// The trigger of the stored execution that is to run once more.
+    /// The trigger of a stored execution that must run again.
     ReplayExecution {
         /// The trigger.
-        trigger_id: String,
+        trigger_id: TriggerId,
         /// The execution.
-        execution_id: String,
+        execution_id: ExecutionId,
     },
 }
 
 impl BusEvent {
     /// Reads an envelope whose `detail-type` is a text.
+    ///
+    /// # Errors
+    /// Names every unusable field by its JSON path at once.
     pub(crate) fn read(mut envelope: Map<String, Value>) -> Result<Self, InvalidEvent> {
         let dispatch = envelope.remove(DISPATCH);
         let given_source_id = envelope.remove(EVENT_SOURCE_ID);
@@ -80,16 +86,16 @@ impl BusEvent {
         let time = time.filter(|time| time.unix_timestamp() >= 0);
         let mut problems = fields.problems;
 
-        // Both go through the same checks: what comes of them is part of a key.
+        // Both go through the same checks, because the result becomes part of a key.
         let (name, value) = match given_source_id {
             Some(given) => (EVENT_SOURCE_ID, Some(given)),
             None => ("source", source.as_ref().map(|source| json!(source.replace('.', "-")))),
         };
-        // What is wrong with the source itself has been said.
-        let is_said = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
+        // A problem of the source itself has been reported above.
+        let is_reported = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
         let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
         let mut fields = Fields { problems, ..Fields::new("$", &named) };
-        let event_source_id = if is_said { None } else { fields.id(name) };
+        let event_source_id = if is_reported { None } else { fields.id(name) };
         problems = fields.problems;
 
         let no_detail = Map::new();
@@ -100,19 +106,21 @@ impl BusEvent {
         if is_own(RUN_TRIGGER) {
             let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
             target = EventTarget::RunTrigger {
-                trigger_id: trigger_id.unwrap_or_default(),
-                user_id: user_id.unwrap_or_default(),
+                trigger_id: trigger_id.unwrap_or_default().into(),
+                user_id: user_id.unwrap_or_default().into(),
             };
         } else if is_own(REPLAY_EXECUTION) {
             let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
             target = EventTarget::ReplayExecution {
-                trigger_id: trigger_id.unwrap_or_default(),
-                execution_id: execution_id.unwrap_or_default(),
+                trigger_id: trigger_id.unwrap_or_default().into(),
+                execution_id: execution_id.unwrap_or_default().into(),
             };
         } else if is_own(EXECUTION_STATUS_CHANGE) {
-            // The pipe delivers at least once, each time as a new event: only the execution it tells of stays the same.
+            // The pipe delivers at least once, and each time as a new event. Only the execution that it announces is
+            // the same.
             let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
-            origin = id.zip(completed_at).map(|(id, (_, completed_at))| Origin::Execution { id, completed_at });
+            let named = id.zip(completed_at);
+            origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
             chain_depth = detail.count("chainDepth").unwrap_or_default();
         }
         problems = detail.problems;
@@ -128,8 +136,8 @@ impl BusEvent {
             dispatcher = fields.id("requestId");
             problems = fields.problems;
             target = EventTarget::Dispatched {
-                trigger_id: trigger_id.unwrap_or_default(),
-                user_id: user_id.unwrap_or_default(),
+                trigger_id: trigger_id.unwrap_or_default().into(),
+                user_id: user_id.unwrap_or_default().into(),
             };
         }
         if !problems.is_empty() {
@@ -148,29 +156,29 @@ impl BusEvent {
         })
     }
 
-    /// A text of the envelope.
+    /// Returns a text of the envelope.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.event.get(name)?.as_str()
     }
 
-    /// Whether it is the end of an execution that was deliberately not run.
-    pub(crate) fn tells_of_a_skip(&self) -> bool {
+    /// Returns true if the event announces that an execution was skipped.
+    pub(crate) fn announces_skip(&self) -> bool {
         let status = || self.event.get("detail")?.get("status")?.as_str();
         matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
     }
 
-    /// The time of the event itself, as far as it says one.
+    /// Returns the time of the event itself, if it states one.
     pub(crate) fn time(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
     }
 
-    /// The fire of one trigger, as far as the event says it.
-    pub(crate) fn fire(&self, trigger_id: &str, user_id: &str) -> Fire {
+    /// Returns the fire of one trigger by this event. The caller adds what its trigger item or its replay adds.
+    pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
         let text = |name: &str| self.text(name).map(str::to_owned);
         let follows = matches!(self.origin, Origin::Execution { .. });
         Fire {
-            trigger_id: trigger_id.to_owned(),
-            user_id: user_id.to_owned(),
+            trigger_id: trigger_id.clone(),
+            user_id: user_id.clone(),
             origin: self.origin.clone(),
             event_id: text("id"),
             source: text("source"),
@@ -178,15 +186,15 @@ impl BusEvent {
             detail_type: text("detail-type"),
             event_time: text("time"),
             chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },
-            task: Task::unknown(),
+            task,
             trigger: None,
             replay_of: None,
         }
     }
 
-    /// The event as the function sends it to itself for one trigger: `request_id` is that of this invocation, which a
-    /// later delivery of an event without an id of its own is known by.
-    pub(crate) fn dispatched_to(&self, trigger_id: &str, user_id: &str, request_id: &str) -> String {
+    /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
+    /// of this invocation. It identifies an event that has no id of its own when it is delivered again.
+    pub(crate) fn dispatched_to(&self, trigger_id: &TriggerId, user_id: &UserId, request_id: &str) -> String {
         let request_id = match &self.origin {
             Origin::Request { dispatcher: Some(first) } => first,
             _ => request_id,
@@ -194,7 +202,8 @@ impl BusEvent {
         let mut payload = self.event.to_string();
         let dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
         let source_id = json!(self.event_source_id);
-        // The event is an object: members are added before its last brace. It is not cloned, for it may have a MiB.
+        // The event is an object, so members are added before its last brace. It is not cloned, because it may have a
+        // MiB.
         payload.pop();
         payload.push_str(&format!(r#","{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}}}"#));
         payload
@@ -246,8 +255,8 @@ mod tests {
         };
         for (depth, expected) in [(json!(""), 1), (json!("3"), 4), (json!(3), 4), (Value::Null, 1)] {
             let event = read(detail(depth)).unwrap();
-            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id == "e"));
-            assert_eq!(event.fire("t", "u").chain_depth, expected);
+            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id.as_str() == "e"));
+            assert_eq!(event.fire(&"t".into(), &"u".into(), Task::unknown()).chain_depth, expected);
         }
         assert_eq!(read(detail(json!("deep"))).unwrap_err(), ["$.detail.chainDepth: must be a whole number"]);
     }
@@ -258,8 +267,9 @@ mod tests {
             let published = json!({"detail-type": "x", "source": "y.z", "id": id, "time": "2026-01-31T07:00:00Z",
                 "detail": {"a": [1, "}"]}});
             let event = read(published).unwrap();
-            let once = read(serde_json::from_str(&event.dispatched_to("t\"", "u", "first")).unwrap()).unwrap();
-            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
+            let once =
+                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first")).unwrap()).unwrap();
+            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".into(), user_id: "u".into() });
             assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
             let dispatcher = Some("first".to_owned());
             let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };

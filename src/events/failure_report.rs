@@ -1,4 +1,4 @@
-//! Lambda's reports of what it gave up on, as the settle queue delivers them.
+//! Lambda's reports of the events that it gave up on, as the settle queue delivers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::domain::failure::{ErrorType, Failure};
 
-/// A batch of the settle queue.
+/// A batch of messages from the settle queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 #[derive(Debug, Deserialize)]
 pub(crate) struct Batch {
@@ -14,6 +14,7 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<Message>,
 }
 
+/// One message of a batch.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Message {
@@ -22,14 +23,14 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
-/// What SNS wraps a message in, unless raw message delivery is on.
+/// The wrapper that SNS puts around a message, unless raw message delivery is on.
 #[derive(Deserialize)]
 pub(crate) struct Notification {
     #[serde(rename = "Message")]
     pub(crate) message: String,
 }
 
-/// What Lambda writes to an on-failure destination.
+/// The record that Lambda writes to an on-failure destination.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<'a> {
@@ -37,10 +38,11 @@ pub(crate) struct Report<'a> {
     pub(crate) request_context: RequestContext,
     #[serde(borrow)]
     pub(crate) request_payload: &'a RawValue,
-    /// An error object, or whatever else the function or Lambda had to say.
+    /// An error object, or anything else that the function or Lambda returned.
     pub(crate) response_payload: Option<Value>,
 }
 
+/// The part of a report that describes the failed invocation.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RequestContext {
@@ -50,9 +52,9 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads an SQS batch; `None` for every other event.
+    /// Reads an SQS batch, and returns `None` for every other event.
     pub(crate) fn read(payload: &str) -> Option<Self> {
-        // Spares every other event a second parse.
+        // No other event is parsed twice.
         if !payload.contains("aws:sqs") {
             return None;
         }
@@ -62,7 +64,8 @@ impl Batch {
     }
 }
 
-/// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.
+/// Returns the failure of a fire that has no record: the one that its last attempt returned, or otherwise Lambda's
+/// reason.
 pub(crate) fn reported(report: &Report<'_>) -> Failure {
     let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
     if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {

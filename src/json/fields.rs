@@ -8,15 +8,15 @@ use crate::redact::cut;
 /// The longest id, and the longest other text that is stored as it is, in bytes. Two of them with their prefixes stay
 /// far below the 1 KiB of DynamoDB's sort key.
 pub(crate) const ID_LIMIT: usize = 256;
-/// How Scheduler spells its context attributes; one left in an event was never substituted.
+/// The beginning of Scheduler's context attributes. One that is left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 pub(crate) const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
-/// Somebody whose event has more problems sees the first of them, on about as many lines as a screen has.
+/// The most problems that are reported, about as many as a screen has lines.
 const MOST_PROBLEMS: usize = 50;
 /// The longest path shown, in bytes.
 const PATH_LIMIT: usize = 200;
 
-/// A reader of one object's fields that collects the problems found.
+/// A reader of one object's fields, which collects the problems that it finds.
 pub(crate) struct Fields<'a> {
     pub(crate) path: String,
     pub(crate) object: &'a Map<String, Value>,
@@ -24,10 +24,12 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Returns a reader of `object`, whose own path is `path`.
     pub(crate) fn new(path: &str, object: &'a Map<String, Value>) -> Self {
         Self { path: path.to_owned(), object, problems: Vec::new() }
     }
 
+    /// Adds a problem of the field `name`.
     pub(crate) fn problem(&mut self, name: &str, problem: &str) {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
@@ -37,6 +39,7 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
+    /// Reads an optional text.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.value(name)?.clone() {
             Value::String(text) => Some(text),
@@ -47,6 +50,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reads a text that must be present and not blank.
     pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
         if self.value(name).is_none() {
             self.problem(name, "is missing");
@@ -60,7 +64,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads a text that is stored as it is.
+    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         if text.len() > ID_LIMIT {
@@ -70,6 +74,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
+    /// Reads an id: a required text of at most [`ID_LIMIT`] bytes without control characters.
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
         let id = self.required_text(name)?;
         if id.len() > ID_LIMIT {
@@ -82,6 +87,7 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// Reads an optional array of texts.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Value::Array(items) = self.value(name)?.clone() else {
             self.problem(name, "must be an array of strings");
@@ -97,6 +103,7 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
+    /// Reads an optional boolean.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.value(name)?.clone() {
             Value::Bool(flag) => Some(flag),
@@ -107,8 +114,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a whole number, given as a number or as a text, the form in which DynamoDB's stream has it. An empty text
-    /// counts as absent.
+    /// Reads an optional whole number. It is given as a number or as a text, which is the form of DynamoDB's stream. An
+    /// empty text counts as absent.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
         let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
         let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
@@ -119,12 +126,14 @@ impl<'a> Fields<'a> {
         count
     }
 
+    /// Reads an RFC 3339 time that must be present. Returns its text, too.
     pub(crate) fn required_instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         self.required_text(name)?;
         self.instant(name)
     }
 
-    /// Reads an RFC 3339 time. It must not be before 1970, which a UUIDv7 cannot represent.
+    /// Reads an optional RFC 3339 time, and returns its text, too. It must not be before 1970, because a UUIDv7 cannot
+    /// represent that.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
         // It has been reported as such already.
@@ -144,7 +153,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An optional object.
+    /// Reads an optional object. An absent one is empty.
     pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
         match self.value(name).cloned() {
             None => Map::new(),
@@ -157,7 +166,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Adds a problem, unless there are enough: a hostile event must not make an error longer than itself.
+/// Adds a problem, unless there are too many already. A hostile event must not cause an error longer than itself.
 pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     match problems.len() {
         0..MOST_PROBLEMS => problems.push(problem),
@@ -177,10 +186,12 @@ pub(crate) fn member(path: &str, name: &str) -> String {
     if plain { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
 }
 
+/// Returns the path of the element at this index of `path`.
 pub(crate) fn member_at(path: &str, at: usize) -> String {
     if path.len() > PATH_LIMIT { member(path, "") } else { format!("{path}[{at}]") }
 }
 
+/// Returns the kind of a value with its article, for the text of a problem.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,4 +1,4 @@
-//! Reading JSON that others wrote.
+//! Reads JSON that others wrote.
 
 pub(crate) mod fields;
 pub(crate) mod query;

@@ -1,4 +1,4 @@
-//! The work of an attempt that owns its execution: call the agent, read its answer, stop in time.
+//! The work of an attempt that owns its execution: it calls the agent, reads the answer, and stops in time.
 
 use std::{pin::pin, sync::Arc};
 
@@ -9,7 +9,8 @@ use crate::{
     agent::{AgentError, Call},
     app::App,
     backoff,
-    clock::{millis_since, now_millis},
+    clients::cognito::TokenError,
+    clock::{SystemClock, millis_since, now_millis},
     config::Secret,
     domain::{
         answer::Outcome,
@@ -23,8 +24,6 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    run::Prepared,
-    store::in_time,
     telemetry::metrics::timed,
     trigger::{
         item::{StoredTask, TriggerItem},
@@ -32,23 +31,26 @@ use crate::{
     },
 };
 
-/// The work of an owner.
+/// The results of the requests that run beside the claim: a token, and the trigger item if there is one.
+pub(super) type Prepared = (Result<Secret, TokenError>, Result<Option<TriggerItem>, Failure>);
+
+/// The work of an attempt that owns its execution.
 pub(super) struct Run<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) owned: &'a OwnedExecution<'a>,
     pub(super) attempt: &'a Attempt,
-    /// When the invocation turned to this fire.
+    /// The time at which the invocation began to handle this fire.
     pub(super) since: Instant,
 }
 
 impl Run<'_> {
-    /// Runs the agent for `fire`, up to its verdict or to what ends the run before.
+    /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
-        // A set polls each limit only when it is due, not with every piece of the answer.
+        // FuturesUnordered polls a limit only when it is woken, and not with every piece of the answer.
         let limits: [BoxFuture<'_, RunStop>; 2] = [
             Box::pin(async {
                 tokio::time::sleep_until(self.context.deadline.run_until).await;
@@ -60,24 +62,28 @@ impl Run<'_> {
         tokio::select! {
             biased;
             worked = catch_panic(self.work(fire, prepared)) => {
-                worked.unwrap_or_else(|panicked| Err(RunStop::Failed(self.context.state.retryable_unless_called(panicked))))
+                let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
+                worked.unwrap_or_else(|panicked| Err(stop(panicked)))
             }
             Some(stop) = limits.next() => Err(stop),
         }
     }
 
+    /// Returns the stop for a time limit that was exceeded.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
+    /// Admits the run and calls the agent, within the trigger's own time limit.
     async fn work(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
         let (token, item) = prepared.await?;
-        // The trigger item wins over the event's copy: a trigger may have been changed since its schedule was made.
+        // The trigger item takes precedence over the event's copy, because a trigger may have been changed since its
+        // schedule was made.
         let fire = Arc::new(self.current(fire, item)?);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
         let fire = &*fire;
@@ -95,10 +101,10 @@ impl Run<'_> {
         })
     }
 
-    /// Returns the fire as the trigger item has it. The event alone decides where there is none.
+    /// Returns the fire with the values of the trigger item. Without an item, the event alone decides.
     fn current(&self, fire: &Fire, item: Result<Option<TriggerItem>, Failure>) -> Result<Fire, RunStop> {
         let know = |knowledge: TriggerKnowledge| {
-            // Nobody else sets it.
+            // It is set only here, so this cannot fail.
             let _ = self.owned.trigger.set(knowledge);
         };
         if let Some(trigger) = &fire.trigger {
@@ -110,13 +116,14 @@ impl Run<'_> {
             return Ok(fire.clone());
         };
         know(TriggerKnowledge::Present(Box::new(item.snapshot())));
-        match item.stored_task(fire, self.context.app.config.is_agentcore)? {
+        match item.stored_task(fire, self.context.app.platform())? {
             StoredTask::Run(fire) => Ok(*fire),
             StoredTask::Skip(reason) => Err(RunStop::Skipped(reason, None)),
         }
     }
 
-    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
+    /// Calls the agent and reads its answer to the end. A call is tried again only if the agent certainly did not
+    /// accept it.
     async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, RunStop> {
         let App { agent, tokens, .. } = self.context.app;
         let state = &self.context.state;
@@ -144,7 +151,7 @@ impl Run<'_> {
                     let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
                         return Err(error.into());
                     };
-                    if !self.context.deadline.allows(wait) {
+                    if !self.context.deadline.allows(&SystemClock, wait) {
                         return Err(error.into());
                     }
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
@@ -153,10 +160,10 @@ impl Run<'_> {
                 _ => return Err(error.into()),
             }
         };
-        if let Some(id) = &answer.request_id {
-            state.facts().request_id.get_or_insert_with(|| id.clone());
+        if let Some(id) = answer.request_id() {
+            state.facts().request_id.get_or_insert_with(|| id.to_owned());
         }
-        tracing::info!(agentRequestId = answer.request_id, "reading the answer");
+        tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
         let outcome = agent.read(answer, call, &token, move |progress| {
             if progress.events > 0 {
@@ -167,8 +174,8 @@ impl Run<'_> {
         Ok(outcome.await?)
     }
 
-    /// Writes what a stored trigger needs beside its run: `lastExecutedAt`, and an event's input for a replay. A failure
-    /// to do so harms nothing.
+    /// Writes two things for a stored trigger beside its run: `lastExecutedAt`, and the input of an event for a replay.
+    /// A failure to write them does not affect the run.
     async fn tend_trigger(&self, fire: &Fire) {
         if fire.trigger.is_none() {
             return;
@@ -177,13 +184,13 @@ impl Run<'_> {
         let attempt = self.attempt;
         let touching = async {
             let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
-            // Left hanging it would take the run's outcome with it at the deadline.
-            if let Err(error) = in_time(deadline.run_until, touching).await {
+            // Without this limit a write that hangs would lose the run's outcome at the deadline.
+            if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
                 tracing::warn!(error = %error, "lastExecutedAt is not set");
             }
         };
         let keeping = async {
-            // A schedule's task is in the trigger item; an event's is nowhere else.
+            // The task of a schedule is in the trigger item. The task of an event is stored nowhere else.
             if fire.event_source_id.is_some() {
                 replay::keep_input(&app.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
                 state.facts().is_input_kept = true;

@@ -1,4 +1,4 @@
-//! How an attempt ends: the ending is put together, written, and told to Lambda.
+//! The end of an attempt: the ending is computed, written, and returned to Lambda.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use crate::{
     trigger::replay,
 };
 
-/// How long the record of a cancelled run may wait for its agent's session to be stopped.
+/// The longest time that the record of a cancelled run waits until its agent's session is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
-    /// Writes how the attempt ended, and returns what Lambda is told of it.
+    /// Writes the ending of the attempt, and returns the invocation's result.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
         let stop = self.stop_unwanted_agent(&ended).await;
@@ -51,10 +51,10 @@ impl Run<'_> {
         respond(fire, attempt, ending)
     }
 
-    /// Puts the ending together.
+    /// Computes the ending.
     ///
     /// # Errors
-    /// `LeaseLost`, of which nothing is written.
+    /// Returns `LeaseLost`, for which nothing may be written.
     fn ending(&self, ended: Result<Outcome, RunStop>) -> Result<Ending, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
@@ -85,7 +85,8 @@ impl Run<'_> {
                 ending.status = Status::Cancelled;
                 None
             }
-            // An earlier attempt was made: a skip of this one says nothing of how that one ended.
+            // There was an earlier attempt. The record must say how that one ended, which a skip of this one would
+            // hide.
             Err(RunStop::Skipped(reason, _)) if let Some(before) = &attempt.before => {
                 let message = format!("{}; not tried again: {}", before.message, reason.as_str());
                 Some(Failure { message, retryable: false, ..before.clone() })
@@ -136,11 +137,12 @@ impl Run<'_> {
             let token = tokens.token().await.ok()?;
             agent.stop_session(&self.attempt.session_id, &token).await
         };
-        // The record must not wait longer for this.
+        // The record does not wait longer for this.
         tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))
     }
 }
 
+/// Returns the invocation's result for an attempt that ended.
 fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Failure> {
     let response = Response::new(fire, &attempt.execution_id);
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
@@ -152,6 +154,7 @@ fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Fail
     }
 }
 
+/// Returns the failure of an attempt that lost its lease.
 fn lease_lost() -> Failure {
     let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
     Failure::fatal(ErrorType::LeaseLost, message)

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One item as DynamoDB has it.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -46,12 +46,13 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     ]);
     let (scheduled_time, follows) = match &fire.origin {
         Origin::Schedule { text, .. } => (Some(text), None),
-        Origin::Execution { id, .. } => (None, Some(id)),
+        Origin::Execution { id, .. } => (None, Some(String::from(id))),
         Origin::Event { .. } | Origin::Request { .. } => (None, None),
     };
+    let (user_id, replay_of) = (String::from(&fire.user_id), fire.replay_of.as_ref().map(String::from));
     for (name, value) in [
         // Of a fire that never came to a run these may be unknown.
-        ("userId", Some(&fire.user_id).filter(|id| !id.is_empty())),
+        ("userId", Some(&user_id).filter(|id| !id.is_empty())),
         ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
         ("scheduledTime", scheduled_time),
         ("eventId", fire.event_id.as_ref()),
@@ -59,8 +60,8 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         ("eventSourceId", fire.event_source_id.as_ref()),
         ("detailType", fire.detail_type.as_ref()),
         ("eventTime", fire.event_time.as_ref()),
-        ("follows", follows),
-        ("replayOf", fire.replay_of.as_ref()),
+        ("follows", follows.as_ref()),
+        ("replayOf", replay_of.as_ref()),
     ] {
         if let Some(value) = value {
             item.insert(name.into(), text(value));
@@ -166,7 +167,7 @@ fn usage_map(usage: &Usage) -> AttributeValue {
 }
 
 /// Reads a stored execution; `None` if its status is not one this version knows.
-pub(crate) fn row(item: &Item) -> Option<Row> {
+pub fn row(item: &Item) -> Option<Row> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {

@@ -4,12 +4,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{
-    clock::now_millis,
+    clock::Clock,
     store::{
         Store, StoreError, boxed,
+        dynamodb::store_error,
         execution_item::{Item, integer, text},
         expression::Expression,
-        keys, store_error,
+        keys,
+        table::Table,
     },
 };
 
@@ -34,28 +36,39 @@ impl Store {
     pub(crate) async fn subscriptions(&self, event_source_id: &str, after: Option<Cursor>) -> Result<Page, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("GSI2PK", Some(text(format!("EVENTSOURCE#{event_source_id}"))));
-        let request = self.client.query().table_name(&self.table).index_name(INDEX).key_condition_expression(condition);
+        let request = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(INDEX)
+            .key_condition_expression(condition);
         let request = request
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
             .set_exclusive_start_key(after.map(|Cursor(key)| key));
         let output = boxed(request.send()).await.map_err(|error| store_error("Query", &error))?;
-        let items = output.items.unwrap_or_default().into_iter().filter_map(current).collect();
+        let now = self.clock.now_millis();
+        let items = output.items.unwrap_or_default().into_iter().filter_map(|item| current(item, now)).collect();
         Ok(Page { items, next: output.last_evaluated_key.filter(|key| !key.is_empty()).map(Cursor) })
     }
+}
 
-    /// A trigger item, as it stands.
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Reads a trigger item.
     ///
     /// # Errors
     /// If DynamoDB does not answer.
     pub(crate) async fn trigger(&self, user_id: &str, trigger_id: &str) -> Result<Option<Value>, StoreError> {
-        Ok(self.get(keys::trigger_key(user_id, trigger_id), true).await?.and_then(current))
+        let item = self.table.get(keys::trigger_key(user_id, trigger_id), true).await?;
+        Ok(item.and_then(|item| current(item, self.clock.now_millis())))
     }
 }
 
-/// A trigger item, unless DynamoDB has only not deleted it yet.
-pub(crate) fn current(item: Item) -> Option<Value> {
-    let is_over = integer(&item, "ttl").is_some_and(|ttl| ttl <= now_millis() / 1000);
+/// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, milliseconds since 1970:
+/// DynamoDB deletes it only later.
+pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
+    let is_over = integer(&item, "ttl").is_some_and(|ttl| ttl <= now / 1000);
     (!is_over).then(|| json_of(item))
 }
 

@@ -43,7 +43,7 @@ const NAMESPACE: &str = "AgentTrigger";
 /// `errorType` there is a count of such failures, and the log has the reasons.
 const BY_PROTOCOL: &[&[&str]] = &[&["service", "protocol"]];
 
-/// Name, unit, and what a line has of it.
+/// A metric's name, its unit, and its value in a line.
 type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
 /// The metrics. Their names never change, because alarms and dashboards use them.
@@ -90,7 +90,7 @@ pub(crate) fn is_cold_start() -> bool {
     !HAS_STARTED.swap(true, Ordering::Relaxed)
 }
 
-/// One metric object.
+/// One line of metrics.
 pub(crate) struct MetricsLine<'a> {
     pub(crate) config: &'a Config,
     pub(crate) facts: &'a RunFacts,
@@ -100,14 +100,14 @@ pub(crate) struct MetricsLine<'a> {
     pub(crate) execution_id: Option<&'a str>,
     pub(crate) trace: Option<&'a Trace>,
     pub(crate) failure: Option<&'a Failure>,
-    /// `None` for what is no invocation.
+    /// True if this is the first invocation of the process. It is `None` if the line describes no invocation.
     pub(crate) is_cold_start: Option<bool>,
 }
 
 impl MetricsLine<'_> {
-    /// Prints it, in one write so that no other line can come between.
+    /// Prints the line with a single write, so that no other output can come between.
     pub(crate) fn print(&self) {
-        // Longer than any line without long ids.
+        // This is longer than any line without long ids.
         let mut line = Vec::with_capacity(4096);
         if serde_json::to_writer(&mut line, self).is_ok() {
             line.push(b'\n');
@@ -122,9 +122,9 @@ impl MetricsLine<'_> {
 
     fn status(&self) -> &'static str {
         let RunFacts { ends, duplicates, instead, .. } = self.facts;
-        let is_told_again = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);
+        let is_duplicate = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);
         match (self.failure, instead) {
-            (Some(_), _) if !is_told_again => "failed",
+            (Some(_), _) if !is_duplicate => "failed",
             (None, Some(Instead::Dispatched(_))) => "dispatched",
             (None, Some(Instead::Settled)) => "settled",
             _ if ends.completed > 0 => "completed",
@@ -223,7 +223,7 @@ struct Directive<'a> {
     metrics: Definitions<'a>,
 }
 
-/// The metrics that a line has, or only these.
+/// The definitions of the metrics that a line has, or of these alone.
 struct Definitions<'a>(&'a MetricsLine<'a>, Option<&'static [&'static str]>);
 
 #[derive(Serialize)]

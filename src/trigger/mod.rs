@@ -1,4 +1,4 @@
-//! TriggerSnapshot triggers: what an item says it runs, for which events, and what an agent is told.
+//! Stored triggers: what a trigger item runs, for which events, and with which prompt.
 
 pub mod condition;
 pub mod item;

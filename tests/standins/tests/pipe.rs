@@ -1,5 +1,4 @@
 //! Checks that the pipe sends what its definition in the template says.
-#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -65,7 +64,7 @@ fn the_template_says_what_the_pipe_does() {
 }
 
 fn of_project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 #[tokio::test]
