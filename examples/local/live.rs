@@ -23,7 +23,7 @@ pub(crate) struct Live {
 
 /// What shows the text of one answer.
 struct Reader {
-    session: String,
+    answer: Relayed,
     decoder: Option<Decoder>,
     taken: usize,
 }
@@ -70,24 +70,24 @@ impl Live {
                 continue;
             }
             while self.readers.len() <= at {
-                self.readers.push(Reader { session: String::new(), decoder: None, taken: 0 });
+                self.readers.push(Reader { answer: Relayed::default(), decoder: None, taken: 0 });
             }
             let reader = &mut self.readers[at];
             if reader.taken == 0 && reader.decoder.is_none() && answer.status < 300 && answer.content_encoding.is_none()
             {
-                reader.session.clone_from(&answer.session);
                 reader.decoder = Decoder::new(answer.content_type.as_deref()).ok();
             }
             if let Some(decoder) = &mut reader.decoder {
                 decoder.feed(&answer.body[reader.taken..]);
                 reader.taken = answer.body.len();
             }
+            reader.answer = answer;
         }
     }
 
     /// Returns the text of a session's latest answer.
     pub(crate) fn text(&self, session: &str) -> Option<String> {
-        let reader = self.readers.iter().rfind(|reader| reader.session == session)?;
+        let reader = self.readers.iter().rfind(|reader| reader.answer.is_of(session))?;
         Some(reader.decoder.as_ref()?.text().into_owned()).filter(|text| !text.is_empty())
     }
 
@@ -129,7 +129,7 @@ impl Live {
 
 /// Names an answer by its execution and shows what that was recorded as.
 fn heading(answer: &Relayed, rows: &[Value]) -> String {
-    let row = rows.iter().find(|row| !answer.session.is_empty() && row["sessionId"] == answer.session.as_str());
+    let row = rows.iter().find(|row| answer.is_of(row["sessionId"].as_str().unwrap_or_default()));
     let Some(row) = row else { return format!("an answer with HTTP {}", answer.status) };
     let how = match (row["errorType"].as_str(), row["finishReason"].as_str()) {
         (Some(kind), Some(reason)) => format!("{kind}, {reason}"),

@@ -144,7 +144,7 @@ fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
 /// Describes what a running execution is doing: as its agent tells or, for a real agent, as its record tells.
 fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
     let session = row["sessionId"].as_str().unwrap_or_default();
-    if let Some(call) = calls.iter().rfind(|call| call.session() == session) {
+    if let Some(call) = calls.iter().rfind(|call| call.is_of(session)) {
         let doing = if call.note.is_empty() { "agent called" } else { &call.note };
         return (doing.to_owned(), figures(call.events_sent, call.bytes_sent));
     }

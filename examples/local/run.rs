@@ -36,12 +36,10 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     stack.pool_with(POOL, env, Some(tee));
     let pipe = outbox::pipe(stack, root, TIMEOUT)?;
     let is_stand_in = options.agent_url.is_none();
-    // The calls of an execution are known by the session, which other protocols spell in their own ways.
-    let has_calls = is_stand_in && options.protocol.is_none();
     let mut progress = Progress::new();
     let (mut deliveries, mut problems) = (Vec::new(), Vec::new());
     for planned in &plan.0 {
-        let of_event = send(stack, &pipe, planned, &mut progress, &mut live, has_calls).await;
+        let of_event = send(stack, &pipe, planned, &mut progress, &mut live, is_stand_in).await;
         if let Some(Delivery { outcome, calls, .. }) = of_event.first() {
             problems.extend(planned.differs(stack, outcome, *calls));
         }
@@ -102,7 +100,7 @@ async fn send(
     planned: &Planned,
     progress: &mut Progress,
     live: &mut Live,
-    has_calls: bool,
+    is_stand_in: bool,
 ) -> Vec<Delivery> {
     let (earlier, earlier_calls) = (stack.lambda.accepted(), stack.agent.call_count());
     progress.sent(&planned.name);
@@ -127,7 +125,7 @@ async fn send(
     progress.dealt_with();
 
     let (executions, calls) = (executions_of(stack), stack.agent.calls());
-    let calls = calls.get(earlier_calls..).filter(|_| has_calls);
+    let calls = calls.get(earlier_calls..).filter(|_| is_stand_in);
     let invocations = stack.lambda.invocations().split_off(earlier);
     let handed_on_by = |invocation: &AsyncInvocation| {
         let dispatch = &invocation.json()["_dispatch"]["requestId"];
@@ -148,7 +146,7 @@ async fn send(
         let body = outcome.body();
         let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
         let session = row.and_then(|row| row["sessionId"].as_str());
-        let of_session = |call: &&AgentRequest| Some(call.session()) == session;
+        let of_session = |call: &&AgentRequest| session.is_some_and(|session| call.is_of(session));
         let calls = calls.map(|calls| calls.iter().filter(of_session).count());
         Delivery { what, label, outcome, calls }
     };

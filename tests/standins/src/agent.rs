@@ -70,6 +70,11 @@ impl AgentRequest {
         }
     }
 
+    /// Returns true if the call names this session, in the header or in whatever member its protocol has for it.
+    pub fn is_of(&self, session: &str) -> bool {
+        self.session() == session || (!session.is_empty() && self.body.to_string().contains(session))
+    }
+
     /// Returns the prompt, or the whole body where the prompt stands somewhere else in it.
     fn words(&self) -> String {
         self.body["prompt"].as_str().map_or_else(|| self.body.to_string(), str::to_owned)

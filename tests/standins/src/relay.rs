@@ -13,13 +13,14 @@ use crate::net::{ANY_PORT, Server};
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// The bytes of a head beyond which it is none.
 const MAX_HEAD: usize = 64 * 1024;
-const SESSION: &str = "x-amzn-bedrock-agentcore-runtime-session-id";
+/// The bytes of a request that are kept.
+const MAX_REQUEST: usize = 1024 * 1024;
 
 /// An answer as it passed through.
 #[derive(Clone, Debug, Default)]
 pub struct Relayed {
-    /// The session that the request named in its header, or `""`.
-    pub session: String,
+    /// The request that it answers, head and body, with any framing.
+    pub request: Vec<u8>,
     /// The status, or 0 before there is one.
     pub status: u16,
     /// The `Content-Type`.
@@ -32,6 +33,13 @@ pub struct Relayed {
     pub is_cut: bool,
     /// How the body ended: whole or torn. `None` while it has not ended.
     pub is_whole: Option<bool>,
+}
+
+impl Relayed {
+    /// Returns true if the request names this session, in a header or in whatever member its protocol has for it.
+    pub fn is_of(&self, session: &str) -> bool {
+        !session.is_empty() && self.request.windows(session.len()).any(|part| part == session.as_bytes())
+    }
 }
 
 /// The relay. Dropping it closes it and its connections.
@@ -141,7 +149,7 @@ impl Wire {
             self.book.answers().push(Relayed::default());
             self.index = Some(self.book.answers().len() - 1);
         }
-        let room = MAX_HEAD.saturating_sub(self.request.len());
+        let room = MAX_REQUEST.saturating_sub(self.request.len());
         self.request.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
@@ -226,9 +234,9 @@ impl Wire {
             (_, false, Some(length)) => State::Length(length),
             (_, false, None) => State::Close,
         };
-        let session = self::header(&String::from_utf8_lossy(&self.request), SESSION).unwrap_or_default();
+        let request = self.request.clone();
         self.update(|answer| {
-            answer.session = session;
+            answer.request = request;
             answer.status = status;
             answer.content_type = header("content-type");
             answer.content_encoding = header("content-encoding");
