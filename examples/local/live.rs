@@ -106,8 +106,10 @@ impl Live {
         }
         say("\nWhat was recognised in the answers (docs/agents.md has the rules):");
         let rows = executions_of(stack);
-        for answer in answers.iter().take(MOST_ANSWERS) {
-            say(&format!("\n{}", heading(answer, &rows)));
+        for (at, answer) in answers.iter().enumerate().take(MOST_ANSWERS) {
+            // MCP has no member for the session. Where there is one answer to each execution, the order says whose it is.
+            let in_order = rows.get(at).filter(|_| rows.len() == answers.len());
+            say(&format!("\n{}", heading(answer, &rows, in_order)));
             let whole = Answer {
                 status: answer.status,
                 content_type: answer.content_type.clone(),
@@ -128,9 +130,9 @@ impl Live {
 }
 
 /// Names an answer by its execution and shows what that was recorded as.
-fn heading(answer: &Relayed, rows: &[Value]) -> String {
+fn heading(answer: &Relayed, rows: &[Value], in_order: Option<&Value>) -> String {
     let row = rows.iter().find(|row| answer.is_of(row["sessionId"].as_str().unwrap_or_default()));
-    let Some(row) = row else { return format!("an answer with HTTP {}", answer.status) };
+    let Some(row) = row.or(in_order) else { return format!("an answer with HTTP {}", answer.status) };
     let how = match (row["errorType"].as_str(), row["finishReason"].as_str()) {
         (Some(kind), Some(reason)) => format!("{kind}, {reason}"),
         (Some(kind), None) => kind.to_owned(),

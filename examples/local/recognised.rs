@@ -107,6 +107,10 @@ fn read(
         (before, last_word) = (after, word);
     }
     let outcome = reading.finish(if answer.is_whole { End::Framed } else { End::Torn });
+    if useful.is_empty() && outcome.output.is_some() {
+        // A document is read at its end, so none of its lines shows an effect.
+        useful = std::mem::take(&mut idle);
+    }
     Ok(Reading { outcome, decided_by, useful, idle, unread })
 }
 

@@ -32,6 +32,7 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     let mut env = options.env(stack);
     let agent_url = env.get("AGENT_API_URL").cloned().unwrap_or_default();
     let (mut live, through) = Live::before(&agent_url, options.protocol.clone()).await?;
+    env.extend(options.agents(&through, plan.agents()).map(|agents| ("AGENTS".to_owned(), agents)));
     env.insert("AGENT_API_URL".to_owned(), through);
     stack.pool_with(POOL, env, Some(tee));
     let pipe = outbox::pipe(stack, root, TIMEOUT)?;
@@ -126,6 +127,9 @@ async fn send(
 
     let (executions, calls) = (executions_of(stack), stack.agent.calls());
     let calls = calls.get(earlier_calls..).filter(|_| is_stand_in);
+    // MCP has no member for the session.
+    let sessions: Vec<_> = executions.iter().filter_map(|row| row["sessionId"].as_str()).collect();
+    let names_session = |call: &AgentRequest| sessions.iter().any(|session| call.is_of(session));
     let invocations = stack.lambda.invocations().split_off(earlier);
     let handed_on_by = |invocation: &AsyncInvocation| {
         let dispatch = &invocation.json()["_dispatch"]["requestId"];
@@ -146,8 +150,11 @@ async fn send(
         let body = outcome.body();
         let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
         let session = row.and_then(|row| row["sessionId"].as_str());
-        let of_session = |call: &&AgentRequest| session.is_some_and(|session| call.is_of(session));
-        let calls = calls.map(|calls| calls.iter().filter(of_session).count());
+        let is_mine = |call: &&AgentRequest| match session {
+            Some(session) => call.is_of(session) || (at == 0 && !names_session(call)),
+            None => false,
+        };
+        let calls = calls.map(|calls| calls.iter().filter(is_mine).count());
         Delivery { what, label, outcome, calls }
     };
     order.into_iter().map(delivery).collect()

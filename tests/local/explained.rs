@@ -42,6 +42,8 @@ fn frames_are_listed_by_their_use() {
     assert_eq!(line(&lines, "protocol"), "ag-ui: recognised by its first frames (text/event-stream)");
     assert_eq!(line(&lines, "frames"), "5; used: TEXT_MESSAGE_CONTENT, RUN_FINISHED");
     assert!(line(&lines, "            not used:").starts_with("RUN_STARTED, STEP_STARTED ×2"), "{lines:#?}");
+    let document = answer("application/json", "{\"result\": \"three files\"}", true);
+    assert_eq!(line(&explain(&document, None), "frames"), "1; used: result");
     assert_eq!(line(&lines, "            after the end, where only usage is read:"), "1");
 }
 
