@@ -16,8 +16,9 @@ def check_token(authorization: str = Header("")):
     token = authorization.removeprefix("Bearer ")
     try:
         key = KEYS.get_signing_key_from_jwt(token)
-        # Cognito's access tokens of machine clients have no audience; client_id says for whom they were issued.
-        claims = jwt.decode(token, key, algorithms=["RS256"], issuer=ISSUER, options={"require": ["exp", "iss"]})
+        # Cognito's access tokens have client_id where others have an audience.
+        options = {"require": ["exp", "iss"], "verify_aud": False}
+        claims = jwt.decode(token, key, algorithms=["RS256"], issuer=ISSUER, options=options)
     except jwt.PyJWTError as error:
         raise HTTPException(401, "the token is not valid") from error
     if claims.get("token_use") != "access" or claims.get("client_id") != CLIENT_ID:
