@@ -10,8 +10,10 @@ use crate::{
         ending::{Ending, Reported, SkipReason},
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
+        finish_reason::FinishReason,
         fire::Fire,
         ids::ExecutionId,
+        protocol::Protocol,
     },
 };
 
@@ -95,6 +97,10 @@ pub struct EndedAttempt {
     pub first_event_ms: Option<u64>,
     /// The progress of the answer when reading ended.
     pub progress: Option<Progress>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short.
+    pub finish_reason: Option<FinishReason>,
 }
 
 impl RunState {
@@ -157,6 +163,8 @@ impl RunFacts {
             duration_ms: ending.duration_ms,
             first_event_ms: ending.first_event_ms,
             progress: ending.reported.map(|reported| reported.progress),
+            protocol: ending.protocol,
+            finish_reason: ending.finish_reason,
         });
     }
 }
