@@ -61,6 +61,7 @@ impl Transcript {
     }
 
     /// Returns true if text that comes now is kept. Else it need not even be looked for.
+    #[inline(always)]
     pub(crate) fn wants_text(&self) -> bool {
         !self.is_muted && (self.between_messages || self.failure.is_some() || !self.text.is_truncated())
     }

@@ -25,9 +25,15 @@ impl BoundedText {
 
     /// Appends UTF-8 that may be invalid.
     pub(crate) fn push_lossy(&mut self, more: &[u8]) {
+        if self.truncated {
+            return;
+        }
         // The four bytes beyond the room still show that something was cut, and a character they split is cut anyway.
         let most = more.len().min(self.limit - self.text.len() + 4);
-        self.push(&String::from_utf8_lossy(&more[..most]));
+        match std::str::from_utf8(&more[..most]) {
+            Ok(more) => self.push(more),
+            Err(_) => self.push(&String::from_utf8_lossy(&more[..most])),
+        }
     }
 
     pub(crate) fn clear(&mut self) {

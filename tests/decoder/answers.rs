@@ -17,19 +17,26 @@ pub(crate) struct Case {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/answers"));
+    cases_in("answers")
+}
+
+/// The cases of a manifest. A short body stands in its line, a long one in a file beside it.
+pub(crate) fn cases_in(fixtures: &str) -> Vec<Case> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixtures);
     let manifest = std::fs::read_to_string(directory.join("manifest.jsonl")).expect("a manifest");
     let cases = manifest.lines().map(|line| {
         let line: Value = serde_json::from_str(line).expect("JSON");
         let text = |name: &str| line[name].as_str().map(str::to_owned);
-        let file = text("file").expect("a file");
         let is_whole = line["torn"] == false && line["framed"] == true;
         Case {
             name: text("name").expect("a name"),
             content_type: text("contentType").filter(|text| !text.is_empty()),
             status: line["httpStatus"].as_u64().expect("a status"),
             end: if is_whole { End::Framed } else { End::Torn },
-            body: std::fs::read(directory.join(&file)).expect("a body"),
+            body: match text("body") {
+                Some(body) => body.into_bytes(),
+                None => std::fs::read(directory.join(text("file").expect("a file"))).expect("a body"),
+            },
             expect: line["expect"].clone(),
         }
     });
@@ -43,10 +50,11 @@ impl Case {
     }
 
     pub(crate) fn decode_to<'a>(&self, chunks: impl Iterator<Item = &'a [u8]>, end: End) -> Option<Outcome> {
-        if self.status != 200 {
+        if !matches!(self.status, 200 | 202) {
             return None;
         }
-        let mut decoder = Decoder::new(self.content_type.as_deref()).expect(&self.name).with_status(200);
+        let status = self.status as u16;
+        let mut decoder = Decoder::new(self.content_type.as_deref()).expect(&self.name).with_status(status);
         for chunk in chunks {
             if decoder.feed(chunk).is_some() {
                 break;
@@ -56,7 +64,7 @@ impl Case {
     }
 
     /// What differs from what must be recorded.
-    fn differences(&self, outcome: &Outcome) -> Vec<String> {
+    pub(crate) fn differences(&self, outcome: &Outcome) -> Vec<String> {
         let mut wrong = Vec::new();
         let (status, error_type) = match &outcome.verdict {
             Verdict::Completed => ("completed", None),
@@ -73,6 +81,7 @@ impl Case {
         check("errorType", error_type, &self.expect["errorType"]);
         let reason = outcome.finish_reason.map(|reason| reason.as_str());
         check("finishReason", reason, &self.expect["finishReason"]);
+        check("protocol", Some(outcome.protocol.as_str()), &self.expect["protocol"]);
         let output = outcome.output.as_ref().map(|output| output.text.as_str());
         if let Some(expected) = self.expect["output"].as_array() {
             let is_one_of = expected.iter().any(|text| text.as_str() == output.map(str::trim));

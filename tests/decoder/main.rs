@@ -3,7 +3,9 @@
 mod answers;
 mod bounds;
 mod fixtures;
+mod more;
 mod properties;
+mod protocols;
 mod rules;
 
 use agent_trigger::agent::decoder::Decoder;

@@ -89,6 +89,11 @@ impl Lines {
         (!self.is_empty()).then(|| self.line())
     }
 
+    /// Returns true if no line is under way, and none is to be cleared away.
+    pub(crate) fn is_between(&self) -> bool {
+        !self.done && !self.after_cr && self.buffer.0.is_empty() && self.dropped.is_none()
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.0.capacity()
     }

@@ -5,7 +5,7 @@
 //! may end in such a frame, and an error must not be lost with it, so it is taken like any other; if it is visibly cut
 //! off, the stream is too. And a frame of a name alone is a frame: LangServe ends its streams with `event: end`.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::agent::framing::{
     Frame, MAX_EVENT, PREFIX, Rest, Source,
@@ -41,8 +41,15 @@ impl Sse {
         Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), done: false }
     }
 
-    pub(crate) fn next<'f>(&'f mut self, input: &mut &[u8]) -> Option<Frame<'f>> {
+    pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         self.clear_done();
+        if !self.pending.is_begun()
+            && self.lines.is_between()
+            && let Some((frame, length)) = whole_frame(input)
+        {
+            *input = &input[length..];
+            return Some(frame);
+        }
         while let Some(line) = self.lines.next(input) {
             if !line.bytes.is_empty() {
                 self.pending.line(line);
@@ -79,6 +86,28 @@ impl Sse {
             self.pending.clear();
         }
     }
+}
+
+/// The frame that `input` begins with, and its length, if it is one as nearly all are: all of it there, at most one line
+/// of a name and one of data, ended by LF. It need not be copied. Any other is taken line by line.
+fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
+    let mut at = 0;
+    let mut name: &[u8] = b"";
+    if let Some(rest) = input.strip_prefix(b"event: ") {
+        let end = rest.iter().take(MAX_NAME).position(|byte| matches!(byte, b'\n' | b'\r'))?;
+        name = &rest[..end];
+        at = b"event: ".len() + end + 1;
+        if name.is_empty() || rest[end] == b'\r' {
+            return None;
+        }
+    }
+    let rest = input[at..].strip_prefix(b"data: ")?;
+    let end = memchr2(b'\n', b'\r', rest)?;
+    if rest[end..].get(..2) != Some(b"\n\n") || end > MAX_EVENT {
+        return None;
+    }
+    let frame = Frame { name, ..Frame::new(Source::Sse, &rest[..end]) };
+    Some((frame, at + b"data: ".len() + end + 2))
 }
 
 impl Pending {

@@ -13,6 +13,9 @@ use crate::json::text::BoundedText;
 /// The members of a result, by which 1.0 tells its kinds apart.
 const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 
+/// The kinds of a result in 0.3, in the same order.
+const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
+
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has(Name::Jsonrpc) {
         return false;
@@ -23,7 +26,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     };
     let [kind, task, message, status, artifact] =
         scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
-    kind.is_some() || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
+    let is_kind = kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.position(&OLD_KINDS).is_some());
+    is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 
 #[derive(Debug, Default)]
@@ -37,22 +41,23 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
-        if version.is_none() {
-            return foreign(frame, transcript);
+        let value = RawJson::cut(frame.text);
+        // One of the two, and nearly always the one.
+        let Some((at, member)) = value.enter_any(&["result", "error"]) else { return foreign(frame, transcript) };
+        if at == 1 || !member.is_object() {
+            let [version, error] = scan::pick(frame.text, ["jsonrpc", "error"]);
+            if version.is_none() {
+                return foreign(frame, transcript);
+            }
+            if error.is_some_and(RawJson::is_something) {
+                transcript.is_understood = true;
+                return Some(Verdict::Failed(reported(message_of(value, &[]))));
+            }
         }
+        let result = if at == 0 { member } else { value.enter("result")? };
         transcript.is_understood = true;
-        if error.is_some_and(RawJson::is_something) {
-            let message = message_of(RawJson::cut(frame.text), &[]);
-            return Some(Verdict::Failed(reported(message)));
-        }
-        let result = result?;
-        let kind = result.get("kind").and_then(RawJson::whole_str);
-        let old = kind.and_then(|kind| kind.position(&["task", "message", "status-update", "artifact-update"]));
-        let (kind, value) = match old {
-            Some(kind) => (kind, result),
-            None => KINDS.iter().enumerate().find_map(|(kind, name)| Some((kind, result.get(name)?)))?,
-        };
+        let mut update = Update::default();
+        let (kind, value) = update.kind_of(result)?;
         match kind {
             0 => self.task(frame, value, transcript),
             1 => {
@@ -61,10 +66,54 @@ impl Reader for Reading {
             }
             2 => self.status(frame, value.get("status")?, false, transcript),
             _ => {
-                self.artifact(value, transcript);
+                if update.artifact.is_none() {
+                    update.read(value);
+                }
+                self.artifact(update, transcript);
                 None
             }
         }
+    }
+}
+
+/// The members of an update of an artifact, found in one pass with its kind.
+#[derive(Debug, Default, Clone, Copy)]
+struct Update<'a> {
+    append: Option<RawJson<'a>>,
+    artifact: Option<RawJson<'a>>,
+}
+
+impl<'a> Update<'a> {
+    /// Returns which kind a result is, by its place in [`KINDS`], and what holds it: the result itself in 0.3, a member
+    /// of it in 1.0.
+    fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
+        let mut members = scan::Members::of(result.raw());
+        while let Some(name) = members.name() {
+            if let Some(at) = KINDS.iter().position(|kind| name.raw() == kind.as_bytes())
+                && members.cut().is_object()
+            {
+                return Some((at, members.cut()));
+            }
+            let value = members.value()?;
+            match name.raw() {
+                b"kind" => {
+                    let kind = value.whole_str()?;
+                    let at = kind.position(&OLD_KINDS)?;
+                    if self.artifact.is_none() {
+                        self.read(result);
+                    }
+                    return Some((at, result));
+                }
+                b"append" => self.append = Some(value),
+                b"artifact" => self.artifact = Some(value),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn read(&mut self, update: RawJson<'a>) {
+        [self.append, self.artifact] = scan::pick(update.raw(), ["append", "artifact"]);
     }
 }
 
@@ -116,15 +165,15 @@ impl Reading {
     }
 
     /// Takes a part of an artifact: appended to it, or in its place.
-    fn artifact(&mut self, update: RawJson<'_>, transcript: &mut Transcript) {
-        let [append, artifact] = scan::pick(update.raw(), ["append", "artifact"]);
-        let Some(artifact) = artifact else { return };
-        let [id, parts] = scan::pick(artifact.raw(), ["artifactId", "parts"]);
-        let id = id.map(RawJson::raw).unwrap_or_default();
+    fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
+        let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
+        let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
         let id = &id[..id.len().min(128)];
-        if transcript.is_muted || transcript.text.is_truncated() && self.artifact == id {
+        let append = update.append;
+        if transcript.text.is_truncated() && self.artifact == id && append.is_some_and(RawJson::is_true) {
             return;
         }
+        let parts = artifact.get("parts");
         let is_same = self.artifact == id && self.has_artifact;
         if !is_same {
             self.artifact = id.to_vec();

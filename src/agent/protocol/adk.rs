@@ -21,17 +21,22 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let names = [
-            "invocationId",
-            "author",
-            "partial",
-            "content",
-            "errorCode",
-            "finishReason",
-            "interrupted",
-            "usageMetadata",
-        ];
-        let [invocation, author, partial, content, code, reason, interrupted, usage] = scan::pick(frame.text, names);
+        let [mut invocation, mut author, mut partial, mut content] = [None; 4];
+        let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
+        for (name, value) in scan::Members::of(frame.text) {
+            let place = match name.raw() {
+                b"invocationId" => &mut invocation,
+                b"author" => &mut author,
+                b"partial" => &mut partial,
+                b"content" => &mut content,
+                b"errorCode" => &mut code,
+                b"finishReason" => &mut reason,
+                b"interrupted" => &mut interrupted,
+                b"usageMetadata" => &mut usage,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
         if invocation.is_none() {
             return foreign(frame, transcript);
         }
@@ -70,6 +75,10 @@ impl Reader for Reading {
 
 impl Reading {
     fn content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
+        // More of a text of which no more is kept.
+        if is_partial && self.is_partial && !transcript.wants_text() {
+            return;
+        }
         let Some(content) = content else { return };
         let [role, parts] = scan::pick(content.raw(), ["role", "parts"]);
         let is_models = role.and_then(RawJson::as_str).is_none_or(|role| role.is("model"));

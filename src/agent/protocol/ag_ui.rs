@@ -29,16 +29,14 @@ impl Reader for Reading {
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
         match &*kind {
             b"TEXT_MESSAGE_CONTENT" | b"TEXT_MESSAGE_CHUNK" => {
-                let [id, delta, role] = match &*kind {
-                    b"TEXT_MESSAGE_CHUNK" => scan::pick(frame.text, ["messageId", "delta", "role"]),
-                    _ => {
-                        let [id, delta] = scan::pick(frame.text, ["messageId", "delta"]);
-                        [id, delta, None]
-                    }
-                };
-                self.enter(id.and_then(RawJson::as_str), role, transcript);
+                let value = RawJson::cut(frame.text);
+                let id = value.get("messageId").and_then(RawJson::as_str);
+                // A chunk may begin a message, and names its role then.
+                if id.is_some_and(|id| !self.is_in(id)) {
+                    self.enter(id, value.get("role"), transcript);
+                }
                 if !self.is_others && transcript.wants_text() {
-                    transcript.delta(delta.and_then(RawJson::as_str));
+                    transcript.delta(value.get("delta").and_then(RawJson::as_str));
                 }
             }
             b"TEXT_MESSAGE_START" => {
@@ -66,16 +64,21 @@ impl Reader for Reading {
 }
 
 impl Reading {
+    /// Returns true if the message under way is that of this id.
+    fn is_in(&self, id: Str<'_>) -> bool {
+        let id = id.raw();
+        self.message_id == id[..id.len().min(MAX_ID)]
+    }
+
     /// Turns to the message of a delta, which begins another if its id is another.
     fn enter(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(role) = role.and_then(RawJson::as_str) {
             self.is_others = !role.is("assistant");
         }
-        let Some(id) = id.map(Str::raw) else { return };
-        let id = &id[..id.len().min(MAX_ID)];
-        if self.message_id != id {
+        let Some(id) = id else { return };
+        if !self.is_in(id) {
             self.message_id.clear();
-            self.message_id.extend_from_slice(id);
+            self.message_id.extend_from_slice(&id.raw()[..id.raw().len().min(MAX_ID)]);
             self.is_others &= role.is_some();
             if !self.is_others {
                 transcript.begin_message();

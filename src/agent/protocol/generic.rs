@@ -40,6 +40,9 @@ const REMARKS: [&str; 11] = [
     "reasoning",
 ];
 
+/// Levels within a member in which an answer's text is looked for: a message, its content, the parts of that.
+const DEPTH: usize = 4;
+
 /// What a piece of the answer stood under.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Under {
@@ -59,6 +62,31 @@ pub(crate) struct Generic {
 }
 
 impl Generic {
+    /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
+    /// same member and of a type that is known as nobody's. It need not be looked at any closer.
+    pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
+        if !transcript.pieces.is_truncated() || transcript.failure.is_some() || frame.dropped.is_some() {
+            return false;
+        }
+        match self.under {
+            Under::Bare => {
+                matches!(frame.text, [b'"', b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', next, ..] if *next != b':')
+                    && !frame.text.starts_with(b"\"data:")
+                    && scan::is_whole(frame.text)
+            }
+            Under::Member(name) => {
+                let word = name.word();
+                let mut members = scan::Members::of(frame.text);
+                let is_same = members.by_ref().all(|(name, value)| match name.raw() {
+                    b"type" => value.raw() == kind,
+                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if *inner != b'"'),
+                });
+                is_same && members.is_closed()
+            }
+            _ => false,
+        }
+    }
+
     /// Takes a frame. `members` are those of an object. Returns false if the frame says nothing.
     pub(crate) fn read(
         &mut self,
@@ -86,7 +114,10 @@ impl Generic {
                 if frame.dropped.is_some() || scan::is_whole(frame.text) =>
             {
                 transcript.is_understood |= strands::repr_stopped(inner, transcript);
-                if frame.dropped.is_none() {
+                let is_full = transcript.pieces.is_truncated() && self.under == Under::Bare;
+                if is_full && transcript.failure.is_none() && frame.dropped.is_none() {
+                    transcript.is_understood = true;
+                } else if frame.dropped.is_none() {
                     let mut text = BoundedText::new(MAX_OUTPUT + 4);
                     if let Some(string) = RawJson::whole(frame.text).as_str() {
                         string.push_into(&mut text);
@@ -147,7 +178,7 @@ impl Generic {
         }
         note_usage(members, transcript);
         note_stop(members, transcript);
-        if is_tools(members) || transcript.is_muted && !frame.is_document() {
+        if is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
             return None;
         }
         if members.is(Name::Type, "modelMessageStartEvent") {
@@ -160,28 +191,31 @@ impl Generic {
 
     /// Takes the answer that an object holds.
     fn answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
-        let role = members.get(Name::Role).and_then(RawJson::as_str);
-        if role.is_some_and(|role| role.is("user") || role.is("tool")) {
-            return;
-        }
-        for name in ANSWERS {
-            let Some(value) = members.get(name) else { continue };
-            let mut text = BoundedText::new(MAX_OUTPUT + 4);
-            push_answer(value, &mut text, 3);
-            if text.is_empty() || is_repr(text.as_str()) {
-                continue;
-            }
+        if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
-            let kind = members.get(Name::Type).and_then(RawJson::whole_str);
-            let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
-                || (name == Name::Message && members.has(Name::Status));
-            if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
-                return;
-            }
-            self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
-            transcript.pieces.push(text.as_str());
             return;
         }
+        let Some((name, text)) = answer_of(members) else { return };
+        transcript.is_understood = true;
+        let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+        let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
+            || (name == Name::Message && members.has(Name::Status));
+        if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
+            return;
+        }
+        self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
+        transcript.pieces.push(text.as_str());
+    }
+
+    /// Returns true if no more of what an object says is kept, and no failure is to be taken back.
+    fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
+        let first = || ANSWERS.into_iter().find(|name| members.has(*name));
+        transcript.pieces.is_truncated()
+            && transcript.failure.is_none()
+            && first().is_some_and(|name| {
+                let text = members.get(name).and_then(RawJson::as_str);
+                self.under == Under::Member(name) && text.is_some_and(|text| !text.is_empty())
+            })
     }
 
     /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
@@ -206,7 +240,10 @@ impl Generic {
 
 /// Takes a frame that is none of a recognised protocol's own, for what it says of a failure.
 pub(crate) fn failure(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-    let members = Members::of_frame(frame)?;
+    if !frame.text.starts_with(b"{") {
+        return None;
+    }
+    let members = Members::of(frame.text);
     let failed = failure_of(frame, &members)?;
     transcript.is_understood = true;
     transcript.failure = Some(reported(failed.message));
@@ -222,6 +259,21 @@ struct Failed {
 
 /// Returns what a frame says of a failure, if it says that the run failed.
 fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
+    const SIGNS: [Name; 10] = [
+        Name::Error,
+        Name::ErrorMessage,
+        Name::Errors,
+        Name::Event,
+        Name::Exception,
+        Name::IsError,
+        Name::Status,
+        Name::StatusCode,
+        Name::Success,
+        Name::Type,
+    ];
+    if !members.has_any(&SIGNS) {
+        return None;
+    }
     let word = |name| members.get(name).and_then(RawJson::whole_str);
     let is_error_by_type = members.is(Name::Type, "error") || members.is(Name::Event, "error");
     let exception = exception_of(members);
@@ -246,7 +298,7 @@ fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let is_failure = is_error_by_type
         || exception.is_some()
         || is_final
-        || (!is_tools(members) && (by_error() || by_status() || by_flag() || by_lambda()));
+        || (!is_tools(frame, members) && (by_error() || by_status() || by_flag() || by_lambda()));
     if !is_failure {
         return None;
     }
@@ -268,15 +320,19 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     })
 }
 
-/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's.
-fn is_tools(members: &Members<'_>) -> bool {
+/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
+/// an answer may name a tool beside what the agent says.
+fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
+        return false;
+    }
     let names_tool = |name| {
         members.get(name).and_then(RawJson::whole_str).is_some_and(|word| {
             let word = word.raw();
             word.len() >= 4 && word[..4].eq_ignore_ascii_case(b"tool")
         })
     };
-    members.get(Name::Tool).is_some_and(RawJson::is_something)
+    (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
         || names_tool(Name::Type)
         || names_tool(Name::Event)
         || members.is(Name::Role, "tool")
@@ -284,6 +340,19 @@ fn is_tools(members: &Members<'_>) -> bool {
 
 /// Adds the usage that a frame reports: its own, that of its metadata, or that of the message it holds.
 fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
+    const HOLDERS: [Name; 8] = [
+        Name::Usage,
+        Name::Metadata,
+        Name::Result,
+        Name::Response,
+        Name::Output,
+        Name::Answer,
+        Name::Message,
+        Name::Data,
+    ];
+    if !members.has_any(&HOLDERS) {
+        return;
+    }
     let own = members.get(Name::Usage);
     if own.is_some() {
         return transcript.add_usage(own);
@@ -313,8 +382,33 @@ fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
     }
 }
 
+/// The first member of an answer's that has text, and that text.
+fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
+    if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
+        return None;
+    }
+    ANSWERS.into_iter().find_map(|name| {
+        let mut text = BoundedText::new(MAX_OUTPUT + 4);
+        push_answer(members.get(name)?, &mut text, DEPTH);
+        Some((name, text)).filter(|(_, text)| !text.is_empty() && !is_repr(text.as_str()))
+    })
+}
+
+/// Appends the answer that an object of an agent's own holds, if any.
+pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
+    if let Some((_, text)) = answer_of(members) {
+        out.push(text.as_str());
+    }
+}
+
+/// Returns true if a value is one of these strings.
+fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
+    value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
+}
+
 /// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
-/// object or of the items of a list, at most `depth` levels down. What the user or a tool said is none.
+/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
+/// Bedrock's Converse does. What the user or a tool said is none.
 fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
     if let Some(text) = value.as_str() {
         return text.push_into(out);
@@ -323,16 +417,15 @@ fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
         return;
     }
     if value.is_object() {
-        let [role, kind, text, content, parts] = scan::pick(value.raw(), ["role", "type", "text", "content", "parts"]);
-        let is = |value: Option<RawJson<'_>>, words: &[&str]| {
-            value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
-        };
-        let is_others = is(role, &["user", "tool", "system"])
-            || is(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+        let names = ["role", "type", "text", "content", "parts", "message"];
+        let [role, kind, text, content, parts, message] = scan::pick(value.raw(), names);
+        let is_others = is_word(role, &["user", "tool", "system"])
+            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
         if is_others && !is_assistants(value) {
             return;
         }
-        for held in [text, content, parts].into_iter().flatten() {
+        let message = message.filter(|message| message.is_object());
+        for held in [text, content, parts, message].into_iter().flatten() {
             let before = out.len();
             push_answer(held, out, depth - 1);
             if out.len() > before {

@@ -3,10 +3,11 @@
 
 use crate::agent::framing::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
     error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
 };
-use crate::agent::protocol::{Reader, foreign};
+use crate::agent::protocol::{Reader, foreign, generic};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Usage, Verdict};
 use crate::domain::finish_reason::FinishReason;
@@ -39,6 +40,10 @@ fn has_graph_messages(messages: RawJson<'_>) -> bool {
 pub(super) struct Reading {
     /// The message that chunks belong to.
     message_id: Vec<u8>,
+    /// The usage that each mode reports of the same model calls: the first of them that has any counts.
+    by_values: Option<Usage>,
+    by_updates: Option<Usage>,
+    by_chunks: Option<Usage>,
 }
 
 impl Reader for Reading {
@@ -46,11 +51,16 @@ impl Reader for Reading {
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
         match mode {
             b"messages" => self.messages(frame, transcript),
-            b"values" | b"" => return self.values(frame, transcript),
+            b"values" | b"" => {
+                let verdict = self.values(frame, transcript);
+                self.count(transcript);
+                return verdict;
+            }
             b"updates" => self.updates(frame, transcript),
             b"metadata" | b"end" => {}
             _ => return foreign(frame, transcript),
         }
+        self.count(transcript);
         None
     }
 
@@ -69,13 +79,26 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
+/// The usage with that of another message.
+fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
+    match of_message.and_then(Counts::of) {
+        Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),
+        None => usage,
+    }
+}
+
 impl Reading {
     /// Takes the state of the graph: the last one holds the answer.
     fn values(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let names = ["messages", "__error__", "__interrupt__"];
         let [messages, error, interrupt] = scan::pick(frame.text, names);
         if messages.is_none() && error.is_none() && interrupt.is_none() {
-            return foreign(frame, transcript);
+            // A frame without a name is somebody else's, but a state may have channels of any name.
+            if frame.name.is_empty() {
+                return foreign(frame, transcript);
+            }
+            transcript.message(|out| generic::push_answer_of(&Members::of(frame.text), out));
+            return None;
         }
         transcript.is_understood = true;
         if let Some(error) = error.filter(|error| error.is_something()) {
@@ -104,15 +127,17 @@ impl Reading {
                 (usage, tools) = (None, 0);
             }
             if is_assistants(message) {
-                let counts = message.get("usage_metadata").and_then(super::usage::Counts::of);
-                if let Some(counts) = counts {
-                    usage = Some(usage.unwrap_or_default().plus(counts.into()));
-                }
+                usage = added(usage, message.get("usage_metadata"));
                 tools += message.get("tool_calls").into_iter().flat_map(RawJson::elements).count() as u64;
             }
         }
-        transcript.progress.usage = usage.or(transcript.progress.usage);
+        self.by_values = usage.or(self.by_values);
         transcript.progress.tool_uses = tools.max(transcript.progress.tool_uses);
+    }
+
+    fn count(&self, transcript: &mut Transcript) {
+        let usage = self.by_values.or(self.by_updates).or(self.by_chunks);
+        transcript.progress.usage = usage.or(transcript.progress.usage);
     }
 
     /// Takes what a node of the graph changed.
@@ -123,6 +148,9 @@ impl Reading {
                 transcript.finish = Some(FinishReason::Interrupt);
             } else if let Some(messages) = value.get("messages") {
                 transcript.message(|out| push_last_answer(messages, out));
+                messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
+                    self.by_updates = added(self.by_updates, message.get("usage_metadata"));
+                });
             }
         }
     }
@@ -130,18 +158,18 @@ impl Reading {
     /// Takes a chunk of a message: `[chunk, metadata]`, or the whole of it in the modes `/partial` and `/complete`.
     fn messages(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
-        if !transcript.wants_text() {
-            return;
-        }
-        let first = frame.text.strip_prefix(b"[").map(RawJson::cut);
+        let first = RawJson::cut(frame.text).first_element();
         let Some(message) = first.filter(|message| message.is_object()) else { return };
-        let [content, kind, id] = scan::pick(message.raw(), ["content", "type", "id"]);
+        let [content, kind, id, usage] = scan::pick(message.raw(), ["content", "type", "id", "usage_metadata"]);
         let kind = kind.and_then(RawJson::as_str);
         let is_chunk = kind.is_some_and(|kind| kind.is("AIMessageChunk"));
         if !is_chunk && !kind.is_some_and(|kind| kind.is("ai")) {
             return;
         }
-        let Some(content) = content else { return };
+        if is_chunk && frame.name == b"messages" {
+            self.by_chunks = added(self.by_chunks, usage);
+        }
+        let Some(content) = content.filter(|_| transcript.wants_text()) else { return };
         if frame.name.starts_with(b"messages/") || !is_chunk {
             return transcript.message(|out| push_parts(content, out));
         }

@@ -22,12 +22,12 @@ impl Reader for Reading {
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
         transcript.is_understood = true;
         match &*kind {
-            b"text-delta" => {
-                if transcript.wants_text() {
-                    let text = value.enter("payload").and_then(|payload| payload.get("text"));
-                    transcript.delta(text.and_then(RawJson::as_str));
-                }
+            b"text-delta" if transcript.wants_text() => {
+                let text = value.enter("payload").and_then(|payload| payload.get("text"));
+                transcript.delta(text.and_then(RawJson::as_str));
             }
+            // No more of this message is kept.
+            b"text-delta" => {}
             // A step is one message of the model's.
             b"step-start" => transcript.begin_message(),
             b"tool-call" => transcript.progress.tool_uses += 1,

@@ -19,15 +19,17 @@ pub(super) struct Reading;
 
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let [version, method, result, error] = scan::pick(frame.text, ["jsonrpc", "method", "result", "error"]);
+        // Notifications, and requests of the server's, come before the answer.
+        let kind = RawJson::cut(frame.text).enter_any(&["method", "result", "error"]);
+        if kind.is_some_and(|(at, _)| at == 0) {
+            transcript.is_understood = true;
+            return None;
+        }
+        let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
         if version.is_none() {
             return foreign(frame, transcript);
         }
         transcript.is_understood = true;
-        // Notifications, and requests of the server's, come before the answer.
-        if method.is_some() {
-            return None;
-        }
         if error.is_some_and(RawJson::is_something) {
             return Some(Verdict::Failed(reported(message_of(RawJson::cut(frame.text), &[]))));
         }

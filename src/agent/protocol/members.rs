@@ -1,6 +1,5 @@
 //! The members of a frame that recognition and the generic dialect ask for, found in one pass.
 
-use crate::agent::framing::Frame;
 use crate::json::scan::{self, RawJson};
 
 macro_rules! names {
@@ -11,7 +10,14 @@ macro_rules! names {
         pub(crate) enum Name { $($variant,)* }
 
         impl Name {
-            const COUNT: usize = [$(Name::$variant,)*].len();
+            const fn bit(self) -> u64 {
+                1 << self as u64
+            }
+
+            /// The member's name, the first of its spellings.
+            pub(crate) fn word(self) -> &'static [u8] {
+                match self { $(Name::$variant => [$($word as &[u8]),+][0],)* }
+            }
 
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
@@ -67,55 +73,98 @@ names! {
     Messages = b"messages",
     GraphError = b"__error__",
     GraphInterrupt = b"__interrupt__",
-    Exception = b"",
+    Exception = b"\0",
 }
+
+/// Members of one object that are kept without an allocation.
+const FEW: usize = 8;
 
 /// The members of one object. Of duplicates the first counts, but an error must not hide behind a null.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
-    found: [Option<RawJson<'a>>; Name::COUNT],
+    /// A bit for each name that is there.
+    seen: u64,
+    found: [(Name, RawJson<'a>); FEW],
+    count: usize,
+    more: Vec<(Name, RawJson<'a>)>,
     /// The object has its end, and nothing is behind it.
     pub(crate) is_closed: bool,
-    /// The object is not empty.
-    pub(crate) is_any: bool,
 }
 
 impl<'a> Members<'a> {
+    /// No members: [`Members::read`] fills them in, for they are too large to be handed about.
+    #[inline(always)]
+    pub(crate) fn none() -> Members<'a> {
+        let nothing = (Name::Exception, RawJson::cut(b""));
+        Members { seen: 0, found: [nothing; FEW], count: 0, more: Vec::new(), is_closed: false }
+    }
+
     pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
-        let mut members = Members { found: [None; Name::COUNT], is_closed: false, is_any: false };
-        let mut rest = scan::Members::of(object);
-        for (name, value) in &mut rest {
-            members.is_any = true;
-            let raw = name.raw();
-            let known = match raw.contains(&b'\\') {
-                false => Name::of(raw),
-                true => Name::of(name.read(32).as_bytes()),
-            };
-            let known = known.filter(|known| *known != Name::Exception);
-            let known = known.or_else(|| is_exception(raw, value).then_some(Name::Exception));
-            let Some(known) = known else { continue };
-            let slot = &mut members.found[known as usize];
-            match slot {
-                None => *slot = Some(value),
-                Some(seen) if known == Name::Error && !seen.is_something() => *slot = Some(value),
-                Some(_) => {}
-            }
-        }
-        members.is_closed = rest.is_closed();
+        let mut members = Members::none();
+        members.read(object);
         members
     }
 
-    /// The members of a frame, if it is an object.
-    pub(crate) fn of_frame(frame: &Frame<'a>) -> Option<Members<'a>> {
-        frame.text.starts_with(b"{").then(|| Members::of(frame.text))
+    pub(crate) fn read(&mut self, object: &'a [u8]) {
+        let members = self;
+        let mut rest = scan::Members::of(object);
+        for (name, value) in &mut rest {
+            let known = match name.has_escapes() {
+                false => Name::of(name.raw()),
+                true => Name::of(name.read(32).as_bytes()),
+            };
+            let known = known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception));
+            if let Some(known) = known {
+                members.add(known, value);
+            }
+        }
+        members.is_closed = rest.is_closed();
     }
 
+    fn add(&mut self, name: Name, value: RawJson<'a>) {
+        if self.seen & name.bit() != 0 {
+            // An error must not hide behind a null.
+            if name == Name::Error
+                && let Some(seen) = self.entry(name).filter(|seen| !seen.is_something())
+            {
+                *seen = value;
+            }
+            return;
+        }
+        self.seen |= name.bit();
+        match self.found.get_mut(self.count) {
+            Some(place) => {
+                *place = (name, value);
+                self.count += 1;
+            }
+            None => self.more.push((name, value)),
+        }
+    }
+
+    fn entry(&mut self, name: Name) -> Option<&mut RawJson<'a>> {
+        let found = self.found[..self.count].iter_mut().chain(&mut self.more);
+        found.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
+    }
+
+    #[inline(always)]
     pub(crate) fn get(&self, name: Name) -> Option<RawJson<'a>> {
-        self.found[name as usize]
+        if self.has(name) { self.find(name) } else { None }
     }
 
+    fn find(&self, name: Name) -> Option<RawJson<'a>> {
+        let mut found = self.found[..self.count].iter().chain(&self.more);
+        found.find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    #[inline(always)]
     pub(crate) fn has(&self, name: Name) -> bool {
-        self.found[name as usize].is_some()
+        self.seen & name.bit() != 0
+    }
+
+    /// Returns true if one of these names is there.
+    #[inline(always)]
+    pub(crate) fn has_any(&self, names: &[Name]) -> bool {
+        self.seen & names.iter().fold(0, |bits, name| bits | name.bit()) != 0
     }
 
     /// Returns true if the member is this string.

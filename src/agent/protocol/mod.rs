@@ -23,6 +23,8 @@ pub(crate) mod words;
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr2;
+
 use crate::agent::framing::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of_frame, reported};
@@ -98,6 +100,19 @@ const ROWS: [Row; 14] = rows! {
     Bedrock: bedrock,
 };
 
+/// The members that protocols are recognised by, beside `type` and a `message` that is an object.
+pub(crate) const SIGNS: [Name; 9] = [
+    Name::Event,
+    Name::ForceStop,
+    Name::InitEventLoop,
+    Name::InvocationId,
+    Name::Jsonrpc,
+    Name::MessageStart,
+    Name::Object,
+    Name::RunId,
+    Name::ToolInterrupt,
+];
+
 /// Recognises the protocol of a frame.
 pub(crate) fn recognise(frame: &Frame<'_>, members: &Members<'_>) -> Option<Protocol> {
     ROWS.iter().find(|row| (row.recognises)(frame, members)).map(|row| row.protocol)
@@ -133,14 +148,19 @@ fn foreign(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
 
 /// The `type` of a frame, its escapes read.
 fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
+    // The first member nearly always, and without escapes.
+    let first = frame.text.strip_prefix(b"{\"type\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
+    if let Some(rest) = first.and_then(|rest| rest.strip_prefix(b"\""))
+        && let Some(end) = memchr2(b'"', b'\\', &rest[..rest.len().min(64)])
+        && rest[end] == b'"'
+    {
+        return Some(Cow::Borrowed(&rest[..end]));
+    }
     RawJson::cut(frame.text).get("type")?.whole_str().map(name_of)
 }
 
 fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
-    match memchr::memchr(b'\\', name.raw()) {
-        None => Cow::Borrowed(name.raw()),
-        Some(_) => Cow::Owned(name.read(256).into_bytes()),
-    }
+    if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }
 
 /// Decides a run by an event that says all went well or stopped in order, if the event has its end: half an event is not

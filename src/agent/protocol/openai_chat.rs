@@ -24,32 +24,36 @@ impl Reader for Reading {
         if !frame.text.starts_with(b"{") {
             return None;
         }
-        let [choices, usage, error, object] = scan::pick(frame.text, ["choices", "usage", "error", "object"]);
-        if error.is_some_and(RawJson::is_something)
-            || object.and_then(RawJson::as_str).is_some_and(|object| object.is("error"))
-        {
-            return Some(Verdict::Failed(reported(message_of(RawJson::cut(frame.text), &["code"]))));
-        }
-        let Some(choices) = choices else { return foreign(frame, transcript) };
+        let value = RawJson::cut(frame.text);
+        let choice = value.enter("choices").and_then(RawJson::first_element).filter(|choice| choice.is_object());
+        let Some(choice) = choice else { return self.without_choice(frame, transcript) };
         transcript.is_understood = true;
-        // The counts are those of the whole answer, also where each chunk repeats them.
-        transcript.set_usage(usage);
-        let choice = choices.elements().next()?;
-        let [delta, message, reason] = scan::pick(choice.raw(), ["delta", "message", "finish_reason"]);
-        if let Some(delta) = delta {
-            let [content, refusal] = scan::pick(delta.raw(), ["content", "refusal"]);
-            self.has_refused |= refusal.is_some_and(RawJson::is_something);
-            if transcript.wants_text() {
-                transcript.delta(content.and_then(RawJson::as_str));
+        // Of several choices the first is the answer; a chunk may hold another's alone.
+        let is_first = |choice: &RawJson<'_>| choice.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
+        let choice = match is_first(&choice) {
+            true => choice,
+            false => value.get("choices")?.elements().find(is_first)?,
+        };
+        let mut reason = None;
+        for (name, value) in scan::Members::of(choice.raw()) {
+            match name.raw() {
+                b"delta" => self.delta(value, transcript),
+                b"message" => {
+                    self.has_refused |= value.get("refusal").is_some_and(RawJson::is_something);
+                    transcript.message(|out| push_content(value, out));
+                    count_tools(value.get("tool_calls"), transcript);
+                }
+                b"finish_reason" => reason = reason.or(Some(value)),
+                _ => {}
             }
-            self.count_tools(delta, transcript);
-        }
-        if let Some(message) = message {
-            self.has_refused |= message.get("refusal").is_some_and(RawJson::is_something);
-            transcript.message(|out| push_content(message, out));
-            self.count_tools(message, transcript);
         }
         reason.filter(|reason| reason.is_something())?;
+        // What is about the whole answer stands in its last chunk at the latest.
+        let [usage, error] = scan::pick(frame.text, ["usage", "error"]);
+        transcript.set_usage(usage);
+        if error.is_some_and(RawJson::is_something) {
+            return Some(Verdict::Failed(reported(message_of(value, &["code"]))));
+        }
         transcript.stopped(reason);
         if self.has_refused {
             transcript.finish = Some(FinishReason::Refusal);
@@ -70,10 +74,36 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Counts the tools asked for: each begins with its name, the rest are pieces of its arguments.
-    fn count_tools(&self, message: RawJson<'_>, transcript: &mut Transcript) {
-        let calls = message.get("tool_calls").into_iter().flat_map(RawJson::elements);
-        let named = calls.filter_map(|call| call.get("function")?.get("name")?.as_str());
-        transcript.progress.tool_uses += named.filter(|name| !name.is_empty()).count() as u64;
+    /// Takes a frame that is no chunk of the answer: its usage, or an error.
+    fn without_choice(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [choices, usage, error, object] = scan::pick(frame.text, ["choices", "usage", "error", "object"]);
+        let is_error_object = object.and_then(RawJson::as_str).is_some_and(|object| object.is("error"));
+        if error.is_some_and(RawJson::is_something) || is_error_object {
+            let message = message_of(RawJson::cut(frame.text), &["code"]);
+            return Some(Verdict::Failed(reported(message)));
+        }
+        if choices.is_none() {
+            return foreign(frame, transcript);
+        }
+        transcript.set_usage(usage);
+        None
     }
+
+    fn delta(&mut self, delta: RawJson<'_>, transcript: &mut Transcript) {
+        for (name, value) in scan::Members::of(delta.raw()) {
+            match name.raw() {
+                b"content" if transcript.wants_text() => transcript.delta(value.as_str()),
+                b"refusal" => self.has_refused |= value.is_something(),
+                b"tool_calls" => count_tools(Some(value), transcript),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Counts the tools asked for: each begins with its name, the rest are pieces of its arguments.
+fn count_tools(calls: Option<RawJson<'_>>, transcript: &mut Transcript) {
+    let calls = calls.into_iter().flat_map(RawJson::elements);
+    let named = calls.filter_map(|call| call.get("function")?.get("name")?.as_str());
+    transcript.progress.tool_uses += named.filter(|name| !name.is_empty()).count() as u64;
 }
