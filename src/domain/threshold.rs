@@ -16,9 +16,9 @@ const LARGEST_COUNT: u32 = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
     /// Which event fires, counted from 1.
-    pub(crate) count: u32,
+    pub count: u32,
     /// How long the window is.
-    pub(crate) window_seconds: u32,
+    pub window_seconds: u32,
 }
 
 /// Where a trigger's counting stands.
