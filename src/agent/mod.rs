@@ -3,20 +3,16 @@
 
 mod agentcore;
 pub mod authorization;
-mod call;
+pub mod call;
 pub mod decoder;
-mod error;
+pub mod error;
 mod framing;
 mod head;
 pub(crate) mod protocol;
-mod request;
+pub mod request;
 mod setup;
 mod status;
 pub(crate) mod transcript;
-
-pub use call::Call;
-pub use error::AgentError;
-pub use request::Request;
 
 use std::{
     panic,
@@ -34,7 +30,8 @@ use tracing::Span;
 use crate::{
     agent::{
         authorization::Authorization,
-        call::{SESSION_ID, Setup},
+        call::{Call, SESSION_ID, Setup},
+        error::AgentError,
         head::Head,
         status::{StatusClass, classify},
     },
