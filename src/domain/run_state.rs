@@ -1,4 +1,4 @@
-//! What happened in an invocation so far. It is shared with the run's future and readable after the deadline drops that
+//! The facts about an invocation so far. It is shared with the run's future and readable after the deadline drops that
 //! future; the record's end and the metrics are computed from it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ pub struct RunFacts {
     pub ends: EndCounts,
     /// The number of deliveries that found their execution ended or at work.
     pub duplicates: u64,
-    /// How often another execution of the trigger was found alive although its executions must not overlap.
+    /// The number of times that another execution of the trigger was found alive although they must not overlap.
     pub overlaps: u64,
     /// The number of heartbeats that DynamoDB did not accept.
     pub heartbeat_failures: u64,

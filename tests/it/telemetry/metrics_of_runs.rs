@@ -9,7 +9,7 @@ use standins::{
 };
 
 use crate::support::emf::{METRICS, all_metrics, assert_counts, dimensions, metrics, only};
-use crate::support::one_fire::{PROMPT, SHORT_LEASE, TIME, TRIGGER, fire, fire_with};
+use crate::support::one_fire::{PROMPT, TIME, TRIGGER, fire, fire_with, short_lease};
 use crate::support::{all_logs, execution, lines, stack};
 
 const ANSWER: &str = "Three files of the quarter, as confidential as their count";
@@ -219,7 +219,7 @@ async fn an_overlap_that_ends_counts_once() {
     let until = u64::try_from(now).unwrap() + 1000;
     let turn = json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING", "executionId": "0", "leaseUntil": until});
     stack.dynamodb.put_item(&turn);
-    let object = metric_of(&stack, &[SHORT_LEASE], fire()).await;
+    let object = metric_of(&stack, &[short_lease()], fire()).await;
     assert_counts(&object, json!({"Executions": 1, "Completed": 1, "Overlaps": 1}));
     stack.assert_clean();
 }
@@ -227,7 +227,7 @@ async fn an_overlap_that_ends_counts_once() {
 #[tokio::test]
 async fn a_dead_attempt_is_told_by_who_finds_it() {
     let stack = stack().await;
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     assert!(function.invoke(fire()).await.is_success());
     let row = execution(&stack, TRIGGER);
     let running = json!({"status": "running", "completedAt": null, "output": null, "leaseUntil": 1});
@@ -249,7 +249,7 @@ async fn an_execution_that_another_attempt_owns_is_counted_by_that() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy(ANSWER).midway(Step::Gate(gate.clone())));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let take_over = async {
         gate.reached().await;
         let row = execution(&stack, TRIGGER);
@@ -270,7 +270,7 @@ async fn a_cancelled_run_tells_what_it_used() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy(ANSWER).midway(Step::Gate(gate.clone())));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let cancel = async {
         gate.reached().await;
         let row = execution(&stack, TRIGGER);
@@ -294,9 +294,9 @@ async fn each_heartbeat_that_fails_counts() {
     // Denied, so that the SDK does not try again by itself.
     let heartbeats = Rule::new("UpdateItem", Fault::Deny).containing("leaseUntil");
     let denied = stack.dynamodb.inject(heartbeats.times(2));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let watch = async {
-        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        let until = tokio::time::Instant::now() + Duration::from_secs(120);
         while denied.hits() < 2 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -229,13 +229,13 @@ impl Agent {
     /// # Panics
     /// After 30 seconds.
     pub async fn wait_until(&self, what: &str, done: impl Fn(&[AgentRequest]) -> bool) -> Vec<AgentRequest> {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(120);
         loop {
             let calls = self.calls();
             if done(&calls) {
                 return calls;
             }
-            assert!(Instant::now() < end, "the agent did not see {what} in 30 s: {calls:#?}");
+            assert!(Instant::now() < end, "the agent did not see {what} in 120 s: {calls:#?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

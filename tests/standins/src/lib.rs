@@ -35,6 +35,7 @@ mod items;
 pub mod lambda_api;
 mod net;
 mod oauth;
+pub mod pace;
 pub mod pipe;
 mod play;
 mod pool;
