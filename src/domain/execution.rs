@@ -47,6 +47,8 @@ impl Status {
 pub struct Row {
     /// The status.
     pub status: Status,
+    /// The user whose trigger it is of.
+    pub user_id: Option<String>,
     /// The attempt that holds, or last held, the lease.
     pub owner: Option<String>,
     /// The number of attempts so far.

@@ -4,13 +4,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
+    domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
         ending::{Ending, Reported, SkipReason},
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
+        finish_reason::FinishReason,
         fire::Fire,
         ids::ExecutionId,
+        protocol::Protocol,
     },
 };
 
@@ -25,6 +28,8 @@ pub struct RunFacts {
     pub fire: Option<Arc<Fire>>,
     /// The fire as it ran. It may differ from `fire`, because the trigger item takes precedence over the event.
     pub ran: Option<Arc<Fire>>,
+    /// The definition of the agent that is called.
+    pub definition: Option<DefinitionMark>,
     /// The execution of the fire.
     pub execution_id: Option<Arc<ExecutionId>>,
     /// The number of the attempt, from 1.
@@ -92,6 +97,10 @@ pub struct EndedAttempt {
     pub first_event_ms: Option<u64>,
     /// The progress of the answer when reading ended.
     pub progress: Option<Progress>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short.
+    pub finish_reason: Option<FinishReason>,
 }
 
 impl RunState {
@@ -154,6 +163,8 @@ impl RunFacts {
             duration_ms: ending.duration_ms,
             first_event_ms: ending.first_event_ms,
             progress: ending.reported.map(|reported| reported.progress),
+            protocol: ending.protocol,
+            finish_reason: ending.finish_reason,
         });
     }
 }

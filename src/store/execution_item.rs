@@ -124,10 +124,11 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
     attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
     attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = snapshot {
+    if let Some(Snapshot { settings_hash, agent_id, trigger_version, agent_definition_changed }) = snapshot {
         attributes.push(("agentId", text(agent_id)));
         attributes.push(("settingsHash", text(settings_hash)));
         attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
+        attributes.extend(agent_definition_changed.then_some(("agentDefinitionChanged", AttributeValue::Bool(true))));
         attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
     }
     if let Some(failure) = failure {
@@ -172,6 +173,7 @@ pub fn row(item: &Item) -> Option<Row> {
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {
         status: Status::from_name(&text("status")?)?,
+        user_id: text("userId"),
         owner: text("owner"),
         attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
         lease_until: integer(item, "leaseUntil"),

@@ -1,5 +1,6 @@
 //! DynamoDB: every read and write of the function, each write conditional on what it rests on.
 
+pub(crate) mod agents;
 pub mod day_counter;
 pub mod dynamodb;
 pub mod endings;

@@ -151,12 +151,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::events::classify::MarkedEvent;
 
     fn event(detail: &Value) -> BusEvent {
         let event = json!({"detail-type": "Object Created", "source": "aws.s3", "time": "2026-01-31T07:00:00Z",
             "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718", "region": "eu-west-1", "detail": detail});
         let Value::Object(envelope) = event else { unreachable!() };
-        BusEvent::read(envelope).unwrap()
+        MarkedEvent::read(envelope).and_then(|event| BusEvent::read(event, "{}")).unwrap()
     }
 
     fn render(prompt: &str, detail: &Value) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report, sqs_batch};
-use standins::{AsyncInvocation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack, Step, bus_event};
+use standins::{AsyncInvocation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack, Step, own_event};
 
 use crate::support::one_fire::short_lease;
 use crate::support::subscribed::{
@@ -75,7 +75,7 @@ async fn f43_an_attempt_of_a_bus_event_that_was_killed_is_interrupted() {
 
         // What it was asked is kept, so that a person may decide to run it again.
         let detail = json!({"triggerId": id, "executionId": row["executionId"]});
-        let replay = stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)));
+        let replay = stack.invoke_async(Invocation::event(&own_event("Replay Execution", detail)));
         stack.lambda.idle().await;
         assert!(invocation(&stack, &replay).outcome().unwrap().is_success());
         assert_eq!((execution_count(&stack, &id), calls_of(&stack, &id)), (2, 2));
@@ -265,7 +265,7 @@ async fn f53_a_replay_no_attempt_could_record_gets_its_record() {
     stack.dynamodb.inject(Rule::new("PutItem", Fault::Deny).containing("EXECUTION#"));
     let replay = |execution_id: &Value| {
         let detail = json!({"triggerId": ids[0], "executionId": execution_id});
-        stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)))
+        stack.invoke_async(Invocation::event(&own_event("Replay Execution", detail)))
     };
     let request_id = replay(&row["executionId"]);
     stack.lambda.idle().await;
@@ -315,7 +315,7 @@ async fn f54_what_a_report_of_a_bus_event_names_and_nobody_can_mend_stays_as_it_
     let function = stack.function(&[short_lease()]).await;
     let (ran, unheard) = (order(), order_with(json!({"source": "com.example.nobody"})));
     assert!(function.invoke(Invocation::event(&ran)).await.is_success());
-    let run = |detail: Value| bus_event("agent-trigger", "Run Trigger", detail);
+    let run = |detail: Value| own_event("Run Trigger", detail);
     let missing = run(json!({"triggerId": "missing", "userId": USER}));
     let refused = function.invoke(Invocation::event(&missing)).await;
     assert_eq!(refused.error_type(), "InvalidEvent");

@@ -30,7 +30,7 @@ fn assert_of(object: &Value, row: &Value) {
     for name in ["triggerId", "executionId", "status", "attempt"] {
         assert_eq!(object[name], row[name], "{name} in {object:#}");
     }
-    for name in ["errorType", "retryable", "skipReason", "traceId"] {
+    for name in ["errorType", "retryable", "skipReason", "protocol", "finishReason", "traceId"] {
         assert_eq!(object.get(name), row.get(name), "{name} in {object:#}");
     }
 }
@@ -46,6 +46,7 @@ async fn a_completed_run_is_told_as_its_record_has_it() {
 
     let row = execution(&stack, TRIGGER);
     assert_of(cold, &row);
+    assert_eq!((&row["protocol"], row.get("finishReason")), (&json!("strands-typescript"), None));
     assert_counts(cold, json!({"Executions": 1, "Completed": 1}));
     assert_eq!(dimensions(cold), (json!([["service"], ["service", "agent"]]), None));
     assert_eq!((&cold["service"], &cold["agent"]), (&json!(FUNCTION_NAME), &row["agentId"]));
@@ -80,6 +81,7 @@ async fn a_failed_run_is_told_by_its_type() {
         ("AgentRejected", Script::status(400, "no")),
         ("AgentFailed", Script::status(500, "no")),
         ("AgentFailed", Script::server_error_event("no")),
+        ("AgentIncomplete", Script::status(202, "")),
         ("StreamInterrupted", Script::cut()),
         ("StreamStalled", Script::ndjson_happy(ANSWER).midway(Step::Gate(Gate::new()))),
     ];
@@ -93,9 +95,10 @@ async fn a_failed_run_is_told_by_its_type() {
     let mut objects = all_metrics(function).await;
     // Cognito refuses for good.
     stack.cognito.answer_always(CognitoOperation::Token, TokenAnswer::Status(400));
-    objects.push(metric_of(&stack, &[], of("trigger-5")).await);
+    objects.push(metric_of(&stack, &[], of("trigger-6")).await);
     error_types.push("AuthenticationFailed");
-    assert!(objects[5]["TokenMs"].is_u64(), "{:#}", objects[5]);
+    assert!(objects[6]["TokenMs"].is_u64(), "{:#}", objects[6]);
+    assert_eq!(objects[3]["finishReason"], "working");
 
     assert_eq!(objects.len(), error_types.len());
     for (number, (object, error_type)) in objects.iter().zip(error_types).enumerate() {
