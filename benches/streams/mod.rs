@@ -1,19 +1,17 @@
 //! One stream of small events for each protocol, as its agents send them: deltas of 150 to 300 bytes.
 
 /// A stream: how it begins, the event that is sent again and again, and how it ends.
-pub struct Stream {
+pub(crate) struct Stream {
     /// The protocol.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The answer's content type.
-    pub content_type: &'static str,
+    pub(crate) content_type: &'static str,
     /// What comes before the deltas.
-    pub begin: String,
+    pub(crate) begin: String,
     /// One delta, framed.
-    pub delta: String,
-    /// The JSON of one delta.
-    pub json: String,
+    pub(crate) delta: String,
     /// What ends the run.
-    pub end: String,
+    pub(crate) end: String,
 }
 
 const SSE: &str = "text/event-stream";
@@ -26,24 +24,18 @@ fn sse(name: &'static str, event: &str, [begin, json, end]: [&str; 3]) -> Stream
         (_, "") => format!("data: {data}\n\n"),
         _ => format!("event: {event}\ndata: {data}\n\n"),
     };
-    Stream {
-        name,
-        content_type: SSE,
-        begin: frame(begin, ""),
-        delta: frame(json, event),
-        json: json.to_owned(),
-        end: frame(end, ""),
-    }
+    Stream { name, content_type: SSE, begin: frame(begin, ""), delta: frame(json, event), end: frame(end, "") }
 }
 
 fn ndjson(name: &'static str, [begin, json, end]: [&str; 3]) -> Stream {
-    let [begin, delta, end] = [begin, json, end].map(|line| if line.is_empty() { String::new() } else { format!("{line}\n") });
-    Stream { name, content_type: NDJSON, begin, delta, json: json.to_owned(), end }
+    let [begin, delta, end] =
+        [begin, json, end].map(|line| if line.is_empty() { String::new() } else { format!("{line}\n") });
+    Stream { name, content_type: NDJSON, begin, delta, end }
 }
 
 /// All streams.
 #[rustfmt::skip]
-pub fn all() -> Vec<Stream> {
+pub(crate) fn all() -> Vec<Stream> {
     const TEXT: &str = "The quick brown fox jumps over the lazy dog, and then some.";
     let texts = |count: usize| vec![TEXT; count].join(" ");
     let (one, two, three) = (texts(1), texts(2), texts(3));
