@@ -298,7 +298,7 @@ impl Reading {
             return;
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
-            (_, Some(b'"')) => self.string(frame),
+            (_, Some(b'"' | b'd')) => self.string(frame),
             (Some(reader), _) => reader.read(frame, &mut self.transcript),
             (None, _) => self.object(frame, frame),
         };
@@ -324,7 +324,7 @@ impl Reading {
         }
     }
 
-    /// Takes a string, or the object within it.
+    /// Takes a string or unquoted text, or the object within it.
     fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
@@ -355,22 +355,29 @@ impl Reading {
         is_same
     }
 
-    /// The object within a JSON string, or within `data:` text in such a string: agents serialize twice.
-    fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<&'t [u8]> {
+    /// The object within a JSON string, or within `data:` text in such a string or unquoted: agents serialize twice. Also
+    /// the `[DONE]` in such text.
+    fn look_into<'t>(&self, frame: &Frame<'t>, inner: &'t mut BoundedText) -> Option<&'t [u8]> {
         let begins = matches!(
             frame.text,
             [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'd', b'a', b't', b'a', b':', ..] | [b'"', b'\\' | b' ', ..]
         );
+        let begins = begins || frame.text.starts_with(b"data:");
         if !begins || frame.dropped.is_some() || self.reader.as_ref().is_some_and(|reader| reader.takes_strings()) {
             return None;
         }
-        if !scan::is_whole(frame.text) {
-            return None;
-        }
-        RawJson::whole(frame.text).as_str()?.push_into(inner);
-        let text = scan::trim(inner.as_str().as_bytes());
-        let text = text.strip_prefix(b"data:").map_or(text, scan::trim);
-        (text.starts_with(b"{") && Members::of(text).is_closed).then_some(text)
+        let text = match frame.text {
+            [b'"', ..] if scan::is_whole(frame.text) => {
+                RawJson::whole(frame.text).as_str()?.push_into(inner);
+                scan::trim(inner.as_str().as_bytes())
+            }
+            [b'"', ..] => return None,
+            text => text,
+        };
+        let data = text.strip_prefix(b"data:").map(scan::trim);
+        let text = data.unwrap_or(text);
+        let is_done = data == Some(b"[DONE]");
+        (is_done || text.starts_with(b"{") && Members::of(text).is_closed).then_some(text)
     }
 
     /// Takes a frame, or the object within it, by the protocol's rules or the generic ones.
@@ -402,7 +409,7 @@ impl Reading {
         }
         let (is_understood, verdict) =
             self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
-        if !is_understood && !std::ptr::eq(frame, outer) {
+        if !is_understood && !std::ptr::eq(frame, outer) && is_object {
             // What is no message of anybody's is the text of an agent that answers in JSON.
             self.generic.read(outer, None, &mut self.transcript);
         } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {

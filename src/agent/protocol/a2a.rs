@@ -13,6 +13,9 @@ use crate::json::text::BoundedText;
 /// The members of a result, by which 1.0 tells its kinds apart.
 const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 
+/// Artifacts of which it is known where they begin; of more, the first are no longer added to.
+const MAX_ARTIFACTS: usize = 32;
+
 /// The kinds of a result in 0.3, in the same order.
 const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
 
@@ -32,9 +35,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// The artifact under way, and where its text begins.
-    artifact: Vec<u8>,
-    begins: usize,
+    /// The ids of the artifacts, and where the text of each begins.
+    artifacts: Vec<(Vec<u8>, usize)>,
     /// An artifact has text: then no status message is the answer.
     has_artifact: bool,
 }
@@ -122,7 +124,12 @@ impl Reading {
         let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
         if let Some(artifacts) = artifacts {
             let mut text = BoundedText::new(MAX_OUTPUT);
-            artifacts.elements().for_each(|artifact| push_message(artifact, &mut text));
+            self.artifacts.clear();
+            for artifact in artifacts.elements() {
+                self.has_artifact |= !text.is_empty();
+                self.place_of(artifact, text.len());
+                push_message(artifact, &mut text);
+            }
             self.has_artifact |= !text.is_empty();
             transcript.message(|out| *out = text);
         }
@@ -167,25 +174,42 @@ impl Reading {
     /// Takes a part of an artifact: appended to it, or in its place.
     fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
-        let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
-        let id = &id[..id.len().min(128)];
-        let append = update.append;
-        if transcript.text.is_truncated() && self.artifact == id && append.is_some_and(RawJson::is_true) {
+        let is_more = update.append.is_some_and(RawJson::is_true) && self.has_artifact;
+        let at = self.place_of(artifact, transcript.text.len());
+        let is_last = at + 1 == self.artifacts.len();
+        if transcript.text.is_truncated() && is_last && is_more {
             return;
         }
-        let parts = artifact.get("parts");
-        let is_same = self.artifact == id && self.has_artifact;
-        if !is_same {
-            self.artifact = id.to_vec();
-            self.begins = if self.has_artifact { transcript.text.len() } else { 0 };
+        let (begins, ends) = (self.artifacts[at].1, self.artifacts.get(at + 1).map(|(_, begins)| *begins));
+        // What stands behind an artifact under way is put back behind it.
+        let behind = ends.and_then(|ends| transcript.text.as_str().get(ends..)).unwrap_or_default().to_owned();
+        if !is_more {
+            transcript.text.cut_back(begins);
+        } else if let Some(ends) = ends {
+            transcript.text.cut_back(ends);
         }
-        if !append.is_some_and(RawJson::is_true) || !self.has_artifact {
-            transcript.text.cut_back(self.begins);
-        }
-        if let Some(parts) = parts {
+        if let Some(parts) = artifact.get("parts") {
             push_texts(parts, &mut transcript.text);
         }
+        let length = transcript.text.len();
+        for (_, begins) in &mut self.artifacts[at + 1..] {
+            *begins = length + begins.saturating_sub(ends.unwrap_or_default());
+        }
+        transcript.text.push(&behind);
         self.has_artifact |= !transcript.text.is_empty();
+    }
+
+    /// Returns which of the artifacts this is. One that is new begins at `end`.
+    fn place_of(&mut self, artifact: RawJson<'_>, end: usize) -> usize {
+        let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
+        let id = &id[..id.len().min(128)];
+        self.artifacts.iter().position(|(known, _)| known == id).unwrap_or_else(|| {
+            if self.artifacts.len() == MAX_ARTIFACTS {
+                self.artifacts.remove(0);
+            }
+            self.artifacts.push((id.to_vec(), if self.has_artifact { end } else { 0 }));
+            self.artifacts.len() - 1
+        })
     }
 }
 

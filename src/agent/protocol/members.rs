@@ -44,6 +44,7 @@ names! {
     ErrorType = b"errorType",
     StatusCode = b"statusCode",
     StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason",
+    Tripwire = b"tripwire",
     Data = b"data",
     Text = b"text",
     Content = b"content",
