@@ -43,7 +43,7 @@ names! {
     ErrorMessage = b"errorMessage",
     ErrorType = b"errorType",
     StatusCode = b"statusCode",
-    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason",
+    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason",
     Tripwire = b"tripwire",
     Data = b"data",
     Text = b"text",
