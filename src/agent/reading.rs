@@ -138,7 +138,7 @@ impl Reading {
         }
     }
 
-    /// Takes a string, or the object within it.
+    /// Takes a string or unquoted text, or the object within it.
     fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
@@ -169,7 +169,8 @@ impl Reading {
         is_same
     }
 
-    /// The object within a JSON string, or within `data:` text in such a string: agents serialize twice.
+    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted: agents serialize
+    /// twice. Returns the `[DONE]` in such text as well.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<&'t [u8]> {
         let begins = matches!(
             frame.text,

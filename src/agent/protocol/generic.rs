@@ -7,6 +7,7 @@ use crate::agent::protocol::strands;
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, message_of, message_of_frame, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
@@ -376,6 +377,11 @@ fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
 
 /// Notes how a frame says that the agent stopped.
 fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
+    // Mastra's result beside a reason that says nothing.
+    if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
+        transcript.finish = Some(FinishReason::Guardrail);
+        return;
+    }
     if let Some(reason) = members.get(Name::StopReason) {
         return transcript.stopped(Some(reason));
     }
