@@ -27,7 +27,7 @@ pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The whole row of a running attempt: putting it removes what an earlier attempt left.
+/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
     let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
     let mut item = Item::from([
@@ -50,7 +50,7 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         Origin::Event { .. } | Origin::Request { .. } => (None, None),
     };
     for (name, value) in [
-        // Of a fire that never came to a run these may be unknown.
+        // These ids may be unknown if the fire never came to a run.
         ("userId", Some(&fire.user_id).filter(|id| !id.is_empty())),
         ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
         ("scheduledTime", scheduled_time),
@@ -76,7 +76,7 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     item
 }
 
-/// The whole row of a fire that ended without any attempt's record.
+/// Builds the whole row of a fire that ended without any attempt's record.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
     let mut item = running_item(fire, attempt, 0);
     item.remove("owner");
@@ -85,7 +85,7 @@ pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Ite
     item
 }
 
-/// What a heartbeat writes besides the lease.
+/// Returns the attributes that a heartbeat writes besides the lease.
 pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, AttributeValue)> {
     let Reported { progress, last_event_at } = reported;
     let mut attributes = vec![
@@ -97,10 +97,10 @@ pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, Att
     attributes
 }
 
-/// What only a failed execution has.
+/// The attributes that only a failed execution has.
 pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
 
-/// What the end of an attempt writes.
+/// Returns the attributes that the end of an attempt writes.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
     let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];
     attributes.extend(ending.skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
@@ -167,7 +167,7 @@ pub fn row(item: &Item) -> Option<Row> {
     })
 }
 
-/// The tokens of a stored usage.
+/// Returns the input and output tokens of a stored usage.
 fn tokens(usage: &Item) -> u64 {
     let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
     count("inputTokens").saturating_add(count("outputTokens"))
