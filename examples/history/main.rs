@@ -42,7 +42,8 @@ async fn start() -> Result<(), String> {
         screen.print(&[options::HELP.trim_end().to_owned()]);
         return Ok(());
     };
-    let env_file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source::ENV_FILE)).ok();
+    let env_file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(source::ENV_FILE));
+    let env_file = env_file.ok();
     let source = Source::find(options.table.as_deref(), |name| std::env::var(name).ok(), env_file.as_deref());
     let source = match source {
         Ok(source) if problems.is_empty() => source,

@@ -1,157 +1,33 @@
-//! Decodes an agent's answer: bytes in, a verdict out, no I/O.
+//! Decodes an agent's answer: bytes in, facts out, no I/O. Framing cuts the bytes into frames, a protocol reads them, and
+//! the decoder joins the two.
 //!
-//! Three framings, chosen by content type and then by content, all decided by the same few rules:
-//!
-//! - The first terminal event decides. Bytes behind it are not read.
-//! - A torn answer is never a success, and neither is an end without the terminal event a framing promises.
+//! - The protocol is recognised by its first frames, or set for the agent. From then on its rules decide.
+//! - The first terminal event decides. Behind it only usage is read, where a protocol sends it last.
+//! - A torn answer is never a success, and neither is an end without the terminal event that a protocol promises.
 //! - Memory is constant and time linear, however the bytes are chunked: an event of more than [`MAX_EVENT`] bytes is
 //!   dropped as it streams by; only its first [`PREFIX`] bytes are read, for the `type` or error that decides.
 //! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
-//!
-//! Which framing it is:
-//!
-//! | content type | begins with an SSE field or comment | begins with `{` | else |
-//! | --- | --- | --- | --- |
-//! | `text/event-stream` | SSE | NDJSON | SSE |
-//! | `application/x-ndjson`, `text/plain` | SSE | NDJSON | NDJSON |
-//! | `application/json`, none | SSE | NDJSON if its `type` is one of the events read here, else JSON | JSON |
-//!
-//! A byte order mark and blank lines before that are passed over. No row makes a failure a success: where content
-//! overrules the content type, the framing it picks asks for more.
 
-use crate::agent::framing::document::Document;
-use crate::agent::framing::lines::{Line, LineEnd, Lines};
-use crate::agent::framing::sse::Sse;
-use crate::agent::transcript::{Event, Kind, Transcript, output};
-use crate::domain::failure::{ErrorType, Failure};
-use crate::json::scan;
+use crate::agent::framing::{Declared, Framer, Rest, Source};
+pub use crate::agent::framing::{MAX_EVENT, PREFIX};
+use crate::agent::protocol;
+use crate::agent::reading::Reading;
+pub use crate::agent::transcript::MAX_OUTPUT;
+use crate::domain::answer::{AnswerError, End, Interruption, Outcome, Progress, Verdict};
+use crate::domain::protocol::Protocol;
+use crate::json::scan::RawJson;
 
-/// Bytes of the largest event that is read (1 MiB).
-pub const MAX_EVENT: usize = 1024 * 1024;
-
-/// Bytes of a larger event in which its `type` must stand to be heard (4 KiB).
-pub const PREFIX: usize = 4 * 1024;
-
-/// Bytes of the answer's text that are kept (8 KiB), cut between characters.
-pub const MAX_OUTPUT: usize = 8 * 1024;
-
-const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// How an answer's body ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The last chunk, the whole content-length, or HTTP/2's end of stream: nothing is missing.
-    Framed,
-    /// The connection was reset or merely closed, or the caller gave up.
-    Torn,
-}
-
-/// What became of the agent's run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The agent finished.
-    Completed,
-    /// The agent failed: `AgentFailed`.
-    Failed(AnswerError),
-    /// Nobody knows: `StreamInterrupted`.
-    Interrupted(Interruption),
-}
-
-/// Why an answer is a failure. `Display` never shows what the agent said, and may be logged.
+/// The answer's content type is none an agent answers with: `AgentFailed`. Holds the type only if it is a type and a
+/// subtype, for it is untrusted text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
-    /// The agent said so in its answer.
-    #[error("the agent reported an error")]
-    Reported {
-        /// The agent's own words, at most 2 KiB: for the record alone.
-        message: Option<String>,
-    },
-    /// A body that should be a JSON document is not JSON.
-    #[error("the answer is not JSON")]
-    NotJson,
-    /// A body that should be a JSON document is empty.
-    #[error("the answer is empty")]
-    Empty,
-}
-
-/// Why an answer tells nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Interruption {
-    /// The connection ended before the body did.
-    #[error("the connection closed before the answer ended")]
-    Torn,
-    /// The body ended well, without the event that says how the run did.
-    #[error("the answer ended without its terminal event")]
-    NoTerminalEvent,
-    /// The body ended well, within an event.
-    #[error("the answer ended within an event")]
-    WithinEvent,
-    /// The body ended well, without any event.
-    #[error("the answer held no event")]
-    Empty,
-}
-
-/// The answer's content type is none an agent answers with: `AgentFailed`. Holds at most 100 bytes of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the agent answered with content type {0:?}")]
+#[error("the agent answered with content type {0}")]
 pub struct UnsupportedContentType(String);
-
-/// Tokens, summed over the model calls of a run. Sums stop at `u64::MAX`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens sent to the model.
-    pub input_tokens: u64,
-    /// Tokens the model wrote.
-    pub output_tokens: u64,
-    /// Input tokens read from the prompt cache.
-    pub cache_read_input_tokens: u64,
-    /// Input tokens written to the prompt cache.
-    pub cache_write_input_tokens: u64,
-}
-
-/// How far a run has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Lines that are not blank, SSE frames with data, or the one JSON document; those skipped included.
-    pub events: u64,
-    /// Bytes of the body, up to the end of the terminal event.
-    pub bytes: u64,
-    /// Events over [`MAX_EVENT`], NDJSON lines without a `type`, and completion events that are cut off.
-    pub skipped_events: u64,
-    /// Tools the model asked for.
-    pub tool_uses: u64,
-    /// `None` until a model call reported any.
-    pub usage: Option<Usage>,
-}
-
-/// The text of the agent's last message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Not empty, at most [`MAX_OUTPUT`] bytes.
-    pub text: String,
-    /// There was more.
-    pub truncated: bool,
-}
-
-/// All that is left of an answer when it has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// What became of the run.
-    pub verdict: Verdict,
-    /// Only of a run that completed, and only if there was text.
-    pub output: Option<Output>,
-    /// The agent's request id, from the terminal event.
-    pub request_id: Option<String>,
-    /// The session, from the completion event.
-    pub session_id: Option<String>,
-    /// The final counts.
-    pub progress: Progress,
-}
 
 /// Decodes one answer.
 ///
 /// ```
-/// use agent_trigger::agent::decoder::{Decoder, End, Verdict};
+/// use agent_trigger::agent::decoder::Decoder;
+/// use agent_trigger::domain::answer::{End, Verdict};
 ///
 /// let mut decoder = Decoder::new(Some("application/x-ndjson"))?;
 /// assert_eq!(decoder.feed(b"{\"type\":\"serverComple"), None);
@@ -161,29 +37,8 @@ pub struct Outcome {
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    state: State,
-    transcript: Transcript,
-    verdict: Option<Verdict>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// The framing is open. `head` holds the body so far, at most [`PREFIX`] bytes.
-    Open {
-        declared: Declared,
-        head: Vec<u8>,
-    },
-    Ndjson(Lines),
-    Sse(Sse),
-    Document(Document),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Declared {
-    Ndjson,
-    Sse,
-    /// `application/json`, or nothing.
-    Document,
+    framer: Framer,
+    reading: Reading,
 }
 
 impl Decoder {
@@ -192,43 +47,63 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// Any media type but the four named above: a login page with status 200 is no answer.
+    /// Any media type but those of [`crate::agent`]'s framings: a login page with status 200 is no answer.
     pub fn new(content_type: Option<&str>) -> Result<Decoder, UnsupportedContentType> {
         let content_type = content_type.unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let declared = match media_type.as_str() {
-            "application/x-ndjson" | "text/plain" => Declared::Ndjson,
-            "text/event-stream" => Declared::Sse,
-            "application/json" | "" => Declared::Document,
-            other => return Err(UnsupportedContentType(other[..other.floor_char_boundary(100)].to_owned())),
-        };
-        let state = State::Open { declared, head: Vec::new() };
-        Ok(Decoder { state, transcript: Transcript::new(), verdict: None })
+        let declared = Declared::of(&media_type).ok_or_else(|| UnsupportedContentType(shown(&media_type)))?;
+        Ok(Decoder { framer: Framer::new(declared), reading: Reading::new() })
     }
 
-    /// Takes the next bytes of the body, split anywhere. `Some` once the terminal event has been read: the stream can
-    /// be dropped, and whatever is fed after it is ignored. A JSON document is decided at its end only.
-    pub fn feed(&mut self, bytes: &[u8]) -> Option<&Verdict> {
-        if self.verdict.is_none() {
-            self.open_and_read(bytes);
+    /// Reads the answer by the rules of a protocol that was set for the agent. Names without rules of their own change
+    /// nothing: their answers are recognised.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Option<Protocol>) -> Decoder {
+        if let Some(protocol) = protocol.filter(|protocol| protocol.is_set_for_answers()) {
+            self.reading.protocol = Some(protocol);
+            self.reading.reader = protocol::reader(protocol);
         }
-        self.verdict.as_ref()
+        self
+    }
+
+    /// Tells the decoder the answer's HTTP status. After 202 the agent is still at work.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Decoder {
+        self.reading.is_accepted_only = status == 202;
+        self
+    }
+
+    /// Takes the next bytes of the body, split anywhere. `Some` once the answer is decided and nothing more is awaited:
+    /// the stream can be dropped, and whatever is fed after it is ignored. A JSON document is decided at its end only.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<&Verdict> {
+        if !self.reading.is_done() {
+            self.open_and_read(bytes, false);
+        }
+        if self.reading.is_done() { self.reading.verdict.as_ref() } else { None }
+    }
+
+    /// Returns true once the answer is decided. Where [`Decoder::feed`] still returns `None`, only usage is awaited, and
+    /// nobody need wait long for it.
+    pub fn is_decided(&self) -> bool {
+        self.reading.verdict.is_some()
     }
 
     /// How far the run has come. Costs nothing; heartbeats write it.
     pub fn progress(&self) -> Progress {
-        self.transcript.progress
+        self.reading.transcript.progress
+    }
+
+    /// The answer's text so far, of which later messages may replace what is there.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        match self.framer.plain_text() {
+            Some(text) => String::from_utf8_lossy(text),
+            None => self.reading.transcript.answer().as_str().into(),
+        }
     }
 
     /// Bytes of memory held at present: at most a few KiB, the text kept, and the event under way.
     pub fn buffered(&self) -> usize {
-        let text = self.transcript.text.capacity();
-        text + match &self.state {
-            State::Open { head, .. } => head.capacity(),
-            State::Ndjson(lines) => lines.capacity(),
-            State::Sse(sse) => sse.capacity(),
-            State::Document(document) => document.capacity(),
-        }
+        self.framer.capacity() + self.reading.transcript.capacity() + self.reading.inner.capacity()
     }
 
     /// Ends the answer. How it ended no longer matters once a terminal event was read.
@@ -236,154 +111,132 @@ impl Decoder {
     /// At a framed end a last line without its line end, or a last SSE frame without its blank line, counts if it is
     /// whole.
     pub fn finish(mut self, end: End) -> Outcome {
-        if end == End::Framed
-            && self.verdict.is_none()
-            && let State::Open { declared, head } = &mut self.state
-        {
-            let head = std::mem::take(head);
-            let declared = *declared;
-            self.state = State::new(declared, &head, true).unwrap_or_else(|| declared.framing());
-            self.transcript.progress.bytes = 0;
-            self.read_from_start(&head);
+        if self.reading.awaits_usage && end == End::Framed {
+            if let Rest::Frame(frame) = self.framer.rest() {
+                self.reading.read(&frame);
+            }
+        } else if self.reading.verdict.is_none() {
+            let verdict = match end {
+                End::Torn => self.reading.torn(),
+                End::Framed => self.framed(),
+            };
+            self.reading.verdict = Some(verdict);
         }
-        let transcript = &mut self.transcript;
-        let verdict = match (self.verdict, end, self.state) {
-            (Some(verdict), ..) => verdict,
-            (None, End::Torn, _) => Verdict::Interrupted(Interruption::Torn),
-            (None, End::Framed, State::Ndjson(mut lines)) => lines
-                .rest()
-                .and_then(|line| read_line(line, transcript))
-                .unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent)),
-            (None, End::Framed, State::Sse(sse)) => sse.finish(transcript),
-            (None, End::Framed, State::Document(document)) => document.finish(transcript),
-            (None, End::Framed, State::Open { .. }) => Verdict::Interrupted(Interruption::Empty),
-        };
-        let Transcript { progress, text, request_id, session_id, .. } = self.transcript;
-        let output = output(text).filter(|_| verdict == Verdict::Completed);
-        Outcome { verdict, output, request_id, session_id, progress }
+        self.reading.into_outcome()
     }
 
-    fn open_and_read(&mut self, bytes: &[u8]) {
-        let State::Open { declared, head } = &mut self.state else { return self.read(bytes) };
-        if head.is_empty()
-            && let Some(state) = State::new(*declared, &bytes[..bytes.len().min(PREFIX)], false)
-        {
-            self.state = state;
-            return self.read_from_start(bytes);
+    /// Decides an answer that arrived whole.
+    fn framed(&mut self) -> Verdict {
+        if matches!(self.framer, Framer::Open { .. }) {
+            self.open_and_read(&[], true);
         }
-        let (head_part, rest) = bytes.split_at(bytes.len().min(PREFIX - head.len()));
-        head.extend_from_slice(head_part);
-        let Some(state) = State::new(*declared, head, false) else {
-            self.transcript.progress.bytes += bytes.len() as u64;
+        let Decoder { framer, reading } = self;
+        let is_sse = framer.is_sse();
+        if reading.verdict.is_none() {
+            match framer.rest() {
+                Rest::Nothing => {}
+                Rest::Frame(frame) => {
+                    let is_cut = frame.source == Source::Line && frame.text.starts_with(b"{") && !frame.is_whole();
+                    reading.read(&frame);
+                    if is_cut && reading.verdict.is_none() && reading.reader.is_none() {
+                        return reading.transcript.without_terminal_event();
+                    }
+                }
+                Rest::Cut => return reading.without(Interruption::WithinEvent),
+                Rest::NotJson => return Verdict::Failed(AnswerError::NotJson),
+                Rest::Empty => return Verdict::Failed(AnswerError::Empty),
+            }
+        }
+        if let Some(verdict) = &reading.verdict {
+            return verdict.clone();
+        }
+        if reading.transcript.progress.events == 0 {
+            return match reading.transcript.progress.bytes {
+                // An event stream may be kept open and end without a word; any other body without a byte is no answer.
+                0 if !is_sse => Verdict::Failed(AnswerError::Empty),
+                _ if matches!(framer, Framer::Elements(_)) => {
+                    let verdict = reading.end();
+                    self.whole_document();
+                    verdict
+                }
+                _ if is_sse => reading.without(Interruption::Empty),
+                _ if matches!(framer, Framer::Lines(_)) => reading.without(Interruption::NoTerminalEvent),
+                _ => reading.end(),
+            };
+        }
+        // What was too large to keep may have said how the run ended.
+        if reading.reader.is_none() && reading.has_dropped && !reading.transcript.is_understood {
+            return reading.without(Interruption::NoTerminalEvent);
+        }
+        let verdict = reading.end();
+        if verdict == Verdict::Completed && reading.transcript.answer().is_empty() && reading.reader.is_none() {
+            self.whole_document();
+        }
+        verdict
+    }
+
+    /// Takes the document as it stands for the answer, where nothing in it is named one.
+    fn whole_document(&mut self) {
+        let pieces = &mut self.reading.transcript.pieces;
+        match &mut self.framer {
+            Framer::Document(document) => {
+                if let Rest::Frame(frame) = document.rest()
+                    && frame.source == Source::Document
+                    && !matches!(frame.text, [b'"', ..] | b"null")
+                {
+                    RawJson::cut(frame.text).compact_into(pieces);
+                }
+            }
+            Framer::Elements(elements) => RawJson::cut(elements.head().0).compact_into(pieces),
+            _ => {}
+        }
+    }
+
+    fn open_and_read(&mut self, bytes: &[u8], ended: bool) {
+        if !matches!(self.framer, Framer::Open { .. }) {
+            return self.read(bytes);
+        }
+        let Some((head, rest)) = self.framer.open(bytes, ended, protocol::is_stream) else {
+            self.reading.transcript.progress.bytes += bytes.len() as u64;
             return;
         };
-        let head = std::mem::take(head);
-        self.state = state;
-        self.transcript.progress.bytes = 0;
-        self.read_from_start(&head);
-        self.read(rest);
-    }
-
-    fn read_from_start(&mut self, head: &[u8]) {
-        let text = head.strip_prefix(BOM).unwrap_or(head);
-        self.transcript.progress.bytes += (head.len() - text.len()) as u64;
-        self.read(text);
+        self.reading.transcript.progress.bytes = 0;
+        let first = if head.is_empty() { rest } else { &head };
+        let mark = Framer::mark(first);
+        self.reading.transcript.progress.bytes += mark as u64;
+        self.read(&first[mark..]);
+        if !head.is_empty() {
+            self.read(rest);
+        }
     }
 
     fn read(&mut self, bytes: &[u8]) {
-        if self.verdict.is_some() {
+        let Decoder { framer, reading } = self;
+        if reading.is_done() {
             return;
         }
         let mut rest = bytes;
-        self.verdict = match &mut self.state {
-            State::Ndjson(lines) => read_lines(lines, &mut rest, &mut self.transcript),
-            State::Sse(sse) => sse.feed(&mut rest, &mut self.transcript),
-            State::Document(document) => {
-                document.feed(bytes);
-                rest = &[];
-                None
+        while let Some(frame) = framer.next(&mut rest) {
+            reading.read(&frame);
+            if reading.is_done() {
+                break;
             }
-            State::Open { .. } => None,
-        };
-        self.transcript.progress.bytes += (bytes.len() - rest.len()) as u64;
-    }
-}
-
-impl Declared {
-    fn framing(self) -> State {
-        match self {
-            Declared::Ndjson => State::Ndjson(Lines::new(LineEnd::Lf)),
-            Declared::Sse => State::Sse(Sse::new()),
-            Declared::Document => State::Document(Document::default()),
+        }
+        reading.transcript.progress.bytes += (bytes.len() - rest.len()) as u64;
+        if framer.plain_text().is_some() {
+            reading.transcript.progress.events = 1;
         }
     }
 }
 
-impl State {
-    /// Chooses the framing, or `None` while more of the body could change the choice: it depends on the body's first
-    /// [`PREFIX`] bytes alone, not on how they are chunked.
-    fn new(declared: Declared, head: &[u8], ended: bool) -> Option<State> {
-        let is_final = ended || head.len() >= PREFIX;
-        if !is_final && BOM.starts_with(head) {
-            return None;
+/// A content type as it may be shown: a type and a subtype of at most 100 bytes, else nothing of it.
+fn shown(media_type: &str) -> String {
+    let is_token =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
+    match media_type.split_once('/') {
+        Some((kind, subtype)) if is_token(kind) && is_token(subtype) && media_type.len() <= 100 => {
+            format!("{media_type:?}")
         }
-        let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
-        let fields: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
-        if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
-            return is_final.then(|| declared.framing());
-        }
-        if fields.iter().any(|field| text.starts_with(field)) {
-            return Some(Declared::Sse.framing());
-        }
-        match (declared, text[0]) {
-            (Declared::Sse, b'{') => Some(Declared::Ndjson.framing()),
-            (Declared::Document, b'{') => match Kind::of(text) {
-                Some(Kind::Other) => Some(declared.framing()),
-                Some(_) => Some(Declared::Ndjson.framing()),
-                None => (is_final || scan::is_whole(text)).then(|| declared.framing()),
-            },
-            _ => Some(declared.framing()),
-        }
-    }
-}
-
-fn read_lines(lines: &mut Lines, input: &mut &[u8], transcript: &mut Transcript) -> Option<Verdict> {
-    while let Some(line) = lines.next(input) {
-        let verdict = read_line(line, transcript);
-        if verdict.is_some() {
-            return verdict;
-        }
-    }
-    None
-}
-
-/// Takes one line of NDJSON.
-fn read_line(line: Line<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-    // Only of a dropped line are there bytes behind the prefix that could depend on chunking.
-    let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };
-    let event = Event { text: scan::trim(kept), dropped: line.dropped };
-    if event.text.is_empty() && line.dropped.is_none_or(|last| last.is_ascii_whitespace()) {
-        return None;
-    }
-    transcript.progress.events += 1;
-    let kind = Kind::of(event.text);
-    transcript.progress.skipped_events += u64::from(kind.is_none() || line.dropped.is_some());
-    transcript.typed(kind?, event)
-}
-
-impl From<AnswerError> for Failure {
-    fn from(failure: AnswerError) -> Self {
-        let message = failure.to_string();
-        let agent_said = match failure {
-            AnswerError::Reported { message } => message,
-            AnswerError::NotJson | AnswerError::Empty => None,
-        };
-        Self { agent_said, ..Self::fatal(ErrorType::AgentFailed, message) }
-    }
-}
-
-impl From<Interruption> for Failure {
-    fn from(interruption: Interruption) -> Self {
-        Self::fatal(ErrorType::StreamInterrupted, interruption.to_string())
+        _ => "that is none".to_owned(),
     }
 }

@@ -6,49 +6,66 @@
 
 use memchr::{memchr, memchr2};
 
+use crate::json::text::BoundedText;
+
 /// A value as it stands in the text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Value<'a> {
+pub(crate) struct RawJson<'a> {
     raw: &'a [u8],
     /// False where the text ended within the value.
     whole: bool,
+    /// It is a string with escapes, or whether it is was not looked for.
+    escaped: bool,
 }
 
-impl<'a> Value<'a> {
+impl<'a> RawJson<'a> {
     /// Takes all of a text, known to be one value, as a value.
-    pub(crate) fn whole(text: &'a [u8]) -> Value<'a> {
-        Value { raw: text, whole: true }
+    pub(crate) fn whole(text: &'a [u8]) -> RawJson<'a> {
+        RawJson { raw: text, whole: true, escaped: true }
     }
 
     /// Takes a text whose end may be missing as a value.
-    pub(crate) fn cut(text: &'a [u8]) -> Value<'a> {
-        Value { raw: trim_start(text), whole: false }
+    pub(crate) fn cut(text: &'a [u8]) -> RawJson<'a> {
+        RawJson { raw: trim_start(text), whole: false, escaped: true }
     }
 
     /// The first member of this name, if this is an object.
-    pub(crate) fn get(self, name: &str) -> Option<Value<'a>> {
-        self.enter(name).map(Value::ended)
+    pub(crate) fn get(self, name: &str) -> Option<RawJson<'a>> {
+        self.enter(name).map(RawJson::end)
     }
 
-    /// Like [`Value::get`], but does not look for the end of the value: what is read within it is scanned once, not
+    /// Like [`RawJson::get`], but does not look for the end of the value: what is read within it is scanned once, not
     /// once for each level above it.
-    pub(crate) fn enter(self, name: &str) -> Option<Value<'a>> {
+    pub(crate) fn enter(self, name: &str) -> Option<RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         while !take_name(&mut rest)?.is(name) {
-            take_value(&mut rest)?;
+            skip_value(&mut rest)?;
         }
-        Some(Value { raw: rest, whole: false })
+        Some(RawJson { raw: rest, whole: false, escaped: true })
+    }
+
+    /// Like [`RawJson::enter`], for the first member that has one of these names; with the place of its name.
+    pub(crate) fn enter_any(self, names: &[&str]) -> Option<(usize, RawJson<'a>)> {
+        let mut rest = self.raw.strip_prefix(b"{")?;
+        loop {
+            if let Some(at) = take_name(&mut rest)?.position(names) {
+                return Some((at, RawJson { raw: rest, whole: false, escaped: true }));
+            }
+            skip_value(&mut rest)?;
+        }
     }
 
     /// This value without what follows it.
-    fn ended(self) -> Value<'a> {
-        let end = end_of_value(self.raw);
-        Value { raw: &self.raw[..end.unwrap_or(self.raw.len())], whole: end.is_some() }
+    pub(crate) fn end(self) -> RawJson<'a> {
+        let mut rest = self.raw;
+        take_value(&mut rest).unwrap_or(RawJson { raw: self.raw, whole: false, escaped: true })
     }
 
+    #[inline(always)]
     pub(crate) fn as_str(self) -> Option<Str<'a>> {
         let inner = self.raw.strip_prefix(b"\"")?;
-        Some(Str(if self.whole { &inner[..inner.len() - 1] } else { inner }))
+        let raw = if self.whole { &inner[..inner.len() - 1] } else { inner };
+        Some(Str { raw, escaped: self.escaped })
     }
 
     pub(crate) fn raw(self) -> &'a [u8] {
@@ -58,24 +75,6 @@ impl<'a> Value<'a> {
     /// The string, if its end is there: half an id is another id.
     pub(crate) fn whole_str(self) -> Option<Str<'a>> {
         self.as_str().filter(|_| self.whole)
-    }
-
-    /// Appends the text this value stands for: a string, or the text parts of a message's `content`. Says whether
-    /// there was any.
-    pub(crate) fn push_text(self, out: &mut Text) -> bool {
-        let before = out.text.len();
-        match (self.as_str(), self.get("content")) {
-            (Some(text), _) => text.push_into(out),
-            (None, Some(content)) => match content.as_str() {
-                Some(text) => text.push_into(out),
-                None => {
-                    let parts = content.elements().filter_map(|part| part.get("text")?.as_str());
-                    parts.for_each(|text| text.push_into(out));
-                }
-            },
-            (None, None) => {}
-        }
-        out.text.len() > before
     }
 
     /// A count: what is negative is 0, what is fractional is rounded down, what is too large is `u64::MAX`.
@@ -92,6 +91,14 @@ impl<'a> Value<'a> {
         self.raw == b"true"
     }
 
+    pub(crate) fn is_false(self) -> bool {
+        self.raw == b"false"
+    }
+
+    pub(crate) fn is_array(self) -> bool {
+        self.raw.starts_with(b"[")
+    }
+
     pub(crate) fn is_null(self) -> bool {
         self.raw == b"null"
     }
@@ -100,17 +107,23 @@ impl<'a> Value<'a> {
         self.raw.starts_with(b"{")
     }
 
-    /// Neither null, false nor empty. A value cut off counts as not empty once anything of it is there.
+    /// Neither null, false, 0 nor empty. A value cut off counts as not empty once anything of it is there.
     pub(crate) fn is_something(self) -> bool {
         match self.raw {
-            b"null" | b"false" | b"\"\"" => false,
+            b"null" | b"false" | b"\"\"" | b"0" | b"-0" | b"0.0" => false,
             [b'{' | b'[', inside @ ..] => !matches!(trim_start(inside), [] | [b'}' | b']', ..]),
             raw => !raw.is_empty(),
         }
     }
 
+    /// The beginning of an array's first value, its end not looked for.
+    pub(crate) fn first_element(self) -> Option<RawJson<'a>> {
+        let raw = trim_start(self.raw.strip_prefix(b"[")?);
+        (!raw.starts_with(b"]")).then_some(RawJson { raw, whole: false, escaped: true })
+    }
+
     /// The values of an array; of anything else, none.
-    pub(crate) fn elements(self) -> impl Iterator<Item = Value<'a>> {
+    pub(crate) fn elements(self) -> impl Iterator<Item = RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
         std::iter::from_fn(move || {
             rest = trim_start(rest);
@@ -120,11 +133,11 @@ impl<'a> Value<'a> {
     }
 
     /// Appends this value to `out` without the whitespace between its tokens.
-    pub(crate) fn compact_into(self, out: &mut Text) {
+    pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
-        while !rest.is_empty() && !out.truncated {
+        while !rest.is_empty() && !out.is_truncated() {
             let token = match rest[0] {
-                b'"' => end_of_string(rest).unwrap_or(rest.len()),
+                b'"' => end_of_string(rest).map_or(rest.len(), |(end, _)| end),
                 _ => rest.iter().position(|b| *b == b'"' || is_space(*b)).unwrap_or(rest.len()),
             };
             out.push_lossy(&rest[..token]);
@@ -135,44 +148,68 @@ impl<'a> Value<'a> {
 
 /// The inside of a JSON string, its escapes unread.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Str<'a>(&'a [u8]);
+pub(crate) struct Str<'a> {
+    raw: &'a [u8],
+    /// There may be escapes in it.
+    escaped: bool,
+}
 
 impl<'a> Str<'a> {
     /// Whether the string, its escapes read, is `other`, which is ASCII.
+    #[inline(always)]
     pub(crate) fn is(self, other: &str) -> bool {
-        self.position(&[other]).is_some()
+        self.raw == other.as_bytes() || (self.escaped && self.has_escapes() && self.reads(other))
     }
 
     /// Which of `names`, all ASCII, the string is, its escapes read.
     pub(crate) fn position(self, names: &[&str]) -> Option<usize> {
-        let same = names.iter().position(|name| self.0 == name.as_bytes());
-        // An escape is longer than the character it stands for, and what is no character is none of a name's.
-        if same.is_some() || memchr(b'\\', self.0).is_none() {
+        let same = names.iter().position(|name| self.raw == name.as_bytes());
+        if same.is_some() || !self.has_escapes() {
             return same;
         }
         names.iter().position(|name| self.reads(name))
     }
 
     fn reads(self, other: &str) -> bool {
-        let mut text = Text::new(other.len());
+        let mut text = BoundedText::new(other.len());
         self.push_into(&mut text);
-        !text.truncated && text.as_str() == other
+        !text.is_truncated() && text.as_str() == other
+    }
+
+    /// The bytes between the quotes, escapes unread.
+    pub(crate) fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Returns true if there are escapes in the string.
+    pub(crate) fn has_escapes(self) -> bool {
+        self.escaped && memchr(b'\\', self.raw).is_some()
     }
 
     pub(crate) fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.raw.is_empty()
+    }
+
+    /// The string with its escapes read, up to `limit` bytes of it.
+    pub(crate) fn read(self, limit: usize) -> String {
+        let mut text = BoundedText::new(limit);
+        self.push_into(&mut text);
+        text.into_string()
     }
 
     /// Whether the string, its escapes unread, ends so.
     pub(crate) fn ends_with(self, end: &str) -> bool {
-        self.0.ends_with(end.as_bytes())
+        self.raw.ends_with(end.as_bytes())
     }
 
     /// Appends the string to `out`. Invalid UTF-8 and lone surrogates become U+FFFD: JavaScript agents split a pair
     /// over two events, and losing a character is better than losing the event.
-    pub(crate) fn push_into(self, out: &mut Text) {
-        let mut rest = self.0;
-        while !out.truncated && !rest.is_empty() {
+    pub(crate) fn push_into(self, out: &mut BoundedText) {
+        if !self.escaped {
+            return out.push_lossy(self.raw);
+        }
+        let mut rest = self.raw;
+        while !out.is_truncated() && !rest.is_empty() {
             let plain = memchr(b'\\', rest).unwrap_or(rest.len());
             out.push_lossy(&rest[..plain]);
             rest = &rest[plain..];
@@ -186,9 +223,9 @@ impl<'a> Str<'a> {
 
     /// The string, if it is not empty and at most `limit` bytes long.
     pub(crate) fn within(self, limit: usize) -> Option<String> {
-        let mut text = Text::new(limit);
+        let mut text = BoundedText::new(limit);
         self.push_into(&mut text);
-        (!text.truncated && !text.as_str().is_empty()).then(|| text.into_string())
+        (!text.is_truncated() && !text.as_str().is_empty()).then(|| text.into_string())
     }
 }
 
@@ -218,74 +255,58 @@ fn unescape(escape: &[u8]) -> (char, usize) {
     }
 }
 
-/// Text that is kept up to a limit in bytes, cut between characters.
-#[derive(Debug)]
-pub(crate) struct Text {
-    text: String,
-    limit: usize,
-    truncated: bool,
-}
-
-impl Text {
-    pub(crate) fn new(limit: usize) -> Text {
-        Text { text: String::new(), limit, truncated: false }
-    }
-
-    /// Appends `more`. Once something did not fit, nothing is appended any more.
-    pub(crate) fn push(&mut self, more: &str) {
-        if self.truncated {
-            return;
-        }
-        let room = self.limit - self.text.len();
-        self.truncated = more.len() > room;
-        self.text.push_str(&more[..more.floor_char_boundary(room)]);
-    }
-
-    /// Appends UTF-8 that may be invalid.
-    pub(crate) fn push_lossy(&mut self, more: &[u8]) {
-        // The four bytes beyond the room still show that something was cut, and a character they split is cut anyway.
-        let most = more.len().min(self.limit - self.text.len() + 4);
-        self.push(&String::from_utf8_lossy(&more[..most]));
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.text.clear();
-        self.truncated = false;
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    pub(crate) fn is_truncated(&self) -> bool {
-        self.truncated
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.text.capacity()
-    }
-
-    pub(crate) fn into_string(self) -> String {
-        self.text
-    }
-}
-
 /// The members of an object in their order, duplicates included; of anything else, none. Ends where the text does or
 /// stops being JSON.
-pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (Str<'_>, Value<'_>)> {
-    let mut rest = trim_start(object).strip_prefix(b"{").unwrap_or_default();
-    std::iter::from_fn(move || {
-        let name = take_name(&mut rest)?;
-        Some((name, take_value(&mut rest)?))
-    })
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Members<'a> {
+    pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
+        Members { rest: trim_start(object).strip_prefix(b"{").unwrap_or_default() }
+    }
+
+    /// Takes the next member's name alone. Its value is [`Members::cut`], or is taken by [`Members::value`].
+    pub(crate) fn name(&mut self) -> Option<Str<'a>> {
+        take_name(&mut self.rest)
+    }
+
+    pub(crate) fn value(&mut self) -> Option<RawJson<'a>> {
+        take_value(&mut self.rest)
+    }
+
+    /// The beginning of the value whose name was taken, its end not looked for.
+    pub(crate) fn cut(&self) -> RawJson<'a> {
+        RawJson { raw: self.rest, whole: false, escaped: true }
+    }
+
+    /// Returns true if nothing but the object's own end is left, once all members are taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        trim_start(self.rest).strip_prefix(b"}").is_some_and(|behind| trim_start(behind).is_empty())
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Str<'a>, RawJson<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = take_name(&mut self.rest)?;
+        Some((name, take_value(&mut self.rest)?))
+    }
 }
 
 /// The first member of each of these names, found in one pass.
-pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<Value<'a>>; N] {
+pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<RawJson<'a>>; N] {
     let mut picked = [None; N];
-    for (key, value) in members(object) {
-        if let Some(at) = key.position(&names) {
-            picked[at].get_or_insert(value);
+    for (key, value) in Members::of(object) {
+        if let Some(at) = key.position(&names)
+            && picked[at].is_none()
+        {
+            picked[at] = Some(value);
+            if picked.iter().all(Option::is_some) {
+                break;
+            }
         }
     }
     picked
@@ -297,11 +318,17 @@ pub(crate) fn is_whole(text: &[u8]) -> bool {
     matches!(text, [b'{' | b'"', ..]) && end_of_value(text) == Some(text.len())
 }
 
+/// The length of the object or string that `text` begins with, if all of it is there.
+pub(crate) fn end_of_object(text: &[u8]) -> Option<usize> {
+    matches!(text, [b'{' | b'"', ..]).then(|| end_of_value(text)).flatten()
+}
+
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
     let text = trim_start(text);
     &text[..text.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1)]
 }
 
+#[inline(always)]
 fn trim_start(text: &[u8]) -> &[u8] {
     // Nearly always, for agents write no whitespace, and then without a search.
     if text.first().is_some_and(|first| !is_space(*first)) {
@@ -310,44 +337,91 @@ fn trim_start(text: &[u8]) -> &[u8] {
     &text[text.iter().position(|b| !is_space(*b)).unwrap_or(text.len())..]
 }
 
+#[inline(always)]
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Takes a member's name, and the comma before it.
+#[inline(always)]
 fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     let text = trim_start(rest);
     let text = trim_start(text.strip_prefix(b",").unwrap_or(text));
-    let end = text.strip_prefix(b"\"").and(end_of_string(text))?;
-    *rest = trim_start(trim_start(&text[end..]).strip_prefix(b":")?);
-    Some(Str(&text[1..end - 1]))
+    if text.first() != Some(&b'"') {
+        return None;
+    }
+    let (end, escaped) = end_of_string(text)?;
+    let behind = &text[end..];
+    *rest = match behind {
+        // Nearly always.
+        [b':', next, ..] if !is_space(*next) => &behind[1..],
+        _ => trim_start(trim_start(behind).strip_prefix(b":")?),
+    };
+    Some(Str { raw: &text[1..end - 1], escaped })
 }
 
-fn take_value<'a>(rest: &mut &'a [u8]) -> Option<Value<'a>> {
-    let end = end_of_value(rest);
+#[inline(always)]
+fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
+    let (end, escaped) = match rest.first()? {
+        b'"' => end_of_string(rest).map_or((None, true), |(end, escaped)| (Some(end), escaped)),
+        _ => (end_of_value(rest), true),
+    };
     let (raw, behind) = rest.split_at(end.unwrap_or(rest.len()));
     *rest = behind;
-    (!raw.is_empty()).then_some(Value { raw, whole: end.is_some() })
+    (!raw.is_empty()).then_some(RawJson { raw, whole: end.is_some(), escaped })
+}
+
+/// Passes over a value whose end is there.
+fn skip_value(rest: &mut &[u8]) -> Option<()> {
+    *rest = &rest[end_of_value(rest)?..];
+    Some(())
 }
 
 /// The length of the value `text` starts with, if all of it is there.
 fn end_of_value(text: &[u8]) -> Option<usize> {
     match text.first()? {
-        b'"' => end_of_string(text),
+        b'"' => end_of_string(text).map(|(end, _)| end),
         b'{' | b'[' => end_of_container(text),
         _ => text.iter().position(|b| matches!(b, b',' | b'}' | b']') || is_space(*b)),
     }
 }
 
-fn end_of_string(text: &[u8]) -> Option<usize> {
+/// The length of the string `text` starts with, and whether there are escapes in it.
+fn end_of_string(text: &[u8]) -> Option<(usize, bool)> {
     let mut at = 1;
+    // Names and words are short: a call of the wide search costs more than looking at some times eight bytes here.
+    while at <= 48
+        && let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<8>())
+    {
+        let word = u64::from_le_bytes(*bytes);
+        let hit = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
+        if hit == 0 {
+            at += 8;
+            continue;
+        }
+        at += (hit.trailing_zeros() / 8) as usize;
+        if text[at] == b'"' {
+            return Some((at + 1, false));
+        }
+        break;
+    }
+    let mut escaped = false;
     loop {
         at += memchr2(b'"', b'\\', text.get(at..)?)?;
         if text[at] == b'"' {
-            return Some(at + 1);
+            return Some((at + 1, escaped));
         }
+        escaped = true;
         at += 2;
     }
+}
+
+/// Sets the high bit of the lowest byte of `word` that is `byte`; the bits above it mean nothing.
+#[inline(always)]
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let zeros = word ^ (ONES * u64::from(byte));
+    zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
 }
 
 /// Counts brackets instead of recursing, so that no depth of nesting exhausts the stack.
@@ -355,14 +429,16 @@ fn end_of_container(text: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0usize);
     loop {
         match text.get(at)? {
-            b'"' => at += end_of_string(&text[at..])? - 1,
+            b'"' => at += end_of_string(&text[at..])?.0 - 1,
             b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
             _ => {}
         }
         at += 1;
-        if depth == 0 {
-            return Some(at);
-        }
     }
 }

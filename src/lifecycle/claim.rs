@@ -1,5 +1,5 @@
-//! Claiming an execution: decide from the stored row, write under the condition that the row is unchanged, and decide again
-//! if the write is refused.
+//! Claims an execution: decides from the stored row, acts on the decision under its condition, and decides again if the
+//! condition is refused.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::{
         failure::{ErrorType, Failure},
         fire::Fire,
         run_state::RunState,
+        shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
     store::{
@@ -46,6 +47,9 @@ pub enum ClaimError {
     /// Another attempt of the same Lambda request was at work until this one's time was up.
     #[error("another attempt of this request is still at work")]
     InProgress,
+    /// The execution is of another user's trigger.
+    #[error(transparent)]
+    OfAnotherUser(#[from] OfAnotherUser),
 }
 
 /// Claims the execution for `attempt`. Sets the attempt's number and start from the stored row; after an error they are
@@ -73,6 +77,9 @@ pub async fn claim<T: Table, C: Clock>(
         let id = attempt.execution_id.clone();
         let id = id.as_str();
         let lease_until = lease.until(now);
+        if let Some(row) = &seen {
+            check_user(row, &fire.user_id, now)?;
+        }
         let decision = decide_claim(seen.as_ref(), now, lease, me);
         let write = match (seen, decision) {
             (None, _) => {
@@ -207,6 +214,7 @@ impl From<ClaimError> for Failure {
             ClaimError::Store(error) => error.into(),
             ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
             ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
+            ClaimError::OfAnotherUser(error) => error.into(),
         }
     }
 }

@@ -219,7 +219,7 @@ pub async fn close_abandoned<T: Table, C: Clock>(
 impl UnstartedExecution<'_> {
     fn attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
-            execution_id: execution_id.to_owned(),
+            execution_id: execution_id.into(),
             owner: String::new(),
             attempt: self.attempt,
             lambda_request_id: self.lambda_request_id.to_owned(),

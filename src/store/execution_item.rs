@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    agent::decoder::Usage,
     clock,
+    domain::answer::Usage,
     domain::{
         attempt::Attempt,
         ending::{Ending, Reported, Snapshot},
@@ -46,12 +46,13 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     ]);
     let (scheduled_time, follows) = match &fire.origin {
         Origin::Schedule { text, .. } => (Some(text), None),
-        Origin::Execution { id, .. } => (None, Some(id)),
+        Origin::Execution { id, .. } => (None, Some(String::from(id))),
         Origin::Event { .. } | Origin::Request { .. } => (None, None),
     };
+    let (user_id, replay_of) = (String::from(&fire.user_id), fire.replay_of.as_ref().map(String::from));
     for (name, value) in [
         // These ids may be unknown if the fire never came to a run.
-        ("userId", Some(&fire.user_id).filter(|id| !id.is_empty())),
+        ("userId", Some(&user_id).filter(|id| !id.is_empty())),
         ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
         ("scheduledTime", scheduled_time),
         ("eventId", fire.event_id.as_ref()),
@@ -59,8 +60,8 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         ("eventSourceId", fire.event_source_id.as_ref()),
         ("detailType", fire.detail_type.as_ref()),
         ("eventTime", fire.event_time.as_ref()),
-        ("follows", follows),
-        ("replayOf", fire.replay_of.as_ref()),
+        ("follows", follows.as_ref()),
+        ("replayOf", replay_of.as_ref()),
     ] {
         if let Some(value) = value {
             item.insert(name.into(), text(value));
@@ -100,36 +101,57 @@ pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, Att
 /// The attributes that only a failed execution has.
 pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
 
-/// Returns the attributes that the end of an attempt writes.
+/// Returns what the end of an attempt writes. An attribute that nobody measured is absent.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
-    let mut attributes = vec![("status", text(ending.status.as_str())), ("completedAt", text(&ending.completed_at))];
-    attributes.extend(ending.skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
-    attributes.extend(ending.overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = &ending.snapshot {
+    // Destructured in full: a new field does not compile until it is written, or left out on purpose.
+    let Ending {
+        status,
+        completed_at,
+        skip_reason,
+        overlaps,
+        snapshot,
+        failure,
+        request_id,
+        session_id,
+        protocol,
+        finish_reason,
+        output,
+        reported,
+        stop,
+        duration_ms,
+        first_event_ms,
+    } = ending;
+    let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
+    attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
+    attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
+    if let Some(Snapshot { settings_hash, agent_id, trigger_version, agent_definition_changed }) = snapshot {
         attributes.push(("agentId", text(agent_id)));
         attributes.push(("settingsHash", text(settings_hash)));
         attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
+        attributes.extend(agent_definition_changed.then_some(("agentDefinitionChanged", AttributeValue::Bool(true))));
         attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
     }
-    if let Some(failure) = &ending.failure {
+    if let Some(failure) = failure {
         attributes.push(("error", text(failure.record_text())));
         attributes.push(("errorType", text(failure.error_type.as_str())));
         attributes.push(("retryable", AttributeValue::Bool(failure.retryable)));
     }
-    attributes.extend(ending.request_id.as_ref().map(|id| ("requestId", text(id))));
-    attributes.extend(ending.duration_ms.map(|millis| ("durationMs", number(millis))));
-    attributes.extend(ending.first_event_ms.map(|millis| ("firstEventMs", number(millis))));
-    attributes.extend(ending.session_id.as_ref().map(|id| ("sessionId", text(id))));
-    if let Some(reported) = &ending.reported {
+    attributes.extend(protocol.map(|protocol| ("protocol", text(protocol.as_str()))));
+    attributes.extend(finish_reason.map(|reason| ("finishReason", text(reason.as_str()))));
+    attributes.extend(request_id.as_ref().map(|id| ("requestId", text(id))));
+    attributes.extend(duration_ms.map(|millis| ("durationMs", number(millis))));
+    attributes.extend(first_event_ms.map(|millis| ("firstEventMs", number(millis))));
+    attributes.extend(session_id.as_ref().map(|id| ("sessionId", text(id))));
+    if let Some(reported) = reported {
         attributes.extend(progress_attributes(reported));
         attributes.push(("skippedEvents", number(reported.progress.skipped_events)));
         attributes.push(("toolUses", number(reported.progress.tool_uses)));
     }
-    if let Some(stop) = ending.stop {
+    if let Some(stop) = stop {
         attributes.push(("stopRequested", AttributeValue::Bool(true)));
         attributes.push(("stopConfirmed", AttributeValue::Bool(stop.confirmed)));
     }
-    if let Some(output) = &ending.output {
+    if let Some(output) = output {
         attributes.push(("output", text(&output.text)));
         attributes.push(("outputTruncated", AttributeValue::Bool(output.truncated)));
     }
@@ -151,6 +173,7 @@ pub fn row(item: &Item) -> Option<Row> {
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {
         status: Status::from_name(&text("status")?)?,
+        user_id: text("userId"),
         owner: text("owner"),
         attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
         lease_until: integer(item, "leaseUntil"),

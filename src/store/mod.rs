@@ -3,6 +3,7 @@
 //! One file for each kind of item; `expression` builds the conditions, `table` is the port to the table, and `dynamodb`
 //! implements it. No other folder of the function names DynamoDB's attribute values.
 
+pub(crate) mod agents;
 pub mod day_counter;
 pub mod dynamodb;
 pub mod endings;

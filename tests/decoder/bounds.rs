@@ -1,8 +1,7 @@
 //! Limits: events too large to keep, memory, output and message lengths (faults 31, 40).
 
-use agent_trigger::agent::decoder::{
-    AnswerError, Decoder, End, Interruption, MAX_EVENT, MAX_OUTPUT, Outcome, PREFIX, Verdict,
-};
+use agent_trigger::agent::decoder::{Decoder, MAX_EVENT, MAX_OUTPUT, PREFIX};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Verdict};
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
@@ -44,10 +43,10 @@ fn drops_large_events_and_goes_on() {
     assert_eq!(decode(NDJSON, [&body[..]], End::Torn), outcome, "in one chunk");
 
     let frame = [b"data: ", &delta[..], b"\n"].concat();
-    let body = [&frame[..], b"data: small\n\n"].concat();
+    let body = [b"data: {\"type\":\"beforeInvocationEvent\"}\n\n", &frame[..], b"data: small\n\n"].concat();
     let outcome = bounded(SSE, &body, 2 * MAX_EVENT + OVERHEAD);
     assert_eq!(outcome.verdict, Verdict::Interrupted(Interruption::NoTerminalEvent));
-    assert_eq!((outcome.progress.events, outcome.progress.skipped_events), (2, 1));
+    assert_eq!((outcome.progress.events, outcome.progress.skipped_events), (3, 1));
 }
 
 #[test]

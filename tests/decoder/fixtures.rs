@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_trigger::agent::decoder::{AnswerError, End, Interruption, Outcome, Output, Progress, Usage, Verdict};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Output, Progress, Usage, Verdict};
 
 use crate::{JSON, NDJSON, SSE, decode};
 

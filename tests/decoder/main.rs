@@ -1,11 +1,15 @@
 //! The decoder of agents' answers, through its public interface.
 
+mod answers;
 mod bounds;
 mod fixtures;
+mod more;
 mod properties;
+mod protocols;
 mod rules;
 
-use agent_trigger::agent::decoder::{Decoder, End, Outcome};
+use agent_trigger::agent::decoder::Decoder;
+use agent_trigger::domain::answer::{End, Outcome};
 
 const NDJSON: Option<&str> = Some("application/x-ndjson");
 const SSE: Option<&str> = Some("text/event-stream");

@@ -1,6 +1,7 @@
 //! One table per rule of the three framings.
 
-use agent_trigger::agent::decoder::{AnswerError, Decoder, End, Interruption, Usage, Verdict};
+use agent_trigger::agent::decoder::Decoder;
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Usage, Verdict};
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
@@ -29,27 +30,38 @@ fn accepts_the_content_types_of_agents_only() {
         Some("TEXT/EVENT-STREAM;charset=UTF-8"),
         Some(" text/plain "),
         Some("application/x-ndjson"),
+        Some("application/ndjson"),
+        Some("application/jsonl"),
+        Some("application/x-jsonlines"),
+        Some("application/json-lines"),
+        Some("text/json"),
+        Some("application/vnd.api+json"),
+        Some("application/stream+json"),
+        Some("application/octet-stream"),
     ] {
         assert!(Decoder::new(supported).is_ok(), "{supported:?}");
     }
-    for other in ["text/html", "text/html; charset=utf-8", "application/xml", "application/jsonx", "json", "image/png"]
-    {
+    for other in ["text/html", "text/html; charset=utf-8", "application/xml", "application/jsonx", "image/png"] {
         let error = Decoder::new(Some(other)).expect_err(other).to_string();
         assert!(error.contains(other.split(';').next().expect("a type")), "{error}");
     }
-    let long = "é".repeat(200);
-    assert!(Decoder::new(Some(&long)).expect_err("nonsense").to_string().len() < 200);
+    // What is no type and subtype is untrusted text, and is not shown.
+    for other in ["json", "the prompt was: go/away now", "a/b/c", "/x", &format!("a/{}", "b".repeat(100))] {
+        let error = Decoder::new(Some(other)).expect_err(other).to_string();
+        assert_eq!(error, "the agent answered with content type that is none", "{other}");
+    }
 }
 
 #[test]
-fn ndjson_needs_its_terminal_event() {
+fn lines_end_as_their_protocol_says() {
     let torn = Verdict::Interrupted(Interruption::Torn);
     let cut = &COMPLETION[..COMPLETION.len() - 1];
     let table: Vec<(String, Verdict, Verdict)> = vec![
         // body, framed, torn
-        (String::new(), NO_TERMINAL, torn.clone()),
-        ("\n\n".into(), NO_TERMINAL, torn.clone()),
-        ("{\"type\":\"x\"}\n".into(), NO_TERMINAL, torn.clone()),
+        (String::new(), Verdict::Failed(AnswerError::Empty), torn.clone()),
+        ("{\"type\":\"x\"}\n".into(), Verdict::Completed, torn.clone()),
+        ("{\"type\":\"xEvent\"}\n".into(), NO_TERMINAL, torn.clone()),
+        ("{\"type\":\"x\"}\n{\"ty".into(), NO_TERMINAL, torn.clone()),
         (format!("{COMPLETION}\n"), Verdict::Completed, Verdict::Completed),
         (COMPLETION.into(), Verdict::Completed, torn.clone()),
         (format!("{COMPLETION}  "), Verdict::Completed, torn.clone()),
@@ -60,8 +72,10 @@ fn ndjson_needs_its_terminal_event() {
         ("{\"type\":\"serverErrorEv".into(), NO_TERMINAL, torn.clone()),
         (format!("\u{feff}{COMPLETION}\n"), Verdict::Completed, Verdict::Completed),
         (format!("  {COMPLETION}\r\n"), Verdict::Completed, Verdict::Completed),
-        ("a plain answer".into(), NO_TERMINAL, torn),
+        ("a plain answer".into(), Verdict::Completed, torn),
     ];
+    assert_eq!(whole(NDJSON, "\n\n").verdict, NO_TERMINAL);
+    assert_eq!(whole(Some("text/plain"), "\n\n").verdict, Verdict::Failed(AnswerError::Empty));
     for (body, framed, torn) in table {
         for of in [NDJSON, Some("text/plain")] {
             assert_eq!(decode(of, [body.as_bytes()], End::Framed).verdict, framed, "{body:?}");
@@ -90,7 +104,6 @@ fn the_type_is_found_wherever_it_stands() {
     }
     for event in [
         r#"["type","serverCompletionEvent"]"#,
-        r#""type""#,
         r#"{"a":{"type":"serverCompletionEvent"}}"#,
         r#"{"type":["serverCompletionEvent"]}"#,
         r#"{"type":null}"#,
@@ -152,7 +165,7 @@ fn the_answer_is_the_last_assistant_message() {
         (format!("{}{}{}{}", start(""), delta("a"), start(""), delta("b")), "b"),
         (format!("{assistant}{}{}", delta("a"), start(",\"role\":\"user\"")), "a"),
         (format!("{assistant}{}{}", delta("a"), start(",\"message\":{\"role\":\"user\"}")), "a"),
-        (format!("{assistant}{}{assistant}", delta("a")), ""),
+        (format!("{assistant}{}{assistant}", delta("a")), "a"),
         (format!("{}{}", delta("a"), delta("b").replace("\"text\"", "\"input\"")), "a"),
     ] {
         assert_eq!(output(NDJSON, format!("{events}{COMPLETION}\n")), answer, "{events}");
@@ -279,8 +292,8 @@ fn sse_ends() {
         ("data: a\n\nevent: error", reported("")),
         ("data: a\n\nevent: error\ndata: {\"error\":\"bo", reported("bo")),
         ("data: {\"type\":\"beforeInvocationEvent\"}\n\n", NO_TERMINAL),
-        ("data: {\"type\":\"modelMetadataEvent\"}\n\ndata: a\n\n", NO_TERMINAL),
-        ("data: {\"type\":\"response.created\"}\n\ndata: [DONE]\n\n", Verdict::Completed),
+        ("data: {\"type\":\"modelMetadataEvent\"}\n\ndata: a\n\n", Verdict::Completed),
+        ("data: {\"type\":\"response.created\"}\n\ndata: [DONE]\n\n", NO_TERMINAL),
         ("data: {\"type\":\"serverCompletionEvent\"}", Verdict::Completed),
         ("data: {\"type\":\"serverCompletionEvent\"", WITHIN_EVENT),
     ] {
@@ -298,7 +311,7 @@ fn sse_text() {
         (&["\"{'a\"", "\"{\""], "{'a{"),
         (&["a", "null", "[DONE]"], "a"),
         (&["{ not json", "{"], "{ not json{"),
-        (&["{\"data\":\"a\"}"], ""),
+        (&["{\"data\":\"a\"}"], "a"),
         (&[r#"{"event":{"contentBlockDelta":{"delta":{"text":"a"}}}}"#, "plain"], "a"),
         (&[r#"{"message":{"role":"assistant","content":[{"text":"a"},{"text":"b"}]}}"#, "plain"], "ab"),
         (&[r#"{"message":{"role":"assistant","content":"a"}}"#], "a"),
@@ -335,9 +348,10 @@ fn json_documents() {
         ("{\"result\":\"a\"}\n{\"result\":\"b\"}", not_json),
         ("{\"error\":null,\"error\":\"boom\"}", reported("boom")),
         ("{\"error\":\"boom\"}", reported("boom")),
-        ("{\"error\":true,\"message\":\"boom\"}", reported("true")),
+        ("{\"error\":true,\"message\":\"boom\"}", reported("boom")),
+        ("{\"error\":true}", reported("true")),
         ("{\"error\":{\"message\":\"boom\"}}", reported("boom")),
-        ("{\"error\":0}", reported("0")),
+        ("{\"error\":0}", Verdict::Completed),
         ("{\"error\":[ 1 ]}", reported("[1]")),
         ("{\"\\u0065rror\":\"boom\"}", reported("boom")),
         ("{\"error\":null}", Verdict::Completed),
@@ -346,10 +360,13 @@ fn json_documents() {
         ("{\"error\":{ }}", Verdict::Completed),
         ("{\"error\":[ ]}", Verdict::Completed),
         ("{\"a\":{\"error\":1}}", Verdict::Completed),
-        ("[{\"error\":1}]", Verdict::Completed),
+        ("[{\"error\":1}]", reported("1")),
+        ("[[{\"error\":1}]]", Verdict::Completed),
     ] {
         assert_eq!(whole(JSON, body).verdict, verdict, "{body:?}");
-        assert_eq!(decode(JSON, [body.as_bytes()], End::Torn).verdict, Verdict::Interrupted(Interruption::Torn));
+        let torn = decode(JSON, [body.as_bytes()], End::Torn).verdict;
+        assert!(torn == Verdict::Interrupted(Interruption::Torn) || body.starts_with('['), "{body:?}");
+        assert_ne!(torn, Verdict::Completed, "{body:?}");
     }
     for (body, text) in [
         ("\"a\\u00e4\"", "aä"),

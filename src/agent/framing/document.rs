@@ -1,65 +1,88 @@
-//! The framing of one JSON document: kept to its first MiB, decided at its end.
+//! The framing of one JSON document, or of plain text: kept to its beginning, read at its end.
 
 use serde::de::IgnoredAny;
 
-use crate::agent::decoder::{AnswerError, MAX_EVENT, Verdict};
-use crate::agent::framing::lines::Buffer;
-use crate::agent::transcript::{Transcript, said};
-use crate::json::scan::{self, Text, Value};
+use crate::agent::framing::{Frame, MAX_EVENT, Rest, Source, lines::Buffer};
+use crate::json::scan;
+
+/// Bytes of plain text that are kept: more than any output holds.
+const MAX_TEXT: usize = 16 * 1024;
+
+/// What a body is that is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// No answer.
+    None,
+    /// Plain text, unless JSON or HTML was begun.
+    IfNotBegun,
+    /// Plain text in any case: it is not read as JSON.
+    Text,
+}
 
 /// The document as far as it has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Document {
+    fallback: Fallback,
     kept: Buffer,
-    /// More came than is kept.
-    cut: bool,
+    /// More came than is kept, and this was the last byte of it that is no whitespace.
+    dropped: Option<u8>,
 }
 
 impl Document {
+    pub(crate) fn new(fallback: Fallback) -> Document {
+        Document { fallback, kept: Buffer::default(), dropped: None }
+    }
+
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        let room = MAX_EVENT - self.kept.0.len();
-        self.cut |= bytes.len() > room;
-        self.kept.append(&bytes[..bytes.len().min(room)], MAX_EVENT);
+        let limit = if self.fallback == Fallback::Text { MAX_TEXT } else { MAX_EVENT };
+        let room = limit - self.kept.0.len();
+        if bytes.len() > room {
+            self.dropped = super::lines::last_token(bytes).or(self.dropped).or(Some(b' '));
+        }
+        self.kept.append(&bytes[..bytes.len().min(room)], limit);
     }
 
     pub(crate) fn capacity(&self) -> usize {
         self.kept.0.capacity()
     }
 
-    /// Decides the document, which is known to have arrived whole.
-    pub(crate) fn finish(self, transcript: &mut Transcript) -> Verdict {
+    pub(crate) fn plain_text(&self) -> Option<&[u8]> {
+        (self.fallback == Fallback::Text && !scan::trim(&self.kept.0).is_empty()).then_some(&self.kept.0)
+    }
+
+    /// Decides what the document is, which is known to have arrived whole.
+    pub(crate) fn rest(&self) -> Rest<'_> {
         let text = scan::trim(&self.kept.0);
         if text.is_empty() {
-            return Verdict::Failed(AnswerError::Empty);
+            return Rest::Empty;
         }
-        transcript.progress.events += 1;
         // Of a cut document there is only its beginning to judge. IgnoredAny does not recurse: no depth is refused.
-        let is_json = match self.cut {
-            true => matches!(text[0], b'{' | b'[' | b'"'),
-            false => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
+        let is_json = match (self.fallback, self.dropped) {
+            (Fallback::Text, _) => false,
+            (_, Some(_)) => matches!(text[0], b'{' | b'[' | b'"'),
+            (_, None) => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
         };
-        if !is_json {
-            return Verdict::Failed(AnswerError::NotJson);
+        if is_json {
+            return Rest::Frame(Frame { dropped: self.dropped, ..Frame::new(Source::Document, &self.kept.0) });
         }
-        let document = if self.cut { Value::cut(text) } else { Value::whole(text) };
-        // Any of duplicate members: an error must not hide behind a null.
-        let error = scan::members(text).find(|(key, value)| key.is("error") && value.is_something());
-        if let Some((_, error)) = error {
-            let message = said(error).or_else(|| document.get("message").and_then(said));
-            return Verdict::Failed(AnswerError::Reported { message });
+        match self.fallback {
+            Fallback::None => Rest::NotJson,
+            Fallback::IfNotBegun if is_begun(text) => Rest::NotJson,
+            _ => Rest::Frame(Frame::new(Source::Text, &self.kept.0)),
         }
-        answer(document, &mut transcript.text);
-        Verdict::Completed
     }
 }
 
-/// Appends the document's answer: the string itself, the text of the first of `result`, `output` and `message` that
-/// has one, else the whole document.
-fn answer(document: Value<'_>, out: &mut Text) {
-    let named = || ["result", "output", "message"].into_iter().filter_map(|name| document.get(name));
-    match document.as_str() {
-        Some(text) => text.push_into(out),
-        None if named().any(|value| value.push_text(out)) => {}
-        None => document.compact_into(out),
+/// Returns true if a text that is not JSON was meant to be, or is a web page.
+pub(crate) fn is_begun(text: &[u8]) -> bool {
+    let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
+    match text {
+        [b'{', ..] => true,
+        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech.
+        [b'"', ..] => scan::end_of_object(text).is_none(),
+        [b'[', inside @ ..] => {
+            matches!(scan::trim(inside).first(), None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9'))
+        }
+        _ => [&b"<!doctype"[..], b"<html", b"<?xml", b"<head", b"<body"].iter().any(|tag| begin.starts_with(tag)),
     }
 }

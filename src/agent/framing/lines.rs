@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::agent::decoder::{MAX_EVENT, PREFIX};
+use crate::agent::framing::{MAX_EVENT, PREFIX};
 
 /// What a line may be longer than an event by: SSE's `data: `.
 const FIELD: usize = 16;
@@ -87,6 +87,11 @@ impl Lines {
     pub(crate) fn rest(&mut self) -> Option<Line<'_>> {
         self.clear_done();
         (!self.is_empty()).then(|| self.line())
+    }
+
+    /// Returns true if no line is under way, and none is to be cleared away.
+    pub(crate) fn is_between(&self) -> bool {
+        !self.done && !self.after_cr && self.buffer.0.is_empty() && self.dropped.is_none()
     }
 
     pub(crate) fn capacity(&self) -> usize {

@@ -1,5 +1,309 @@
-//! Framing: cuts the bytes of an answer into lines, frames or one document.
+//! Framing: cuts the bytes of an answer into frames, however they are chunked. It knows no protocol.
+//!
+//! Which framing it is depends on the content type and then on the body's first [`PREFIX`] bytes:
+//!
+//! | content type | begins with an SSE field or comment | begins with `{` | else |
+//! | --- | --- | --- | --- |
+//! | `text/event-stream` | SSE | NDJSON | SSE |
+//! | NDJSON in its spellings | SSE | NDJSON | NDJSON |
+//! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream, else a document | document |
+//! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone | plain text |
+//!
+//! A byte order mark and blank lines before that are passed over. A document that is an array is read as its elements.
+//! A document that is not JSON is plain text if JSON was not begun: the AgentCore SDK for JavaScript sends a returned
+//! string unquoted, as `application/json`.
 
 pub(crate) mod document;
+pub(crate) mod elements;
 pub(crate) mod lines;
 pub(crate) mod sse;
+
+use crate::agent::framing::{
+    document::{Document, Fallback},
+    elements::Elements,
+    lines::{Line, LineEnd, Lines},
+    sse::Sse,
+};
+use crate::json::scan;
+
+/// Bytes of the largest event that is read (1 MiB).
+pub const MAX_EVENT: usize = 1024 * 1024;
+
+/// Bytes of a larger event in which its `type` must stand to be heard (4 KiB).
+pub const PREFIX: usize = 4 * 1024;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// What a frame was in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A frame of server-sent events.
+    Sse,
+    /// A line of NDJSON.
+    Line,
+    /// The one JSON document.
+    Document,
+    /// An element of the one JSON document, which is an array.
+    Element,
+    /// Plain text, all that is kept of it.
+    Text,
+}
+
+/// One frame, or the beginning of one that was too large to keep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pub(crate) source: Source,
+    /// The `event` field of server-sent events; else empty.
+    pub(crate) name: &'a [u8],
+    /// The data as it came.
+    pub(crate) data: &'a [u8],
+    /// The data without the whitespace around it.
+    pub(crate) text: &'a [u8],
+    /// False for server-sent events of a name alone.
+    pub(crate) has_data: bool,
+    /// Set if it was too large: the last byte of it.
+    pub(crate) dropped: Option<u8>,
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(source: Source, data: &'a [u8]) -> Frame<'a> {
+        Frame { source, name: b"", data, text: scan::trim(data), has_data: true, dropped: None }
+    }
+
+    /// Returns true if the frame has its end. Only then is it believed when it says that all went well.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.dropped.map_or_else(|| scan::is_whole(self.text), |last| matches!(last, b'}' | b']'))
+    }
+
+    pub(crate) fn is_document(&self) -> bool {
+        matches!(self.source, Source::Document | Source::Element)
+    }
+}
+
+/// What is left at a framed end.
+#[derive(Debug)]
+pub(crate) enum Rest<'a> {
+    Nothing,
+    /// The last frame, which the body's end ended.
+    Frame(Frame<'a>),
+    /// The body ended within a frame that cannot be read.
+    Cut,
+    NotJson,
+    /// A document, or plain text, of no byte but whitespace.
+    Empty,
+}
+
+/// The content type as far as it decides the framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Declared {
+    Ndjson,
+    Sse,
+    /// `application/json`.
+    Json,
+    /// Another spelling of JSON, which NDJSON is sent as, too.
+    JsonOrLines,
+    Text,
+    Bytes,
+    /// No content type.
+    Nothing,
+}
+
+impl Declared {
+    /// Returns what a media type, in lower case and without parameters, declares; `None` for types that agents do not
+    /// answer with.
+    pub(crate) fn of(media_type: &str) -> Option<Declared> {
+        Some(match media_type {
+            "" => Declared::Nothing,
+            "application/json" => Declared::Json,
+            "text/event-stream" => Declared::Sse,
+            "text/plain" => Declared::Text,
+            "application/octet-stream" | "binary/octet-stream" => Declared::Bytes,
+            "text/json" | "application/x-json" => Declared::JsonOrLines,
+            "application/stream+json" | "application/x-json-stream" => Declared::Ndjson,
+            _ => {
+                let (kind, subtype) = media_type.split_once('/')?;
+                let lines = ["ndjson", "jsonl", "json-lines", "jsonlines", "json-seq"];
+                if matches!(kind, "application" | "text")
+                    && lines.contains(&subtype.strip_prefix("x-").unwrap_or(subtype))
+                {
+                    Declared::Ndjson
+                } else if subtype.len() > "+json".len() && subtype.ends_with("+json") {
+                    Declared::JsonOrLines
+                } else {
+                    return None;
+                }
+            }
+        })
+    }
+
+    fn framing(self) -> Framer {
+        match self {
+            Declared::Ndjson => Framer::Lines(Lines::new(LineEnd::Lf)),
+            Declared::Sse => Framer::Sse(Box::new(Sse::new())),
+            Declared::Json | Declared::JsonOrLines => Framer::document(Fallback::IfNotBegun),
+            Declared::Nothing => Framer::document(Fallback::None),
+            Declared::Text | Declared::Bytes => Framer::document(Fallback::Text),
+        }
+    }
+}
+
+/// Cuts a body into frames.
+#[derive(Debug)]
+pub(crate) enum Framer {
+    /// The framing is open. `head` holds the body so far, at most [`PREFIX`] bytes.
+    Open {
+        declared: Declared,
+        head: Vec<u8>,
+    },
+    Lines(Lines),
+    Sse(Box<Sse>),
+    Document(Document),
+    Elements(Box<Elements>),
+}
+
+impl Framer {
+    pub(crate) fn new(declared: Declared) -> Framer {
+        Framer::Open { declared, head: Vec::new() }
+    }
+
+    fn document(fallback: Fallback) -> Framer {
+        Framer::Document(Document::new(fallback))
+    }
+
+    /// Chooses the framing, or `None` while more of the body could change the choice: it depends on the body's first
+    /// [`PREFIX`] bytes alone, not on how they are chunked. `is_stream` says of the beginning of an object whether it is
+    /// an event of a stream, and `None` while that is open.
+    fn choose(declared: Declared, head: &[u8], ended: bool, is_stream: fn(&[u8]) -> Option<bool>) -> Option<Framer> {
+        let is_final = ended || head.len() >= PREFIX;
+        if !is_final && BOM.starts_with(head) {
+            return None;
+        }
+        let text = scan::trim(head.strip_prefix(BOM).unwrap_or(head));
+        let fields: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+        if text.is_empty() || fields.iter().any(|field| text.len() < field.len() && field.starts_with(text)) {
+            return is_final.then(|| declared.framing());
+        }
+        if fields.iter().any(|field| text.starts_with(field)) {
+            return Some(Declared::Sse.framing());
+        }
+        match (declared, text[0]) {
+            (Declared::Sse, b'{') => Some(Declared::Ndjson.framing()),
+            (Declared::Json | Declared::JsonOrLines | Declared::Nothing, b'{') => match is_stream(text) {
+                Some(true) => Some(Declared::Ndjson.framing()),
+                Some(false) if declared != Declared::JsonOrLines => Some(declared.framing()),
+                _ => match scan::end_of_object(text) {
+                    _ if is_final && declared != Declared::JsonOrLines => Some(declared.framing()),
+                    Some(_) if declared != Declared::JsonOrLines => Some(declared.framing()),
+                    // Another object on a line of its own makes it NDJSON.
+                    Some(end) if !scan::trim(&text[end..]).is_empty() => {
+                        let is_lines = text[end..].contains(&b'\n') && scan::trim(&text[end..]).starts_with(b"{");
+                        Some(if is_lines { Declared::Ndjson.framing() } else { declared.framing() })
+                    }
+                    _ => is_final.then(|| declared.framing()),
+                },
+            },
+            (Declared::Json | Declared::JsonOrLines | Declared::Nothing, b'[') => {
+                Some(Framer::Elements(Box::new(Elements::new(declared != Declared::Nothing))))
+            }
+            (Declared::Text | Declared::Bytes, b'{') => {
+                let space = text[1..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                let space = &text[1..=space];
+                match text.get(1 + space.len()) {
+                    Some(b'"' | b'}') if !space.contains(&b'\n') => Some(Declared::Ndjson.framing()),
+                    Some(b'"' | b'}') => Some(Framer::document(Fallback::IfNotBegun)),
+                    Some(_) => Some(declared.framing()),
+                    None => is_final.then(|| declared.framing()),
+                }
+            }
+            (Declared::Bytes, b'[') => Some(Framer::Elements(Box::new(Elements::new(true)))),
+            (Declared::Bytes, b'"') => Some(Framer::document(Fallback::IfNotBegun)),
+            _ => Some(declared.framing()),
+        }
+    }
+
+    /// Takes bytes while the framing is open. Returns the bytes to read once it is chosen: the head that was held back,
+    /// and what of `bytes` is not in it.
+    pub(crate) fn open<'i>(
+        &mut self,
+        bytes: &'i [u8],
+        ended: bool,
+        is_stream: fn(&[u8]) -> Option<bool>,
+    ) -> Option<(Vec<u8>, &'i [u8])> {
+        let Framer::Open { declared, head } = self else { return Some((Vec::new(), bytes)) };
+        let declared = *declared;
+        if head.is_empty()
+            && !ended
+            && let Some(framer) = Self::choose(declared, &bytes[..bytes.len().min(PREFIX)], false, is_stream)
+        {
+            *self = framer;
+            return Some((Vec::new(), bytes));
+        }
+        let (part, rest) = bytes.split_at(bytes.len().min(PREFIX - head.len()));
+        head.extend_from_slice(part);
+        let framer = Self::choose(declared, head, ended, is_stream)?;
+        let head = std::mem::take(head);
+        *self = framer;
+        Some((head, rest))
+    }
+
+    /// The bytes to pass over at the beginning of a body.
+    pub(crate) fn mark(head: &[u8]) -> usize {
+        if head.starts_with(BOM) { BOM.len() } else { 0 }
+    }
+
+    /// Takes the next frame that is complete from `input`. At `None` all of `input` is taken.
+    pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
+        match self {
+            Framer::Lines(lines) => lines.next(input).map(frame_of_line),
+            Framer::Sse(sse) => sse.next(input),
+            Framer::Elements(elements) => elements.next(input),
+            Framer::Document(document) => {
+                document.feed(input);
+                *input = &[];
+                None
+            }
+            Framer::Open { .. } => None,
+        }
+    }
+
+    /// What is left of a body that is known to have arrived whole.
+    pub(crate) fn rest(&mut self) -> Rest<'_> {
+        match self {
+            Framer::Lines(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_line(line))),
+            Framer::Sse(sse) => sse.rest(),
+            Framer::Elements(elements) => elements.rest(),
+            Framer::Document(document) => document.rest(),
+            Framer::Open { .. } => Rest::Empty,
+        }
+    }
+
+    /// The text of a body that may be plain text, as far as it has come.
+    pub(crate) fn plain_text(&self) -> Option<&[u8]> {
+        match self {
+            Framer::Document(document) => document.plain_text(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_sse(&self) -> bool {
+        matches!(self, Framer::Sse(_))
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        match self {
+            Framer::Open { head, .. } => head.capacity(),
+            Framer::Lines(lines) => lines.capacity(),
+            Framer::Sse(sse) => sse.capacity(),
+            Framer::Document(document) => document.capacity(),
+            Framer::Elements(elements) => elements.capacity(),
+        }
+    }
+}
+
+fn frame_of_line(line: Line<'_>) -> Frame<'_> {
+    // Only of a dropped line are there bytes behind the prefix that could depend on chunking.
+    let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };
+    // RFC 7464 begins each text with a record separator.
+    let kept = kept.strip_prefix(b"\x1e").unwrap_or(kept);
+    Frame { dropped: line.dropped, ..Frame::new(Source::Line, kept) }
+}

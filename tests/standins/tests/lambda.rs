@@ -1,5 +1,4 @@
 //! Checks that the Lambda API takes events and that a pool of processes runs them as Lambda does.
-#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -30,7 +29,7 @@ async fn invoke(lambda: &LambdaApi, function: &str, payload: String) -> reqwest:
 static FUNCTION: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = std::env::current_exe().expect("a running program has a path");
     let script = program.with_extension("function");
-    let text = format!("#!/bin/sh\nexec '{}' --exact function_process --nocapture\n", program.display());
+    let text = format!("#!/bin/sh\nexec '{}' --exact lambda::function_process --nocapture\n", program.display());
     // The file is renamed into place, because a file that is open for writing cannot be executed.
     let new = program.with_extension(std::process::id().to_string());
     let written = std::fs::write(&new, text)

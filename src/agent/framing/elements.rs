@@ -1,0 +1,194 @@
+//! The framing of a JSON document that is an array: each element is a frame, so that memory stays constant and the last
+//! element still decides.
+
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+
+use crate::agent::framing::{
+    Frame, MAX_EVENT, PREFIX, Rest, Source,
+    document::is_begun,
+    lines::{Buffer, last_token},
+};
+use crate::json::scan;
+
+/// Bytes of the array's beginning that are kept: it is the answer where no element says one.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Where the array is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the opening bracket.
+    Before,
+    /// Behind the bracket, or behind a comma.
+    Between {
+        after_comma: bool,
+    },
+    Within,
+    /// Behind the closing bracket.
+    Behind,
+    /// What came is no JSON array.
+    Broken,
+}
+
+/// Returns true if a byte behind an array shows that it was the beginning of a text.
+fn byte_of_text(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'(' || !byte.is_ascii()
+}
+
+/// The element under way.
+#[derive(Debug)]
+pub(crate) struct Elements {
+    may_be_text: bool,
+    /// Text followed the array.
+    is_text: bool,
+    place: Place,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    element: Buffer,
+    dropped: Option<u8>,
+    /// The element was handed out, and goes with the next call.
+    done: bool,
+    head: Vec<u8>,
+    head_is_cut: bool,
+}
+
+impl Elements {
+    pub(crate) fn new(may_be_text: bool) -> Elements {
+        Elements {
+            may_be_text,
+            is_text: false,
+            place: Place::Before,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+            element: Buffer::default(),
+            dropped: None,
+            done: false,
+            head: Vec::new(),
+            head_is_cut: false,
+        }
+    }
+
+    /// The beginning of the array, and whether there was more.
+    pub(crate) fn head(&self) -> (&[u8], bool) {
+        (&self.head, self.head_is_cut)
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.element.0.capacity() + self.head.capacity()
+    }
+
+    pub(crate) fn next<'f>(&'f mut self, input: &mut &[u8]) -> Option<Frame<'f>> {
+        if self.done {
+            self.done = false;
+            self.dropped = None;
+            self.element.clear();
+        }
+        while let Some(first) = input.first().copied() {
+            let taken = match (self.place, first) {
+                (Place::Broken, _) => input.len(),
+                (Place::Within, _) => self.within(input),
+                (_, byte) if byte.is_ascii_whitespace() => 1,
+                (Place::Before, b'[') => {
+                    self.place = Place::Between { after_comma: false };
+                    1
+                }
+                (Place::Between { after_comma: false }, b']') => {
+                    self.place = Place::Behind;
+                    1
+                }
+                (Place::Between { .. }, b',' | b']' | b'}') | (Place::Before | Place::Behind, _) => {
+                    // A footnote's mark, or a link: text that begins like an array.
+                    self.is_text = self.place == Place::Behind && byte_of_text(first);
+                    self.place = Place::Broken;
+                    1
+                }
+                (Place::Between { .. }, _) => {
+                    self.place = Place::Within;
+                    0
+                }
+            };
+            self.keep_head(&input[..taken]);
+            *input = &input[taken..];
+            if self.done {
+                if self.dropped.is_none() && serde_json::from_slice::<IgnoredAny>(&self.element.0).is_err() {
+                    self.place = Place::Broken;
+                    self.done = false;
+                    self.element.clear();
+                    continue;
+                }
+                return Some(self.frame());
+            }
+        }
+        None
+    }
+
+    /// Takes what belongs to the element, and the comma or bracket that ends it. Returns how many bytes that is.
+    fn within(&mut self, input: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(byte) = input.get(at) {
+            if self.in_string {
+                if self.escaped {
+                    self.escaped = false;
+                } else {
+                    at += memchr2(b'"', b'\\', &input[at..]).unwrap_or(input.len() - at);
+                    match input.get(at) {
+                        Some(b'"') => self.in_string = false,
+                        Some(_) => self.escaped = true,
+                        None => break,
+                    }
+                }
+                at += 1;
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' if self.depth > 0 => self.depth -= 1,
+                b',' | b']' if self.depth == 0 => {
+                    self.append(&input[..at]);
+                    self.place = if *byte == b',' { Place::Between { after_comma: true } } else { Place::Behind };
+                    self.done = true;
+                    return at + 1;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        self.append(input);
+        input.len()
+    }
+
+    fn append(&mut self, part: &[u8]) {
+        if self.dropped.is_none() && self.element.0.len() + part.len() <= MAX_EVENT {
+            return self.element.append(part, MAX_EVENT);
+        }
+        let last = last_token(part).or(self.dropped).or_else(|| last_token(&self.element.0));
+        if self.dropped.is_none() {
+            self.element.cut(part, PREFIX);
+        }
+        self.dropped = Some(last.unwrap_or(b' '));
+    }
+
+    fn keep_head(&mut self, part: &[u8]) {
+        let room = MAX_HEAD - self.head.len();
+        self.head_is_cut |= part.len() > room;
+        self.head.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame { dropped: self.dropped, ..Frame::new(Source::Element, &self.element.0) }
+    }
+
+    /// Decides an array that is known to have arrived whole.
+    pub(crate) fn rest(&mut self) -> Rest<'_> {
+        match self.place {
+            Place::Behind => Rest::Nothing,
+            _ if self.may_be_text && (self.is_text || !is_begun(scan::trim(&self.head))) => {
+                Rest::Frame(Frame::new(Source::Text, &self.head))
+            }
+            _ => Rest::NotJson,
+        }
+    }
+}

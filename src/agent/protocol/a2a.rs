@@ -1,0 +1,207 @@
+//! A2A over JSON-RPC, 0.3 and 1.0. <https://a2a-protocol.org/latest/specification/>
+
+use crate::agent::framing::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, push_parts, reported};
+use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
+use crate::domain::answer::{Interruption, Verdict};
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// The members of a result, by which 1.0 tells its kinds apart.
+const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
+
+/// The kinds of a result in 0.3, in the same order.
+const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
+
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    if !members.has(Name::Jsonrpc) {
+        return false;
+    }
+    let Some(result) = members.get(Name::Result) else {
+        // An error tells the two protocols of JSON-RPC apart by the framing alone.
+        return members.has(Name::Error) && frame.source != Source::Document && frame.name != b"message";
+    };
+    let [kind, task, message, status, artifact] =
+        scan::pick(result.raw(), ["kind", KINDS[0], KINDS[1], KINDS[2], KINDS[3]]);
+    let is_kind = kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.position(&OLD_KINDS).is_some());
+    is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The artifact under way, and where its text begins.
+    artifact: Vec<u8>,
+    begins: usize,
+    /// An artifact has text: then no status message is the answer.
+    has_artifact: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let value = RawJson::cut(frame.text);
+        // One of the two, and nearly always the one.
+        let Some((at, member)) = value.enter_any(&["result", "error"]) else { return foreign(frame, transcript) };
+        if at == 1 || !member.is_object() {
+            let [version, error] = scan::pick(frame.text, ["jsonrpc", "error"]);
+            if version.is_none() {
+                return foreign(frame, transcript);
+            }
+            if error.is_some_and(RawJson::is_something) {
+                transcript.is_understood = true;
+                return Some(Verdict::Failed(reported(message_of(value, &[]))));
+            }
+        }
+        let result = if at == 0 { member } else { value.enter("result")? };
+        transcript.is_understood = true;
+        let mut update = Update::default();
+        let (kind, value) = update.kind_of(result)?;
+        match kind {
+            0 => self.task(frame, value, transcript),
+            1 => {
+                transcript.message(|out| push_message(value, out));
+                decided(frame, transcript, Verdict::Completed)
+            }
+            2 => self.status(frame, value.get("status")?, false, transcript),
+            _ => {
+                if update.artifact.is_none() {
+                    update.read(value);
+                }
+                self.artifact(update, transcript);
+                None
+            }
+        }
+    }
+}
+
+/// The members of an update of an artifact, found in one pass with its kind.
+#[derive(Debug, Default, Clone, Copy)]
+struct Update<'a> {
+    append: Option<RawJson<'a>>,
+    artifact: Option<RawJson<'a>>,
+}
+
+impl<'a> Update<'a> {
+    /// Returns which kind a result is, by its place in [`KINDS`], and what holds it: the result itself in 0.3, a member
+    /// of it in 1.0.
+    fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
+        let mut members = scan::Members::of(result.raw());
+        while let Some(name) = members.name() {
+            if let Some(at) = KINDS.iter().position(|kind| name.raw() == kind.as_bytes())
+                && members.cut().is_object()
+            {
+                return Some((at, members.cut()));
+            }
+            let value = members.value()?;
+            match name.raw() {
+                b"kind" => {
+                    let kind = value.whole_str()?;
+                    let at = kind.position(&OLD_KINDS)?;
+                    if self.artifact.is_none() {
+                        self.read(result);
+                    }
+                    return Some((at, result));
+                }
+                b"append" => self.append = Some(value),
+                b"artifact" => self.artifact = Some(value),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn read(&mut self, update: RawJson<'a>) {
+        [self.append, self.artifact] = scan::pick(update.raw(), ["append", "artifact"]);
+    }
+}
+
+impl Reading {
+    fn task(&mut self, frame: &Frame<'_>, task: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
+        if let Some(artifacts) = artifacts {
+            let mut text = BoundedText::new(MAX_OUTPUT);
+            artifacts.elements().for_each(|artifact| push_message(artifact, &mut text));
+            self.has_artifact |= !text.is_empty();
+            transcript.message(|out| *out = text);
+        }
+        self.status(frame, status?, frame.is_document(), transcript)
+    }
+
+    /// Takes the state of the task. One that is at work decides nothing in a stream, and that it is unfinished in a document.
+    fn status(
+        &mut self,
+        frame: &Frame<'_>,
+        status: RawJson<'_>,
+        is_all: bool,
+        transcript: &mut Transcript,
+    ) -> Option<Verdict> {
+        let [state, message] = scan::pick(status.raw(), ["state", "message"]);
+        let state = state.and_then(RawJson::whole_str)?.read(64).to_ascii_lowercase();
+        let state = state.strip_prefix("task_state_").unwrap_or(&state).replace('_', "-");
+        let mut said = BoundedText::new(MAX_OUTPUT);
+        message.into_iter().for_each(|message| push_message(message, &mut said));
+        let verdict = match state.as_str() {
+            "completed" => Verdict::Completed,
+            "failed" | "rejected" => {
+                let words = Some(said.as_str().to_owned()).filter(|words| !words.is_empty());
+                return Some(Verdict::Failed(reported(words.map(cut))));
+            }
+            _ => match FinishReason::from_wire(&state) {
+                Some(FinishReason::Working) if !is_all => return None,
+                Some(reason) => {
+                    transcript.finish = Some(reason);
+                    Verdict::Incomplete(reason)
+                }
+                None if is_all => return Some(Verdict::Interrupted(Interruption::NoTerminalEvent)),
+                None => return None,
+            },
+        };
+        if !self.has_artifact {
+            transcript.message(|out| *out = said);
+        }
+        decided(frame, transcript, verdict)
+    }
+
+    /// Takes a part of an artifact: appended to it, or in its place.
+    fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
+        let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
+        let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
+        let id = &id[..id.len().min(128)];
+        let append = update.append;
+        if transcript.text.is_truncated() && self.artifact == id && append.is_some_and(RawJson::is_true) {
+            return;
+        }
+        let parts = artifact.get("parts");
+        let is_same = self.artifact == id && self.has_artifact;
+        if !is_same {
+            self.artifact = id.to_vec();
+            self.begins = if self.has_artifact { transcript.text.len() } else { 0 };
+        }
+        if !append.is_some_and(RawJson::is_true) || !self.has_artifact {
+            transcript.text.cut_back(self.begins);
+        }
+        if let Some(parts) = parts {
+            push_texts(parts, &mut transcript.text);
+        }
+        self.has_artifact |= !transcript.text.is_empty();
+    }
+}
+
+fn cut(mut words: String) -> String {
+    words.truncate(words.floor_char_boundary(2 * 1024));
+    words
+}
+
+fn push_message(message: RawJson<'_>, out: &mut BoundedText) {
+    if let Some(parts) = message.get("parts") {
+        push_texts(parts, out);
+    }
+}
+
+fn push_texts(parts: RawJson<'_>, out: &mut BoundedText) {
+    if parts.is_array() {
+        push_parts(parts, out);
+    }
+}

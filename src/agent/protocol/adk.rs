@@ -1,0 +1,104 @@
+//! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, push_parts, reported};
+use crate::agent::protocol::{Reader, foreign};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.has(Name::InvocationId) && members.has(Name::Author)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The text under way is that of partial events: another repeats it as a whole.
+    is_partial: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [mut invocation, mut author, mut partial, mut content] = [None; 4];
+        let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
+        for (name, value) in scan::Members::of(frame.text) {
+            let place = match name.raw() {
+                b"invocationId" => &mut invocation,
+                b"author" => &mut author,
+                b"partial" => &mut partial,
+                b"content" => &mut content,
+                b"errorCode" => &mut code,
+                b"finishReason" => &mut reason,
+                b"interrupted" => &mut interrupted,
+                b"usageMetadata" => &mut usage,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        if invocation.is_none() {
+            return foreign(frame, transcript);
+        }
+        transcript.is_understood = true;
+        let is_partial = partial.is_some_and(RawJson::is_true);
+        if author.and_then(RawJson::as_str).is_none_or(|author| !author.is("user")) {
+            self.content(content, is_partial, transcript);
+        }
+        if !is_partial {
+            transcript.add_usage(usage);
+        }
+        // The last event decides.
+        transcript.failure = None;
+        transcript.finish = None;
+        let word = |value: Option<RawJson<'_>>| value.and_then(RawJson::whole_str).map(|word| word.read(64));
+        match word(code).filter(|code| !code.is_empty()) {
+            Some(code) => match FinishReason::from_wire(&code) {
+                Some(reason) => transcript.finish = Some(reason),
+                None => {
+                    let message = message_of(RawJson::cut(frame.text), &["errorCode"]);
+                    transcript.failure = Some(reported(message));
+                }
+            },
+            None => transcript.finish = word(reason).and_then(|reason| FinishReason::from_wire(&reason)),
+        }
+        if interrupted.is_some_and(RawJson::is_true) {
+            transcript.finish = Some(FinishReason::Interrupt);
+        }
+        None
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        transcript.last_word()
+    }
+}
+
+impl Reading {
+    fn content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
+        // More of a text of which no more is kept.
+        if is_partial && self.is_partial && !transcript.wants_text() {
+            return;
+        }
+        let Some(content) = content else { return };
+        let [role, parts] = scan::pick(content.raw(), ["role", "parts"]);
+        let is_models = role.and_then(RawJson::as_str).is_none_or(|role| role.is("model"));
+        let Some(parts) = parts.filter(|_| is_models) else { return };
+        if !is_partial {
+            self.is_partial = false;
+            let calls = parts.elements().filter(|part| part.get("functionCall").is_some_and(RawJson::is_object));
+            transcript.progress.tool_uses += calls.count() as u64;
+            return transcript.message(|out| push_parts(parts, out));
+        }
+        if !std::mem::replace(&mut self.is_partial, true) {
+            transcript.begin_message();
+        }
+        if transcript.wants_text() {
+            for part in parts.elements() {
+                let [text, thought] = scan::pick(part.raw(), ["text", "thought"]);
+                if !thought.is_some_and(RawJson::is_true) {
+                    transcript.delta(text.and_then(RawJson::as_str));
+                }
+            }
+        }
+    }
+}

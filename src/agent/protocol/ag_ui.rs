@@ -1,0 +1,100 @@
+//! AG-UI. <https://docs.ag-ui.com/concepts/events>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, push_last_answer, reported};
+use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::json::scan::{self, RawJson, Str};
+
+/// Bytes of a message's id that are compared.
+const MAX_ID: usize = 128;
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+    kind.is_some_and(|kind| ["RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"].iter().any(|name| kind.is(name)))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The message that deltas belong to.
+    message_id: Vec<u8>,
+    /// The message is not the assistant's.
+    is_others: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        match &*kind {
+            b"TEXT_MESSAGE_CONTENT" | b"TEXT_MESSAGE_CHUNK" => {
+                let value = RawJson::cut(frame.text);
+                let id = value.get("messageId").and_then(RawJson::as_str);
+                // A chunk may begin a message, and names its role then.
+                if id.is_some_and(|id| !self.is_in(id)) {
+                    self.enter(id, value.get("role"), transcript);
+                }
+                if !self.is_others && transcript.wants_text() {
+                    transcript.delta(value.get("delta").and_then(RawJson::as_str));
+                }
+            }
+            b"TEXT_MESSAGE_START" => {
+                let [id, role] = scan::pick(frame.text, ["messageId", "role"]);
+                self.message_id.clear();
+                self.enter(id.and_then(RawJson::as_str), role, transcript);
+            }
+            b"TOOL_CALL_START" => transcript.progress.tool_uses += 1,
+            b"MESSAGES_SNAPSHOT" => {
+                if let Some(messages) = RawJson::cut(frame.text).get("messages") {
+                    transcript.message(|out| push_last_answer(messages, out));
+                }
+            }
+            b"RUN_FINISHED" => return self.finished(frame, transcript),
+            b"RUN_ERROR" => {
+                return Some(Verdict::Failed(reported(message_of(RawJson::cut(frame.text), &["code"]))));
+            }
+            b"RUN_STARTED" => transcript.is_understood = true,
+            // The protocol's own types are in capitals.
+            raw if raw.iter().any(u8::is_ascii_lowercase) => return foreign(frame, transcript),
+            _ => {}
+        }
+        None
+    }
+}
+
+impl Reading {
+    /// Returns true if the message under way is that of this id.
+    fn is_in(&self, id: Str<'_>) -> bool {
+        let id = id.raw();
+        self.message_id == id[..id.len().min(MAX_ID)]
+    }
+
+    /// Turns to the message of a delta, which begins another if its id is another.
+    fn enter(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
+        if let Some(role) = role.and_then(RawJson::as_str) {
+            self.is_others = !role.is("assistant");
+        }
+        let Some(id) = id else { return };
+        if !self.is_in(id) {
+            self.message_id.clear();
+            self.message_id.extend_from_slice(&id.raw()[..id.raw().len().min(MAX_ID)]);
+            self.is_others &= role.is_some();
+            if !self.is_others {
+                transcript.begin_message();
+            }
+        }
+    }
+
+    fn finished(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [outcome, usage] = scan::pick(frame.text, ["outcome", "usage"]);
+        if frame.is_whole() {
+            usage.into_iter().flat_map(RawJson::elements).for_each(|usage| transcript.add_usage(Some(usage)));
+            transcript.add_usage(usage.filter(|usage| usage.is_object()));
+        }
+        transcript.failure = None;
+        transcript.stopped(outcome.and_then(|outcome| outcome.get("type").or(Some(outcome))));
+        let verdict = transcript.last_word();
+        decided(frame, transcript, verdict)
+    }
+}

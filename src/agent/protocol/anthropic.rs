@@ -1,0 +1,104 @@
+//! Anthropic's Messages API. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::usage::Counts;
+use crate::agent::protocol::words::{message_of, push_content, reported};
+use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::{Usage, Verdict};
+use crate::json::scan::{self, RawJson};
+
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.is(Name::Type, "message_start")
+        || (frame.is_document()
+            && members.is(Name::Type, "message")
+            && members.is(Name::Role, "assistant")
+            && members.has_container(Name::Content))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The usage of the messages before this one.
+    before: Usage,
+    /// The usage of this message: its output count is cumulative.
+    message: Counts,
+    /// The message stopped for a tool: an agent goes on with another, a single call ends so.
+    stopped_for_tool: bool,
+    is_stopped: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let value = RawJson::cut(frame.text);
+        match &*kind {
+            b"content_block_delta" => {
+                transcript.is_understood = true;
+                if transcript.wants_text() {
+                    let text = value.enter("delta").and_then(|delta| delta.get("text"));
+                    transcript.delta(text.and_then(RawJson::as_str));
+                }
+            }
+            b"message_start" => {
+                let message = value.get("message");
+                transcript.begin_message();
+                self.before = transcript.progress.usage.unwrap_or_default();
+                self.message = Counts::default();
+                self.is_stopped = false;
+                self.count(message.and_then(|message| message.get("usage")), transcript);
+            }
+            b"content_block_start" => {
+                let block = value.get("content_block");
+                let kind = block.and_then(|block| block.get("type")).and_then(RawJson::as_str);
+                transcript.progress.tool_uses += u64::from(kind.is_some_and(|kind| kind.ends_with("tool_use")));
+                if transcript.wants_text() {
+                    transcript.delta(block.and_then(|block| block.get("text")).and_then(RawJson::as_str));
+                }
+            }
+            b"message_delta" => {
+                let [delta, usage] = scan::pick(frame.text, ["delta", "usage"]);
+                self.stop(delta.and_then(|delta| delta.get("stop_reason")), transcript);
+                self.count(usage, transcript);
+            }
+            b"message_stop" => {
+                self.is_stopped = true;
+                if self.stopped_for_tool {
+                    return None;
+                }
+                let verdict = transcript.last_word();
+                return decided(frame, transcript, verdict);
+            }
+            b"error" => return Some(Verdict::Failed(reported(message_of(value, &[])))),
+            b"message" => {
+                let [reason, usage] = scan::pick(frame.text, ["stop_reason", "usage"]);
+                transcript.message(|out| push_content(value, out));
+                self.count(usage, transcript);
+                self.stop(reason, transcript);
+                let verdict = transcript.last_word();
+                return decided(frame, transcript, verdict);
+            }
+            b"content_block_stop" | b"ping" => {}
+            _ => return foreign(frame, transcript),
+        }
+        None
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.is_stopped { transcript.last_word() } else { transcript.without_terminal_event() }
+    }
+}
+
+impl Reading {
+    fn stop(&mut self, reason: Option<RawJson<'_>>, transcript: &mut Transcript) {
+        self.stopped_for_tool = reason.and_then(RawJson::as_str).is_some_and(|reason| reason.is("tool_use"));
+        transcript.stopped(reason);
+    }
+
+    fn count(&mut self, usage: Option<RawJson<'_>>, transcript: &mut Transcript) {
+        if let Some(newer) = usage.and_then(Counts::of) {
+            self.message = self.message.updated(newer);
+            transcript.progress.usage = Some(self.before.plus(self.message.into()));
+        }
+    }
+}

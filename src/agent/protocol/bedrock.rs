@@ -1,0 +1,82 @@
+//! Bedrock's ConverseStream, sent on as it comes.
+//! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::words::{error_text, reported};
+use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::json::scan::{self, RawJson};
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.has_object(Name::MessageStart)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The last message stopped for a tool: an agent goes on with another, a single call ends so.
+    stopped_for_tool: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let union = RawJson::cut(frame.text);
+        if let Some(event) = union.enter("contentBlockDelta") {
+            delta(event, transcript);
+            return None;
+        }
+        for (name, value) in scan::Members::of(frame.text) {
+            match name.raw() {
+                b"messageStart" => {
+                    self.stopped_for_tool = false;
+                    transcript.begin_message_of(value.get("role"));
+                }
+                b"contentBlockStart" => block_start(value, transcript),
+                b"messageStop" => {
+                    let reason = value.get("stopReason");
+                    transcript.stopped(reason);
+                    self.stopped_for_tool = reason.and_then(RawJson::as_str).is_some_and(|word| word.is("tool_use"));
+                    if !self.stopped_for_tool {
+                        let verdict = transcript.last_word();
+                        return decided(frame, transcript, verdict);
+                    }
+                }
+                b"metadata" => transcript.add_usage(value.get("usage")),
+                b"contentBlockStop" => {}
+                _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
+                _ => return foreign(frame, transcript),
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.stopped_for_tool { transcript.last_word() } else { transcript.without_terminal_event() }
+    }
+
+    fn awaits_usage(&self) -> bool {
+        true
+    }
+
+    fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
+        let metadata = RawJson::cut(frame.text).get("metadata");
+        transcript.add_usage(metadata.and_then(|metadata| metadata.get("usage")));
+        metadata.is_some()
+    }
+}
+
+/// Takes the text of a `contentBlockDelta`.
+pub(super) fn delta(event: RawJson<'_>, transcript: &mut Transcript) {
+    transcript.is_understood = true;
+    if transcript.wants_text() {
+        transcript.delta(event.enter("delta").and_then(|delta| delta.get("text")).and_then(RawJson::as_str));
+    }
+}
+
+/// Counts the tool that a `contentBlockStart` asks for.
+pub(super) fn block_start(event: RawJson<'_>, transcript: &mut Transcript) {
+    transcript.is_understood = true;
+    let tool = event.get("start").and_then(|start| start.get("toolUse"));
+    transcript.progress.tool_uses += u64::from(tool.is_some_and(RawJson::is_object));
+}

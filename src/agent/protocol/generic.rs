@@ -1,0 +1,438 @@
+//! The generic dialect: frames and documents of an agent's own making, where no protocol is recognised
+//! (PROTOCOLS.md §§1.3, 2.4). The last word decides.
+
+use crate::agent::framing::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::strands;
+use crate::agent::protocol::words::{error_text, is_assistants, is_repr, message_of, message_of_frame, reported};
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
+use crate::domain::answer::Verdict;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// The members that hold an answer. The first that has text counts.
+const ANSWERS: [Name; 11] = [
+    Name::Data,
+    Name::Text,
+    Name::Content,
+    Name::Chunk,
+    Name::Token,
+    Name::Delta,
+    Name::Response,
+    Name::Answer,
+    Name::Result,
+    Name::Output,
+    Name::Message,
+];
+
+/// Types of frames that are about the run, not its answer. Their text counts only where nothing else is said.
+const REMARKS: [&str; 11] = [
+    "usage",
+    "status",
+    "metadata",
+    "done",
+    "progress",
+    "log",
+    "ping",
+    "heartbeat",
+    "keepalive",
+    "thinking",
+    "reasoning",
+];
+
+/// Levels within a member in which an answer's text is looked for: a message, its content, the parts of that.
+const DEPTH: usize = 4;
+
+/// What a piece of the answer stood under.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Under {
+    #[default]
+    Nothing,
+    /// A string, plain text or unquoted data.
+    Bare,
+    Member(Name),
+    /// A frame about the run: what is said next replaces it.
+    Remark,
+}
+
+/// Reads the generic dialect.
+#[derive(Debug, Default)]
+pub(crate) struct Generic {
+    under: Under,
+}
+
+impl Generic {
+    /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
+    /// same member and of a type that is known as nobody's. It need not be looked at any closer.
+    pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
+        if !transcript.pieces.is_truncated() || transcript.failure.is_some() || frame.dropped.is_some() {
+            return false;
+        }
+        match self.under {
+            Under::Bare => {
+                matches!(frame.text, [b'"', b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', next, ..] if *next != b':')
+                    && !frame.text.starts_with(b"\"data:")
+                    && scan::is_whole(frame.text)
+            }
+            Under::Member(name) => {
+                let word = name.word();
+                let mut members = scan::Members::of(frame.text);
+                let is_same = members.by_ref().all(|(name, value)| match name.raw() {
+                    b"type" => value.raw() == kind,
+                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if *inner != b'"'),
+                });
+                is_same && members.is_closed()
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a frame. `members` are those of an object. Returns false if the frame says nothing.
+    pub(crate) fn read(
+        &mut self,
+        frame: &Frame<'_>,
+        members: Option<&Members<'_>>,
+        transcript: &mut Transcript,
+    ) -> (bool, Option<Verdict>) {
+        let was_understood = std::mem::take(&mut transcript.is_understood);
+        let verdict = match members {
+            Some(members) => self.object(frame, members, transcript),
+            None => {
+                self.bare(frame, transcript);
+                None
+            }
+        };
+        let understood = transcript.is_understood;
+        transcript.is_understood |= was_understood;
+        (understood, verdict)
+    }
+
+    /// Takes what is not an object.
+    fn bare(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+        match (frame.source, frame.text) {
+            (Source::Sse | Source::Line | Source::Document | Source::Element, [b'"', inner @ ..])
+                if frame.dropped.is_some() || scan::is_whole(frame.text) =>
+            {
+                transcript.is_understood |= strands::repr_stopped(inner, transcript);
+                let is_full = transcript.pieces.is_truncated() && self.under == Under::Bare;
+                if is_full && transcript.failure.is_none() && frame.dropped.is_none() {
+                    transcript.is_understood = true;
+                } else if frame.dropped.is_none() {
+                    let mut text = BoundedText::new(MAX_OUTPUT + 4);
+                    if let Some(string) = RawJson::whole(frame.text).as_str() {
+                        string.push_into(&mut text);
+                    }
+                    self.string(text.as_str(), transcript);
+                } else if frame.is_document()
+                    && let Some(string) = RawJson::cut(frame.text).as_str()
+                {
+                    transcript.is_understood = true;
+                    string.push_into(&mut transcript.pieces);
+                }
+            }
+            (_, b"null") => transcript.is_understood = true,
+            (_, b"[DONE]") | (Source::Line | Source::Document | Source::Element, _) => {}
+            (Source::Text, _) | (Source::Sse, _) if frame.dropped.is_none() => {
+                // The whitespace of a piece counts, the end of a text file does not.
+                let text = if frame.source == Source::Text { frame.text } else { frame.data };
+                let before = transcript.pieces.len();
+                self.unquoted(text, transcript);
+                transcript.is_understood |= transcript.pieces.len() > before || transcript.pieces.is_truncated();
+            }
+            _ => {}
+        }
+    }
+
+    fn unquoted(&mut self, text: &[u8], transcript: &mut Transcript) {
+        if text.is_empty() {
+            return;
+        }
+        self.place(Under::Bare, transcript);
+        transcript.pieces.push_lossy(text);
+    }
+
+    /// Takes a string as a piece of the answer.
+    pub(crate) fn string(&mut self, text: &str, transcript: &mut Transcript) {
+        transcript.is_understood = true;
+        if !text.is_empty() && !is_repr(text) && !transcript.is_muted {
+            self.place(Under::Bare, transcript);
+            transcript.pieces.push(text);
+        }
+    }
+
+    fn object(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if let Some(failed) = failure_of(frame, members) {
+            transcript.is_understood = true;
+            note_usage(members, transcript);
+            note_stop(members, transcript);
+            transcript.failure = Some(reported(failed.message));
+            return failed.is_final.then(|| transcript.last_word());
+        }
+        if !members.is_closed && frame.dropped.is_none() {
+            // Unquoted text that happens to begin with a bracket. A line of NDJSON is garbage then.
+            if frame.source == Source::Sse {
+                self.unquoted(frame.data, transcript);
+                transcript.is_understood = true;
+            }
+            return None;
+        }
+        note_usage(members, transcript);
+        note_stop(members, transcript);
+        if is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
+            return None;
+        }
+        if members.is(Name::Type, "modelMessageStartEvent") {
+            transcript.begin_message_of(members.get(Name::Role));
+            self.under = Under::Remark;
+        }
+        self.answer(members, transcript);
+        None
+    }
+
+    /// Takes the answer that an object holds.
+    fn answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
+        if self.is_full_of(members, transcript) {
+            transcript.is_understood = true;
+            return;
+        }
+        let Some((name, text)) = answer_of(members) else { return };
+        transcript.is_understood = true;
+        let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+        let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
+            || (name == Name::Message && members.has(Name::Status));
+        if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
+            return;
+        }
+        self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
+        transcript.pieces.push(text.as_str());
+    }
+
+    /// Returns true if no more of what an object says is kept, and no failure is to be taken back.
+    fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
+        let first = || ANSWERS.into_iter().find(|name| members.has(*name));
+        transcript.pieces.is_truncated()
+            && transcript.failure.is_none()
+            && first().is_some_and(|name| {
+                let text = members.get(name).and_then(RawJson::as_str);
+                self.under == Under::Member(name) && text.is_some_and(|text| !text.is_empty())
+            })
+    }
+
+    /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
+    /// after a failure by another name than `message` shows that the agent went on.
+    fn place(&mut self, under: Under, transcript: &mut Transcript) {
+        let is_whole_answer =
+            matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
+        if self.under == Under::Remark || (is_whole_answer && self.under != under) {
+            transcript.pieces.clear();
+        }
+        if !matches!(under, Under::Member(Name::Message) | Under::Remark) {
+            transcript.failure = None;
+        }
+        self.under = under;
+    }
+
+    /// Decides an answer that ended in order.
+    pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
+        transcript.last_word()
+    }
+}
+
+/// Takes a frame that is none of a recognised protocol's own, for what it says of a failure.
+pub(crate) fn failure(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    if !frame.text.starts_with(b"{") {
+        return None;
+    }
+    let members = Members::of(frame.text);
+    let failed = failure_of(frame, &members)?;
+    transcript.is_understood = true;
+    transcript.failure = Some(reported(failed.message));
+    failed.is_final.then(|| transcript.last_word())
+}
+
+/// What a frame says of a failure.
+struct Failed {
+    message: Option<String>,
+    /// It is the AgentCore SDK's own frame, behind which there is nothing.
+    is_final: bool,
+}
+
+/// Returns what a frame says of a failure, if it says that the run failed.
+fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
+    const SIGNS: [Name; 10] = [
+        Name::Error,
+        Name::ErrorMessage,
+        Name::Errors,
+        Name::Event,
+        Name::Exception,
+        Name::IsError,
+        Name::Status,
+        Name::StatusCode,
+        Name::Success,
+        Name::Type,
+    ];
+    if !members.has_any(&SIGNS) {
+        return None;
+    }
+    let word = |name| members.get(name).and_then(RawJson::whole_str);
+    let is_error_by_type = members.is(Name::Type, "error") || members.is(Name::Event, "error");
+    let exception = exception_of(members);
+    let is_final = !members.has(Name::Type)
+        && matches!((members.get(Name::Error), members.get(Name::ErrorKind)), (Some(error), Some(kind))
+            if !(error.is_null() && kind.is_null()));
+    let by_error = || members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType);
+    let by_status = || {
+        word(Name::Status)
+            .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
+    };
+    let by_flag = || {
+        members.get(Name::Success).is_some_and(RawJson::is_false)
+            || members.get(Name::IsError).is_some_and(RawJson::is_true)
+            || members.get(Name::Errors).is_some_and(|errors| errors.is_array() && errors.is_something())
+    };
+    let by_lambda = || {
+        let code = members.get(Name::StatusCode);
+        let code = code.and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).parse().ok()));
+        members.has(Name::ErrorMessage) && members.has(Name::ErrorType) || code.is_some_and(|code| code >= 400)
+    };
+    let is_failure = is_error_by_type
+        || exception.is_some()
+        || is_final
+        || (!is_tools(frame, members) && (by_error() || by_status() || by_flag() || by_lambda()));
+    if !is_failure {
+        return None;
+    }
+    let message = match exception {
+        Some(exception) => error_text(exception),
+        None => {
+            let value = if members.is_closed { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
+            message_of(value, &[]).or_else(|| message_of_frame(frame).filter(|_| is_final))
+        }
+    };
+    Some(Failed { message, is_final })
+}
+
+/// An exception of Bedrock's, at the top or within `event`.
+fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
+    members.get(Name::Exception).or_else(|| {
+        let event = members.get(Name::Event).filter(|event| event.is_object())?;
+        scan::Members::of(event.raw()).find(|(name, value)| is_exception(name.raw(), *value)).map(|(_, value)| value)
+    })
+}
+
+/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
+/// an answer may name a tool beside what the agent says.
+fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
+        return false;
+    }
+    let names_tool = |name| {
+        members.get(name).and_then(RawJson::whole_str).is_some_and(|word| {
+            let word = word.raw();
+            word.len() >= 4 && word[..4].eq_ignore_ascii_case(b"tool")
+        })
+    };
+    (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
+        || names_tool(Name::Type)
+        || names_tool(Name::Event)
+        || members.is(Name::Role, "tool")
+}
+
+/// Adds the usage that a frame reports: its own, that of its metadata, or that of the message it holds.
+fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
+    const HOLDERS: [Name; 8] = [
+        Name::Usage,
+        Name::Metadata,
+        Name::Result,
+        Name::Response,
+        Name::Output,
+        Name::Answer,
+        Name::Message,
+        Name::Data,
+    ];
+    if !members.has_any(&HOLDERS) {
+        return;
+    }
+    let own = members.get(Name::Usage);
+    if own.is_some() {
+        return transcript.add_usage(own);
+    }
+    if let Some(usage) = members.get(Name::Metadata).and_then(|metadata| metadata.get("usage")) {
+        return transcript.add_usage(Some(usage));
+    }
+    let message = [Name::Result, Name::Response, Name::Output, Name::Answer, Name::Message, Name::Data]
+        .into_iter()
+        .find_map(|name| members.get(name).filter(|value| value.is_object()));
+    if let Some(message) = message {
+        let [usage, snake, metadata] = scan::pick(message.raw(), ["usage", "usage_metadata", "metadata"]);
+        transcript.add_usage(usage.or(snake).or_else(|| metadata?.get("usage")));
+    }
+}
+
+/// Notes how a frame says that the agent stopped.
+fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
+    if let Some(reason) = members.get(Name::StopReason) {
+        return transcript.stopped(Some(reason));
+    }
+    let result =
+        [Name::Result, Name::Response].into_iter().find_map(|name| members.get(name).filter(|v| v.is_object()));
+    if let Some(result) = result {
+        let [snake, camel, chat] = scan::pick(result.raw(), ["stop_reason", "stopReason", "finish_reason"]);
+        transcript.stopped(snake.or(camel).or(chat));
+    }
+}
+
+/// The first member of an answer's that has text, and that text.
+fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
+    if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
+        return None;
+    }
+    ANSWERS.into_iter().find_map(|name| {
+        let mut text = BoundedText::new(MAX_OUTPUT + 4);
+        push_answer(members.get(name)?, &mut text, DEPTH);
+        Some((name, text)).filter(|(_, text)| !text.is_empty() && !is_repr(text.as_str()))
+    })
+}
+
+/// Appends the answer that an object of an agent's own holds, if any.
+pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
+    if let Some((_, text)) = answer_of(members) {
+        out.push(text.as_str());
+    }
+}
+
+/// Returns true if a value is one of these strings.
+fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
+    value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
+}
+
+/// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
+/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
+/// Bedrock's Converse does. What the user or a tool said is none.
+fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
+    if let Some(text) = value.as_str() {
+        return text.push_into(out);
+    }
+    if depth == 0 {
+        return;
+    }
+    if value.is_object() {
+        let names = ["role", "type", "text", "content", "parts", "message"];
+        let [role, kind, text, content, parts, message] = scan::pick(value.raw(), names);
+        let is_others = is_word(role, &["user", "tool", "system"])
+            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+        if is_others && !is_assistants(value) {
+            return;
+        }
+        let message = message.filter(|message| message.is_object());
+        for held in [text, content, parts, message].into_iter().flatten() {
+            let before = out.len();
+            push_answer(held, out, depth - 1);
+            if out.len() > before {
+                return;
+            }
+        }
+        return;
+    }
+    value.elements().for_each(|item| push_answer(item, out, depth - 1));
+}

@@ -1,0 +1,189 @@
+//! The LangGraph server: `/runs/stream` and `/runs/wait`.
+//! <https://langchain-ai.github.io/langgraph/cloud/reference/api/api_ref.html>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::usage::Counts;
+use crate::agent::protocol::words::{
+    error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
+};
+use crate::agent::protocol::{Reader, foreign, generic};
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
+use crate::domain::answer::{AnswerError, Usage, Verdict};
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    is_own_name(frame.name)
+        || (frame.is_document()
+            && (members.has(Name::GraphError)
+                || members.has(Name::GraphInterrupt)
+                || members.get(Name::Messages).is_some_and(has_graph_messages)))
+}
+
+/// Returns true if a frame's name is one of the stream modes that no other server names so.
+pub(super) fn is_own_name(name: &[u8]) -> bool {
+    // A mode may name its part or its subgraph: `messages/partial`, `values|agent:1`.
+    let mode = name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
+    matches!(mode, b"values" | b"messages" | b"updates")
+}
+
+fn has_graph_messages(messages: RawJson<'_>) -> bool {
+    messages.elements().any(|message| {
+        let kind = message.get("type").and_then(RawJson::as_str);
+        kind.is_some_and(|kind| kind.is("human") || kind.is("ai"))
+    })
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// The message that chunks belong to.
+    message_id: Vec<u8>,
+    /// The usage that each mode reports of the same model calls: the first of them that has any counts.
+    by_values: Option<Usage>,
+    by_updates: Option<Usage>,
+    by_chunks: Option<Usage>,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
+        match mode {
+            b"messages" => self.messages(frame, transcript),
+            b"values" | b"" => {
+                let verdict = self.values(frame, transcript);
+                self.count(transcript);
+                return verdict;
+            }
+            b"updates" => self.updates(frame, transcript),
+            b"metadata" | b"end" => {}
+            _ => return foreign(frame, transcript),
+        }
+        self.count(transcript);
+        None
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        transcript.last_word()
+    }
+
+    fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
+        Verdict::Failed(graph_error(RawJson::cut(frame.text)).unwrap_or_else(|| reported(message_of_frame(frame))))
+    }
+}
+
+/// An error of the server's: `error` is its class, `message` says what it is.
+fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
+    let message = error.get("message").filter(|message| message.as_str().is_some_and(|text| !text.is_empty()));
+    Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
+}
+
+/// The usage with that of another message.
+fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
+    match of_message.and_then(Counts::of) {
+        Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),
+        None => usage,
+    }
+}
+
+impl Reading {
+    /// Takes the state of the graph: the last one holds the answer.
+    fn values(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let names = ["messages", "__error__", "__interrupt__"];
+        let [messages, error, interrupt] = scan::pick(frame.text, names);
+        if messages.is_none() && error.is_none() && interrupt.is_none() {
+            // A frame without a name is somebody else's, but a state may have channels of any name.
+            if frame.name.is_empty() {
+                return foreign(frame, transcript);
+            }
+            transcript.message(|out| generic::push_answer_of(&Members::of(frame.text), out));
+            return None;
+        }
+        transcript.is_understood = true;
+        if let Some(error) = error.filter(|error| error.is_something()) {
+            return Some(Verdict::Failed(graph_error(error).unwrap_or_else(|| reported(error_text(error)))));
+        }
+        if interrupt.is_some_and(RawJson::is_something) {
+            transcript.finish = Some(FinishReason::Interrupt);
+        }
+        if let Some(messages) = messages.filter(|_| !transcript.is_muted || frame.is_document()) {
+            self.thread(messages, transcript);
+        }
+        None
+    }
+
+    /// Takes the messages of a thread: those behind the user's last one are this run's.
+    fn thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
+        let mut text = BoundedText::new(MAX_OUTPUT);
+        push_last_answer(messages, &mut text);
+        if !text.is_empty() {
+            transcript.message(|out| *out = text);
+        }
+        let mut usage = None::<Usage>;
+        let mut tools = 0;
+        for message in messages.elements() {
+            if is_users(message) {
+                (usage, tools) = (None, 0);
+            }
+            if is_assistants(message) {
+                usage = added(usage, message.get("usage_metadata"));
+                tools += message.get("tool_calls").into_iter().flat_map(RawJson::elements).count() as u64;
+            }
+        }
+        self.by_values = usage.or(self.by_values);
+        transcript.progress.tool_uses = tools.max(transcript.progress.tool_uses);
+    }
+
+    fn count(&self, transcript: &mut Transcript) {
+        let usage = self.by_values.or(self.by_updates).or(self.by_chunks);
+        transcript.progress.usage = usage.or(transcript.progress.usage);
+    }
+
+    /// Takes what a node of the graph changed.
+    fn updates(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+        transcript.is_understood = true;
+        for (name, value) in scan::Members::of(frame.text) {
+            if name.is("__interrupt__") && value.is_something() {
+                transcript.finish = Some(FinishReason::Interrupt);
+            } else if let Some(messages) = value.get("messages") {
+                transcript.message(|out| push_last_answer(messages, out));
+                messages.elements().filter(|message| is_assistants(*message)).for_each(|message| {
+                    self.by_updates = added(self.by_updates, message.get("usage_metadata"));
+                });
+            }
+        }
+    }
+
+    /// Takes a chunk of a message: `[chunk, metadata]`, or the whole of it in the modes `/partial` and `/complete`.
+    fn messages(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+        transcript.is_understood = true;
+        let first = RawJson::cut(frame.text).first_element();
+        let Some(message) = first.filter(|message| message.is_object()) else { return };
+        let [content, kind, id, usage] = scan::pick(message.raw(), ["content", "type", "id", "usage_metadata"]);
+        let kind = kind.and_then(RawJson::as_str);
+        let is_chunk = kind.is_some_and(|kind| kind.is("AIMessageChunk"));
+        if !is_chunk && !kind.is_some_and(|kind| kind.is("ai")) {
+            return;
+        }
+        if is_chunk && frame.name == b"messages" {
+            self.by_chunks = added(self.by_chunks, usage);
+        }
+        let Some(content) = content.filter(|_| transcript.wants_text()) else { return };
+        if frame.name.starts_with(b"messages/") || !is_chunk {
+            return transcript.message(|out| push_parts(content, out));
+        }
+        let id = id.map(RawJson::raw).unwrap_or_default();
+        let id = &id[..id.len().min(128)];
+        if self.message_id != id {
+            self.message_id = id.to_vec();
+            transcript.begin_message();
+        }
+        match content.as_str() {
+            Some(text) => transcript.delta(Some(text)),
+            None => content.elements().filter_map(|part| part.get("text")?.as_str()).for_each(|text| {
+                transcript.delta(Some(text));
+            }),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, reported};
+use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.has(Name::Type) && members.has(Name::RunId) && members.has_object(Name::Payload)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading;
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let value = RawJson::cut(frame.text);
+        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        transcript.is_understood = true;
+        match &*kind {
+            b"text-delta" if transcript.wants_text() => {
+                let text = value.enter("payload").and_then(|payload| payload.get("text"));
+                transcript.delta(text.and_then(RawJson::as_str));
+            }
+            // No more of this message is kept.
+            b"text-delta" => {}
+            // A step is one message of the model's.
+            b"step-start" => transcript.begin_message(),
+            b"tool-call" => transcript.progress.tool_uses += 1,
+            b"error" => {
+                let payload = value.get("payload").unwrap_or(value);
+                return Some(Verdict::Failed(reported(message_of(payload, &[]))));
+            }
+            b"tripwire" => return stopped(frame, FinishReason::Guardrail, transcript),
+            b"abort" => return stopped(frame, FinishReason::Cancelled, transcript),
+            b"finish" => {
+                let payload = value.get("payload").map(RawJson::raw).unwrap_or_default();
+                let [result, output, reason] = scan::pick(payload, ["stepResult", "output", "finishReason"]);
+                transcript.set_usage(output.and_then(|output| output.get("usage")));
+                transcript.stopped(result.and_then(|result| result.get("reason")).or(reason));
+                let verdict = transcript.last_word();
+                return decided(frame, transcript, verdict);
+            }
+            _ if value.get("payload").is_none() => return foreign(frame, transcript),
+            _ => {}
+        }
+        None
+    }
+}
+
+fn stopped(frame: &Frame<'_>, reason: FinishReason, transcript: &mut Transcript) -> Option<Verdict> {
+    transcript.finish = Some(reason);
+    decided(frame, transcript, Verdict::Incomplete(reason))
+}

@@ -1,0 +1,47 @@
+//! MCP's `tools/call` over streamable HTTP. <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, push_content, push_parts, reported};
+use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// What is left of JSON-RPC once A2A is ruled out.
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.has(Name::Jsonrpc)
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading;
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        // Notifications, and requests of the server's, come before the answer.
+        let kind = RawJson::cut(frame.text).enter_any(&["method", "result", "error"]);
+        if kind.is_some_and(|(at, _)| at == 0) {
+            transcript.is_understood = true;
+            return None;
+        }
+        let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
+        if version.is_none() {
+            return foreign(frame, transcript);
+        }
+        transcript.is_understood = true;
+        if error.is_some_and(RawJson::is_something) {
+            return Some(Verdict::Failed(reported(message_of(RawJson::cut(frame.text), &[]))));
+        }
+        let result = result?;
+        let [is_error, content] = scan::pick(result.raw(), ["isError", "content"]);
+        if is_error.is_some_and(RawJson::is_true) {
+            let mut words = BoundedText::new(2 * 1024);
+            content.into_iter().for_each(|content| push_parts(content, &mut words));
+            let words = Some(words.into_string()).filter(|words| !words.is_empty());
+            return Some(Verdict::Failed(reported(words)));
+        }
+        transcript.message(|out| push_content(result, out));
+        decided(frame, transcript, Verdict::Completed)
+    }
+}

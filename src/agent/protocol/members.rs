@@ -1,0 +1,192 @@
+//! The members of a frame that recognition and the generic dialect ask for, found in one pass.
+
+use crate::json::scan::{self, RawJson};
+
+macro_rules! names {
+    ($($variant:ident $(= $word:literal)+,)*) => {
+        /// A member that somebody asks for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum Name { $($variant,)* }
+
+        impl Name {
+            const fn bit(self) -> u64 {
+                1 << self as u64
+            }
+
+            /// The member's name, the first of its spellings.
+            pub(crate) fn word(self) -> &'static [u8] {
+                match self { $(Name::$variant => [$($word as &[u8]),+][0],)* }
+            }
+
+            fn of(word: &[u8]) -> Option<Name> {
+                // The words differ in their length nearly always: a `match` compares that first.
+                match word {
+                    $($($word)|+ => Some(Name::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Type = b"type",
+    Event = b"event",
+    Error = b"error",
+    ErrorKind = b"error_type",
+    OriginalType = b"original_type",
+    Status = b"status",
+    Success = b"success",
+    IsError = b"isError",
+    Errors = b"errors",
+    ErrorMessage = b"errorMessage",
+    ErrorType = b"errorType",
+    StatusCode = b"statusCode",
+    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason",
+    Data = b"data",
+    Text = b"text",
+    Content = b"content",
+    Chunk = b"chunk",
+    Token = b"token",
+    Delta = b"delta",
+    Response = b"response",
+    Answer = b"answer",
+    Result = b"result",
+    Output = b"output",
+    Message = b"message",
+    Usage = b"usage" = b"usageMetadata" = b"usage_metadata",
+    Metadata = b"metadata",
+    Role = b"role",
+    Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
+        = b"tool" = b"toolResult" = b"tool_result",
+    InitEventLoop = b"init_event_loop",
+    ForceStop = b"force_stop",
+    ToolInterrupt = b"tool_interrupt_event",
+    Jsonrpc = b"jsonrpc",
+    Object = b"object",
+    RunId = b"runId",
+    Payload = b"payload",
+    InvocationId = b"invocationId",
+    Author = b"author",
+    MessageStart = b"messageStart",
+    Messages = b"messages",
+    GraphError = b"__error__",
+    GraphInterrupt = b"__interrupt__",
+    Exception = b"\0",
+}
+
+/// Members of one object that are kept without an allocation.
+const FEW: usize = 8;
+
+/// The members of one object. Of duplicates the first counts, but an error must not hide behind a null.
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    /// A bit for each name that is there.
+    seen: u64,
+    found: [(Name, RawJson<'a>); FEW],
+    count: usize,
+    more: Vec<(Name, RawJson<'a>)>,
+    /// The object has its end, and nothing is behind it.
+    pub(crate) is_closed: bool,
+}
+
+impl<'a> Members<'a> {
+    /// No members: [`Members::read`] fills them in, for they are too large to be handed about.
+    #[inline(always)]
+    pub(crate) fn none() -> Members<'a> {
+        let nothing = (Name::Exception, RawJson::cut(b""));
+        Members { seen: 0, found: [nothing; FEW], count: 0, more: Vec::new(), is_closed: false }
+    }
+
+    pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
+        let mut members = Members::none();
+        members.read(object);
+        members
+    }
+
+    pub(crate) fn read(&mut self, object: &'a [u8]) {
+        let members = self;
+        let mut rest = scan::Members::of(object);
+        for (name, value) in &mut rest {
+            let known = match name.has_escapes() {
+                false => Name::of(name.raw()),
+                true => Name::of(name.read(32).as_bytes()),
+            };
+            let known = known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception));
+            if let Some(known) = known {
+                members.add(known, value);
+            }
+        }
+        members.is_closed = rest.is_closed();
+    }
+
+    fn add(&mut self, name: Name, value: RawJson<'a>) {
+        if self.seen & name.bit() != 0 {
+            // An error must not hide behind a null.
+            if name == Name::Error
+                && let Some(seen) = self.entry(name).filter(|seen| !seen.is_something())
+            {
+                *seen = value;
+            }
+            return;
+        }
+        self.seen |= name.bit();
+        match self.found.get_mut(self.count) {
+            Some(place) => {
+                *place = (name, value);
+                self.count += 1;
+            }
+            None => self.more.push((name, value)),
+        }
+    }
+
+    fn entry(&mut self, name: Name) -> Option<&mut RawJson<'a>> {
+        let found = self.found[..self.count].iter_mut().chain(&mut self.more);
+        found.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, name: Name) -> Option<RawJson<'a>> {
+        if self.has(name) { self.find(name) } else { None }
+    }
+
+    fn find(&self, name: Name) -> Option<RawJson<'a>> {
+        let mut found = self.found[..self.count].iter().chain(&self.more);
+        found.find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    #[inline(always)]
+    pub(crate) fn has(&self, name: Name) -> bool {
+        self.seen & name.bit() != 0
+    }
+
+    /// Returns true if one of these names is there.
+    #[inline(always)]
+    pub(crate) fn has_any(&self, names: &[Name]) -> bool {
+        self.seen & names.iter().fold(0, |bits, name| bits | name.bit()) != 0
+    }
+
+    /// Returns true if the member is this string.
+    pub(crate) fn is(&self, name: Name, word: &str) -> bool {
+        self.get(name).and_then(RawJson::whole_str).is_some_and(|value| value.is(word))
+    }
+
+    /// Returns true if the member is an object.
+    pub(crate) fn has_object(&self, name: Name) -> bool {
+        self.get(name).is_some_and(RawJson::is_object)
+    }
+
+    /// Returns true if the member is an object or an array.
+    pub(crate) fn has_container(&self, name: Name) -> bool {
+        self.get(name).is_some_and(|value| value.is_object() || value.is_array())
+    }
+}
+
+/// Returns true if a member is an exception of Bedrock's kind, such as `throttlingException`.
+pub(crate) fn is_exception(name: &[u8], value: RawJson<'_>) -> bool {
+    name.len() > "Exception".len()
+        && name.ends_with(b"Exception")
+        && (value.is_object() || value.as_str().is_some())
+        && value.is_something()
+}

@@ -1,0 +1,109 @@
+//! OpenAI's Chat Completions API, which LiteLLM, vLLM and others serve, too.
+//! <https://platform.openai.com/docs/api-reference/chat-streaming>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, push_content, reported};
+use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.is(Name::Object, "chat.completion.chunk") || members.is(Name::Object, "chat.completion")
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    has_refused: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if !frame.text.starts_with(b"{") {
+            return None;
+        }
+        let value = RawJson::cut(frame.text);
+        let choice = value.enter("choices").and_then(RawJson::first_element).filter(|choice| choice.is_object());
+        let Some(choice) = choice else { return self.without_choice(frame, transcript) };
+        transcript.is_understood = true;
+        // Of several choices the first is the answer; a chunk may hold another's alone.
+        let is_first = |choice: &RawJson<'_>| choice.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
+        let choice = match is_first(&choice) {
+            true => choice,
+            false => value.get("choices")?.elements().find(is_first)?,
+        };
+        let mut reason = None;
+        for (name, value) in scan::Members::of(choice.raw()) {
+            match name.raw() {
+                b"delta" => self.delta(value, transcript),
+                b"message" => {
+                    self.has_refused |= value.get("refusal").is_some_and(RawJson::is_something);
+                    transcript.message(|out| push_content(value, out));
+                    count_tools(value.get("tool_calls"), transcript);
+                }
+                b"finish_reason" => reason = reason.or(Some(value)),
+                _ => {}
+            }
+        }
+        reason.filter(|reason| reason.is_something())?;
+        // What is about the whole answer stands in its last chunk at the latest.
+        let [usage, error] = scan::pick(frame.text, ["usage", "error"]);
+        transcript.set_usage(usage);
+        if error.is_some_and(RawJson::is_something) {
+            return Some(Verdict::Failed(reported(message_of(value, &["code"]))));
+        }
+        transcript.stopped(reason);
+        if self.has_refused {
+            transcript.finish = Some(FinishReason::Refusal);
+        }
+        let verdict = transcript.last_word();
+        decided(frame, transcript, verdict)
+    }
+
+    fn awaits_usage(&self) -> bool {
+        true
+    }
+
+    fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
+        let usage = RawJson::cut(frame.text).get("usage").filter(|usage| usage.is_object());
+        transcript.set_usage(usage);
+        usage.is_some() || frame.text == b"[DONE]"
+    }
+}
+
+impl Reading {
+    /// Takes a frame that is no chunk of the answer: its usage, or an error.
+    fn without_choice(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let [choices, usage, error, object] = scan::pick(frame.text, ["choices", "usage", "error", "object"]);
+        let is_error_object = object.and_then(RawJson::as_str).is_some_and(|object| object.is("error"));
+        if error.is_some_and(RawJson::is_something) || is_error_object {
+            let message = message_of(RawJson::cut(frame.text), &["code"]);
+            return Some(Verdict::Failed(reported(message)));
+        }
+        if choices.is_none() {
+            return foreign(frame, transcript);
+        }
+        transcript.set_usage(usage);
+        None
+    }
+
+    fn delta(&mut self, delta: RawJson<'_>, transcript: &mut Transcript) {
+        for (name, value) in scan::Members::of(delta.raw()) {
+            match name.raw() {
+                b"content" if transcript.wants_text() => transcript.delta(value.as_str()),
+                b"refusal" => self.has_refused |= value.is_something(),
+                b"tool_calls" => count_tools(Some(value), transcript),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Counts the tools asked for: each begins with its name, the rest are pieces of its arguments.
+fn count_tools(calls: Option<RawJson<'_>>, transcript: &mut Transcript) {
+    let calls = calls.into_iter().flat_map(RawJson::elements);
+    let named = calls.filter_map(|call| call.get("function")?.get("name")?.as_str());
+    transcript.progress.tool_uses += named.filter(|name| !name.is_empty()).count() as u64;
+}

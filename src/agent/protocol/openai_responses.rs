@@ -1,0 +1,112 @@
+//! OpenAI's Responses API. <https://platform.openai.com/docs/api-reference/responses-streaming>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
+use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::{AnswerError, Verdict};
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+
+/// Events that begin or end a stream.
+const OWN: [&str; 6] = [
+    "response.created",
+    "response.queued",
+    "response.in_progress",
+    "response.completed",
+    "response.failed",
+    "response.incomplete",
+];
+
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+    kind.is_some_and(|kind| kind.position(&OWN).is_some())
+        || (frame.is_document() && members.is(Name::Object, "response"))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    has_refused: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let value = RawJson::cut(frame.text);
+        let Some(kind) = type_of(frame) else {
+            let object = value.get("object").and_then(RawJson::whole_str);
+            if object.is_some_and(|object| object.is("response")) {
+                return self.response(frame, value, transcript);
+            }
+            return foreign(frame, transcript);
+        };
+        match &*kind {
+            b"response.output_text.delta" => {
+                transcript.is_understood = true;
+                if transcript.wants_text() {
+                    transcript.delta(value.get("delta").and_then(RawJson::as_str));
+                }
+            }
+            b"response.refusal.delta" | b"response.refusal.done" => {
+                let [delta, refusal] = scan::pick(frame.text, ["delta", "refusal"]);
+                self.has_refused |= [delta, refusal].into_iter().flatten().any(RawJson::is_something);
+            }
+            b"response.output_item.added" => {
+                let kind = value.get("item").and_then(|item| item.get("type")).and_then(RawJson::as_str);
+                if kind.is_some_and(|kind| kind.is("message")) {
+                    transcript.begin_message();
+                }
+                transcript.progress.tool_uses += u64::from(kind.is_some_and(|kind| kind.ends_with("_call")));
+            }
+            b"response.completed" | b"response.failed" | b"response.incomplete" | b"response.cancelled" => {
+                return self.response(frame, value.get("response").unwrap_or(value), transcript);
+            }
+            b"error" => return Some(Verdict::Failed(reported(message_of(value, &["code"])))),
+            raw if !raw.starts_with(b"response.") => return foreign(frame, transcript),
+            _ => transcript.is_understood = true,
+        }
+        None
+    }
+}
+
+impl Reading {
+    /// Takes a response as a whole: the document, or what the last event holds.
+    fn response(&mut self, frame: &Frame<'_>, response: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let names = ["status", "error", "incomplete_details", "output", "usage"];
+        let [status, error, details, output, usage] = scan::pick(response.raw(), names);
+        transcript.set_usage(usage);
+        for item in output.into_iter().flat_map(RawJson::elements) {
+            let kind = item.get("type").and_then(RawJson::as_str);
+            if kind.is_some_and(|kind| kind.is("message")) {
+                transcript.message(|out| push_content(item, out));
+                let parts = item.get("content").into_iter().flat_map(RawJson::elements);
+                self.has_refused |= parts.filter_map(|part| part.get("refusal")).any(RawJson::is_something);
+            } else if frame.is_document() {
+                transcript.progress.tool_uses += u64::from(kind.is_some_and(|kind| kind.ends_with("_call")));
+            }
+        }
+        let status = status.and_then(RawJson::whole_str).map(|status| status.read(32));
+        // An event larger than is kept says by its type what its status would.
+        let kind = type_of(frame);
+        let status =
+            status.as_deref().or_else(|| std::str::from_utf8(kind.as_deref()?).ok()?.strip_prefix("response."));
+        let reason = match status {
+            Some("failed") => {
+                return Some(Verdict::Failed(error.and_then(error_text).map_or(reported(None), |m| reported(Some(m)))));
+            }
+            Some("incomplete") => {
+                let reason = details.and_then(|details| details.get("reason")).and_then(RawJson::whole_str);
+                let reason = reason.and_then(|reason| FinishReason::from_wire(&reason.read(64)));
+                Some(reason.unwrap_or(FinishReason::Limit))
+            }
+            Some("completed") | None => None,
+            Some(other) => FinishReason::from_wire(other),
+        };
+        let reason = if self.has_refused { Some(FinishReason::Refusal) } else { reason };
+        transcript.finish = reason;
+        if let Some(message) = error.filter(|error| error.is_something()) {
+            return Some(Verdict::Failed(AnswerError::Reported { message: error_text(message) }));
+        }
+        decided(frame, transcript, reason.map_or(Verdict::Completed, Verdict::Incomplete))
+    }
+}

@@ -1,0 +1,142 @@
+//! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and `AgentResult.to_dict()`.
+//! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
+
+use crate::agent::framing::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
+use crate::agent::protocol::{Reader, bedrock, foreign};
+use crate::agent::transcript::{MAX_OUTPUT, Transcript};
+use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// Python's repr of the last event of a raw stream, up to the word that is read.
+const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.has(Name::InitEventLoop)
+        || members.get(Name::ForceStop).is_some_and(RawJson::is_true)
+        || members.has_object(Name::Event)
+        || members.has(Name::ToolInterrupt)
+        || members.is(Name::Type, "agent_result")
+        || (!members.has(Name::Type)
+            && members.get(Name::Message).is_some_and(|message| message.is_object() && message.get("role").is_some()))
+}
+
+/// Reads the end of a raw stream, which is no JSON but Python's repr within a string: only its reason counts.
+pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
+    let Some(reason) = inner.strip_prefix(RESULT) else { return false };
+    let end = reason.iter().take(64).position(|byte| *byte == b'\'');
+    let word = end.and_then(|end| std::str::from_utf8(&reason[..end]).ok());
+    transcript.finish = word.and_then(FinishReason::from_wire);
+    word.is_some()
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading;
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        match frame.text {
+            [b'"', inner @ ..] => {
+                self.string(frame, inner, transcript);
+                None
+            }
+            [b'{', ..] => self.object(frame, transcript),
+            b"null" | b"[DONE]" => None,
+            _ if frame.source == Source::Sse && frame.dropped.is_none() => {
+                transcript.pieces.push_lossy(frame.data);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        transcript.last_word()
+    }
+}
+
+impl Reading {
+    /// Takes a string: a piece of the answer if there is no message, or the repr of what cannot be serialized.
+    fn string(&mut self, frame: &Frame<'_>, inner: &[u8], transcript: &mut Transcript) {
+        if repr_stopped(inner, transcript) || inner.starts_with(b"{'") || frame.dropped.is_some() {
+            return;
+        }
+        let mut text = BoundedText::new(MAX_OUTPUT + 4);
+        if let Some(string) = RawJson::whole(frame.text).as_str().filter(|_| scan::is_whole(frame.text)) {
+            string.push_into(&mut text);
+        }
+        if !text.is_empty() && !is_repr(text.as_str()) {
+            transcript.failure = None;
+            transcript.pieces.push(text.as_str());
+        }
+    }
+
+    fn object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
+            return self.event(event, transcript);
+        }
+        let names = ["type", "message", "force_stop", "force_stop_reason", "tool_interrupt_event", "result", "data"];
+        let [kind, message, force_stop, reason, interrupt, result, data] = scan::pick(frame.text, names);
+        if force_stop.is_some_and(RawJson::is_true) {
+            return Some(Verdict::Failed(reported(reason.and_then(error_text))));
+        }
+        if interrupt.is_some_and(RawJson::is_something) {
+            transcript.finish = Some(FinishReason::Interrupt);
+            transcript.is_understood = true;
+        }
+        if kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.is("agent_result")) {
+            self.result(RawJson::cut(frame.text), transcript);
+            return None;
+        }
+        if let Some(result) = result.filter(|result| result.get("stop_reason").is_some()) {
+            self.result(result, transcript);
+            return None;
+        }
+        match message.filter(|message| kind.is_none() && message.is_object()) {
+            Some(message) => self.message(message, transcript),
+            None if data.is_none() => return foreign(frame, transcript),
+            None => transcript.is_understood = true,
+        }
+        None
+    }
+
+    /// Takes an event of the model's: Bedrock's, whatever the model.
+    fn event(&mut self, event: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if let Some(delta) = event.enter("contentBlockDelta") {
+            bedrock::delta(delta, transcript);
+            return None;
+        }
+        for (name, value) in scan::Members::of(event.raw()) {
+            match name.raw() {
+                b"messageStart" => transcript.begin_message_of(value.get("role")),
+                b"contentBlockStart" => bedrock::block_start(value, transcript),
+                b"messageStop" => transcript.stopped(value.get("stopReason")),
+                b"metadata" => transcript.add_usage(value.get("usage")),
+                // The message repeats what it reported.
+                _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Takes a finished message. Its usage was reported by the model's event, unless the message is all there is.
+    fn message(&mut self, message: RawJson<'_>, transcript: &mut Transcript) {
+        transcript.is_understood = true;
+        if is_assistants(message) {
+            transcript.message(|out| push_content(message, out));
+        }
+        if transcript.progress.usage.is_none() {
+            transcript.add_usage(message.get("metadata").and_then(|metadata| metadata.get("usage")));
+        }
+    }
+
+    fn result(&mut self, result: RawJson<'_>, transcript: &mut Transcript) {
+        let [message, reason] = scan::pick(result.raw(), ["message", "stop_reason"]);
+        message.into_iter().for_each(|message| self.message(message, transcript));
+        transcript.stopped(reason);
+    }
+}

@@ -1,0 +1,142 @@
+//! Strands, the TypeScript SDK, and moca, which sends its events bare: one family, whose types end in `Event`.
+//! <https://github.com/strands-agents/sdk-typescript>
+
+use crate::agent::framing::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
+use crate::agent::protocol::{Reader, decided, foreign, name_of, type_of};
+use crate::agent::transcript::{Transcript, id};
+use crate::domain::answer::Verdict;
+use crate::json::scan::{self, RawJson, Str};
+
+/// Events that no other agent sends, in NDJSON or in server-sent events.
+const OWN: [&str; 5] = [
+    "beforeInvocationEvent",
+    "modelStreamUpdateEvent",
+    "agentResultEvent",
+    "serverCompletionEvent",
+    "serverErrorEvent",
+];
+
+/// Events of the model. In server-sent events, bare, they are an agent's own selection, and end with the stream.
+const MODEL: [&str; 6] = [
+    "modelContentBlockDeltaEvent",
+    "modelContentBlockStartEvent",
+    "modelContentBlockStopEvent",
+    "modelMessageStartEvent",
+    "modelMessageStopEvent",
+    "modelMetadataEvent",
+];
+
+/// Returns true if a type is one that begins a stream of this family.
+pub(super) fn is_known(kind: Str<'_>) -> bool {
+    kind.position(&OWN).or_else(|| kind.position(&MODEL)).is_some()
+}
+
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
+    match frame.source {
+        Source::Line => name_of(kind).ends_with(b"Event"),
+        Source::Document | Source::Element if kind.is("agentResult") => true,
+        _ => kind.position(&OWN).is_some(),
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// `agentResultEvent` came: the run ends well with the stream.
+    has_result: bool,
+}
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let Some(kind) = type_of(frame) else {
+            if frame.source == Source::Line && foreign(frame, transcript).is_none() && transcript.failure.is_none() {
+                transcript.progress.skipped_events += u64::from(frame.dropped.is_none());
+                return None;
+            }
+            return foreign(frame, transcript);
+        };
+        transcript.is_understood = true;
+        let value = RawJson::cut(frame.text);
+        // Nearly all events are deltas, bare or wrapped.
+        match &*kind {
+            b"modelStreamUpdateEvent" => {
+                if let Some(event) = value.enter("event")
+                    && let Some(kind) = event.get("type").and_then(RawJson::whole_str)
+                {
+                    self.model_event(&name_of(kind), event, transcript);
+                }
+                None
+            }
+            b"serverErrorEvent" => Some(server_error(value, transcript)),
+            b"serverCompletionEvent" if frame.is_whole() => {
+                let metadata = value.get("metadata");
+                transcript.request_id = metadata.and_then(|metadata| id(metadata, "requestId"));
+                transcript.session_id = metadata.and_then(|metadata| id(metadata, "sessionId"));
+                Some(transcript.last_word())
+            }
+            b"serverCompletionEvent" => decided(frame, transcript, Verdict::Completed),
+            b"agentResultEvent" | b"agentResult" => self.result(frame, value, transcript),
+            raw if self.model_event(raw, value, transcript) => None,
+            // An agent that catches its error may say so in an object of its own.
+            raw if !raw.ends_with(b"Event") => foreign(frame, transcript),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.has_result { transcript.last_word() } else { transcript.without_terminal_event() }
+    }
+}
+
+impl Reading {
+    /// Takes an event of the model's; false if it is none.
+    fn model_event(&mut self, kind: &[u8], event: RawJson<'_>, transcript: &mut Transcript) -> bool {
+        match kind {
+            b"modelContentBlockDeltaEvent" => {
+                if transcript.wants_text() {
+                    let delta = event.enter("delta").and_then(|delta| delta.get("text")).and_then(RawJson::as_str);
+                    transcript.delta(delta);
+                }
+            }
+            b"modelMessageStartEvent" => {
+                let role = event.get("role").or_else(|| event.get("message")?.get("role"));
+                transcript.begin_message_of(role);
+            }
+            b"modelContentBlockStartEvent" => {
+                let start = event.enter("start").and_then(|start| start.get("type")).and_then(RawJson::as_str);
+                transcript.progress.tool_uses += u64::from(start.is_some_and(|start| start.is("toolUseStart")));
+            }
+            b"modelMessageStopEvent" => transcript.stopped(event.get("stopReason")),
+            b"modelMetadataEvent" if !transcript.is_muted => transcript.add_usage(event.get("usage")),
+            b"modelMetadataEvent" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes the result of the run. It decides with the end of the stream, unless an event of the server's follows it.
+    fn result(&mut self, frame: &Frame<'_>, value: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if !frame.is_whole() {
+            return decided(frame, transcript, Verdict::Completed);
+        }
+        let result = value.get("result").filter(|result| result.is_object()).unwrap_or(value);
+        let [message, reason] = scan::pick(result.raw(), ["lastMessage", "stopReason"]);
+        if let Some(message) = message.filter(|message| is_assistants(*message)) {
+            transcript.message(|out| push_content(message, out));
+            if transcript.progress.usage.is_none() {
+                transcript.add_usage(message.get("metadata").and_then(|metadata| metadata.get("usage")));
+            }
+        }
+        transcript.stopped(reason);
+        self.has_result = true;
+        None
+    }
+}
+
+fn server_error(value: RawJson<'_>, transcript: &mut Transcript) -> Verdict {
+    let error = value.get("error");
+    transcript.request_id = error.and_then(|error| id(error, "requestId"));
+    Verdict::Failed(reported(error.and_then(error_text)))
+}

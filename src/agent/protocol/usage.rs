@@ -1,0 +1,59 @@
+//! Token counts, in the spellings of the providers.
+
+use crate::json::scan::{Members, RawJson};
+
+/// The counts that a usage object names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) input: Option<u64>,
+    pub(crate) output: Option<u64>,
+    pub(crate) cache_read: Option<u64>,
+    pub(crate) cache_write: Option<u64>,
+}
+
+impl Counts {
+    /// Reads a usage object; `None` if it counts nothing.
+    pub(crate) fn of(usage: RawJson<'_>) -> Option<Counts> {
+        let mut counts = Counts::default();
+        for (name, value) in Members::of(usage.raw()) {
+            let slot = match name.raw() {
+                b"inputTokens" | b"input_tokens" | b"prompt_tokens" | b"promptTokens" | b"promptTokenCount" => {
+                    &mut counts.input
+                }
+                b"outputTokens"
+                | b"output_tokens"
+                | b"completion_tokens"
+                | b"completionTokens"
+                | b"candidatesTokenCount" => &mut counts.output,
+                b"cacheReadInputTokens"
+                | b"cache_read_input_tokens"
+                | b"cachedInputTokens"
+                | b"cachedContentTokenCount" => &mut counts.cache_read,
+                b"cacheWriteInputTokens" | b"cache_write_input_tokens" | b"cache_creation_input_tokens" => {
+                    &mut counts.cache_write
+                }
+                b"input_tokens_details" | b"prompt_tokens_details" | b"input_token_details" | b"inputTokenDetails" => {
+                    let count = |names: &[&str]| names.iter().find_map(|name| value.get(name)?.as_count());
+                    let read = count(&["cached_tokens", "cache_read", "cacheReadTokens"]);
+                    counts.cache_read = counts.cache_read.or(read);
+                    counts.cache_write = counts.cache_write.or(count(&["cache_creation", "cacheWriteTokens"]));
+                    continue;
+                }
+                _ => continue,
+            };
+            *slot = slot.or(value.as_count());
+        }
+        let Counts { input, output, cache_read, cache_write } = counts;
+        (input.or(output).or(cache_read).or(cache_write).is_some()).then_some(counts)
+    }
+
+    /// These counts, replaced by those that `newer` names.
+    pub(crate) fn updated(self, newer: Counts) -> Counts {
+        Counts {
+            input: newer.input.or(self.input),
+            output: newer.output.or(self.output),
+            cache_read: newer.cache_read.or(self.cache_read),
+            cache_write: newer.cache_write.or(self.cache_write),
+        }
+    }
+}

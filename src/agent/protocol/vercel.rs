@@ -1,0 +1,47 @@
+//! The UI stream of the Vercel AI SDK. <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>
+
+use crate::agent::framing::Frame;
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::words::{message_of, reported};
+use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::RawJson;
+
+pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+    members.is(Name::Type, "start")
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading;
+
+impl Reader for Reading {
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let value = RawJson::cut(frame.text);
+        transcript.is_understood = true;
+        match &*kind {
+            b"text-delta" if transcript.wants_text() => {
+                transcript.delta(value.get("delta").and_then(RawJson::as_str));
+            }
+            // No more of this message is kept.
+            b"text-delta" => {}
+            // A step is one message of the model's.
+            b"start-step" => transcript.begin_message(),
+            b"tool-input-available" => transcript.progress.tool_uses += 1,
+            b"error" => return Some(Verdict::Failed(reported(message_of(value, &[])))),
+            b"abort" => {
+                transcript.finish = Some(FinishReason::Cancelled);
+                return decided(frame, transcript, Verdict::Incomplete(FinishReason::Cancelled));
+            }
+            b"finish" => {
+                transcript.stopped(value.get("finishReason"));
+                let verdict = transcript.last_word();
+                return decided(frame, transcript, verdict);
+            }
+            _ => {}
+        }
+        None
+    }
+}

@@ -1,0 +1,128 @@
+//! What an agent says: the text of messages in the shapes that several protocols share, and its words for a failure.
+
+use crate::agent::framing::Frame;
+use crate::domain::answer::AnswerError;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// Bytes of an agent's error message that are kept; whoever stores it cuts it further.
+const MAX_MESSAGE: usize = 2 * 1024;
+
+/// Appends the text of a message's content: the string itself, or the `text` of its parts, one after the other. Parts
+/// that are thoughts are not said.
+pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
+    if let Some(text) = content.as_str() {
+        return text.push_into(out);
+    }
+    for part in content.elements() {
+        let [kind, text, thought] = scan::pick(part.raw(), ["type", "text", "thought"]);
+        let is_thought = thought.is_some_and(RawJson::is_true)
+            || kind.and_then(RawJson::as_str).is_some_and(|kind| kind.is("reasoning") || kind.is("thinking"));
+        if let Some(text) = part.as_str().or_else(|| text?.as_str()).filter(|_| !is_thought) {
+            text.push_into(out);
+        }
+    }
+}
+
+/// Appends the text of a message's `content`.
+pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
+    if let Some(content) = message.get("content") {
+        push_parts(content, out);
+    }
+}
+
+/// Returns true if a message is the assistant's, by its role or type.
+pub(crate) fn is_assistants(message: RawJson<'_>) -> bool {
+    let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
+    let word = role.or(kind).and_then(RawJson::as_str);
+    word.is_some_and(|word| ["assistant", "ai", "AIMessage", "AIMessageChunk"].iter().any(|name| word.is(name)))
+}
+
+/// Returns true if a message is the user's, by its role or type.
+pub(crate) fn is_users(message: RawJson<'_>) -> bool {
+    let [role, kind] = scan::pick(message.raw(), ["role", "type"]);
+    let word = role.or(kind).and_then(RawJson::as_str);
+    word.is_some_and(|word| ["user", "human", "HumanMessage"].iter().any(|name| word.is(name)))
+}
+
+/// Takes the last assistant message with text out of a thread's messages, behind the last message of the user: what
+/// stands before that was said in earlier runs.
+pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
+    for message in messages.elements() {
+        if is_users(message) {
+            out.clear();
+        } else if is_assistants(message) {
+            let length = out.len();
+            let was = std::mem::replace(out, BoundedText::new(crate::agent::transcript::MAX_OUTPUT));
+            push_content(message, out);
+            if out.is_empty() && length > 0 {
+                *out = was;
+            }
+        }
+    }
+}
+
+/// Returns true if a text is Python's repr of an object, which is nothing that an agent says.
+pub(crate) fn is_repr(text: &str) -> bool {
+    let text = text.trim();
+    (text.starts_with("{'") && text.ends_with('}'))
+        || (text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x"))
+}
+
+/// What an error says: the string itself, its `message`, the `error` within it, else all of it.
+pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
+    let mut text = BoundedText::new(MAX_MESSAGE);
+    let inner = ["message", "error"].into_iter().find_map(|name| error.get(name)?.as_str().filter(|s| !s.is_empty()));
+    match error.as_str().or(inner) {
+        Some(message) => message.push_into(&mut text),
+        None if error.is_something() => error.compact_into(&mut text),
+        None => {}
+    }
+    Some(text.into_string()).filter(|message| !message.is_empty())
+}
+
+/// Text that is not JSON as a message.
+fn plain(text: &[u8]) -> Option<String> {
+    let mut message = BoundedText::new(MAX_MESSAGE);
+    message.push_lossy(text);
+    Some(message.into_string()).filter(|message| !message.is_empty())
+}
+
+/// The words of one member, if they are words: a flag or a number says nothing that the other members do not say better.
+fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
+    // Of duplicate members the first with words counts: an error must not hide behind a null.
+    let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
+    let (_, value) = values.next()?;
+    let inner = || ["message", "error"].into_iter().find_map(|name| value.get(name)?.as_str());
+    let text = value.as_str().or_else(inner).filter(|text| !text.is_empty())?;
+    Some(text.read(MAX_MESSAGE))
+}
+
+/// What an object says of a failure, in the order of PROTOCOLS.md: `error.message`, `message`, `errorMessage`,
+/// `errorText`, `reason`. `last` is asked for where none of them has words.
+pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
+    let names = ["error", "message", "errorMessage", "errorText", "reason"];
+    let all = names.into_iter().chain(last.iter().copied());
+    let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body"];
+    all.chain(others).find_map(|name| words_of(object, name)).or_else(|| {
+        let mut members = scan::Members::of(object.raw());
+        let error = members.find(|(name, error)| name.is("error") && error.is_something()).map(|(_, error)| error);
+        let first = object.get("errors").and_then(|errors| errors.elements().next());
+        error.or(first).and_then(error_text)
+    })
+}
+
+/// What a frame says that is an error as a whole.
+pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
+    let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
+    match frame.text.first()? {
+        b'{' => message_of(value, &[]).or_else(|| error_text(value)),
+        b'"' => error_text(value),
+        _ => plain(frame.text),
+    }
+}
+
+/// A failure in the agent's words.
+pub(crate) fn reported(message: Option<String>) -> AnswerError {
+    AnswerError::Reported { message }
+}

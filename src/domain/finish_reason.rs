@@ -1,0 +1,197 @@
+//! The ways in which an agent ends in order without having finished (PROTOCOLS.md §2.3).
+
+use std::fmt;
+
+use crate::json::fields::Fields;
+
+/// How an agent stopped short. The names never change: records and settings hold them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FinishReason {
+    /// The model reached its token limit or the end of its context window.
+    MaxTokens,
+    /// The model's provider filtered the content.
+    ContentFilter,
+    /// A guardrail intervened.
+    Guardrail,
+    /// The model refused to answer.
+    Refusal,
+    /// The agent reached a limit of its own, such as its number of turns.
+    Limit,
+    /// The agent cancelled its run itself.
+    Cancelled,
+    /// The agent interrupted its run and waits to be resumed, for an approval for example.
+    Interrupt,
+    /// The agent waits for input.
+    InputRequired,
+    /// The agent waits for an authorisation.
+    AuthRequired,
+    /// The agent is still at work.
+    Working,
+    /// The model paused its turn.
+    Pause,
+}
+
+impl FinishReason {
+    /// All reasons.
+    pub const ALL: [Self; 11] = [
+        Self::MaxTokens,
+        Self::ContentFilter,
+        Self::Guardrail,
+        Self::Refusal,
+        Self::Limit,
+        Self::Cancelled,
+        Self::Interrupt,
+        Self::InputRequired,
+        Self::AuthRequired,
+        Self::Working,
+        Self::Pause,
+    ];
+
+    /// The name as records and settings hold it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::ContentFilter => "content_filter",
+            Self::Guardrail => "guardrail",
+            Self::Refusal => "refusal",
+            Self::Limit => "limit",
+            Self::Cancelled => "cancelled",
+            Self::Interrupt => "interrupt",
+            Self::InputRequired => "input_required",
+            Self::AuthRequired => "auth_required",
+            Self::Working => "working",
+            Self::Pause => "pause",
+        }
+    }
+
+    /// Returns the reason of this name, as records and settings spell it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// Returns true if `acceptFinishReasons` may name the reason. A run that waits for somebody or is still at work has
+    /// no result to accept.
+    pub fn is_acceptable(self) -> bool {
+        !matches!(self, Self::Working | Self::InputRequired | Self::AuthRequired | Self::Interrupt)
+    }
+
+    /// Returns the reason that an agent's stop reason or state stands for, or `None` for the words of a run that
+    /// finished and for unknown words. Case, `_` and `-` do not matter: each SDK spells the words in its own way.
+    pub fn from_wire(word: &str) -> Option<Self> {
+        let word: String = word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
+        let word = word.strip_prefix("taskstate").unwrap_or(&word);
+        Some(match word {
+            "maxtokens" | "maxoutputtokens" | "length" | "modelcontextwindowexceeded" => Self::MaxTokens,
+            "contentfilter" | "contentfiltered" | "safety" | "recitation" | "blocklist" | "prohibitedcontent"
+            | "spii" => Self::ContentFilter,
+            "guardrailintervened" | "tripwire" => Self::Guardrail,
+            "refusal" => Self::Refusal,
+            "cancelled" | "canceled" | "abort" | "aborted" => Self::Cancelled,
+            "interrupt" | "interrupted" => Self::Interrupt,
+            "inputrequired" => Self::InputRequired,
+            "authrequired" => Self::AuthRequired,
+            "queued" | "inprogress" | "submitted" | "working" => Self::Working,
+            "pauseturn" => Self::Pause,
+            _ if word.starts_with("limit") => Self::Limit,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for FinishReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Reads `acceptFinishReasons`. `None` if it is absent, which leaves the decision to the agent's definition.
+pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<FinishReason>> {
+    const NAME: &str = "acceptFinishReasons";
+    let words = fields.texts(NAME)?;
+    let mut reasons = Vec::with_capacity(words.len());
+    for (at, word) in words.iter().enumerate() {
+        let acceptable = FinishReason::ALL.into_iter().filter(|reason| reason.is_acceptable());
+        match acceptable.clone().find(|reason| reason.as_str() == word) {
+            Some(reason) if reasons.contains(&reason) => {}
+            Some(reason) => reasons.push(reason),
+            None => {
+                let names: Vec<_> = acceptable.map(FinishReason::as_str).collect();
+                fields.problem(&format!("{NAME}[{at}]"), &format!("must be one of {}", names.join(", ")));
+            }
+        }
+    }
+    Some(reasons)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        for reason in FinishReason::ALL {
+            assert_eq!(FinishReason::from_name(reason.as_str()), Some(reason));
+        }
+        assert_eq!(FinishReason::from_name("Max_Tokens"), None);
+    }
+
+    #[test]
+    fn each_word_on_the_wire_has_its_reason() {
+        use FinishReason::*;
+        let table: [(FinishReason, &[&str]); 11] = [
+            (
+                MaxTokens,
+                &[
+                    "max_tokens",
+                    "maxTokens",
+                    "max_output_tokens",
+                    "MAX_TOKENS",
+                    "length",
+                    "model_context_window_exceeded",
+                    "modelContextWindowExceeded",
+                ],
+            ),
+            (
+                ContentFilter,
+                &[
+                    "content_filter",
+                    "content_filtered",
+                    "contentFiltered",
+                    "content-filter",
+                    "SAFETY",
+                    "RECITATION",
+                    "BLOCKLIST",
+                    "PROHIBITED_CONTENT",
+                    "SPII",
+                ],
+            ),
+            (Guardrail, &["guardrail_intervened", "guardrailIntervened", "tripwire"]),
+            (Limit, &["limit_turns", "limit_output_tokens", "limitTurns"]),
+            (Cancelled, &["cancelled", "canceled", "TASK_STATE_CANCELED", "abort"]),
+            (Interrupt, &["interrupt"]),
+            (Refusal, &["refusal"]),
+            (Pause, &["pause_turn"]),
+            (InputRequired, &["input-required", "TASK_STATE_INPUT_REQUIRED"]),
+            (AuthRequired, &["auth-required", "TASK_STATE_AUTH_REQUIRED"]),
+            (Working, &["queued", "in_progress", "submitted", "working", "TASK_STATE_WORKING"]),
+        ];
+        for (reason, words) in table {
+            for word in words {
+                assert_eq!(FinishReason::from_wire(word), Some(reason), "{word}");
+            }
+        }
+        for word in ["", "stop", "end_turn", "endTurn", "stop_sequence", "tool_use", "tool_calls", "STOP", "completed"]
+        {
+            assert_eq!(FinishReason::from_wire(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_waits_or_works_is_never_accepted() {
+        let refused =
+            [FinishReason::Working, FinishReason::InputRequired, FinishReason::AuthRequired, FinishReason::Interrupt];
+        for reason in FinishReason::ALL {
+            assert_eq!(reason.is_acceptable(), !refused.contains(&reason), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Text that is kept up to a limit.
+
+/// Text that is kept up to a limit in bytes, cut between characters.
+#[derive(Debug)]
+pub(crate) struct BoundedText {
+    text: String,
+    limit: usize,
+    truncated: bool,
+}
+
+impl BoundedText {
+    pub(crate) fn new(limit: usize) -> BoundedText {
+        BoundedText { text: String::new(), limit, truncated: false }
+    }
+
+    /// Appends `more`. Once something did not fit, nothing is appended any more.
+    pub(crate) fn push(&mut self, more: &str) {
+        if self.truncated {
+            return;
+        }
+        let room = self.limit - self.text.len();
+        self.truncated = more.len() > room;
+        self.text.push_str(&more[..more.floor_char_boundary(room)]);
+    }
+
+    /// Appends UTF-8 that may be invalid.
+    pub(crate) fn push_lossy(&mut self, more: &[u8]) {
+        if self.truncated {
+            return;
+        }
+        // The four bytes beyond the room still show that something was cut, and a character they split is cut anyway.
+        let most = more.len().min(self.limit - self.text.len() + 4);
+        match std::str::from_utf8(&more[..most]) {
+            Ok(more) => self.push(more),
+            Err(_) => self.push(&String::from_utf8_lossy(&more[..most])),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.cut_back(0);
+    }
+
+    /// Takes back what was appended after the first `length` bytes.
+    pub(crate) fn cut_back(&mut self, length: usize) {
+        self.text.truncate(self.text.floor_char_boundary(length));
+        self.truncated = false;
+    }
+
+    /// Gives the memory back, too.
+    pub(crate) fn release(&mut self) {
+        self.clear();
+        self.text.shrink_to_fit();
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.text
+    }
+}

@@ -1,0 +1,4 @@
+//! Tokens and connections.
+
+mod cognito_token;
+mod dead_connections;

@@ -1,0 +1,5 @@
+//! One bus event and the triggers it is for.
+
+mod chains;
+mod dispatch;
+mod fan_out;

@@ -1,0 +1,4 @@
+//! The process around the handler.
+
+mod process;
+mod request_counts;

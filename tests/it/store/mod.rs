@@ -1,0 +1,3 @@
+//! The record store.
+
+mod faults;

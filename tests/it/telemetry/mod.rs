@@ -1,0 +1,4 @@
+//! Metrics.
+
+mod metrics_of_events;
+mod metrics_of_runs;

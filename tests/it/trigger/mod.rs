@@ -1,0 +1,10 @@
+//! Stored triggers: their items, policies, limits and health.
+
+pub(crate) mod health;
+mod health_faults;
+mod invalid;
+mod item;
+mod item_decides;
+mod limits;
+mod replay;
+mod threshold;

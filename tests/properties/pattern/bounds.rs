@@ -1,0 +1,67 @@
+//! Patterns and events that were made to take long or to use much memory.
+
+use agent_trigger::trigger::pattern::Pattern;
+use serde_json::{Value, json};
+
+use super::matches;
+
+#[test]
+fn or_that_multiplies_out_to_too_much_is_an_error() {
+    // Returns a pattern of `count` pairs of alternatives side by side.
+    let pattern = |count: usize| -> Value {
+        let fields = (0..count).map(|at| {
+            let branch = |side: &str| json!({format!("{side}{at}"): [1]});
+            (format!("f{at}"), json!({"$or": [branch("a"), branch("b")]}))
+        });
+        Value::Object(fields.collect())
+    };
+    const TOO_MANY: &str = "$: its $or multiply out to more than 10000 names";
+    assert!(Pattern::parse(&pattern(9)).is_ok());
+    for count in [10, 14, 1_000] {
+        assert_eq!(Pattern::parse(&pattern(count)).unwrap_err(), [TOO_MANY], "{count}");
+    }
+    let flat: Value = (0..10_001).map(|at| (format!("f{at}"), json!([1]))).collect::<serde_json::Map<_, _>>().into();
+    assert_eq!(Pattern::parse(&flat).unwrap_err(), [TOO_MANY]);
+}
+
+/// These tests end because an event of 21,000 elements is examined once for each of 128 alternatives, and not in each
+/// combination with itself.
+#[test]
+fn an_event_of_large_arrays_is_looked_through_once() {
+    let branches = |at: usize| json!([{format!("a{at}"): [1]}, {format!("b{at}"): [1]}]);
+    let fields = |range: std::ops::Range<usize>| -> Vec<(String, Value)> {
+        range.map(|at| (format!("f{at}"), json!({"x": {"$or": branches(at)}, "y": [2]}))).collect()
+    };
+    let pattern = Value::Object(fields(0..7).into_iter().collect());
+    let event = |y: i64| -> Value {
+        let element = |at: usize| json!({"x": [{format!("b{at}"): 1}], "y": y});
+        let array = |at: usize| Value::from(vec![element(at); 3_000]);
+        (0..7).map(|at| (format!("f{at}"), array(at))).collect::<serde_json::Map<_, _>>().into()
+    };
+    assert!(matches(&pattern, &event(2)));
+    assert!(!matches(&pattern, &event(1)));
+}
+
+#[test]
+fn wildcards_do_not_go_back() {
+    let pattern = json!({"a": [{"wildcard": format!("{}b", "*a".repeat(1_000))}]});
+    assert!(!matches(&pattern, &json!({"a": "a".repeat(1_000_000)})));
+    assert!(matches(&pattern, &json!({"a": format!("{}b", "a".repeat(1_000_000))})));
+}
+
+/// The value is parsed from text, because serde_json cannot read a deeper one.
+#[test]
+fn depth_does_not_exhaust_the_stack() {
+    let nested = |open: &str, inner: &str, close: &str, levels: usize| -> Value {
+        serde_json::from_str(&format!("{}{inner}{}", open.repeat(levels), close.repeat(levels))).unwrap()
+    };
+    let pattern = nested("{\"a\":", "[1]", "}", 126);
+    assert!(matches(&pattern, &nested("{\"a\":", "1", "}", 126)));
+    assert!(!matches(&pattern, &nested("{\"a\":", "1", "}", 125)));
+    let branches = nested("{\"$or\":[{\"a\":[1]},", "{\"b\":[2]}", "]}", 62);
+    assert!(matches(&branches, &json!({"b": 2})));
+    assert!(!matches(&branches, &json!({"b": 1})));
+    let arrays = nested("[", "1", "]", 126);
+    assert!(matches(&json!({"a": [1]}), &json!({"a": arrays})));
+    assert!(matches(&json!({"a": {"b": [{"exists": false}]}}), &json!({"a": arrays})));
+}
