@@ -30,8 +30,8 @@ const FAR: i64 = 9_000_000_000_000;
 
 fn fire() -> Fire {
     Fire {
-        trigger_id: "t".to_owned(),
-        user_id: "u".to_owned(),
+        trigger_id: "t".into(),
+        user_id: "u".into(),
         task: Task::unknown(),
         trigger: None,
         origin: Origin::Request { dispatcher: None },
@@ -42,12 +42,13 @@ fn fire() -> Fire {
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        replayed_definition: None,
     }
 }
 
 fn attempt() -> Attempt {
     Attempt {
-        execution_id: "e2".to_owned(),
+        execution_id: "e2".into(),
         owner: "me".to_owned(),
         attempt: 2,
         lambda_request_id: "r".to_owned(),
