@@ -257,13 +257,15 @@ fn without_nulls(value: Value, has_detail: bool) -> Value {
 /// with `_`.
 fn published() -> impl Strategy<Value = Value> {
     let source = select(&["com.example", "aws.partner/example.com/7", "agent-trigger", "agent.trigger", "Aws.x"][..]);
-    (prop_oneof![event_of_anything(), bus_event_of_anything()], source, any::<u128>()).prop_map(|(mut event, source, id)| {
-        let envelope = event.as_object_mut().unwrap();
-        envelope.retain(|name, _| !name.starts_with('_'));
-        envelope.insert("source".to_owned(), json!(source));
-        envelope.insert("id".to_owned(), json!(uuid::Uuid::from_u128(id)));
-        event
-    })
+    (prop_oneof![event_of_anything(), bus_event_of_anything()], source, any::<u128>()).prop_map(
+        |(mut event, source, id)| {
+            let envelope = event.as_object_mut().unwrap();
+            envelope.retain(|name, _| !name.starts_with('_'));
+            envelope.insert("source".to_owned(), json!(source));
+            envelope.insert("id".to_owned(), json!(uuid::Uuid::from_u128(id).to_string()));
+            event
+        },
+    )
 }
 
 proptest! {
@@ -277,8 +279,9 @@ proptest! {
         match parse(Some(&delivered.to_string()), Platform::AgentCore) {
             Ok(Event::Bus(event)) => {
                 prop_assert_eq!(&event.target, &EventTarget::Subscribers);
-                prop_assert!(!matches!(event.origin, Origin::Execution { .. }));
-                prop_assert!(event.event_source_id != "agent-trigger");
+                let follows = matches!(event.origin, Origin::Execution { .. });
+                prop_assert!(!follows, "{event:?}");
+                prop_assert_ne!(&event.event_source_id, "agent-trigger");
             }
             Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
             Err(error) => check(&error),
