@@ -15,7 +15,7 @@ use crate::{
         task::Task,
     },
     events::{
-        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, Provenance, WRAPPED, event_source_id},
+        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, OWN_SOURCE, Provenance, WRAPPED, event_source_id},
         invalid::InvalidEvent,
     },
     json::{
@@ -24,8 +24,6 @@ use crate::{
     },
 };
 
-/// The `source` of the function's own events (docs/triggers.md, Chains).
-pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
