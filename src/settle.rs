@@ -11,6 +11,7 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{
     app::App,
+    clients::lambda::DispatchError,
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
@@ -24,7 +25,8 @@ use crate::{
     },
     events::{
         bus::{BusEvent, EventTarget},
-        failure_report::{Batch, Message, Notification, Report, RequestContext, reported},
+        failure_report::{Batch, Message, Report, RequestContext, reported},
+        queued::{self, Queued},
         schedule::{self, Event},
     },
     lifecycle::{
@@ -42,8 +44,10 @@ use crate::{
 /// The reason why a message is left for another delivery.
 #[derive(Debug, thiserror::Error)]
 enum Unsettled {
-    #[error("the message is not a record of Lambda's on-failure destination")]
-    NotAReport,
+    #[error("the message is a record of Lambda's on-failure destination that holds no event")]
+    UnreadableReport,
+    #[error("the message could not be handed on: {0}")]
+    NotHandedOn(#[from] DispatchError),
     #[error("an attempt may still be at work")]
     Alive,
     #[error("the invocation's time was up")]
@@ -58,8 +62,12 @@ enum Unsettled {
 const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settles every message that can be settled. The response names the others, which SQS delivers again.
+/// A message that is no report is handed on as an invocation of its own.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
-pub(crate) async fn settle(app: &App, batch: &Batch, deadline: Deadline) -> Value {
+///
+/// # Errors
+/// If a notification of a topic is left, which only the failure of the whole invocation brings again.
+pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadline: Deadline) -> Result<Value, Failure> {
     let mut failures = Vec::new();
     for message in &batch.records {
         let span = tracing::error_span!(
@@ -69,20 +77,34 @@ pub(crate) async fn settle(app: &App, batch: &Batch, deadline: Deadline) -> Valu
             triggerId = Empty,
             executionId = Empty,
         );
-        let settling = settle_message(app, message).instrument(span.clone());
+        let settling = settle_message(app, message, function_arn).instrument(span.clone());
         let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
         if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
             span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
+            if batch.is_of_topic {
+                let message = format!("a message of a topic could not be dealt with: {unsettled}");
+                return Err(Failure::retryable(ErrorType::DispatchFailed, message));
+            }
             failures.push(json!({"itemIdentifier": message.message_id}));
         }
     }
-    json!({"batchItemFailures": failures})
+    Ok(json!({"batchItemFailures": failures}))
 }
 
-async fn settle_message(app: &App, message: &Message) -> Result<(), Unsettled> {
-    let notification: Option<Notification> = serde_json::from_str(&message.body).ok();
-    let report = notification.as_ref().map_or(message.body.as_str(), |notification| &notification.message);
-    let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
+async fn settle_message(app: &App, message: &Message, function_arn: &str) -> Result<(), Unsettled> {
+    let text = queued::unwrapped(&message.body);
+    match queued::read(&text) {
+        Queued::Report(report) => settle_report(app, report).await,
+        Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
+        Queued::HandOn(payload) => {
+            app.dispatcher.invoke(function_arn, payload).await?;
+            tracing::info!("the message is no report: it was handed on as an invocation of its own");
+            Ok(())
+        }
+    }
+}
+
+async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
     let Ok(event) = schedule::parse(Some(report.request_payload.get()), app.platform()) else {

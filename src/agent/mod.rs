@@ -9,6 +9,7 @@ pub mod error;
 mod framing;
 mod head;
 pub(crate) mod protocol;
+mod reading;
 pub mod request;
 mod setup;
 mod status;

@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod request_format;
 pub mod run_lock;
 pub mod run_state;
+pub mod shared_id;
 pub mod task;
 pub mod threshold;
 pub mod trace;

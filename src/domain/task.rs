@@ -42,7 +42,7 @@ pub struct Task {
     pub accept_finish_reasons: Option<Vec<FinishReason>>,
 }
 
-/// Where a field's value comes from if an event and a stored trigger's item both have one.
+/// The source of a field's value if an event and a stored trigger's item both have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Precedence {
     /// The item's value, because a trigger may have been changed since its schedule was made.

@@ -12,6 +12,9 @@ use crate::domain::failure::{ErrorType, Failure};
 pub(crate) struct Batch {
     #[serde(rename = "Records")]
     pub(crate) records: Vec<Message>,
+    /// True for a topic, which delivers all of it again or nothing.
+    #[serde(skip, default)]
+    pub(crate) is_of_topic: bool,
 }
 
 /// One message of a batch.
@@ -23,11 +26,26 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
-/// The wrapper that SNS puts around a message, unless raw message delivery is on.
+/// The event with which SNS invokes a function that is subscribed to a topic.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>
 #[derive(Deserialize)]
-pub(crate) struct Notification {
-    #[serde(rename = "Message")]
-    pub(crate) message: String,
+struct Notifications {
+    #[serde(rename = "Records")]
+    records: Vec<NotificationRecord>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NotificationRecord {
+    event_source: String,
+    sns: TopicMessage,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TopicMessage {
+    message_id: String,
+    message: String,
 }
 
 /// The record that Lambda writes to an on-failure destination.
@@ -52,15 +70,26 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads an SQS batch, and returns `None` for every other event.
+    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event.
     pub(crate) fn read(payload: &str) -> Option<Self> {
         // No other event is parsed twice.
-        if !payload.contains("aws:sqs") {
-            return None;
+        if payload.contains("aws:sqs") {
+            let batch: Self = serde_json::from_str(payload).ok()?;
+            let is_sqs = |message: &Message| message.event_source == "aws:sqs";
+            return (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch);
         }
-        let batch: Self = serde_json::from_str(payload).ok()?;
-        let is_sqs = |message: &Message| message.event_source == "aws:sqs";
-        (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch)
+        if payload.contains("aws:sns") {
+            let Notifications { records } = serde_json::from_str(payload).ok()?;
+            let is_sns = !records.is_empty() && records.iter().all(|record| record.event_source == "aws:sns");
+            let message = |NotificationRecord { event_source, sns: TopicMessage { message_id, message } }| Message {
+                message_id,
+                event_source,
+                body: message,
+            };
+            let records = records.into_iter().map(message).collect();
+            return is_sns.then_some(Self { records, is_of_topic: true });
+        }
+        None
     }
 }
 
@@ -86,9 +115,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn notifications_of_a_topic_are_a_batch() {
+        let record = r#"{"EventSource":"aws:sns","Sns":{"MessageId":"1","Message":"x"}}"#;
+        let batch = Batch::read(&format!(r#"{{"Records":[{record}]}}"#)).unwrap();
+        assert_eq!(
+            (batch.is_of_topic, batch.records[0].message_id.as_str(), batch.records[0].body.as_str()),
+            (true, "1", "x")
+        );
+        for other in [r#"{"Records":[],"about":"aws:sns"}"#, r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "aws:sns"] {
+            assert!(Batch::read(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn only_sqs_batches_are_batches() {
         let message = r#"{"messageId":"1","eventSource":"aws:sqs","body":"x"}"#;
-        assert_eq!(Batch::read(&format!(r#"{{"Records":[{message}]}}"#)).unwrap().records.len(), 1);
+        let batch = Batch::read(&format!(r#"{{"Records":[{message}]}}"#)).unwrap();
+        assert_eq!((batch.records.len(), batch.is_of_topic), (1, false));
         for other in [
             r#"{"Records":[{"messageId":"1","eventSource":"aws:s3","body":"aws:sqs"}]}"#,
             r#"{"detail":{"prompt":"what is aws:sqs?"}}"#,

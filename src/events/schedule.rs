@@ -11,11 +11,32 @@ use crate::{
         platform::Platform,
         task::Task,
     },
-    events::{bus::BusEvent, invalid::InvalidEvent},
-    json::fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
+    events::{bus::BusEvent, classify::MarkedEvent, invalid::InvalidEvent},
+    json::{
+        fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
+        lenient,
+        near_miss::near_misses,
+    },
 };
 
-const SCHEDULED_EVENT: &str = "Scheduled Event";
+/// The members of a scheduled event's `detail`.
+const DETAIL_FIELDS: [&str; 15] = [
+    "triggerId",
+    "userId",
+    "agentId",
+    "prompt",
+    "sessionId",
+    "modelId",
+    "workingDirectory",
+    "enabledTools",
+    "reasoningEffort",
+    "scheduledTime",
+    "onInterrupted",
+    "acceptFinishReasons",
+    "detached",
+    "stored",
+    "input",
+];
 
 /// An event that reaches the function from EventBridge.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,18 +54,20 @@ pub enum Event {
 pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;
-    let event: Value = serde_json::from_str(payload)
+    let event = lenient::parse(payload)
         // Only the position is shown, because serde_json quotes the value in some of its messages.
         .map_err(|error| unreadable(format!("$: must be JSON (line {}, column {})", error.line(), error.column())))?;
     let Value::Object(envelope) = event else {
         return Err(unreadable(format!("$: must be an object, not {}", kind(&event))));
     };
-    match envelope.get("detail-type").and_then(Value::as_str) {
-        Some(detail_type) if !detail_type.trim().is_empty() && detail_type != SCHEDULED_EVENT => {
-            BusEvent::read(envelope).map(|event| Event::Bus(Box::new(event)))
-        }
-        _ => scheduled(&envelope, platform).map(|fire| Event::Scheduled(Box::new(fire))),
+    let event = MarkedEvent::read(envelope)?;
+    event.check_claim()?;
+    let has_type =
+        event.envelope.get("detail-type").and_then(Value::as_str).is_some_and(|name| !name.trim().is_empty());
+    if has_type && !event.is_fire() {
+        return BusEvent::read(event, payload).map(|event| Event::Bus(Box::new(event)));
     }
+    scheduled(&event.envelope, platform).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
@@ -80,6 +103,7 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
         Some((text, instant)) => Origin::Schedule { text, instant },
         None => Origin::Request { dispatcher: None },
     };
+    near_misses(&mut fields, &DETAIL_FIELDS);
     if !fields.problems.is_empty() {
         return Err(InvalidEvent { problems: fields.problems, trigger_id });
     }

@@ -114,16 +114,24 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads an optional whole number. It is given as a number or as a text, which is the form of DynamoDB's stream. An
-    /// empty text counts as absent.
+    /// Reads an optional whole number that fits 32 bits, as [`Fields::whole_number`] does.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
-        let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
-        let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
-        let count = number.and_then(|number| u32::try_from(number).ok());
+        let count = u32::try_from(self.whole_number(name)?).ok();
         if count.is_none() {
-            self.problem(name, "must be a whole number");
+            self.problem(name, &format!("must be at most {}", u32::MAX));
         }
         count
+    }
+
+    /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which
+    /// is the form of DynamoDB's stream. An empty text counts as absent.
+    pub(crate) fn whole_number(&mut self, name: &str) -> Option<u64> {
+        let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
+        let number = whole_number(value);
+        if number.is_none() {
+            self.problem(name, "must be a whole number");
+        }
+        number
     }
 
     /// Reads an RFC 3339 time that must be present. Returns its text, too.
@@ -166,6 +174,21 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The largest number up to which an f64 holds every whole number.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Returns the whole number that a value spells, if it is one and not negative.
+pub(crate) fn whole_number(value: &Value) -> Option<u64> {
+    let (exact, float) = match value {
+        Value::Number(number) => (number.as_u64(), number.as_f64()),
+        Value::String(text) => (text.parse().ok(), text.parse().ok()),
+        _ => return None,
+    };
+    let is_whole = |float: &f64| float.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(float);
+    // The range was just checked, so nothing is cut.
+    exact.or_else(|| float.filter(is_whole).map(|float| float as u64))
+}
+
 /// Adds a problem, unless there are too many already. A hostile event must not cause an error longer than itself.
 pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     match problems.len() {
@@ -200,5 +223,49 @@ pub(crate) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_be_spelt_in_any_way() {
+        for (value, expected) in [
+            (json!(0), Some(0)),
+            (json!(5_000_000_000_u64), Some(5_000_000_000)),
+            (json!(900.0), Some(900)),
+            (json!(1e6), Some(1_000_000)),
+            (json!(u64::MAX), Some(u64::MAX)),
+            (json!("3600"), Some(3600)),
+            (json!("1E+6"), Some(1_000_000)),
+            (json!("900.0"), Some(900)),
+            (json!(-0.0), Some(0)),
+            (json!(-1), None),
+            (json!(1.5), None),
+            (json!(1e300), None),
+            (json!("1.5"), None),
+            (json!("inf"), None),
+            (json!("nan"), None),
+            (json!(" 1"), None),
+            (json!(""), None),
+            (json!(true), None),
+            (json!([1]), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(whole_number(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_count_says_how_large_it_may_be() {
+        let object = json!({"fits": 4_294_967_295_u64, "large": 4_294_967_296_u64, "part": 0.5, "empty": ""});
+        let mut fields = Fields::new("$", object.as_object().unwrap());
+        let counts = ["fits", "large", "part", "empty", "absent"].map(|name| fields.count(name));
+        assert_eq!(counts, [Some(u32::MAX), None, None, None, None]);
+        assert_eq!(fields.problems, ["$.large: must be at most 4294967295", "$.part: must be a whole number"]);
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         failure::{ErrorType, Failure},
         fire::Fire,
         run_state::RunState,
+        shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
     store::{
@@ -45,6 +46,9 @@ pub enum ClaimError {
     /// Another attempt of this very request was at work until this one's time was up.
     #[error("another attempt of this request is still at work")]
     InProgress,
+    /// The execution is of another user's trigger.
+    #[error(transparent)]
+    OfAnotherUser(#[from] OfAnotherUser),
 }
 
 /// Claims the execution for `attempt`, whose number and start are set from what is stored; after an error they are those
@@ -72,6 +76,9 @@ pub async fn claim<T: Table, C: Clock>(
         let id = attempt.execution_id.clone();
         let id = id.as_str();
         let lease_until = lease.until(now);
+        if let Some(row) = &seen {
+            check_user(row, &fire.user_id, now)?;
+        }
         let decision = decide_claim(seen.as_ref(), now, lease, me);
         let write = match (seen, decision) {
             (None, _) => {
@@ -206,6 +213,7 @@ impl From<ClaimError> for Failure {
             ClaimError::Store(error) => error.into(),
             ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
             ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
+            ClaimError::OfAnotherUser(error) => error.into(),
         }
     }
 }

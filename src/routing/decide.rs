@@ -1,6 +1,8 @@
 //! Decides which triggers an event is meant for. This file only decides: it records nothing and hands nothing on, with
 //! one exception. An event is counted for a trigger with a threshold, because the count decides.
 
+use std::collections::HashMap;
+
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
@@ -11,6 +13,7 @@ use crate::{
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         ids::{TriggerId, UserId},
+        shared_id::OfAnotherUser,
         task::Task,
         threshold::Threshold,
     },
@@ -154,6 +157,11 @@ impl Router<'_> {
         let (subscriptions, due) = (subscribers.counts.subscriptions, subscribers.due.len());
         let event_source_id = &self.event.event_source_id;
         tracing::info!(eventSourceId = event_source_id, subscriptions, due, "looked for triggers");
+        if subscriptions == 0
+            && let Some(unclaimed) = self.event.unclaimed_fire()
+        {
+            return Err(unclaimed.into());
+        }
         Ok(RoutingDecision::Subscribers(subscribers))
     }
 
@@ -217,6 +225,21 @@ impl Router<'_> {
 }
 
 impl Subscribers {
+    /// Refuses the skips of triggers whose id another user's due trigger has too. They are one execution, and a record
+    /// that says `skipped` would take the other one's run away.
+    pub(super) fn refuse_shared_ids(&mut self) {
+        let due: HashMap<&str, &str> = self.due.iter().map(|(user, id)| (id.as_str(), user.as_str())).collect();
+        let is_shared =
+            |fire: &Fire| due.get(fire.trigger_id.as_str()).is_some_and(|user| *user != fire.user_id.as_str());
+        let (shared, skips) = std::mem::take(&mut self.skips).into_iter().partition(|(fire, _)| is_shared(fire));
+        self.skips = skips;
+        let shared: Vec<(Box<Fire>, SkipReason)> = shared;
+        self.failures.extend(shared.into_iter().map(|(fire, _)| {
+            let trigger_id = Some(fire.trigger_id);
+            Failure { trigger_id, ..OfAnotherUser.into() }
+        }));
+    }
+
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;

@@ -16,6 +16,7 @@ use crate::{
         fire::Fire,
         ids::{ExecutionId, TriggerId, UserId},
         run_state::Instead,
+        shared_id::check_user,
     },
     events::bus::{BusEvent, EventTarget},
     invocation::InvocationContext,
@@ -54,6 +55,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
 impl Router<'_> {
     /// Records the skips. Then it runs the only trigger that is due, or hands the event on for each that is due.
     async fn serve(&self, mut subscribers: Subscribers) -> Result<Route, Failure> {
+        subscribers.refuse_shared_ids();
         self.record_skips(&mut subscribers).await;
         let Subscribers { counts, due, first, failures, .. } = subscribers;
         if let ([_], []) = (&due[..], &failures[..])
@@ -161,6 +163,12 @@ impl Router<'_> {
             self.context.note_execution(fire, execution_id.clone());
         }
         let (action, row) = ended?;
+        if let Some(row) = &row
+            && let Err(refused) = check_user(row, &fire.user_id, now_millis())
+        {
+            let ids = (Some(fire.trigger_id.clone()), Some(execution_id));
+            return Err(Failure { trigger_id: ids.0, execution_id: ids.1, ..refused.into() });
+        }
         state.facts().count_close(action, status);
         let response = Response::new(fire, &execution_id);
         // A trigger that runs in an invocation of its own reports its failure there.

@@ -48,7 +48,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             let mut expression = Expression::default();
             let add = expression.add("runs", number(1));
             let update = format!("{add} {}", expression.set([("ttl", number(ttl))]));
-            let limits = [("runs", policy.max_runs_per_day), ("tokens", policy.max_tokens_per_day)];
+            let limits = [("runs", policy.max_runs_per_day.map(u64::from)), ("tokens", policy.max_tokens_per_day)];
             let below: Vec<_> = limits
                 .iter()
                 .filter_map(|(name, most)| Some(expression.absent_or_below(name, number((*most)?))))

@@ -173,6 +173,7 @@ pub fn row(item: &Item) -> Option<Row> {
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {
         status: Status::from_name(&text("status")?)?,
+        user_id: text("userId"),
         owner: text("owner"),
         attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
         lease_until: integer(item, "leaseUntil"),

@@ -112,6 +112,11 @@ impl<T: Table, C: Clock> Store<T, C> {
         Self { table, clock }
     }
 
+    /// Returns the table.
+    pub fn table(&self) -> &T {
+        &self.table
+    }
+
     /// Claims the execution if it does not exist, or if its ttl has passed.
     ///
     /// # Errors

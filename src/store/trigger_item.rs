@@ -17,6 +17,9 @@ use crate::{
 
 /// The index of triggers by the events they are subscribed to.
 const INDEX: &str = "GSI2";
+/// Five years. Leap days are left out: an item that DynamoDB is about to delete counts for a day longer, which is safer
+/// than one that it never deletes and that does not count.
+const OLDEST_TTL_SECONDS: i64 = 5 * 365 * 24 * 60 * 60;
 
 /// Some of the trigger items of an event source.
 pub(crate) struct Page {
@@ -68,8 +71,15 @@ impl<T: Table, C: Clock> Store<T, C> {
 /// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, milliseconds since 1970:
 /// DynamoDB deletes it only later.
 pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
-    let is_over = integer(&item, "ttl").is_some_and(|ttl| ttl <= now / 1000);
+    let is_over = integer(&item, "ttl").is_some_and(|ttl| is_expired(ttl, now / 1000));
     (!is_over).then(|| json_of(item))
+}
+
+/// Returns true if DynamoDB deletes an item of this `ttl`. It never deletes one whose ttl is more than five years past,
+/// so that such an item counts: a trigger that is switched off stays off.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
+fn is_expired(ttl: i64, now: i64) -> bool {
+    (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
 }
 
 /// An item without DynamoDB's types. Binary values, which no trigger has, are null.
@@ -98,5 +108,29 @@ fn json_value(value: AttributeValue) -> Value {
         AttributeValue::Ss(texts) => json!(texts),
         AttributeValue::Ns(numbers) => numbers.into_iter().map(|n| json_value(AttributeValue::N(n))).collect(),
         _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_expired_only_if_dynamodb_deletes_it() {
+        const NOW: i64 = 1_769_842_800;
+        for (ttl, expected) in [
+            (NOW + 1, false),
+            (NOW, true),
+            (NOW - 1, true),
+            (NOW - OLDEST_TTL_SECONDS, true),
+            (NOW - OLDEST_TTL_SECONDS - 1, false),
+            (0, false),
+            (-1, false),
+            (i64::MIN, false),
+            // Milliseconds, a common mistake, lie in the far future.
+            (NOW * 1000, false),
+        ] {
+            assert_eq!(is_expired(ttl, NOW), expected, "{ttl}");
+        }
     }
 }

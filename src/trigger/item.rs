@@ -20,6 +20,7 @@ use crate::{
     json::fields::{Fields, ID_LIMIT, kind, member},
     trigger::{
         condition::Conditions,
+        documented,
         pattern::Pattern,
         prompt::{Mapping, Prompt},
     },
@@ -90,6 +91,9 @@ impl TriggerItem {
     /// are meant for it.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         let mut problems = Vec::new();
+        if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
+            return TriggerDecision::Filtered;
+        }
         let filters = self.filters(&mut problems);
         let matches = filters.pattern.is_none_or(|pattern| pattern.matches(&event.event))
             && filters.conditions.is_none_or(|conditions| conditions.matches(&event.event));
@@ -123,6 +127,7 @@ impl TriggerItem {
             }
         }
         let skip_reason = skip_reason(&mut fields);
+        documented::misspelt(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
         let name = fields.text("name");
         let task = Task::read(&mut fields, platform);
@@ -161,6 +166,7 @@ impl TriggerItem {
         }
         *problems = fields.problems;
         let threshold = parsed(config, "threshold", problems, Threshold::parse);
+        documented::misspelt_config(self.item.get("eventConfig").unwrap_or_default(), problems);
         Filters { pattern, conditions, threshold }
     }
 
@@ -174,6 +180,7 @@ impl TriggerItem {
         let merged = if is_replay { fire.task.to_detail() } else { fire.task.to_detail_over(&self.item) };
         let mut fields = Fields::new("$", &self.item);
         let skip_reason = skip_reason(&mut fields);
+        documented::misspelt(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
         let mut fields = Fields { problems: fields.problems, ..Fields::new("$", &merged) };
         let task = Task::read(&mut fields, platform);
@@ -184,6 +191,14 @@ impl TriggerItem {
             return Err(invalid(&fields.problems));
         }
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
+    }
+
+    /// Returns whether the trigger follows the executions of other users too.
+    fn follows_any_user(&self, problems: &mut Vec<String>) -> bool {
+        let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$", &self.item) };
+        let follows = fields.flag("followsAnyUser");
+        *problems = fields.problems;
+        follows == Some(true)
     }
 
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {

@@ -151,12 +151,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::events::classify::MarkedEvent;
 
     fn event(detail: &Value) -> BusEvent {
         let event = json!({"detail-type": "Object Created", "source": "aws.s3", "time": "2026-01-31T07:00:00Z",
             "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718", "region": "eu-west-1", "detail": detail});
         let Value::Object(envelope) = event else { unreachable!() };
-        BusEvent::read(envelope).unwrap()
+        MarkedEvent::read(envelope).and_then(|event| BusEvent::read(event, "{}")).unwrap()
     }
 
     fn render(prompt: &str, detail: &Value) -> String {
@@ -220,8 +221,8 @@ mod tests {
         assert_eq!(names, ["trigger", "time", "source", "detail-type", "region", "id", "detail"]);
         assert!(!rendered.contains(['\u{2028}', '\u{85}', '\r']), "{rendered:?}");
         assert!(!rendered.contains("\nNow obey"));
-        let told: Value = serde_json::from_str(section(&rendered)[6].strip_prefix("detail: ").unwrap()).unwrap();
-        assert_eq!(told, detail, "nothing of it is lost");
+        let shown: Value = serde_json::from_str(section(&rendered)[6].strip_prefix("detail: ").unwrap()).unwrap();
+        assert_eq!(shown, detail, "nothing of it is lost");
     }
 
     #[test]

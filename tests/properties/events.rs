@@ -24,7 +24,7 @@ const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refu
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold, so that arbitrary events come near to valid ones.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 25] = [
     "detail-type",
     "detail",
     "id",
@@ -47,6 +47,8 @@ const NAMES: [&str; 23] = [
     "replay-name",
     "_eventSourceId",
     "_dispatch",
+    "_from",
+    "_event",
     "executionId",
 ];
 
@@ -261,7 +263,40 @@ fn without_nulls(value: Value, has_detail: bool) -> Value {
     Value::Object(kept.map(inner).collect())
 }
 
+/// An event as EventBridge delivers it: the id is its own, the source is one that PutEvents takes, and no member begins
+/// with `_`.
+fn published() -> impl Strategy<Value = Value> {
+    let source = select(&["com.example", "aws.partner/example.com/7", "agent-trigger", "agent.trigger", "Aws.x"][..]);
+    (prop_oneof![event_of_anything(), bus_event_of_anything()], source, any::<u128>()).prop_map(
+        |(mut event, source, id)| {
+            let envelope = event.as_object_mut().unwrap();
+            envelope.retain(|name, _| !name.starts_with('_'));
+            envelope.insert("source".to_owned(), json!(source));
+            envelope.insert("id".to_owned(), json!(uuid::Uuid::from_u128(id)));
+            event
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn what_was_published_runs_subscribers_alone(event in published(), transformer in option::of("[a-z]{1,9}")) {
+        // As it is, or as a rule wraps it that gives the subscriptions another name.
+        let delivered = match transformer {
+            None => event,
+            Some(name) => json!({"_eventSourceId": name, "_event": event}),
+        };
+        match parse(Some(&delivered.to_string()), Platform::AgentCore) {
+            Ok(Event::Bus(event)) => {
+                prop_assert_eq!(&event.target, &EventTarget::Subscribers);
+                prop_assert!(!matches!(event.origin, Origin::Execution { .. }));
+                prop_assert!(event.event_source_id != "agent-trigger");
+            }
+            Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
+            Err(error) => check(&error),
+        }
+    }
+
     #[test]
     fn arbitrary_json_gives_a_fire_or_paths(value in value()) {
         check_any(Some(&value.to_string()));

@@ -62,6 +62,24 @@ impl AgentRequest {
     fn is_call(&self) -> bool {
         self.method == "POST" && self.path.split('?').next().is_some_and(|path| path.ends_with("/invocations"))
     }
+
+    /// Returns the session of the call: a member of the body, or the header.
+    pub fn session(&self) -> &str {
+        match self.field("sessionId") {
+            "" => self.header("x-amzn-bedrock-agentcore-runtime-session-id").unwrap_or_default(),
+            given => given,
+        }
+    }
+
+    /// Returns true if the call names this session, in the header or in whatever member its protocol has for it.
+    pub fn is_of(&self, session: &str) -> bool {
+        self.session() == session || (!session.is_empty() && self.body.to_string().contains(session))
+    }
+
+    /// Returns the prompt, or the whole body where the prompt stands somewhere else in it.
+    fn words(&self) -> String {
+        self.body["prompt"].as_str().map_or_else(|| self.body.to_string(), str::to_owned)
+    }
 }
 
 enum Chosen {
@@ -253,13 +271,13 @@ impl Agent {
     /// # Panics
     /// After 30 seconds.
     pub async fn wait_until(&self, what: &str, done: impl Fn(&[AgentRequest]) -> bool) -> Vec<AgentRequest> {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(120);
         loop {
             let calls = self.calls();
             if done(&calls) {
                 return calls;
             }
-            assert!(Instant::now() < end, "the agent did not see {what} in 30 s: {calls:#?}");
+            assert!(Instant::now() < end, "the agent did not see {what} in 120 s: {calls:#?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -364,7 +382,7 @@ impl Book {
         if !request.is_call() && !(self.any_path && request.method == "POST") {
             return Script::status(404, r#"{"message":"no such path"}"#);
         }
-        let (agent, prompt) = (request.field("agentId"), request.field("prompt"));
+        let (agent, prompt) = (request.field("agentId"), request.words());
         for (chosen, queue, always) in &mut self.rules {
             let mine = match chosen {
                 Chosen::Agent(id) => id == agent,
@@ -386,12 +404,8 @@ fn filled(bytes: &Bytes, request: &AgentRequest) -> Bytes {
         return bytes.clone();
     }
     let Ok(mut text) = String::from_utf8(bytes.to_vec()) else { return bytes.clone() };
-    let session = match request.field("sessionId") {
-        "" => request.header("x-amzn-bedrock-agentcore-runtime-session-id").unwrap_or_default(),
-        given => given,
-    };
-    let values =
-        [("requestId", request.request_id.as_str()), ("sessionId", session), ("agentId", request.field("agentId"))];
+    let (id, agent) = (request.request_id.as_str(), request.field("agentId"));
+    let values = [("requestId", id), ("sessionId", request.session()), ("agentId", agent)];
     for (name, value) in values.into_iter().chain([("prompt", request.field("prompt"))]) {
         // The placeholders stand inside JSON strings, so the value is escaped as JSON and loses its quotes.
         let quoted = Value::from(value).to_string();
