@@ -14,6 +14,9 @@ use crate::domain::protocol::Protocol;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
+/// The field that agents write into data themselves.
+const DATA: &[u8] = b"data:";
+
 /// What is read of the frames.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -64,9 +67,7 @@ impl Reading {
             return;
         }
         if self.verdict.is_some() {
-            let reader = self.reader.as_mut();
-            self.awaits_usage = !reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
-            return;
+            return self.read_behind(frame);
         }
         if frame.source == Source::Text {
             // What was taken for the elements of an array was not.
@@ -88,12 +89,36 @@ impl Reading {
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
             (_, Some(b'"')) if frame.source != Source::Text => self.string(frame),
+            (_, Some(b'd')) if frame.source == Source::Sse && frame.text.starts_with(DATA) => self.string(frame),
             (Some(reader), _) => reader.read(frame, &mut self.transcript),
             (None, _) => self.object(frame, frame),
         };
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
         }
+    }
+
+    /// Takes a frame behind the terminal event: its usage, if that is awaited. Where the agent stopped short, an error
+    /// behind the stop reason is a failure, and the reason stands beside it.
+    fn read_behind(&mut self, frame: &Frame<'_>) {
+        if matches!(self.verdict, Some(Verdict::Incomplete(_))) {
+            let failed = match frame.name {
+                b"error" => Some(self.error(frame)),
+                _ => {
+                    let verdict = protocol::generic::failure(frame, &mut self.transcript);
+                    verdict.or_else(|| self.transcript.failure.clone().map(Verdict::Failed))
+                }
+            };
+            if failed.is_some() {
+                self.verdict = failed;
+                self.awaits_usage = false;
+                return;
+            }
+        }
+        let reader = self.reader.as_mut();
+        let is_all = reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
+        let may_fail = matches!(self.verdict, Some(Verdict::Incomplete(_))) && frame.text != b"[DONE]";
+        self.awaits_usage = !is_all || may_fail;
     }
 
     /// Takes a frame that the framing itself calls an error.
@@ -113,7 +138,7 @@ impl Reading {
         }
     }
 
-    /// Takes a string, or the object within it.
+    /// Takes a string or unquoted text, or the object within it.
     fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
@@ -144,22 +169,32 @@ impl Reading {
         is_same
     }
 
-    /// The object within a JSON string, or within `data:` text in such a string: agents serialize twice.
+    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted: agents serialize
+    /// twice. Returns the `[DONE]` in such text as well.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<&'t [u8]> {
         let begins = matches!(
             frame.text,
             [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'd', b'a', b't', b'a', b':', ..] | [b'"', b'\\' | b' ', ..]
         );
-        if !begins || frame.dropped.is_some() || self.reader.as_ref().is_some_and(|reader| reader.takes_strings()) {
+        let is_data = frame.text.starts_with(DATA);
+        if !(begins || is_data)
+            || frame.dropped.is_some()
+            || self.reader.as_ref().is_some_and(|reader| reader.takes_strings())
+        {
             return None;
         }
-        if !scan::is_whole(frame.text) {
-            return None;
+        if is_data {
+            inner.push_lossy(frame.text);
+        } else if scan::is_whole(frame.text) {
+            RawJson::whole(frame.text).as_str()?.push_into(inner);
         }
-        RawJson::whole(frame.text).as_str()?.push_into(inner);
         let text = scan::trim(inner.as_str().as_bytes());
-        let text = text.strip_prefix(b"data:").map_or(text, scan::trim);
-        (text.starts_with(b"{") && Members::of(text).is_closed).then_some(text)
+        let data = text.strip_prefix(DATA).map(scan::trim);
+        let is_object = |text: &[u8]| text.starts_with(b"{") && Members::of(text).is_closed;
+        match data {
+            Some(data) => (is_object(data) || data == b"[DONE]" || scan::is_whole(data)).then_some(data),
+            None => is_object(text).then_some(text),
+        }
     }
 
     /// Takes a frame, or the object within it, by the protocol's rules or the generic ones.
@@ -191,7 +226,7 @@ impl Reading {
         }
         let (is_understood, verdict) =
             self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
-        if !is_understood && !std::ptr::eq(frame, outer) {
+        if !is_understood && is_object && !std::ptr::eq(frame, outer) {
             // What is no message of anybody's is the text of an agent that answers in JSON.
             self.generic.read(outer, None, &mut self.transcript);
         } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {

@@ -1,4 +1,5 @@
-//! Claiming an execution: decide_claim from the stored row, act on the decision under its condition, decide_claim again if refused.
+//! Claims an execution: decides from the stored row, acts on the decision under its condition, and decides again if the
+//! condition is refused.
 
 use std::time::Duration;
 
