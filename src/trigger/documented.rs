@@ -23,6 +23,7 @@ const ITEM: [&str; 24] = [
     "enabledTools",
     "reasoningEffort",
     "onInterrupted",
+    "acceptFinishReasons",
     "input",
     "inputMapping",
     "eventConfig",
