@@ -8,9 +8,12 @@ ROOT = Path(__file__).parent.parent
 
 NAMESPACE = "AgentTrigger"
 
-# The sets of dimensions that the function's metrics have, as its source names them. Failures are also kept by type.
+# The sets of dimensions that the function's metrics have, as its source names them. Some metrics have further ones.
 DIMENSIONS = [{"service"}, {"service", "agent"}, {"service", "trigger"}]
-FAILURE_DIMENSIONS = {"service", "errorType"}
+FURTHER_DIMENSIONS = {
+    "Completed": [{"service", "protocol"}],
+    "Failed": [{"service", "errorType"}, {"service", "protocol"}],
+}
 
 # The metrics of AWS that the template uses, with the dimensions under which each is kept.
 AWS_METRICS = {
@@ -74,7 +77,7 @@ def metric_problems(where, namespace, name, dimensions, source):
     if namespace != NAMESPACE:
         yield f"{where}: there are no metrics in {namespace}"
         return
-    if dimensions not in DIMENSIONS and not (name == "Failed" and dimensions == FAILURE_DIMENSIONS):
+    if dimensions not in DIMENSIONS + FURTHER_DIMENSIONS.get(name, []):
         yield f"{where}: {name} is not kept by {sorted(dimensions)}"
     if source is None:
         return

@@ -1,8 +1,8 @@
 //! The shared handles that every invocation of the process borrows: the settings and one client for each service.
 
 use crate::{
-    agent::Agent,
-    clients::{cognito::TokenSource, lambda::Dispatcher},
+    agents::Agents,
+    clients::lambda::Dispatcher,
     config::Config,
     domain::{execution::Lease, platform::Platform},
     store::Store,
@@ -15,10 +15,8 @@ pub struct App {
     pub config: Config,
     /// The table.
     pub store: Store,
-    /// The source of the machine user's tokens.
-    pub tokens: TokenSource,
-    /// The agent.
-    pub agent: Agent,
+    /// The agents, and what proves to them who calls.
+    pub agents: Agents,
     /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
 }
@@ -31,6 +29,6 @@ impl App {
 
     /// Returns the platform that hosts the agent.
     pub(crate) fn platform(&self) -> Platform {
-        Platform::of(&self.config)
+        Platform::of(self.config.is_agentcore)
     }
 }

@@ -2,6 +2,7 @@
 //! Begin with [`handler`], the story of one invocation. docs/ARCHITECTURE.md is the map of everything it uses.
 
 pub mod agent;
+pub mod agents;
 pub mod app;
 mod backoff;
 pub mod clients;

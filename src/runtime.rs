@@ -8,11 +8,12 @@ use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
 use tower::{ServiceBuilder, service_fn};
 
 use crate::{
-    agent::Agent,
+    agents::Agents,
     app::App,
     clients::cognito::TokenSource,
     clients::http::{Clients, SdkHttpClient},
     clients::lambda::Dispatcher,
+    clients::sigv4::Signer,
     config::Config,
     handler,
     invocation::Invocation,
@@ -22,10 +23,10 @@ use crate::{
 /// Builds the app that every invocation borrows. It sends no request yet.
 pub async fn app(config: Config, clients: &Clients) -> App {
     let aws = sdk_config(&config, clients).await;
+    let tokens = TokenSource::new(config.clone(), clients.aws.clone(), &aws);
     App {
         store: Store::new(&aws, config.table_name.clone()),
-        tokens: TokenSource::new(config.clone(), clients.aws.clone(), &aws),
-        agent: Agent::new(&config, clients.agent.clone()),
+        agents: Agents::new(&config, clients, tokens, Signer::new(&aws)),
         dispatcher: Dispatcher::new(aws),
         config,
     }

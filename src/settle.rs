@@ -173,7 +173,7 @@ impl Settler<'_> {
         // The task of a bus event is unknown here. The invocation that ran it has kept its input.
         if action != CloseAction::Nothing && !fire.task.prompt.is_empty() {
             let until = tokio::time::Instant::now() + INPUT_TIMEOUT;
-            replay::keep_input(store, fire, &execution_id, self.started.ttl, until).await;
+            replay::keep_input(store, fire, None, &execution_id, self.started.ttl, until).await;
         }
         Ok(())
     }

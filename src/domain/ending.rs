@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub agent_id: String,
     /// The trigger item's version.
     pub trigger_version: Option<String>,
+    /// True for a replay whose agent was defined in another way when the replayed execution ran.
+    pub agent_definition_changed: bool,
 }
 
 /// The result of the request to stop an agent's session.

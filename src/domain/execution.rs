@@ -9,7 +9,7 @@ use std::time::Duration;
 /// execution stays retryable for ever.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// How often another attempt's write may invalidate a decision before this attempt gives up.
+/// The number of times that another attempt's write may invalidate a decision before this attempt gives up.
 pub const MAX_SWAPS: usize = 5;
 
 /// The status of an execution.
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn settling_ends_what_nobody_works_on() {
+    fn closing_ends_an_execution_without_an_attempt() {
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
         let over = NOW - 5_001;
         for (name, row, expected) in [

@@ -33,6 +33,8 @@ pub enum ErrorType {
     AgentFailed,
     /// The agent ended in order, but stopped short.
     AgentIncomplete,
+    /// No agent of this id is defined, or its definition is unusable.
+    AgentNotFound,
     /// The connection broke during the answer, or the answer ended without its terminal event.
     StreamInterrupted,
     /// The agent was silent for longer than `AGENT_IDLE_TIMEOUT_SECONDS`.

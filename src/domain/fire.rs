@@ -38,6 +38,8 @@ pub struct Fire {
     pub chain_depth: u32,
     /// The execution that is run again, if this is a replay.
     pub replay_of: Option<ExecutionId>,
+    /// The hash of the agent's definition that the replayed execution used, if its input says so.
+    pub replayed_definition: Option<String>,
 }
 
 /// The cause of a fire: the part that two deliveries of the same fire have in common.

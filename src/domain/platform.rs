@@ -1,7 +1,5 @@
 //! The platform that hosts the agent. Amazon Bedrock AgentCore has rules of its own for session ids.
 
-use crate::config::Config;
-
 /// AgentCore's `runtimeSessionId` has 33 to 256 characters (InvokeAgentRuntime, API reference).
 const AGENTCORE_SHORTEST_SESSION_ID: usize = 33;
 
@@ -15,9 +13,9 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// Returns the platform of the agent that the settings name.
-    pub fn of(config: &Config) -> Self {
-        if config.is_agentcore { Self::AgentCore } else { Self::Other }
+    /// Returns the platform of an agent. `is_agentcore` is true for one on AgentCore.
+    pub fn of(is_agentcore: bool) -> Self {
+        if is_agentcore { Self::AgentCore } else { Self::Other }
     }
 
     /// Returns the least number of characters of a session id.

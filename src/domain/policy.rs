@@ -14,7 +14,7 @@ const PAUSE_AFTER_FAILURES: u32 = 5;
 /// The limits that a trigger item sets for its runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What happens to a fire while another execution of the trigger is alive.
+    /// The treatment of a fire while another execution of the trigger is alive.
     pub overlap: Overlap,
     /// The longest time that an attempt may take.
     pub timeout: Option<Duration>,
@@ -26,7 +26,7 @@ pub struct Policy {
     pub pause_after_failures: u32,
 }
 
-/// What happens to a fire while another execution of its trigger is alive.
+/// The treatment of a fire while another execution of its trigger is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
 #[strum(serialize_all = "camelCase")]
 pub enum Overlap {

@@ -1,16 +1,19 @@
-//! What happened in an invocation so far. It is shared with the run's future and readable after the deadline drops that
+//! The facts about an invocation so far. It is shared with the run's future and readable after the deadline drops that
 //! future; the record's end and the metrics are computed from it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
+    domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
         ending::{Ending, Reported, SkipReason},
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
+        finish_reason::FinishReason,
         fire::Fire,
         ids::ExecutionId,
+        protocol::Protocol,
     },
 };
 
@@ -25,6 +28,8 @@ pub struct RunFacts {
     pub fire: Option<Arc<Fire>>,
     /// The fire as it ran. It may differ from `fire`, because the trigger item takes precedence over the event.
     pub ran: Option<Arc<Fire>>,
+    /// The definition of the agent that is called.
+    pub definition: Option<DefinitionMark>,
     /// The execution of the fire.
     pub execution_id: Option<Arc<ExecutionId>>,
     /// The number of the attempt, from 1.
@@ -55,7 +60,7 @@ pub struct RunFacts {
     pub ends: EndCounts,
     /// The number of deliveries that found their execution ended or at work.
     pub duplicates: u64,
-    /// How often another execution of the trigger was found alive although its executions must not overlap.
+    /// The number of times that another execution of the trigger was found alive although they must not overlap.
     pub overlaps: u64,
     /// The number of heartbeats that DynamoDB did not accept.
     pub heartbeat_failures: u64,
@@ -92,6 +97,10 @@ pub struct EndedAttempt {
     pub first_event_ms: Option<u64>,
     /// The progress of the answer when reading ended.
     pub progress: Option<Progress>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short.
+    pub finish_reason: Option<FinishReason>,
 }
 
 impl RunState {
@@ -154,6 +163,8 @@ impl RunFacts {
             duration_ms: ending.duration_ms,
             first_event_ms: ending.first_event_ms,
             progress: ending.reported.map(|reported| reported.progress),
+            protocol: ending.protocol,
+            finish_reason: ending.finish_reason,
         });
     }
 }

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    domain::platform::Platform,
+    domain::{
+        finish_reason::{FinishReason, accept_finish_reasons},
+        platform::Platform,
+    },
     json::fields::{Fields, member, push},
 };
 
@@ -35,9 +38,11 @@ pub struct Task {
     pub input: Map<String, Value>,
     /// True if an execution whose attempt died runs again (`onInterrupted: "rerun"`).
     pub rerun_if_interrupted: bool,
+    /// The ways to stop short that count as completed. If absent, the agent's definition decides.
+    pub accept_finish_reasons: Option<Vec<FinishReason>>,
 }
 
-/// Where a field's value comes from if an event and a stored trigger's item both have one.
+/// The source of a field's value if an event and a stored trigger's item both have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Precedence {
     /// The item's value, because a trigger may have been changed since its schedule was made.
@@ -60,6 +65,7 @@ impl Task {
             reasoning_effort: fields.text("reasoningEffort"),
             input: body_members(fields, "input"),
             rerun_if_interrupted: rerun_if_interrupted(fields),
+            accept_finish_reasons: accept_finish_reasons(fields),
         }
     }
 
@@ -75,6 +81,7 @@ impl Task {
             reasoning_effort: None,
             input: Map::new(),
             rerun_if_interrupted: false,
+            accept_finish_reasons: None,
         }
     }
 
@@ -93,7 +100,7 @@ impl Task {
     }
 
     /// Returns every field by its name in a detail. Every field that is added must state its precedence here.
-    fn fields(&self) -> [(&'static str, Option<Value>, Precedence); 9] {
+    fn fields(&self) -> [(&'static str, Option<Value>, Precedence); 10] {
         use Precedence::{Event, Item};
         let Self {
             agent_id,
@@ -105,7 +112,9 @@ impl Task {
             reasoning_effort,
             input,
             rerun_if_interrupted,
+            accept_finish_reasons,
         } = self;
+        let accepted = accept_finish_reasons.as_ref().map(|reasons| reasons.iter().map(|reason| reason.as_str()));
         [
             ("agentId", Some(json!(agent_id)), Item),
             ("prompt", Some(json!(prompt)), Item),
@@ -116,6 +125,7 @@ impl Task {
             ("reasoningEffort", reasoning_effort.as_ref().map(|value| json!(value)), Item),
             ("onInterrupted", rerun_if_interrupted.then(|| json!("rerun")), Event),
             ("input", Some(json!(input)).filter(|_| !input.is_empty()), Item),
+            ("acceptFinishReasons", accepted.map(|names| names.collect()), Item),
         ]
     }
 }
@@ -168,10 +178,11 @@ mod tests {
     #[test]
     fn an_item_takes_precedence_where_it_says_anything() {
         let event = object(json!({"agentId": "a", "prompt": "p", "sessionId": "s", "modelId": "m",
-            "workingDirectory": "w", "enabledTools": ["t"], "reasoningEffort": "r", "input": {"x": 1}}));
+            "workingDirectory": "w", "enabledTools": ["t"], "reasoningEffort": "r", "input": {"x": 1},
+            "acceptFinishReasons": ["max_tokens"]}));
         let item = object(json!({"agentId": "A", "prompt": "P", "sessionId": "S", "modelId": "M",
             "workingDirectory": "W", "enabledTools": [], "reasoningEffort": "R", "onInterrupted": "rerun", "input": {},
-            "name": "N"}));
+            "acceptFinishReasons": [], "name": "N"}));
         let task = Task::read(&mut Fields::new("$", &event), Platform::Other);
         assert_eq!(task.to_detail(), event);
         assert_eq!(task.to_detail_over(&Map::new()), event);

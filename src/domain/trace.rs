@@ -1,8 +1,7 @@
 //! The trace in which Lambda runs an invocation, in the notations of X-Ray, of W3C and of OpenTelemetry.
 //! <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
 
-/// The longest id in bytes. A longer text is not an id.
-const LONGEST_ID: usize = 256;
+use crate::json::fields::ID_LIMIT;
 
 /// The ids of a trace. They connect an alarm with the record, the log and the agent's own traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +18,7 @@ impl Trace {
     /// Reads the trace from Lambda's X-Ray header.
     pub fn of(xray: &str) -> Option<Self> {
         let root = field(xray, "Root")?;
-        let is_id = root.len() <= LONGEST_ID && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let is_id = root.len() <= ID_LIMIT && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         is_id.then(|| Self { trace_id: root.to_owned(), otel_id: otel_id(root), traceparent: traceparent(xray) })
     }
 }

@@ -19,7 +19,7 @@ pub struct TriggerSnapshot {
     pub version: Option<String>,
 }
 
-/// What a run knows about its trigger item.
+/// The knowledge of a run about its trigger item.
 #[derive(Debug, Clone, Default)]
 pub enum TriggerKnowledge {
     /// The item has not been read.

@@ -1,6 +1,8 @@
 //! Bus events: the events that EventBridge delivers besides scheduled fires, and that the function hands on to itself.
 //! <https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>
 
+use std::mem;
+
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -97,65 +99,27 @@ impl BusEvent {
         let problems = fields.problems;
         let has_source_problem = source.is_none() && envelope.get("source").is_some_and(|source| !source.is_null());
         let is_own = source.as_deref() == Some(OWN_SOURCE);
-        let (event_source_id, problems) =
+        let (event_source_id, mut problems) =
             event_source_id(given_source_id, source.as_deref(), is_own, problems, has_source_problem);
-
-        let no_detail = Map::new();
-        let detail = envelope.get("detail").and_then(Value::as_object).unwrap_or(&no_detail);
-        let mut detail = Fields { problems, ..Fields::new("$.detail", detail) };
-        let is_own = |name: &str| is_own && detail_type.as_deref() == Some(name);
-        let (mut target, mut origin, mut chain_depth) = (EventTarget::Subscribers, None, 0);
-        if is_own(RUN_TRIGGER) {
-            let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
-            near_misses(&mut detail, &["triggerId", "userId"]);
-            target = EventTarget::RunTrigger {
-                trigger_id: trigger_id.unwrap_or_default().into(),
-                user_id: user_id.unwrap_or_default().into(),
-            };
-        } else if is_own(REPLAY_EXECUTION) {
-            let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
-            near_misses(&mut detail, &["triggerId", "executionId"]);
-            target = EventTarget::ReplayExecution {
-                trigger_id: trigger_id.unwrap_or_default().into(),
-                execution_id: execution_id.unwrap_or_default().into(),
-            };
-        } else if is_own(EXECUTION_STATUS_CHANGE) {
-            // The pipe delivers at least once, and each time as a new event. Only the execution that it announces is
-            // the same.
-            let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
-            let named = id.zip(completed_at);
-            origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
-            chain_depth = detail.count("chainDepth").unwrap_or_default();
-        }
-        let mut problems = detail.problems;
-
-        let mut dispatcher = None;
-        if let Some(dispatch) = &dispatch {
-            let Value::Object(dispatch) = dispatch else {
-                problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));
-                return Err(InvalidEvent::new(problems));
-            };
-            let mut fields = Fields { problems, ..Fields::new("$._dispatch", dispatch) };
-            let (trigger_id, user_id) = (fields.id("triggerId"), fields.id("userId"));
-            dispatcher = fields.id("requestId");
-            problems = fields.problems;
-            target = EventTarget::Dispatched {
-                trigger_id: trigger_id.unwrap_or_default().into(),
-                user_id: user_id.unwrap_or_default().into(),
-            };
-        }
+        let own_type = detail_type.filter(|_| is_own);
+        let own = OwnEvent::read(own_type.as_deref(), envelope.get("detail"), &mut problems);
+        let dispatched = dispatch.and_then(|dispatch| Dispatch::read(&dispatch, &mut problems));
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
         }
+        let (target, dispatcher) = match dispatched {
+            Some(Dispatch { target, request_id }) => (target, request_id),
+            None => (own.target, None),
+        };
         let by_id = || {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
             Some(Origin::Event { id, time: time?, replay_name: replay_name.clone() })
         };
         Ok(Self {
-            origin: origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
+            origin: own.origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
             event_source_id: event_source_id.unwrap_or_default(),
             target,
-            chain_depth,
+            chain_depth: own.chain_depth,
             provenance,
             resembles_fire,
             published,
@@ -218,6 +182,7 @@ impl BusEvent {
             task,
             trigger: None,
             replay_of: None,
+            replayed_definition: None,
         }
     }
 
@@ -238,6 +203,74 @@ impl BusEvent {
             Some(open) if !self.is_wrapped => format!("{open},{marks}}}"),
             _ => format!(r#"{{{marks},"{WRAPPED}":{}}}"#, self.published),
         }
+    }
+}
+
+/// The part of an event that only the function's own events have: commands, and announcements of an execution's end.
+struct OwnEvent {
+    target: EventTarget,
+    origin: Option<Origin>,
+    chain_depth: u32,
+}
+
+impl OwnEvent {
+    /// Reads the detail of an event whose type is `own_type`, or `None` if it is not one of the function's own events.
+    fn read(own_type: Option<&str>, detail: Option<&Value>, problems: &mut Vec<String>) -> Self {
+        let no_detail = Map::new();
+        let detail = detail.and_then(Value::as_object).unwrap_or(&no_detail);
+        let mut detail = Fields { problems: mem::take(problems), ..Fields::new("$.detail", detail) };
+        let mut own = Self { target: EventTarget::Subscribers, origin: None, chain_depth: 0 };
+        match own_type {
+            Some(RUN_TRIGGER) => {
+                own.target = EventTarget::RunTrigger {
+                    trigger_id: detail.id("triggerId").unwrap_or_default().into(),
+                    user_id: detail.id("userId").unwrap_or_default().into(),
+                };
+                near_misses(&mut detail, &["triggerId", "userId"]);
+            }
+            Some(REPLAY_EXECUTION) => {
+                own.target = EventTarget::ReplayExecution {
+                    trigger_id: detail.id("triggerId").unwrap_or_default().into(),
+                    execution_id: detail.id("executionId").unwrap_or_default().into(),
+                };
+                near_misses(&mut detail, &["triggerId", "executionId"]);
+            }
+            Some(EXECUTION_STATUS_CHANGE) => {
+                // The pipe delivers at least once, and each time as a new event. Only the execution that it announces
+                // is the same.
+                let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
+                let named = id.zip(completed_at);
+                own.origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
+                own.chain_depth = detail.count("chainDepth").unwrap_or_default();
+            }
+            _ => {}
+        }
+        *problems = detail.problems;
+        own
+    }
+}
+
+/// The member that the function adds when it hands an event on to itself.
+struct Dispatch {
+    target: EventTarget,
+    /// The request of the invocation that handed the event on.
+    request_id: Option<String>,
+}
+
+impl Dispatch {
+    fn read(dispatch: &Value, problems: &mut Vec<String>) -> Option<Self> {
+        let Value::Object(members) = dispatch else {
+            problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));
+            return None;
+        };
+        let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$._dispatch", members) };
+        let target = EventTarget::Dispatched {
+            trigger_id: fields.id("triggerId").unwrap_or_default().into(),
+            user_id: fields.id("userId").unwrap_or_default().into(),
+        };
+        let request_id = fields.id("requestId");
+        *problems = fields.problems;
+        Some(Self { target, request_id })
     }
 }
 

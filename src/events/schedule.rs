@@ -119,6 +119,7 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        replayed_definition: None,
     })
 }
 

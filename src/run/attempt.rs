@@ -6,17 +6,15 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    agent::{AgentError, Call},
-    app::App,
+    agent::{call::Call, error::AgentError, request::Request},
     backoff,
-    clients::cognito::TokenError,
     clock::{SystemClock, millis_since, now_millis},
-    config::Secret,
     domain::{
         answer::Outcome,
         attempt::Attempt,
         failure::{ErrorType, Failure},
         fire::Fire,
+        platform::Platform,
         trigger_snapshot::TriggerKnowledge,
     },
     invocation::{InvocationContext, catch_panic},
@@ -24,15 +22,13 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
+    run::prospect::{Prepared, Prospect, prospect},
     telemetry::metrics::timed,
     trigger::{
         item::{StoredTask, TriggerItem},
         replay,
     },
 };
-
-/// The results of the requests that run beside the claim: a token, and the trigger item if there is one.
-pub(super) type Prepared = (Result<Secret, TokenError>, Result<Option<TriggerItem>, Failure>);
 
 /// The work of an attempt that owns its execution.
 pub(super) struct Run<'a> {
@@ -81,17 +77,19 @@ impl Run<'_> {
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
-        let (token, item) = prepared.await?;
+        let (prospect, item) = prepared.await?;
         // The trigger item takes precedence over the event's copy, because a trigger may have been changed since its
         // schedule was made.
+        let before = fire;
         let fire = Arc::new(self.current(fire, item)?);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
         let fire = &*fire;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
         let running = async {
             overlap::admit(self.owned, &policy).await?;
-            let call = Call::new(fire, &self.attempt.session_id, self.context.invocation.xray_trace_id.as_deref())?;
-            let calling = self.call_agent(&call, token?);
+            let prospect = self.prospect_of(fire, before, prospect).await?;
+            let call = self.call(fire, &prospect)?;
+            let calling = self.call_agent(fire, &call, prospect);
             tokio::join!(calling, self.tend_trigger(fire)).0
         };
         let Some(limit) = policy.timeout else { return running.await };
@@ -122,10 +120,46 @@ impl Run<'_> {
         }
     }
 
-    /// Calls the agent and reads its answer to the end. A call is tried again only if the agent certainly did not
-    /// accept it.
-    async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, RunStop> {
-        let App { agent, tokens, .. } = self.context.app;
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    async fn prospect_of(
+        &self,
+        fire: &Fire,
+        before: &Fire,
+        prepared: Result<Prospect, Failure>,
+    ) -> Result<Prospect, Failure> {
+        if fire.task.agent_id == before.task.agent_id {
+            return prepared;
+        }
+        prospect(self.context, fire).await
+    }
+
+    /// Builds the call.
+    ///
+    /// # Errors
+    /// If the session id is one that the agent's platform does not take, or a value cannot be sent.
+    fn call(&self, fire: &Fire, Prospect { agent, profile, .. }: &Prospect) -> Result<Call, Failure> {
+        let Attempt { session_id, execution_id, .. } = self.attempt;
+        let shortest = Platform::of(agent.definition.is_agentcore).shortest_session_id();
+        if session_id.len() < shortest {
+            let error_type = if fire.trigger.is_some() { ErrorType::InvalidTrigger } else { ErrorType::InvalidEvent };
+            let length = session_id.len();
+            let message = format!("sessionId must have at least {shortest} characters for this agent, not {length}");
+            return Err(Failure::fatal(error_type, message));
+        }
+        let mark = agent.definition.mark();
+        if fire.replayed_definition.as_ref().is_some_and(|before| *before != mark.hash) {
+            tracing::warn!("the agent's definition was changed since the execution that is replayed");
+        }
+        self.context.state.facts().definition = Some(mark);
+        let request = Request { fire, session_id, execution_id, profile: profile.as_ref() };
+        let call = Call::new(&agent.definition, &request, self.context.invocation.xray_trace_id.as_deref());
+        call.map_err(Failure::from)
+    }
+
+    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
+    async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
+        let agents = &self.context.app.agents;
+        let Prospect { agent, mut authorization, .. } = prospect;
         let state = &self.context.state;
         let mut waits = backoff::waits();
         let mut may_refresh = true;
@@ -134,17 +168,20 @@ impl Run<'_> {
             tracing::info!("calling the agent");
             state.facts().agent_called = true;
             let since = Instant::now();
-            let error = match agent.post(call, &token).await {
+            let error = match agent.post(call, &authorization).await {
                 Ok(answer) => break (answer, since),
                 Err(error) => error,
             };
             match error {
-                AgentError::Unauthorized if may_refresh => {
+                error if may_refresh && agents.is_renewable(&agent, &authorization, &error) => {
                     state.facts().agent_called = false;
-                    tracing::warn!("the agent refused the token, getting another");
+                    tracing::warn!(
+                        auth = agent.definition.auth.as_str(),
+                        "the agent refused who calls, getting another proof"
+                    );
                     may_refresh = false;
-                    tokens.forget(&token);
-                    token = timed(state, |facts| &mut facts.token_ms, pin!(tokens.token())).await?;
+                    let authorizing = pin!(agents.authorize(&agent));
+                    authorization = timed(state, |facts| &mut facts.token_ms, authorizing).await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
                     state.facts().agent_called = false;
@@ -165,13 +202,15 @@ impl Run<'_> {
         }
         tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
-        let outcome = agent.read(answer, call, &token, move |progress| {
+        let outcome = agent.read(answer, call, &authorization, move |progress| {
             if progress.events > 0 {
                 reported.facts().first_event_ms.get_or_insert_with(|| millis_since(since));
             }
             reported.report(progress, now_millis);
         });
-        Ok(outcome.await?)
+        // The event and the trigger take precedence over the agent's definition.
+        let accepted = fire.task.accept_finish_reasons.as_ref().unwrap_or(&agent.definition.accept_finish_reasons);
+        Ok(outcome.await?.accept(accepted))
     }
 
     /// Writes two things for a stored trigger beside its run: `lastExecutedAt`, and the input of an event for a replay.
@@ -192,7 +231,9 @@ impl Run<'_> {
         let keeping = async {
             // The task of a schedule is in the trigger item. The task of an event is stored nowhere else.
             if fire.event_source_id.is_some() {
-                replay::keep_input(&app.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
+                let definition = state.facts().definition.clone();
+                let (definition, id, until) = (definition.as_ref(), &attempt.execution_id, deadline.run_until);
+                replay::keep_input(&app.store, fire, definition, id, attempt.ttl, until).await;
                 state.facts().is_input_kept = true;
             }
         };

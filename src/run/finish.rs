@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    app::App,
     clock::{millis_since, now_millis},
     domain::answer::{Outcome, Verdict},
     domain::{
@@ -60,7 +59,7 @@ impl Run<'_> {
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
         {
             let facts = state.facts();
-            ending.snapshot = facts.ran.as_deref().map(replay::snapshot);
+            ending.snapshot = facts.ran.as_deref().map(|fire| replay::snapshot(fire, facts.definition.as_ref()));
             ending.request_id = facts.request_id.clone();
             ending.first_event_ms = facts.first_event_ms;
             ending.duration_ms = Some(millis_since(self.since));
@@ -109,16 +108,17 @@ impl Run<'_> {
 
     /// Keeps the input of a run that did not complete, unless it was kept before.
     async fn keep_input_if_worth_it(&self, fire: &Fire, ending: &Ending, is_final: bool) {
-        let (ran, is_kept) = {
+        let (ran, definition, is_kept) = {
             let facts = self.context.state.facts();
-            (facts.ran.clone(), facts.is_input_kept)
+            (facts.ran.clone(), facts.definition.clone(), facts.is_input_kept)
         };
         if matches!(ending.status, Status::Completed | Status::Skipped) || !is_final || is_kept {
             return;
         }
         let Attempt { execution_id, ttl, .. } = self.attempt;
         let until = self.context.deadline.write_until;
-        replay::keep_input(self.owned.store, ran.as_deref().unwrap_or(fire), execution_id, *ttl, until).await;
+        let (fire, definition) = (ran.as_deref().unwrap_or(fire), definition.as_ref());
+        replay::keep_input(self.owned.store, fire, definition, execution_id, *ttl, until).await;
     }
 
     /// Closing the connection may not stop the agent. On AgentCore, asks it to stop the session of a run that was
@@ -132,10 +132,12 @@ impl Run<'_> {
         if !is_unwanted {
             return None;
         }
-        let App { tokens, agent, .. } = self.context.app;
+        let agents = &self.context.app.agents;
+        let ran = self.context.state.facts().ran.clone()?;
         let stopping = async {
-            let token = tokens.token().await.ok()?;
-            agent.stop_session(&self.attempt.session_id, &token).await
+            let agent = agents.find(&ran.task.agent_id).await.ok()?;
+            let authorization = agents.authorize(&agent).await.ok()?;
+            agent.stop_session(&self.attempt.session_id, &authorization).await
         };
         // The record does not wait longer for this.
         tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))

@@ -2,13 +2,11 @@
 
 mod attempt;
 mod finish;
+mod prospect;
 
-use std::{
-    pin::pin,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicI64},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicI64},
 };
 
 use futures_util::future::{Either, Ready, ready, select};
@@ -33,7 +31,10 @@ use crate::{
         lease::OwnedExecution,
     },
     response::Response,
-    run::attempt::{Prepared, Run},
+    run::{
+        attempt::Run,
+        prospect::{Prepared, prospect},
+    },
     store::{Store, boxed},
     telemetry::metrics::timed,
     trigger::{item::TriggerItem, replay},
@@ -114,11 +115,9 @@ async fn poll_alongside<T, U: Future + Unpin>(
     }
 }
 
-/// Gets a token, and the trigger item if there is one.
+/// Makes the agent ready that the event names, and reads the trigger item if there is one.
 async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
-    let token = pin!(context.app.tokens.token());
-    let token = timed(&context.state, |facts| &mut facts.token_ms, token);
-    tokio::join!(token, stored_trigger(&context.app.store, fire))
+    tokio::join!(prospect(context, fire), stored_trigger(&context.app.store, fire))
 }
 
 /// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
@@ -153,7 +152,7 @@ async fn not_run(
         }
         Claim::Interrupted(failure) => {
             state.facts().count_end(Status::Failed);
-            replay::keep_input(&app.store, fire, &attempt.execution_id, attempt.ttl, deadline.write_until).await;
+            replay::keep_input(&app.store, fire, None, &attempt.execution_id, attempt.ttl, deadline.write_until).await;
             Err(failure)
         }
         // This does not happen, because the caller runs an execution that it owns.

@@ -221,8 +221,8 @@ mod tests {
         assert_eq!(names, ["trigger", "time", "source", "detail-type", "region", "id", "detail"]);
         assert!(!rendered.contains(['\u{2028}', '\u{85}', '\r']), "{rendered:?}");
         assert!(!rendered.contains("\nNow obey"));
-        let told: Value = serde_json::from_str(section(&rendered)[6].strip_prefix("detail: ").unwrap()).unwrap();
-        assert_eq!(told, detail, "nothing of it is lost");
+        let shown: Value = serde_json::from_str(section(&rendered)[6].strip_prefix("detail: ").unwrap()).unwrap();
+        assert_eq!(shown, detail, "nothing of it is lost");
     }
 
     #[test]

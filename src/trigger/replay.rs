@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     domain::ending::Snapshot,
     domain::{
+        agent_definition::DefinitionMark,
         fire::Fire,
         ids::{ExecutionId, TriggerId, UserId},
         platform::Platform,
@@ -22,15 +23,20 @@ use crate::{
     store::Store,
 };
 
+/// The members of a kept input that say how the agent was defined.
+const PROTOCOL: &str = "agentProtocol";
+const DEFINITION: &str = "agentDefinition";
+
 /// Keeps the task of `fire` as the input of its execution. If that fails, only a replay is impossible.
 pub(crate) async fn keep_input(
     store: &Store,
     fire: &Fire,
+    definition: Option<&DefinitionMark>,
     execution_id: &ExecutionId,
     ttl: i64,
     until: tokio::time::Instant,
 ) {
-    let detail = detail(fire);
+    let detail = marked_detail(fire, definition);
     match store.in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
         Ok(true) => {}
         Ok(false) => tracing::warn!("the input is too large to be kept: the execution cannot be replayed"),
@@ -54,21 +60,38 @@ pub(crate) fn detail(fire: &Fire) -> Value {
         event_time: _,
         chain_depth: _,
         replay_of: _,
+        replayed_definition: _,
     } = fire;
     let mut detail = Map::from_iter([("userId".to_owned(), json!(user_id))]);
     detail.extend(task.to_detail());
     Value::Object(detail)
 }
 
-/// Returns a short description of what `fire` ran.
-pub(crate) fn snapshot(fire: &Fire) -> Snapshot {
+/// Returns the detail with what it says of the agent's definition: its protocol and its hash, and nothing else of it.
+fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
+    let mut detail = detail(fire);
+    if let Some(DefinitionMark { protocol, hash }) = definition {
+        detail[PROTOCOL] = json!(protocol);
+        detail[DEFINITION] = json!(hash);
+    }
+    detail
+}
+
+/// Returns a short description of what `fire` ran, with the agent as it was defined.
+pub(crate) fn snapshot(fire: &Fire, definition: Option<&DefinitionMark>) -> Snapshot {
     let mut settings_hash = String::with_capacity(64);
-    for byte in Sha256::digest(detail(fire).to_string()) {
+    for byte in Sha256::digest(marked_detail(fire, definition).to_string()) {
         // Writing to a string cannot fail.
         let _ = write!(settings_hash, "{byte:02x}");
     }
     let trigger_version = fire.trigger.as_ref().and_then(|stored| stored.version.clone());
-    Snapshot { settings_hash, agent_id: fire.task.agent_id.clone(), trigger_version }
+    let is_changed = |before: &String| definition.is_some_and(|definition| definition.hash != *before);
+    Snapshot {
+        settings_hash,
+        agent_id: fire.task.agent_id.clone(),
+        trigger_version,
+        agent_definition_changed: fire.replayed_definition.as_ref().is_some_and(is_changed),
+    }
 }
 
 /// Returns the fire that runs the kept input `detail` again. `event` is the request to do so.
@@ -91,5 +114,6 @@ pub(crate) fn fire(
     }
     let mut fire = event.fire(trigger_id, &user_id, task);
     fire.replay_of = Some(execution_id.clone());
+    fire.replayed_definition = detail.get(DEFINITION).and_then(Value::as_str).map(str::to_owned);
     Ok(fire)
 }

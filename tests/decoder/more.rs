@@ -1,8 +1,18 @@
 //! Answers written after what running SDKs send, and answers that were found to be read wrong: one line each.
 
-use agent_trigger::domain::answer::{End, Verdict};
+use agent_trigger::domain::answer::{AnswerError, End, Verdict};
+use agent_trigger::domain::finish_reason::FinishReason;
+use agent_trigger::domain::protocol::Protocol;
 
-use crate::answers::cases_in;
+use crate::answers::{Case, cases_in};
+use crate::{JSON, SSE, whole};
+
+/// Bytes of the largest body that is split everywhere.
+const SMALL: usize = 1024;
+
+fn small() -> impl Iterator<Item = Case> {
+    cases_in("answers-more").into_iter().filter(|case| case.body.len() <= SMALL)
+}
 
 #[test]
 fn every_further_answer_is_recorded_as_what_it_says() {
@@ -18,7 +28,7 @@ fn every_further_answer_is_recorded_as_what_it_says() {
 
 #[test]
 fn further_answers_may_come_byte_by_byte_or_in_two() {
-    for case in cases_in("answers-more") {
+    for case in small() {
         let whole = case.decode(std::iter::once(&case.body[..]));
         assert_eq!(case.decode(case.body.chunks(1)), whole, "{}", case.name);
         for at in (0..=case.body.len()).step_by(13) {
@@ -31,7 +41,7 @@ fn further_answers_may_come_byte_by_byte_or_in_two() {
 /// What fails or stops short as a whole completes nowhere when it is torn.
 #[test]
 fn no_further_answer_completes_when_it_is_torn() {
-    for case in cases_in("answers-more") {
+    for case in small() {
         let whole = case.decode_to(std::iter::once(&case.body[..]), End::Framed);
         if whole.is_none_or(|outcome| outcome.verdict == Verdict::Completed) {
             continue;
@@ -40,5 +50,57 @@ fn no_further_answer_completes_when_it_is_torn() {
             let torn = case.decode_to(std::iter::once(&case.body[..at]), End::Torn).expect("an outcome");
             assert_ne!(torn.verdict, Verdict::Completed, "{} at {at}", case.name);
         }
+    }
+}
+
+/// More of an answer than is kept must not hide how it ended.
+#[test]
+fn the_last_word_counts_behind_more_text_than_is_kept() {
+    let failed = |words: &str| Verdict::Failed(AnswerError::Reported { message: Some(words.to_owned()) });
+    for (piece, last, verdict) in [
+        (r#"{"type":"t","text":"a"}"#, r#"{"type":"t","error":"x"}"#, failed("x")),
+        (r#"{"type":"t","text":"a"}"#, r#"{"type":"t","text":"a","isError":true}"#, failed("a")),
+        (r#"{"type":"t","text":"a"}"#, r#"{"type":"error","text":"a"}"#, failed("a")),
+        (r#"{"text":"a"}"#, r#"{"text":"a","error":"x"}"#, failed("x")),
+        (r#"{"text":"a"}"#, r#"{"text":"a","text":"b","error":"x"}"#, failed("x")),
+        (r#"{"text":"a"}"#, r#"{"text":"a","\u0065rror":"x"}"#, failed("x")),
+        (r#"{"text":"a"}"#, r#"{"throttlingException":{"message":"x"}}"#, failed("x")),
+        (r#"{"text":"a"}"#, r#"{"text":"a","stop_reason":"max_tokens"}"#, Verdict::Incomplete(FinishReason::MaxTokens)),
+        (r#""a""#, r#""{\"error\":\"x\"}""#, failed("x")),
+        (r#""a""#, r#""data: {\"error\":\"x\"}\n\n""#, failed("x")),
+        (
+            r#""a""#,
+            r#""{'result': AgentResult(stop_reason='guardrail_intervened', x=1)}""#,
+            Verdict::Incomplete(FinishReason::Guardrail),
+        ),
+        ("abc", r#"data: {"error":"x"}"#, failed("x")),
+    ] {
+        let body = format!("{}data: {last}\n\n", format!("data: {piece}\n\n").repeat(9_000));
+        assert_eq!(whole(SSE, body).verdict, verdict, "{last}");
+    }
+    let body = format!("{}data: {{\"response\":\"b\"}}\n\n", "data: {\"text\":\"a\"}\n\n".repeat(9_000));
+    assert_eq!(whole(SSE, body).output.expect("an answer").text, "b");
+}
+
+#[test]
+fn events_of_an_unknown_kind_are_no_answer_in_any_number() {
+    for event in [r#"{"foo":1}"#, r#"{"type":"weird","x":[1,{"error":"no"}]}"#] {
+        let body = format!("data: {event}\n\n").repeat(100_000);
+        let outcome = whole(SSE, &body);
+        assert_eq!((outcome.verdict, outcome.protocol), (Verdict::Completed, Protocol::Unknown), "{event}");
+        let outcome = whole(SSE, format!("{body}data: {{\"type\":\"weird\",\"status\":\"failed\"}}\n\n"));
+        assert!(matches!(outcome.verdict, Verdict::Failed(_)), "{event}");
+    }
+}
+
+#[test]
+fn a_document_too_large_to_keep_needs_its_end() {
+    let long = "a".repeat(1_100_000);
+    for (begin, end) in [("{\"result\":\"Hello\",\"x\":\"", "\"}"), ("\"", "\"")] {
+        let body = format!("{begin}{long}{end}");
+        assert_eq!(whole(JSON, &body).verdict, Verdict::Completed, "{begin}");
+        assert_eq!(whole(JSON, format!("{body} \n")).verdict, Verdict::Completed, "{begin}");
+        let cut = &body[..body.len() - 1];
+        assert_eq!(whole(JSON, cut).verdict, Verdict::Failed(AnswerError::NotJson), "{begin}");
     }
 }

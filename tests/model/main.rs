@@ -1,15 +1,20 @@
 //! The model check: the life of an execution, and of several of one trigger that may not run twice at once, under every
 //! fault at once, in virtual time.
 //!
-//! The decisions are those of [`agent_trigger::execution`] and [`agent_trigger::turn`], never copies. Around them stand,
-//! step for step, the attempt (`attempt`, `held`, `overlap`: src/handler.rs, src/run.rs, src/claim.rs, src/lease.rs,
-//! src/overlap.rs), settling (`settler`: src/settle.rs), the rows and the turn with their conditional writes (`table`:
-//! src/store.rs, src/overlap.rs, src/expression.rs), the SDK's tries and the network (`network`), the agent (`agent`),
-//! and Lambda with its retries, twins, deadlines and second requests (`schedule`).
+//! The life cycle is the function's own code, never a copy: `claim_or_give_up`, `OwnedExecution` with its heartbeats, call
+//! window and finish, `admit` with the run lock, and `close_abandoned`, over the function's own `Store`. They run on two
+//! ports: the table (`network`, `table`), which evaluates the conditions that the store really sends (`expression`), and
+//! the clock (`clock`). Around them stand what the function has no say in: the SDK's tries and the network (`network`), the
+//! agent (`agent`), Lambda with its retries, twins, deadlines and second requests (`schedule`), and the settle queue
+//! (`settler`). A stand-in for what of `src/run/` needs HTTP clients is `attempt`; its header says what it copies.
+//!
 //! Every single read, write and passing of time is a step; a seeded generator decides what comes next, who dies or
 //! freezes at which await, which answer is lost, which write arrives a minute late, when the table is away and for whom,
-//! how clocks differ, what the agent says. `promises` and `alone` check what must hold. Where a step above changes in
-//! src, it changes here.
+//! how clocks differ, what the agent says. `promises` and `alone` check what must hold.
+//!
+//! A mutation takes out one rule (`rules`). It wraps a port: it leaves a clause out of a condition as the request passes,
+//! changes a value, shows the caller another row, or shows one step another time (`sender` knows the step). The function has
+//! no hook for it.
 //!
 //! - `cargo test --test model` runs 40,000 schedules and then takes each rule out in turn, which must be found out.
 //! - `MODEL_SEED` is the seed of the first schedule, the next ones count on from it; `MODEL_SCHEDULES` how many there
@@ -29,13 +34,14 @@
 mod agent;
 mod alone;
 mod attempt;
-mod held;
+mod clock;
+mod expression;
 mod mutations;
 mod network;
-mod overlap;
 mod promises;
 mod rules;
 mod schedule;
+mod sender;
 mod settler;
 mod shrink;
 mod sim;
@@ -44,6 +50,8 @@ mod table;
 use std::{
     collections::BTreeMap,
     io::{Write as _, stderr},
+    num::NonZero,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use promises::Promise;
@@ -114,6 +122,36 @@ fn search(
     })
 }
 
+/// Runs schedules on as many threads as there are cores. Returns the first one that breaks a promise.
+fn search_all(first: u64, schedules: u64, counts: &mut Counts) -> Option<Found> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let earliest = AtomicU64::new(u64::MAX);
+    let step = |thread: usize| {
+        let mut counts = Counts::new();
+        // No further than what another thread has found.
+        let seeds = (0..schedules).skip(thread).step_by(threads);
+        let seeds = seeds.take_while(|index| *index < earliest.load(Ordering::Relaxed));
+        let found = search(seeds.map(|index| first.wrapping_add(index)), None, &Trouble::ALL, |_| true, &mut counts);
+        if let Some(found) = &found {
+            earliest.fetch_min(found.seed.wrapping_sub(first), Ordering::Relaxed);
+        }
+        (found, counts)
+    };
+    let step = &step;
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || step(thread))).collect();
+        running.into_iter().map(|thread| thread.join().expect("a thread that runs schedules")).collect()
+    });
+    let mut all = Vec::new();
+    for (found, counted) in results {
+        all.extend(found);
+        for (outcome, count) in counted {
+            *counts.entry(outcome).or_default() += count;
+        }
+    }
+    all.into_iter().min_by_key(|found| found.seed.wrapping_sub(first))
+}
+
 fn seeds(first: u64, count: u64) -> impl Iterator<Item = u64> {
     (0..count).map(move |index| first.wrapping_add(index))
 }
@@ -131,7 +169,7 @@ fn print(text: &str) {
 fn forty_thousand_schedules_keep_every_promise() {
     let (seed, schedules) = (setting("MODEL_SEED", SEED), setting("MODEL_SCHEDULES", SCHEDULES));
     let mut counts = Counts::new();
-    if let Some(found) = search(seeds(seed, schedules), None, &Trouble::ALL, |_| true, &mut counts) {
+    if let Some(found) = search_all(seed, schedules, &mut counts) {
         let story = shrink::shortest(found.seed, None, &Trouble::ALL, found.promise);
         panic!(
             "{:?} is broken: {}\nThe shortest story of it, with {:?}, seed {}:\n{}\nAgain: MODEL_SEED={} MODEL_SCHEDULES=1 \

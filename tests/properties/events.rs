@@ -1,6 +1,9 @@
 //! Whatever comes in, the event parser answers: with the fire that the event says, or with the paths of what is wrong.
 
 use agent_trigger::{
+    domain::finish_reason::FinishReason::{
+        self, Cancelled, ContentFilter, Guardrail, Limit, MaxTokens, Pause, Refusal,
+    },
     domain::fire::{Fire, Origin},
     domain::platform::Platform,
     domain::task::{BODY_FIELDS, Task},
@@ -11,15 +14,17 @@ use agent_trigger::{
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, UtcOffset};
 
+/// The reasons that an event may accept.
+const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refusal, Limit, Cancelled, Pause];
 /// Begins every text that stands as a value, and no name.
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold, so that arbitrary events come near to valid ones.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "detail-type",
     "detail",
     "id",
@@ -36,6 +41,7 @@ const NAMES: [&str; 24] = [
     "reasoningEffort",
     "scheduledTime",
     "onInterrupted",
+    "acceptFinishReasons",
     "input",
     "unknown",
     "replay-name",
@@ -211,19 +217,21 @@ prop_compose! {
         input in input(),
         scheduled_time in option::of(scheduled_time()),
         rerun_if_interrupted in any::<bool>(),
+        accept_finish_reasons in option::of(subsequence(ACCEPTABLE.to_vec(), 0..=ACCEPTABLE.len())),
         (event_id, source) in (option::of(free_text()), option::of(free_text())),
     ) -> Fire {
         Fire {
             trigger_id: trigger_id.into(), user_id: user_id.into(),
             task: Task {
                 agent_id, prompt, session_id, model_id, working_directory, enabled_tools,
-                reasoning_effort, input, rerun_if_interrupted,
+                reasoning_effort, input, rerun_if_interrupted, accept_finish_reasons,
             },
             trigger: None,
             event_id, source,
             origin: scheduled_time
                 .map_or(Origin::Request { dispatcher: None }, |(text, instant)| Origin::Schedule { text, instant }),
             event_source_id: None, detail_type: None, event_time: None, chain_depth: 0, replay_of: None,
+            replayed_definition: None,
         }
     }
 }
@@ -238,6 +246,8 @@ fn event_of(fire: &Fire, is_null: bool) -> Value {
             "enabledTools": fire.task.enabled_tools, "reasoningEffort": fire.task.reasoning_effort,
             "scheduledTime": if let Origin::Schedule { text, .. } = &fire.origin { Some(text) } else { None },
             "onInterrupted": fire.task.rerun_if_interrupted.then_some("rerun"),
+            "acceptFinishReasons": fire.task.accept_finish_reasons.as_ref()
+                .map(|reasons| reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>()),
             "input": (!fire.task.input.is_empty()).then_some(&fire.task.input),
         },
     });
@@ -279,9 +289,15 @@ proptest! {
         match parse(Some(&delivered.to_string()), Platform::AgentCore) {
             Ok(Event::Bus(event)) => {
                 prop_assert_eq!(&event.target, &EventTarget::Subscribers);
+<<<<<<< HEAD
+                let is_an_end = matches!(event.origin, Origin::Execution { .. });
+                prop_assert!(!is_an_end, "{:?}", event.origin);
+                prop_assert!(event.event_source_id != "agent-trigger");
+=======
                 let follows = matches!(event.origin, Origin::Execution { .. });
                 prop_assert!(!follows, "{event:?}");
                 prop_assert_ne!(&event.event_source_id, "agent-trigger");
+>>>>>>> refs/heads/publishers
             }
             Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
             Err(error) => check(&error),

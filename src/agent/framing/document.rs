@@ -56,10 +56,10 @@ impl Document {
         if text.is_empty() {
             return Rest::Empty;
         }
-        // Of a cut document there is only its beginning to judge. IgnoredAny does not recurse: no depth is refused.
+        // Of a document too large to keep there are only its first and last bytes to judge. IgnoredAny does not recurse: no depth is refused.
         let is_json = match (self.fallback, self.dropped) {
             (Fallback::Text, _) => false,
-            (_, Some(_)) => matches!(text[0], b'{' | b'[' | b'"'),
+            (_, Some(last)) => matches!((text[0], last), (b'{', b'}') | (b'[', b']') | (b'"', b'"')),
             (_, None) => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
         };
         if is_json {

@@ -30,11 +30,22 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 
+/// Artifacts that are told apart: more are one.
+const MAX_ARTIFACTS: usize = 64;
+
+/// An artifact, and where its text stands in the answer's.
+#[derive(Debug)]
+struct Artifact {
+    id: Vec<u8>,
+    span: (usize, usize),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// The artifact under way, and where its text begins.
+    /// The artifacts, in the order in which they came.
+    artifacts: Vec<Artifact>,
+    /// The artifact under way.
     artifact: Vec<u8>,
-    begins: usize,
     /// An artifact has text: then no status message is the answer.
     has_artifact: bool,
 }
@@ -164,6 +175,18 @@ impl Reading {
         decided(frame, transcript, verdict)
     }
 
+    /// Returns the place of an artifact among the others, and whether it is new: its text begins at the answer's end then.
+    fn place_of(&mut self, id: &[u8], end: usize) -> (usize, bool) {
+        self.artifact = id.to_vec();
+        let known = self.artifacts.iter().position(|artifact| artifact.id == id);
+        let last = (self.artifacts.len() >= MAX_ARTIFACTS).then(|| self.artifacts.len() - 1);
+        if let Some(at) = known.or(last) {
+            return (at, false);
+        }
+        self.artifacts.push(Artifact { id: id.to_vec(), span: (end, end) });
+        (self.artifacts.len() - 1, true)
+    }
+
     /// Takes a part of an artifact: appended to it, or in its place.
     fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
@@ -174,17 +197,18 @@ impl Reading {
             return;
         }
         let parts = artifact.get("parts");
-        let is_same = self.artifact == id && self.has_artifact;
-        if !is_same {
-            self.artifact = id.to_vec();
-            self.begins = if self.has_artifact { transcript.text.len() } else { 0 };
-        }
-        if !append.is_some_and(RawJson::is_true) || !self.has_artifact {
-            transcript.text.cut_back(self.begins);
-        }
-        if let Some(parts) = parts {
-            push_texts(parts, &mut transcript.text);
-        }
+        let (at, is_new) = self.place_of(id, transcript.text.len());
+        let (begins, ends) = self.artifacts[at].span;
+        let keeps = append.is_some_and(RawJson::is_true) && !is_new;
+        let end = transcript.text.replace(if keeps { ends } else { begins }, ends, |out| {
+            parts.into_iter().for_each(|parts| push_texts(parts, out));
+        });
+        self.artifacts[at].span.1 = end;
+        // What stands behind it moved.
+        let moved = |place: usize| (place + end).saturating_sub(ends);
+        self.artifacts[at + 1..].iter_mut().for_each(|artifact| {
+            artifact.span = (moved(artifact.span.0), moved(artifact.span.1));
+        });
         self.has_artifact |= !transcript.text.is_empty();
     }
 }

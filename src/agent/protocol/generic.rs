@@ -7,6 +7,7 @@ use crate::agent::protocol::strands;
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, message_of, message_of_frame, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
+use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
@@ -178,7 +179,9 @@ impl Generic {
         }
         note_usage(members, transcript);
         note_stop(members, transcript);
-        if is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
+        // The one document of an answer may be named after a tool, and still hold what the agent says.
+        let is_document = frame.source == Source::Document;
+        if !is_document && is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
             return None;
         }
         if members.is(Name::Type, "modelMessageStartEvent") {
@@ -282,8 +285,11 @@ fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
             if !(error.is_null() && kind.is_null()));
     let by_error = || members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType);
     let by_status = || {
-        word(Name::Status)
-            .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
+        // RFC 9457's problem documents tell the status as a number.
+        let code = members.get(Name::Status).and_then(RawJson::as_count);
+        code.is_some_and(|code| (400..600).contains(&code))
+            || word(Name::Status)
+                .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
     };
     let by_flag = || {
         members.get(Name::Success).is_some_and(RawJson::is_false)
@@ -371,6 +377,11 @@ fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
 
 /// Notes how a frame says that the agent stopped.
 fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
+    // Mastra's result beside a reason that says nothing.
+    if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
+        transcript.finish = Some(FinishReason::Guardrail);
+        return;
+    }
     if let Some(reason) = members.get(Name::StopReason) {
         return transcript.stopped(Some(reason));
     }

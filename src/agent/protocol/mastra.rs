@@ -14,7 +14,10 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reading;
+pub(super) struct Reading {
+    /// A tool waits for an approval, or suspended the run: the stream ends so.
+    is_suspended: bool,
+}
 
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
@@ -29,7 +32,11 @@ impl Reader for Reading {
             // No more of this message is kept.
             b"text-delta" => {}
             // A step is one message of the model's.
-            b"step-start" => transcript.begin_message(),
+            b"step-start" => {
+                self.is_suspended = false;
+                transcript.begin_message();
+            }
+            b"tool-call-approval" | b"tool-call-suspended" => self.is_suspended = true,
             b"tool-call" => transcript.progress.tool_uses += 1,
             b"error" => {
                 let payload = value.get("payload").unwrap_or(value);
@@ -49,6 +56,13 @@ impl Reader for Reading {
             _ => {}
         }
         None
+    }
+
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        match transcript.failure {
+            None if self.is_suspended => Verdict::Incomplete(FinishReason::Interrupt),
+            _ => transcript.without_terminal_event(),
+        }
     }
 }
 

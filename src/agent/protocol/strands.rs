@@ -20,8 +20,13 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
         || members.has_object(Name::Event)
         || members.has(Name::ToolInterrupt)
         || members.is(Name::Type, "agent_result")
-        || (!members.has(Name::Type)
-            && members.get(Name::Message).is_some_and(|message| message.is_object() && message.get("role").is_some()))
+        || (!members.has(Name::Type) && members.get(Name::Message).is_some_and(|message| is_message(message)))
+}
+
+/// Returns true if a value is a message of Strands': its content is a list, where Ollama's chunks have a string.
+fn is_message(value: RawJson<'_>) -> bool {
+    let [role, content] = scan::pick(value.raw(), ["role", "content"]);
+    role.is_some() && content.is_some_and(RawJson::is_array)
 }
 
 /// Reads the end of a raw stream, which is no JSON but Python's repr within a string: only its reason counts.

@@ -1,4 +1,5 @@
-//! The UI stream of the Vercel AI SDK. <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>
+//! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and its `fullStream` sent on as it
+//! is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types.
 
 use crate::agent::framing::Frame;
 use crate::agent::protocol::members::{Members, Name};
@@ -23,19 +24,22 @@ impl Reader for Reading {
         transcript.is_understood = true;
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
-                transcript.delta(value.get("delta").and_then(RawJson::as_str));
+                let text = value.enter_any(&["delta", "text"]).map(|(_, text)| text.end());
+                transcript.delta(text.and_then(RawJson::as_str));
             }
             // No more of this message is kept.
             b"text-delta" => {}
             // A step is one message of the model's.
             b"start-step" => transcript.begin_message(),
-            b"tool-input-available" => transcript.progress.tool_uses += 1,
+            b"tool-input-available" | b"tool-call" => transcript.progress.tool_uses += 1,
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &[])))),
             b"abort" => {
                 transcript.finish = Some(FinishReason::Cancelled);
                 return decided(frame, transcript, Verdict::Incomplete(FinishReason::Cancelled));
             }
             b"finish" => {
+                // The usage within `messageMetadata` is the application's own.
+                transcript.set_usage(value.get("totalUsage"));
                 transcript.stopped(value.get("finishReason"));
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
