@@ -79,7 +79,6 @@ pub(crate) fn fire(rerun: bool) -> Fire {
         chain_depth: 0,
         replay_of: None,
         replayed_definition: None,
-        replayed_definition: None,
     }
 }
 
