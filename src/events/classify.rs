@@ -67,7 +67,8 @@ pub(crate) struct MarkedEvent {
     pub(crate) dispatch: Option<Value>,
     /// True if any member began with `_`.
     is_marked: bool,
-    is_wrapped: bool,
+    /// True if the event stood in `_event`.
+    pub(crate) is_wrapped: bool,
 }
 
 impl MarkedEvent {
