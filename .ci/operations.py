@@ -8,9 +8,12 @@ ROOT = Path(__file__).parent.parent
 
 NAMESPACE = "AgentTrigger"
 
-# The sets of dimensions that the function's metrics have, as its source names them. Failures are also kept by type.
+# The sets of dimensions that the function's metrics have, as its source names them. Some metrics have further ones.
 DIMENSIONS = [{"service"}, {"service", "agent"}, {"service", "trigger"}]
-FAILURE_DIMENSIONS = {"service", "errorType"}
+FURTHER_DIMENSIONS = {
+    "Completed": [{"service", "protocol"}],
+    "Failed": [{"service", "errorType"}, {"service", "protocol"}],
+}
 
 # The metrics of AWS that the template uses, with the dimensions under which each is kept.
 AWS_METRICS = {
@@ -74,7 +77,7 @@ def metric_problems(where, namespace, name, dimensions, source):
     if namespace != NAMESPACE:
         yield f"{where}: there are no metrics in {namespace}"
         return
-    if dimensions not in DIMENSIONS and not (name == "Failed" and dimensions == FAILURE_DIMENSIONS):
+    if dimensions not in DIMENSIONS + FURTHER_DIMENSIONS.get(name, []):
         yield f"{where}: {name} is not kept by {sorted(dimensions)}"
     if source is None:
         return
@@ -153,8 +156,9 @@ def texts(template):
     """Yield each rule that notifies people: its name, a sample of its event, the variables, and the text."""
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         for target in rule["Targets"]:
-            if "InputTransformer" in target:
-                transformer = target["InputTransformer"]
+            # The transformers of the function's own rules mark an event and contain no text for people.
+            transformer = target.get("InputTransformer", {})
+            if "InputPathsMap" in transformer:
                 text = substituted(template, transformer["InputTemplate"])
                 sample = sample_of(rule["EventPattern"]["detail-type"][0])
                 yield name, sample, transformer["InputPathsMap"], text

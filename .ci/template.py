@@ -134,6 +134,17 @@ def problems(template):
         for target in rule["Targets"]:
             for setting in {"RetryPolicy", "DeadLetterConfig"} - set(target):
                 yield f"{name}: target {target['Id']} has no {setting}"
+            if target["Arn"].get("Ref") not in topics:
+                yield from mark_problems(name, rule, target)
+
+
+def mark_problems(name, rule, target):
+    """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
+    is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
+    wrapped = {"InputTemplate": '{"_from": "stack-bus", "_event": <aws.events.event.json>}'}
+    inputs = {key: value for key, value in target.items() if key.startswith("Input")}
+    if inputs != ({"InputTransformer": wrapped} if is_own else {}):
+        yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
 
 
 def main():

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use standins::stack::Env;
 use standins::{Lambda, Script, Stack, Step};
 
+mod streams;
+
 const BODY: usize = 200 * 1024 * 1024;
 
 /// An answer of [`BODY`] bytes.
@@ -83,7 +85,7 @@ async fn main() {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (size, limits) in [(1024, (2.0, 3.0)), (64 * 1024, (2.0, 2.0))] {
+    for (size, limits) in [(1024, (1.6, 3.0)), (64 * 1024, (2.0, 2.0))] {
         let ndjson = |text: String| json!({"type": "modelContentBlockDeltaEvent", "delta": {"text": text}});
         let sse = |text: String| json!({"event": {"contentBlockDelta": {"delta": {"text": text}}}});
         let kib = size / 1024;
@@ -103,6 +105,20 @@ fn cases() -> Vec<Case> {
         case("SSE", "", &|n| sse("x".repeat(n)), Some(limits));
         let records = |n| json!({"message": {"role": "user", "content": vec![json!({"id": 1, "tags": ["a"]}); n]}});
         case("SSE", ", small records", &records, None);
+    }
+    // Small events, as each protocol's agents send them: an event a chunk.
+    for stream in streams::all() {
+        let times = (BODY / stream.delta.len()) as u64;
+        let steps = [
+            Step::text(&stream.begin),
+            Step::RepeatBytes { bytes: Bytes::from(stream.delta), times },
+            Step::text(&stream.end),
+        ];
+        cases.push(Case {
+            name: format!("{}, small", stream.name),
+            script: Script::ok(stream.content_type, steps),
+            limits: Some((1.6, 3.0)),
+        });
     }
     cases
 }

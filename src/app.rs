@@ -1,9 +1,10 @@
-//! What every invocation of the process borrows: the settings and one client for each service.
+//! The shared handles that every invocation of the process borrows: the settings and one client for each service.
 
 use crate::{
-    agent::Agent,
-    clients::{cognito::TokenSource, lambda::Dispatcher},
+    agents::Agents,
+    clients::lambda::Dispatcher,
     config::Config,
+    domain::{execution::Lease, platform::Platform},
     store::Store,
 };
 
@@ -14,17 +15,20 @@ pub struct App {
     pub config: Config,
     /// The table.
     pub store: Store,
-    /// The source of the machine user's tokens.
-    pub tokens: TokenSource,
-    /// The agent.
-    pub agent: Agent,
-    /// Hands events on to invocations of their own.
+    /// The agents, and what proves to them who calls.
+    pub agents: Agents,
+    /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
 }
 
 impl App {
-    /// Returns the lease's times.
-    pub(crate) fn lease(&self) -> crate::domain::execution::Lease {
-        crate::domain::execution::Lease(self.config.lease)
+    /// Returns the durations of a lease.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease(self.config.lease)
+    }
+
+    /// Returns the platform that hosts the agent.
+    pub(crate) fn platform(&self) -> Platform {
+        Platform::of(self.config.is_agentcore)
     }
 }

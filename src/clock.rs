@@ -1,10 +1,13 @@
-//! The time limits of an invocation, and times in the form that records use.
+//! The clock, the time limits of an invocation, and times in the form that records use.
+//!
+//! [`Clock`] is a port: the function uses [`SystemClock`], the model check (tests/model) the clocks of its simulation.
 
 use std::{
     fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -18,6 +21,45 @@ const MARGIN_FRACTION: u32 = 10;
 const LAST_WRITE: Duration = Duration::from_millis(300);
 
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+/// The time as one machine sees it. Its implementations: [`SystemClock`], and the simulated clocks of the model check,
+/// which differ from machine to machine and stand still while a machine is frozen.
+pub trait Clock {
+    /// Returns the present time in milliseconds since 1970.
+    fn now_millis(&self) -> i64;
+
+    /// Returns the present instant of the clock that sleeps are measured by. It may stand still in a frozen machine.
+    fn instant(&self) -> Instant;
+
+    /// Waits for `duration`.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+
+    /// Waits for `future` until `until`. Returns `None` if `future` is not ready by then; it is dropped.
+    fn timeout_at<F: Future>(&self, until: Instant, future: F) -> impl Future<Output = Option<F::Output>>;
+}
+
+/// The machine's own clock, with tokio's timers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_millis(&self) -> i64 {
+        now_millis()
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
+        tokio::time::sleep(duration)
+    }
+
+    // No async function: one keeps both its argument and what it awaits, which doubles the caller's future.
+    fn timeout_at<F: Future>(&self, until: Instant, future: F) -> impl Future<Output = Option<F::Output>> {
+        tokio::time::timeout_at(until, future).map(Result::ok)
+    }
+}
 
 /// Returns the present time in milliseconds since 1970.
 pub(crate) fn now_millis() -> i64 {
@@ -68,7 +110,7 @@ pub(crate) fn millis_since(since: Instant) -> u64 {
 
 /// The limits of an invocation's time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline {
+pub struct Deadline {
     /// The time at which the run stops, so that its end can be written.
     pub run_until: Instant,
     /// The time by which the last write must have been answered.
@@ -79,13 +121,13 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Computes the limits of an invocation that Lambda ends at `deadline_millis` since 1970. A value of less than a
     /// day is not a time but the time that is left, as `cargo lambda watch` gives it.
-    pub(crate) fn new(deadline_millis: u64) -> Self {
-        let now = u64::try_from(now_millis()).unwrap_or_default();
+    pub fn new(clock: &impl Clock, deadline_millis: u64) -> Self {
+        let now = u64::try_from(clock.now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
         // Lambda allows 15 minutes. A deadline beyond a year is a local tool's way to say that there is none.
         let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
         let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
-        let now = Instant::now();
+        let now = clock.instant();
         Self {
             run_until: now + (left - margin),
             write_until: now + left.saturating_sub(LAST_WRITE),
@@ -99,9 +141,9 @@ impl Deadline {
     }
 
     /// Returns true if the run's time lasts for `wait` and for something after it.
-    pub(crate) fn allows(&self, wait: Duration) -> bool {
+    pub fn allows(&self, clock: &impl Clock, wait: Duration) -> bool {
         // An agent may ask for a longer wait than an instant can hold.
-        Instant::now().checked_add(wait).is_some_and(|then| then < self.run_until)
+        clock.instant().checked_add(wait).is_some_and(|then| then < self.run_until)
     }
 }
 
@@ -120,16 +162,16 @@ mod tests {
     async fn the_margin_is_ten_seconds_or_a_tenth() {
         let now = u64::try_from(now_millis()).unwrap();
         for (left, margin) in [(900, Duration::from_secs(10)), (6, Duration::from_millis(600))] {
-            let deadline = Deadline::new(now + left * 1000);
+            let deadline = Deadline::new(&SystemClock, now + left * 1000);
             let kept = (deadline.write_until + LAST_WRITE) - deadline.run_until;
             assert_eq!(kept.as_millis().div_ceil(10), margin.as_millis().div_ceil(10));
             assert!(!deadline.is_too_near());
         }
-        assert!(Deadline::new(now + 4_000).is_too_near());
-        assert!(Deadline::new(0).is_too_near());
-        assert!(Deadline::new(now - 1).is_too_near());
-        assert!(!Deadline::new(600_000).is_too_near());
-        assert!(Deadline::new(u64::MAX).allows(Duration::from_secs(1)));
-        assert!(!Deadline::new(u64::MAX).allows(Duration::MAX));
+        assert!(Deadline::new(&SystemClock, now + 4_000).is_too_near());
+        assert!(Deadline::new(&SystemClock, 0).is_too_near());
+        assert!(Deadline::new(&SystemClock, now - 1).is_too_near());
+        assert!(!Deadline::new(&SystemClock, 600_000).is_too_near());
+        assert!(Deadline::new(&SystemClock, u64::MAX).allows(&SystemClock, Duration::from_secs(1)));
+        assert!(!Deadline::new(&SystemClock, u64::MAX).allows(&SystemClock, Duration::MAX));
     }
 }

@@ -1,8 +1,15 @@
 //! The settings. They are read once from the environment, and every problem is reported together.
 
-use std::{fmt, time::Duration};
+mod agents;
 
-use reqwest::Url;
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use url::Url;
+
+use crate::domain::{
+    agent_definition::{AgentDefinition, AgentSource, Defaults},
+    endpoint::web_url,
+};
 
 /// A value that must never reach a log. Its `Debug` output shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,14 +36,25 @@ impl fmt::Debug for Secret {
 /// The settings that the function's environment gives it.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `AGENT_API_URL`, ending in `/invocations`.
-    pub agent_url: Url,
-    /// True if `agent_url` is Amazon Bedrock AgentCore's own endpoint. Its 503 means "not accepted", and its session
-    /// ids have at least 33 characters.
+    /// The agent at `AGENT_API_URL`, called as `AGENT_PROTOCOL` and `AGENT_AUTH` say. It serves every agent id that
+    /// `agents` does not name.
+    pub unnamed_agent: Option<AgentDefinition>,
+    /// `AGENTS`: the agents by id.
+    pub agents: AgentSource,
+    /// True if the only agent is that at `AGENT_API_URL` and it is on Amazon Bedrock AgentCore. Then a session id that is
+    /// too short for AgentCore is a fault of the event. Where there are more agents, it is known once one is called.
     pub is_agentcore: bool,
-    /// `COGNITO_USER_POOL_ID`.
+    /// `AGENTS_TABLE_NAME`: the table of agents by user and agent id. If set, an agent without a row is not called.
+    pub agents_table: Option<String>,
+    /// `SSM_PARAMETER_PREFIX`: the beginning of the parameters with the environments of MCP servers.
+    pub parameter_prefix: Option<String>,
+    /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: replaces the host of AgentCore's data plane where an ARN is given.
+    pub agentcore_endpoint: Option<Url>,
+    /// `AWS_ENDPOINT_URL_SSM`: replaces the address of Systems Manager.
+    pub ssm_endpoint: Option<Url>,
+    /// `COGNITO_USER_POOL_ID`. Empty if no agent uses Cognito.
     pub user_pool_id: String,
-    /// `COGNITO_CLIENT_ID`.
+    /// `COGNITO_CLIENT_ID`. Empty if no agent uses Cognito.
     pub client_id: String,
     /// `COGNITO_CLIENT_SECRET`. If absent, it is discovered.
     pub client_secret: Option<Secret>,
@@ -92,9 +110,13 @@ impl Config {
     /// Names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut settings = Settings { lookup, problems: Vec::new() };
-        let agent_url = settings.required("AGENT_API_URL", "the agent's URL, https://…");
-        let user_pool_id = settings.required("COGNITO_USER_POOL_ID", "the user pool's id, region_xxxxxxxxx");
-        let client_id = settings.required("COGNITO_CLIENT_ID", "the machine client's id");
+        let agentcore_endpoint = settings.endpoint("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE");
+        let ssm_endpoint = settings.endpoint("AWS_ENDPOINT_URL_SSM");
+        let defaults = Defaults { agentcore_endpoint: agentcore_endpoint.as_ref() };
+        let agents = settings.agents(defaults);
+        let unnamed_agent = settings.unnamed_agent(agents.is_some(), defaults);
+        let (user_pool_id, client_id) = settings.machine_client(agents.is_some());
+        let agents = agents.unwrap_or(AgentSource::Inline(BTreeMap::new()));
         let table_name = settings.required("TRIGGERS_TABLE_NAME", "the DynamoDB table's name");
         let region = settings.required("AWS_REGION", "the AWS region; Lambda sets it");
         let execution_ttl = settings.whole("EXECUTION_TTL_DAYS", 30, 1..=3650);
@@ -104,7 +126,6 @@ impl Config {
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
         let chain_depth_limit = settings.whole("CHAIN_DEPTH_LIMIT", 8, 0..=100);
         let metrics_by_trigger = settings.flag("METRICS_BY_TRIGGER");
-        let agent_url = agent_url.and_then(|url| settings.check("AGENT_API_URL", invocations_url(&url)));
         let token_endpoint = settings
             .optional("COGNITO_DOMAIN")
             .and_then(|domain| settings.check("COGNITO_DOMAIN", token_endpoint(&domain)));
@@ -114,13 +135,17 @@ impl Config {
         let function_name = settings.optional("AWS_LAMBDA_FUNCTION_NAME");
         let log_level = settings.optional("AWS_LAMBDA_LOG_LEVEL");
 
-        match (agent_url, user_pool_id, client_id, table_name, region) {
-            (Some(agent_url), Some(user_pool_id), Some(client_id), Some(table_name), Some(region))
-                if settings.problems.is_empty() =>
-            {
+        match (table_name, region) {
+            (Some(table_name), Some(region)) if settings.problems.is_empty() => {
                 Ok(Self {
-                    is_agentcore: is_agentcore(&agent_url),
-                    agent_url,
+                    is_agentcore: settings.optional("AGENTS").is_none()
+                        && unnamed_agent.as_ref().is_some_and(|agent| agent.is_agentcore),
+                    unnamed_agent,
+                    agents,
+                    agents_table: settings.optional("AGENTS_TABLE_NAME"),
+                    parameter_prefix: settings.optional("SSM_PARAMETER_PREFIX"),
+                    agentcore_endpoint,
+                    ssm_endpoint,
                     user_pool_id,
                     client_id,
                     client_secret,
@@ -184,23 +209,18 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         }
     }
 
+    /// Reads an endpoint by its own variable, or by the one for all services, as the AWS SDKs do.
+    fn endpoint(&mut self, name: &str) -> Option<Url> {
+        let (name, url) = match (self.optional(name), self.optional("AWS_ENDPOINT_URL")) {
+            (Some(url), _) => (name, url),
+            (None, url) => ("AWS_ENDPOINT_URL", url?),
+        };
+        self.check(name, web_url(&url))
+    }
+
     fn check<T>(&mut self, name: &str, result: Result<T, &'static str>) -> Option<T> {
         result.map_err(|problem| self.problems.push(format!("{name} {problem}"))).ok()
     }
-}
-
-/// Returns `url` with `/invocations` appended unless its path already ends with it, and with the ARN of an AgentCore
-/// path percent-encoded as InvokeAgentRuntime requires.
-fn invocations_url(url: &str) -> Result<Url, &'static str> {
-    let mut url = web_url(url)?;
-    let path = url.path().trim_end_matches('/');
-    let base = path.strip_suffix("/invocations").unwrap_or(path);
-    let base = match base.strip_prefix("/runtimes/arn:") {
-        Some(arn) => format!("/runtimes/arn%3A{}", arn.replace(':', "%3A").replace('/', "%2F")),
-        None => base.to_owned(),
-    };
-    url.set_path(&format!("{base}/invocations"));
-    Ok(url)
 }
 
 /// Returns the token endpoint of a Cognito domain, given as a bare host or as a URL.
@@ -212,39 +232,11 @@ pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// Parses a URL to which a secret may be sent: https, or http on this machine.
-fn web_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is not a URL: it must look like https://host/path")?;
-    let host = url.host_str().unwrap_or_default();
-    if host.is_empty() {
-        return Err("has no host: it must look like https://host/path");
-    }
-    let loopback = host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not carry a user name or password");
-    }
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
-        _ => Err("must be https (http only for loopback)"),
-    }
-}
-
-/// Returns true for AgentCore's data plane: `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`, through a VPC
-/// endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`, and with `-fips` behind the name.
-fn is_agentcore(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let amazon = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn"];
-    amazon.iter().any(|suffix| host.ends_with(suffix))
-        && host.split('.').any(|label| matches!(label, "bedrock-agentcore" | "bedrock-agentcore-fips"))
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn config(overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    pub(crate) fn config(overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let good = [
             ("AGENT_API_URL", "https://agent.example.com/api"),
             ("COGNITO_USER_POOL_ID", "eu-west-1_abc"),
@@ -310,46 +302,6 @@ mod tests {
             "COGNITO_DOMAIN",
         ] {
             assert!(error.contains(name), "{name} is missing in: {error}");
-        }
-    }
-
-    #[test]
-    fn agent_urls_end_in_invocations() {
-        let agentcore = "https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes";
-        let encoded = "arn%3Aaws%3Abedrock-agentcore%3Aus-west-2%3A123456789012%3Aruntime%2Fdemo-1";
-        for (given, expected) in [
-            ("https://a.example.com", "https://a.example.com/invocations"),
-            ("https://a.example.com/", "https://a.example.com/invocations"),
-            ("https://a.example.com/api/", "https://a.example.com/api/invocations"),
-            ("https://a.example.com/invocations", "https://a.example.com/invocations"),
-            ("https://a.example.com/invocations/?q=1", "https://a.example.com/invocations?q=1"),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/invocations"),
-            ("http://[::1]:8080", "http://[::1]:8080/invocations"),
-            (
-                &format!(
-                    "{agentcore}/arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/demo-1/invocations?qualifier=DEFAULT"
-                ),
-                &format!("{agentcore}/{encoded}/invocations?qualifier=DEFAULT"),
-            ),
-            (&format!("{agentcore}/{encoded}"), &format!("{agentcore}/{encoded}/invocations")),
-        ] {
-            assert_eq!(config(&[("AGENT_API_URL", given)]).unwrap().agent_url.as_str(), expected);
-        }
-    }
-
-    #[test]
-    fn agentcore_is_known_by_its_host() {
-        for (url, expected) in [
-            ("https://bedrock-agentcore.us-west-2.amazonaws.com/runtimes/x", true),
-            ("https://vpce-1.bedrock-agentcore.us-west-2.vpce.amazonaws.com/runtimes/x", true),
-            ("https://bedrock-agentcore-fips.us-west-2.amazonaws.com/runtimes/x", true),
-            ("https://bedrock-agentcore.us-west-2.api.aws/runtimes/x", true),
-            ("https://bedrock-agentcore-fips.us-west-2.api.aws/runtimes/x", true),
-            ("https://bedrock-agentcore.example.com", false),
-            ("https://bedrock-agentcores.us-west-2.amazonaws.com", false),
-            ("https://agent.amazonaws.com", false),
-        ] {
-            assert_eq!(config(&[("AGENT_API_URL", url)]).unwrap().is_agentcore, expected, "{url}");
         }
     }
 

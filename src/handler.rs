@@ -1,4 +1,5 @@
-//! The one handler: what kind of invocation it is, and what Lambda, the log and the metrics are told of it.
+//! The handler of every invocation. It finds out which kind of invocation it is, and reports the result to Lambda, the
+//! log and the metrics.
 
 use serde_json::Value;
 use tracing::{Instrument, field::Empty};
@@ -25,14 +26,14 @@ use crate::{
 /// Returns every failure, recorded before it is returned.
 pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -> Result<Value, Failure> {
     let context = InvocationContext::new(app, invocation);
-    // An error span: at a lower level, a log of errors alone would lack the ids.
+    // The span has the level ERROR. With a lower level, a log of errors alone would lack the ids.
     let span = tracing::error_span!(
         "run",
         requestId = invocation.request_id,
         triggerId = Empty,
         executionId = Empty,
         attempt = Empty,
-        // Named and spelled as OpenTelemetry does, so that one id finds the agent's part too.
+        // The name and the notation are OpenTelemetry's, so that one id also finds the agent's part.
         // https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
         trace_id = context.trace.as_ref().and_then(|trace| trace.otel_id.as_deref()),
     );
@@ -40,7 +41,7 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
     let result = handled.unwrap_or_else(|panicked| Err(context.state.retryable_unless_called(panicked)));
     let result = result.map_err(|failure| context.with_ids(failure));
     if let Err(Failure { error_type, retryable, message, trigger_id, execution_id, .. }) = &result {
-        // The span has the ids once the execution is known; the text format would print them twice.
+        // The span has the ids once the execution is known. The text format would print them twice.
         if context.state.facts().execution_id.is_none() {
             tracing::record_all!(span, triggerId = trigger_id.as_deref(), executionId = execution_id.as_deref());
         }
@@ -51,14 +52,14 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
     result
 }
 
-/// Settles a batch of failure reports, runs a schedule's fire, or routes a bus event, which may become a fire that
+/// Settles a batch of failure reports, runs the fire of a schedule, or routes a bus event, which may become a fire that
 /// runs here.
 async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) -> Result<Value, Failure> {
     if let Some(batch) = payload.and_then(Batch::read) {
         context.state.facts().instead = Some(Instead::Settled);
-        return Ok(settle::settle(context.app, &batch, context.deadline).await);
+        return settle::settle(context.app, &batch, &context.invocation.function_arn, context.deadline).await;
     }
-    let event = schedule::parse(payload, context.app.config.is_agentcore)?;
+    let event = schedule::parse(payload, context.app.platform())?;
     if context.deadline.is_too_near() {
         if let Event::Scheduled(fire) = event {
             context.note_fire(fire);

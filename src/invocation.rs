@@ -1,4 +1,4 @@
-//! One Lambda invocation: what Lambda says of it, and what is known of it when it ends, however it does.
+//! One Lambda invocation: what Lambda says about it, and what the function knows about it when it ends in any way.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -6,30 +6,31 @@ use futures_util::{FutureExt, TryFutureExt};
 
 use crate::{
     app::App,
-    clock::Deadline,
+    clock::{Deadline, SystemClock},
     domain::{
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::ExecutionId,
         run_state::RunState,
         trace::Trace,
     },
     telemetry::metrics::{self, MetricsLine},
 };
 
-/// What Lambda says of an invocation.
+/// An invocation as Lambda describes it.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// Lambda's request id, the same on its own retries.
+    /// Lambda's request id, which stays the same when Lambda retries.
     pub request_id: String,
     /// The function that was invoked, with its version or alias if one was named.
     pub function_arn: String,
-    /// When Lambda ends it, milliseconds since 1970.
+    /// The time at which Lambda ends the invocation, in milliseconds since 1970.
     pub deadline_millis: u64,
-    /// Lambda's X-Ray header.
+    /// The value of Lambda's X-Ray header.
     pub xray_trace_id: Option<String>,
 }
 
-/// An invocation under way.
+/// An invocation that is being handled.
 pub(crate) struct InvocationContext<'a> {
     pub(crate) app: &'a App,
     pub(crate) invocation: &'a Invocation,
@@ -45,48 +46,52 @@ impl<'a> InvocationContext<'a> {
         Self {
             app,
             invocation,
-            deadline: Deadline::new(invocation.deadline_millis),
+            deadline: Deadline::new(&SystemClock, invocation.deadline_millis),
             trace: invocation.xray_trace_id.as_deref().and_then(Trace::of),
             state: Arc::default(),
             is_cold_start: metrics::is_cold_start(),
         }
     }
 
-    /// Notes the fire that the invocation is about. The first one counts.
+    /// Keeps the fire that the invocation handles, and returns it. Only the first one is kept.
     pub(crate) fn note_fire(&self, fire: Box<Fire>) -> Arc<Fire> {
         Arc::clone(self.state.facts().fire.get_or_insert_with(|| fire.into()))
     }
 
-    /// Notes the execution of the fire, for everything that is logged of the invocation from now on.
-    pub(crate) fn note_execution(&self, fire: &Fire, execution_id: String) -> Arc<str> {
-        // Both fields at once: the log formats all of the span's fields anew each time.
-        tracing::record_all!(tracing::Span::current(), triggerId = fire.trigger_id, executionId = execution_id);
+    /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on.
+    pub(crate) fn note_execution(&self, fire: &Fire, execution_id: ExecutionId) -> Arc<ExecutionId> {
+        // Both fields are recorded at once, because the log formats all fields of the span anew each time.
+        tracing::record_all!(
+            tracing::Span::current(),
+            triggerId = fire.trigger_id.as_str(),
+            executionId = execution_id.as_str()
+        );
         Arc::clone(self.state.facts().execution_id.get_or_insert_with(|| execution_id.into()))
     }
 
-    /// Returns `failure` with the ids of what failed.
+    /// Returns `failure` with the ids of its trigger and its execution, if they are known.
     pub(crate) fn with_ids(&self, failure: Failure) -> Failure {
         let facts = self.state.facts();
         let trigger_id = failure.trigger_id.or_else(|| facts.fire.as_ref().map(|fire| fire.trigger_id.clone()));
-        let execution_id = failure.execution_id.or_else(|| facts.execution_id.as_deref().map(str::to_owned));
+        let execution_id = failure.execution_id.or_else(|| facts.execution_id.as_deref().cloned());
         Failure { trigger_id, execution_id, ..failure }
     }
 
-    /// Prints the metrics of the invocation, which ends with this failure if it failed.
+    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails.
     pub(crate) fn emit_metrics(&self, failure: Option<&Failure>) {
         let mut facts = self.state.facts();
         if let Some(failure) = failure {
             facts.count_returned(failure);
         }
-        let failed = |id: fn(&Failure) -> &Option<String>| failure.and_then(|failure| id(failure).as_deref());
         let fire = facts.fire.as_deref();
+        let execution_id = facts.execution_id.as_deref().map(ExecutionId::as_str);
         MetricsLine {
             config: &self.app.config,
             facts: &facts,
             request_id: &self.invocation.request_id,
             agent_id: facts.ran.as_deref().or(fire).map(|fire| fire.task.agent_id.as_str()),
-            trigger_id: fire.map(|fire| fire.trigger_id.as_str()).or(failed(|failure| &failure.trigger_id)),
-            execution_id: facts.execution_id.as_deref().or(failed(|failure| &failure.execution_id)),
+            trigger_id: fire.map(|fire| fire.trigger_id.as_str()).or_else(|| failure?.trigger_id.as_deref()),
+            execution_id: execution_id.or_else(|| failure?.execution_id.as_deref()),
             trace: self.trace.as_ref(),
             failure,
             is_cold_start: Some(self.is_cold_start),
@@ -95,7 +100,7 @@ impl<'a> InvocationContext<'a> {
     }
 }
 
-/// Turns a panic of `future` into a failure. The panic hook has logged where it was.
+/// Turns a panic of `future` into a failure. The panic hook has logged where it happened.
 pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
     AssertUnwindSafe(future)
         .catch_unwind()

@@ -2,10 +2,11 @@
 //! Begin with [`handler`], the story of one invocation. docs/ARCHITECTURE.md is the map of everything it uses.
 
 pub mod agent;
+pub mod agents;
 pub mod app;
 mod backoff;
 pub mod clients;
-mod clock;
+pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod error_chain;
@@ -13,13 +14,13 @@ pub mod events;
 pub mod handler;
 pub mod invocation;
 pub mod json;
-mod lifecycle;
+pub mod lifecycle;
 mod redact;
 mod response;
 mod routing;
 mod run;
 pub mod runtime;
 mod settle;
-mod store;
+pub mod store;
 pub mod telemetry;
 pub mod trigger;

@@ -8,6 +8,7 @@ use crate::{
     domain::ending::SkipReason,
     domain::execution::{Row, Status},
     domain::fire::Fire,
+    domain::ids::ExecutionId,
 };
 use lambda_runtime::Diagnostic;
 
@@ -31,9 +32,9 @@ pub(crate) struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// About the execution of a fire.
-    pub(crate) fn new(fire: &'a Fire, execution_id: &'a str) -> Self {
-        Self { success: true, trigger_id: &fire.trigger_id, execution_id, ..Self::default() }
+    /// Returns a successful response about the execution of a fire.
+    pub(crate) fn new(fire: &'a Fire, execution_id: &'a ExecutionId) -> Self {
+        Self { success: true, trigger_id: &fire.trigger_id, execution_id: execution_id.as_str(), ..Self::default() }
     }
 
     /// Returns the response for a run that completed.
@@ -51,7 +52,7 @@ impl<'a> Response<'a> {
         Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.to_value()
     }
 
-    /// Returns the response for a fire that another attempt works on, or that ended before.
+    /// Returns the response for a fire on which another attempt works, or which ended before.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
@@ -59,7 +60,7 @@ impl<'a> Response<'a> {
     }
 
     fn to_value(&self) -> Value {
-        // As a function behind an HTTP API answers: the body is JSON in a text.
+        // This is the form for a function behind an HTTP API: the body is JSON in a text.
         json!({"statusCode": 200, "body": serde_json::to_string(self).unwrap_or_default()})
     }
 }

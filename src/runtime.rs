@@ -1,4 +1,4 @@
-//! The function's two edges: its app from its settings, and the Lambda runtime around its handler.
+//! The wiring of the function: it builds the app from the settings, and runs the Lambda runtime around the handler.
 
 use std::sync::Arc;
 
@@ -8,24 +8,25 @@ use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
 use tower::{ServiceBuilder, service_fn};
 
 use crate::{
-    agent::Agent,
+    agents::Agents,
     app::App,
     clients::cognito::TokenSource,
     clients::http::{Clients, SdkHttpClient},
     clients::lambda::Dispatcher,
+    clients::sigv4::Signer,
     config::Config,
     handler,
     invocation::Invocation,
     store::Store,
 };
 
-/// Builds what every invocation borrows. Nothing is requested yet.
+/// Builds the app that every invocation borrows. It sends no request yet.
 pub async fn app(config: Config, clients: &Clients) -> App {
     let aws = sdk_config(&config, clients).await;
+    let tokens = TokenSource::new(config.clone(), clients.aws.clone(), &aws);
     App {
         store: Store::new(&aws, config.table_name.clone()),
-        tokens: TokenSource::new(config.clone(), clients.aws.clone(), &aws),
-        agent: Agent::new(&config, clients.agent.clone()),
+        agents: Agents::new(&config, clients, tokens, Signer::new(&aws)),
         dispatcher: Dispatcher::new(aws),
         config,
     }
@@ -52,9 +53,9 @@ const RUNTIME_VARIABLES: [&str; 4] = [
 /// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
 /// # Errors
-/// If this is not Lambda, or its Runtime API fails.
+/// Returns an error if this does not run on Lambda, or if Lambda's Runtime API fails.
 pub async fn serve(app: App) -> Result<(), Error> {
-    // The runtime would panic.
+    // The Lambda runtime would panic if one of them were missing.
     if let Some(missing) = RUNTIME_VARIABLES.iter().find(|name| std::env::var_os(name).is_none()) {
         return Err(format!("{missing} is not set, which Lambda sets; to run here: cargo run --example local").into());
     }

@@ -1,5 +1,6 @@
-//! Settling: what Lambda's on-failure destination reports is looked at once more, so that no execution stays `running`
-//! or retryable after its last delivery, and no fire without a record. Never calls an agent.
+//! Settling: an event that Lambda gave up on comes back as a report through the on-failure destination. The executions
+//! of the event are closed, so that none stays `running` or retryable after its last delivery, and no fire stays
+//! without a record. This never calls an agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{
     app::App,
+    clients::lambda::DispatchError,
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
@@ -17,11 +19,14 @@ use crate::{
         execution::{CloseAction, Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::{ExecutionId, UserId},
         run_state::RunFacts,
+        task::Task,
     },
     events::{
         bus::{BusEvent, EventTarget},
-        failure_report::{Batch, Message, Notification, Report, RequestContext, reported},
+        failure_report::{Batch, Message, Report, RequestContext, reported},
+        queued::{self, Queued},
         schedule::{self, Event},
     },
     lifecycle::{
@@ -36,11 +41,13 @@ use crate::{
     },
 };
 
-/// Why a message is left for another delivery.
+/// The reason why a message is left for another delivery.
 #[derive(Debug, thiserror::Error)]
 enum Unsettled {
-    #[error("the message is not a record of Lambda's on-failure destination")]
-    NotAReport,
+    #[error("the message is a record of Lambda's on-failure destination that holds no event")]
+    UnreadableReport,
+    #[error("the message could not be handed on: {0}")]
+    NotHandedOn(#[from] DispatchError),
     #[error("an attempt may still be at work")]
     Alive,
     #[error("the invocation's time was up")]
@@ -51,12 +58,16 @@ enum Unsettled {
     End(#[from] CloseError),
 }
 
-/// How long keeping an input may hold up a batch.
+/// The longest time that keeping an input may delay a batch.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Settles every message it can, and names the others, which SQS delivers again.
+/// Settles every message that can be settled. The response names the others, which SQS delivers again.
+/// A message that is no report is handed on as an invocation of its own.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
-pub(crate) async fn settle(app: &App, batch: &Batch, deadline: Deadline) -> Value {
+///
+/// # Errors
+/// If a notification of a topic is left, which only the failure of the whole invocation brings again.
+pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadline: Deadline) -> Result<Value, Failure> {
     let mut failures = Vec::new();
     for message in &batch.records {
         let span = tracing::error_span!(
@@ -66,23 +77,37 @@ pub(crate) async fn settle(app: &App, batch: &Batch, deadline: Deadline) -> Valu
             triggerId = Empty,
             executionId = Empty,
         );
-        let settling = settle_message(app, message).instrument(span.clone());
+        let settling = settle_message(app, message, function_arn).instrument(span.clone());
         let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
         if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
             span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
+            if batch.is_of_topic {
+                let message = format!("a message of a topic could not be dealt with: {unsettled}");
+                return Err(Failure::retryable(ErrorType::DispatchFailed, message));
+            }
             failures.push(json!({"itemIdentifier": message.message_id}));
         }
     }
-    json!({"batchItemFailures": failures})
+    Ok(json!({"batchItemFailures": failures}))
 }
 
-async fn settle_message(app: &App, message: &Message) -> Result<(), Unsettled> {
-    let notification: Option<Notification> = serde_json::from_str(&message.body).ok();
-    let report = notification.as_ref().map_or(message.body.as_str(), |notification| &notification.message);
-    let report: Report<'_> = serde_json::from_str(report).map_err(|_| Unsettled::NotAReport)?;
+async fn settle_message(app: &App, message: &Message, function_arn: &str) -> Result<(), Unsettled> {
+    let text = queued::unwrapped(&message.body);
+    match queued::read(&text) {
+        Queued::Report(report) => settle_report(app, report).await,
+        Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
+        Queued::HandOn(payload) => {
+            app.dispatcher.invoke(function_arn, payload).await?;
+            tracing::info!("the message is no report: it was handed on as an invocation of its own");
+            Ok(())
+        }
+    }
+}
+
+async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
-    let Ok(event) = schedule::parse(Some(report.request_payload.get()), app.config.is_agentcore) else {
+    let Ok(event) = schedule::parse(Some(report.request_payload.get()), app.platform()) else {
         tracing::info!("nothing to settle: the event was invalid");
         return Ok(());
     };
@@ -96,21 +121,23 @@ async fn settle_message(app: &App, message: &Message) -> Result<(), Unsettled> {
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
-                settler.settle(&event.fire(trigger_id, user_id), true).await
+                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), true).await
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
-                // Whose it is stands in what is kept; without that no attempt got as far as to run it.
-                let key = (trigger_id.as_str(), execution_id.as_str());
+                // Only the kept input names the user. Without an input no attempt got as far as running the replay.
                 let detail = app.store.input(trigger_id, execution_id).await?;
-                match detail.map(|detail| replay::fire(event, key, &detail, app.config.is_agentcore)) {
+                match detail.map(|detail| replay::fire(event, trigger_id, execution_id, &detail, app.platform())) {
                     Some(Ok(fire)) => settler.settle(&fire, true).await,
-                    None | Some(Err(_)) => settler.settle(&event.fire(trigger_id, ""), false).await,
+                    None | Some(Err(_)) => {
+                        settler.settle(&event.fire(trigger_id, &UserId::default(), Task::unknown()), false).await
+                    }
                 }
             }
         },
     }
 }
 
+/// The settling of one report.
 struct Settler<'a> {
     app: &'a App,
     report: &'a Report<'a>,
@@ -118,14 +145,14 @@ struct Settler<'a> {
 }
 
 impl Settler<'_> {
-    /// Settles one fire; one without a record gets one if `creates`.
+    /// Settles one fire. If it has no record, one is written only if `creates` is true.
     async fn settle(&self, fire: &Fire, creates: bool) -> Result<(), Unsettled> {
         let App { store, .. } = self.app;
         let span = tracing::Span::current();
-        span.record("triggerId", &fire.trigger_id);
+        span.record("triggerId", fire.trigger_id.as_str());
         let RequestContext { request_id, approximate_invoke_count, .. } = &self.report.request_context;
-        let execution_id = identify(store, fire, request_id, &self.started).await?;
-        span.record("executionId", &execution_id);
+        let execution_id = ExecutionId::from(identify(store, fire, request_id, &self.started).await?);
+        span.record("executionId", execution_id.as_str());
         let row = store.execution(&fire.trigger_id, &execution_id).await?;
         let unstarted = creates.then(|| UnstartedExecution {
             fire,
@@ -143,16 +170,16 @@ impl Settler<'_> {
         if action != CloseAction::Nothing {
             self.emit_metrics(fire, &execution_id, action, row.as_ref());
         }
-        // What a bus event asked is known to the invocation that ran it alone, and was kept by it.
+        // The task of a bus event is unknown here. The invocation that ran it has kept its input.
         if action != CloseAction::Nothing && !fire.task.prompt.is_empty() {
             let until = tokio::time::Instant::now() + INPUT_TIMEOUT;
-            replay::keep_input(store, fire, &execution_id, self.started.ttl, until).await;
+            replay::keep_input(store, fire, None, &execution_id, self.started.ttl, until).await;
         }
         Ok(())
     }
 
     /// Prints the metrics of an execution that was settled.
-    fn emit_metrics(&self, fire: &Fire, execution_id: &str, action: CloseAction, row: Option<&Row>) {
+    fn emit_metrics(&self, fire: &Fire, execution_id: &ExecutionId, action: CloseAction, row: Option<&Row>) {
         let failure = match action {
             CloseAction::Create => Some(reported(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
@@ -175,8 +202,9 @@ impl Settler<'_> {
         .print();
     }
 
-    /// An event whose triggers nobody can name any more: each that is subscribed to it is looked at. What none of them
-    /// has a record of may still be on its way to an invocation of its own, unless only one was due.
+    /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each one
+    /// is settled. If there is no record for a trigger, the event may still be on its way to an invocation of its own,
+    /// unless only one trigger was due.
     async fn settle_subscribers(&self, event: &BusEvent) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();
@@ -185,7 +213,7 @@ impl Settler<'_> {
             let page = self.app.store.subscriptions(&event.event_source_id, after).await?;
             for item in page.items {
                 let Ok(trigger) = TriggerItem::read(item) else { continue };
-                match trigger.decide(event, self.app.config.is_agentcore) {
+                match trigger.decide(event, self.app.platform()) {
                     TriggerDecision::Filtered => {}
                     TriggerDecision::Run(fire, threshold) => {
                         is_certain &= threshold.is_none();

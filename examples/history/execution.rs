@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent_trigger::domain::execution::{Lease, Status};
+use agent_trigger::domain::failure::ErrorType;
 use console::Style;
 use serde_json::{Map, Value};
 
@@ -134,11 +135,22 @@ impl Execution {
             State::Stale => self
                 .number("leaseUntil")
                 .map_or_else(|| "no lease".to_owned(), |until| format!("lease over {}", words::roughly(now - until))),
-            State::Failed => self.text("errorType").unwrap_or_default().to_owned(),
+            State::Failed => self.failure(),
+            // How the agent stopped short, where the trigger accepts that.
+            State::Completed => self.text("finishReason").unwrap_or_default().to_owned(),
             State::Skipped => self.text("skipReason").unwrap_or_default().to_owned(),
             // A later version's status is shown as it is.
             State::Unknown => self.text("status").unwrap_or("no status").to_owned(),
-            State::Running | State::Completed | State::Cancelled => String::new(),
+            State::Running | State::Cancelled => String::new(),
+        }
+    }
+
+    /// Returns the type of the failure. The type `AgentIncomplete` says less than how the agent stopped short.
+    fn failure(&self) -> String {
+        let error_type = self.text("errorType").unwrap_or_default();
+        match self.text("finishReason") {
+            Some(reason) if error_type == ErrorType::AgentIncomplete.as_str() => format!("stopped: {reason}"),
+            _ => error_type.to_owned(),
         }
     }
 
@@ -191,6 +203,19 @@ pub(crate) mod tests {
                 assert_ne!(one.symbol(), other.symbol());
                 assert_ne!(one.word(), other.word());
             }
+        }
+    }
+
+    #[test]
+    fn what_stopped_short_says_how() {
+        for (row, why) in [
+            (json!({"status": "failed", "errorType": "AgentIncomplete", "finishReason": "limit"}), "stopped: limit"),
+            (json!({"status": "failed", "errorType": "AgentIncomplete"}), "AgentIncomplete"),
+            (json!({"status": "failed", "errorType": "AgentFailed", "finishReason": "limit"}), "AgentFailed"),
+            (json!({"status": "completed", "finishReason": "max_tokens"}), "max_tokens"),
+            (json!({"status": "completed"}), ""),
+        ] {
+            assert_eq!(execution(row.clone()).why(NOW), why, "{row}");
         }
     }
 

@@ -39,6 +39,8 @@ const GROUPS: [(&str, &[&str]); 8] = [
         "Result",
         &[
             "status",
+            "finishReason",
+            "protocol",
             "skipReason",
             "overlaps",
             "retryable",
@@ -174,6 +176,7 @@ mod tests {
             "PK": "TRIGGER#nightly", "SK": "EXECUTION#019aa301", "triggerId": "nightly", "executionId": "019aa301",
             "userId": "user-1", "agentId": "agent-1", "status": "failed", "startedAt": "2026-11-21T02:00:00.000Z",
             "completedAt": "2026-11-21T02:01:12.400Z", "durationMs": 72_400, "ttl": NOW / 1000 + 2_592_000,
+            "protocol": "a2a", "finishReason": "max_tokens",
             "errorType": "AgentFailed", "error": "the agent reported an error\n{\"message\": \"no such bucket\"}",
             "retryable": false, "usage": {"inputTokens": 12, "outputTokens": 3}, "bytes": 2048, "events": 7,
             "attempt": 1, "owner": "me", "leaseUntil": NOW - 3_600_000, "chainDepth": 2, "follows": "019aa300",
@@ -200,6 +203,8 @@ When
 
 Result
   status                      failed
+  finishReason                max_tokens
+  protocol                    a2a
   retryable                   false
 
 Error

@@ -2,10 +2,12 @@
 //!
 //! `cargo run --example local -- --help` lists the options.
 
+mod live;
 mod options;
 mod outbox;
 mod plan;
 mod progress;
+mod recognised;
 mod report;
 mod run;
 mod serve;
@@ -17,7 +19,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use standins::stack::Ports;
-use standins::{Script, Stack};
+use standins::{ProtocolScripts, Script, Stack};
 
 use crate::options::Options;
 
@@ -34,6 +36,13 @@ const NDJSON_ANSWERS: [(&str, &str); 4] = [
 ];
 const SSE_ANSWERS: [(&str, &str); 2] =
     [("agent-strands", ANSWER), ("agent-uploads", "orders.csv came in whole: 48,213 bytes, as announced.")];
+/// The agents that speak a protocol of their own: the agent and the protocol, by its name in the settings.
+const PROTOCOL_AGENTS: [(&str, &str); 4] = [
+    ("agent-ag-ui", "ag-ui"),
+    ("agent-a2a", "a2a"),
+    ("agent-mcp", "mcp"),
+    ("agent-openai-responses", "openai-responses"),
+];
 const JSON_ANSWERS: [(&str, &str); 2] =
     [("agent-files", "The letter is filed under order-1042."), ("agent-log", "The run is logged.")];
 
@@ -54,7 +63,7 @@ async fn start() -> Result<ExitCode, String> {
     let root = examples.parent().unwrap_or(examples);
     let triggers = triggers::read(&options.triggers.clone().unwrap_or_else(|| root.join("events/triggers.json")))?;
     if options.serve {
-        let stack = stack(serve::PORTS).await.map_err(|e| {
+        let stack = stack(serve::PORTS, &options).await.map_err(|e| {
             let hint = "Is another `--serve` running? End it, or the program that listens there.";
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
@@ -63,18 +72,37 @@ async fn start() -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = plan::plan(&options, root)?;
-    let stack = stack(Ports::default()).await.map_err(|e| e.to_string())?;
+    let stack = stack(Ports::default(), &options).await.map_err(|e| e.to_string())?;
     triggers.seed(&stack.dynamodb)?;
     build(root)?;
     run::run(&stack, &plan, root, &options).await
 }
 
 /// Starts the stand-ins, with agents that take their time as real ones do.
-async fn stack(ports: Ports) -> io::Result<Stack> {
+async fn stack(ports: Ports, options: &Options) -> io::Result<Stack> {
     let stack = Stack::bind(ports).await?;
     let pause = Duration::from_millis(60);
-    stack.agent.default(Script::ndjson_happy(ANSWER).paced(pause));
-    stack.agent.on_prompt("Please fail", Script::server_error_event(FAILURE).paced(pause));
+    let protocol = options.protocol.as_deref().unwrap_or("invocations");
+    let scripts = ProtocolScripts::of(protocol, ANSWER, FAILURE);
+    if scripts.is_none() && options.agent_url.is_none() {
+        let spoken = ProtocolScripts::NAMES.join(", ");
+        let message =
+            format!("the stand-in for an agent speaks {spoken}; for {protocol} give the --agent-url of your own");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    if let Some(ProtocolScripts { happy, failing, short }) = scripts {
+        stack.agent.default(happy.paced(pause));
+        stack.agent.on_prompt("Please fail", failing.paced(pause));
+        stack.agent.on_prompt("Please ask", short.paced(pause));
+    }
+    if options.auth.as_deref().is_some_and(|auth| auth != "cognito") {
+        stack.agent.accept_any_bearer();
+    }
+    for (agent, protocol) in PROTOCOL_AGENTS {
+        if let Some(scripts) = ProtocolScripts::of(protocol, ANSWER, FAILURE) {
+            stack.agent.on_agent(agent, scripts.happy.paced(pause));
+        }
+    }
     for (agent, answer) in NDJSON_ANSWERS {
         stack.agent.on_agent(agent, Script::ndjson_happy(answer).paced(pause));
     }

@@ -2,20 +2,22 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Map, Value, json};
 use standins::Stack;
 use standins::stack::Env;
 
-const HELP: &str = "\
-Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
+const HELP: &str = r#"Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
 to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is .local/function.log.
 
-usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [EVENT.json ...]
-       cargo run --example local -- --serve [--triggers FILE] [--agent-url URL]
+usage: cargo run --example local -- [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
+                                    [--definition JSON] [--records FILE] [EVENT.json ...]
+       cargo run --example local -- --serve [--triggers FILE] [--agent-url URL] [--protocol NAME] [--auth HOW]
 
 Without events it sends events/scheduled.json, events/agent-fails.json and the first one again. It exits with 0 if one
 completed, one failed as the agent said and one was a duplicate. With events it sends those, each after everything that
 the one before it started has ended. It then exits with 0 if every execution completed or was skipped, or failed because
-the stand-in for an agent was told to fail.
+the stand-in for an agent was told to fail. An agent's text is shown as it arrives. At the end you read what was
+recognised in each answer, what was not, and why the run ended as it did.
 
 An event that is not a scheduled fire runs the triggers that are stored in the table and subscribed to it:
 
@@ -24,6 +26,10 @@ An event that is not a scheduled fire runs the triggers that are stored in the t
   events/run-trigger.json          runs a stored trigger now
   events/replay-execution.json     runs the failed execution again, after events/agent-fails.json
 
+Agents that speak other protocols, and one that stops short:
+
+  events/agent-ag-ui.json, agent-a2a.json, agent-mcp.json, agent-openai-responses.json, agent-asks.json
+
   --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment
@@ -31,8 +37,16 @@ An event that is not a scheduled fire runs the triggers that are stored in the t
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
                    is sent twice. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
                    COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used
+  --protocol NAME  how the agent is called and read (AGENT_PROTOCOL): invocations, ag-ui, a2a, a2a-1.0, mcp,
+                   openai-responses, openai-chat, langgraph, adk or custom. The stand-in speaks the first six. AGENTS and
+                   the AGENT_* settings of the environment reach the function too
+  --auth HOW       what proves to the agent who calls (AGENT_AUTH): cognito, none or iam; default: cognito
+  --definition JSON
+                   further members of the agent's definition in AGENTS, as docs/agents.md lists them, for the agents that
+                   the events name: '{"tool": {"name": "ask", "argument": "question"}}' for mcp, a template for custom
+  --records FILE   write the stored executions to this file, as a JSON array
   -h, --help       this text
-";
+"#;
 
 /// The options as given.
 #[derive(Debug, Default)]
@@ -41,6 +55,10 @@ pub(crate) struct Options {
     pub(crate) serve: bool,
     pub(crate) triggers: Option<PathBuf>,
     pub(crate) agent_url: Option<String>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) auth: Option<String>,
+    pub(crate) definition: Option<Map<String, Value>>,
+    pub(crate) records: Option<PathBuf>,
 }
 
 impl Options {
@@ -55,6 +73,12 @@ impl Options {
                     Long("serve") => options.serve = true,
                     Long("triggers") => options.triggers = Some(args.value()?.into()),
                     Long("agent-url") => options.agent_url = Some(args.value()?.string()?),
+                    Long("protocol") => options.protocol = Some(args.value()?.string()?),
+                    Long("auth") => options.auth = Some(args.value()?.string()?),
+                    Long("definition") => {
+                        options.definition = Some(args.value()?.parse_with(|json| serde_json::from_str(json))?)
+                    }
+                    Long("records") => options.records = Some(args.value()?.into()),
                     Short('h') | Long("help") => return Ok(false),
                     Value(path) => options.events.push(path.into()),
                     _ => return Err(arg.unexpected()),
@@ -63,6 +87,9 @@ impl Options {
             Ok(true)
         };
         match read() {
+            Ok(true) if options.serve && options.definition.is_some() => {
+                Err("--definition is for the agents of events, and --serve takes no events".to_owned())
+            }
             Ok(true) if options.serve && !options.events.is_empty() => {
                 Err("--serve takes no events: it waits for those of `cargo lambda invoke`".to_owned())
             }
@@ -75,14 +102,44 @@ impl Options {
         }
     }
 
+    /// Returns the members of the agents' definition that the protocol alone does not settle. The stand-in for an MCP
+    /// server has one tool.
+    pub(crate) fn definition(&self) -> Option<Map<String, Value>> {
+        let is_stand_in_for_mcp = self.agent_url.is_none() && self.protocol.as_deref() == Some("mcp");
+        let tool = || Map::from_iter([("tool".to_owned(), json!({"name": "ask", "argument": "question"}))]);
+        self.definition.clone().or_else(|| is_stand_in_for_mcp.then(tool))
+    }
+
+    /// Returns `AGENTS`: these agents by id, all at `url`. `None` if `AGENT_API_URL` says all there is to say.
+    pub(crate) fn agents<'a>(&self, url: &str, ids: impl Iterator<Item = &'a str>) -> Option<String> {
+        let mut definition = self.definition()?;
+        for (name, value) in
+            [("url", Some(url)), ("protocol", self.protocol.as_deref()), ("auth", self.auth.as_deref())]
+        {
+            definition.extend(value.map(|value| (name.to_owned(), Value::from(value))));
+        }
+        let agents: Map<_, _> = ids.map(|id| (id.to_owned(), Value::from(definition.clone()))).collect();
+        Some(Value::from(agents).to_string())
+    }
+
     /// Returns the function's environment: that of the stand-ins, or of a real agent with the Cognito that issues
     /// tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
+        // What is said of agents here, such as the tool of an MCP server.
+        env.extend(std::env::vars().filter(|(name, _)| name.starts_with("AGENT")));
+        let protocol = self.protocol.as_ref().filter(|_| self.definition().is_none());
+        for (name, value) in [("AGENT_PROTOCOL", protocol), ("AGENT_AUTH", self.auth.as_ref())] {
+            env.extend(value.map(|value| (name.to_owned(), value.clone())));
+        }
         if let Ok(limit) = std::env::var("CHAIN_DEPTH_LIMIT") {
             env.insert("CHAIN_DEPTH_LIMIT".to_owned(), limit);
         }
-        let Some(url) = &self.agent_url else { return env };
+        let Some(url) = &self.agent_url else {
+            // The stand-in answers at this path alone, whatever the protocol's usual one is.
+            env.entry("AGENT_API_URL".to_owned()).and_modify(|url| url.push_str("/invocations"));
+            return env;
+        };
         env.insert("AGENT_API_URL".to_owned(), url.clone());
         let real_cognito = ["COGNITO_USER_POOL_ID", "COGNITO_CLIENT_ID"].iter().all(|n| std::env::var_os(n).is_some());
         if real_cognito {

@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use standins::{AgentRequest, Stack};
 
+use crate::live::Live;
 use crate::report::{executions_of, say, text};
 
 /// An attempt at an execution.
@@ -23,7 +24,13 @@ pub(crate) struct Progress {
 struct Shown {
     bar: Option<ProgressBar>,
     doing: String,
+    session: String,
+    /// The answer's text that has been printed, where there is no terminal.
+    text: String,
 }
+
+/// The number of new characters that are worth a line.
+const LINE: usize = 60;
 
 impl Progress {
     pub(crate) fn new() -> Self {
@@ -55,7 +62,7 @@ impl Progress {
     }
 
     /// Shows what has changed since the last call.
-    pub(crate) fn update(&mut self, stack: &Stack) {
+    pub(crate) fn update(&mut self, stack: &Stack, live: &Live) {
         let calls = stack.agent.calls();
         for row in executions_of(stack) {
             let attempt = (text(&row["triggerId"]), text(&row["executionId"]), text(&row["attempt"]));
@@ -67,8 +74,11 @@ impl Progress {
                 None => attempt.0.clone(),
             };
             if row["status"] != "running" {
-                if let Some(bar) = self.running.remove(&attempt).and_then(|shown| shown.bar) {
-                    bar.finish_and_clear();
+                if let Some(mut shown) = self.running.remove(&attempt) {
+                    shown.tell_text(&label, live, 1);
+                    if let Some(bar) = shown.bar {
+                        bar.finish_and_clear();
+                    }
                 }
                 self.tell(&format!("  {label:<22}  {}", ended(&row)));
                 self.over.insert(attempt);
@@ -80,15 +90,47 @@ impl Progress {
             let shown = self.running.entry(attempt).or_insert_with(|| Shown {
                 bar: bars.as_ref().map(|bars| spinner(bars, &label)),
                 doing: String::new(),
+                session: text(&row["sessionId"]),
+                text: String::new(),
             });
             match &shown.bar {
-                Some(bar) => bar.set_message(line),
+                Some(bar) => match live.text(&shown.session) {
+                    // The end of the text, on one line; the bar cuts what is too long for the terminal.
+                    Some(text) => bar.set_message(format!("{line}  …{}", tail(&text))),
+                    None => bar.set_message(line),
+                },
                 None if shown.doing != doing => say(&format!("  {label:<22}  {line}")),
                 None => {}
             }
             shown.doing = doing;
+            shown.tell_text(&label, live, LINE);
         }
     }
+}
+
+impl Shown {
+    /// Prints the text that came since the last time, if it is at least that long and there is no terminal.
+    fn tell_text(&mut self, label: &str, live: &Live, least: usize) {
+        let Some(text) = live.text(&self.session).filter(|_| self.bar.is_none()) else { return };
+        // A later message replaces the text of an earlier one.
+        let new = text.strip_prefix(self.text.as_str()).unwrap_or(&text);
+        if new.chars().count() >= least {
+            say(&format!("  {label:<22}  › {}", harmless(new.trim())));
+            self.text = text;
+        }
+    }
+}
+
+/// Returns the last part of a text on one line.
+fn tail(text: &str) -> String {
+    let text = harmless(text);
+    let skipped = text.chars().count().saturating_sub(LINE);
+    text.chars().skip(skipped).collect()
+}
+
+/// Returns a text without anything that steers a terminal.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
@@ -102,7 +144,7 @@ fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
 /// Describes what a running execution is doing: as its agent tells or, for a real agent, as its record tells.
 fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
     let session = row["sessionId"].as_str().unwrap_or_default();
-    if let Some(call) = calls.iter().rfind(|call| call.field("sessionId") == session) {
+    if let Some(call) = calls.iter().rfind(|call| call.is_of(session)) {
         let doing = if call.note.is_empty() { "agent called" } else { &call.note };
         return (doing.to_owned(), figures(call.events_sent, call.bytes_sent));
     }

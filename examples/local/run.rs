@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use standins::{AgentRequest, AsyncInvocation, Invocation, Outcome, Pipe, Stack};
 
+use crate::live::Live;
 use crate::options::Options;
 use crate::outbox;
 use crate::plan::{Plan, Planned};
@@ -28,13 +29,18 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     stack.lambda.timeout(TIMEOUT);
     // Lambda would wait for minutes before it tried again.
     stack.lambda.retries(0);
-    stack.pool_with(POOL, options.env(stack), Some(tee));
+    let mut env = options.env(stack);
+    let agent_url = env.get("AGENT_API_URL").cloned().unwrap_or_default();
+    let (mut live, through) = Live::before(&agent_url, options.protocol.clone()).await?;
+    env.extend(options.agents(&through, plan.agents()).map(|agents| ("AGENTS".to_owned(), agents)));
+    env.insert("AGENT_API_URL".to_owned(), through);
+    stack.pool_with(POOL, env, Some(tee));
     let pipe = outbox::pipe(stack, root, TIMEOUT)?;
     let is_stand_in = options.agent_url.is_none();
     let mut progress = Progress::new();
     let (mut deliveries, mut problems) = (Vec::new(), Vec::new());
     for planned in &plan.0 {
-        let of_event = send(stack, &pipe, planned, &mut progress, is_stand_in).await;
+        let of_event = send(stack, &pipe, planned, &mut progress, &mut live, is_stand_in).await;
         if let Some(Delivery { outcome, calls, .. }) = of_event.first() {
             problems.extend(planned.differs(stack, outcome, *calls));
         }
@@ -59,6 +65,11 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     say(&report::outcomes(&deliveries).to_string());
     if let Some(line) = report::announced(&deliveries) {
         say(&line);
+    }
+    live.explain(stack);
+    if let Some(path) = &options.records {
+        let written = fs::write(path, Value::from(executions).to_string());
+        written.map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
     say(&format!("\nThe function's log: {}", log.strip_prefix(root).unwrap_or(&log).display()));
     if problems.is_empty() {
@@ -89,6 +100,7 @@ async fn send(
     pipe: &Pipe,
     planned: &Planned,
     progress: &mut Progress,
+    live: &mut Live,
     is_stand_in: bool,
 ) -> Vec<Delivery> {
     let (earlier, earlier_calls) = (stack.lambda.accepted(), stack.agent.call_count());
@@ -97,7 +109,8 @@ async fn send(
     let mut is_told = false;
     loop {
         let is_quiet = stack.is_quiet(pipe);
-        progress.update(stack);
+        live.update();
+        progress.update(stack, live);
         let own = stack.lambda.invocations().swap_remove(earlier);
         if !is_told && let Some(outcome) = own.outcome() {
             is_told = true;
@@ -114,6 +127,9 @@ async fn send(
 
     let (executions, calls) = (executions_of(stack), stack.agent.calls());
     let calls = calls.get(earlier_calls..).filter(|_| is_stand_in);
+    // MCP has no member for the session.
+    let sessions: Vec<_> = executions.iter().filter_map(|row| row["sessionId"].as_str()).collect();
+    let names_session = |call: &AgentRequest| sessions.iter().any(|session| call.is_of(session));
     let invocations = stack.lambda.invocations().split_off(earlier);
     let handed_on_by = |invocation: &AsyncInvocation| {
         let dispatch = &invocation.json()["_dispatch"]["requestId"];
@@ -123,7 +139,7 @@ async fn send(
     let mut order: Vec<_> = invocations.iter().enumerate().collect();
     order.sort_by_cached_key(|(at, invocation)| (handed_on_by(invocation).unwrap_or(*at), *at));
     let delivery = |(at, invocation): (usize, &AsyncInvocation)| {
-        let event = invocation.json();
+        let event = invocation.event();
         let (what, label) = match &event["_dispatch"]["triggerId"] {
             Value::String(trigger) => (What::Dispatched, format!("└ {trigger}")),
             _ if at > 0 => (What::End, format!("end of {}", text(&event["detail"]["triggerId"]))),
@@ -134,8 +150,11 @@ async fn send(
         let body = outcome.body();
         let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
         let session = row.and_then(|row| row["sessionId"].as_str());
-        let of_session = |call: &&AgentRequest| Some(call.field("sessionId")) == session;
-        let calls = calls.map(|calls| calls.iter().filter(of_session).count());
+        let is_mine = |call: &&AgentRequest| match session {
+            Some(session) => call.is_of(session) || (at == 0 && !names_session(call)),
+            None => false,
+        };
+        let calls = calls.map(|calls| calls.iter().filter(is_mine).count());
         Delivery { what, label, outcome, calls }
     };
     order.into_iter().map(delivery).collect()
@@ -151,7 +170,9 @@ fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Optio
         Outcome::Success(_) if body["executionId"].is_null() || body["duplicate"] == true => return None,
         Outcome::Success(_) if is_recorded(body["status"].as_str().unwrap_or("completed")) => return None,
         Outcome::Success(_) => "succeeded, but its record says something else".to_owned(),
-        Outcome::FunctionError { error_type, .. } if error_type == "AgentFailed" && is_stand_in => {
+        Outcome::FunctionError { error_type, .. }
+            if matches!(error_type.as_str(), "AgentFailed" | "AgentIncomplete") && is_stand_in =>
+        {
             if is_recorded("failed") {
                 return None;
             }

@@ -4,21 +4,24 @@
 #![no_main]
 
 use agent_trigger::{
+    domain::{
+        fire::{Identity, Origin, execution_id},
+        platform::Platform,
+    },
     events::schedule::{self, Event},
-    domain::fire::{Identity, Origin, execution_id},
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let payload = std::str::from_utf8(input).ok();
-    for is_agentcore in [false, true] {
-        match schedule::parse(payload, is_agentcore) {
+    for platform in [Platform::Other, Platform::AgentCore] {
+        match schedule::parse(payload, platform) {
             Ok(Event::Bus(event)) => {
                 let id = &event.event_source_id;
                 assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control));
             }
             Ok(Event::Scheduled(fire)) => {
-                for id in [&fire.trigger_id, &fire.user_id, &fire.task.agent_id] {
+                for id in [fire.trigger_id.as_str(), fire.user_id.as_str(), fire.task.agent_id.as_str()] {
                     assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control));
                 }
                 assert!(fire.task.session_id.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));

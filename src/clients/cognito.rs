@@ -18,12 +18,14 @@ use futures_util::{
 };
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::domain::failure::{ErrorType, Failure};
 use crate::{
     backoff,
     config::{Config, Secret, token_endpoint},
     error_chain::chain,
+    json::fields::whole_number,
 };
 
 /// The time limit of one try of any request to Cognito.
@@ -99,7 +101,8 @@ struct Cached {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: Option<String>,
-    expires_in: Option<u64>,
+    /// In seconds. Some servers write it as a text, or as `3600.0`.
+    expires_in: Option<Value>,
 }
 
 /// The token endpoint's error response, RFC 6749 §5.2.
@@ -282,7 +285,8 @@ impl Source {
 fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
     if status == StatusCode::OK {
         let response: Option<TokenResponse> = serde_json::from_slice(body).ok();
-        let life = Duration::from_secs(response.as_ref().and_then(|response| response.expires_in).unwrap_or_default());
+        let life = response.as_ref().and_then(|response| whole_number(response.expires_in.as_ref()?));
+        let life = Duration::from_secs(life.unwrap_or_default());
         return match response.and_then(|response| response.access_token).filter(|token| !token.is_empty()) {
             Some(token) => Ok((Secret::new(token), life)),
             None => Err(TokenError::Transient("the token endpoint's answer holds no access token".to_owned())),
@@ -341,6 +345,14 @@ mod tests {
         assert_eq!((token.expose(), life.as_secs()), ("t", 3600));
         assert_eq!(ok(r#"{"access_token":"t"}"#).unwrap().1, Duration::ZERO);
         assert_eq!(ok(r#"{"access_token":"t","expires_in":0}"#).unwrap().1, Duration::ZERO);
+        for spelling in [r#""3600""#, "3600.0", r#""3600.0""#, "3.6e3"] {
+            let (token, life) = ok(&format!(r#"{{"access_token":"t","expires_in":{spelling}}}"#)).unwrap();
+            assert_eq!((token.expose(), life.as_secs()), ("t", 3600), "{spelling}");
+        }
+        for unknown in [r#""soon""#, "-1", "0.5", "null", "[3600]"] {
+            let body = format!(r#"{{"access_token":"t","expires_in":{unknown}}}"#);
+            assert_eq!(ok(&body).unwrap().1, Duration::ZERO, "{unknown}");
+        }
         for nonsense in ["<html>", "{}", r#"{"access_token":""}"#, r#"{"access_token":7}"#, ""] {
             assert!(ok(nonsense).unwrap_err().is_transient(), "{nonsense}");
         }

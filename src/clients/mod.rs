@@ -3,3 +3,5 @@
 pub mod cognito;
 pub mod http;
 pub mod lambda;
+pub mod sigv4;
+pub mod ssm;

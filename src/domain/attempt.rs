@@ -1,43 +1,43 @@
-//! One attempt at an execution.
+//! One attempt at an execution: an invocation that owns the execution and works on it.
 
 use std::time::Duration;
 
 use crate::{
     clock,
-    domain::{failure::Failure, trace::Trace},
+    domain::{failure::Failure, ids::ExecutionId, trace::Trace},
 };
 
-/// What an attempt writes when it takes an execution.
+/// The values that an attempt writes when it claims an execution.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// The execution.
-    pub execution_id: String,
+    pub execution_id: ExecutionId,
     /// This attempt's own id.
     pub owner: String,
-    /// Which attempt it is, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// The Lambda request it serves.
+    /// The Lambda request that the attempt serves.
     pub lambda_request_id: String,
-    /// When the first attempt started, RFC 3339.
+    /// The start of the first attempt, RFC 3339.
     pub started_at: String,
-    /// When the row ends, seconds since 1970.
+    /// The time at which the row expires, in seconds since 1970.
     pub ttl: i64,
     /// The agent's session.
     pub session_id: String,
-    /// The ids of the trace that the agent is called in.
+    /// The ids of the trace in which the agent is called.
     pub trace: Option<Trace>,
-    /// How the attempt before it ended.
+    /// The failure with which the attempt before this one ended.
     pub before: Option<Failure>,
 }
 
-/// When a fire started, in the forms it is needed in.
+/// The start of a fire, in each form that is needed.
 #[derive(Debug, Clone)]
 pub struct StartTime {
     /// Milliseconds since 1970.
     pub millis: i64,
     /// RFC 3339.
     pub at: String,
-    /// When the record ends, seconds since 1970.
+    /// The time at which the record expires, in seconds since 1970.
     pub ttl: i64,
 }
 

@@ -1,4 +1,4 @@
-//! How an execution ends, and what its record says of it.
+//! The ending of an execution, as its record describes it.
 
 use crate::{
     clock,
@@ -6,40 +6,44 @@ use crate::{
     domain::{execution::Status, failure::Failure, finish_reason::FinishReason, protocol::Protocol},
 };
 
-/// What ran, in short: whether two executions did the same can be told without their prompts.
+/// A short description of what ran. It shows whether two executions did the same, without their prompts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// SHA-256 of what the agent was asked and told to use, in hexadecimal.
+    /// The SHA-256 hash of the agent's prompt and settings, in hexadecimal.
     pub settings_hash: String,
     /// The agent that ran.
     pub agent_id: String,
     /// The trigger item's version.
     pub trigger_version: Option<String>,
+    /// True for a replay whose agent was defined in another way when the replayed execution ran.
+    pub agent_definition_changed: bool,
 }
 
-/// What became of the request to stop an agent's session.
+/// The result of the request to stop an agent's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopOutcome {
-    /// Whether AgentCore said that it stopped it.
+    /// True if AgentCore confirmed that it stopped the session.
     pub confirmed: bool,
 }
 
-/// Why a fire that was due is deliberately not run. The names never change: records and people's queries hold them.
+/// The reason why a fire that was due is deliberately not run. The names never change, because records and people's
+/// queries hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum SkipReason {
     /// The trigger is switched off.
     Disabled,
-    /// The trigger was switched off after too many failures in a row.
+    /// The trigger was switched off automatically after too many failures in a row.
     Paused,
     /// The trigger was deleted.
     Deleted,
     /// Another execution of the trigger is alive.
     Overlap,
-    /// The trigger has run as often as it may on a day.
+    /// The trigger has reached its limit of runs for the day.
     MaxRunsPerDay,
-    /// The trigger has used as many tokens as it may on a day.
+    /// The trigger has reached its limit of tokens for the day.
     MaxTokensPerDay,
-    /// Too many executions led to it: a loop, most likely (`CHAIN_DEPTH_LIMIT`).
+    /// The chain of executions that led to this one is too long, most likely because it is a loop
+    /// (`CHAIN_DEPTH_LIMIT`).
     ChainTooDeep,
 }
 
@@ -50,24 +54,24 @@ impl SkipReason {
     }
 }
 
-/// How an attempt ends. What nobody measured is absent.
+/// The ending of an attempt. A value that was not measured is absent.
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// `completed`, `failed`, `cancelled` or `skipped`.
     pub status: Status,
-    /// When, RFC 3339.
+    /// The time of the end, RFC 3339.
     pub completed_at: String,
-    /// Of a skipped one: why.
+    /// The reason, if it was skipped.
     pub skip_reason: Option<SkipReason>,
-    /// Of one that is skipped for its overlap: the execution that is alive.
+    /// The execution that is alive, if this one was skipped because of it.
     pub overlaps: Option<String>,
-    /// What ran.
+    /// A description of what ran.
     pub snapshot: Option<Snapshot>,
-    /// Of a failed one: why, and whether an attempt may claim it again.
+    /// The failure, if it failed. It says whether another attempt may claim the execution.
     pub failure: Option<Failure>,
-    /// The agent's request id: of its completion event, else of its response header.
+    /// The agent's request id, from its completion event or otherwise from its response header.
     pub request_id: Option<String>,
-    /// The agent's session, where it names another than it was given.
+    /// The agent's session, if the agent names another one than it was given.
     pub session_id: Option<String>,
     /// The protocol that the answer was read by.
     pub protocol: Option<Protocol>,
@@ -75,23 +79,24 @@ pub struct Ending {
     pub finish_reason: Option<FinishReason>,
     /// The agent's final answer.
     pub output: Option<Output>,
-    /// How far the answer was read.
+    /// The progress of the answer when reading ended.
     pub reported: Option<Reported>,
-    /// Of one on AgentCore that was cancelled or took too long for its trigger: whether its session was stopped.
+    /// The result of stopping the agent's session. It is present only on AgentCore, for a run that was cancelled or
+    /// that exceeded its trigger's time limit.
     pub stop: Option<StopOutcome>,
-    /// From the attempt's start to its end, milliseconds.
+    /// The time from the attempt's start to its end, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// From the call to the first event of the answer, milliseconds.
+    /// The time from the call to the first event of the answer, in milliseconds.
     pub first_event_ms: Option<u64>,
 }
 
 impl Ending {
-    /// Of a fire that is deliberately not run.
+    /// Returns the ending of a fire that is deliberately not run. `now` is in milliseconds since 1970.
     pub fn skipped(now: i64, reason: SkipReason) -> Self {
         Self { skip_reason: Some(reason), ..Self::new(Status::Skipped, now, None) }
     }
 
-    /// An end without a run.
+    /// Returns an ending without anything measured. `now` is in milliseconds since 1970.
     pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,
@@ -112,17 +117,17 @@ impl Ending {
         }
     }
 
-    /// Returns the name of the failure, if it failed.
+    /// Returns the name of the failure's type, if the attempt failed.
     pub fn error_type(&self) -> Option<&'static str> {
         self.failure.as_ref().map(|failure| failure.error_type.as_str())
     }
 }
 
-/// How far a run has come, and when it last came further.
+/// The progress of a run, and the time at which it last advanced.
 #[derive(Debug, Clone, Copy)]
 pub struct Reported {
-    /// What the decoder counts.
+    /// The decoder's counts.
     pub progress: Progress,
-    /// When the last event arrived, milliseconds since 1970.
+    /// The time at which the last event arrived, in milliseconds since 1970.
     pub last_event_at: i64,
 }

@@ -1,29 +1,29 @@
-//! The execution record's life cycle: decisions only, as pure functions of (row, now, attempt). What they
-//! promise is in README.md, What is promised; their table is the test below.
+//! The life cycle of an execution's record: the decisions, as pure functions of the row, the time and the attempt.
+//! README.md, What is promised, says what they guarantee. The tests below contain them as tables.
 //!
-//! Instants are milliseconds since 1970, as records hold them.
+//! Instants are in milliseconds since 1970, as records hold them.
 
 use std::time::Duration;
 
-/// The most attempts an execution gets. The last one's failure is final whatever its cause, so that nothing stays
-/// retryable for ever.
+/// The most attempts that an execution gets. The failure of the last one is final whatever its cause, so that no
+/// execution stays retryable for ever.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// How often a decision may be overtaken by another attempt's write before it is given up.
+/// The number of times that another attempt's write may invalidate a decision before this attempt gives up.
 pub const MAX_SWAPS: usize = 5;
 
-/// Where an execution stands.
+/// The status of an execution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Status {
-    /// An attempt works on it, or died doing so.
+    /// An attempt works on it, or died while it did.
     #[default]
     Running,
     /// The agent's answer was read to its successful end.
     Completed,
     /// It failed.
     Failed,
-    /// Somebody asked for its end.
+    /// Somebody requested its cancellation.
     Cancelled,
     /// It was due but deliberately not run.
     Skipped,
@@ -35,50 +35,52 @@ impl Status {
         self.into()
     }
 
-    /// Returns the status that a record names, if this version knows it.
+    /// Returns the status that a record names, or `None` if this version does not know it.
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
 }
 
-/// A stored execution, as far as decisions look at it. What may be missing from a row is an `Option`, so that a later
-/// write can demand it exactly as it was seen.
+/// The part of a stored execution on which decisions depend. An attribute that a row may lack is an `Option`, so that a
+/// later write can require it to be exactly as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Where it stands.
+    /// The status.
     pub status: Status,
+    /// The user whose trigger it is of.
+    pub user_id: Option<String>,
     /// The attempt that holds, or last held, the lease.
     pub owner: Option<String>,
-    /// How many attempts there were.
+    /// The number of attempts so far.
     pub attempt: Option<u32>,
-    /// When the lease ends.
+    /// The end of the lease.
     pub lease_until: Option<i64>,
-    /// Whether somebody asked for its end.
+    /// True if somebody requested its cancellation.
     pub cancel_requested: Option<bool>,
-    /// Of a failed one: whether an attempt may claim it again.
+    /// True if it failed and another attempt may claim it.
     pub retryable: bool,
     /// The Lambda request of the last attempt.
     pub lambda_request_id: Option<String>,
-    /// When the first attempt started, RFC 3339.
+    /// The start of the first attempt, RFC 3339.
     pub started_at: Option<String>,
-    /// When the row ends, in seconds since 1970; DynamoDB deletes it later than that.
+    /// The time at which the row expires, in seconds since 1970. DynamoDB deletes it some time later.
     pub ttl: Option<i64>,
-    /// Of a failed one: why.
+    /// The type of the failure, if it failed.
     pub error_type: Option<String>,
-    /// Of a failed one: the text.
+    /// The text of the failure, if it failed.
     pub error: Option<String>,
     /// The agent's session.
     pub session_id: Option<String>,
     /// The agent's request id.
     pub request_id: Option<String>,
-    /// The input and output tokens it has used, as far as they were reported.
+    /// The number of input and output tokens used, as far as the agent reported them.
     pub tokens: u64,
 }
 
-/// An execution by its ids.
+/// An execution, identified by its ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutionRef<'a> {
-    /// The user of the trigger; empty where nobody knows it.
+    /// The user of the trigger. It is empty where it is unknown.
     pub user_id: &'a str,
     /// The trigger.
     pub trigger_id: &'a str,
@@ -86,7 +88,7 @@ pub struct ExecutionRef<'a> {
     pub execution_id: &'a str,
 }
 
-/// The attempt that holds an execution's lease, or asks for it.
+/// An attempt that holds an execution's lease, or tries to get it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder<'a> {
     /// The execution.
@@ -95,39 +97,42 @@ pub struct Holder<'a> {
     pub owner: &'a str,
 }
 
-/// The lease's times.
+/// The duration of a lease, from which its other times follow.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease(pub Duration);
 
 impl Lease {
-    /// How often the owner extends it: every third, so that one lost heartbeat costs nothing.
+    /// Returns the interval at which the owner extends the lease. It is a third of the lease, so that one lost
+    /// heartbeat does no harm.
     pub fn heartbeat(self) -> Duration {
         self.0 / 3
     }
 
-    /// How far two clocks may differ.
+    /// Returns the difference between two clocks that is tolerated.
     pub fn skew(self) -> Duration {
         self.0 / 6
     }
 
-    /// The end of a lease taken at `now`.
+    /// Returns the end of a lease that is taken at `now`.
     pub fn until(self, now: i64) -> i64 {
         now.saturating_add(millis(self.0))
     }
 
-    /// Whether the owner of a lease that ends at `lease_until` may send a request to the agent: half of it must be left,
-    /// else it could be over, and the execution another's, before the agent has the request.
+    /// Returns true if the owner of a lease that ends at `lease_until` may send a request to the agent. Half of the
+    /// lease must be left. Otherwise it could end, and another attempt could own the execution, before the agent has
+    /// the request.
     pub fn may_call(self, lease_until: i64, now: i64) -> bool {
         lease_until.saturating_sub(now) >= millis(self.0 / 2)
     }
 
-    /// Whether an owner that cannot extend its lease must stop: if another may call the agent once the lease is over, as
-    /// another attempt may with rerun. Else nobody does, and fencing keeps two attempts from writing.
+    /// Returns true if an owner that cannot extend its lease must stop. It must if another attempt may call the agent
+    /// once the lease is over, which is the case with rerun. Without rerun no other attempt calls the agent, and
+    /// fencing keeps two attempts from writing.
     pub fn must_stop(lease_until: i64, now: i64, another_may_call: bool) -> bool {
         another_may_call && now >= lease_until
     }
 
-    /// Whether an attempt whose lease ends at `lease_until` may still be at work.
+    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work.
     pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
         lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
     }
@@ -137,38 +142,38 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The attempt that asks.
+/// The attempt that tries to claim an execution.
 #[derive(Debug, Clone, Copy)]
 pub struct Claimant<'a> {
     /// This attempt's own id.
     pub owner: &'a str,
-    /// The Lambda request it serves.
+    /// The Lambda request that the attempt serves.
     pub lambda_request_id: &'a str,
-    /// `onInterrupted: "rerun"`.
+    /// True if an interrupted execution runs again (`onInterrupted: "rerun"`).
     pub rerun_if_interrupted: bool,
 }
 
-/// What an attempt does about its fire.
+/// The action of an attempt that found a row for its fire, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimDecision {
-    /// Take it as this attempt, counted from 1.
+    /// Claim it as the attempt with this number, from 1.
     Claim(u32),
-    /// The claim had succeeded: its answer was lost.
+    /// An earlier try to claim it succeeded, but its answer was lost.
     AlreadyOwned,
-    /// It ended: return what is stored.
+    /// It has ended. Return what is stored.
     AlreadyEnded,
-    /// Its end was asked for and nobody is at work: write `cancelled`.
+    /// Its cancellation was requested and no attempt is at work. Write `cancelled`.
     Cancel,
-    /// Another request's attempt is at work: succeed and touch nothing.
+    /// An attempt of another request is at work. Succeed and change nothing.
     Duplicate,
-    /// Another attempt of this very request is at work: look again later.
+    /// Another attempt of the same request is at work. Read the row again later.
     Wait,
-    /// An attempt died and the agent may have been called: write `Interrupted`.
+    /// An attempt died and may have called the agent. Write `Interrupted`.
     Interrupt,
 }
 
-/// Decides from the stored row, in the order of the table below; cancelling comes before claiming, else a cancelled
-/// execution would run.
+/// Decides what to do with the stored row, in the order of the test's table. Cancelling comes before claiming, because
+/// otherwise a cancelled execution would run.
 pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>) -> ClaimDecision {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return ClaimDecision::Claim(1);
@@ -196,24 +201,24 @@ pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>)
     }
 }
 
-/// What settling does about an execution for which Lambda will deliver no further attempt. It never calls an agent.
+/// The action that closes an execution which no attempt will work on again. It never calls an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseAction {
-    /// No attempt got as far as a record: write `failed` with the reason Lambda reports.
+    /// There is no record. Write one with the ending that the caller gives.
     Create,
-    /// The last attempt died: write `Interrupted`.
+    /// The last attempt died. Write `Interrupted`.
     Interrupt,
-    /// No attempt will use the right to run again: make the failure final.
+    /// It could be retried, but no further attempt will come. Make the failure final.
     Finalise,
-    /// Its end was asked for: write `cancelled`.
+    /// Its cancellation was requested. Write `cancelled`.
     Cancel,
-    /// An attempt may still be at work: look again later.
+    /// An attempt may still be at work. Read the row again later.
     Alive,
-    /// It ended.
+    /// It has ended. There is nothing to do.
     Nothing,
 }
 
-/// Decides how to settle, from the stored row.
+/// Decides how to close an execution, from its stored row.
 pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return CloseAction::Create;
@@ -232,18 +237,19 @@ pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     }
 }
 
-/// Whether a failure of `attempt` is written as retryable.
+/// Returns true if a failure of the attempt with this number is recorded as retryable.
 pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
     retryable && attempt < MAX_ATTEMPTS
 }
 
-/// Whether `owner` still owns the running execution.
+/// Returns true if `owner` still owns the running execution.
 pub fn is_held(row: Option<&Row>, owner: &str) -> bool {
     row.is_some_and(|row| row.owner.as_deref() == Some(owner) && row.status == Status::Running)
 }
 
-/// Whether the row that refused an owner's final write shows that very write, its answer lost. The owner and the status
-/// do not say so: who finds an attempt dead writes `failed` and leaves the owner.
+/// Returns true if the row that refused an owner's final write is the result of that same write, whose answer was lost.
+/// The owner and the status alone do not show this: another attempt that finds the owner dead writes `failed` and
+/// leaves the owner's id in the row.
 pub fn is_own_finish(row: Option<&Row>, owner: &str, status: Status, error_type: Option<&str>) -> bool {
     row.is_some_and(|row| {
         row.owner.as_deref() == Some(owner) && row.status == status && row.error_type.as_deref() == error_type
@@ -278,7 +284,7 @@ mod tests {
         Row { retryable, attempt: Some(attempt), ..row(Status::Failed) }
     }
 
-    /// Every row there can be, without and with rerun.
+    /// Checks every kind of row, without and with rerun.
     #[test]
     fn the_decision_table() {
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
@@ -338,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn settling_ends_what_nobody_works_on() {
+    fn closing_ends_an_execution_without_an_attempt() {
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
         let over = NOW - 5_001;
         for (name, row, expected) in [

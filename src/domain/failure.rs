@@ -1,9 +1,12 @@
-//! Failures: what went wrong with a run, under a name that never changes, and what Lambda is told of it.
+//! Failures: what went wrong with a run, under a name that never changes, and what Lambda is told about it.
 
 use std::fmt;
 
 use crate::{
-    domain::execution::{Row, Status},
+    domain::{
+        execution::{Row, Status},
+        ids::{ExecutionId, TriggerId},
+    },
     error_chain::CHAIN_LIMIT,
     redact,
 };
@@ -11,42 +14,44 @@ use crate::{
 /// The longest `error` text of a record, in bytes.
 pub const ERROR_LIMIT: usize = CHAIN_LIMIT;
 
-/// Why a run failed. The names never change: records, alarms and people's queries hold them.
+/// The reason why a run failed. The names never change, because records, alarms and people's queries hold them.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
 )]
 pub enum ErrorType {
-    /// The payload is unusable.
+    /// The payload cannot be used.
     InvalidEvent,
     /// DynamoDB is unreachable, denies, or throttles beyond the retries.
     RecordStoreFailed,
-    /// No token: refused, or Cognito is unreachable.
+    /// There is no token, because Cognito refused it or is unreachable.
     AuthenticationFailed,
-    /// The agent surely did not accept the call.
+    /// The agent certainly did not accept the call.
     AgentUnavailable,
-    /// The agent refused the call for good.
+    /// The agent refused the call, and would refuse it again.
     AgentRejected,
-    /// The agent failed, or said so in its answer, or gave none.
+    /// The agent failed, or reported a failure in its answer, or gave no answer.
     AgentFailed,
     /// The agent ended in order, but stopped short.
     AgentIncomplete,
-    /// The answer was torn, or ended without its terminal event.
+    /// No agent of this id is defined, or its definition is unusable.
+    AgentNotFound,
+    /// The connection broke during the answer, or the answer ended without its terminal event.
     StreamInterrupted,
     /// The agent was silent for longer than `AGENT_IDLE_TIMEOUT_SECONDS`.
     StreamStalled,
-    /// The invocation's time was nearly up.
+    /// The time of the invocation, or of the trigger's `timeoutSeconds`, was used up.
     DeadlineExceeded,
-    /// Another attempt of this very request still holds the lease.
+    /// Another attempt of the same Lambda request still holds the lease.
     InProgress,
-    /// An earlier attempt died; the agent may have been called.
+    /// An earlier attempt died and may have called the agent.
     Interrupted,
-    /// Another attempt owns the execution now, or another execution may have its trigger's turn.
+    /// Another attempt owns the execution now, or another execution may hold its trigger's run lock.
     LeaseLost,
-    /// The trigger item is unusable.
+    /// The trigger item cannot be used.
     InvalidTrigger,
-    /// Not all triggers of an event could be handed on to invocations of their own.
+    /// The event could not be handed on to an invocation for each of its triggers.
     DispatchFailed,
-    /// A panic or a bug.
+    /// The function panicked or has a bug.
     Internal,
 }
 
@@ -56,7 +61,7 @@ impl ErrorType {
         self.into()
     }
 
-    /// Returns the type that a record names, if this version knows it.
+    /// Returns the type that a record names, or `None` if this version does not know it.
     pub fn from_name(name: &str) -> Option<Self> {
         name.parse().ok()
     }
@@ -65,22 +70,22 @@ impl ErrorType {
 /// One failed run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The stable name.
+    /// The type of the failure, whose name never changes.
     pub error_type: ErrorType,
-    /// One line for everybody: the cause chain, without secret, prompt or answer.
+    /// The chain of causes in one line that anybody may see. It contains no secret, prompt or answer.
     pub message: String,
-    /// What the agent itself said, for the record alone.
+    /// The agent's own words, which go into the record and nowhere else.
     pub agent_said: Option<String>,
-    /// Whether a later attempt may run.
+    /// True if a later attempt may run.
     pub retryable: bool,
-    /// The fire's trigger, where the event named one.
-    pub trigger_id: Option<String>,
-    /// The execution, where the fire has one.
-    pub execution_id: Option<String>,
+    /// The trigger of the fire, if the event named one.
+    pub trigger_id: Option<TriggerId>,
+    /// The execution of the fire, if there is one.
+    pub execution_id: Option<ExecutionId>,
 }
 
 impl Failure {
-    /// A failure that no later attempt mends.
+    /// Returns a failure that another attempt would not repair, or must not try to.
     pub fn fatal(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self {
             error_type,
@@ -92,17 +97,17 @@ impl Failure {
         }
     }
 
-    /// A failure before the agent was called, after which another attempt may run.
+    /// Returns a failure that happened before the agent was called, so that another attempt may run.
     pub fn retryable(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self { retryable: true, ..Self::fatal(error_type, message) }
     }
 
-    /// Returns the failure that a failed row tells of.
+    /// Returns the failure that a failed row describes.
     pub fn of_row(row: &Row) -> Self {
         Self::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
     }
 
-    /// Returns how the last attempt of `row` ended: it failed, or it died. The agent's own words are kept.
+    /// Returns the failure of the row's last attempt, which either failed or died. It keeps the agent's own words.
     pub fn of_last_attempt(row: &Row) -> Self {
         if row.status == Status::Running {
             return Self::interrupted(row);
@@ -117,7 +122,7 @@ impl Failure {
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
     }
 
-    /// The `error` text of the record: the message, and on lines of its own what the agent said.
+    /// Returns the `error` text of the record: the message, followed by the agent's words on lines of their own.
     pub fn record_text(&self) -> String {
         let mut text = self.message.clone();
         if let Some(said) = self.agent_said.as_deref().filter(|said| !said.is_empty()) {
@@ -127,15 +132,15 @@ impl Failure {
         redact::cut(&text, ERROR_LIMIT).to_owned()
     }
 
-    /// The failure a record tells of. Its first line is the message, so that a replay returns what the run returned and
-    /// nothing that the agent said.
+    /// Returns the failure that a record describes. Only the text's first line is the message, so that a duplicate
+    /// delivery returns what the run returned, and none of the agent's words.
     pub fn from_record(error_type: &str, text: &str) -> Self {
         let message = text.lines().next().unwrap_or_default();
         Self::fatal(ErrorType::from_name(error_type).unwrap_or(ErrorType::Internal), message)
     }
 }
 
-/// Never shows what the agent said: the runtime logs a handler's error through `Debug`.
+/// Leaves out the agent's words, because the Lambda runtime logs a handler's error through `Debug`.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error_type, self.message)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::json::fields::Fields;
+
 /// How an agent stopped short. The names never change: records and settings hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
@@ -100,6 +102,25 @@ impl fmt::Display for FinishReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Reads `acceptFinishReasons`. `None` if it is absent, which leaves the decision to the agent's definition.
+pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<FinishReason>> {
+    const NAME: &str = "acceptFinishReasons";
+    let words = fields.texts(NAME)?;
+    let mut reasons = Vec::with_capacity(words.len());
+    for (at, word) in words.iter().enumerate() {
+        let acceptable = FinishReason::ALL.into_iter().filter(|reason| reason.is_acceptable());
+        match acceptable.clone().find(|reason| reason.as_str() == word) {
+            Some(reason) if reasons.contains(&reason) => {}
+            Some(reason) => reasons.push(reason),
+            None => {
+                let names: Vec<_> = acceptable.map(FinishReason::as_str).collect();
+                fields.problem(&format!("{NAME}[{at}]"), &format!("must be one of {}", names.join(", ")));
+            }
+        }
+    }
+    Some(reasons)
 }
 
 #[cfg(test)]

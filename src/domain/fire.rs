@@ -1,49 +1,55 @@
-//! Fires and their identity: the same fire always computes the same execution id.
+//! Fires and their identity. The same fire always has the same execution id, which is computed from it.
 
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::{Builder, Uuid};
 
-use crate::domain::{task::Task, trigger_snapshot::TriggerSnapshot};
+use crate::domain::{
+    ids::{ExecutionId, TriggerId, UserId},
+    task::Task,
+    trigger_snapshot::TriggerSnapshot,
+};
 
-/// One moment a trigger is due: what to run, for whom, and what identifies it. It has no default: a new field does not
-/// compile until every reader handles it.
+/// One moment at which a trigger is due: what to run, for whom, and what identifies it. It has no default, so that a
+/// new field does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
     /// The trigger that fires.
-    pub trigger_id: String,
-    /// The user the agent acts for.
-    pub user_id: String,
-    /// What the agent is asked to do.
+    pub trigger_id: TriggerId,
+    /// The user for whom the agent acts.
+    pub user_id: UserId,
+    /// The task that the agent gets.
     pub task: Task,
-    /// The trigger item as it was read, where there is one.
+    /// The trigger item as it was read, if it has been read.
     pub trigger: Option<Box<TriggerSnapshot>>,
-    /// What fired.
+    /// The cause of the fire.
     pub origin: Origin,
     /// The envelope's `id`.
     pub event_id: Option<String>,
     /// The envelope's `source`.
     pub source: Option<String>,
-    /// The name that triggers subscribe to, if a bus event fired.
+    /// The source to which triggers subscribe, if a bus event fired.
     pub event_source_id: Option<String>,
     /// The envelope's `detail-type`, if a bus event fired.
     pub detail_type: Option<String>,
     /// The envelope's `time`, if a bus event fired.
     pub event_time: Option<String>,
-    /// How many executions led to this one.
+    /// The number of executions in the chain that led to this one.
     pub chain_depth: u32,
-    /// The execution that is run once more.
-    pub replay_of: Option<String>,
+    /// The execution that is run again, if this is a replay.
+    pub replay_of: Option<ExecutionId>,
+    /// The hash of the agent's definition that the replayed execution used, if its input says so.
+    pub replayed_definition: Option<String>,
 }
 
-/// What fired: what two deliveries of the same fire have in common.
+/// The cause of a fire: the part that two deliveries of the same fire have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A schedule time: as the event spells it, and the instant it names.
+    /// The time of a schedule.
     Schedule {
-        /// As the event spells it.
+        /// The time as the event spells it.
         text: String,
-        /// `Z` and `+00:00` are the same.
+        /// The instant, for which `Z` and `+00:00` are the same.
         instant: OffsetDateTime,
     },
     /// A bus event.
@@ -52,27 +58,27 @@ pub enum Origin {
         id: Uuid,
         /// The envelope's time.
         time: OffsetDateTime,
-        /// What an archive's replay adds, so that it runs.
+        /// The name that EventBridge adds when it replays an archive, so that the replayed event runs again.
         replay_name: Option<String>,
     },
     /// The end of another execution.
     Execution {
         /// Its id.
-        id: String,
-        /// When it ended.
+        id: ExecutionId,
+        /// The time at which it ended.
         completed_at: OffsetDateTime,
     },
-    /// Nothing but the Lambda request: its own, or that of the invocation which dispatched it.
+    /// The Lambda request alone: that of this invocation, or of the invocation that handed the event on.
     Request {
-        /// The request that dispatched it.
+        /// The request of the invocation that handed the event on.
         dispatcher: Option<String>,
     },
 }
 
-/// What an execution id is computed from.
+/// The identity of a fire, from which its execution id is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity<'a> {
-    /// The trigger at one schedule time, as an instant: `Z` and `+00:00` are the same.
+    /// The trigger at one time of its schedule, as an instant, for which `Z` and `+00:00` are the same.
     Scheduled(OffsetDateTime),
     /// The trigger and one bus event.
     Event {
@@ -87,26 +93,29 @@ pub enum Identity<'a> {
     Execution {
         /// Its id.
         id: &'a str,
-        /// When it ended.
+        /// The time at which it ended.
         completed_at: OffsetDateTime,
     },
-    /// The trigger in one Lambda request, which Lambda's own retries share. The time is that of the first claim.
+    /// The trigger and one Lambda request, which Lambda's own retries share.
     Request {
         /// Lambda's request id.
         request_id: &'a str,
-        /// When the fire was first claimed.
+        /// The time at which the fire was first claimed.
         first_claim: OffsetDateTime,
     },
 }
 
-/// The execution id of a fire: a UUIDv7 of its time in milliseconds, the other 74 bits from SHA-256 of its identity, so
-/// that ids sort by time and the same fire always has the same one.
+/// Returns the execution id of a fire. It is a UUIDv7 of the fire's time in milliseconds, and its other 74 bits are
+/// taken from the SHA-256 hash of the identity. So ids sort by time, and the same fire always has the same id.
 ///
-/// Hashed are, joined by NUL, which no id may contain: `scheduled`, the trigger id and the instant in nanoseconds since
-/// 1970 as decimal digits; or `event`, the trigger id, the event's id as a UUID is written, and the name of the replay if
-/// it is one; or `execution`, the trigger id and the id of the execution that is followed; or `request`, the trigger id
-/// and the Lambda request id. Changing a byte of this would run a fire twice whose deliveries straddle the change: the
-/// test below pins it.
+/// These parts are hashed, joined by NUL, which no id may contain:
+///
+/// - `scheduled`, the trigger id, and the instant in nanoseconds since 1970 as decimal digits;
+/// - `event`, the trigger id, the event's id in the notation of a UUID, and the name of the replay if there is one;
+/// - `execution`, the trigger id, and the id of the execution that is followed;
+/// - `request`, the trigger id, and the Lambda request id.
+///
+/// If a byte of this changed, a fire whose deliveries straddle the change would run twice. The test below pins it.
 pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {
     let time = match identity {
         Identity::Scheduled(time)
@@ -118,7 +127,8 @@ pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &identity_bits(trigger_id, identity)).into_uuid()
 }
 
-/// The bits of an identity alone: the same for each delivery of a fire, even where the time is not known.
+/// Returns the bits of an identity without its time. They are the same for each delivery of a fire, even if the time is
+/// not known.
 pub(crate) fn identity_bits(trigger_id: &str, identity: Identity<'_>) -> [u8; 10] {
     let hashed = match identity {
         Identity::Scheduled(instant) => format!("scheduled\0{trigger_id}\0{}", instant.unix_timestamp_nanos()),
@@ -132,8 +142,8 @@ pub(crate) fn identity_bits(trigger_id: &str, identity: Identity<'_>) -> [u8; 10
     bits
 }
 
-/// The agent session of an execution whose event names none: 33 alphanumeric characters, AgentCore's minimum and the
-/// exact length some agents insist on.
+/// Returns the agent session of an execution whose event names none. It has 33 alphanumeric characters, which is
+/// AgentCore's minimum and the exact length that some agents require.
 pub fn session_id(execution_id: &Uuid) -> String {
     format!("s{}", execution_id.simple())
 }
@@ -149,7 +159,7 @@ mod tests {
         OffsetDateTime::parse(text, &Rfc3339).unwrap()
     }
 
-    /// Computed independently with Python's hashlib: see the doc comment for the bytes.
+    /// The expected ids were computed independently with Python's hashlib, from the bytes in the doc comment.
     #[test]
     fn ids_are_pinned() {
         for (trigger_id, identity, expected) in [

@@ -1,15 +1,16 @@
-//! A trigger's health: what its last final results make of it, and when it is paused. Its changes are announced from the
-//! table's stream, so each is written in one transaction with the result that made it: a duplicate or a crash can neither
-//! count twice nor not at all.
+//! A trigger's health: the effect of its latest final results, and when it is paused. Changes are announced from the
+//! table's stream. Each is written in one transaction with the result that caused it, so that a duplicate delivery
+//! cannot count a result twice and a crash cannot lose one.
 
 use serde_json::{Map, Value};
 
 use crate::json::fields::Fields;
 
-/// What of a trigger item its health rests on: a write demands that it is still as it was seen.
+/// The attributes of a trigger item on which its health depends. A write requires that they are unchanged since they
+/// were read.
 pub(crate) const RESTS_ON: [&str; 3] = ["health", "failures", "enabled"];
 
-/// How a trigger fares.
+/// The state of a trigger's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum State {
@@ -17,7 +18,7 @@ pub enum State {
     Ok,
     /// The last final result was a failure.
     Failing,
-    /// Switched off after too many failures in a row.
+    /// The trigger was switched off automatically after too many failures in a row.
     Paused,
 }
 
@@ -28,29 +29,31 @@ impl State {
     }
 }
 
-/// How a trigger fares, as it was seen.
+/// The health of a trigger, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     state: Option<State>,
     failures: Option<u32>,
     enabled: Option<bool>,
-    /// [`RESTS_ON`], as it is stored: others may write what is not understood.
+    /// The attributes of [`RESTS_ON`] as they are stored, even if they are not understood: other programs may write
+    /// them.
     pub(crate) stored: [Option<Value>; RESTS_ON.len()],
 }
 
-/// What a final result changes.
+/// The change that a final result makes to a trigger's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     pub(crate) state: State,
     pub(crate) failures: u32,
-    /// Whether the trigger was in another state before.
+    /// True if the trigger was in another state before.
     pub(crate) is_new_state: bool,
-    /// Whether it is to be switched off.
+    /// True if the trigger must be switched off.
     pub(crate) pauses: bool,
 }
 
 impl Health {
-    /// Reads it; what is not understood counts as absent, for it is the function's own.
+    /// Reads the health of a trigger item. A value that is not understood counts as absent, because these attributes
+    /// are the function's own.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
         Self {
@@ -61,13 +64,13 @@ impl Health {
         }
     }
 
-    /// What one more final result makes of it; `None` if nothing changes.
+    /// Returns the change that one more final result makes, or `None` if nothing changes.
     pub(crate) fn after(&self, is_success: bool, pause_after_failures: u32) -> Option<Change> {
         let is_enabled = self.enabled != Some(false);
         let was_paused = self.state == Some(State::Paused);
         let failures = self.failures.unwrap_or_default();
         if was_paused && !is_enabled {
-            // A run that had begun before the pause: what its trigger needs is a person.
+            // The run began before the pause. A paused trigger stays paused until a person switches it on again.
             return None;
         }
         if is_success {
@@ -75,9 +78,10 @@ impl Health {
             let change = Change { state: State::Ok, failures: 0, is_new_state: true, pauses: false };
             return (!is_well).then_some(change);
         }
-        // Somebody has switched it on again: what led to the pause is forgiven.
+        // A person has switched it on again, so the failures that led to the pause no longer count.
         let failures = if was_paused { 1 } else { failures.saturating_add(1) };
-        // Not at once, even if one failure is enough: a pause that follows a pause would change nothing that is announced.
+        // A trigger that was paused is not paused again at once, even if one failure is enough: the state would not
+        // change, and so nothing would be announced.
         let pauses = is_enabled && !was_paused && pause_after_failures > 0 && failures >= pause_after_failures;
         let state = if pauses { State::Paused } else { State::Failing };
         Some(Change { state, failures, is_new_state: self.state != Some(state), pauses })
@@ -110,12 +114,12 @@ mod tests {
             (health(Some(Failing), 1, on), true, to(Ok, 0, true, false)),
             (health(Some(Failing), 4, on), false, to(Paused, 5, true, true)),
             (health(Some(Failing), 9, None), false, to(Paused, 10, true, true)),
-            // Switched off by somebody: it still fails, and needs no pause.
+            // A person switched it off. It still fails, and needs no pause.
             (health(Some(Failing), 4, off), false, to(Failing, 5, false, false)),
-            // Runs that had begun before the pause.
+            // The runs began before the pause.
             (health(Some(Paused), 5, off), false, None),
             (health(Some(Paused), 5, off), true, None),
-            // Switched on again.
+            // A person switched it on again.
             (health(Some(Paused), 5, on), true, to(Ok, 0, true, false)),
             (health(Some(Paused), 5, on), false, to(Failing, 1, true, false)),
         ] {

@@ -1,36 +1,40 @@
-//! Policies: what a stored trigger says about when and how long it may run (docs/triggers.md, Policies).
+//! The policy of a stored trigger: when and for how long it may run (docs/triggers.md, Policies).
 
 use std::time::Duration;
 
 use crate::json::fields::Fields;
 
-/// Lambda's own limit.
+/// The longest timeout, which is Lambda's own limit.
 const LONGEST_TIMEOUT_SECONDS: u32 = 900;
+/// The largest limit of tokens: DynamoDB's numbers, read as an f64, are exact up to it.
+const MOST_TOKENS_PER_DAY: u64 = 1 << 53;
+/// The number of failures in a row after which a trigger is paused, unless its item says otherwise.
 const PAUSE_AFTER_FAILURES: u32 = 5;
 
-/// What a trigger's item says beside what it runs.
+/// The limits that a trigger item sets for its runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What becomes of a fire while another execution of the trigger is alive.
+    /// The treatment of a fire while another execution of the trigger is alive.
     pub overlap: Overlap,
-    /// How long an attempt may take.
+    /// The longest time that an attempt may take.
     pub timeout: Option<Duration>,
-    /// How many executions may start on a day, in UTC.
+    /// The number of executions that may start on one day in UTC.
     pub max_runs_per_day: Option<u32>,
-    /// How many tokens executions may have used on a day, in UTC, for another one to start.
-    pub max_tokens_per_day: Option<u32>,
-    /// After how many failures in a row the trigger is paused; 0 is never.
+    /// The number of tokens used on one day in UTC from which on no further execution starts.
+    pub max_tokens_per_day: Option<u64>,
+    /// The number of failures in a row after which the trigger is paused. It is never paused if this is 0.
     pub pause_after_failures: u32,
 }
 
-/// What becomes of a fire while another execution of its trigger is alive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The treatment of a fire while another execution of its trigger is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "camelCase")]
 pub enum Overlap {
     /// Both run.
     Allow,
-    /// It is skipped.
+    /// The new one is skipped.
     Skip,
-    /// The other is cancelled first.
+    /// The other one is cancelled before the new one runs.
     CancelOther,
 }
 
@@ -47,30 +51,28 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads the policy of a trigger item; a value it does not know is a problem, never a default.
+    /// Reads the policy of a trigger item. An unknown value is a problem and never becomes a default.
     pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
-        let overlap = match fields.text("overlap").as_deref() {
-            None | Some("allow") => Overlap::Allow,
-            Some("skip") => Overlap::Skip,
-            Some("cancelOther") => Overlap::CancelOther,
-            Some(_) => {
-                fields.problem("overlap", "must be \"allow\", \"skip\" or \"cancelOther\"");
-                Overlap::Allow
-            }
-        };
-        let mut at_least_1 = |name: &str, most: u32| {
-            let number = fields.count(name)?;
-            if !(1..=most).contains(&number) {
+        let overlap = fields.text("overlap").map_or(Some(Overlap::Allow), |name| name.parse().ok());
+        if overlap.is_none() {
+            fields.problem("overlap", "must be \"allow\", \"skip\" or \"cancelOther\"");
+        }
+        let mut at_least_1 = |name: &str, most: u64| {
+            let number = fields.whole_number(name)?;
+            let fits = (1..=most).contains(&number);
+            if !fits {
                 fields.problem(name, &format!("must be from 1 to {most}"));
             }
-            Some(number)
+            fits.then_some(number)
         };
-        let timeout = at_least_1("timeoutSeconds", LONGEST_TIMEOUT_SECONDS);
+        let timeout = at_least_1("timeoutSeconds", LONGEST_TIMEOUT_SECONDS.into());
+        let max_runs_per_day = at_least_1("maxRunsPerDay", u32::MAX.into());
+        let max_tokens_per_day = at_least_1("maxTokensPerDay", MOST_TOKENS_PER_DAY);
         Self {
-            overlap,
-            timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
-            max_runs_per_day: at_least_1("maxRunsPerDay", u32::MAX),
-            max_tokens_per_day: at_least_1("maxTokensPerDay", u32::MAX),
+            overlap: overlap.unwrap_or(Overlap::Allow),
+            timeout: timeout.map(Duration::from_secs),
+            max_runs_per_day: max_runs_per_day.and_then(|runs| u32::try_from(runs).ok()),
+            max_tokens_per_day,
             pause_after_failures: fields.count("pauseAfterFailures").unwrap_or(PAUSE_AFTER_FAILURES),
         }
     }
@@ -104,6 +106,15 @@ mod tests {
                 pause_after_failures: 0,
             }
         );
+    }
+
+    #[test]
+    fn whole_numbers_may_be_spelt_in_any_way() {
+        let large = json!({"maxTokensPerDay": 5_000_000_000_u64, "timeoutSeconds": 900.0, "maxRunsPerDay": "1E+6"});
+        let (policy, problems) = read(&large);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!((policy.max_tokens_per_day, policy.max_runs_per_day), (Some(5_000_000_000), Some(1_000_000)));
+        assert_eq!(policy.timeout, Some(Duration::from_secs(900)));
     }
 
     #[test]

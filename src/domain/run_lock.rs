@@ -1,62 +1,63 @@
-//! A trigger's turn: decisions only, as pure functions of what was seen of it. How it is taken, kept and given up is in
-//! `overlap`; their table is the test below.
+//! The run lock of a trigger whose executions must not overlap: the decisions, as pure functions of the lock that was
+//! read. `lifecycle::overlap` takes, keeps and releases it. The tests below contain the decisions as tables.
 
 use crate::{
     domain::execution::{Lease, Row, Status},
     domain::policy::Overlap,
 };
 
-/// Whose turn it is, as it was seen.
+/// A trigger's run lock, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunLock {
-    /// The execution that has it.
+    /// The execution that holds the lock.
     pub execution_id: Option<String>,
-    /// The attempt of that execution which took it.
+    /// The attempt of that execution that took the lock.
     pub owner: Option<String>,
-    /// When its lease ends, in milliseconds since 1970; 0 once it was given up.
+    /// The end of its lease, in milliseconds since 1970. It is 0 once the lock was released.
     pub until: Option<i64>,
 }
 
 impl RunLock {
-    /// Whether the attempt whose turn it is has ended, so that its lease need not be waited for. Of a row that was
-    /// deleted nobody knows.
+    /// Returns true if the attempt that took the lock has ended, so that nobody must wait for the end of its lease. If
+    /// its row was deleted, this is unknown and the answer is false.
     pub fn is_over(&self, row: Option<&Row>) -> bool {
         row.is_some_and(|row| row.status != Status::Running || row.owner != self.owner)
     }
 
-    /// Whether `execution_id` may take it from its holder, whose row is `row`, before the lease is over. Who has waited
-    /// does not take it after a newer one.
+    /// Returns true if `execution_id` may take the lock before the lease is over. `row` is the row of the lock's
+    /// holder. An execution that has waited does not take the lock after a newer one.
     pub fn may_be_taken(&self, row: Option<&Row>, execution_id: &str, has_waited: bool) -> bool {
         let is_newer = self.execution_id.as_deref().is_some_and(|other| other > execution_id);
         self.is_over(row) && !(has_waited && is_newer)
     }
 
-    /// Whether the turn that refused to be kept until `until` is `owner`'s for even longer.
+    /// Returns true if the lock, which could not be extended until `until`, is already `owner`'s for longer.
     pub fn is_kept_longer(&self, owner: &str, until: i64) -> bool {
         self.owner.as_deref() == Some(owner) && self.until.is_some_and(|longer| longer > until)
     }
 }
 
-/// A turn whose lease ended before this may be taken.
+/// Returns the time before which a lock's lease must have ended for the lock to be free.
 pub fn over_before(lease: Lease, now: i64) -> i64 {
     now.saturating_sub(i64::try_from(lease.skew().as_millis()).unwrap_or(i64::MAX))
 }
 
-/// What a fire does about the execution that has the turn.
+/// The action of an execution that finds its trigger's lock held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meeting {
-    /// It is its own execution, by another attempt: that one's now.
+    /// The same execution holds it through another attempt, which owns the execution now.
     Lost,
-    /// It is not run.
+    /// Do not run.
     Skip,
-    /// It asks for the other's end, and waits for it.
+    /// Request the cancellation of the other execution, and wait for its end.
     Cancel,
-    /// It has asked already.
+    /// Wait on, because the cancellation has been requested already.
     Wait,
 }
 
-/// Decides what `execution_id`, which has asked for the end of `asked` last, does about `other`. Ids sort by the time of
-/// their fires: what comes late, or is tried again, must not end what is newer.
+/// Decides what `execution_id` does about `other`, which holds the lock. `asked` is the execution whose cancellation it
+/// requested last. Ids sort by the time of their fires: an execution that is late or retried must not cancel a newer
+/// one.
 pub fn meet(overlap: Overlap, execution_id: &str, other: &str, asked: Option<&str>) -> Meeting {
     if other == execution_id {
         Meeting::Lost
@@ -80,8 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_ends_with_the_attempt_that_took_it() {
-        let turn = RunLock { execution_id: Some("e2".into()), owner: Some("a".into()), until: Some(1_000) };
+    fn a_lock_ends_with_the_attempt_that_took_it() {
+        let lock = RunLock { execution_id: Some("e2".into()), owner: Some("a".into()), until: Some(1_000) };
         for (name, row, is_over) in [
             ("deleted", None, false),
             ("running", Some(row(Status::Running, "a")), false),
@@ -90,27 +91,27 @@ mod tests {
             ("completed", Some(row(Status::Completed, "a")), true),
             ("cancelled", Some(row(Status::Cancelled, "a")), true),
         ] {
-            assert_eq!(turn.is_over(row.as_ref()), is_over, "{name}");
+            assert_eq!(lock.is_over(row.as_ref()), is_over, "{name}");
             for (execution_id, has_waited, may_be_taken) in
                 [("e1", false, is_over), ("e1", true, false), ("e2", true, is_over), ("e3", true, is_over)]
             {
-                let actual = turn.may_be_taken(row.as_ref(), execution_id, has_waited);
+                let actual = lock.may_be_taken(row.as_ref(), execution_id, has_waited);
                 assert_eq!(actual, may_be_taken, "{name}, by {execution_id}, waited: {has_waited}");
             }
         }
     }
 
     #[test]
-    fn a_turn_is_kept_by_a_longer_lease_of_the_same_attempt() {
-        let turn = RunLock { execution_id: Some("e".into()), owner: Some("a".into()), until: Some(1_000) };
+    fn a_lock_is_kept_by_a_longer_lease_of_the_same_attempt() {
+        let lock = RunLock { execution_id: Some("e".into()), owner: Some("a".into()), until: Some(1_000) };
         for (owner, until, is_kept) in [("a", 999, true), ("a", 1_000, false), ("b", 999, false)] {
-            assert_eq!(turn.is_kept_longer(owner, until), is_kept, "{owner}, until {until}");
+            assert_eq!(lock.is_kept_longer(owner, until), is_kept, "{owner}, until {until}");
         }
-        assert!(!RunLock { until: Some(0), ..turn }.is_kept_longer("a", 999), "given up");
+        assert!(!RunLock { until: Some(0), ..lock }.is_kept_longer("a", 999), "released");
     }
 
     #[test]
-    fn a_turn_may_be_taken_when_no_clock_says_that_it_is_held() {
+    fn a_lock_may_be_taken_when_it_is_over_by_every_clock() {
         assert_eq!(over_before(Lease(Duration::from_secs(30)), 1_000_000), 995_000);
     }
 

@@ -1,15 +1,19 @@
-//! What happened in an invocation so far. It is shared with the run's future and readable after the deadline drops that
+//! The facts about an invocation so far. It is shared with the run's future and readable after the deadline drops that
 //! future; the record's end and the metrics are computed from it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
+    domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
         ending::{Ending, Reported, SkipReason},
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
+        finish_reason::FinishReason,
         fire::Fire,
+        ids::ExecutionId,
+        protocol::Protocol,
     },
 };
 
@@ -20,63 +24,65 @@ pub struct RunState(Mutex<RunFacts>);
 /// The facts themselves.
 #[derive(Debug, Default)]
 pub struct RunFacts {
-    /// The fire that this invocation is about.
+    /// The fire that this invocation handles.
     pub fire: Option<Arc<Fire>>,
-    /// The fire as it ran: the trigger item may say something else than the event.
+    /// The fire as it ran. It may differ from `fire`, because the trigger item takes precedence over the event.
     pub ran: Option<Arc<Fire>>,
-    /// The fire's execution.
-    pub execution_id: Option<Arc<str>>,
-    /// The attempt's number, from 1.
+    /// The definition of the agent that is called.
+    pub definition: Option<DefinitionMark>,
+    /// The execution of the fire.
+    pub execution_id: Option<Arc<ExecutionId>>,
+    /// The number of the attempt, from 1.
     pub attempt: Option<u32>,
-    /// Whether the agent may be at work.
+    /// True if the agent may be at work.
     pub agent_called: bool,
     /// The agent's request id, from its response header.
     pub request_id: Option<String>,
-    /// Whether what a replay needs was written, or tried to be.
+    /// True if the input for a replay was written, or the write was tried.
     pub is_input_kept: bool,
-    /// Whether the trigger's own limit ended the run.
+    /// True if the trigger's own time limit ended the run.
     pub is_timed_out: bool,
-    /// How far the answer was read, for the next heartbeat.
+    /// The progress of the answer, for the next heartbeat.
     pub reported: Option<Reported>,
-    /// From the call to the first event of the answer, milliseconds.
+    /// The time from the call to the first event of the answer, in milliseconds.
     pub first_event_ms: Option<u64>,
-    /// How long the claim kept its caller waiting, milliseconds.
+    /// The time that the claim kept its caller waiting, in milliseconds.
     pub claim_ms: Option<u64>,
-    /// How long the token kept its caller waiting, milliseconds. Nothing if it was at hand.
+    /// The time that the token kept its caller waiting, in milliseconds. It is absent if the token was at hand.
     pub token_ms: Option<u64>,
-    /// Why the fire was skipped.
+    /// The reason why the fire was skipped.
     pub skip_reason: Option<SkipReason>,
-    /// What the invocation did instead of running a fire.
+    /// The invocation's work if it ran no fire.
     pub instead: Option<Instead>,
-    /// The attempt that ended.
+    /// The measurements of the attempt that ended.
     pub ended_attempt: Option<EndedAttempt>,
-    /// Executions that ended, by how.
+    /// The number of executions that ended, by their final status.
     pub ends: EndCounts,
-    /// Deliveries that found their execution ended or at work.
+    /// The number of deliveries that found their execution ended or at work.
     pub duplicates: u64,
-    /// Executions that were found alive where two of a trigger must not be.
+    /// The number of times that another execution of the trigger was found alive although they must not overlap.
     pub overlaps: u64,
-    /// Heartbeats that DynamoDB did not take.
+    /// The number of heartbeats that DynamoDB did not accept.
     pub heartbeat_failures: u64,
 }
 
-/// Executions whose records say that they ended for good. A failure that a later attempt may mend is none.
+/// The number of executions whose records say that they ended for good. A failure that may be retried does not count.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct EndCounts {
-    /// `completed`.
+    /// Executions that are `completed`.
     pub completed: u64,
-    /// `failed`, not retryable.
+    /// Executions that are `failed` and not retryable.
     pub failed: u64,
-    /// `skipped`.
+    /// Executions that are `skipped`.
     pub skipped: u64,
-    /// `cancelled`.
+    /// Executions that are `cancelled`.
     pub cancelled: u64,
 }
 
-/// What an invocation does that runs no fire.
+/// The work of an invocation that runs no fire.
 #[derive(Debug, Clone)]
 pub enum Instead {
-    /// It handed an event on: the counts of its subscriptions, by name.
+    /// It handed an event on. These are the counts of the event's subscriptions, by name.
     Dispatched([(&'static str, usize); 6]),
     /// It settled executions. Each of them has a line of metrics of its own.
     Settled,
@@ -85,12 +91,16 @@ pub enum Instead {
 /// The measurements of an attempt that ended, whether or not its end could be written.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedAttempt {
-    /// From the attempt's start to its end, milliseconds.
+    /// The time from the attempt's start to its end, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// From the call to the first event of the answer, milliseconds.
+    /// The time from the call to the first event of the answer, in milliseconds.
     pub first_event_ms: Option<u64>,
-    /// How far the answer was read.
+    /// The progress of the answer when reading ended.
     pub progress: Option<Progress>,
+    /// The protocol that the answer was read by.
+    pub protocol: Option<Protocol>,
+    /// How the agent stopped short.
+    pub finish_reason: Option<FinishReason>,
 }
 
 impl RunState {
@@ -99,7 +109,7 @@ impl RunState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `failure`, retryable only if the agent was not called.
+    /// Returns `failure`, no longer retryable if the agent may have been called.
     pub fn retryable_unless_called(&self, failure: Failure) -> Failure {
         let retryable = failure.retryable && !self.facts().agent_called;
         Failure { retryable, ..failure }
@@ -128,7 +138,7 @@ impl RunFacts {
         }
     }
 
-    /// Counts what became of an execution nobody works on. `created` is the status of one that had no record.
+    /// Counts the result of closing an execution. `created` is its status if it had no record before.
     pub fn count_close(&mut self, action: CloseAction, created: Status) {
         match action {
             CloseAction::Create => self.count_end(created),
@@ -138,8 +148,8 @@ impl RunFacts {
         }
     }
 
-    /// Counts the failure that the invocation returns, if it may have left no record. Every other execution is counted
-    /// by the invocation that records its end.
+    /// Counts the failure that the invocation returns, if that failure may have left no record. Every other execution
+    /// is counted by the invocation that records its end.
     pub fn count_returned(&mut self, failure: &Failure) {
         let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
         if may_be_unrecorded && self.ends.failed + self.duplicates == 0 {
@@ -147,12 +157,14 @@ impl RunFacts {
         }
     }
 
-    /// Keeps the measurements of an attempt that ends.
+    /// Keeps the measurements of the attempt that ended. Those of the first call count.
     pub fn attempt_ended(&mut self, ending: &Ending) {
         self.ended_attempt.get_or_insert(EndedAttempt {
             duration_ms: ending.duration_ms,
             first_event_ms: ending.first_event_ms,
             progress: ending.reported.map(|reported| reported.progress),
+            protocol: ending.protocol,
+            finish_reason: ending.finish_reason,
         });
     }
 }

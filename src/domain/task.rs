@@ -2,57 +2,74 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::json::fields::{Fields, member, push};
+use crate::{
+    domain::{
+        finish_reason::{FinishReason, accept_finish_reasons},
+        platform::Platform,
+    },
+    json::fields::{Fields, member, push},
+};
 
-/// AgentCore's runtimeSessionId has 33 to 256 characters (InvokeAgentRuntime, API reference).
+/// The longest session id, in bytes: AgentCore's limit (InvokeAgentRuntime, API reference).
 const SESSION_ID_LIMIT: usize = 256;
-const AGENTCORE_SESSION_ID_LENGTH: usize = 33;
-/// The names of the agent's request body that the function sets. An `input` must not hold them.
+/// The names in the agent's request body that the function sets. An `input` must not contain them.
 pub const BODY_FIELDS: [&str; 8] =
     ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
 
-/// What an agent is asked to do, as scheduled events, trigger items and kept inputs spell it. It has no default: a new
-/// field does not compile until every reader handles it.
+/// The instructions for an agent, which scheduled events, trigger items and kept inputs contain in the same words. It
+/// has no default, so that a new field does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// The agent to run.
     pub agent_id: String,
     /// The prompt.
     pub prompt: String,
-    /// The agent session to use instead of one of the execution's own.
+    /// The agent session to use. If absent, the execution gets a session of its own.
     pub session_id: Option<String>,
-    /// The model the agent should use.
+    /// The model that the agent should use.
     pub model_id: Option<String>,
-    /// The agent's working directory, its `storagePath`.
+    /// The agent's working directory, which its request body calls `storagePath`.
     pub working_directory: Option<String>,
-    /// The tools the agent may use.
+    /// The tools that the agent may use.
     pub enabled_tools: Option<Vec<String>>,
-    /// How hard the model should think.
+    /// The effort that the model should put into reasoning.
     pub reasoning_effort: Option<String>,
-    /// Further fields of the agent's request body.
+    /// Additional fields of the agent's request body.
     pub input: Map<String, Value>,
-    /// Whether an execution whose attempt died runs again (`onInterrupted: "rerun"`).
+    /// True if an execution whose attempt died runs again (`onInterrupted: "rerun"`).
     pub rerun_if_interrupted: bool,
+    /// The ways to stop short that count as completed. If absent, the agent's definition decides.
+    pub accept_finish_reasons: Option<Vec<FinishReason>>,
+}
+
+/// The source of a field's value if an event and a stored trigger's item both have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precedence {
+    /// The item's value, because a trigger may have been changed since its schedule was made.
+    Item,
+    /// The event's value.
+    Event,
 }
 
 impl Task {
-    /// Reads a task. Problems go into `fields`; a field with a problem is left empty. `is_agentcore` holds session ids
-    /// to AgentCore's length.
-    pub(crate) fn read(fields: &mut Fields<'_>, is_agentcore: bool) -> Self {
+    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty. The length of a session
+    /// id depends on `platform`.
+    pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),
             prompt: fields.required_text("prompt").unwrap_or_default(),
-            session_id: session_id(fields, is_agentcore),
+            session_id: session_id(fields, platform),
             model_id: fields.text("modelId"),
             working_directory: fields.text("workingDirectory"),
             enabled_tools: fields.texts("enabledTools"),
             reasoning_effort: fields.text("reasoningEffort"),
             input: body_members(fields, "input"),
             rerun_if_interrupted: rerun_if_interrupted(fields),
+            accept_finish_reasons: accept_finish_reasons(fields),
         }
     }
 
-    /// Returns the task of a fire that does not run, whose trigger item nobody could read.
+    /// Returns the empty task of a fire that does not run, because its trigger item could not be read.
     pub fn unknown() -> Self {
         Self {
             agent_id: String::new(),
@@ -64,11 +81,27 @@ impl Task {
             reasoning_effort: None,
             input: Map::new(),
             rerun_if_interrupted: false,
+            accept_finish_reasons: None,
         }
     }
 
     /// Returns the task in the words of a scheduled event's detail, which [`Task::read`] reads.
     pub(crate) fn to_detail(&self) -> Map<String, Value> {
+        self.fields().into_iter().filter_map(|(name, value, _)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// Returns the task like [`Task::to_detail`], with the values of a trigger item where those take precedence.
+    pub(crate) fn to_detail_over(&self, item: &Map<String, Value>) -> Map<String, Value> {
+        let value = |(name, value, precedence)| {
+            let stored = item.get(name).filter(|value| !value.is_null() && precedence == Precedence::Item);
+            Some((String::from(name), stored.cloned().or(value)?))
+        };
+        self.fields().into_iter().filter_map(value).collect()
+    }
+
+    /// Returns every field by its name in a detail. Every field that is added must state its precedence here.
+    fn fields(&self) -> [(&'static str, Option<Value>, Precedence); 10] {
+        use Precedence::{Event, Item};
         let Self {
             agent_id,
             prompt,
@@ -79,19 +112,21 @@ impl Task {
             reasoning_effort,
             input,
             rerun_if_interrupted,
+            accept_finish_reasons,
         } = self;
-        let present = [
-            ("agentId", Some(json!(agent_id))),
-            ("prompt", Some(json!(prompt))),
-            ("sessionId", session_id.as_ref().map(|value| json!(value))),
-            ("modelId", model_id.as_ref().map(|value| json!(value))),
-            ("workingDirectory", working_directory.as_ref().map(|value| json!(value))),
-            ("enabledTools", enabled_tools.as_ref().map(|value| json!(value))),
-            ("reasoningEffort", reasoning_effort.as_ref().map(|value| json!(value))),
-            ("onInterrupted", rerun_if_interrupted.then(|| json!("rerun"))),
-            ("input", Some(json!(input)).filter(|_| !input.is_empty())),
-        ];
-        present.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        let accepted = accept_finish_reasons.as_ref().map(|reasons| reasons.iter().map(|reason| reason.as_str()));
+        [
+            ("agentId", Some(json!(agent_id)), Item),
+            ("prompt", Some(json!(prompt)), Item),
+            ("sessionId", session_id.as_ref().map(|value| json!(value)), Event),
+            ("modelId", model_id.as_ref().map(|value| json!(value)), Item),
+            ("workingDirectory", working_directory.as_ref().map(|value| json!(value)), Item),
+            ("enabledTools", enabled_tools.as_ref().map(|value| json!(value)), Item),
+            ("reasoningEffort", reasoning_effort.as_ref().map(|value| json!(value)), Item),
+            ("onInterrupted", rerun_if_interrupted.then(|| json!("rerun")), Event),
+            ("input", Some(json!(input)).filter(|_| !input.is_empty()), Item),
+            ("acceptFinishReasons", accepted.map(|names| names.collect()), Item),
+        ]
     }
 }
 
@@ -106,9 +141,9 @@ pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, V
 }
 
 /// Reads the session id. It travels in an HTTP header, so only visible ASCII passes.
-fn session_id(fields: &mut Fields<'_>, is_agentcore: bool) -> Option<String> {
+fn session_id(fields: &mut Fields<'_>, platform: Platform) -> Option<String> {
     let id = fields.text("sessionId")?;
-    let shortest = if is_agentcore { AGENTCORE_SESSION_ID_LENGTH } else { 1 };
+    let shortest = platform.shortest_session_id();
     if !id.chars().all(|char| char.is_ascii_graphic()) {
         fields.problem("sessionId", "must contain visible ASCII characters only");
     } else if !(shortest..=SESSION_ID_LIMIT).contains(&id.len()) {
@@ -128,5 +163,34 @@ fn rerun_if_interrupted(fields: &mut Fields<'_>) -> bool {
             fields.problem("onInterrupted", "must be \"rerun\" or \"fail\"");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(object) = value else { unreachable!() };
+        object
+    }
+
+    #[test]
+    fn an_item_takes_precedence_where_it_says_anything() {
+        let event = object(json!({"agentId": "a", "prompt": "p", "sessionId": "s", "modelId": "m",
+            "workingDirectory": "w", "enabledTools": ["t"], "reasoningEffort": "r", "input": {"x": 1},
+            "acceptFinishReasons": ["max_tokens"]}));
+        let item = object(json!({"agentId": "A", "prompt": "P", "sessionId": "S", "modelId": "M",
+            "workingDirectory": "W", "enabledTools": [], "reasoningEffort": "R", "onInterrupted": "rerun", "input": {},
+            "acceptFinishReasons": [], "name": "N"}));
+        let task = Task::read(&mut Fields::new("$", &event), Platform::Other);
+        assert_eq!(task.to_detail(), event);
+        assert_eq!(task.to_detail_over(&Map::new()), event);
+        let nulls = item.keys().map(|name| (name.clone(), Value::Null)).collect();
+        assert_eq!(task.to_detail_over(&nulls), event);
+        let mut expected = item.clone();
+        expected.retain(|name, _| !["name", "onInterrupted"].contains(&name.as_str()));
+        expected["sessionId"] = json!("s");
+        assert_eq!(task.to_detail_over(&item), expected);
     }
 }

@@ -1,37 +1,41 @@
-//! Thresholds: a trigger that runs on every nth event of a window.
+//! The threshold of a trigger that runs on every nth event of a window.
 //!
-//! The window is a tumbling one. It begins with the first event that is counted, by the event's own time, and is over
-//! when `windowSeconds` have passed or the nth event has come, which fires. An event that was published before the
-//! window began and is delivered late counts in it.
+//! The window is a tumbling one. It begins with the first event that is counted, by the event's own time. It ends when
+//! `windowSeconds` have passed, or with the nth event, which makes the trigger fire. An event that was published before
+//! the window began and is delivered late counts in it.
 
 use serde_json::Value;
 
 use crate::json::fields::{Fields, kind};
 
-/// Longer ones would outlive the counter (`EXECUTION_TTL_DAYS`).
+/// The longest window. A longer one could outlive the counter, which is kept for `EXECUTION_TTL_DAYS`.
 const LONGEST_WINDOW_SECONDS: u32 = 24 * 60 * 60;
+/// The largest `count`.
 const LARGEST_COUNT: u32 = 100_000;
 
-/// `{count, windowSeconds}` of a trigger.
+/// The threshold of a trigger, `{count, windowSeconds}` in its item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
-    /// Which event fires, counted from 1.
+    /// The number of the event that makes the trigger fire, from 1.
     pub(crate) count: u32,
-    /// How long the window is.
+    /// The length of the window.
     pub(crate) window_seconds: u32,
 }
 
-/// Where a trigger's counting stands.
+/// The state of a trigger's counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter {
-    /// When the window began, milliseconds since 1970.
+    /// The begin of the window, in milliseconds since 1970.
     pub(crate) window_start: i64,
-    /// How many events it has seen.
+    /// The number of events in the window so far.
     pub(crate) count: u32,
 }
 
 impl Threshold {
-    /// Reads it, every problem at once.
+    /// Reads a threshold.
+    ///
+    /// # Errors
+    /// Names every problem at once, each by its path.
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<String>> {
         let Value::Object(object) = value else {
             return Err(vec![format!("$: must be an object, not {}", kind(value))]);
@@ -55,7 +59,7 @@ impl Threshold {
         }
     }
 
-    /// Where the counting stands after one more event, which happened at `time`, milliseconds since 1970.
+    /// Returns the counter after one more event, which happened at `time`, in milliseconds since 1970.
     pub(crate) fn counted(self, seen: Option<Counter>, time: i64) -> Counter {
         let window = i64::from(self.window_seconds) * 1000;
         let open = seen.filter(|seen| seen.count < self.count && time < seen.window_start.saturating_add(window));
@@ -65,7 +69,7 @@ impl Threshold {
         }
     }
 
-    /// Whether the event that was counted as this one of its window fires.
+    /// Returns true if the event with this number in its window makes the trigger fire.
     pub(crate) fn is_reached(self, ordinal: u32) -> bool {
         ordinal == self.count
     }

@@ -1,30 +1,29 @@
-//! The trace that Lambda runs an invocation in, as X-Ray and as W3C and OpenTelemetry spell it.
+//! The trace in which Lambda runs an invocation, in the notations of X-Ray, of W3C and of OpenTelemetry.
 //! <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
 
-/// Bytes of an id beyond which it is no id.
-const LONGEST_ID: usize = 256;
+use crate::json::fields::ID_LIMIT;
 
-/// The ids of a trace, so that one leads from an alarm to the record, the log and the agent's own.
+/// The ids of a trace. They connect an alarm with the record, the log and the agent's own traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// X-Ray's, `1-…`.
+    /// X-Ray's id, `1-…`.
     pub trace_id: String,
-    /// The same as OpenTelemetry has it, 32 hexadecimal digits.
+    /// The same id in OpenTelemetry's notation, 32 hexadecimal digits.
     pub otel_id: Option<String>,
-    /// W3C's header.
+    /// The value of W3C's `traceparent` header.
     pub traceparent: Option<String>,
 }
 
 impl Trace {
-    /// That of Lambda's X-Ray header.
+    /// Reads the trace from Lambda's X-Ray header.
     pub fn of(xray: &str) -> Option<Self> {
         let root = field(xray, "Root")?;
-        let is_id = root.len() <= LONGEST_ID && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let is_id = root.len() <= ID_LIMIT && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         is_id.then(|| Self { trace_id: root.to_owned(), otel_id: otel_id(root), traceparent: traceparent(xray) })
     }
 }
 
-/// The W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
+/// Returns the W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
 /// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
 pub(crate) fn traceparent(xray: &str) -> Option<String> {
     let trace_id = otel_id(field(xray, "Root")?)?;
@@ -37,7 +36,7 @@ fn field<'a>(xray: &'a str, name: &str) -> Option<&'a str> {
     xray.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// `1-5759e988-bd862e3fe1be46a994272793` as `5759e988bd862e3fe1be46a994272793`.
+/// Returns `1-5759e988-bd862e3fe1be46a994272793` as `5759e988bd862e3fe1be46a994272793`.
 fn otel_id(root: &str) -> Option<String> {
     let mut id: String = root.strip_prefix("1-")?.split('-').collect();
     id.make_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! A trigger item as a run saw it: its policy, its health and its version.
+//! A trigger item as a run read it: its policy, its health and its version.
 
 use serde_json::{Map, Value};
 
@@ -8,31 +8,32 @@ use crate::{
     redact::cut,
 };
 
-/// The part of a trigger item that admission and results rest on.
+/// The part of a trigger item on which a run's admission and its results depend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TriggerSnapshot {
-    /// When and how long it may run.
+    /// The limits for the trigger's runs.
     pub policy: Policy,
-    /// How it fares.
+    /// The trigger's health.
     pub(crate) health: Health,
-    /// The item's version, where its writer counts them: `version`, else `updatedAt`.
+    /// The item's version: its `version` or otherwise its `updatedAt`, if the item's writer keeps one of them.
     pub version: Option<String>,
 }
 
-/// What a run knows of its trigger item.
+/// The knowledge of a run about its trigger item.
 #[derive(Debug, Clone, Default)]
 pub enum TriggerKnowledge {
-    /// Nobody has read it.
+    /// The item has not been read.
     #[default]
     Unread,
-    /// There is none.
+    /// There is no item.
     Absent,
-    /// It was read.
+    /// The item was read.
     Present(Box<TriggerSnapshot>),
 }
 
 impl TriggerSnapshot {
-    /// Reads the snapshot of an item. Problems of its policy go into `fields`, which must be the item's own.
+    /// Reads the snapshot of an item. Problems of its policy are added to `fields`, which must be a reader of that
+    /// item.
     pub(crate) fn read(fields: &mut Fields<'_>, item: &Map<String, Value>) -> Self {
         let version = ["version", "updatedAt"].into_iter().find_map(|name| item.get(name));
         Self {
@@ -48,7 +49,8 @@ impl TriggerSnapshot {
 }
 
 impl TriggerKnowledge {
-    /// Reads an item, if there is one. A policy that is not understood has its defaults: the execution must end.
+    /// Reads an item, if there is one. Fields of its policy that are not understood get their defaults, because the
+    /// execution must end in any case.
     pub(crate) fn read(item: Option<&Value>) -> Self {
         let Some(Value::Object(item)) = item else { return Self::Absent };
         Self::Present(Box::new(TriggerSnapshot::read(&mut Fields::new("$", item), item)))

@@ -1,16 +1,27 @@
-//! Bus events: what EventBridge delivers besides scheduled fires, and what the function sends itself of them.
+//! Bus events: the events that EventBridge delivers besides scheduled fires, and that the function hands on to itself.
 //! <https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>
+
+use std::mem;
 
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
-    domain::execution::Status,
-    domain::fire::{Fire, Origin},
-    domain::task::Task,
-    events::invalid::InvalidEvent,
-    json::fields::{Fields, kind},
+    domain::{
+        execution::Status,
+        fire::{Fire, Origin},
+        ids::{ExecutionId, TriggerId, UserId},
+        task::Task,
+    },
+    events::{
+        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, Provenance, WRAPPED, event_source_id},
+        invalid::InvalidEvent,
+    },
+    json::{
+        fields::{Fields, kind},
+        near_miss::near_misses,
+    },
 };
 
 /// The `source` of the function's own events (docs/triggers.md, Chains).
@@ -18,59 +29,65 @@ pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
-/// What an InputTransformer may add to say which subscriptions are meant.
-const EVENT_SOURCE_ID: &str = "_eventSourceId";
-/// What the function adds when it hands an event on to itself, one invocation for each trigger.
-const DISPATCH: &str = "_dispatch";
 
 /// An event for the triggers that are subscribed to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BusEvent {
-    /// The event as it was published: what patterns, conditions and queries see.
+    /// The event as it was published. Patterns, conditions and queries see it in this form.
     pub event: Value,
-    /// What triggers subscribe to: `_eventSourceId`, else the source with hyphens for dots.
+    /// The source to which triggers subscribe: `_eventSourceId`, or otherwise the source with hyphens instead of dots.
     pub event_source_id: String,
-    /// Whom it is for.
+    /// The triggers for which the event is meant.
     pub target: EventTarget,
-    /// What its deliveries have in common.
+    /// The part that all deliveries of the event have in common.
     pub origin: Origin,
-    /// How many executions led to it; 0 unless it tells of one.
+    /// The number of executions in the chain that led to the event. It is 0 unless the event announces the end of one.
     pub chain_depth: u32,
+    /// The place from which it came.
+    pub provenance: Provenance,
+    /// True if it looks like a schedule's fire and is not believed to be one.
+    pub resembles_fire: bool,
+    /// Its text as it was published, and so with numbers and escapes that the value does not have.
+    published: Box<str>,
 }
 
-/// Which triggers an event is for.
+/// The triggers for which an event is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventTarget {
-    /// All that are subscribed.
+    /// All triggers that are subscribed to its source.
     Subscribers,
-    /// One of them: the function handed the event on to itself.
+    /// One of the subscribed triggers, for which the function handed the event on to itself.
     Dispatched {
         /// The trigger.
-        trigger_id: String,
-        /// Its user.
-        user_id: String,
+        trigger_id: TriggerId,
+        /// The trigger's user.
+        user_id: UserId,
     },
-    /// The stored trigger that is to run now.
+    /// A stored trigger that must run now.
     RunTrigger {
         /// The trigger.
-        trigger_id: String,
-        /// Its user.
-        user_id: String,
+        trigger_id: TriggerId,
+        /// The trigger's user.
+        user_id: UserId,
     },
-    /// The trigger of the stored execution that is to run once more.
+    /// The trigger of a stored execution that must run again.
     ReplayExecution {
         /// The trigger.
-        trigger_id: String,
+        trigger_id: TriggerId,
         /// The execution.
-        execution_id: String,
+        execution_id: ExecutionId,
     },
 }
 
 impl BusEvent {
-    /// Reads an envelope whose `detail-type` is a text.
-    pub(crate) fn read(mut envelope: Map<String, Value>) -> Result<Self, InvalidEvent> {
-        let dispatch = envelope.remove(DISPATCH);
-        let given_source_id = envelope.remove(EVENT_SOURCE_ID);
+    /// Reads an event whose `detail-type` is a text, out of a payload of this text.
+    ///
+    /// # Errors
+    /// Names every unusable field by its JSON path at once.
+    pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
+        let published: Box<str> = marked.text_in(payload).into();
+        let resembles_fire = marked.resembles_fire();
+        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, .. } = marked;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
         let detail_type = fields.short_text("detail-type");
@@ -78,99 +95,81 @@ impl BusEvent {
         let replay_name = fields.short_text("replay-name");
         let time = fields.short_text("time").and_then(|text| OffsetDateTime::parse(&text, &Rfc3339).ok());
         let time = time.filter(|time| time.unix_timestamp() >= 0);
-        let mut problems = fields.problems;
-
-        // Both go through the same checks: what comes of them is part of a key.
-        let (name, value) = match given_source_id {
-            Some(given) => (EVENT_SOURCE_ID, Some(given)),
-            None => ("source", source.as_ref().map(|source| json!(source.replace('.', "-")))),
-        };
-        // What is wrong with the source itself has been said.
-        let is_said = value.is_none() && envelope.get(name).is_some_and(|source| !source.is_null());
-        let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
-        let mut fields = Fields { problems, ..Fields::new("$", &named) };
-        let event_source_id = if is_said { None } else { fields.id(name) };
-        problems = fields.problems;
-
-        let no_detail = Map::new();
-        let detail = envelope.get("detail").and_then(Value::as_object).unwrap_or(&no_detail);
-        let mut detail = Fields { problems, ..Fields::new("$.detail", detail) };
-        let is_own = |name: &str| source.as_deref() == Some(OWN_SOURCE) && detail_type.as_deref() == Some(name);
-        let (mut target, mut origin, mut chain_depth) = (EventTarget::Subscribers, None, 0);
-        if is_own(RUN_TRIGGER) {
-            let (trigger_id, user_id) = (detail.id("triggerId"), detail.id("userId"));
-            target = EventTarget::RunTrigger {
-                trigger_id: trigger_id.unwrap_or_default(),
-                user_id: user_id.unwrap_or_default(),
-            };
-        } else if is_own(REPLAY_EXECUTION) {
-            let (trigger_id, execution_id) = (detail.id("triggerId"), detail.id("executionId"));
-            target = EventTarget::ReplayExecution {
-                trigger_id: trigger_id.unwrap_or_default(),
-                execution_id: execution_id.unwrap_or_default(),
-            };
-        } else if is_own(EXECUTION_STATUS_CHANGE) {
-            // The pipe delivers at least once, each time as a new event: only the execution it tells of stays the same.
-            let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
-            origin = id.zip(completed_at).map(|(id, (_, completed_at))| Origin::Execution { id, completed_at });
-            chain_depth = detail.count("chainDepth").unwrap_or_default();
-        }
-        problems = detail.problems;
-
-        let mut dispatcher = None;
-        if let Some(dispatch) = &dispatch {
-            let Value::Object(dispatch) = dispatch else {
-                problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));
-                return Err(InvalidEvent::new(problems));
-            };
-            let mut fields = Fields { problems, ..Fields::new("$._dispatch", dispatch) };
-            let (trigger_id, user_id) = (fields.id("triggerId"), fields.id("userId"));
-            dispatcher = fields.id("requestId");
-            problems = fields.problems;
-            target = EventTarget::Dispatched {
-                trigger_id: trigger_id.unwrap_or_default(),
-                user_id: user_id.unwrap_or_default(),
-            };
-        }
+        let problems = fields.problems;
+        let has_source_problem = source.is_none() && envelope.get("source").is_some_and(|source| !source.is_null());
+        let is_own = source.as_deref() == Some(OWN_SOURCE);
+        let (event_source_id, mut problems) =
+            event_source_id(given_source_id, source.as_deref(), is_own, problems, has_source_problem);
+        let own_type = detail_type.filter(|_| is_own);
+        let own = OwnEvent::read(own_type.as_deref(), envelope.get("detail"), &mut problems);
+        let dispatched = dispatch.and_then(|dispatch| Dispatch::read(&dispatch, &mut problems));
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
         }
+        let (target, dispatcher) = match dispatched {
+            Some(Dispatch { target, request_id }) => (target, request_id),
+            None => (own.target, None),
+        };
         let by_id = || {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
             Some(Origin::Event { id, time: time?, replay_name: replay_name.clone() })
         };
         Ok(Self {
-            origin: origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
+            origin: own.origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
             event_source_id: event_source_id.unwrap_or_default(),
             target,
-            chain_depth,
+            chain_depth: own.chain_depth,
+            provenance,
+            resembles_fire,
+            published,
             event: Value::Object(envelope),
         })
     }
 
-    /// A text of the envelope.
+    /// Returns a text of the envelope.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.event.get(name)?.as_str()
     }
 
-    /// Whether it is the end of an execution that was deliberately not run.
-    pub(crate) fn tells_of_a_skip(&self) -> bool {
+    /// Returns true if the event announces that an execution was skipped.
+    pub(crate) fn announces_skip(&self) -> bool {
         let status = || self.event.get("detail")?.get("status")?.as_str();
         matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
     }
 
-    /// The time of the event itself, as far as it says one.
+    /// Returns the error of an event that looks like a schedule's fire, is none, and has no subscriber. Somebody may be
+    /// waiting for its run.
+    pub(crate) fn unclaimed_fire(&self) -> Option<InvalidEvent> {
+        let problem = match self.provenance {
+            _ if !self.resembles_fire => return None,
+            Provenance::Queue => "came in a message, which is not believed, and no trigger is subscribed to it",
+            _ => {
+                "came over a bus, which is not believed, and no trigger is subscribed to it; from Scheduler? give \
+                  source aws.scheduler"
+            }
+        };
+        Some(InvalidEvent::new(vec![format!("$.source: looks like a scheduled event but {problem}")]))
+    }
+
+    /// Returns whether a trigger of this user may learn of the event. The ends and the health of executions are for
+    /// their own user.
+    pub(crate) fn is_for_user(&self, user_id: &UserId) -> bool {
+        let its_user = || self.event.get("detail")?.get("userId")?.as_str();
+        self.text("source") != Some(OWN_SOURCE) || its_user() == Some(user_id.as_str())
+    }
+
+    /// Returns the time of the event itself, if it states one.
     pub(crate) fn time(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
     }
 
-    /// The fire of one trigger, as far as the event says it.
-    pub(crate) fn fire(&self, trigger_id: &str, user_id: &str) -> Fire {
+    /// Returns the fire of one trigger by this event. The caller adds what its trigger item or its replay adds.
+    pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
         let text = |name: &str| self.text(name).map(str::to_owned);
         let follows = matches!(self.origin, Origin::Execution { .. });
         Fire {
-            trigger_id: trigger_id.to_owned(),
-            user_id: user_id.to_owned(),
+            trigger_id: trigger_id.clone(),
+            user_id: user_id.clone(),
             origin: self.origin.clone(),
             event_id: text("id"),
             source: text("source"),
@@ -178,26 +177,94 @@ impl BusEvent {
             detail_type: text("detail-type"),
             event_time: text("time"),
             chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },
-            task: Task::unknown(),
+            task,
             trigger: None,
             replay_of: None,
+            replayed_definition: None,
         }
     }
 
-    /// The event as the function sends it to itself for one trigger: `request_id` is that of this invocation, which a
-    /// later delivery of an event without an id of its own is known by.
-    pub(crate) fn dispatched_to(&self, trigger_id: &str, user_id: &str, request_id: &str) -> String {
+    /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
+    /// of this invocation. It identifies an event that has no id of its own when it is delivered again. The event
+    /// is handed on as its own text.
+    pub(crate) fn dispatched_to(&self, trigger_id: &TriggerId, user_id: &UserId, request_id: &str) -> String {
         let request_id = match &self.origin {
             Origin::Request { dispatcher: Some(first) } => first,
             _ => request_id,
         };
-        let mut payload = self.event.to_string();
         let dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
         let source_id = json!(self.event_source_id);
-        // The event is an object: members are added before its last brace. It is not cloned, for it may have a MiB.
-        payload.pop();
-        payload.push_str(&format!(r#","{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}}}"#));
-        payload
+        let from = self.provenance.mark().map(|mark| format!(r#""{FROM}":"{mark}","#)).unwrap_or_default();
+        let published = &self.published;
+        format!(r#"{{{from}"{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch},"{WRAPPED}":{published}}}"#)
+    }
+}
+
+/// The part of an event that only the function's own events have: commands, and announcements of an execution's end.
+struct OwnEvent {
+    target: EventTarget,
+    origin: Option<Origin>,
+    chain_depth: u32,
+}
+
+impl OwnEvent {
+    /// Reads the detail of an event whose type is `own_type`, or `None` if it is not one of the function's own events.
+    fn read(own_type: Option<&str>, detail: Option<&Value>, problems: &mut Vec<String>) -> Self {
+        let no_detail = Map::new();
+        let detail = detail.and_then(Value::as_object).unwrap_or(&no_detail);
+        let mut detail = Fields { problems: mem::take(problems), ..Fields::new("$.detail", detail) };
+        let mut own = Self { target: EventTarget::Subscribers, origin: None, chain_depth: 0 };
+        match own_type {
+            Some(RUN_TRIGGER) => {
+                own.target = EventTarget::RunTrigger {
+                    trigger_id: detail.id("triggerId").unwrap_or_default().into(),
+                    user_id: detail.id("userId").unwrap_or_default().into(),
+                };
+                near_misses(&mut detail, &["triggerId", "userId"]);
+            }
+            Some(REPLAY_EXECUTION) => {
+                own.target = EventTarget::ReplayExecution {
+                    trigger_id: detail.id("triggerId").unwrap_or_default().into(),
+                    execution_id: detail.id("executionId").unwrap_or_default().into(),
+                };
+                near_misses(&mut detail, &["triggerId", "executionId"]);
+            }
+            Some(EXECUTION_STATUS_CHANGE) => {
+                // The pipe delivers at least once, and each time as a new event. Only the execution that it announces
+                // is the same.
+                let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
+                let named = id.zip(completed_at);
+                own.origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
+                own.chain_depth = detail.count("chainDepth").unwrap_or_default();
+            }
+            _ => {}
+        }
+        *problems = detail.problems;
+        own
+    }
+}
+
+/// The member that the function adds when it hands an event on to itself.
+struct Dispatch {
+    target: EventTarget,
+    /// The request of the invocation that handed the event on.
+    request_id: Option<String>,
+}
+
+impl Dispatch {
+    fn read(dispatch: &Value, problems: &mut Vec<String>) -> Option<Self> {
+        let Value::Object(members) = dispatch else {
+            problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));
+            return None;
+        };
+        let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$._dispatch", members) };
+        let target = EventTarget::Dispatched {
+            trigger_id: fields.id("triggerId").unwrap_or_default().into(),
+            user_id: fields.id("userId").unwrap_or_default().into(),
+        };
+        let request_id = fields.id("requestId");
+        *problems = fields.problems;
+        Some(Self { target, request_id })
     }
 }
 
@@ -206,8 +273,9 @@ mod tests {
     use super::*;
 
     fn read(event: Value) -> Result<BusEvent, Vec<String>> {
+        let payload = event.to_string();
         let Value::Object(envelope) = event else { unreachable!() };
-        BusEvent::read(envelope).map_err(|error| error.problems)
+        MarkedEvent::read(envelope).and_then(|event| BusEvent::read(event, &payload)).map_err(|error| error.problems)
     }
 
     #[test]
@@ -246,8 +314,8 @@ mod tests {
         };
         for (depth, expected) in [(json!(""), 1), (json!("3"), 4), (json!(3), 4), (Value::Null, 1)] {
             let event = read(detail(depth)).unwrap();
-            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id == "e"));
-            assert_eq!(event.fire("t", "u").chain_depth, expected);
+            assert!(matches!(&event.origin, Origin::Execution { id, .. } if id.as_str() == "e"));
+            assert_eq!(event.fire(&"t".into(), &"u".into(), Task::unknown()).chain_depth, expected);
         }
         assert_eq!(read(detail(json!("deep"))).unwrap_err(), ["$.detail.chainDepth: must be a whole number"]);
     }
@@ -258,8 +326,9 @@ mod tests {
             let published = json!({"detail-type": "x", "source": "y.z", "id": id, "time": "2026-01-31T07:00:00Z",
                 "detail": {"a": [1, "}"]}});
             let event = read(published).unwrap();
-            let once = read(serde_json::from_str(&event.dispatched_to("t\"", "u", "first")).unwrap()).unwrap();
-            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".to_owned(), user_id: "u".to_owned() });
+            let once =
+                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first")).unwrap()).unwrap();
+            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".into(), user_id: "u".into() });
             assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
             let dispatcher = Some("first".to_owned());
             let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };

@@ -1,4 +1,4 @@
-//! Lambda's reports of what it gave up on, as the settle queue delivers them.
+//! Lambda's reports of the events that it gave up on, as the settle queue delivers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use serde::Deserialize;
@@ -6,14 +6,18 @@ use serde_json::{Value, value::RawValue};
 
 use crate::domain::failure::{ErrorType, Failure};
 
-/// A batch of the settle queue.
+/// A batch of messages from the settle queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
 #[derive(Debug, Deserialize)]
 pub(crate) struct Batch {
     #[serde(rename = "Records")]
     pub(crate) records: Vec<Message>,
+    /// True for a topic, which delivers all of it again or nothing.
+    #[serde(skip, default)]
+    pub(crate) is_of_topic: bool,
 }
 
+/// One message of a batch.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Message {
@@ -22,14 +26,29 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
-/// What SNS wraps a message in, unless raw message delivery is on.
+/// The event with which SNS invokes a function that is subscribed to a topic.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html>
 #[derive(Deserialize)]
-pub(crate) struct Notification {
-    #[serde(rename = "Message")]
-    pub(crate) message: String,
+struct Notifications {
+    #[serde(rename = "Records")]
+    records: Vec<NotificationRecord>,
 }
 
-/// What Lambda writes to an on-failure destination.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NotificationRecord {
+    event_source: String,
+    sns: TopicMessage,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TopicMessage {
+    message_id: String,
+    message: String,
+}
+
+/// The record that Lambda writes to an on-failure destination.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report<'a> {
@@ -37,10 +56,11 @@ pub(crate) struct Report<'a> {
     pub(crate) request_context: RequestContext,
     #[serde(borrow)]
     pub(crate) request_payload: &'a RawValue,
-    /// An error object, or whatever else the function or Lambda had to say.
+    /// An error object, or anything else that the function or Lambda returned.
     pub(crate) response_payload: Option<Value>,
 }
 
+/// The part of a report that describes the failed invocation.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RequestContext {
@@ -50,19 +70,31 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads an SQS batch; `None` for every other event.
+    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event.
     pub(crate) fn read(payload: &str) -> Option<Self> {
-        // Spares every other event a second parse.
-        if !payload.contains("aws:sqs") {
-            return None;
+        // No other event is parsed twice.
+        if payload.contains("aws:sqs") {
+            let batch: Self = serde_json::from_str(payload).ok()?;
+            let is_sqs = |message: &Message| message.event_source == "aws:sqs";
+            return (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch);
         }
-        let batch: Self = serde_json::from_str(payload).ok()?;
-        let is_sqs = |message: &Message| message.event_source == "aws:sqs";
-        (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch)
+        if payload.contains("aws:sns") {
+            let Notifications { records } = serde_json::from_str(payload).ok()?;
+            let is_sns = !records.is_empty() && records.iter().all(|record| record.event_source == "aws:sns");
+            let message = |NotificationRecord { event_source, sns: TopicMessage { message_id, message } }| Message {
+                message_id,
+                event_source,
+                body: message,
+            };
+            let records = records.into_iter().map(message).collect();
+            return is_sns.then_some(Self { records, is_of_topic: true });
+        }
+        None
     }
 }
 
-/// Why a fire has no record: what its last attempt returned, or that Lambda says there was none.
+/// Returns the failure of a fire that has no record: the one that its last attempt returned, or otherwise Lambda's
+/// reason.
 pub(crate) fn reported(report: &Report<'_>) -> Failure {
     let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
     if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {
@@ -83,9 +115,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn notifications_of_a_topic_are_a_batch() {
+        let record = r#"{"EventSource":"aws:sns","Sns":{"MessageId":"1","Message":"x"}}"#;
+        let batch = Batch::read(&format!(r#"{{"Records":[{record}]}}"#)).unwrap();
+        assert_eq!(
+            (batch.is_of_topic, batch.records[0].message_id.as_str(), batch.records[0].body.as_str()),
+            (true, "1", "x")
+        );
+        for other in [r#"{"Records":[],"about":"aws:sns"}"#, r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "aws:sns"] {
+            assert!(Batch::read(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
     fn only_sqs_batches_are_batches() {
         let message = r#"{"messageId":"1","eventSource":"aws:sqs","body":"x"}"#;
-        assert_eq!(Batch::read(&format!(r#"{{"Records":[{message}]}}"#)).unwrap().records.len(), 1);
+        let batch = Batch::read(&format!(r#"{{"Records":[{message}]}}"#)).unwrap();
+        assert_eq!((batch.records.len(), batch.is_of_topic), (1, false));
         for other in [
             r#"{"Records":[{"messageId":"1","eventSource":"aws:s3","body":"aws:sqs"}]}"#,
             r#"{"detail":{"prompt":"what is aws:sqs?"}}"#,

@@ -1,50 +1,75 @@
-//! Events in: an EventBridge envelope becomes a [`Fire`] of a schedule or a [`BusEvent`], or one error that names
-//! everything wrong with it.
+//! The parser of events. An EventBridge envelope becomes the [`Fire`] of a schedule or a [`BusEvent`], or one error
+//! that names everything that is wrong with it.
 //! <https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html>
 
 use serde_json::{Map, Value};
 
 use crate::{
-    domain::fire::{Fire, Origin},
-    domain::task::Task,
-    events::bus::BusEvent,
-    events::invalid::InvalidEvent,
-    json::fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
+    domain::{
+        fire::{Fire, Origin},
+        ids::{TriggerId, UserId},
+        platform::Platform,
+        task::Task,
+    },
+    events::{bus::BusEvent, classify::MarkedEvent, invalid::InvalidEvent},
+    json::{
+        fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
+        lenient,
+        near_miss::near_misses,
+    },
 };
 
-const SCHEDULED_EVENT: &str = "Scheduled Event";
+/// The members of a scheduled event's `detail`.
+const DETAIL_FIELDS: [&str; 14] = [
+    "triggerId",
+    "userId",
+    "agentId",
+    "prompt",
+    "sessionId",
+    "modelId",
+    "workingDirectory",
+    "enabledTools",
+    "reasoningEffort",
+    "scheduledTime",
+    "onInterrupted",
+    "detached",
+    "stored",
+    "input",
+];
 
-/// What reaches the function from EventBridge.
+/// An event that reaches the function from EventBridge.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A schedule fired: the event says what to run.
+    /// The event of a schedule, which contains everything needed to run an agent.
     Scheduled(Box<Fire>),
-    /// Any other event: the triggers that are subscribed to it say what to run.
+    /// Any other event. The triggers that are subscribed to it define what to run.
     Bus(Box<BusEvent>),
 }
 
-/// Reads one event. `payload` is `None` if it was not UTF-8; `is_agentcore` holds session ids to AgentCore's length.
+/// Reads one event. `payload` is `None` if it was not UTF-8. The length of a session id depends on `platform`.
 ///
 /// # Errors
 /// Names every unusable field by its JSON path at once.
-pub fn parse(payload: Option<&str>, is_agentcore: bool) -> Result<Event, InvalidEvent> {
+pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;
-    let event: Value = serde_json::from_str(payload)
-        // The position only: serde_json quotes the value in some of its messages.
+    let event = lenient::parse(payload)
+        // Only the position is shown, because serde_json quotes the value in some of its messages.
         .map_err(|error| unreadable(format!("$: must be JSON (line {}, column {})", error.line(), error.column())))?;
     let Value::Object(envelope) = event else {
         return Err(unreadable(format!("$: must be an object, not {}", kind(&event))));
     };
-    match envelope.get("detail-type").and_then(Value::as_str) {
-        Some(detail_type) if !detail_type.trim().is_empty() && detail_type != SCHEDULED_EVENT => {
-            BusEvent::read(envelope).map(|event| Event::Bus(Box::new(event)))
-        }
-        _ => scheduled(&envelope, is_agentcore).map(|fire| Event::Scheduled(Box::new(fire))),
+    let event = MarkedEvent::read(envelope)?;
+    event.check_claim()?;
+    let has_type =
+        event.envelope.get("detail-type").and_then(Value::as_str).is_some_and(|name| !name.trim().is_empty());
+    if has_type && !event.is_fire() {
+        return BusEvent::read(event, payload).map(|event| Event::Bus(Box::new(event)));
     }
+    scheduled(&event.envelope, platform).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
-fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, InvalidEvent> {
+fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
     let event_id = fields.short_text("id");
@@ -61,7 +86,7 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
         }
     };
     let mut problems = fields.problems;
-    // Hardly any event holds one, and a path for each of its members takes longer than to look for one.
+    // Hardly any event contains a keyword, and building a path for each member takes longer than looking for one.
     if envelope.values().any(holds_keyword) {
         for (name, value) in envelope {
             find_keywords(value, &member("$", name), &mut problems);
@@ -70,13 +95,14 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
     let Some(detail) = detail else { return Err(InvalidEvent::new(problems)) };
 
     let mut fields = Fields { problems, ..Fields::new("$.detail", detail) };
-    let trigger_id = fields.id("triggerId");
-    let user_id = fields.id("userId");
-    let task = Task::read(&mut fields, is_agentcore);
+    let trigger_id = fields.id("triggerId").map(TriggerId::from);
+    let user_id = fields.id("userId").map(UserId::from);
+    let task = Task::read(&mut fields, platform);
     let origin = match fields.instant("scheduledTime") {
         Some((text, instant)) => Origin::Schedule { text, instant },
         None => Origin::Request { dispatcher: None },
     };
+    near_misses(&mut fields, &DETAIL_FIELDS);
     if !fields.problems.is_empty() {
         return Err(InvalidEvent { problems: fields.problems, trigger_id });
     }
@@ -93,6 +119,7 @@ fn scheduled(envelope: &Map<String, Value>, is_agentcore: bool) -> Result<Fire, 
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        replayed_definition: None,
     })
 }
 
@@ -105,7 +132,8 @@ fn holds_keyword(value: &Value) -> bool {
     }
 }
 
-/// Names every text that still holds a Scheduler keyword: with it every fire would have the same identity.
+/// Adds a problem for each text that still contains a Scheduler keyword. With it every fire would have the same
+/// identity.
 fn find_keywords(value: &Value, path: &str, problems: &mut Vec<String>) {
     match value {
         Value::String(text) if text.contains(SCHEDULER_KEYWORD) => {

@@ -8,15 +8,15 @@ use crate::redact::cut;
 /// The longest id, and the longest other text that is stored as it is, in bytes. Two of them with their prefixes stay
 /// far below the 1 KiB of DynamoDB's sort key.
 pub(crate) const ID_LIMIT: usize = 256;
-/// How Scheduler spells its context attributes; one left in an event was never substituted.
+/// The beginning of Scheduler's context attributes. One that is left in an event was never substituted.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 pub(crate) const SCHEDULER_KEYWORD: &str = "<aws.scheduler.";
-/// Somebody whose event has more problems sees the first of them, on about as many lines as a screen has.
+/// The most problems that are reported, about as many as a screen has lines.
 const MOST_PROBLEMS: usize = 50;
 /// The longest path shown, in bytes.
 const PATH_LIMIT: usize = 200;
 
-/// A reader of one object's fields that collects the problems found.
+/// A reader of one object's fields, which collects the problems that it finds.
 pub(crate) struct Fields<'a> {
     pub(crate) path: String,
     pub(crate) object: &'a Map<String, Value>,
@@ -24,10 +24,12 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Returns a reader of `object`, whose own path is `path`.
     pub(crate) fn new(path: &str, object: &'a Map<String, Value>) -> Self {
         Self { path: path.to_owned(), object, problems: Vec::new() }
     }
 
+    /// Adds a problem of the field `name`.
     pub(crate) fn problem(&mut self, name: &str, problem: &str) {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
@@ -37,6 +39,7 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
+    /// Reads an optional text.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.value(name)?.clone() {
             Value::String(text) => Some(text),
@@ -47,6 +50,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reads a text that must be present and not blank.
     pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
         if self.value(name).is_none() {
             self.problem(name, "is missing");
@@ -60,7 +64,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads a text that is stored as it is.
+    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
         if text.len() > ID_LIMIT {
@@ -70,6 +74,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
+    /// Reads an id: a required text of at most [`ID_LIMIT`] bytes without control characters.
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
         let id = self.required_text(name)?;
         if id.len() > ID_LIMIT {
@@ -82,6 +87,7 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// Reads an optional array of texts.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Value::Array(items) = self.value(name)?.clone() else {
             self.problem(name, "must be an array of strings");
@@ -97,6 +103,7 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
+    /// Reads an optional boolean.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.value(name)?.clone() {
             Value::Bool(flag) => Some(flag),
@@ -107,24 +114,34 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a whole number, given as a number or as a text, the form in which DynamoDB's stream has it. An empty text
-    /// counts as absent.
+    /// Reads an optional whole number that fits 32 bits, as [`Fields::whole_number`] does.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
-        let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
-        let number = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
-        let count = number.and_then(|number| u32::try_from(number).ok());
+        let count = u32::try_from(self.whole_number(name)?).ok();
         if count.is_none() {
-            self.problem(name, "must be a whole number");
+            self.problem(name, &format!("must be at most {}", u32::MAX));
         }
         count
     }
 
+    /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which
+    /// is the form of DynamoDB's stream. An empty text counts as absent.
+    pub(crate) fn whole_number(&mut self, name: &str) -> Option<u64> {
+        let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
+        let number = whole_number(value);
+        if number.is_none() {
+            self.problem(name, "must be a whole number");
+        }
+        number
+    }
+
+    /// Reads an RFC 3339 time that must be present. Returns its text, too.
     pub(crate) fn required_instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         self.required_text(name)?;
         self.instant(name)
     }
 
-    /// Reads an RFC 3339 time. It must not be before 1970, which a UUIDv7 cannot represent.
+    /// Reads an optional RFC 3339 time, and returns its text, too. It must not be before 1970, because a UUIDv7 cannot
+    /// represent that.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
         // It has been reported as such already.
@@ -144,7 +161,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An optional object.
+    /// Reads an optional object. An absent one is empty.
     pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
         match self.value(name).cloned() {
             None => Map::new(),
@@ -157,7 +174,22 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Adds a problem, unless there are enough: a hostile event must not make an error longer than itself.
+/// The largest number up to which an f64 holds every whole number.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Returns the whole number that a value spells, if it is one and not negative.
+pub(crate) fn whole_number(value: &Value) -> Option<u64> {
+    let (exact, float) = match value {
+        Value::Number(number) => (number.as_u64(), number.as_f64()),
+        Value::String(text) => (text.parse().ok(), text.parse().ok()),
+        _ => return None,
+    };
+    let is_whole = |float: &f64| float.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(float);
+    // The range was just checked, so nothing is cut.
+    exact.or_else(|| float.filter(is_whole).map(|float| float as u64))
+}
+
+/// Adds a problem, unless there are too many already. A hostile event must not cause an error longer than itself.
 pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     match problems.len() {
         0..MOST_PROBLEMS => problems.push(problem),
@@ -177,10 +209,12 @@ pub(crate) fn member(path: &str, name: &str) -> String {
     if plain { format!("{path}.{name}") } else { format!("{path}[{name:?}]") }
 }
 
+/// Returns the path of the element at this index of `path`.
 pub(crate) fn member_at(path: &str, at: usize) -> String {
     if path.len() > PATH_LIMIT { member(path, "") } else { format!("{path}[{at}]") }
 }
 
+/// Returns the kind of a value with its article, for the text of a problem.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -189,5 +223,49 @@ pub(crate) fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_be_spelt_in_any_way() {
+        for (value, expected) in [
+            (json!(0), Some(0)),
+            (json!(5_000_000_000_u64), Some(5_000_000_000)),
+            (json!(900.0), Some(900)),
+            (json!(1e6), Some(1_000_000)),
+            (json!(u64::MAX), Some(u64::MAX)),
+            (json!("3600"), Some(3600)),
+            (json!("1E+6"), Some(1_000_000)),
+            (json!("900.0"), Some(900)),
+            (json!(-0.0), Some(0)),
+            (json!(-1), None),
+            (json!(1.5), None),
+            (json!(1e300), None),
+            (json!("1.5"), None),
+            (json!("inf"), None),
+            (json!("nan"), None),
+            (json!(" 1"), None),
+            (json!(""), None),
+            (json!(true), None),
+            (json!([1]), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(whole_number(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_count_says_how_large_it_may_be() {
+        let object = json!({"fits": 4_294_967_295_u64, "large": 4_294_967_296_u64, "part": 0.5, "empty": ""});
+        let mut fields = Fields::new("$", object.as_object().unwrap());
+        let counts = ["fits", "large", "part", "empty", "absent"].map(|name| fields.count(name));
+        assert_eq!(counts, [Some(u32::MAX), None, None, None, None]);
+        assert_eq!(fields.problems, ["$.large: must be at most 4294967295", "$.part: must be a whole number"]);
     }
 }

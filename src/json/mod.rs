@@ -1,6 +1,8 @@
-//! Reading JSON that others wrote.
+//! Reads JSON that others wrote.
 
 pub(crate) mod fields;
+pub(crate) mod lenient;
+pub(crate) mod near_miss;
 pub(crate) mod query;
 pub(crate) mod scan;
 pub(crate) mod text;

@@ -11,7 +11,7 @@ use serde_json_path::JsonPath;
 const LONGEST: usize = 1_000;
 /// The deepest nesting of brackets and parentheses.
 const DEEPEST: usize = 8;
-/// How many times selectors such as `[0, 0]` may find the same value.
+/// The number of times that selectors such as `[0, 0]` may find the same value.
 const MOST_REPEATS: usize = 100;
 
 /// Parses a query, which begins with `$`.

@@ -46,6 +46,18 @@ impl BoundedText {
         self.truncated = false;
     }
 
+    /// Replaces the bytes from `begin` to `end` by what `write` appends. Returns where that ends.
+    pub(crate) fn replace(&mut self, begin: usize, end: usize, write: impl FnOnce(&mut BoundedText)) -> usize {
+        let tail = self.text.split_off(self.text.floor_char_boundary(end.min(self.text.len())));
+        let was_truncated = self.truncated && !tail.is_empty();
+        self.cut_back(begin);
+        write(self);
+        let end = self.text.len();
+        self.push(&tail);
+        self.truncated |= was_truncated;
+        end
+    }
+
     /// Gives the memory back, too.
     pub(crate) fn release(&mut self) {
         self.clear();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    clock::{Deadline, now_millis},
+    clock::{Clock, Deadline},
     domain::{
         attempt::Attempt,
         ending::Ending,
@@ -11,18 +11,19 @@ use crate::{
         failure::{ErrorType, Failure},
         fire::Fire,
         run_state::RunState,
+        shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
     store::{
         Store, StoreError, Write,
         endings::{EndingWrite, key_of},
-        in_time,
+        table::Table,
     },
 };
 
 /// What became of the claim.
 #[derive(Debug)]
-pub(crate) enum Claim {
+pub enum Claim {
     /// The execution is this attempt's, with the lease's end in milliseconds since 1970.
     Owned(i64),
     /// Another attempt is at work, or was: what is stored.
@@ -45,6 +46,9 @@ pub enum ClaimError {
     /// Another attempt of this very request was at work until this one's time was up.
     #[error("another attempt of this request is still at work")]
     InProgress,
+    /// The execution is of another user's trigger.
+    #[error(transparent)]
+    OfAnotherUser(#[from] OfAnotherUser),
 }
 
 /// Claims the execution for `attempt`, whose number and start are set from what is stored; after an error they are those
@@ -52,8 +56,8 @@ pub enum ClaimError {
 ///
 /// # Errors
 /// If DynamoDB fails, the row keeps changing, or another attempt of this request outlasts the deadline.
-pub(crate) async fn claim(
-    store: &Store,
+pub async fn claim<T: Table, C: Clock>(
+    store: &Store<T, C>,
     fire: &Fire,
     attempt: &mut Attempt,
     lease: Lease,
@@ -63,7 +67,7 @@ pub(crate) async fn claim(
     let mut seen: Option<Row> = None;
     let mut swaps = 0;
     loop {
-        let now = now_millis();
+        let now = store.clock.now_millis();
         let me = Claimant {
             owner: &attempt.owner,
             lambda_request_id: &attempt.lambda_request_id,
@@ -72,6 +76,9 @@ pub(crate) async fn claim(
         let id = attempt.execution_id.clone();
         let id = id.as_str();
         let lease_until = lease.until(now);
+        if let Some(row) = &seen {
+            check_user(row, &fire.user_id, now)?;
+        }
         let decision = decide_claim(seen.as_ref(), now, lease, me);
         let write = match (seen, decision) {
             (None, _) => {
@@ -140,8 +147,8 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
 ///
 /// # Errors
 /// Those of the claim.
-pub(crate) async fn claim_or_give_up(
-    store: &Store,
+pub async fn claim_or_give_up<T: Table, C: Clock>(
+    store: &Store<T, C>,
     fire: &Fire,
     attempt: &mut Attempt,
     lease: Lease,
@@ -149,22 +156,22 @@ pub(crate) async fn claim_or_give_up(
     state: &RunState,
 ) -> Result<Claim, Failure> {
     let claiming = claim(store, fire, attempt, lease, deadline);
-    let error = match tokio::time::timeout_at(deadline.run_until, claiming).await {
-        Ok(Ok(claim)) => return Ok(claim),
-        Ok(Err(error)) => error,
-        Err(_) => ClaimError::Store(StoreError::OutOfTime),
+    let error = match store.clock.timeout_at(deadline.run_until, claiming).await {
+        Some(Ok(claim)) => return Ok(claim),
+        Some(Err(error)) => error,
+        None => ClaimError::Store(StoreError::OutOfTime),
     };
     let is_unknown = matches!(error, ClaimError::Store(_));
     let mut failure = Failure::from(error);
     if is_unknown {
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
-        let ending = Ending::new(Status::Failed, now_millis(), Some(failure.clone()));
+        let ending = Ending::new(Status::Failed, store.clock.now_millis(), Some(failure.clone()));
         let Attempt { execution_id, owner, .. } = &*attempt;
         let (execution, trigger) = (execution_of(fire, execution_id), knowledge_of(fire));
         let write = EndingWrite::Finished { owner, ending: &ending };
         let result = FinalResult::of_ending(&ending);
-        let taking_back = close(store, execution, &trigger, result, write, now_millis());
-        match in_time(deadline.write_until, taking_back).await {
+        let taking_back = close(store, execution, &trigger, result, write, store.clock.now_millis());
+        match store.in_time(deadline.write_until, taking_back).await {
             Ok(Write::Done) => {
                 if !failure.retryable {
                     state.facts().count_end(Status::Failed);
@@ -179,19 +186,19 @@ pub(crate) async fn claim_or_give_up(
 }
 
 /// Waits, then reads the row; a failing read is no news, so it waits on.
-async fn look_again(
-    store: &Store,
+async fn look_again<T: Table, C: Clock>(
+    store: &Store<T, C>,
     fire: &Fire,
     execution_id: &str,
     wait: Duration,
     deadline: Deadline,
 ) -> Result<Option<Row>, ClaimError> {
     loop {
-        if !deadline.allows(wait) {
+        if !deadline.allows(&store.clock, wait) {
             return Err(ClaimError::InProgress);
         }
-        tokio::time::sleep(wait).await;
-        match in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
+        store.clock.sleep(wait).await;
+        match store.in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
             Ok(row) => return Ok(row),
             // It is the wait that is over: nothing was written.
             Err(StoreError::OutOfTime) => return Err(ClaimError::InProgress),
@@ -206,6 +213,7 @@ impl From<ClaimError> for Failure {
             ClaimError::Store(error) => error.into(),
             ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
             ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
+            ClaimError::OfAnotherUser(error) => error.into(),
         }
     }
 }

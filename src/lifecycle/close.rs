@@ -3,7 +3,7 @@
 
 use crate::{
     backoff,
-    clock::now_millis,
+    clock::Clock,
     domain::{
         attempt::{Attempt, StartTime},
         ending::Ending,
@@ -19,7 +19,7 @@ use crate::{
         endings::{EndingWrite, key_of},
         health::health_write,
         readable,
-        transact::Transacted,
+        table::{Table, Transacted},
         trigger_item::current,
     },
 };
@@ -78,8 +78,8 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
 ///
 /// # Errors
 /// If DynamoDB does not take it.
-pub(crate) async fn close(
-    store: &Store,
+pub(crate) async fn close<T: Table, C: Clock>(
+    store: &Store<T, C>,
     execution: ExecutionRef<'_>,
     trigger: &TriggerKnowledge,
     result: FinalResult<'_>,
@@ -110,7 +110,7 @@ pub(crate) async fn close(
         if writes.len() == 1 {
             return store.write_conditionally(build(true)).await;
         }
-        match store.transact(writes).await? {
+        match store.table.transact(writes).await? {
             Transacted::Done => {
                 if let Some(change) = change.filter(|change| change.is_new_state) {
                     let (health, failures) = (change.state.as_str(), change.failures);
@@ -120,30 +120,38 @@ pub(crate) async fn close(
             }
             Transacted::Refused(0, row) => return Ok(Write::Refused(readable(row.as_ref())?)),
             Transacted::Refused(_, item) => {
-                known = TriggerKnowledge::read(item.and_then(current).as_ref());
+                known = TriggerKnowledge::read(item.and_then(|item| current(item, now)).as_ref());
                 refusals += 1;
             }
             // Another transaction won the conflict; retry after a short jittered wait.
-            Transacted::Conflict => tokio::time::sleep(backoff::short()).await,
+            Transacted::Conflict => store.clock.sleep(backoff::short()).await,
         }
     }
     Err(StoreError::Contended)
 }
 
 /// The record of a fire that no attempt will run.
-pub(crate) struct UnstartedExecution<'a> {
-    pub(crate) fire: &'a Fire,
-    pub(crate) started: &'a StartTime,
-    pub(crate) lambda_request_id: &'a str,
-    pub(crate) attempt: u32,
-    pub(crate) ending: Ending,
+#[derive(Debug)]
+pub struct UnstartedExecution<'a> {
+    /// The fire.
+    pub fire: &'a Fire,
+    /// When it was due.
+    pub started: &'a StartTime,
+    /// The Lambda request that it came with.
+    pub lambda_request_id: &'a str,
+    /// The attempts that Lambda made.
+    pub attempt: u32,
+    /// How it ended.
+    pub ending: Ending,
 }
 
 /// Why an execution could not be closed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CloseError {
+pub enum CloseError {
+    /// The row changed under every decision.
     #[error("the execution changed {MAX_SWAPS} times while it was ended")]
     Contended,
+    /// DynamoDB failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -162,8 +170,8 @@ impl From<CloseError> for Failure {
 ///
 /// # Errors
 /// If DynamoDB does not answer, or the row keeps changing.
-pub(crate) async fn close_abandoned(
-    store: &Store,
+pub async fn close_abandoned<T: Table, C: Clock>(
+    store: &Store<T, C>,
     lease: Lease,
     fire: &Fire,
     execution_id: &str,
@@ -173,7 +181,7 @@ pub(crate) async fn close_abandoned(
     let execution = execution_of(fire, execution_id);
     let trigger = knowledge_of(fire);
     for _ in 0..=MAX_SWAPS {
-        let now = now_millis();
+        let now = store.clock.now_millis();
         let action = decide_close(row.as_ref(), now, lease);
         let write = match (action, &row) {
             (CloseAction::Nothing | CloseAction::Alive, _) => return Ok((action, row)),
@@ -211,7 +219,7 @@ pub(crate) async fn close_abandoned(
 impl UnstartedExecution<'_> {
     fn attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
-            execution_id: execution_id.to_owned(),
+            execution_id: execution_id.into(),
             owner: String::new(),
             attempt: self.attempt,
             lambda_request_id: self.lambda_request_id.to_owned(),

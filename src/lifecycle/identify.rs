@@ -3,17 +3,17 @@
 use uuid::Uuid;
 
 use crate::{
-    clock,
+    clock::{self, Clock},
     domain::{
         attempt::StartTime,
         fire::{self, Fire, Identity, Origin},
     },
-    store::{Store, StoreError},
+    store::{Store, StoreError, table::Table},
 };
 
 /// The fire's execution id; a fire that carries no identity of its own is remembered by its Lambda request.
-pub(crate) async fn identify(
-    store: &Store,
+pub(crate) async fn identify<T: Table, C: Clock>(
+    store: &Store<T, C>,
     fire: &Fire,
     lambda_request_id: &str,
     started: &StartTime,

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     backoff,
-    clock::{Deadline, now_millis},
+    clock::{Clock, Deadline, SystemClock},
     domain::{
         ending::{Ending, SkipReason},
         execution::{Holder, Lease, Row, is_own_finish},
@@ -19,12 +19,12 @@ use crate::{
         trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::close::{FinalResult, close},
-    store::{Heartbeat, Store, StoreError, Write, endings::EndingWrite, in_time},
+    store::{Heartbeat, Store, StoreError, Write, dynamodb::DynamoDb, endings::EndingWrite, table::Table},
 };
 
 /// Why a run must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// Another attempt owns the execution: nothing may be written any more.
     Lost,
     /// Somebody asked for the execution's end.
@@ -33,7 +33,7 @@ pub(crate) enum Stop {
 
 /// Why the agent may not be called now.
 #[derive(Debug)]
-pub(crate) enum NotHeld {
+pub enum NotHeld {
     /// See [`Stop`].
     Stopped(Stop),
     /// The lease is too short and DynamoDB does not extend it.
@@ -42,7 +42,7 @@ pub(crate) enum NotHeld {
 
 /// Why a run stopped before the agent's answer decided it.
 #[derive(Debug)]
-pub(crate) enum RunStop {
+pub enum RunStop {
     /// The lease ended, or somebody asked for the execution's end.
     Stopped(Stop),
     /// The fire is deliberately not run. The id is that of the execution that keeps it from running, if one does.
@@ -68,30 +68,30 @@ impl From<NotHeld> for RunStop {
 
 /// An execution that this attempt has claimed.
 #[derive(Debug)]
-pub(crate) struct OwnedExecution<'a> {
+pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     /// The table.
-    pub(crate) store: &'a Store,
+    pub store: &'a Store<T, C>,
     /// The lease's times.
-    pub(crate) lease: Lease,
+    pub lease: Lease,
     /// The execution and the attempt that holds it.
-    pub(crate) holder: Holder<'a>,
+    pub holder: Holder<'a>,
     /// Whether another attempt may run the agent once the lease is over, so that a run whose lease cannot be extended
     /// must stop.
-    pub(crate) rerun_if_interrupted: bool,
+    pub rerun_if_interrupted: bool,
     /// The lease's end, in milliseconds since 1970.
-    pub(crate) until: AtomicI64,
+    pub until: AtomicI64,
     /// What was read of the trigger item.
-    pub(crate) trigger: OnceLock<TriggerKnowledge>,
+    pub trigger: OnceLock<TriggerKnowledge>,
     /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
-    pub(crate) has_run_lock: AtomicBool,
+    pub has_run_lock: AtomicBool,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.
-    pub(crate) state: &'a RunState,
+    pub state: &'a RunState,
 }
 
-impl OwnedExecution<'_> {
+impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
     /// would wake in an environment that is frozen in between.
-    pub(crate) async fn keep(&self) -> Stop {
+    pub async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
             () = self.lapse() => Stop::Lost,
@@ -101,7 +101,7 @@ impl OwnedExecution<'_> {
 
     async fn beat(&self) -> Stop {
         loop {
-            tokio::time::sleep(self.lease.heartbeat()).await;
+            self.store.clock.sleep(self.lease.heartbeat()).await;
             match self.renew().await {
                 Ok(()) => {}
                 Err(NotHeld::Stopped(stop)) => return stop,
@@ -117,7 +117,7 @@ impl OwnedExecution<'_> {
     /// hang until long after another attempt took over.
     async fn lapse(&self) {
         loop {
-            let (until, now) = (self.until.load(Ordering::Relaxed), now_millis());
+            let (until, now) = (self.until.load(Ordering::Relaxed), self.store.clock.now_millis());
             // The turn is held with the lease: when both are over it may be another execution's.
             let another_may_call = self.rerun_if_interrupted || self.has_run_lock.load(Ordering::Relaxed);
             if Lease::must_stop(until, now, another_may_call) {
@@ -126,7 +126,7 @@ impl OwnedExecution<'_> {
             // Never for long: in a paused machine the clock that sleeps are measured by may stand still.
             let left = u64::try_from(until - now).ok().filter(|left| *left > 0).map(Duration::from_millis);
             let heartbeat = self.lease.heartbeat();
-            tokio::time::sleep(left.map_or(heartbeat, |left| left.min(heartbeat))).await;
+            self.store.clock.sleep(left.map_or(heartbeat, |left| left.min(heartbeat))).await;
         }
     }
 
@@ -134,9 +134,9 @@ impl OwnedExecution<'_> {
     ///
     /// # Errors
     /// If the execution is another's or was cancelled, or the lease cannot be extended.
-    pub(crate) async fn ensure_call_window(&self) -> Result<(), NotHeld> {
+    pub async fn ensure_call_window(&self) -> Result<(), NotHeld> {
         // Looked at again after a renewal: its answer may have come to a process that was frozen meanwhile.
-        while !self.lease.may_call(self.until.load(Ordering::Relaxed), now_millis()) {
+        while !self.lease.may_call(self.until.load(Ordering::Relaxed), self.store.clock.now_millis()) {
             self.renew().await?;
         }
         Ok(())
@@ -144,14 +144,14 @@ impl OwnedExecution<'_> {
 
     /// Notes that the trigger's turn was taken until then: the run must not outlast it, though heartbeats may have
     /// extended the lease while the answer was awaited.
-    pub(crate) fn took_run_lock(&self, until: i64) {
+    pub fn took_run_lock(&self, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
-        let until = self.lease.until(now_millis());
+        let until = self.lease.until(self.store.clock.now_millis());
         let reported = self.state.facts().reported;
         let beating = self.store.heartbeat(self.holder, until, reported.as_ref());
         let (beat, kept) = tokio::join!(beating, self.keep_run_lock(until));
@@ -180,9 +180,9 @@ impl OwnedExecution<'_> {
     }
 
     /// Lets another execution of the trigger run, if this one kept it from doing so. Left undone, the lease does it.
-    pub(crate) async fn release_run_lock(&self, deadline: Deadline) {
+    pub async fn release_run_lock(&self, deadline: Deadline) {
         if self.has_run_lock.load(Ordering::Relaxed)
-            && let Err(error) = in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
+            && let Err(error) = self.store.in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
         {
             tracing::warn!(error = %error, "the trigger's turn is not given up: it ends with its lease");
         }
@@ -192,7 +192,7 @@ impl OwnedExecution<'_> {
     ///
     /// # Errors
     /// If the execution is another's, or DynamoDB did not take it in time.
-    pub(crate) async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
+    pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let beating = async {
             // A cancellation comes too late; whatever else stops the heartbeats, the finish meets it too.
             while self.beat().await == Stop::Cancelled {}
@@ -214,19 +214,19 @@ impl OwnedExecution<'_> {
         loop {
             let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
             let write = EndingWrite::Finished { owner, ending };
-            let finishing = close(self.store, execution, trigger, result, write, now_millis());
-            let error = match in_time(deadline.write_until, finishing).await {
+            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis());
+            let error = match self.store.in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),
                 Ok(Write::Refused(_)) => return Err(NotHeld::Stopped(Stop::Lost)),
                 Err(error) => error,
             };
             let wait = waits.next().unwrap_or_default();
-            if tokio::time::Instant::now() + wait >= deadline.write_until {
+            if self.store.clock.instant() + wait >= deadline.write_until {
                 return Err(NotHeld::Store(error));
             }
             tracing::warn!(error = %error, status, errorType = error_type, "the run's end is not written, trying again");
-            tokio::time::sleep(wait).await;
+            self.store.clock.sleep(wait).await;
         }
     }
 }

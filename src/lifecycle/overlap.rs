@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    clock::now_millis,
+    clock::Clock,
     domain::{
         ending::SkipReason,
         execution::{ExecutionRef, Holder},
@@ -12,7 +12,7 @@ use crate::{
         run_lock::{Meeting, meet},
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
-    store::run_lock::Taking,
+    store::{run_lock::Taking, table::Table},
 };
 
 /// How often it is looked whether a cancelled execution is over.
@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// If it is to be skipped, or DynamoDB does not answer.
-pub(crate) async fn admit(held: &OwnedExecution<'_>, policy: &Policy) -> Result<(), RunStop> {
+pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: &Policy) -> Result<(), RunStop> {
     // What is to take another's place must not end it and then be kept from running itself; what another keeps from
     // running is no start.
     let counts_first = policy.overlap == Overlap::CancelOther;
@@ -32,7 +32,7 @@ pub(crate) async fn admit(held: &OwnedExecution<'_>, policy: &Policy) -> Result<
     let OwnedExecution {
         store, holder: Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, .. }, ..
     } = held;
-    if let Some(reason) = store.count_start(trigger_id, execution_id, policy, now_millis()).await? {
+    if let Some(reason) = store.count_start(trigger_id, execution_id, policy, store.clock.now_millis()).await? {
         return Err(RunStop::Skipped(reason, None));
     }
     if counts_first {
@@ -42,7 +42,7 @@ pub(crate) async fn admit(held: &OwnedExecution<'_>, policy: &Policy) -> Result<
 }
 
 /// Makes sure that no other execution of the trigger is alive, as its policy wants it.
-async fn enter(held: &OwnedExecution<'_>, overlap: Overlap) -> Result<(), RunStop> {
+async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Overlap) -> Result<(), RunStop> {
     if overlap == Overlap::Allow {
         return Ok(());
     }
@@ -77,6 +77,6 @@ async fn enter(held: &OwnedExecution<'_>, overlap: Overlap) -> Result<(), RunSto
             }
             Meeting::Wait => {}
         }
-        tokio::time::sleep(lease.heartbeat().min(LOOK_AGAIN)).await;
+        store.clock.sleep(lease.heartbeat().min(LOOK_AGAIN)).await;
     }
 }

@@ -1,51 +1,70 @@
-//! Decides which triggers an event is for. Decisions only: nothing is recorded and nothing is handed on here. An event
-//! that a trigger with a threshold waits for is counted, for its count decides.
+//! Decides which triggers an event is meant for. This file only decides: it records nothing and hands nothing on, with
+//! one exception. An event is counted for a trigger with a threshold, because the count decides.
+
+use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::{
     domain::{
+        attempt::StartTime,
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
+        ids::{TriggerId, UserId},
+        shared_id::OfAnotherUser,
+        task::Task,
         threshold::Threshold,
     },
-    events::{bus::EventTarget, invalid::InvalidEvent},
+    events::{
+        bus::{BusEvent, EventTarget},
+        invalid::InvalidEvent,
+    },
+    invocation::InvocationContext,
     lifecycle::identify::mark_of,
-    routing::{MOST_IN_FLIGHT, Router},
-    store::in_time,
     trigger::{
         item::{TriggerDecision, TriggerItem},
         replay,
     },
 };
 
-/// What becomes of an event.
+/// The most requests at the same time. It is enough to hand an event on to hundreds of triggers within seconds, and few
+/// enough not to be throttled.
+pub(super) const MOST_IN_FLIGHT: usize = 16;
+
+/// One bus event in one invocation.
+pub(super) struct Router<'a> {
+    pub(super) context: &'a InvocationContext<'a>,
+    pub(super) event: &'a BusEvent,
+    pub(super) started: StartTime,
+}
+
+/// The decision about an event.
 pub(super) enum RoutingDecision {
-    /// It is for one trigger, in this invocation.
+    /// The event is meant for one trigger, which this invocation handles.
     InPlace(TriggerDecision),
-    /// It is for these of its subscribers.
+    /// The event is meant for the subscribers of its source.
     Subscribers(Subscribers),
-    /// It is for nobody: the chain it belongs to is over its limit.
+    /// The event starts nothing, because its chain of executions is over the limit.
     ChainEnds,
 }
 
-/// The subscribers of an event, sorted by what becomes of them.
+/// The subscribers of an event, sorted by the decisions about them.
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) counts: RoutingCounts,
-    /// The triggers that are due, by user and trigger.
-    pub(super) due: Vec<(String, String)>,
-    /// The decision of the first trigger that is due. Of many, only the first can turn out to be the only one.
+    /// The triggers that are due, each with its user.
+    pub(super) due: Vec<(UserId, TriggerId)>,
+    /// The decision of the first trigger that is due. It is needed only if no other trigger is due.
     pub(super) first: Option<TriggerDecision>,
     /// The fires to record as skipped.
     pub(super) skips: Vec<(Box<Fire>, SkipReason)>,
-    /// The subscriptions that could not be asked, and so must be asked again.
+    /// The failures of subscriptions that could not be decided, and so must be decided again.
     pub(super) failures: Vec<Failure>,
 }
 
-/// How many subscriptions an event has, by what became of them.
+/// The number of an event's subscriptions, by the decisions about them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RoutingCounts {
     pub(super) subscriptions: usize,
@@ -71,32 +90,39 @@ impl RoutingCounts {
     }
 }
 
-/// What one subscription makes of the event.
+/// The decision of one subscription.
 enum Subscription {
+    /// The trigger's filters do not match.
     Filtered,
-    /// It is switched off, and the event tells of a skip itself.
+    /// The trigger is switched off, and the event announces a skip itself. So no skip is recorded.
     Unrecorded,
+    /// The skip must be recorded.
     Skipped(Box<Fire>, SkipReason),
+    /// The trigger's threshold is not reached yet.
     Waiting,
-    Due(String, String, Box<TriggerDecision>),
+    /// The trigger is due, or its item is invalid.
+    Due(UserId, TriggerId, Box<TriggerDecision>),
 }
 
 impl Router<'_> {
-    /// Decides what becomes of the event.
+    /// Decides about the event.
     ///
     /// # Errors
-    /// If the table does not answer, or a command names what is not there.
+    /// Returns an error if the table does not answer, or if a command names a trigger or an input that does not exist.
     pub(super) async fn decide(&self) -> Result<RoutingDecision, Failure> {
-        let is_agentcore = self.context.app.config.is_agentcore;
+        let platform = self.context.app.platform();
         let event = self.event;
         Ok(RoutingDecision::InPlace(match &event.target {
             EventTarget::Subscribers => return self.decide_subscribers().await,
             EventTarget::Dispatched { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.handed_on(event, is_agentcore),
-                None => TriggerDecision::Skip(Box::new(event.fire(trigger_id, user_id)), SkipReason::Deleted),
+                Some(trigger) => trigger.handed_on(event, platform),
+                None => TriggerDecision::Skip(
+                    Box::new(event.fire(trigger_id, user_id, Task::unknown())),
+                    SkipReason::Deleted,
+                ),
             },
             EventTarget::RunTrigger { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.run_now(event, is_agentcore),
+                Some(trigger) => trigger.run_now(event, platform),
                 None => {
                     let problem = "$.detail.triggerId: no trigger of this user is stored under this id";
                     return Err(unknown(problem, trigger_id));
@@ -104,11 +130,12 @@ impl Router<'_> {
             },
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 let input = self.context.app.store.input(trigger_id, execution_id);
-                let Some(detail) = in_time(self.context.deadline.run_until, input).await? else {
-                    let problem = "$.detail.executionId: the input of this execution is not kept (docs/triggers.md, Run now, and again)";
+                let Some(detail) = self.context.app.store.in_time(self.context.deadline.run_until, input).await? else {
+                    let problem = "$.detail.executionId: the input of this execution is not kept \
+                                   (docs/triggers.md, Run now, and again)";
                     return Err(unknown(problem, trigger_id));
                 };
-                let fire = replay::fire(event, (trigger_id, execution_id), &detail, is_agentcore)?;
+                let fire = replay::fire(event, trigger_id, execution_id, &detail, platform)?;
                 TriggerDecision::Run(Box::new(fire), None)
             }
         }))
@@ -121,34 +148,40 @@ impl Router<'_> {
             _ => 0,
         };
         if depth > limit.saturating_add(1) {
-            // The event is the end of an execution that was skipped for its depth. To record another skip would never
-            // end either.
+            // The event announces an execution that was skipped for its depth. If another skip were recorded, the chain
+            // would never end.
             tracing::warn!(depth, limit, "the chain goes no further");
             return Ok(RoutingDecision::ChainEnds);
         }
-        let subscribers = self.ask_all(depth > limit).await?;
+        let subscribers = self.decide_all(depth > limit).await?;
         let (subscriptions, due) = (subscribers.counts.subscriptions, subscribers.due.len());
         let event_source_id = &self.event.event_source_id;
         tracing::info!(eventSourceId = event_source_id, subscriptions, due, "looked for triggers");
+        if subscriptions == 0
+            && let Some(unclaimed) = self.event.unclaimed_fire()
+        {
+            return Err(unclaimed.into());
+        }
         Ok(RoutingDecision::Subscribers(subscribers))
     }
 
-    async fn stored(&self, user_id: &str, trigger_id: &str) -> Result<Option<TriggerItem>, Failure> {
+    /// Reads a stored trigger.
+    async fn stored(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<Option<TriggerItem>, Failure> {
         let reading = self.context.app.store.trigger(user_id, trigger_id);
-        let item = in_time(self.context.deadline.run_until, reading).await?;
+        let item = self.context.app.store.in_time(self.context.deadline.run_until, reading).await?;
         let trigger = item.map(TriggerItem::read).transpose();
         trigger.map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))
     }
 
-    /// Asks every subscription, page by page.
-    async fn ask_all(&self, is_too_deep: bool) -> Result<Subscribers, Failure> {
+    /// Decides about every subscription, page by page.
+    async fn decide_all(&self, is_too_deep: bool) -> Result<Subscribers, Failure> {
         let mut subscribers = Subscribers::default();
         let mut after = None;
         loop {
             let reading = self.context.app.store.subscriptions(&self.event.event_source_id, after);
-            let page = in_time(self.context.deadline.run_until, reading).await?;
-            let asked = page.items.into_iter().map(|item| self.ask(item, is_too_deep));
-            let mut answers = stream::iter(asked).buffered(MOST_IN_FLIGHT);
+            let page = self.context.app.store.in_time(self.context.deadline.run_until, reading).await?;
+            let decisions = page.items.into_iter().map(|item| self.decide_one(item, is_too_deep));
+            let mut answers = stream::iter(decisions).buffered(MOST_IN_FLIGHT);
             while let Some(answer) = answers.next().await {
                 subscribers.add(answer);
             }
@@ -160,14 +193,14 @@ impl Router<'_> {
         }
     }
 
-    async fn ask(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
+    async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
-        Ok(match trigger.decide(self.event, self.context.app.config.is_agentcore) {
+        Ok(match trigger.decide(self.event, self.context.app.platform()) {
             TriggerDecision::Filtered => Subscription::Filtered,
-            // Every skip is announced. If skips of skips were recorded, a few triggers that are switched off and follow
-            // everything would skip each other's skips for ever.
-            TriggerDecision::Skip(..) if self.event.tells_of_a_skip() => Subscription::Unrecorded,
+            // Every skip is announced. If skips of skips were recorded, a few disabled triggers that follow everything
+            // would record each other's skips for ever.
+            TriggerDecision::Skip(..) if self.event.announces_skip() => Subscription::Unrecorded,
             TriggerDecision::Skip(fire, reason) => Subscription::Skipped(fire, reason),
             TriggerDecision::Run(fire, _) | TriggerDecision::Invalid(fire, _) if is_too_deep => {
                 Subscription::Skipped(fire, SkipReason::ChainTooDeep)
@@ -179,18 +212,34 @@ impl Router<'_> {
         })
     }
 
+    /// Counts the event for the trigger. Returns true if it reaches the threshold.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
         let request_id = &self.context.invocation.request_id;
         let mark = mark_of(&trigger.trigger_id, &self.event.origin, request_id, &self.started);
         let counting = self.context.app.store.count_event(&trigger.trigger_id, &mark, threshold, time, &self.started);
-        let ordinal = in_time(self.context.deadline.run_until, counting).await?;
+        let ordinal = self.context.app.store.in_time(self.context.deadline.run_until, counting).await?;
         Ok(threshold.is_reached(ordinal))
     }
 }
 
 impl Subscribers {
+    /// Refuses the skips of triggers whose id another user's due trigger has too. They are one execution, and a record
+    /// that says `skipped` would take the other one's run away.
+    pub(super) fn refuse_shared_ids(&mut self) {
+        let due: HashMap<&str, &str> = self.due.iter().map(|(user, id)| (id.as_str(), user.as_str())).collect();
+        let is_shared =
+            |fire: &Fire| due.get(fire.trigger_id.as_str()).is_some_and(|user| *user != fire.user_id.as_str());
+        let (shared, skips) = std::mem::take(&mut self.skips).into_iter().partition(|(fire, _)| is_shared(fire));
+        self.skips = skips;
+        let shared: Vec<(Box<Fire>, SkipReason)> = shared;
+        self.failures.extend(shared.into_iter().map(|(fire, _)| {
+            let trigger_id = Some(fire.trigger_id);
+            Failure { trigger_id, ..OfAnotherUser.into() }
+        }));
+    }
+
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;
@@ -209,6 +258,7 @@ impl Subscribers {
     }
 }
 
-fn unknown(problem: &str, trigger_id: &str) -> Failure {
-    InvalidEvent { problems: vec![problem.to_owned()], trigger_id: Some(trigger_id.to_owned()) }.into()
+/// Returns the failure of a command that names something that does not exist.
+fn unknown(problem: &str, trigger_id: &TriggerId) -> Failure {
+    InvalidEvent { problems: vec![problem.to_owned()], trigger_id: Some(trigger_id.clone()) }.into()
 }

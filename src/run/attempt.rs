@@ -1,4 +1,4 @@
-//! The work of an attempt that owns its execution: call the agent, read its answer, stop in time.
+//! The work of an attempt that owns its execution: it calls the agent, reads the answer, and stops in time.
 
 use std::{pin::pin, sync::Arc};
 
@@ -6,16 +6,15 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    agent::{AgentError, Call},
-    app::App,
+    agent::{AgentError, Call, Request},
     backoff,
-    clock::{millis_since, now_millis},
-    config::Secret,
+    clock::{SystemClock, millis_since, now_millis},
     domain::{
         answer::Outcome,
         attempt::Attempt,
         failure::{ErrorType, Failure},
         fire::Fire,
+        platform::Platform,
         trigger_snapshot::TriggerKnowledge,
     },
     invocation::{InvocationContext, catch_panic},
@@ -23,8 +22,7 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    run::Prepared,
-    store::in_time,
+    run::prospect::{Prepared, Prospect, prospect},
     telemetry::metrics::timed,
     trigger::{
         item::{StoredTask, TriggerItem},
@@ -32,23 +30,23 @@ use crate::{
     },
 };
 
-/// The work of an owner.
+/// The work of an attempt that owns its execution.
 pub(super) struct Run<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) owned: &'a OwnedExecution<'a>,
     pub(super) attempt: &'a Attempt,
-    /// When the invocation turned to this fire.
+    /// The time at which the invocation began to handle this fire.
     pub(super) since: Instant,
 }
 
 impl Run<'_> {
-    /// Runs the agent for `fire`, up to its verdict or to what ends the run before.
+    /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
-        // A set polls each limit only when it is due, not with every piece of the answer.
+        // FuturesUnordered polls a limit only when it is woken, and not with every piece of the answer.
         let limits: [BoxFuture<'_, RunStop>; 2] = [
             Box::pin(async {
                 tokio::time::sleep_until(self.context.deadline.run_until).await;
@@ -60,32 +58,38 @@ impl Run<'_> {
         tokio::select! {
             biased;
             worked = catch_panic(self.work(fire, prepared)) => {
-                worked.unwrap_or_else(|panicked| Err(RunStop::Failed(self.context.state.retryable_unless_called(panicked))))
+                let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
+                worked.unwrap_or_else(|panicked| Err(stop(panicked)))
             }
             Some(stop) = limits.next() => Err(stop),
         }
     }
 
+    /// Returns the stop for a time limit that was exceeded.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
+    /// Admits the run and calls the agent, within the trigger's own time limit.
     async fn work(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
-        let (token, item) = prepared.await?;
-        // The trigger item wins over the event's copy: a trigger may have been changed since its schedule was made.
+        let (prospect, item) = prepared.await?;
+        // The trigger item takes precedence over the event's copy, because a trigger may have been changed since its
+        // schedule was made.
+        let before = fire;
         let fire = Arc::new(self.current(fire, item)?);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
         let fire = &*fire;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
         let running = async {
             overlap::admit(self.owned, &policy).await?;
-            let call = Call::new(fire, &self.attempt.session_id, self.context.invocation.xray_trace_id.as_deref())?;
-            let calling = self.call_agent(&call, token?);
+            let prospect = self.prospect_of(fire, before, prospect).await?;
+            let call = self.call(fire, &prospect)?;
+            let calling = self.call_agent(fire, &call, prospect);
             tokio::join!(calling, self.tend_trigger(fire)).0
         };
         let Some(limit) = policy.timeout else { return running.await };
@@ -95,10 +99,10 @@ impl Run<'_> {
         })
     }
 
-    /// Returns the fire as the trigger item has it. The event alone decides where there is none.
+    /// Returns the fire with the values of the trigger item. Without an item, the event alone decides.
     fn current(&self, fire: &Fire, item: Result<Option<TriggerItem>, Failure>) -> Result<Fire, RunStop> {
         let know = |knowledge: TriggerKnowledge| {
-            // Nobody else sets it.
+            // It is set only here, so this cannot fail.
             let _ = self.owned.trigger.set(knowledge);
         };
         if let Some(trigger) = &fire.trigger {
@@ -110,15 +114,52 @@ impl Run<'_> {
             return Ok(fire.clone());
         };
         know(TriggerKnowledge::Present(Box::new(item.snapshot())));
-        match item.stored_task(fire, self.context.app.config.is_agentcore)? {
+        match item.stored_task(fire, self.context.app.platform())? {
             StoredTask::Run(fire) => Ok(*fire),
             StoredTask::Skip(reason) => Err(RunStop::Skipped(reason, None)),
         }
     }
 
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    async fn prospect_of(
+        &self,
+        fire: &Fire,
+        before: &Fire,
+        prepared: Result<Prospect, Failure>,
+    ) -> Result<Prospect, Failure> {
+        if fire.task.agent_id == before.task.agent_id {
+            return prepared;
+        }
+        prospect(self.context, fire).await
+    }
+
+    /// Builds the call.
+    ///
+    /// # Errors
+    /// If the session id is one that the agent's platform does not take, or a value cannot be sent.
+    fn call(&self, fire: &Fire, Prospect { agent, profile, .. }: &Prospect) -> Result<Call, Failure> {
+        let Attempt { session_id, execution_id, .. } = self.attempt;
+        let shortest = Platform::of(agent.definition.is_agentcore).shortest_session_id();
+        if session_id.len() < shortest {
+            let error_type = if fire.trigger.is_some() { ErrorType::InvalidTrigger } else { ErrorType::InvalidEvent };
+            let length = session_id.len();
+            let message = format!("sessionId must have at least {shortest} characters for this agent, not {length}");
+            return Err(Failure::fatal(error_type, message));
+        }
+        let mark = agent.definition.mark();
+        if fire.replayed_definition.as_ref().is_some_and(|before| *before != mark.hash) {
+            tracing::warn!("the agent's definition was changed since the execution that is replayed");
+        }
+        self.context.state.facts().definition = Some(mark);
+        let request = Request { fire, session_id, execution_id, profile: profile.as_ref() };
+        let call = Call::new(&agent.definition, &request, self.context.invocation.xray_trace_id.as_deref());
+        call.map_err(Failure::from)
+    }
+
     /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
-    async fn call_agent(&self, call: &Call, mut token: Secret) -> Result<Outcome, RunStop> {
-        let App { agent, tokens, .. } = self.context.app;
+    async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
+        let agents = &self.context.app.agents;
+        let Prospect { agent, mut authorization, .. } = prospect;
         let state = &self.context.state;
         let mut waits = backoff::waits();
         let mut may_refresh = true;
@@ -127,24 +168,27 @@ impl Run<'_> {
             tracing::info!("calling the agent");
             state.facts().agent_called = true;
             let since = Instant::now();
-            let error = match agent.post(call, &token).await {
+            let error = match agent.post(call, &authorization).await {
                 Ok(answer) => break (answer, since),
                 Err(error) => error,
             };
             match error {
-                AgentError::Unauthorized if may_refresh => {
+                error if may_refresh && agents.is_renewable(&agent, &authorization, &error) => {
                     state.facts().agent_called = false;
-                    tracing::warn!("the agent refused the token, getting another");
+                    tracing::warn!(
+                        auth = agent.definition.auth.as_str(),
+                        "the agent refused who calls, getting another proof"
+                    );
                     may_refresh = false;
-                    tokens.forget(&token);
-                    token = timed(state, |facts| &mut facts.token_ms, pin!(tokens.token())).await?;
+                    let authorizing = pin!(agents.authorize(&agent));
+                    authorization = timed(state, |facts| &mut facts.token_ms, authorizing).await?;
                 }
                 AgentError::Unavailable { retry_after, .. } => {
                     state.facts().agent_called = false;
                     let Some(wait) = waits.next().map(|wait| wait.max(retry_after.unwrap_or_default())) else {
                         return Err(error.into());
                     };
-                    if !self.context.deadline.allows(wait) {
+                    if !self.context.deadline.allows(&SystemClock, wait) {
                         return Err(error.into());
                     }
                     tracing::warn!(error = %error, waitMs = wait.as_millis(), "trying again");
@@ -158,17 +202,19 @@ impl Run<'_> {
         }
         tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
-        let outcome = agent.read(answer, call, &token, move |progress| {
+        let outcome = agent.read(answer, call, &authorization, move |progress| {
             if progress.events > 0 {
                 reported.facts().first_event_ms.get_or_insert_with(|| millis_since(since));
             }
             reported.report(progress, now_millis);
         });
-        Ok(outcome.await?)
+        // The event and the trigger take precedence over the agent's definition.
+        let accepted = fire.task.accept_finish_reasons.as_ref().unwrap_or(&agent.definition.accept_finish_reasons);
+        Ok(outcome.await?.accept(accepted))
     }
 
-    /// Writes what a stored trigger needs beside its run: `lastExecutedAt`, and an event's input for a replay. A failure
-    /// to do so harms nothing.
+    /// Writes two things for a stored trigger beside its run: `lastExecutedAt`, and the input of an event for a replay.
+    /// A failure to write them does not affect the run.
     async fn tend_trigger(&self, fire: &Fire) {
         if fire.trigger.is_none() {
             return;
@@ -177,15 +223,17 @@ impl Run<'_> {
         let attempt = self.attempt;
         let touching = async {
             let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
-            // Left hanging it would take the run's outcome with it at the deadline.
-            if let Err(error) = in_time(deadline.run_until, touching).await {
+            // Without this limit a write that hangs would lose the run's outcome at the deadline.
+            if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
                 tracing::warn!(error = %error, "lastExecutedAt is not set");
             }
         };
         let keeping = async {
-            // A schedule's task is in the trigger item; an event's is nowhere else.
+            // The task of a schedule is in the trigger item. The task of an event is stored nowhere else.
             if fire.event_source_id.is_some() {
-                replay::keep_input(&app.store, fire, &attempt.execution_id, attempt.ttl, deadline.run_until).await;
+                let definition = state.facts().definition.clone();
+                let (definition, id, until) = (definition.as_ref(), &attempt.execution_id, deadline.run_until);
+                replay::keep_input(&app.store, fire, definition, id, attempt.ttl, until).await;
                 state.facts().is_input_kept = true;
             }
         };

@@ -1,11 +1,10 @@
-//! How an attempt ends: the ending is put together, written, and told to Lambda.
+//! The end of an attempt: the ending is computed, written, and returned to Lambda.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::{
-    app::App,
     clock::{millis_since, now_millis},
     domain::answer::{Outcome, Verdict},
     domain::{
@@ -21,11 +20,11 @@ use crate::{
     trigger::replay,
 };
 
-/// How long the record of a cancelled run may wait for its agent's session to be stopped.
+/// The longest time that the record of a cancelled run waits until its agent's session is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
-    /// Writes how the attempt ended, and returns what Lambda is told of it.
+    /// Writes the ending of the attempt, and returns the invocation's result.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
         let stop = self.stop_unwanted_agent(&ended).await;
@@ -51,16 +50,16 @@ impl Run<'_> {
         respond(fire, attempt, ending)
     }
 
-    /// Puts the ending together.
+    /// Computes the ending.
     ///
     /// # Errors
-    /// `LeaseLost`, of which nothing is written.
+    /// Returns `LeaseLost`, for which nothing may be written.
     fn ending(&self, ended: Result<Outcome, RunStop>) -> Result<Ending, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
         {
             let facts = state.facts();
-            ending.snapshot = facts.ran.as_deref().map(replay::snapshot);
+            ending.snapshot = facts.ran.as_deref().map(|fire| replay::snapshot(fire, facts.definition.as_ref()));
             ending.request_id = facts.request_id.clone();
             ending.first_event_ms = facts.first_event_ms;
             ending.duration_ms = Some(millis_since(self.since));
@@ -85,7 +84,8 @@ impl Run<'_> {
                 ending.status = Status::Cancelled;
                 None
             }
-            // An earlier attempt was made: a skip of this one says nothing of how that one ended.
+            // There was an earlier attempt. The record must say how that one ended, which a skip of this one would
+            // hide.
             Err(RunStop::Skipped(reason, _)) if let Some(before) = &attempt.before => {
                 let message = format!("{}; not tried again: {}", before.message, reason.as_str());
                 Some(Failure { message, retryable: false, ..before.clone() })
@@ -108,16 +108,17 @@ impl Run<'_> {
 
     /// Keeps the input of a run that did not complete, unless it was kept before.
     async fn keep_input_if_worth_it(&self, fire: &Fire, ending: &Ending, is_final: bool) {
-        let (ran, is_kept) = {
+        let (ran, definition, is_kept) = {
             let facts = self.context.state.facts();
-            (facts.ran.clone(), facts.is_input_kept)
+            (facts.ran.clone(), facts.definition.clone(), facts.is_input_kept)
         };
         if matches!(ending.status, Status::Completed | Status::Skipped) || !is_final || is_kept {
             return;
         }
         let Attempt { execution_id, ttl, .. } = self.attempt;
         let until = self.context.deadline.write_until;
-        replay::keep_input(self.owned.store, ran.as_deref().unwrap_or(fire), execution_id, *ttl, until).await;
+        let (fire, definition) = (ran.as_deref().unwrap_or(fire), definition.as_ref());
+        replay::keep_input(self.owned.store, fire, definition, execution_id, *ttl, until).await;
     }
 
     /// Closing the connection may not stop the agent. On AgentCore, asks it to stop the session of a run that was
@@ -131,16 +132,19 @@ impl Run<'_> {
         if !is_unwanted {
             return None;
         }
-        let App { tokens, agent, .. } = self.context.app;
+        let agents = &self.context.app.agents;
+        let ran = self.context.state.facts().ran.clone()?;
         let stopping = async {
-            let token = tokens.token().await.ok()?;
-            agent.stop_session(&self.attempt.session_id, &token).await
+            let agent = agents.find(&ran.task.agent_id).await.ok()?;
+            let authorization = agents.authorize(&agent).await.ok()?;
+            agent.stop_session(&self.attempt.session_id, &authorization).await
         };
-        // The record must not wait longer for this.
+        // The record does not wait longer for this.
         tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))
     }
 }
 
+/// Returns the invocation's result for an attempt that ended.
 fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Failure> {
     let response = Response::new(fire, &attempt.execution_id);
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);
@@ -152,6 +156,7 @@ fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Fail
     }
 }
 
+/// Returns the failure of an attempt that lost its lease.
 fn lease_lost() -> Failure {
     let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
     Failure::fatal(ErrorType::LeaseLost, message)

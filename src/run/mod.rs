@@ -1,14 +1,12 @@
-//! One fire: identify it, claim its execution, run the agent, write down how it ended.
+//! The run of one fire: identify it, claim its execution, run the agent, and record the ending.
 
 mod attempt;
 mod finish;
+mod prospect;
 
-use std::{
-    pin::pin,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicI64},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicI64},
 };
 
 use futures_util::future::{Either, Ready, ready, select};
@@ -17,14 +15,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    clients::cognito::TokenError,
     clock::now_millis,
-    config::Secret,
     domain::{
         attempt::{Attempt, StartTime},
         execution::{Holder, Row, Status},
         failure::Failure,
         fire::Fire,
+        ids::ExecutionId,
     },
     invocation::{InvocationContext, catch_panic},
     lifecycle::{
@@ -34,16 +31,16 @@ use crate::{
         lease::OwnedExecution,
     },
     response::Response,
-    run::attempt::Run,
-    store::{Store, boxed, in_time},
+    run::{
+        attempt::Run,
+        prospect::{Prepared, prospect},
+    },
+    store::{Store, boxed},
     telemetry::metrics::timed,
     trigger::{item::TriggerItem, replay},
 };
 
-/// What is asked for beside the claim: a token, and the trigger item if there is one.
-type Prepared = (Result<Secret, TokenError>, Result<Option<TriggerItem>, Failure>);
-
-/// Runs one fire, or says what became of it before.
+/// Runs one fire. If an earlier attempt ended it or works on it, the response says so.
 ///
 /// # Errors
 /// Returns every failure, recorded before it is returned.
@@ -53,7 +50,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let since = Instant::now();
     let started = StartTime::new(now_millis(), app.config.execution_ttl);
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
-    let execution_id = in_time(deadline.run_until, identifying).await?;
+    let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
     let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
@@ -84,10 +81,16 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     result
 }
 
-fn first_attempt(context: &InvocationContext<'_>, fire: &Fire, execution_id: &str, started: StartTime) -> Attempt {
+/// Returns the attempt as it would be if it were the first. The claim changes it if there were others.
+fn first_attempt(
+    context: &InvocationContext<'_>,
+    fire: &Fire,
+    execution_id: &ExecutionId,
+    started: StartTime,
+) -> Attempt {
     Attempt {
         session_id: fire.task.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
-        execution_id: execution_id.to_owned(),
+        execution_id: execution_id.clone(),
         owner: Uuid::new_v4().to_string(),
         attempt: 1,
         lambda_request_id: context.invocation.request_id.clone(),
@@ -98,9 +101,10 @@ fn first_attempt(context: &InvocationContext<'_>, fire: &Fire, execution_id: &st
     }
 }
 
-/// Returns what `first` says, and the rest of `second`, which is polled meanwhile. Neither the token nor the trigger
-/// item is needed unless the claim succeeds, but both take as long as it does. A panic in the second must not take the
-/// claim's answer with it: a claimed execution is given up in order.
+/// Polls both futures until `first` is done. Returns its output, and `second` or a future of its output.
+///
+/// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. A
+/// panic in `second` must not lose the claim's answer, because a claimed execution has to be given up in order.
 async fn poll_alongside<T, U: Future + Unpin>(
     first: impl Future<Output = T> + Unpin,
     second: U,
@@ -111,13 +115,13 @@ async fn poll_alongside<T, U: Future + Unpin>(
     }
 }
 
+/// Makes the agent ready that the event names, and reads the trigger item if there is one.
 async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
-    let token = pin!(context.app.tokens.token());
-    let token = timed(&context.state, |facts| &mut facts.token_ms, token);
-    tokio::join!(token, stored_trigger(&context.app.store, fire))
+    tokio::join!(prospect(context, fire), stored_trigger(&context.app.store, fire))
 }
 
-/// Reads the trigger item as it stands. A run that may have been switched off does not start unseen.
+/// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
+/// trigger may have been switched off.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() {
         return Ok(None);
@@ -126,7 +130,7 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Says what became of an execution that this attempt does not own.
+/// Returns the response about an execution that this attempt does not own.
 async fn not_run(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -148,10 +152,10 @@ async fn not_run(
         }
         Claim::Interrupted(failure) => {
             state.facts().count_end(Status::Failed);
-            replay::keep_input(&app.store, fire, &attempt.execution_id, attempt.ttl, deadline.write_until).await;
+            replay::keep_input(&app.store, fire, None, &attempt.execution_id, attempt.ttl, deadline.write_until).await;
             Err(failure)
         }
-        // The caller runs what it owns.
+        // This does not happen, because the caller runs an execution that it owns.
         Claim::Owned(_) => Ok(Value::Null),
     }
 }

@@ -2,33 +2,35 @@
 
 use crate::{
     backoff,
+    clock::Clock,
     domain::{ending::SkipReason, policy::Policy},
     store::{
         Store, StoreError,
         execution_item::{Item, integer, number},
         expression::Expression,
         keys::{self, keyed},
-        transact::{ConditionalWrite, Transacted},
+        table::{ConditionalWrite, Table, Transacted},
     },
 };
 
 /// How long a day's counters are kept beyond their day, seconds.
 const DAY_TTL: i64 = 3 * 24 * 60 * 60;
 
-pub(crate) fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite {
+/// Builds the write that adds `tokens` to the counters of the day in which `now`, milliseconds since 1970, is.
+pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite {
     let mut expression = Expression::default();
     let add = expression.add("tokens", number(tokens));
     let update = format!("{add} {}", expression.set([("ttl", number(now / 1000 + DAY_TTL))]));
     ConditionalWrite::Update { key: keys::day_key(trigger_id, now), update, condition: None, expression }
 }
 
-impl Store {
+impl<T: Table, C: Clock> Store<T, C> {
     /// Counts a start of the day, once for an execution however many attempts it has, unless its trigger has run or used as
     /// much as it may. The mark that it is counted is written with the count.
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn count_start(
+    pub async fn count_start(
         &self,
         trigger_id: &str,
         execution_id: &str,
@@ -46,7 +48,7 @@ impl Store {
             let mut expression = Expression::default();
             let add = expression.add("runs", number(1));
             let update = format!("{add} {}", expression.set([("ttl", number(ttl))]));
-            let limits = [("runs", policy.max_runs_per_day), ("tokens", policy.max_tokens_per_day)];
+            let limits = [("runs", policy.max_runs_per_day.map(u64::from)), ("tokens", policy.max_tokens_per_day)];
             let below: Vec<_> = limits
                 .iter()
                 .filter_map(|(name, most)| Some(expression.absent_or_below(name, number((*most)?))))
@@ -56,12 +58,12 @@ impl Store {
                 ConditionalWrite::Put { item: mark, condition: is_unmarked, expression: unmarked },
                 ConditionalWrite::Update { key, update, condition: Some(below.join(" AND ")), expression },
             ];
-            match self.transact(writes).await? {
+            match self.table.transact(writes).await? {
                 // Refused by its mark: an attempt before counted, or this one's answer was lost.
                 Transacted::Done | Transacted::Refused(0, _) => return Ok(None),
                 Transacted::Refused(_, day) => return Ok(Some(reached(day.as_ref(), policy))),
-                // Whose transaction it was has come further by it.
-                Transacted::Conflict => tokio::time::sleep(backoff::short()).await,
+                // Another transaction won the conflict; retry after a short jittered wait.
+                Transacted::Conflict => self.clock.sleep(backoff::short()).await,
             }
         }
     }

@@ -12,14 +12,14 @@ use crate::{
     store::{
         execution_item::{FAILURE_ATTRIBUTES, ended_item, ending_attributes},
         expression::Expression,
-        keys,
-        transact::ConditionalWrite,
+        keys::{self, Key},
+        table::ConditionalWrite,
     },
 };
 
 /// A write that ends an execution, with the condition it rests on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum EndingWrite<'a> {
+pub enum EndingWrite<'a> {
     /// The attempt `owner` ends its own execution, if it still owns it and it is running.
     Finished {
         /// The attempt.
@@ -55,7 +55,7 @@ pub(crate) enum EndingWrite<'a> {
 impl EndingWrite<'_> {
     /// Builds the write for the execution under `key`. `is_stored` says whether its trigger is a stored one: its
     /// failures are then announced by the trigger's health, and the record says so (`stored`).
-    pub(crate) fn build(self, key: (String, String), is_stored: bool) -> ConditionalWrite {
+    pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
         match self {
             Self::Finished { owner, ending } => {
@@ -89,7 +89,7 @@ impl EndingWrite<'_> {
 }
 
 /// Returns the key of the execution that `execution` names.
-pub(crate) fn key_of(execution: ExecutionRef<'_>) -> (String, String) {
+pub fn key_of(execution: ExecutionRef<'_>) -> Key {
     keys::execution_key(execution.trigger_id, execution.execution_id)
 }
 

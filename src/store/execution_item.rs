@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One item as DynamoDB has it.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -46,12 +46,13 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     ]);
     let (scheduled_time, follows) = match &fire.origin {
         Origin::Schedule { text, .. } => (Some(text), None),
-        Origin::Execution { id, .. } => (None, Some(id)),
+        Origin::Execution { id, .. } => (None, Some(String::from(id))),
         Origin::Event { .. } | Origin::Request { .. } => (None, None),
     };
+    let (user_id, replay_of) = (String::from(&fire.user_id), fire.replay_of.as_ref().map(String::from));
     for (name, value) in [
         // Of a fire that never came to a run these may be unknown.
-        ("userId", Some(&fire.user_id).filter(|id| !id.is_empty())),
+        ("userId", Some(&user_id).filter(|id| !id.is_empty())),
         ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
         ("scheduledTime", scheduled_time),
         ("eventId", fire.event_id.as_ref()),
@@ -59,8 +60,8 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
         ("eventSourceId", fire.event_source_id.as_ref()),
         ("detailType", fire.detail_type.as_ref()),
         ("eventTime", fire.event_time.as_ref()),
-        ("follows", follows),
-        ("replayOf", fire.replay_of.as_ref()),
+        ("follows", follows.as_ref()),
+        ("replayOf", replay_of.as_ref()),
     ] {
         if let Some(value) = value {
             item.insert(name.into(), text(value));
@@ -123,10 +124,11 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
     attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
     attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    if let Some(Snapshot { settings_hash, agent_id, trigger_version }) = snapshot {
+    if let Some(Snapshot { settings_hash, agent_id, trigger_version, agent_definition_changed }) = snapshot {
         attributes.push(("agentId", text(agent_id)));
         attributes.push(("settingsHash", text(settings_hash)));
         attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
+        attributes.extend(agent_definition_changed.then_some(("agentDefinitionChanged", AttributeValue::Bool(true))));
         attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
     }
     if let Some(failure) = failure {
@@ -166,11 +168,12 @@ fn usage_map(usage: &Usage) -> AttributeValue {
 }
 
 /// Reads a stored execution; `None` if its status is not one this version knows.
-pub(crate) fn row(item: &Item) -> Option<Row> {
+pub fn row(item: &Item) -> Option<Row> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
     Some(Row {
         status: Status::from_name(&text("status")?)?,
+        user_id: text("userId"),
         owner: text("owner"),
         attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
         lease_until: integer(item, "leaseUntil"),

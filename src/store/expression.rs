@@ -11,10 +11,12 @@ use crate::{
 };
 
 /// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
-#[derive(Default)]
-pub(crate) struct Expression {
-    pub(crate) names: HashMap<String, String>,
-    pub(crate) values: HashMap<String, AttributeValue>,
+#[derive(Debug, Clone, Default)]
+pub struct Expression {
+    /// The attributes by their placeholders.
+    pub names: HashMap<String, String>,
+    /// The values by their placeholders.
+    pub values: HashMap<String, AttributeValue>,
 }
 
 impl Expression {

@@ -14,7 +14,7 @@ use crate::{
         execution_item::{number, text},
         expression::Expression,
         keys,
-        transact::ConditionalWrite,
+        table::ConditionalWrite,
         trigger_item::attribute_of,
     },
 };
@@ -33,7 +33,7 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
 }
 
 /// The trigger item's part: on condition that it is as it was seen, and still exists.
-pub(crate) fn health_write(
+pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,
     change: Change,

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::store::{
     Store, StoreError, boxed,
+    dynamodb::store_error,
     execution_item::text,
     keys::{self, keyed},
-    store_error,
+    table::Table,
 };
 
 /// A stored item may have 400 KB; the rest is for keys and other attributes.
@@ -30,7 +31,7 @@ impl Store {
         }
         let mut item = keyed(keys::input_key(trigger_id, execution_id), ttl);
         item.insert("detail".into(), text(detail));
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let request = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
         boxed(request.send()).await.map_err(|error| store_error("PutItem", &error))?;
         Ok(true)
     }
@@ -40,7 +41,7 @@ impl Store {
     /// # Errors
     /// If DynamoDB does not answer.
     pub(crate) async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
-        let item = self.get(keys::input_key(trigger_id, execution_id), true).await?;
+        let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
         let detail = item.as_ref().and_then(|item| item.get("detail")?.as_s().ok());
         Ok(detail.and_then(|detail| serde_json::from_str(detail).ok()))
     }

@@ -5,52 +5,55 @@ use crate::{
     store::execution_item::{Item, number, text},
 };
 
+/// A key: `PK` and `SK`.
+pub type Key = (String, String);
+
 /// The key of an execution.
-pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> (String, String) {
+pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"))
 }
 
 /// The key of the item that remembers the id of a fire without identity.
-pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> (String, String) {
+pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
 
 /// The key of the trigger item that a management API may keep.
-pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> (String, String) {
+pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
 /// The key of what a replay of an execution needs.
-pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> (String, String) {
+pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"))
 }
 
 /// The key of a trigger's count of events.
-pub(crate) fn counter_key(trigger_id: &str) -> (String, String) {
+pub(crate) fn counter_key(trigger_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), "THRESHOLD".to_owned())
 }
 
 /// The key of a trigger's counters of the day, in UTC, in which `now`, milliseconds since 1970, is.
-pub(crate) fn day_key(trigger_id: &str, now: i64) -> (String, String) {
+pub(crate) fn day_key(trigger_id: &str, now: i64) -> Key {
     let day = clock::rfc3339(now);
     (format!("TRIGGER#{trigger_id}"), format!("DAY#{}", &day[..10]))
 }
 
 /// The key of the mark that an execution's start is counted.
-pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> (String, String) {
+pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("COUNTED#{execution_id}"))
 }
 
 /// The key of what says which execution of a trigger is alive, where two must not be.
-pub(crate) fn running_key(trigger_id: &str) -> (String, String) {
+pub(crate) fn running_key(trigger_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), "RUNNING".to_owned())
 }
 
 /// The key of an event that a trigger has counted.
-pub(crate) fn mark_key(trigger_id: &str, mark: &str) -> (String, String) {
+pub(crate) fn mark_key(trigger_id: &str, mark: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}"))
 }
 
-pub(crate) fn keyed((pk, sk): (String, String), ttl: i64) -> Item {
+pub(crate) fn keyed((pk, sk): Key, ttl: i64) -> Item {
     Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("ttl".into(), number(ttl))])
 }

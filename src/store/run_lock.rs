@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    clock::now_millis,
+    clock::Clock,
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS},
         run_lock::{RunLock, over_before},
@@ -13,11 +13,13 @@ use crate::{
         execution_item::{Item, integer, number, text},
         expression::Expression,
         keys,
+        table::{ConditionalWrite, Table, Written},
     },
 };
 
 impl RunLock {
-    fn read(item: &Item) -> Self {
+    /// Reads the item.
+    pub fn read(item: &Item) -> Self {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
     }
@@ -33,17 +35,17 @@ impl RunLock {
 }
 
 /// What came of taking the turn.
-pub(crate) enum Taking {
+pub enum Taking {
     /// It is this attempt's, with the lease's end in milliseconds since 1970.
     Taken(i64),
     /// The execution whose it is.
     Refused(String),
 }
 
-impl Store {
+impl<T: Table, C: Clock> Store<T, C> {
     /// Takes the trigger's turn, unless another execution that is alive has it. Who has waited does not take it after a
     /// newer one either.
-    pub(crate) async fn take_run_lock(
+    pub async fn take_run_lock(
         &self,
         holder: Holder<'_>,
         lease: Lease,
@@ -52,7 +54,7 @@ impl Store {
         let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
         let mut over: Option<RunLock> = None;
         for _ in 0..=MAX_SWAPS {
-            let now = now_millis();
+            let now = self.clock.now_millis();
             let (pk, sk) = keys::running_key(trigger_id);
             let until = lease.until(now);
             let item = Item::from([
@@ -82,7 +84,10 @@ impl Store {
                     }
                 }
             };
-            let Err(found) = self.put_item(item, condition, expression).await? else { return Ok(Taking::Taken(until)) };
+            let write = ConditionalWrite::Put { item, condition, expression };
+            let Written::Refused(found) = self.table.write(write, false).await? else {
+                return Ok(Taking::Taken(until));
+            };
             // What is there instead may be this attempt's own, its answer lost, or over by now: not to be skipped for.
             if over.take().is_some() {
                 continue;
@@ -102,7 +107,7 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
+    pub async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
         let mut expression = Expression::default();
         let condition = [
             expression.equals("owner", Some(text(holder.owner))),
@@ -113,9 +118,10 @@ impl Store {
         .join(" AND ");
         let update = expression.set([("leaseUntil", number(until))]);
         let key = keys::running_key(holder.execution.trigger_id);
-        Ok(match self.update_item(key, update, condition, expression, false).await? {
-            Ok(_) => true,
-            Err(found) => {
+        let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
+        Ok(match self.table.write(write, false).await? {
+            Written::Done(_) => true,
+            Written::Refused(found) => {
                 found.as_ref().map(RunLock::read).is_some_and(|turn| turn.is_kept_longer(holder.owner, until))
             }
         })
@@ -125,20 +131,22 @@ impl Store {
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn release_run_lock(&self, holder: Holder<'_>) -> Result<(), StoreError> {
+    pub async fn release_run_lock(&self, holder: Holder<'_>) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("owner", Some(text(holder.owner)));
         let update = expression.set([("leaseUntil", number(0))]);
         let key = keys::running_key(holder.execution.trigger_id);
-        self.update_item(key, update, condition, expression, false).await.map(|_| ())
+        let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
+        self.table.write(write, false).await.map(|_| ())
     }
 
     /// Asks for the end of an execution that has not ended.
-    pub(crate) async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<(), StoreError> {
+    pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("status", Some(text("running")));
         let update = expression.set([("cancelRequested", AttributeValue::Bool(true))]);
         let key = keys::execution_key(trigger_id, execution_id);
-        self.update_item(key, update, condition, expression, false).await.map(|_| ())
+        let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
+        self.table.write(write, false).await.map(|_| ())
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     backoff,
+    clock::Clock,
     domain::{
         attempt::StartTime,
         threshold::{Counter, Threshold},
@@ -13,19 +14,19 @@ use crate::{
         execution_item::{Item, integer, number},
         expression::Expression,
         keys::{self, keyed},
-        transact::{ConditionalWrite, Transacted},
+        table::{ConditionalWrite, Table, Transacted},
     },
 };
 
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-impl Store {
+impl<T: Table, C: Clock> Store<T, C> {
     /// Counts an event of a trigger, once however often it is delivered, and says which one of its window it is. Its
     /// mark is written with the count, so that a crash in between loses neither.
     ///
     /// # Errors
     /// If DynamoDB does not take it.
-    pub(crate) async fn count_event(
+    pub async fn count_event(
         &self,
         trigger_id: &str,
         mark: &str,
@@ -36,7 +37,7 @@ impl Store {
         let counter_key = keys::counter_key(trigger_id);
         for wait in backoff::endless() {
             // Read after each wait: what was seen before it is another one's by now.
-            let seen = self.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
+            let seen = self.table.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
             let next = threshold.counted(seen, time);
             let mut mark_item = keyed(keys::mark_key(trigger_id, mark), started.ttl);
             mark_item.insert("ordinal".into(), number(next.count));
@@ -55,7 +56,7 @@ impl Store {
                 ConditionalWrite::Put { item: mark_item, condition: is_unmarked, expression: unmarked },
                 ConditionalWrite::Put { item: counter_item, condition: is_unchanged, expression: unchanged },
             ];
-            match self.transact(writes).await? {
+            match self.table.transact(writes).await? {
                 Transacted::Done => return Ok(next.count),
                 Transacted::Refused(0, marked) => {
                     let ordinal = marked.as_ref().and_then(|item| integer(item, "ordinal"));
@@ -64,7 +65,7 @@ impl Store {
                 Transacted::Refused(..) | Transacted::Conflict => {}
             }
             // Others count at this moment: the fewer at once, the sooner all are through.
-            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+            self.clock.sleep(wait.min(LONGEST_WAIT)).await;
         }
         Err(StoreError::OutOfTime)
     }

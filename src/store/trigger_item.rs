@@ -4,17 +4,22 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{
-    clock::now_millis,
+    clock::Clock,
     store::{
         Store, StoreError, boxed,
+        dynamodb::store_error,
         execution_item::{Item, integer, text},
         expression::Expression,
-        keys, store_error,
+        keys,
+        table::Table,
     },
 };
 
 /// The index of triggers by the events they are subscribed to.
 const INDEX: &str = "GSI2";
+/// Five years. Leap days are left out: an item that DynamoDB is about to delete counts for a day longer, which is safer
+/// than one that it never deletes and that does not count.
+const OLDEST_TTL_SECONDS: i64 = 5 * 365 * 24 * 60 * 60;
 
 /// Some of the trigger items of an event source.
 pub(crate) struct Page {
@@ -34,33 +39,51 @@ impl Store {
     pub(crate) async fn subscriptions(&self, event_source_id: &str, after: Option<Cursor>) -> Result<Page, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("GSI2PK", Some(text(format!("EVENTSOURCE#{event_source_id}"))));
-        let request = self.client.query().table_name(&self.table).index_name(INDEX).key_condition_expression(condition);
+        let request = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(INDEX)
+            .key_condition_expression(condition);
         let request = request
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
             .set_exclusive_start_key(after.map(|Cursor(key)| key));
         let output = boxed(request.send()).await.map_err(|error| store_error("Query", &error))?;
-        let items = output.items.unwrap_or_default().into_iter().filter_map(current).collect();
+        let now = self.clock.now_millis();
+        let items = output.items.unwrap_or_default().into_iter().filter_map(|item| current(item, now)).collect();
         Ok(Page { items, next: output.last_evaluated_key.filter(|key| !key.is_empty()).map(Cursor) })
     }
+}
 
-    /// A trigger item, as it stands.
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Reads a trigger item.
     ///
     /// # Errors
     /// If DynamoDB does not answer.
     pub(crate) async fn trigger(&self, user_id: &str, trigger_id: &str) -> Result<Option<Value>, StoreError> {
-        Ok(self.get(keys::trigger_key(user_id, trigger_id), true).await?.and_then(current))
+        let item = self.table.get(keys::trigger_key(user_id, trigger_id), true).await?;
+        Ok(item.and_then(|item| current(item, self.clock.now_millis())))
     }
 }
 
-/// A trigger item, unless DynamoDB has only not deleted it yet.
-pub(crate) fn current(item: Item) -> Option<Value> {
-    let is_over = integer(&item, "ttl").is_some_and(|ttl| ttl <= now_millis() / 1000);
+/// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, milliseconds since 1970:
+/// DynamoDB deletes it only later.
+pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
+    let is_over = integer(&item, "ttl").is_some_and(|ttl| is_expired(ttl, now / 1000));
     (!is_over).then(|| json_of(item))
 }
 
+/// Returns true if DynamoDB deletes an item of this `ttl`. It never deletes one whose ttl is more than five years past,
+/// so that such an item counts: a trigger that is switched off stays off.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
+fn is_expired(ttl: i64, now: i64) -> bool {
+    (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
+}
+
 /// An item without DynamoDB's types. Binary values, which no trigger has, are null.
-fn json_of(item: Item) -> Value {
+pub(super) fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 
@@ -85,5 +108,29 @@ fn json_value(value: AttributeValue) -> Value {
         AttributeValue::Ss(texts) => json!(texts),
         AttributeValue::Ns(numbers) => numbers.into_iter().map(|n| json_value(AttributeValue::N(n))).collect(),
         _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_expired_only_if_dynamodb_deletes_it() {
+        const NOW: i64 = 1_769_842_800;
+        for (ttl, expected) in [
+            (NOW + 1, false),
+            (NOW, true),
+            (NOW - 1, true),
+            (NOW - OLDEST_TTL_SECONDS, true),
+            (NOW - OLDEST_TTL_SECONDS - 1, false),
+            (0, false),
+            (-1, false),
+            (i64::MIN, false),
+            // Milliseconds, a common mistake, lie in the far future.
+            (NOW * 1000, false),
+        ] {
+            assert_eq!(is_expired(ttl, NOW), expected, "{ttl}");
+        }
     }
 }

@@ -38,7 +38,12 @@ use crate::{
 
 const NAMESPACE: &str = "AgentTrigger";
 
-/// Name, unit, and what a line has of it.
+/// The dimensions of the two counts that are kept by protocol. CloudWatch charges for every metric of every value, and
+/// agents speak one or two protocols. The reason for stopping short is in the object without a dimension of its own: by
+/// `errorType` there is a count of such failures, and the log has the reasons.
+const BY_PROTOCOL: &[&[&str]] = &[&["service", "protocol"]];
+
+/// A metric's name, its unit, and its value in a line.
 type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
 /// The metrics. Their names never change, because alarms and dashboards use them.
@@ -85,7 +90,7 @@ pub(crate) fn is_cold_start() -> bool {
     !HAS_STARTED.swap(true, Ordering::Relaxed)
 }
 
-/// One metric object.
+/// One line of metrics.
 pub(crate) struct MetricsLine<'a> {
     pub(crate) config: &'a Config,
     pub(crate) facts: &'a RunFacts,
@@ -95,14 +100,14 @@ pub(crate) struct MetricsLine<'a> {
     pub(crate) execution_id: Option<&'a str>,
     pub(crate) trace: Option<&'a Trace>,
     pub(crate) failure: Option<&'a Failure>,
-    /// `None` for what is no invocation.
+    /// True if this is the first invocation of the process. It is `None` if the line describes no invocation.
     pub(crate) is_cold_start: Option<bool>,
 }
 
 impl MetricsLine<'_> {
-    /// Prints it, in one write so that no other line can come between.
+    /// Prints the line with a single write, so that no other output can come between.
     pub(crate) fn print(&self) {
-        // Longer than any line without long ids.
+        // This is longer than any line without long ids.
         let mut line = Vec::with_capacity(4096);
         if serde_json::to_writer(&mut line, self).is_ok() {
             line.push(b'\n');
@@ -117,9 +122,9 @@ impl MetricsLine<'_> {
 
     fn status(&self) -> &'static str {
         let RunFacts { ends, duplicates, instead, .. } = self.facts;
-        let is_told_again = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);
+        let is_duplicate = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);
         match (self.failure, instead) {
-            (Some(_), _) if !is_told_again => "failed",
+            (Some(_), _) if !is_duplicate => "failed",
             (None, Some(Instead::Dispatched(_))) => "dispatched",
             (None, Some(Instead::Settled)) => "settled",
             _ if ends.completed > 0 => "completed",
@@ -148,18 +153,19 @@ impl Serialize for MetricsLine<'_> {
             (None, Some(_)) => &[&["service"], &["service", "trigger"]],
             (Some(_), Some(_)) => &[&["service"], &["service", "agent"], &["service", "trigger"]],
         };
-        let directives = [
-            Directive { namespace: NAMESPACE, dimensions, metrics: Definitions(self, None) },
-            Directive {
-                namespace: NAMESPACE,
-                dimensions: &[&["service", "errorType"]],
-                metrics: Definitions(self, Some("Failed")),
-            },
-        ];
-        let is_by_type = failure.is_some() && facts.ends.failed > 0;
+        let protocol = facts.ended_attempt.and_then(|attempt| attempt.protocol);
+        let finish_reason = facts.ended_attempt.and_then(|attempt| attempt.finish_reason);
+        let directive =
+            |dimensions, only| Directive { namespace: NAMESPACE, dimensions, metrics: Definitions(self, only) };
+        let mut directives = vec![directive(dimensions, None)];
+        if failure.is_some() && facts.ends.failed > 0 {
+            directives.push(directive(&[&["service", "errorType"]], Some(&["Failed"])));
+        }
+        if protocol.is_some() {
+            directives.push(directive(BY_PROTOCOL, Some(&["Completed", "Failed"])));
+        }
         let mut line = serializer.serialize_map(None)?;
-        let cloud_watch_metrics = if is_by_type { &directives[..] } else { &directives[..1] };
-        line.serialize_entry("_aws", &Metadata { timestamp: now, cloud_watch_metrics })?;
+        line.serialize_entry("_aws", &Metadata { timestamp: now, cloud_watch_metrics: &directives })?;
         for (name, _, value) in METRICS {
             if let Some(value) = value(self) {
                 line.serialize_entry(name, &value)?;
@@ -173,6 +179,8 @@ impl Serialize for MetricsLine<'_> {
             ("trigger", trigger),
             ("level", Some(self.level().into())),
             ("status", Some(self.status().into())),
+            ("protocol", protocol.map(|protocol| protocol.as_str().into())),
+            ("finishReason", finish_reason.map(|reason| reason.as_str().into())),
             ("skipReason", is_skipped.map(|reason| reason.as_str().into())),
             ("errorType", failure.map(|failure| failure.error_type.as_str().into())),
             ("requestId", Some(self.request_id.into())),
@@ -215,8 +223,8 @@ struct Directive<'a> {
     metrics: Definitions<'a>,
 }
 
-/// The metrics that a line has, or only this one.
-struct Definitions<'a>(&'a MetricsLine<'a>, Option<&'static str>);
+/// The definitions of the metrics that a line has, or of these alone.
+struct Definitions<'a>(&'a MetricsLine<'a>, Option<&'static [&'static str]>);
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -228,7 +236,7 @@ struct Definition {
 impl Serialize for Definitions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(line, only) = *self;
-        let metrics = METRICS.into_iter().filter(|(name, ..)| only.is_none_or(|only| only == *name));
+        let metrics = METRICS.into_iter().filter(|(name, ..)| only.is_none_or(|only| only.contains(name)));
         let metrics = metrics.filter(|(.., value)| value(line).is_some());
         serializer.collect_seq(metrics.map(|(name, unit, _)| Definition { name, unit }))
     }

@@ -1,4 +1,4 @@
-//! Conditions: what a field of the event has to be. Where an event pattern lists values, a condition compares.
+//! Conditions on the fields of an event. An event pattern lists values, and a condition compares.
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -10,7 +10,8 @@ use crate::{
 };
 
 const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, contains";
-/// What all has to hold of an event.
+
+/// Conditions that must all hold for an event.
 #[derive(Debug)]
 pub struct Conditions(Vec<Condition>);
 
@@ -21,10 +22,10 @@ struct Condition {
     value: Value,
 }
 
-/// Where in the event to look.
+/// The place in the event at which a condition looks.
 #[derive(Debug)]
 enum Field {
-    /// Names from the event's root; a number is also the place of an element.
+    /// Names from the event's root. In an array, a number is the index of an element.
     Names(Vec<String>),
     Query(JsonPath),
 }
@@ -41,7 +42,7 @@ impl Conditions {
     /// Reads a condition, or a list of them.
     ///
     /// # Errors
-    /// Names everything wrong with them, one sentence each, beginning with the JSON path within them.
+    /// Names every problem at once. Each begins with its JSON path within `conditions`.
     pub fn parse(conditions: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let conditions: Vec<_> = match conditions {
@@ -54,7 +55,7 @@ impl Conditions {
         if problems.is_empty() { Ok(Self(conditions)) } else { Err(problems) }
     }
 
-    /// Whether all hold of `event`. None holds of a field that is missing.
+    /// Returns true if all conditions hold for `event`. No condition holds for a field that is missing.
     pub fn matches(&self, event: &Value) -> bool {
         self.0.iter().all(|condition| condition.holds(event))
     }
@@ -96,7 +97,7 @@ impl Condition {
         let mut found = found.iter();
         match self.operator {
             Operator::Equal => found.any(|value| is_same(value, &self.value)),
-            // The opposite of eq: of several values that a query finds, none may be it.
+            // This is the opposite of eq: if a query finds several values, none of them may be equal.
             Operator::NotEqual => found.len() > 0 && !found.any(|value| is_same(value, &self.value)),
             Operator::Contains => found.any(|value| contains(value, &self.value)),
             Operator::Compare(comparison) => found.any(|value| match (value, &self.value) {
@@ -151,7 +152,7 @@ fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     }
 }
 
-/// Whether two values are the same, numbers by value.
+/// Returns true if two values are the same. Numbers are compared by value.
 fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => Comparison::Equal.holds(compare(left, right)),
@@ -166,7 +167,7 @@ fn is_same(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// Whether a string holds another, or an array an element.
+/// Returns true if a string contains another, or an array contains an element.
 fn contains(value: &Value, part: &Value) -> bool {
     match (value, part) {
         (Value::String(text), Value::String(part)) => text.contains(&part[..]),

@@ -1,4 +1,5 @@
-//! Trigger items: what a stored trigger says it runs, and for which events (docs/triggers.md, The item).
+//! Trigger items: the definition of a stored trigger, with what it runs and for which events (docs/triggers.md, The
+//! item).
 
 use std::mem;
 
@@ -9,6 +10,8 @@ use crate::{
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::{TriggerId, UserId},
+        platform::Platform,
         task::{Task, body_members},
         threshold::Threshold,
         trigger_snapshot::TriggerSnapshot,
@@ -17,53 +20,49 @@ use crate::{
     json::fields::{Fields, ID_LIMIT, kind, member},
     trigger::{
         condition::Conditions,
+        documented,
         pattern::Pattern,
         prompt::{Mapping, Prompt},
-        replay,
     },
 };
 
 /// A stored trigger.
 #[derive(Debug)]
 pub(crate) struct TriggerItem {
-    pub(crate) trigger_id: String,
-    pub(crate) user_id: String,
+    pub(crate) trigger_id: TriggerId,
+    pub(crate) user_id: UserId,
     item: Map<String, Value>,
 }
 
-/// Which events a stored trigger asks for, as far as that is understood.
+/// The filters of a stored trigger. A filter that is absent or was not understood is `None`.
 struct Filters {
     pattern: Option<Pattern>,
     conditions: Option<Conditions>,
     threshold: Option<Threshold>,
 }
 
-/// What a stored trigger makes of an event.
+/// The decision of a stored trigger about an event.
 #[derive(Debug)]
 pub(crate) enum TriggerDecision {
-    /// Its pattern or its conditions do not match.
+    /// The trigger's pattern or its conditions do not match.
     Filtered,
-    /// It is to run, once its events reach the threshold if it has one.
+    /// The trigger matches and must run. If it has a threshold, it runs only when its events reach that.
     Run(Box<Fire>, Option<Threshold>),
-    /// It matches and is deliberately not run.
+    /// The trigger matches and is deliberately not run.
     Skip(Box<Fire>, SkipReason),
-    /// It cannot be understood.
+    /// The trigger matches, but its item is invalid.
     Invalid(Box<Fire>, Failure),
 }
 
-/// What a trigger item makes of a fire whose event says itself what to run.
+/// The decision of a trigger item about a fire whose event defines itself what to run.
 pub(crate) enum StoredTask {
-    /// It is to run, as the item says where it says anything.
+    /// The fire must run, with the item's values where they take precedence.
     Run(Box<Fire>),
-    /// It is deliberately not run.
+    /// The fire is deliberately not run.
     Skip(SkipReason),
 }
 
-/// What of a trigger item wins over an event's copy.
-const FIELDS: [&str; 7] =
-    ["agentId", "prompt", "modelId", "workingDirectory", "enabledTools", "reasoningEffort", "input"];
-
-/// A key that no execution can be stored under.
+/// The error for an item whose key does not contain usable ids, so that no execution can be stored for it.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a trigger item has a key that is not TRIGGER#userId, TRIGGER#triggerId with ids of 1 to {ID_LIMIT} bytes without control characters"
@@ -71,7 +70,7 @@ const FIELDS: [&str; 7] =
 pub(crate) struct UnusableKey;
 
 impl TriggerItem {
-    /// Reads an item by its key, which its own `id` and `userId` can only repeat.
+    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat.
     pub(crate) fn read(item: Value) -> Result<Self, UnusableKey> {
         let Value::Object(item) = item else { return Err(UnusableKey) };
         let id = |name: &str| {
@@ -80,61 +79,65 @@ impl TriggerItem {
             usable.then(|| id.to_owned())
         };
         let (user_id, trigger_id) = id("PK").zip(id("SK")).ok_or(UnusableKey)?;
-        Ok(Self { trigger_id, user_id, item })
+        Ok(Self { trigger_id: trigger_id.into(), user_id: user_id.into(), item })
     }
 
-    /// Returns what a result of an execution rests on.
+    /// Returns the part of the item on which an execution's result depends.
     pub(crate) fn snapshot(&self) -> TriggerSnapshot {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
-    /// What becomes of an event: its filters decide_claim first, so that a trigger with other faults fails only on events that
+    /// Decides about an event. The filters decide first, so that a trigger with other faults fails only on events that
     /// are meant for it.
-    pub(crate) fn decide(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
+    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         let mut problems = Vec::new();
+        if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
+            return TriggerDecision::Filtered;
+        }
         let filters = self.filters(&mut problems);
         let matches = filters.pattern.is_none_or(|pattern| pattern.matches(&event.event))
             && filters.conditions.is_none_or(|conditions| conditions.matches(&event.event));
-        if matches { self.run(event, is_agentcore, problems, filters.threshold) } else { TriggerDecision::Filtered }
+        if matches { self.run(event, platform, problems, filters.threshold) } else { TriggerDecision::Filtered }
     }
 
-    /// What becomes of an event that was handed on to this trigger, for its filters matched. They are not asked again: what
-    /// they say may have changed, and an execution that has begun must find its end.
-    pub(crate) fn handed_on(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
+    /// Decides about an event that was handed on to this trigger because its filters matched. They are not applied
+    /// again: they may have changed since, and an execution that has begun must come to its end.
+    pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
-        self.run(event, is_agentcore, problems, None)
+        self.run(event, platform, problems, None)
     }
 
-    /// What becomes of an event that is meant for this trigger whatever its filters say.
-    pub(crate) fn run_now(&self, event: &BusEvent, is_agentcore: bool) -> TriggerDecision {
-        self.run(event, is_agentcore, Vec::new(), None)
+    /// Decides about an event that is meant for this trigger whatever its filters say.
+    pub(crate) fn run_now(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
+        self.run(event, platform, Vec::new(), None)
     }
 
     fn run(
         &self,
         event: &BusEvent,
-        is_agentcore: bool,
+        platform: Platform,
         problems: Vec<String>,
         threshold: Option<Threshold>,
     ) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
-        for (name, own) in [("id", &self.trigger_id), ("userId", &self.user_id)] {
-            if fields.text(name).is_some_and(|id| id != *own) {
+        for (name, own) in [("id", self.trigger_id.as_str()), ("userId", self.user_id.as_str())] {
+            if fields.text(name).is_some_and(|id| id != own) {
                 fields.problem(name, "must be what the item's key says");
             }
         }
         let skip_reason = skip_reason(&mut fields);
+        documented::misspelt(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
         let name = fields.text("name");
-        let task = Task::read(&mut fields, is_agentcore);
+        let task = Task::read(&mut fields, platform);
         let mapping = body_members(&mut fields, "inputMapping");
         let mut problems = fields.problems;
         let mapping = Mapping::parse(&mapping, &mut problems);
         let prompt = Prompt::parse(&task.prompt, &mut problems);
-        let fire = event.fire(&self.trigger_id, &self.user_id);
-        let mut fire = Fire { task, trigger: Some(Box::new(trigger)), ..fire };
-        // Of what is switched off or deleted nobody wants to hear what else is wrong with it.
+        let mut fire = event.fire(&self.trigger_id, &self.user_id, task);
+        fire.trigger = Some(Box::new(trigger));
+        // A disabled or deleted trigger is skipped even if other fields are invalid.
         if let Some(reason) = skip_reason {
             return TriggerDecision::Skip(Box::new(fire), reason);
         }
@@ -149,7 +152,7 @@ impl TriggerItem {
     fn filters(&self, problems: &mut Vec<String>) -> Filters {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
-            // As some APIs store it.
+            // Some APIs store the pattern as a text.
             Value::String(text) => {
                 let value = serde_json::from_str(text).map_err(|_| vec!["$: must be JSON".to_owned()])?;
                 Pattern::parse(&value)
@@ -163,28 +166,24 @@ impl TriggerItem {
         }
         *problems = fields.problems;
         let threshold = parsed(config, "threshold", problems, Threshold::parse);
+        documented::misspelt_config(self.item.get("eventConfig").unwrap_or_default(), problems);
         Filters { pattern, conditions, threshold }
     }
 
-    /// What becomes of a fire whose event says itself what to run: the item wins where it says anything.
+    /// Decides about a fire whose event defines itself what to run. The item's values take precedence over the event's.
     ///
     /// # Errors
     /// `InvalidTrigger` with every problem at once.
-    pub(crate) fn stored_task(&self, fire: &Fire, is_agentcore: bool) -> Result<StoredTask, Failure> {
-        let mut merged = replay::detail(fire);
-        // A replay asks what was asked then.
-        for name in FIELDS.iter().filter(|_| fire.replay_of.is_none()) {
-            if let Some(value) = self.item.get(*name).filter(|value| !value.is_null()) {
-                merged[*name] = value.clone();
-            }
-        }
-        let no_fields = Map::new();
+    pub(crate) fn stored_task(&self, fire: &Fire, platform: Platform) -> Result<StoredTask, Failure> {
+        // A replay repeats the task of the execution that it replays.
+        let is_replay = fire.replay_of.is_some();
+        let merged = if is_replay { fire.task.to_detail() } else { fire.task.to_detail_over(&self.item) };
         let mut fields = Fields::new("$", &self.item);
         let skip_reason = skip_reason(&mut fields);
+        documented::misspelt(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
-        let mut fields =
-            Fields { problems: fields.problems, ..Fields::new("$", merged.as_object().unwrap_or(&no_fields)) };
-        let task = Task::read(&mut fields, is_agentcore);
+        let mut fields = Fields { problems: fields.problems, ..Fields::new("$", &merged) };
+        let task = Task::read(&mut fields, platform);
         if let Some(reason) = skip_reason {
             return Ok(StoredTask::Skip(reason));
         }
@@ -192,6 +191,14 @@ impl TriggerItem {
             return Err(invalid(&fields.problems));
         }
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
+    }
+
+    /// Returns whether the trigger follows the executions of other users too.
+    fn follows_any_user(&self, problems: &mut Vec<String>) -> bool {
+        let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$", &self.item) };
+        let follows = fields.flag("followsAnyUser");
+        *problems = fields.problems;
+        follows == Some(true)
     }
 
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
@@ -210,7 +217,7 @@ fn invalid(problems: &[String]) -> Failure {
     Failure::fatal(ErrorType::InvalidTrigger, format!("invalid trigger item: {}", problems.join("; ")))
 }
 
-/// Why the trigger is not to run, whatever the event.
+/// Returns the reason why the trigger must not run whatever the event is, if there is one.
 fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     let is_disabled = fields.flag("enabled") == Some(false);
     if fields.value("deletedAt").is_some() {
@@ -222,7 +229,7 @@ fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     }
 }
 
-/// A part of `eventConfig`, its problems told by their place in the item.
+/// Reads a part of `eventConfig`, and adds its problems by their path in the item.
 fn parsed<T>(
     config: Option<&Map<String, Value>>,
     name: &str,

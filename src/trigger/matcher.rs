@@ -1,4 +1,4 @@
-//! What an event pattern asks of a single value. The language is described in [`crate::pattern`].
+//! The matchers that an event pattern applies to a single value. [`crate::trigger::pattern`] describes the language.
 
 use std::{cmp::Ordering, net::IpAddr};
 
@@ -6,41 +6,41 @@ use serde_json::{Map, Number, Value};
 
 use crate::json::fields::{kind, member, member_at, push};
 
-/// The matchers a pattern may name, as problems list them.
+/// The matchers that a pattern may name, as problems list them.
 const NAMES: &str = "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists";
 
-/// One entry of a field's list.
+/// One entry of the list that a pattern has for a field.
 #[derive(Debug)]
 pub(crate) enum Matcher {
     Null,
     Bool(bool),
     Number(Number),
     Text(Text),
-    /// Every comparison holds.
+    /// A number for which every comparison holds.
     Numeric(Vec<(Comparison, Number)>),
     Cidr(Block),
-    /// None of these matches.
+    /// A value that none of these matches.
     AnythingBut(Vec<Matcher>),
     Exists,
-    /// `exists: false`, which no value matches.
+    /// The matcher `exists: false`, which no value matches.
     Missing,
 }
 
-/// What is asked of a string.
+/// A test of a string.
 #[derive(Debug)]
 pub(crate) enum Text {
     Equal(String),
     Prefix(String),
     Suffix(String),
-    /// These three hold folded text.
+    /// This and the two tests below contain text without its case.
     EqualIgnoringCase(String),
     PrefixIgnoringCase(String),
     SuffixIgnoringCase(String),
-    /// What stands before, between and behind the wildcards.
+    /// The texts before, between and behind the wildcards.
     Wildcard(Vec<String>),
 }
 
-/// How a value stands to another.
+/// A comparison of a value with another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Equal,
@@ -118,7 +118,7 @@ impl Matcher {
         }
     }
 
-    /// Whether a value that is neither an object nor an array is what the pattern asks for.
+    /// Returns true if the matcher accepts `leaf`, a value that is neither an object nor an array.
     pub(crate) fn matches(&self, leaf: &Value) -> bool {
         match (self, leaf) {
             (Self::Null, Value::Null) | (Self::Exists, _) => true,
@@ -129,7 +129,7 @@ impl Matcher {
             }
             (Self::Text(test), Value::String(value)) => test.matches(value),
             (Self::Cidr(block), Value::String(value)) => value.parse().is_ok_and(|address| block.contains(address)),
-            // Also of another type: a number is not "initializing".
+            // A value of another type matches too: a number is anything but "initializing".
             (Self::AnythingBut(matchers), leaf) => !matchers.iter().any(|matcher| matcher.matches(leaf)),
             _ => false,
         }
@@ -242,7 +242,7 @@ impl Text {
     }
 }
 
-/// Splits at the wildcards. As in event-ruler a backslash stands only before `*` or another one.
+/// Splits a pattern at its wildcards. As in event-ruler, a backslash may stand only before `*` or another backslash.
 fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     let mut parts = Vec::new();
     let mut part = String::new();
@@ -262,8 +262,9 @@ fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     Ok(parts)
 }
 
-/// Whether `text` holds these parts in their order, the first at its start and the last at its end. To take each where it
-/// first occurs leaves the most for those behind it, so nothing is tried twice.
+/// Returns true if `text` contains these parts in their order, with the first at its start and the last at its end.
+/// Each part is taken where it first occurs. This leaves the most text for the parts behind it, so nothing is tried
+/// twice.
 fn fits(parts: &[String], text: &str) -> bool {
     let [first, between @ .., last] = parts else {
         return parts.iter().all(|whole| whole == text);
@@ -280,7 +281,7 @@ fn fits(parts: &[String], text: &str) -> bool {
     })
 }
 
-/// The text without its case. By way of upper case: then ς and σ, both Σ, are the same letter.
+/// Returns the text without its case. It goes through upper case, so that ς and σ, both Σ, are the same letter.
 fn folded(text: &str) -> impl DoubleEndedIterator<Item = char> {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
@@ -305,7 +306,8 @@ impl Comparison {
         }
     }
 
-    /// Whether a value does that stands so to the other. What cannot be compared does not.
+    /// Returns true if the comparison holds for two values with this ordering. It never holds for values that cannot be
+    /// compared.
     pub(crate) fn holds(self, ordering: Option<Ordering>) -> bool {
         ordering.is_some_and(|ordering| match self {
             Self::Equal => ordering.is_eq(),
@@ -317,7 +319,7 @@ impl Comparison {
     }
 }
 
-/// Compares two numbers by value: integers exactly, others as the doubles they are.
+/// Compares two numbers by value. Integers are compared exactly, others as doubles.
 pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     match (integer(left), integer(right)) {
         (Some(left), Some(right)) => Some(left.cmp(&right)),
@@ -333,19 +335,19 @@ impl Block {
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address = address.parse().ok()?;
-        // Without a sign, which u32 would take.
+        // The length must have no sign, which u32 would accept.
         let length = length.parse().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit()))?;
         (length <= bits(address).1).then_some(Self { address, length })
     }
 
     fn contains(&self, address: IpAddr) -> bool {
         let ((ours, width), (other, other_width)) = (bits(self.address), bits(address));
-        // A shift by all 128 bits does not exist.
+        // A shift by all 128 bits is not possible, so checked_shr returns None for it.
         width == other_width && (ours ^ other).checked_shr(width - self.length).unwrap_or(0) == 0
     }
 }
 
-/// An address as a number, and how many bits it has.
+/// Returns an address as a number, and the number of its bits.
 fn bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (address.to_bits().into(), 32),
@@ -361,7 +363,7 @@ fn string<'a>(value: &'a Value, path: &str, problems: &mut Vec<String>) -> Optio
     text
 }
 
-/// The one member of a matcher, which is one of `expected`.
+/// Returns the only member of a matcher. `expected` lists the possible names for the problem.
 fn only_member<'a>(
     object: &'a Map<String, Value>,
     path: &str,

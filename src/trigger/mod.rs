@@ -1,6 +1,7 @@
-//! TriggerSnapshot triggers: what an item says it runs, for which events, and what an agent is told.
+//! Stored triggers: what a trigger item runs, for which events, and with which prompt.
 
 pub mod condition;
+pub(crate) mod documented;
 pub mod item;
 mod matcher;
 pub mod pattern;

@@ -1,18 +1,19 @@
-//! Event patterns: whether an event is one that a trigger asks for.
+//! Event patterns, which decide whether an event is meant for a trigger.
 //!
 //! The language is that of EventBridge's rules, as its user guide describes it
 //! (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>,
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html>) and, where the guide is
-//! silent, as its open source engine reads it (<https://github.com/aws/event-ruler>). Where that leaves a choice:
+//! silent, as its open source engine reads it (<https://github.com/aws/event-ruler>). Where these leave a choice:
 //!
-//! - Numbers compare by value, so `[300]` matches 300.0: EventBridge does so too, whatever the guide says. The guide's
-//!   limit of five billion, beyond which EventBridge compares no number, is not kept.
-//! - A value that is an array matches if an element does. What a pattern asks of an object, one object must fulfil:
-//!   fields of two elements of an array never match together. `exists: false` beside other fields speaks of the element
-//!   that these were found in; where an object's fields are all asked to be missing, of every element.
-//! - A dot in a field's name is part of it. event-ruler joins names by dots, and says not to rely on that.
-//! - A field that two parts of a pattern ask for together, one of them in a `$or`, is an error, as EventBridge would
-//!   heed the last alone.
+//! - Numbers are compared by value, so `[300]` matches 300.0. EventBridge does the same, although the guide says
+//!   otherwise. The guide's limit of five billion, above which EventBridge compares no numbers, does not apply.
+//! - An array matches if one of its elements matches. The fields that a pattern requires of an object must be found in
+//!   one object: fields of two elements of an array never match together. `exists: false` beside other fields applies
+//!   to the element in which these were found. If all of an object's fields must be missing, it applies to every
+//!   element.
+//! - A dot in a field's name is part of the name. event-ruler joins names by dots, and says not to rely on that.
+//! - It is an error if two parts of a pattern, one of them in a `$or`, require the same field together. EventBridge
+//!   would use only the last.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,27 +27,27 @@ use crate::{
     trigger::matcher::Matcher,
 };
 
-/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens; without
-/// a limit one `$or` multiplies the others until nothing else runs.
+/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens. Without
+/// a limit, each `$or` multiplies the others until the function does nothing else.
 const MOST_NAMES: usize = 10_000;
 
-/// A pattern, read and found to be one.
+/// A valid pattern.
 #[derive(Debug)]
 pub struct Pattern {
-    /// An event matches if it matches one of these. There are several only with `$or`, which is multiplied out: what a
-    /// branch asks for and what stands beside the `$or` must be found in the same elements of arrays.
+    /// The alternatives, of which an event must match one. There are several only with `$or`, which is multiplied out,
+    /// because a branch and the fields beside the `$or` must match in the same elements of arrays.
     alternatives: Vec<Fields>,
 }
 
-/// What is asked of an object's fields, by name.
+/// The requirements for an object's fields, by name.
 type Fields = BTreeMap<Arc<str>, Node>;
 
-/// What is asked of a field.
+/// The requirement for a field.
 #[derive(Debug)]
 enum Node {
-    /// That its value, or a value in it, matches one of these.
+    /// The field's value, or a value in it, must match one of these.
     Value(Arc<[Matcher]>),
-    /// That it is an object, or holds one, with such fields.
+    /// The field must be an object, or contain one, with these fields.
     Object(Fields),
 }
 
@@ -54,7 +55,7 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// Names everything wrong with it, one sentence each, beginning with the JSON path within the pattern.
+    /// Names every problem at once. Each begins with its JSON path within the pattern.
     pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let Value::Object(fields) = pattern else {
@@ -82,18 +83,18 @@ impl Pattern {
         if problems.is_empty() { Ok(Self { alternatives }) } else { Err(problems) }
     }
 
-    /// Whether `event` is one of those asked for. Takes time in proportion to the event, whatever is in it.
+    /// Returns true if `event` matches. The time is proportional to the size of the event, whatever it contains.
     pub fn matches(&self, event: &Value) -> bool {
         event.is_object() && self.alternatives.iter().any(|fields| find_fields(fields, Some(event)).is_found())
     }
 }
 
-/// How a part of a pattern is fulfilled. A part with `exists: false` may be so in both ways.
+/// The ways in which a part of a pattern is fulfilled. A part with `exists: false` may be fulfilled in both ways.
 #[derive(Debug, Clone, Copy)]
 struct Found {
-    /// With something that is there, which settles the element of each array that it is in.
+    /// True if a value was found, which determines the element of each array around it.
     with_something: bool,
-    /// With nothing, as all it asks for is to be missing.
+    /// True if nothing was found and all the required fields must be missing.
     with_nothing: bool,
 }
 
@@ -102,7 +103,7 @@ impl Found {
         self.with_something || self.with_nothing
     }
 
-    /// Two parts, asked of one object.
+    /// Combines two parts that one object must fulfil.
     fn and(self, other: Self) -> Self {
         let any_with_something = self.with_something || other.with_something;
         Self {
@@ -112,8 +113,8 @@ impl Found {
     }
 }
 
-/// Looks for such fields in `value`, `None` being a field that is not there. The recursion is as deep as the event, which
-/// its parser bounds: serde_json at 128, DynamoDB at 32.
+/// Looks for these fields in `value`, which is `None` for a missing field. The recursion is as deep as the event, whose
+/// depth its parser limits: serde_json to 128, DynamoDB to 32.
 fn find_fields(fields: &Fields, value: Option<&Value>) -> Found {
     if let Some(Value::Array(items)) = value {
         return find_in_array(items, |item| find_fields(fields, item));
@@ -133,7 +134,7 @@ fn find_fields(fields: &Fields, value: Option<&Value>) -> Found {
     found
 }
 
-/// Looks for a value that matches. Objects have none: what is asked of a value is asked of the leaves of an event.
+/// Looks for a value that matches. An object never matches, because matchers apply only to the leaves of an event.
 fn find_value(matchers: &[Matcher], value: Option<&Value>) -> Found {
     match value {
         Some(Value::Array(items)) => find_in_array(items, |item| find_value(matchers, item)),
@@ -147,7 +148,8 @@ fn find_value(matchers: &[Matcher], value: Option<&Value>) -> Found {
     }
 }
 
-/// Looks in each element: one has to have what is asked for, or all have to lack it. An empty array is like no field.
+/// Looks in each element. Either one element has what is required, or it is missing in all of them. An empty array
+/// counts as a missing field.
 fn find_in_array(items: &[Value], find: impl Fn(Option<&Value>) -> Found) -> Found {
     items.iter().fold(find(None), |so_far, item| {
         let found = find(Some(item));
@@ -158,19 +160,19 @@ fn find_in_array(items: &[Value], find: impl Fn(Option<&Value>) -> Found) -> Fou
     })
 }
 
-/// What is asked of one place in an event.
+/// The requirement for one place in an event.
 #[derive(Debug, Clone)]
 struct Leaf {
-    /// The names on the way there.
+    /// The names on the path to the place.
     place: Arc<[Arc<str>]>,
     matchers: Arc<[Matcher]>,
 }
 
-/// ConditionalWrite of a pattern: one of these lists has to be found, each whole.
+/// A part of a pattern as a list of alternatives. All leaves of one of them must match.
 #[derive(Debug)]
 struct Alternatives {
     list: Vec<Vec<Leaf>>,
-    /// How many names their places have, all together.
+    /// The number of names in all their places together.
     names: usize,
     are_too_many: bool,
 }
@@ -255,7 +257,7 @@ impl Alternatives {
     }
 }
 
-/// Adds what is asked of a place, unless something is asked there already.
+/// Adds the requirement for a place. Returns false if there is one already.
 fn insert(fields: &mut Fields, place: &[Arc<str>], matchers: Arc<[Matcher]>) -> bool {
     let [name, below @ ..] = place else { return false };
     if below.is_empty() {

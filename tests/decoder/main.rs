@@ -5,6 +5,7 @@ mod bounds;
 mod fixtures;
 mod more;
 mod properties;
+mod protocols;
 mod rules;
 
 use agent_trigger::agent::decoder::Decoder;

@@ -1,11 +1,71 @@
 //! What holds for any bytes.
 
-use agent_trigger::agent::decoder::MAX_OUTPUT;
+use agent_trigger::agent::decoder::{Decoder, MAX_OUTPUT};
 use agent_trigger::domain::answer::{End, Outcome, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
+
+/// Frames of each protocol, as server-sent events.
+const FRAMES: [&str; 40] = [
+    "data: {\"type\":\"RUN_STARTED\"}\n\n",
+    "data: {\"type\":\"TEXT_MESSAGE_CONTENT\",\"messageId\":\"1\",\"delta\":\"x\"}\n\n",
+    "data: {\"type\":\"RUN_FINISHED\",\"usage\":[{\"inputTokens\":1}]}\n\n",
+    "data: {\"type\":\"RUN_ERROR\",\"message\":\"boom\"}\n\n",
+    "data: {\"jsonrpc\":\"2.0\",\"result\":{\"kind\":\"status-update\",\"status\":{\"state\":\"working\"}}}\n\n",
+    "data: {\"jsonrpc\":\"2.0\",\"result\":{\"kind\":\"status-update\",\"status\":{\"state\":\"completed\"}}}\n\n",
+    "data: {\"jsonrpc\":\"2.0\",\"result\":{\"artifactUpdate\":{\"artifact\":{\"parts\":[{\"text\":\"x\"}]}}}}\n\n",
+    "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"text\":\"x\"}]}}\n\n",
+    "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n\n",
+    "data: {\"type\":\"response.created\"}\n\n",
+    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n",
+    "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\"}}\n\n",
+    "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
+    "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3}}\n\n",
+    "data: [DONE]\n\n",
+    "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":1}}}\n\n",
+    "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"x\"}}\n\n",
+    "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"max_tokens\"}}\n\n",
+    "data: {\"type\":\"message_stop\"}\n\n",
+    "data: {\"type\":\"start\"}\n\n",
+    "data: {\"type\":\"text-delta\",\"delta\":\"x\"}\n\n",
+    "data: {\"type\":\"finish\",\"finishReason\":\"stop\"}\n\n",
+    "data: {\"type\":\"abort\"}\n\n",
+    "data: {\"type\":\"finish\",\"runId\":\"1\",\"payload\":{\"stepResult\":{\"reason\":\"stop\"}}}\n\n",
+    "event: values\ndata: {\"messages\":[{\"type\":\"ai\",\"content\":\"x\"}]}\n\n",
+    "event: messages\ndata: [{\"type\":\"AIMessageChunk\",\"content\":\"x\"}]\n\n",
+    "event: data\ndata: \"x\"\n\n",
+    "event: end\n\n",
+    "data: {\"invocationId\":\"1\",\"author\":\"a\",\"partial\":true,\"content\":{\"parts\":[{\"text\":\"x\"}]}}\n\n",
+    "data: {\"invocationId\":\"1\",\"author\":\"a\",\"errorCode\":\"SAFETY\"}\n\n",
+    "data: {\"messageStart\":{\"role\":\"assistant\"}}\n\n",
+    "data: {\"messageStop\":{\"stopReason\":\"end_turn\"}}\n\n",
+    "data: {\"metadata\":{\"usage\":{\"inputTokens\":1}}}\n\n",
+    "data: {\"init_event_loop\":true}\n\n",
+    "data: \"{\\\"data\\\": \\\"x\\\"}\"\n\n",
+    "data: \"{'result': AgentResult(stop_reason='interrupt')}\"\n\n",
+    "data: {\"type\":\"agentResultEvent\",\"result\":{\"stopReason\":\"endTurn\"}}\n\n",
+    "data: {\"error\":\"boom\"}\n\n",
+    "data: {\"text\":\"x\"}\n\n",
+];
+
+/// What stands in the events that end a run well at once.
+const TERMINAL: [&str; 12] = [
+    "serverCompletionEvent",
+    "RUN_FINISHED",
+    "completed",
+    "event: message",
+    "\"message\":",
+    "\"result\":",
+    "finish_reason",
+    "message_stop",
+    "\"finish\"",
+    "messageStop",
+    "event: end",
+    "event:end",
+];
 
 /// Bytes that are often nearly an event.
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -52,6 +112,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
             COMPLETION,
         ])
         .prop_map(|piece| piece.as_bytes().to_vec()),
+        prop::sample::select(FRAMES.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
     ];
     vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
@@ -87,7 +148,30 @@ proptest! {
     fn torn_bodies_complete_by_a_terminal_event_only(body in body(), of in content_type()) {
         let torn = decode(of, [&body[..]], End::Torn);
         let text = String::from_utf8_lossy(&body);
-        prop_assert!(torn.verdict != Verdict::Completed || text.contains("serverCompletionEvent"));
+        prop_assert!(torn.verdict != Verdict::Completed || TERMINAL.iter().any(|word| text.contains(word)), "{text}");
+    }
+
+    /// Once decided, decided: neither more bytes nor how the connection ends changes anything.
+    #[test]
+    fn what_is_decided_stays_decided(frames in vec(prop::sample::select(FRAMES.to_vec()), 1..12), more in body(), end in end()) {
+        let mut decoder = Decoder::new(SSE).expect("SSE");
+        let decided = frames.iter().position(|frame| decoder.feed(frame.as_bytes()).is_some());
+        let Some(at) = decided else { return Ok(()) };
+        let before = decode(SSE, frames[..=at].iter().map(|frame| frame.as_bytes()), End::Torn);
+        decoder.feed(&more);
+        let after = decoder.finish(end);
+        prop_assert_eq!(&after, &before);
+        prop_assert_eq!(&decode(SSE, [&frames.concat().into_bytes()[..], &more], end), &before);
+    }
+
+    /// A stream of frames without a terminal event never completes when it is torn, wherever that is.
+    #[test]
+    fn no_prefix_of_frames_completes_torn(frames in vec(prop::sample::select(FRAMES.to_vec()), 1..12), cut in any::<u16>()) {
+        let body = frames.concat();
+        let at = usize::from(cut) * body.len() / usize::from(u16::MAX);
+        let torn = decode(SSE, [&body.as_bytes()[..at]], End::Torn);
+        let text = &body[..at];
+        prop_assert!(torn.verdict != Verdict::Completed || TERMINAL.iter().any(|word| text.contains(word)), "{text}");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 mod agent;
 mod clients;
 mod events;
-mod faults;
+mod fault_list;
 mod lifecycle;
+mod publishers;
 mod routing;
 mod runtime;
 mod settle;

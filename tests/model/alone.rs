@@ -7,11 +7,11 @@ use agent_trigger::domain::run_lock::RunLock;
 
 use crate::{
     Counts,
-    overlap::name,
+    expression::{Clause, Operator, Request, integer},
     promises::{Broken, Promise, Promises},
     rules::{LEASE, millis},
     sim::Sim,
-    table::Request,
+    table::{Kind, name},
 };
 
 #[derive(Default)]
@@ -38,23 +38,31 @@ impl Alone {
         Self { fires, is_wanted, state: Rc::default(), broken }
     }
 
-    /// A write to the turn that was applied.
-    pub(crate) fn written(&self, request: &Request, old: Option<&RunLock>, new: &RunLock) {
+    /// A write to the run lock that was applied.
+    pub(crate) fn written(&self, kind: Kind, request: &Request, old: Option<&RunLock>, new: &RunLock) {
         let mut state = self.state.borrow_mut();
-        if let Request::TakeTurn { over, over_before, has_waited, .. } = request {
-            if let Some(old) = old.filter(|old| *has_waited && old.execution_id > new.execution_id) {
-                let detail = format!("{:?} took the turn after {:?}", new.execution_id, old.execution_id);
+        if kind == Kind::TakeLock {
+            if let Some(old) = old.filter(|old| request.has_waited && old.execution_id > new.execution_id) {
+                let detail = format!("{:?} took the run lock after {:?}", new.execution_id, old.execution_id);
                 self.broken.breaks(Promise::WaitersYield, detail);
             }
-            let from = match (over, old) {
-                (Some(_), _) => "of one that had ended",
-                (None, Some(old)) if old.owner == new.owner => "a second time",
-                (None, Some(old)) if old.until == Some(0) => "when it was given up",
-                (None, Some(old)) if old.until < Some(*over_before) => "when its lease was over",
-                (None, Some(_)) => "of the living",
-                (None, None) => "when there was none",
+            let is_over = |old: &RunLock| {
+                request.condition.has(&|clause| {
+                    matches!(clause, Clause::Compare(_, Operator::Less, before) if old.until < integer(before))
+                })
+            };
+            let from = match old {
+                _ if kind.takes_over(request) => "of one that had ended",
+                Some(old) if old.owner == new.owner => "a second time",
+                Some(old) if old.until == Some(0) => "when it was given up",
+                Some(old) if is_over(old) => "when its lease was over",
+                Some(_) => "of the living",
+                None => "when there was none",
             };
             *state.counts.entry(format!("turn: taken {from}")).or_default() += 1;
+        }
+        if let Some(old) = old.filter(|old| kind == Kind::KeepLock && old.until == Some(0)) {
+            self.broken.breaks(Promise::ReleasedStaysReleased, format!("{:?} holds the run lock again", old.owner));
         }
         state.turn = Some(new.clone());
     }
@@ -66,6 +74,21 @@ impl Alone {
             let detail = format!("{} asked for the end of {}", name(by), name(execution));
             self.broken.breaks(Promise::TheNewerStay, detail);
         }
+    }
+
+    /// `owner`, which has the run lock, calls the agent and trusts in a lease until `until`.
+    pub(crate) fn trusts(&self, owner: &str, until: i64) {
+        let state = self.state.borrow();
+        let held = state.turn.as_ref().filter(|turn| turn.owner.as_deref() == Some(owner));
+        if let Some(lock) = held.filter(|lock| lock.until < Some(until)) {
+            let detail = format!("{owner} trusts until {until} in a run lock that ends at {:?}", lock.until);
+            self.broken.breaks(Promise::LockOutlastsTheLease, detail);
+        }
+    }
+
+    /// The attempt that has the run lock.
+    pub(crate) fn lock_owner(&self) -> Option<String> {
+        self.state.borrow().turn.as_ref().and_then(|turn| turn.owner.clone())
     }
 
     pub(crate) fn gives_up(&self, owner: &str) {

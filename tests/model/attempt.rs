@@ -1,296 +1,283 @@
-//! One attempt: the steps of `src/handler.rs` and `src/claim.rs` around the same decisions.
+//! One attempt: the real claim, lease, run lock and finish, driven over the simulated ports. What stands in for the rest of
+//! `src/run/` is here, and is all of the function that the model copies: the order of the steps (`run_fire`), the race of
+//! the call with its limits (`Run::to_its_end`), the tries of the call (`Run::call_agent`), the token, and the choice of
+//! the ending (`Run::ending`). They need an `App` with its HTTP clients, which knows no simulated machine.
 
-use std::cell::Cell;
+use std::{
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
 
 use agent_trigger::{
-    domain::execution::{ClaimDecision, Claimant, Row, Status},
-    domain::failure::ErrorType,
-    domain::policy::Overlap,
+    clock::{Clock as _, Deadline},
+    domain::{
+        attempt::Attempt as Claimed,
+        ending::Ending,
+        execution::{ExecutionRef, Holder, Status},
+        failure::{ErrorType, Failure},
+        fire::{Fire, Origin},
+        policy::{Overlap, Policy},
+        run_state::RunState,
+        task::Task,
+        trigger_snapshot::TriggerKnowledge,
+    },
+    lifecycle::{
+        claim::{Claim, claim_or_give_up},
+        lease::{NotHeld, OwnedExecution, RunStop, Stop},
+        overlap::admit,
+    },
+    store::Store,
 };
-use futures_util::future::{Either, select};
 
 use crate::{
     agent::{Agent, Posted},
-    network::{Client, StoreError},
+    clock::SimClock,
+    network::Client,
     promises::Told,
     rules::{LEASE, Rule, Rules, millis},
+    sender::{Phase, Sender},
     sim::Sim,
-    table::{Answer, Ending, Request, new_row},
+    table::{TRIGGER, name, number},
 };
 
-/// As in `src/claim.rs`.
-pub(crate) const MAX_SWAPS: usize = 5;
 /// As in `src/backoff.rs`.
 const MAX_TRIES: usize = 3;
+const USER: &str = "u";
+
+type Owned<'a> = OwnedExecution<'a, Client, SimClock>;
 
 pub(crate) struct Attempt {
     pub(crate) sim: Sim,
     pub(crate) rules: Rules,
-    pub(crate) client: Client,
+    pub(crate) store: Store<Client, SimClock>,
+    pub(crate) clock: SimClock,
     pub(crate) agent: Agent,
-    pub(crate) owner: String,
+    pub(crate) sender: Rc<Sender>,
     pub(crate) request_id: String,
-    pub(crate) rerun: bool,
     pub(crate) overlap: Overlap,
-    /// Whether it may freeze at the worst of moments too.
-    pub(crate) may_freeze: bool,
-    /// How far its clock is ahead.
-    pub(crate) clock: i64,
-    pub(crate) run_until: i64,
-    pub(crate) write_until: i64,
-    pub(crate) number: Cell<u32>,
-    pub(crate) until: Cell<i64>,
-    pub(crate) called: Cell<bool>,
-    pub(crate) has_turn: Cell<bool>,
-    /// How the attempt before it ended.
-    pub(crate) before: Cell<Option<ErrorType>>,
+    pub(crate) deadline: Deadline,
 }
 
-enum Claim {
-    Owned,
-    Duplicate(Box<Row>),
-    Cancelled,
-    Interrupted,
-}
-
-enum ClaimError {
-    Store(StoreError),
-    Contended,
-    InProgress,
-}
-
-impl From<StoreError> for ClaimError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+/// Returns the fire of an execution.
+pub(crate) fn fire(rerun: bool) -> Fire {
+    Fire {
+        trigger_id: TRIGGER.to_owned(),
+        user_id: USER.to_owned(),
+        task: Task { rerun_if_interrupted: rerun, session_id: Some("s".to_owned()), ..Task::unknown() },
+        trigger: None,
+        origin: Origin::Request { dispatcher: None },
+        event_id: None,
+        source: None,
+        event_source_id: None,
+        detail_type: None,
+        event_time: None,
+        chain_depth: 0,
+        replay_of: None,
     }
-}
-
-/// Why a run stopped short of an answer's good end.
-pub(crate) enum Halt {
-    Lost,
-    Cancelled,
-    Skipped,
-    Failed(ErrorType, bool),
 }
 
 impl Attempt {
-    /// What Lambda is told.
+    /// Runs the attempt and returns what Lambda is told. As `run_fire` does.
     pub(crate) async fn run(&self) -> Told {
-        match self.claim_or_give_up().await {
-            Ok(Claim::Owned) => {}
+        let fire = fire(self.sender.rerun);
+        let state = RunState::default();
+        let mut attempt = Claimed {
+            execution_id: name(self.sender.execution),
+            owner: self.sender.owner.clone(),
+            attempt: 1,
+            lambda_request_id: self.request_id.clone(),
+            started_at: "2027-01-15T08:00:00.000Z".to_owned(),
+            ttl: i64::MAX / 1000,
+            session_id: "s".to_owned(),
+            trace: None,
+            before: None,
+        };
+        let claiming = claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state);
+        let until = match self.sender.within(Phase::Claim, claiming).await {
+            Ok(Claim::Owned(until)) => until,
             Ok(Claim::Duplicate(row)) if row.status == Status::Failed => {
-                let error_type = row.error_type.as_deref().and_then(ErrorType::from_name);
-                return Told::Replayed(error_type.unwrap_or(ErrorType::Internal));
+                return Told::Replayed(Failure::of_row(&row).error_type);
             }
             Ok(Claim::Duplicate(row)) => return Told::Duplicate(row.status),
-            Ok(Claim::Cancelled) => return Told::Cancelled,
-            Ok(Claim::Interrupted) => return Told::Replayed(ErrorType::Interrupted),
-            Err(told) => return told,
+            Ok(Claim::Cancelled(_)) => return Told::Cancelled,
+            Ok(Claim::Interrupted(failure)) => return Told::Replayed(failure.error_type),
+            Err(failure) => return Told::Unrecorded(failure.error_type),
+        };
+        let execution = ExecutionRef { user_id: USER, trigger_id: TRIGGER, execution_id: &attempt.execution_id };
+        let owned = OwnedExecution {
+            store: &self.store,
+            lease: LEASE,
+            holder: Holder { execution, owner: &attempt.owner },
+            rerun_if_interrupted: fire.task.rerun_if_interrupted,
+            until: AtomicI64::new(until),
+            trigger: OnceLock::from(TriggerKnowledge::Absent),
+            has_run_lock: AtomicBool::new(false),
+            state: &state,
+        };
+        let stopped = self.to_its_end(&owned).await;
+        let told = self.finish(&owned, stopped, &attempt).await;
+        if owned.has_run_lock.load(Ordering::Relaxed) {
+            self.agent.alone.gives_up(&self.sender.owner);
         }
-        let work = Box::pin(self.call_agent());
-        let limited = async {
-            match select(work, Box::pin(self.sim.sleep_until(self.run_until))).await {
-                Either::Left((outcome, _)) => outcome,
-                Either::Right(_) => Err(self.unless_called(ErrorType::DeadlineExceeded)),
-            }
-        };
-        let outcome = match select(Box::pin(limited), Box::pin(self.keep())).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right((halt, _)) => Err(halt),
-        };
-        let told = self.write_down(outcome).await;
-        self.give_turn_up().await;
+        owned.release_run_lock(self.deadline).await;
         told
     }
 
-    pub(crate) fn now(&self) -> i64 {
-        self.sim.now() + self.clock
-    }
-
-    async fn claim_or_give_up(&self) -> Result<Claim, Told> {
-        let error = match self.in_time(self.run_until, self.claim()).await {
-            Some(Ok(claim)) => return Ok(claim),
-            Some(Err(error)) => error,
-            None => ClaimError::Store(StoreError),
-        };
-        let ClaimError::Store(StoreError) = error else {
-            let is_in_progress = matches!(error, ClaimError::InProgress);
-            return Err(Told::Unrecorded(if is_in_progress { ErrorType::InProgress } else { StoreError::ERROR_TYPE }));
-        };
-        let ending = Ending::failed(StoreError::ERROR_TYPE, self.rules.is_retryable(true, self.number.get()));
-        // Whether it is taken back or not, Lambda is told the same.
-        let taking_back = self.client.send(Request::Finish { owner: self.owner.clone(), ending });
-        let _ = self.in_time(self.write_until, taking_back).await;
-        Err(Told::Unrecorded(StoreError::ERROR_TYPE))
-    }
-
-    async fn claim(&self) -> Result<Claim, ClaimError> {
-        let mut seen: Option<Row> = None;
-        let mut swaps = 0;
-        loop {
-            let now = self.now();
-            let me =
-                Claimant { owner: &self.owner, lambda_request_id: &self.request_id, rerun_if_interrupted: self.rerun };
-            let decision = self.rules.decide(seen.as_ref(), now, me);
-            let lease_until = LEASE.until(now);
-            let request = match (decision, seen) {
-                (ClaimDecision::Claim(number), seen) => {
-                    self.number.set(number);
-                    let mut row = new_row(Status::Running, Some(&self.owner), number, &self.request_id);
-                    row.lease_until = Some(lease_until);
-                    self.before.set(seen.as_ref().filter(|_| number > 1).map(end_of));
-                    match seen {
-                        Some(seen) => Request::ClaimOver { row, seen },
-                        None => Request::ClaimNew { row },
-                    }
-                }
-                (ClaimDecision::AlreadyOwned, Some(row)) => {
-                    self.number.set(row.attempt.unwrap_or(1));
-                    self.until.set(row.lease_until.unwrap_or(now));
-                    return Ok(Claim::Owned);
-                }
-                (ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate, Some(row)) => {
-                    return Ok(Claim::Duplicate(Box::new(row)));
-                }
-                (ClaimDecision::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
-                (ClaimDecision::Interrupt, Some(seen)) => {
-                    Request::EndAbandoned { ending: Ending::failed(ErrorType::Interrupted, false), seen }
-                }
-                (ClaimDecision::Wait, Some(_)) => {
-                    seen = self.look_again().await?;
-                    continue;
-                }
-                (_, None) => return Err(ClaimError::Contended),
-            };
-            match self.client.send(request).await? {
-                Answer::Done(_) => {
-                    return Ok(match decision {
-                        ClaimDecision::Cancel => Claim::Cancelled,
-                        ClaimDecision::Interrupt => Claim::Interrupted,
-                        _ => {
-                            self.until.set(lease_until);
-                            Claim::Owned
-                        }
-                    });
-                }
-                Answer::Refused(row) => seen = row,
-                Answer::RunLock(_) => return Err(ClaimError::Contended),
+    async fn to_its_end(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
+        let mut keep = pin!(owned.keep());
+        let keeping = poll_fn(|context| {
+            let polled = keep.as_mut().poll(context);
+            let extended = self.sender.extended_meanwhile.take();
+            if let Some(until) = extended.filter(|_| !self.rules.has(Rule::LockTakenMeanwhile)) {
+                owned.until.fetch_max(until, Ordering::Relaxed);
             }
-            swaps += 1;
-            if swaps > MAX_SWAPS {
-                return Err(ClaimError::Contended);
+            polled
+        });
+        tokio::select! {
+            biased;
+            outcome = self.call_agent(owned) => outcome,
+            () = self.clock.sleep_until(self.deadline.run_until) => {
+                Err(self.unless_called(owned, ErrorType::DeadlineExceeded))
             }
+            stop = self.sender.within(Phase::Keep, keeping) => Err(RunStop::Stopped(stop)),
         }
     }
 
-    async fn look_again(&self) -> Result<Option<Row>, ClaimError> {
-        let wait = millis(LEASE.heartbeat());
-        loop {
-            if !self.allows(wait) {
-                return Err(ClaimError::InProgress);
-            }
-            self.sim.sleep(wait).await;
-            if let Ok(Answer::Done(row) | Answer::Refused(row)) = self.client.send(Request::Read).await {
-                return Ok(row);
-            }
-        }
-    }
-
-    fn allows(&self, wait: i64) -> bool {
-        self.sim.now() + wait < self.run_until
-    }
-
-    async fn call_agent(&self) -> Result<(), Halt> {
-        let token = self.token().await;
-        self.may_start().await?;
+    /// Calls the agent and reads its answer to the end.
+    async fn call_agent(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
+        let token = self.token(owned).await;
+        let policy = Policy { overlap: self.overlap, ..Policy::default() };
+        self.sender.within(Phase::Admit, admit(owned, &policy)).await?;
         token?;
         let mut tries = 1;
         let mut may_refresh = true;
         // It stands for the connection, which ends where the run does.
-        let (reading, stream) = loop {
-            self.ensure_half().await?;
-            self.called.set(true);
-            let reading = self.agent.promises.reads(&self.owner);
-            match self.agent.post(&self.owner).await {
+        let (reading, (answer_millis, failure)) = loop {
+            self.sender.within(Phase::Window, owned.ensure_call_window()).await?;
+            if owned.has_run_lock.load(Ordering::Relaxed) {
+                self.agent.alone.trusts(&self.sender.owner, owned.until.load(Ordering::Relaxed));
+            }
+            owned.state.facts().agent_called = true;
+            let reading = self.agent.promises.reads(&self.sender.owner);
+            match self.agent.post(&self.sender.owner).await {
                 Posted::Streams { millis, failure } => break (reading, (millis, failure)),
-                Posted::Failed(error_type) => return Err(Halt::Failed(error_type, false)),
+                Posted::Failed(error_type) => return Err(fatal(error_type)),
                 Posted::Unauthorized if may_refresh => {
-                    self.called.set(false);
+                    owned.state.facts().agent_called = false;
                     may_refresh = false;
-                    self.token().await?;
+                    self.token(owned).await?;
                 }
-                Posted::Unauthorized => return Err(Halt::Failed(ErrorType::AgentRejected, false)),
+                Posted::Unauthorized => return Err(fatal(ErrorType::AgentRejected)),
                 Posted::Unavailable { retry_after } => {
-                    self.called.set(false);
+                    owned.state.facts().agent_called = false;
                     let wait = self.sim.draw(0..=400 << tries).max(retry_after);
-                    if tries == MAX_TRIES || !self.allows(wait) {
-                        return Err(Halt::Failed(ErrorType::AgentUnavailable, true));
+                    let wait = std::time::Duration::from_millis(wait.unsigned_abs());
+                    if tries == MAX_TRIES || !self.deadline.allows(&self.clock, wait) {
+                        return Err(retryable(ErrorType::AgentUnavailable));
                     }
                     tries += 1;
                     drop(reading);
-                    self.sim.sleep(wait).await;
+                    self.clock.sleep(wait).await;
                 }
             }
         };
-        let (millis, failure) = stream;
-        self.sim.sleep(millis).await;
+        self.sim.sleep(answer_millis).await;
         drop(reading);
         match failure {
-            _ if self.sim.chance(1) => Err(self.unless_called(ErrorType::Internal)),
-            Some(error_type) => Err(Halt::Failed(error_type, false)),
+            _ if self.sim.chance(1) => Err(self.unless_called(owned, ErrorType::Internal)),
+            Some(error_type) => Err(fatal(error_type)),
             None => {
-                self.agent.promises.call_completed(&self.owner);
+                self.agent.promises.call_completed(&self.sender.owner);
                 Ok(())
             }
         }
     }
 
-    async fn token(&self) -> Result<(), Halt> {
+    async fn token(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
         let sim = &self.sim;
         sim.sleep(if sim.chance(10) { sim.draw(1..=15_000) } else { sim.draw(1..=100) }).await;
         match sim.draw(0..=49) {
-            0 => Err(Halt::Failed(ErrorType::AuthenticationFailed, false)),
-            1 => Err(Halt::Failed(ErrorType::AuthenticationFailed, true)),
-            2 => Err(self.unless_called(ErrorType::Internal)),
+            0 => Err(fatal(ErrorType::AuthenticationFailed)),
+            1 => Err(retryable(ErrorType::AuthenticationFailed)),
+            2 => Err(self.unless_called(owned, ErrorType::Internal)),
             _ => Ok(()),
         }
     }
 
-    fn unless_called(&self, error_type: ErrorType) -> Halt {
-        Halt::Failed(error_type, !self.called.get() || !self.rules.has(Rule::FinalOnceCalled))
+    fn unless_called(&self, owned: &Owned<'_>, error_type: ErrorType) -> RunStop {
+        let failure = Failure::retryable(error_type, "");
+        if !self.rules.has(Rule::FinalOnceCalled) {
+            return RunStop::Failed(failure);
+        }
+        RunStop::Failed(owned.state.retryable_unless_called(failure))
     }
 
-    async fn write_down(&self, outcome: Result<(), Halt>) -> Told {
-        let ending = match outcome {
-            Ok(()) => Ending::completed(),
-            Err(Halt::Lost) => return Told::Unrecorded(ErrorType::LeaseLost),
-            Err(Halt::Cancelled) => {
-                // The session is stopped first, where there is one.
-                self.sim.sleep(self.sim.draw(0..=5_000)).await;
-                Ending::cancelled()
+    /// Chooses the ending, writes it, and returns what Lambda is told. As `Run::finish` does.
+    async fn finish(&self, owned: &Owned<'_>, outcome: Result<(), RunStop>, attempt: &Claimed) -> Told {
+        let now = self.clock.now_millis();
+        let mut ending = Ending::new(Status::Completed, now, None);
+        let failure = match outcome {
+            Ok(()) => None,
+            Err(RunStop::Failed(failure)) => Some(failure),
+            Err(RunStop::Stopped(Stop::Lost)) => return self.lost(owned),
+            Err(RunStop::Stopped(Stop::Cancelled)) => {
+                // The agent's session is stopped first, where there is one.
+                self.sim.sleep(self.sim.draw(0..=millis(LEASE.skew()))).await;
+                ending.status = Status::Cancelled;
+                None
             }
-            // What was tried is not told as if it had not been.
-            Err(Halt::Skipped) => self.before.get().map_or(Ending::skipped(), |before| Ending::failed(before, false)),
-            Err(Halt::Failed(error_type, retryable)) => {
-                Ending::failed(error_type, self.rules.is_retryable(retryable, self.number.get()))
+            Err(RunStop::Skipped(reason, other)) => {
+                self.skipped(other.as_deref());
+                // What was tried is not told as if it had not been.
+                let before = attempt.before.clone().map(|before| Failure { retryable: false, ..before });
+                if before.is_none() {
+                    ending = Ending::skipped(now, reason);
+                }
+                before
             }
         };
-        match self.finish(ending).await {
-            Ok(()) => {}
-            Err(Some(_)) => return Told::Unrecorded(StoreError::ERROR_TYPE),
-            Err(None) => return Told::Unrecorded(ErrorType::LeaseLost),
+        if let Some(failure) = failure {
+            let retryable = self.rules.is_retryable(failure.retryable, attempt.attempt);
+            ending.status = Status::Failed;
+            ending.failure = Some(Failure { retryable, ..failure });
         }
-        match ending.error_type {
-            Some(error_type) => Told::Failed(error_type, ending.retryable),
+        match owned.finish(&ending, self.deadline).await {
+            Ok(()) => {}
+            Err(NotHeld::Stopped(_)) => return self.lost(owned),
+            Err(NotHeld::Store(_)) => return Told::Unrecorded(ErrorType::RecordStoreFailed),
+        }
+        match ending.failure {
+            Some(failure) => Told::Failed(failure.error_type, failure.retryable),
             None if ending.status == Status::Cancelled => Told::Cancelled,
             None if ending.status == Status::Skipped => Told::Skipped,
             None => Told::Completed,
         }
     }
+
+    fn skipped(&self, other: Option<&str>) {
+        let found = self.sender.found.borrow();
+        let (Some(other), Some((lock, asked_at))) = (other, found.as_ref()) else { return };
+        let other = number(other.trim_start_matches('!'));
+        let has_waited = self.sender.has_waited.get();
+        self.agent.alone.skips(&self.sim, self.sender.execution, other, lock, *asked_at, has_waited);
+    }
+
+    fn lost(&self, owned: &Owned<'_>) -> Told {
+        let is_over = owned.until.load(Ordering::Relaxed) <= self.clock.now_millis();
+        self.agent.promises.stops(&self.sender.owner, is_over, self.agent.alone.lock_owner().as_deref());
+        Told::Unrecorded(ErrorType::LeaseLost)
+    }
 }
 
-/// As in `src/results.rs`.
-fn end_of(row: &Row) -> ErrorType {
-    let stored = row.error_type.as_deref().and_then(ErrorType::from_name).unwrap_or(ErrorType::Internal);
-    if row.status == Status::Running { ErrorType::Interrupted } else { stored }
+fn fatal(error_type: ErrorType) -> RunStop {
+    RunStop::Failed(Failure::fatal(error_type, ""))
+}
+
+fn retryable(error_type: ErrorType) -> RunStop {
+    RunStop::Failed(Failure::retryable(error_type, ""))
 }

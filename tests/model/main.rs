@@ -29,13 +29,14 @@
 mod agent;
 mod alone;
 mod attempt;
-mod held;
+mod clock;
+mod expression;
 mod mutations;
 mod network;
-mod overlap;
 mod promises;
 mod rules;
 mod schedule;
+mod sender;
 mod settler;
 mod shrink;
 mod sim;
@@ -44,6 +45,8 @@ mod table;
 use std::{
     collections::BTreeMap,
     io::{Write as _, stderr},
+    num::NonZero,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use promises::Promise;
@@ -114,6 +117,36 @@ fn search(
     })
 }
 
+/// Runs schedules on as many threads as there are cores. Returns the first one that breaks a promise.
+fn search_all(first: u64, schedules: u64, counts: &mut Counts) -> Option<Found> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let earliest = AtomicU64::new(u64::MAX);
+    let step = |thread: usize| {
+        let mut counts = Counts::new();
+        // No further than what another thread has found.
+        let seeds = (0..schedules).skip(thread).step_by(threads);
+        let seeds = seeds.take_while(|index| *index < earliest.load(Ordering::Relaxed));
+        let found = search(seeds.map(|index| first.wrapping_add(index)), None, &Trouble::ALL, |_| true, &mut counts);
+        if let Some(found) = &found {
+            earliest.fetch_min(found.seed.wrapping_sub(first), Ordering::Relaxed);
+        }
+        (found, counts)
+    };
+    let step = &step;
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || step(thread))).collect();
+        running.into_iter().map(|thread| thread.join().expect("a thread that runs schedules")).collect()
+    });
+    let mut all = Vec::new();
+    for (found, counted) in results {
+        all.extend(found);
+        for (outcome, count) in counted {
+            *counts.entry(outcome).or_default() += count;
+        }
+    }
+    all.into_iter().min_by_key(|found| found.seed.wrapping_sub(first))
+}
+
 fn seeds(first: u64, count: u64) -> impl Iterator<Item = u64> {
     (0..count).map(move |index| first.wrapping_add(index))
 }
@@ -131,7 +164,7 @@ fn print(text: &str) {
 fn forty_thousand_schedules_keep_every_promise() {
     let (seed, schedules) = (setting("MODEL_SEED", SEED), setting("MODEL_SCHEDULES", SCHEDULES));
     let mut counts = Counts::new();
-    if let Some(found) = search(seeds(seed, schedules), None, &Trouble::ALL, |_| true, &mut counts) {
+    if let Some(found) = search_all(seed, schedules, &mut counts) {
         let story = shrink::shortest(found.seed, None, &Trouble::ALL, found.promise);
         panic!(
             "{:?} is broken: {}\nThe shortest story of it, with {:?}, seed {}:\n{}\nAgain: MODEL_SEED={} MODEL_SCHEDULES=1 \

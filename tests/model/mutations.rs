@@ -88,8 +88,8 @@ fn without_comparing_the_failure_lambda_is_told_another_than_the_record() {
 }
 
 #[test]
-fn without_a_final_third_failure_what_was_replayed_is_cancelled_afterwards() {
-    assert_found(Rule::ThirdIsFinal, Promise::LambdaIsToldTheTruth);
+fn without_a_final_third_failure_it_stays_retryable() {
+    assert_found(Rule::ThirdIsFinal, Promise::TheThirdIsFinal);
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn without_the_turn_as_seen_two_take_it_from_one_that_ended() {
 }
 
 #[test]
-fn without_looking_anew_a_fire_is_skipped_for_itself() {
-    assert_found_among_fires(Rule::LookAnew, Promise::SkippedForTheLiving);
+fn without_looking_anew_an_attempt_stops_for_its_own_run_lock() {
+    assert_found_among_fires(Rule::LookAnew, Promise::LostIsTrue);
 }
 
 #[test]
@@ -158,6 +158,31 @@ fn without_a_look_at_the_ids_a_newer_fire_is_cancelled() {
 #[test]
 fn without_yielding_who_has_waited_runs_after_a_newer_fire() {
     assert_found_among_fires(Rule::WaitersYield, Promise::WaitersYield);
+}
+
+#[test]
+fn without_cancel_requested_as_seen_what_was_to_be_cancelled_runs_again() {
+    assert_found(Rule::CancelRequestedAsSeen, Promise::CancelledStaysCancelled);
+}
+
+#[test]
+fn without_a_final_third_claim_what_is_taken_back_stays_retryable() {
+    assert_found(Rule::TakenBackIsFinal, Promise::TheThirdIsFinal);
+}
+
+#[test]
+fn without_the_end_of_a_released_run_lock_a_late_heartbeat_takes_it_back() {
+    assert_found_among_fires(Rule::ReleasedStaysReleased, Promise::ReleasedStaysReleased);
+}
+
+#[test]
+fn without_a_kept_run_lock_that_only_grows_two_fires_work_at_once() {
+    assert_found_among_fires(Rule::KeptLockOnlyGrows, Promise::NeverTwoFiresAtWork);
+}
+
+#[test]
+fn with_a_lease_that_was_extended_while_the_run_lock_was_taken_it_outlasts_the_lock() {
+    assert_found_among_fires(Rule::LockTakenMeanwhile, Promise::LockOutlastsTheLease);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     Counts,
     rules::{LEASE, millis},
     sim::{Sim, TaskId},
-    table::Request,
+    table::Kind,
 };
 
 /// One promise of the life cycle.
@@ -57,6 +57,16 @@ pub(crate) enum Promise {
     NoTurnOfTheDead,
     /// No fire asks for the end of a newer one, or of itself.
     TheNewerStay,
+    /// An execution whose end was asked for is never claimed again.
+    CancelledStaysCancelled,
+    /// The third attempt leaves nothing that is retryable.
+    TheThirdIsFinal,
+    /// An attempt stops for want of its lease only when it is over, or another attempt has the execution or the run lock.
+    LostIsTrue,
+    /// While an attempt has the run lock, it lasts at least as long as the attempt believes its lease to last.
+    LockOutlastsTheLease,
+    /// A run lock that was released is not held again by its attempt.
+    ReleasedStaysReleased,
     /// A fire that has waited does not take the turn after a newer one. (Not promised: that it does not after an older
     /// one which came late, when a newer one was before that.)
     WaitersYield,
@@ -151,18 +161,18 @@ impl Promises {
     }
 
     /// A write that was applied.
-    pub(crate) fn written(&self, sim: &Sim, request: &Request, old: Option<&Row>, new: &Row) {
+    pub(crate) fn written(&self, sim: &Sim, kind: Kind, owner: &str, old: Option<&Row>, new: &Row) {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         if let Some(old) = old.filter(|old| is_terminal(old) && *old != new) {
             state.breaks(Promise::TerminalStays, format!("{} became {}", old.status.as_str(), new.status.as_str()));
         }
-        if let Request::Heartbeat { owner, .. } | Request::Finish { owner, .. } = request
-            && !old.is_some_and(|old| old.owner.as_ref() == Some(owner) && old.status == Status::Running)
+        if matches!(kind, Kind::Heartbeat | Kind::Finish)
+            && !old.is_some_and(|old| old.owner.as_deref() == Some(owner) && old.status == Status::Running)
         {
             state.breaks(Promise::NoZombieWrites, format!("{owner} wrote without holding the execution"));
         }
-        if let (Request::ClaimOver { .. } | Request::EndAbandoned { .. }, Some(old)) = (request, old)
+        if let (Kind::ClaimOver | Kind::EndAbandoned, Some(old)) = (kind, old)
             && old.status == Status::Running
             && let Some(owner) = state.attempt(old.owner.as_deref())
             && old.lease_until.is_some_and(|until| sim.now() + owner.clock < until)
@@ -170,18 +180,24 @@ impl Promises {
             let detail = format!("{} still held the lease", owner.owner);
             state.breaks(Promise::NoTakeoverOfTheLiving, detail);
         }
-        if matches!(request, Request::ClaimNew { .. } | Request::ClaimOver { .. }) {
+        if matches!(kind, Kind::ClaimNew | Kind::ClaimOver) {
             state.claims += 1;
             if state.claims > MAX_ATTEMPTS || new.attempt > Some(MAX_ATTEMPTS) {
                 state.breaks(Promise::ThreeAttempts, format!("claimed {} times", state.claims));
             }
+            if old.is_some_and(|old| old.cancel_requested == Some(true)) {
+                state.breaks(Promise::CancelledStaysCancelled, format!("{owner} claimed what was to be cancelled"));
+            }
         }
-        if let Request::Finish { owner, ending } = request {
+        if new.attempt >= Some(MAX_ATTEMPTS) && new.status == Status::Failed && new.retryable {
+            state.breaks(Promise::TheThirdIsFinal, format!("{owner} left it retryable"));
+        }
+        if kind == Kind::Finish {
             let attempt = state.attempt(Some(owner));
-            if ending.status == Status::Completed && !attempt.is_some_and(|attempt| attempt.has_completed) {
+            if new.status == Status::Completed && !attempt.is_some_and(|attempt| attempt.has_completed) {
                 state.breaks(Promise::CompletedIsTrue, format!("{owner} wrote completed"));
             }
-            if let Some(attempt) = state.attempts.iter_mut().find(|attempt| attempt.owner == *owner) {
+            if let Some(attempt) = state.attempts.iter_mut().find(|attempt| attempt.owner == owner) {
                 attempt.has_ended = true;
             }
         } else if new.status == Status::Completed && old.is_none_or(|old| old.status != Status::Completed) {
@@ -232,6 +248,14 @@ impl Promises {
     /// Whether the attempt has written its end.
     pub(crate) fn has_ended(&self, owner: &str) -> bool {
         self.0.borrow().attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended)
+    }
+
+    /// `owner` stops because its lease is lost. `is_over` says whether it is by its own clock, `lock` who has the run lock.
+    pub(crate) fn stops(&self, owner: &str, is_over: bool, lock: Option<&str>) {
+        let state = self.0.borrow();
+        if state.holder.as_deref() == Some(owner) && !is_over && lock.is_none_or(|lock| lock == owner) {
+            state.breaks(Promise::LostIsTrue, format!("{owner} stopped though it held everything"));
+        }
     }
 
     /// Since when the execution is not the attempt's any more, if it was.

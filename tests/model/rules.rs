@@ -1,12 +1,19 @@
-//! The rules that keep the promises, each of which can be taken out; and the decisions of `agent_trigger::execution` as
-//! actors reach them, with what a missing rule makes of their answers.
+//! The rules that keep the promises, each of which can be taken out. A mutation wraps the ports: it changes a condition as
+//! the request passes ([`Rules::change`]), or the answer as the caller gets it ([`Rules::show`]), or the machine's clock
+//! (`clock`), so that the real code behaves as it would without the rule.
 
 use std::time::Duration;
 
 use agent_trigger::{
-    domain::execution::{self, ClaimDecision, Claimant, CloseAction, Lease, Row, Status},
-    domain::policy::Overlap,
-    domain::run_lock::{self, Meeting},
+    domain::execution::{self, Lease},
+    store::{execution_item::Item, keys::Key, table::Written},
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    expression::{Clause, Operator, Request},
+    sender::{Phase, Sender},
+    table::{Answer, Kind, Operation, name},
 };
 
 pub(crate) const LEASE: Lease = Lease(Duration::from_secs(30));
@@ -66,8 +73,18 @@ pub(crate) enum Rule {
     StopWithTheTurn,
     /// What is newer is not cancelled.
     NewerStays,
-    /// Who has waited does not take the turn after a newer one.
+    /// An attempt that has waited does not take the run lock after a newer one.
     WaitersYield,
+    /// A claim demands that `cancelRequested` is as it was seen.
+    CancelRequestedAsSeen,
+    /// Only a run lock that was not released is kept.
+    ReleasedStaysReleased,
+    /// A heartbeat that arrives late does not shorten the run lock.
+    KeptLockOnlyGrows,
+    /// A lease that was extended while the run lock was taken does not count.
+    LockTakenMeanwhile,
+    /// The third attempt's claim that is taken back is final too.
+    TakenBackIsFinal,
 }
 
 /// The rules of one run: all, or all but one.
@@ -81,47 +98,139 @@ impl Rules {
         self.without != Some(rule)
     }
 
-    pub(crate) fn decide(self, row: Option<&Row>, now: i64, me: Claimant<'_>) -> ClaimDecision {
-        execution::decide_claim(row, self.takeover_clock(row, now), LEASE, me)
-    }
-
-    pub(crate) fn settle(self, row: Option<&Row>, now: i64) -> CloseAction {
-        execution::decide_close(row, self.takeover_clock(row, now), LEASE)
-    }
-
-    /// A clock that is ahead by what a rule makes a takeover wait.
-    fn takeover_clock(self, row: Option<&Row>, now: i64) -> i64 {
-        match row.filter(|row| row.status == Status::Running).and_then(|row| row.lease_until) {
-            Some(until) if !self.has(Rule::Lease) => now.max(until + millis(LEASE.skew()) + 1),
-            Some(_) if !self.has(Rule::Skew) => now + millis(LEASE.skew()),
-            _ => now,
-        }
-    }
-
-    pub(crate) fn may_call(self, lease_until: i64, now: i64) -> bool {
-        !self.has(Rule::HalfALease) || LEASE.may_call(lease_until, now)
-    }
-
-    pub(crate) fn over_before(self, now: i64) -> i64 {
-        if !self.has(Rule::TurnLease) {
-            i64::MAX
-        } else if self.has(Rule::TurnSkew) {
-            run_lock::over_before(LEASE, now)
-        } else {
-            now
-        }
-    }
-
-    pub(crate) fn meet(self, overlap: Overlap, me: &str, other: &str, asked: Option<&str>) -> Meeting {
-        // Without the rule nothing is newer than what comes.
-        let me = if self.has(Rule::NewerStays) { me } else { "~" };
-        match run_lock::meet(overlap, me, other, asked) {
-            Meeting::Lost if !self.has(Rule::LookAnew) => Meeting::Skip,
-            meeting => meeting,
-        }
-    }
-
     pub(crate) fn is_retryable(self, retryable: bool, attempt: u32) -> bool {
         if self.has(Rule::ThirdIsFinal) { execution::is_retryable(retryable, attempt) } else { retryable }
+    }
+
+    /// Makes of an operation what the store would send without the rule.
+    pub(crate) fn change(self, operation: &mut Operation, sender: &Sender) {
+        if self.without.is_none() {
+            return;
+        }
+        match operation {
+            Operation::Get(key) => shown_as_older(key),
+            Operation::Write(request) => self.change_write(request, sender),
+            Operation::Transact(requests, _) => {
+                requests.iter_mut().for_each(|request| self.change_write(request, sender));
+            }
+        }
+    }
+
+    fn change_write(self, request: &mut Request, sender: &Sender) {
+        let kind = Kind::of(request);
+        let is_lock = matches!(kind, Kind::TakeLock | Kind::KeepLock | Kind::ReleaseLock);
+        let takes_over = kind.takes_over(request);
+        let is_taken_back = kind == Kind::Finish && sender.phase.get() == Phase::Claim;
+        if is_taken_back && !self.has(Rule::TakenBackIsFinal) {
+            request.replace("retryable", &AttributeValue::Bool(true));
+        }
+        shown_as_older(&mut request.key);
+        request.condition.edit(&mut |clause| self.change_clause(clause, kind, is_lock, takes_over));
+    }
+
+    fn change_clause(self, clause: &mut Clause, kind: Kind, is_lock: bool, takes_over: bool) {
+        use Operator::{AtMost, Equal, Less, More};
+        let Some(rule) = self.without else { return };
+        let is = |attribute: &str, operator| clause.compares(attribute, operator);
+        let is_left_out = match rule {
+            Rule::Owner => !is_lock && matches!(kind, Kind::Heartbeat | Kind::Finish) && is("owner", Equal),
+            Rule::Terminal => !is_lock && (is("status", Equal) || is("retryable", Equal)),
+            Rule::LeaseUntilAsSeen => !is_lock && is("leaseUntil", Equal),
+            Rule::RetryableAsSeen => !is_lock && is("retryable", Equal) && kind != Kind::AskForCancel,
+            Rule::CancelRequestedAsSeen => clause.attribute() == "cancelRequested",
+            Rule::LeaseOnlyGrows => kind == Kind::Heartbeat && is("leaseUntil", AtMost),
+            Rule::TurnOwner => matches!(kind, Kind::KeepLock | Kind::ReleaseLock) && is("owner", Equal),
+            Rule::TurnOnlyGrows => is_lock && is("leaseUntil", AtMost),
+            Rule::KeptLockOnlyGrows => kind == Kind::KeepLock && is("leaseUntil", AtMost),
+            Rule::ReleasedStaysReleased => kind == Kind::KeepLock && is("leaseUntil", More),
+            Rule::TurnAsSeen => takes_over,
+            Rule::WaitersYield => kind == Kind::TakeLock && !takes_over && clause.attribute() == "executionId",
+            _ => false,
+        };
+        if is_left_out {
+            *clause = Clause::Always;
+        }
+        let Clause::Compare(attribute, operator, value) = clause else { return };
+        match value {
+            AttributeValue::N(number) => {
+                let mut instant: i64 = number.parse().unwrap_or_default();
+                match (rule, attribute.as_str(), operator) {
+                    (Rule::TurnLease, "leaseUntil", Less) => instant = i64::MAX,
+                    (Rule::TurnSkew, "leaseUntil", Less) => instant += millis(LEASE.skew()),
+                    (Rule::TurnLapses, "leaseUntil", Less) => instant = 1,
+                    (Rule::Lease | Rule::Skew, "leaseUntil", Equal) if !is_lock => instant += self.looks_older(),
+                    _ => return,
+                }
+                *number = instant.to_string();
+            }
+            AttributeValue::S(text) => {
+                if let Some(real) = text.strip_prefix('!') {
+                    *text = real.to_owned();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How much older than they are the leases of others look.
+    fn looks_older(self) -> i64 {
+        match self.without {
+            Some(Rule::Skew) => millis(LEASE.skew()),
+            Some(Rule::Lease) => 1_000_000_000,
+            _ => 0,
+        }
+    }
+
+    /// Makes of an answer what leads the store's caller where it would go without the rule.
+    pub(crate) fn show(self, operation: &Operation, answer: &mut Answer, sender: &Sender) {
+        let Some(rule) = self.without else { return };
+        let is_execution = |key: &Key| key.1.starts_with("EXECUTION#");
+        match (operation, answer) {
+            (Operation::Get(key), Answer::Got(item)) => {
+                if is_execution(key) {
+                    if rule == Rule::EndedTurnIsFree && sender.phase.get() == Phase::Admit {
+                        *item = None;
+                    }
+                    self.show_row(item.as_mut(), sender);
+                }
+            }
+            (Operation::Write(request), Answer::Written(Written::Refused(item))) => {
+                let kind = Kind::of(request);
+                if is_execution(&request.key) {
+                    self.show_row(item.as_mut(), sender);
+                }
+                if let Some(item) = item {
+                    if rule == Rule::OwnFailure && kind == Kind::Finish {
+                        match request.value("errorType") {
+                            Some(error_type) => item.insert("errorType".to_owned(), error_type.clone()),
+                            None => item.remove("errorType"),
+                        };
+                    }
+                    if rule == Rule::NewerStays
+                        && kind == Kind::TakeLock
+                        && let Some(AttributeValue::S(id)) = item.get_mut("executionId")
+                        && id.as_str() > name(sender.execution).as_str()
+                    {
+                        id.insert(0, '!');
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn show_row(self, item: Option<&mut Item>, sender: &Sender) {
+        let Some(item) = item.filter(|_| self.looks_older() > 0) else { return };
+        let is_own = item.get("owner").is_some_and(|owner| owner.as_s().is_ok_and(|owner| *owner == sender.owner));
+        if let Some(AttributeValue::N(until)) = item.get_mut("leaseUntil").filter(|_| !is_own) {
+            *until = (until.parse::<i64>().unwrap_or_default() - self.looks_older()).to_string();
+        }
+    }
+}
+
+/// An execution that was shown as an older one (`!e1`) is meant where its key is used.
+fn shown_as_older(key: &mut Key) {
+    if let Some(real) = key.1.strip_prefix("EXECUTION#!") {
+        key.1 = format!("EXECUTION#{real}");
     }
 }

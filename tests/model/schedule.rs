@@ -2,20 +2,30 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use agent_trigger::domain::policy::Overlap;
+use agent_trigger::{
+    clock::{Clock as _, Deadline},
+    domain::policy::Overlap,
+    store::{
+        Store,
+        expression::Expression,
+        table::{ConditionalWrite, Table as _},
+    },
+};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     Counts,
     agent::Agent,
     alone::Alone,
     attempt::Attempt,
+    clock::SimClock,
     network::{Client, Outage, Weather},
-    overlap::name,
     promises::{Broken, Promise, Promises, Told},
     rules::{Rule, Rules},
+    sender::Sender,
     settler,
     sim::{Fate, Letter, Sim},
-    table::{Request, Table},
+    table::{TRIGGER, Table, name},
 };
 
 /// What can go wrong in a schedule; shrinking takes out what a violation does not need.
@@ -95,6 +105,8 @@ pub(crate) fn run(
     counts: &mut Counts,
 ) -> Verdict {
     let sim = Sim::new(seed, traces);
+    // The function's own jitter.
+    fastrand::seed(seed);
     let rules = Rules { without };
     // Each drawn whether or not it is allowed, so that taking one out leaves the others as they were.
     let has = |trouble: Trouble, percent: i64| sim.chance(percent) & troubles.contains(&trouble);
@@ -112,7 +124,7 @@ pub(crate) fn run(
     let broken = Broken::default();
     let fires: Rc<Vec<_>> = Rc::new((0..count).map(|_| Promises::new(rerun, broken.clone())).collect());
     let alone = Alone::new(Rc::clone(&fires), overlap != Overlap::Allow, broken.clone());
-    let table = Table::new(sim.clone(), rules, Rc::clone(&fires), alone.clone());
+    let table = Table::new(sim.clone(), Rc::clone(&fires), alone.clone());
     let world = World {
         rules,
         rerun,
@@ -188,7 +200,7 @@ pub(crate) struct World {
     table: Table,
     weather: Rc<Weather>,
     agent: Agent,
-    rerun: bool,
+    pub(crate) rerun: bool,
     overlap: Overlap,
     is_skewed: bool,
     death_percent: i64,
@@ -257,28 +269,22 @@ impl World {
             sim.draw(60_000..=400_000)
         };
         let deadline = sim.now() + time;
-        let actor = self.next_actor();
+        let Machine { store, clock, sender } = self.machine("a");
+        // Lambda's own clock is the machine's.
+        let lambda_deadline = u64::try_from(clock.now_millis() + time).unwrap_or_default();
         let attempt = Attempt {
             sim: sim.clone(),
             rules: self.rules,
-            client: self.client(actor),
             agent: self.agent.clone(),
-            owner: format!("a{actor}"),
+            sender,
             request_id: request_id.to_owned(),
-            rerun: self.rerun,
             overlap: self.overlap,
-            may_freeze: self.freeze_percent > 0,
-            clock: self.clock(),
-            run_until: deadline - (time / 10).min(10_000),
-            write_until: deadline - 300,
-            number: Cell::new(1),
-            until: Cell::new(0),
-            called: Cell::new(false),
-            has_turn: Cell::new(false),
-            before: Cell::new(None),
+            deadline: Deadline::new(&clock, lambda_deadline),
+            store,
+            clock,
         };
         let promises = self.agent.promises.clone();
-        let (owner, clock) = (attempt.owner.clone(), attempt.clock);
+        let (owner, clock) = (attempt.sender.owner.clone(), attempt.clock.ahead);
         let answer = Letter::new();
         let sent = answer.clone();
         let fate = self.fate();
@@ -286,13 +292,13 @@ impl World {
             attempt.sim.note(|| {
                 format!(
                     "{} starts for {request_id} of {}, clock +{clock} ms",
-                    attempt.owner,
-                    name(attempt.client.execution)
+                    attempt.sender.owner,
+                    name(attempt.sender.execution)
                 )
             });
             let told = attempt.run().await;
-            attempt.sim.note(|| format!("{} tells Lambda {told:?}", attempt.owner));
-            attempt.agent.promises.told(&attempt.owner, told);
+            attempt.sim.note(|| format!("{} tells Lambda {told:?}", attempt.sender.owner));
+            attempt.agent.promises.told(&attempt.sender.owner, told);
             sent.deliver(&attempt.sim, told);
         });
         promises.starts(&owner, request_id, task, clock);
@@ -314,26 +320,39 @@ impl World {
         self.sim.spawn(None, async move {
             world.sim.sleep(after).await;
             // Whether it comes through or not: people press a button once.
-            let _ = world.client(world.next_actor()).send(Request::AskForCancel { by: None }).await;
+            let _ = world.machine("").store.table().write(cancel(world.execution()), false).await;
         });
     }
 
-    pub(crate) fn next_actor(&self) -> usize {
-        self.actors.replace(self.actors.get() + 1)
-    }
-
-    pub(crate) fn client(&self, actor: usize) -> Client {
-        Client {
+    /// A machine whose owner's id begins with `prefix`, or that is no attempt's.
+    pub(crate) fn machine(&self, prefix: &str) -> Machine {
+        let actor = self.actors.replace(self.actors.get() + 1);
+        let sender = Rc::new(Sender {
+            owner: if prefix.is_empty() { String::new() } else { format!("{prefix}{actor}") },
+            execution: self.execution(),
+            rerun: self.rerun,
+            may_freeze: self.freeze_percent > 0,
+            ..Sender::default()
+        });
+        let (sim, rules) = (self.sim.clone(), self.rules);
+        let clock = SimClock { sim, rules, sender: Rc::clone(&sender), ahead: self.ahead() };
+        let client = Client {
             sim: self.sim.clone(),
+            rules: self.rules,
             table: self.table.clone(),
             weather: Rc::clone(&self.weather),
             actor,
-            execution: self.agent.execution,
-        }
+            sender: Rc::clone(&sender),
+        };
+        Machine { store: Store::with_ports(client, clock.clone()), clock, sender }
+    }
+
+    pub(crate) fn execution(&self) -> usize {
+        self.agent.execution
     }
 
     /// How far a clock is ahead: two of them differ by a sixth of the lease at most.
-    pub(crate) fn clock(&self) -> i64 {
+    fn ahead(&self) -> i64 {
         let skew = crate::rules::millis(crate::rules::LEASE.skew());
         if self.is_skewed { self.sim.pick(&[0, skew, self.sim.draw(0..=skew)]) } else { 0 }
     }
@@ -349,5 +368,30 @@ impl World {
             return None;
         };
         Some((u32::try_from(polls).unwrap_or(1), fate))
+    }
+}
+
+/// The machine of an attempt, of settling or of a person.
+pub(crate) struct Machine {
+    pub(crate) store: Store<Client, SimClock>,
+    pub(crate) clock: SimClock,
+    pub(crate) sender: Rc<Sender>,
+}
+
+/// Asks for the end of whatever may still run, as docs/record.md tells people to.
+fn cancel(execution: usize) -> ConditionalWrite {
+    let name_of = |attribute: &str| (format!("#{attribute}"), attribute.to_owned());
+    ConditionalWrite::Update {
+        key: (format!("TRIGGER#{TRIGGER}"), format!("EXECUTION#{}", name(execution))),
+        update: "SET #cancelRequested = :true".to_owned(),
+        condition: Some("#status = :running OR #retryable = :true".to_owned()),
+        expression: Expression {
+            names: ["status", "retryable", "cancelRequested"].map(name_of).into(),
+            values: [
+                (":running".to_owned(), AttributeValue::S("running".to_owned())),
+                (":true".to_owned(), AttributeValue::Bool(true)),
+            ]
+            .into(),
+        },
     }
 }

@@ -1,18 +1,23 @@
-//! Settling: the steps of `src/settle.rs` around the same decision, and the queue that delivers again.
+//! Settling: the real `close_abandoned`, and the queue that delivers again. `Settler::settle` in `src/settle.rs` reads the
+//! row before it in the same way.
 
 use agent_trigger::{
-    domain::execution::{CloseAction, Row, Status},
-    domain::failure::ErrorType,
+    domain::{
+        attempt::StartTime,
+        ending::Ending,
+        execution::{CloseAction, Status},
+        failure::{ErrorType, Failure},
+    },
+    lifecycle::close::{UnstartedExecution, close_abandoned},
 };
 
 use crate::{
-    network::{Client, StoreError},
+    attempt::fire,
+    rules::LEASE,
     schedule::World,
-    table::{Answer, Ending, Request, new_row},
+    table::{TRIGGER, name},
 };
 
-/// As in `src/settle.rs`.
-const MAX_SWAPS: usize = 5;
 /// The settle queue's delay, and its visibility timeout.
 pub(crate) const DELAY: i64 = 60_000;
 
@@ -20,49 +25,27 @@ pub(crate) const DELAY: i64 = 60_000;
 pub(crate) async fn receive(world: &World, request_id: &str) {
     loop {
         world.sim.sleep(DELAY).await;
-        let client = world.client(world.next_actor());
-        if settle(world, &client, world.clock(), request_id).await.is_ok() {
+        if settle(world, request_id).await {
             return;
         }
         world.sim.note(|| "not settled yet".to_owned());
     }
 }
 
-/// Why a message is left for another delivery.
-struct Unsettled;
-
-impl From<StoreError> for Unsettled {
-    fn from(_: StoreError) -> Self {
-        Self
-    }
-}
-
-async fn settle(world: &World, client: &Client, clock: i64, request_id: &str) -> Result<(), Unsettled> {
-    let mut row: Option<Row> = match client.send(Request::Read).await? {
-        Answer::Done(row) | Answer::Refused(row) => row,
-        Answer::RunLock(_) => return Err(Unsettled),
+/// Returns false if the message is left for another delivery.
+async fn settle(world: &World, request_id: &str) -> bool {
+    let store = world.machine("").store;
+    let (fire, id) = (fire(world.rerun), name(world.execution()));
+    let Ok(row) = store.execution(TRIGGER, &id).await else { return false };
+    let started = StartTime::new(world.sim.now(), std::time::Duration::from_secs(30 * 24 * 60 * 60));
+    let failure = Failure::fatal(ErrorType::RecordStoreFailed, "");
+    let unstarted = UnstartedExecution {
+        fire: &fire,
+        started: &started,
+        lambda_request_id: request_id,
+        attempt: 3,
+        ending: Ending::new(Status::Failed, world.sim.now(), Some(failure)),
     };
-    for _ in 0..MAX_SWAPS {
-        let settlement = world.rules.settle(row.as_ref(), world.sim.now() + clock);
-        let request = match (settlement, row) {
-            (CloseAction::Nothing, _) => return Ok(()),
-            (CloseAction::Alive, _) => return Err(Unsettled),
-            (CloseAction::Interrupt, Some(seen)) => {
-                Request::EndAbandoned { ending: Ending::failed(ErrorType::Interrupted, false), seen }
-            }
-            (CloseAction::Cancel, Some(seen)) => Request::EndAbandoned { ending: Ending::cancelled(), seen },
-            (CloseAction::Finalise, Some(seen)) => Request::Finalise { seen },
-            (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
-                let mut row = new_row(Status::Failed, None, 3, request_id);
-                row.error_type = Some(StoreError::ERROR_TYPE.as_str().to_owned());
-                Request::CreateEnded { row }
-            }
-        };
-        match client.send(request).await? {
-            Answer::Done(_) => return Ok(()),
-            Answer::Refused(found) => row = found,
-            Answer::RunLock(_) => return Err(Unsettled),
-        }
-    }
-    Err(Unsettled)
+    let closed = close_abandoned(&store, LEASE, &fire, &id, row, Some(&unstarted)).await;
+    closed.is_ok_and(|(action, _)| action != CloseAction::Alive)
 }

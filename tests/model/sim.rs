@@ -17,6 +17,9 @@ use fastrand::Rng;
 /// The most wakes of one schedule; one that needs more does not end.
 const MAX_WAKES: u32 = 200_000;
 
+/// The start of every schedule, in milliseconds since 1970: a time at which no ttl has passed.
+pub(crate) const START: i64 = 1_800_000_000_000;
+
 pub(crate) type TaskId = usize;
 
 /// What befalls a task at one of its awaits.
@@ -46,6 +49,7 @@ pub(crate) struct Sim(Rc<Core>);
 
 struct Core {
     now: Cell<i64>,
+    tokens: Cell<u64>,
     wakes: Cell<u32>,
     current: Cell<TaskId>,
     rng: RefCell<Rng>,
@@ -60,8 +64,8 @@ struct Core {
 impl Sim {
     pub(crate) fn new(seed: u64, traces: bool) -> Self {
         Self(Rc::new(Core {
-            // Not zero, so that an instant before the start is an instant too.
-            now: Cell::new(1_000_000),
+            now: Cell::new(START),
+            tokens: Cell::new(0),
             wakes: Cell::new(0),
             current: Cell::new(0),
             rng: RefCell::new(Rng::with_seed(seed)),
@@ -95,6 +99,11 @@ impl Sim {
         self.0.rng.borrow_mut().i64(range)
     }
 
+    /// Returns a token that no other call has.
+    pub(crate) fn token(&self) -> u64 {
+        self.0.tokens.replace(self.0.tokens.get() + 1)
+    }
+
     pub(crate) fn chance(&self, percent: i64) -> bool {
         self.draw(0..=99) < percent
     }
@@ -107,7 +116,7 @@ impl Sim {
     /// Notes a step, if this schedule is one that is told afterwards.
     pub(crate) fn note(&self, text: impl FnOnce() -> String) {
         if self.0.traces {
-            let line = format!("{:>9.3} s  {}", (self.now() - 1_000_000) as f64 / 1000.0, text());
+            let line = format!("{:>9.3} s  {}", (self.now() - START) as f64 / 1000.0, text());
             self.0.trace.borrow_mut().push(line);
         }
     }

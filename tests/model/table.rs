@@ -1,299 +1,220 @@
-//! The table: one row for each execution, the item that says whose turn it is, and the writes of `src/store.rs` and
-//! `src/overlap.rs` under the conditions of `src/expression.rs`.
+//! The table: items, and requests that are applied at the moment they arrive. What a request is (a claim, a heartbeat …)
+//! is told from its shape, for the promises and for the story; the conditions are evaluated as the store writes them.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use agent_trigger::{
-    domain::execution::{Row, Status},
-    domain::failure::ErrorType,
-    domain::run_lock::RunLock,
+    domain::{execution::Row, run_lock::RunLock},
+    store::{
+        execution_item::{self, Item},
+        keys::Key,
+        table::{Transacted, Written},
+    },
 };
 
 use crate::{
     alone::Alone,
-    overlap::name,
+    expression::{Change, Operator, Request, integer},
     promises::Promises,
-    rules::{Rule, Rules},
-    sim::Sim,
+    sender::Sender,
+    sim::{START, Sim},
 };
 
-/// How an execution is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ending {
-    pub(crate) status: Status,
-    pub(crate) error_type: Option<ErrorType>,
-    pub(crate) retryable: bool,
+/// The only trigger.
+pub(crate) const TRIGGER: &str = "t";
+
+/// Returns the id of an execution among those of its trigger: ids sort by the time of their fires.
+pub(crate) fn name(execution: usize) -> String {
+    format!("e{execution}")
 }
 
-impl Ending {
-    pub(crate) fn cancelled() -> Self {
-        Self { status: Status::Cancelled, error_type: None, retryable: false }
-    }
-
-    pub(crate) fn skipped() -> Self {
-        Self { status: Status::Skipped, ..Self::cancelled() }
-    }
-
-    pub(crate) fn completed() -> Self {
-        Self { status: Status::Completed, ..Self::cancelled() }
-    }
-
-    pub(crate) fn failed(error_type: ErrorType, retryable: bool) -> Self {
-        Self { status: Status::Failed, error_type: Some(error_type), retryable }
-    }
+pub(crate) fn number(name: &str) -> usize {
+    name.trim_start_matches('e').parse().expect("the name of an execution")
 }
 
-/// One request, named as in `src/store.rs`.
+/// One operation on the table.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a few exist at a time")]
-pub(crate) enum Request {
-    ClaimNew {
-        row: Row,
-    },
-    ClaimOver {
-        row: Row,
-        seen: Row,
-    },
-    EndAbandoned {
-        ending: Ending,
-        seen: Row,
-    },
-    CreateEnded {
-        row: Row,
-    },
-    Finalise {
-        seen: Row,
-    },
-    Heartbeat {
-        owner: String,
-        until: i64,
-    },
-    Finish {
-        owner: String,
-        ending: Ending,
-    },
-    /// `cancelRequested`, as another fire sets it, or if none does a person.
-    AskForCancel {
-        by: Option<usize>,
-    },
-    Read,
-    TakeTurn {
-        turn: RunLock,
-        over_before: i64,
-        over: Option<RunLock>,
-        has_waited: bool,
-    },
-    KeepTurn {
-        owner: String,
-        until: i64,
-    },
-    GiveTurnUp {
-        owner: String,
-    },
+pub(crate) enum Operation {
+    Get(Key),
+    Write(Request),
+    /// Several writes as one, with the token that the tries of one call share.
+    Transact(Vec<Request>, u64),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// Applied, or read: the row after it.
-    Done(Option<Row>),
-    /// The condition did not hold: the row as it stands.
-    Refused(Option<Row>),
-    /// Of the turn: the item as it stands if the condition did not hold.
-    RunLock(Option<Option<RunLock>>),
+    Got(Option<Item>),
+    Written(Written),
+    Transacted(Transacted),
+}
+
+/// What a write is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    ClaimNew,
+    ClaimOver,
+    EndAbandoned,
+    CreateEnded,
+    Finalise,
+    Heartbeat,
+    Finish,
+    /// `cancelRequested`, as another fire or a person sets it.
+    AskForCancel,
+    TakeLock,
+    KeepLock,
+    ReleaseLock,
+    /// Of an item that no promise is about.
+    Other,
+}
+
+impl Kind {
+    pub(crate) fn of(request: &Request) -> Self {
+        let has = |attribute: &str| request.condition.has(&|clause| clause.attribute() == attribute);
+        let is_put = matches!(request.change, Change::Put(_));
+        let is_running =
+            request.value("status").is_some_and(|status| status.as_s().is_ok_and(|word| word == "running"));
+        match request.key.1.as_str() {
+            "RUNNING" if is_put => Self::TakeLock,
+            "RUNNING" if request.value("leaseUntil").and_then(integer) == Some(0) => Self::ReleaseLock,
+            "RUNNING" => Self::KeepLock,
+            key if !key.starts_with("EXECUTION#") => Self::Other,
+            _ if is_put && is_running && has("PK") => Self::ClaimNew,
+            _ if is_put && is_running => Self::ClaimOver,
+            _ if is_put => Self::CreateEnded,
+            _ if request.value("cancelRequested").is_some() => Self::AskForCancel,
+            _ if request.value("status").is_some() && has("attempt") => Self::EndAbandoned,
+            _ if request.value("status").is_some() => Self::Finish,
+            _ if request.value("retryable").is_some() => Self::Finalise,
+            _ => Self::Heartbeat,
+        }
+    }
+
+    /// Returns true if the run lock is taken from an attempt that has ended.
+    pub(crate) fn takes_over(self, request: &Request) -> bool {
+        self == Self::TakeLock && request.condition.has(&|clause| clause.compares("executionId", Operator::Equal))
+    }
 }
 
 #[derive(Clone)]
 pub(crate) struct Table {
     sim: Sim,
-    rules: Rules,
     fires: Rc<Vec<Promises>>,
     alone: Alone,
-    rows: Rc<RefCell<Vec<Option<Row>>>>,
-    turn: Rc<RefCell<Option<RunLock>>>,
+    items: Rc<RefCell<BTreeMap<Key, Item>>>,
+    /// The tokens of the transactions that were applied.
+    tokens: Rc<RefCell<BTreeSet<u64>>>,
 }
 
 impl Table {
-    pub(crate) fn new(sim: Sim, rules: Rules, fires: Rc<Vec<Promises>>, alone: Alone) -> Self {
-        let rows = Rc::new(RefCell::new(vec![None; fires.len()]));
-        Self { sim, rules, fires, alone, rows, turn: Rc::default() }
+    pub(crate) fn new(sim: Sim, fires: Rc<Vec<Promises>>, alone: Alone) -> Self {
+        Self { sim, fires, alone, items: Rc::default(), tokens: Rc::default() }
     }
 
     pub(crate) fn row(&self, execution: usize) -> Option<Row> {
-        self.rows.borrow()[execution].clone()
+        let key = (format!("TRIGGER#{TRIGGER}"), format!("EXECUTION#{}", name(execution)));
+        self.items.borrow().get(&key).and_then(execution_item::row)
     }
 
-    /// Applies a request at the moment it arrives.
-    pub(crate) fn apply(&self, execution: usize, request: &Request) -> Answer {
-        if matches!(request, Request::TakeTurn { .. } | Request::KeepTurn { .. } | Request::GiveTurnUp { .. }) {
-            return self.apply_to_turn(request);
+    /// Applies an operation at the moment it arrives.
+    pub(crate) fn apply(&self, operation: &Operation, sender: &Sender) -> Answer {
+        match operation {
+            Operation::Get(key) => Answer::Got(self.items.borrow().get(key).cloned()),
+            Operation::Write(request) => Answer::Written(self.write(request, sender)),
+            Operation::Transact(requests, token) => Answer::Transacted(self.transact(requests, *token, sender)),
         }
-        let old = self.row(execution);
-        let of = if self.fires.len() > 1 { format!("{}: ", name(execution)) } else { String::new() };
-        let new = match self.written(request, old.as_ref()) {
-            Some(new) => new,
-            None if matches!(request, Request::Read) => return Answer::Done(old),
-            None => {
-                self.sim.note(|| format!("{of}refused: {}", tell(request)));
-                return Answer::Refused(old);
-            }
+    }
+
+    fn write(&self, request: &Request, sender: &Sender) -> Written {
+        let old = self.items.borrow().get(&request.key).cloned();
+        let Some(new) = request.applied_to(old.as_ref()) else {
+            self.sim.note(|| format!("refused: {}", tell(request, sender)));
+            return Written::Refused(old);
         };
-        self.sim.note(|| format!("{of}applied: {}", tell(request)));
-        self.fires[execution].written(&self.sim, request, old.as_ref(), &new);
-        if let Request::AskForCancel { by: Some(by) } = request {
-            self.alone.cancel_asked(*by, execution);
+        self.sim.note(|| format!("applied: {}", tell(request, sender)));
+        self.store(request, sender, old.as_ref(), new.clone());
+        Written::Done(Some(new))
+    }
+
+    fn transact(&self, requests: &[Request], token: u64, sender: &Sender) -> Transacted {
+        if self.tokens.borrow().contains(&token) {
+            return Transacted::Done;
         }
-        self.rows.borrow_mut()[execution] = Some(new.clone());
-        Answer::Done(Some(new))
-    }
-
-    fn apply_to_turn(&self, request: &Request) -> Answer {
-        let old = self.turn.borrow().clone();
-        let Some(new) = self.turned(request, old.as_ref()) else {
-            self.sim.note(|| format!("refused: {}", tell(request)));
-            return Answer::RunLock(Some(old));
-        };
-        self.sim.note(|| format!("applied: {}", tell(request)));
-        self.alone.written(request, old.as_ref(), &new);
-        *self.turn.borrow_mut() = Some(new);
-        Answer::RunLock(None)
-    }
-
-    /// The turn after the request, unless its condition does not hold.
-    fn turned(&self, request: &Request, old: Option<&RunLock>) -> Option<RunLock> {
-        let is_of =
-            |old: &&RunLock, owner: &String| old.owner.as_ref() == Some(owner) || !self.rules.has(Rule::TurnOwner);
-        let is_longer = |old: &RunLock, until: i64| old.until <= Some(until) || !self.rules.has(Rule::TurnOnlyGrows);
-        match request {
-            Request::TakeTurn { turn, over: Some(seen), .. } => {
-                (old == Some(seen) || !self.rules.has(Rule::TurnAsSeen)).then(|| turn.clone())
-            }
-            Request::TakeTurn { turn, over_before, has_waited, .. } => {
-                let yields = *has_waited && self.rules.has(Rule::WaitersYield);
-                let may_take = old.is_none_or(|old| {
-                    let is_over =
-                        old.until < Some(*over_before) && (self.rules.has(Rule::TurnLapses) || old.until == Some(0));
-                    let is_mine = old.owner == turn.owner && is_longer(old, turn.until.unwrap_or_default());
-                    (is_over || is_mine) && (!yields || old.execution_id <= turn.execution_id)
-                });
-                may_take.then(|| turn.clone())
-            }
-            Request::KeepTurn { owner, until } => old
-                .filter(|old| is_of(old, owner) && old.until > Some(0) && is_longer(old, *until))
-                .map(|old| RunLock { until: Some(*until), ..old.clone() }),
-            Request::GiveTurnUp { owner } => {
-                old.filter(|old| is_of(old, owner)).map(|old| RunLock { until: Some(0), ..old.clone() })
-            }
-            _ => None,
+        let mut written = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let old = self.items.borrow().get(&request.key).cloned();
+            let Some(new) = request.applied_to(old.as_ref()) else { return Transacted::Refused(index, old) };
+            written.push((request, old, new));
         }
-    }
-
-    /// The row after the request, unless its condition does not hold.
-    fn written(&self, request: &Request, old: Option<&Row>) -> Option<Row> {
-        match request {
-            Request::Read | Request::TakeTurn { .. } | Request::KeepTurn { .. } | Request::GiveTurnUp { .. } => None,
-            Request::ClaimNew { row } | Request::CreateEnded { row } => old.is_none().then(|| row.clone()),
-            Request::ClaimOver { row, seen } => old.filter(|old| self.is_as_seen(old, seen)).map(|_| row.clone()),
-            Request::EndAbandoned { ending, seen } => {
-                old.filter(|old| self.is_as_seen(old, seen)).map(|old| ended(old, *ending))
-            }
-            Request::Finalise { seen } => {
-                old.filter(|old| self.is_as_seen(old, seen)).map(|old| Row { retryable: false, ..old.clone() })
-            }
-            Request::Heartbeat { owner, until } => old
-                .filter(|old| self.is_owned_and_running(old, owner))
-                .filter(|old| !self.rules.has(Rule::LeaseOnlyGrows) || old.lease_until <= Some(*until))
-                .map(|old| Row { lease_until: Some(*until), ..old.clone() }),
-            Request::Finish { owner, ending } => {
-                old.filter(|old| self.is_owned_and_running(old, owner)).map(|old| ended(old, *ending))
-            }
-            // Another fire waits for an attempt that runs, a person for whatever may still run.
-            Request::AskForCancel { by } => old
-                .filter(|old| {
-                    let may_run_again = old.retryable && by.is_none();
-                    !self.rules.has(Rule::Terminal) || old.status == Status::Running || may_run_again
-                })
-                .map(|old| Row { cancel_requested: Some(true), ..old.clone() }),
+        self.tokens.borrow_mut().insert(token);
+        for (request, old, new) in written {
+            self.sim.note(|| format!("applied with others: {}", tell(request, sender)));
+            self.store(request, sender, old.as_ref(), new);
         }
+        Transacted::Done
     }
 
-    fn is_as_seen(&self, row: &Row, seen: &Row) -> bool {
-        let has_terminal = self.rules.has(Rule::Terminal);
-        (row.status == seen.status || !has_terminal)
-            && row.owner == seen.owner
-            && row.attempt == seen.attempt
-            && (row.lease_until == seen.lease_until || !self.rules.has(Rule::LeaseUntilAsSeen))
-            && row.cancel_requested == seen.cancel_requested
-            && (row.retryable || !seen.retryable || !has_terminal || !self.rules.has(Rule::RetryableAsSeen))
-    }
-
-    fn is_owned_and_running(&self, row: &Row, owner: &str) -> bool {
-        (row.owner.as_deref() == Some(owner) || !self.rules.has(Rule::Owner))
-            && (row.status == Status::Running || !self.rules.has(Rule::Terminal))
+    fn store(&self, request: &Request, sender: &Sender, old: Option<&Item>, new: Item) {
+        let kind = Kind::of(request);
+        if let Some(id) = request.key.1.strip_prefix("EXECUTION#") {
+            let execution = number(id);
+            let old = old.and_then(execution_item::row);
+            let row = execution_item::row(&new).expect("a row that can be read");
+            self.fires[execution].written(&self.sim, kind, &sender.owner, old.as_ref(), &row);
+            if kind == Kind::AskForCancel && !sender.owner.is_empty() {
+                self.alone.cancel_asked(sender.execution, execution);
+            }
+        } else if request.key.1 == "RUNNING" {
+            let old = old.map(RunLock::read);
+            self.alone.written(kind, request, old.as_ref(), &RunLock::read(&new));
+        }
+        self.items.borrow_mut().insert(request.key.clone(), new);
     }
 }
 
-/// What the end of an attempt sets, and what it takes off.
-fn ended(row: &Row, ending: Ending) -> Row {
-    let error_type = ending.error_type.map(|error_type| error_type.as_str().to_owned());
-    Row { status: ending.status, error_type, retryable: ending.retryable, ..row.clone() }
-}
-
-/// A row as far as the model fills it.
-pub(crate) fn new_row(status: Status, owner: Option<&str>, attempt: u32, request_id: &str) -> Row {
-    Row {
-        status,
-        owner: owner.map(str::to_owned),
-        attempt: Some(attempt),
-        lambda_request_id: Some(request_id.to_owned()),
-        ..Row::default()
-    }
-}
-
-fn tell(request: &Request) -> String {
-    let owner = |row: &Row| row.owner.clone().unwrap_or_default();
-    match request {
-        Request::ClaimNew { row } => format!("{} claims the absent fire", owner(row)),
-        Request::ClaimOver { row, seen } => {
-            format!(
-                "{} claims it as attempt {} over {:?} of {}",
-                owner(row),
-                row.attempt.unwrap_or(0),
-                seen.status,
-                owner(seen)
-            )
+fn tell(request: &Request, sender: &Sender) -> String {
+    let kind = Kind::of(request);
+    let owner = &sender.owner;
+    let text =
+        |attribute: &str| request.value(attribute).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    let until = || seconds(request.value("leaseUntil").and_then(integer).unwrap_or_default());
+    let retryable = || {
+        let is_retryable = request.value("retryable").is_some_and(|value| value.as_bool() == Ok(&true));
+        if is_retryable { " retryable" } else { "" }
+    };
+    let end = || format!("{} {}{}", text("status"), text("errorType"), retryable());
+    let told = match kind {
+        Kind::ClaimNew => format!("{owner} claims the absent fire"),
+        Kind::ClaimOver => {
+            let attempt = request.value("attempt").and_then(integer).unwrap_or_default();
+            format!("{owner} claims it as attempt {attempt}")
         }
-        Request::EndAbandoned { ending, seen } => format!("{} over the run of {}", tell_ending(ending), owner(seen)),
-        Request::CreateEnded { row } => {
-            format!("failed {} for want of a record", row.error_type.clone().unwrap_or_default())
-        }
-        Request::Finalise { seen } => format!("the failure of {} made final", owner(seen)),
-        Request::Heartbeat { owner, until } => {
-            format!("{owner} holds until {}", seconds(*until))
-        }
-        Request::Finish { owner, ending } => format!("{owner} writes {}", tell_ending(ending)),
-        Request::AskForCancel { by: None } => "cancel is asked for".to_owned(),
-        Request::AskForCancel { by: Some(by) } => format!("cancel is asked for by {}", name(*by)),
-        Request::Read => "read".to_owned(),
-        Request::TakeTurn { turn, over, has_waited, .. } => format!(
-            "{} takes the turn until {}{}{}",
-            turn.owner.clone().unwrap_or_default(),
-            seconds(turn.until.unwrap_or_default()),
-            if over.is_some() { ", of one that has ended" } else { "" },
-            if *has_waited { ", having waited" } else { "" }
+        Kind::EndAbandoned => format!("{} over the run of another", end()),
+        Kind::CreateEnded => format!("{} for want of a record", end()),
+        Kind::Finalise => "the failure made final".to_owned(),
+        Kind::Heartbeat => format!("{owner} holds until {}", until()),
+        Kind::Finish => format!("{owner} writes {}", end()),
+        Kind::AskForCancel if owner.is_empty() => "cancel is asked for".to_owned(),
+        Kind::AskForCancel => format!("cancel is asked for by {}", name(sender.execution)),
+        Kind::TakeLock => format!(
+            "{owner} takes the run lock until {}{}{}",
+            until(),
+            if kind.takes_over(request) { ", of one that has ended" } else { "" },
+            if request.has_waited { ", having waited" } else { "" }
         ),
-        Request::KeepTurn { owner, until } => format!("{owner} keeps the turn until {}", seconds(*until)),
-        Request::GiveTurnUp { owner } => format!("{owner} gives the turn up"),
-    }
-}
-
-fn tell_ending(ending: &Ending) -> String {
-    match ending.error_type {
-        Some(error_type) if ending.retryable => format!("{} {error_type} retryable", ending.status.as_str()),
-        Some(error_type) => format!("{} {error_type}", ending.status.as_str()),
-        None => ending.status.as_str().to_owned(),
+        Kind::KeepLock => format!("{owner} keeps the run lock until {}", until()),
+        Kind::ReleaseLock => format!("{owner} releases the run lock"),
+        Kind::Other => format!("{owner} writes {}", request.key.1),
+    };
+    match request.key.1.strip_prefix("EXECUTION#") {
+        Some(id) => format!("{id}: {told}"),
+        None => told,
     }
 }
 
 fn seconds(instant: i64) -> String {
-    format!("{:.3} s", (instant - 1_000_000) as f64 / 1000.0)
+    format!("{:.3} s", (instant - START) as f64 / 1000.0)
 }

@@ -1,7 +1,11 @@
 //! Whatever comes in, the event parser answers: with the fire that the event says, or with the paths of what is wrong.
 
 use agent_trigger::{
+    domain::finish_reason::FinishReason::{
+        self, Cancelled, ContentFilter, Guardrail, Limit, MaxTokens, Pause, Refusal,
+    },
     domain::fire::{Fire, Origin},
+    domain::platform::Platform,
     domain::task::{BODY_FIELDS, Task},
     events::bus::{BusEvent, EventTarget},
     events::invalid::InvalidEvent,
@@ -10,15 +14,17 @@ use agent_trigger::{
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, UtcOffset};
 
+/// The reasons that an event may accept.
+const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refusal, Limit, Cancelled, Pause];
 /// Begins every text that stands as a value, and no name.
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold, so that arbitrary events come near to valid ones.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 25] = [
     "detail-type",
     "detail",
     "id",
@@ -35,11 +41,14 @@ const NAMES: [&str; 22] = [
     "reasoningEffort",
     "scheduledTime",
     "onInterrupted",
+    "acceptFinishReasons",
     "input",
     "unknown",
     "replay-name",
     "_eventSourceId",
     "_dispatch",
+    "_from",
+    "_event",
     "executionId",
 ];
 
@@ -117,13 +126,13 @@ fn check(error: &InvalidEvent) {
     }
 }
 
-fn check_fire(fire: &Fire, is_agentcore: bool) {
-    for id in [&fire.trigger_id, &fire.user_id, &fire.task.agent_id] {
+fn check_fire(fire: &Fire, platform: Platform) {
+    for id in [fire.trigger_id.as_str(), fire.user_id.as_str(), fire.task.agent_id.as_str()] {
         assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
     }
     assert!(!fire.task.prompt.is_empty());
     if let Some(id) = &fire.task.session_id {
-        let shortest = if is_agentcore { 33 } else { 1 };
+        let shortest = if platform == Platform::AgentCore { 33 } else { 1 };
         assert!((shortest..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?}");
     }
     assert!(BODY_FIELDS.iter().all(|name| !fire.task.input.contains_key(*name)));
@@ -132,17 +141,19 @@ fn check_fire(fire: &Fire, is_agentcore: bool) {
 
 /// Whatever of an event becomes part of a key is an id.
 fn check_bus_event(event: &BusEvent) {
-    let mut ids = vec![&event.event_source_id];
+    let mut ids = vec![event.event_source_id.as_str()];
     match &event.target {
         EventTarget::Subscribers => {}
         EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
-            ids.extend([trigger_id, user_id]);
+            ids.extend([trigger_id.as_str(), user_id.as_str()]);
         }
-        EventTarget::ReplayExecution { trigger_id, execution_id } => ids.extend([trigger_id, execution_id]),
+        EventTarget::ReplayExecution { trigger_id, execution_id } => {
+            ids.extend([trigger_id.as_str(), execution_id.as_str()]);
+        }
     }
     match &event.origin {
-        Origin::Execution { id, .. } => ids.push(id),
-        Origin::Request { dispatcher } => ids.extend(dispatcher),
+        Origin::Execution { id, .. } => ids.push(id.as_str()),
+        Origin::Request { dispatcher } => ids.extend(dispatcher.as_deref()),
         Origin::Event { .. } | Origin::Schedule { .. } => {}
     }
     for id in ids {
@@ -152,9 +163,9 @@ fn check_bus_event(event: &BusEvent) {
 }
 
 fn check_any(payload: Option<&str>) {
-    for is_agentcore in [false, true] {
-        match parse(payload, is_agentcore) {
-            Ok(Event::Scheduled(fire)) => check_fire(&fire, is_agentcore),
+    for platform in [Platform::Other, Platform::AgentCore] {
+        match parse(payload, platform) {
+            Ok(Event::Scheduled(fire)) => check_fire(&fire, platform),
             Ok(Event::Bus(event)) => check_bus_event(&event),
             Err(error) => check(&error),
         }
@@ -206,19 +217,21 @@ prop_compose! {
         input in input(),
         scheduled_time in option::of(scheduled_time()),
         rerun_if_interrupted in any::<bool>(),
+        accept_finish_reasons in option::of(subsequence(ACCEPTABLE.to_vec(), 0..=ACCEPTABLE.len())),
         (event_id, source) in (option::of(free_text()), option::of(free_text())),
     ) -> Fire {
         Fire {
-            trigger_id, user_id,
+            trigger_id: trigger_id.into(), user_id: user_id.into(),
             task: Task {
                 agent_id, prompt, session_id, model_id, working_directory, enabled_tools,
-                reasoning_effort, input, rerun_if_interrupted,
+                reasoning_effort, input, rerun_if_interrupted, accept_finish_reasons,
             },
             trigger: None,
             event_id, source,
             origin: scheduled_time
                 .map_or(Origin::Request { dispatcher: None }, |(text, instant)| Origin::Schedule { text, instant }),
             event_source_id: None, detail_type: None, event_time: None, chain_depth: 0, replay_of: None,
+            replayed_definition: None,
         }
     }
 }
@@ -233,6 +246,8 @@ fn event_of(fire: &Fire, is_null: bool) -> Value {
             "enabledTools": fire.task.enabled_tools, "reasoningEffort": fire.task.reasoning_effort,
             "scheduledTime": if let Origin::Schedule { text, .. } = &fire.origin { Some(text) } else { None },
             "onInterrupted": fire.task.rerun_if_interrupted.then_some("rerun"),
+            "acceptFinishReasons": fire.task.accept_finish_reasons.as_ref()
+                .map(|reasons| reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>()),
             "input": (!fire.task.input.is_empty()).then_some(&fire.task.input),
         },
     });
@@ -248,7 +263,40 @@ fn without_nulls(value: Value, has_detail: bool) -> Value {
     Value::Object(kept.map(inner).collect())
 }
 
+/// An event as EventBridge delivers it: the id is its own, the source is one that PutEvents takes, and no member begins
+/// with `_`.
+fn published() -> impl Strategy<Value = Value> {
+    let source = select(&["com.example", "aws.partner/example.com/7", "agent-trigger", "agent.trigger", "Aws.x"][..]);
+    (prop_oneof![event_of_anything(), bus_event_of_anything()], source, any::<u128>()).prop_map(
+        |(mut event, source, id)| {
+            let envelope = event.as_object_mut().unwrap();
+            envelope.retain(|name, _| !name.starts_with('_'));
+            envelope.insert("source".to_owned(), json!(source));
+            envelope.insert("id".to_owned(), json!(uuid::Uuid::from_u128(id)));
+            event
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn what_was_published_runs_subscribers_alone(event in published(), transformer in option::of("[a-z]{1,9}")) {
+        // As it is, or as a rule wraps it that gives the subscriptions another name.
+        let delivered = match transformer {
+            None => event,
+            Some(name) => json!({"_eventSourceId": name, "_event": event}),
+        };
+        match parse(Some(&delivered.to_string()), Platform::AgentCore) {
+            Ok(Event::Bus(event)) => {
+                prop_assert_eq!(&event.target, &EventTarget::Subscribers);
+                prop_assert!(!matches!(event.origin, Origin::Execution { .. }));
+                prop_assert!(event.event_source_id != "agent-trigger");
+            }
+            Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
+            Err(error) => check(&error),
+        }
+    }
+
     #[test]
     fn arbitrary_json_gives_a_fire_or_paths(value in value()) {
         check_any(Some(&value.to_string()));
@@ -273,14 +321,14 @@ proptest! {
     fn a_cut_event_gives_paths(event in event_of_anything(), at in any::<prop::sample::Index>()) {
         let text = event.to_string();
         let cut = &text[..text.floor_char_boundary(at.index(text.len()))];
-        prop_assert!(parse(Some(cut), false).is_err());
+        prop_assert!(parse(Some(cut), Platform::Other).is_err());
         check_any(Some(cut));
     }
 
     #[test]
-    fn valid_events_round_trip(fire in fire(), is_null in any::<bool>(), is_agentcore in any::<bool>()) {
+    fn valid_events_round_trip(fire in fire(), is_null in any::<bool>(), platform in prop_oneof![Just(Platform::Other), Just(Platform::AgentCore)]) {
         let event = event_of(&fire, is_null).to_string();
-        prop_assert_eq!(parse(Some(&event), is_agentcore), Ok(Event::Scheduled(Box::new(fire))));
+        prop_assert_eq!(parse(Some(&event), platform), Ok(Event::Scheduled(Box::new(fire))));
     }
 
     #[test]
@@ -289,7 +337,7 @@ proptest! {
         for name in &bad {
             event["detail"][*name] = json!(7);
         }
-        let error = parse(Some(&event.to_string()), false).unwrap_err();
+        let error = parse(Some(&event.to_string()), Platform::Other).unwrap_err();
         let mut paths: Vec<_> = error.problems.iter().map(|problem| problem.split(": ").next().unwrap()).collect();
         paths.sort_unstable();
         let expected: Vec<_> = bad.iter().map(|name| format!("$.detail.{name}")).collect();
@@ -301,11 +349,11 @@ proptest! {
 fn deep_nesting_gives_a_path() {
     for (open, close) in [("[", "]"), ("{\"detail\":", "}")] {
         let payload = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
-        check(&parse(Some(&payload), false).unwrap_err());
+        check(&parse(Some(&payload), Platform::Other).unwrap_err());
     }
 }
 
 #[test]
 fn what_is_not_utf_8_gives_a_path() {
-    check(&parse(None, false).unwrap_err());
+    check(&parse(None, Platform::Other).unwrap_err());
 }

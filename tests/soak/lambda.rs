@@ -9,11 +9,11 @@ use standins::destination::{failed_messages, notification, report, sqs_batch};
 use standins::{Invocation, Lambda, Outcome, Stack};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::LEASE;
+use crate::{lease, scaled};
 
 /// The number of attempts that Lambda makes at an event.
 const ATTEMPTS: u32 = 3;
-/// The settle queue's delay and visibility timeout, scaled to this lease.
+/// The settle queue's delay and visibility timeout, for a lease of one second.
 const QUEUE_DELAY: Duration = Duration::from_millis(1300);
 /// The most receives of a message. One that is still not settled then never will be.
 const MOST_RECEIVES: u32 = 60;
@@ -50,7 +50,7 @@ impl Pool {
     /// Starts four environments that take one invocation at a time, and three that share the rest of the concurrency.
     pub(crate) async fn start(stack: Stack, concurrency: usize) -> Self {
         let shared = (concurrency.saturating_sub(4) / 3).max(2);
-        let lease = ("LEASE_SECONDS", LEASE.as_secs().to_string());
+        let lease = ("LEASE_SECONDS", lease().as_secs().to_string());
         let (mut slots, mut free) = (Vec::new(), Vec::new());
         for at_once in [1, 1, 1, 1, shared, shared, shared] {
             let mut env = vec![lease.clone()];
@@ -108,7 +108,7 @@ impl Pool {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 // After this pause the lease is over in most cases.
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(600..1800))).await;
+                tokio::time::sleep(scaled(Duration::from_millis(fastrand::u64(600..1800)))).await;
             }
             let outcome = self.invoke(invocation.clone(), kill_after.filter(|_| attempt == 0)).await;
             let is_success = outcome.is_success();
@@ -168,7 +168,7 @@ impl Queue {
         let attempts = u32::try_from(told.len()).unwrap_or(ATTEMPTS);
         let body = notification(&report(invocation, attempts, last).to_string());
         let (settled, wait) = oneshot::channel();
-        tokio::time::sleep(QUEUE_DELAY).await;
+        tokio::time::sleep(scaled(QUEUE_DELAY)).await;
         let id = format!("{}-{}", invocation.request_id, fastrand::u32(..));
         self.messages.send(Message { id, body, receives: 0, settled }).expect("the queue is served");
         wait.await.expect("every message is settled");
@@ -195,7 +195,7 @@ impl Queue {
             }
             let messages = self.messages.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(QUEUE_DELAY / 2).await;
+                tokio::time::sleep(scaled(QUEUE_DELAY) / 2).await;
                 let _ = messages.send(message);
             });
         }

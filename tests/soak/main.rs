@@ -8,6 +8,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,8 +20,18 @@ use crate::lambda::{Pool, Queue};
 use crate::plan::{PROMPT, Plan, token_answers};
 use crate::verdict::Fired;
 
+/// The built function.
+const FUNCTION: &str = env!("CARGO_BIN_EXE_agent-trigger");
+
+/// A time that is compressed from Lambda's minutes, longer on a slow machine.
+pub(crate) fn scaled(time: Duration) -> Duration {
+    time * standins::pace::factor(Path::new(FUNCTION))
+}
+
 /// The shortest lease possible. It compresses into seconds what takes minutes on Lambda.
-const LEASE: Duration = Duration::from_secs(1);
+pub(crate) fn lease() -> Duration {
+    scaled(Duration::from_secs(1))
+}
 
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     match std::env::var(name) {
@@ -34,7 +45,7 @@ async fn s5_every_fire_ends_with_one_true_record() {
     let (fires, concurrency, seed) =
         (setting("SOAK_FIRES", 200), setting("SOAK_CONCURRENCY", 64), setting("SOAK_SEED", 20_260_131));
     let since = Instant::now();
-    let stack = Stack::start().await.with_binary(env!("CARGO_BIN_EXE_agent-trigger"));
+    let stack = Stack::start().await.with_binary(FUNCTION);
     // With such short lives, tokens are requested all the time.
     stack.cognito.set_expires_in(2);
     stack.cognito.answer_next(CognitoOperation::Token, token_answers(seed, fires / 2));
@@ -43,7 +54,7 @@ async fn s5_every_fire_ends_with_one_true_record() {
     let fired = stream::iter(0..fires).map(|number| fire(&pool, &queue, Plan::draw(seed, number)));
     let fired: Vec<_> = fired.buffer_unordered(concurrency).collect().await;
     // Anything delayed until then must not change anything any more.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(scaled(Duration::from_secs(3))).await;
 
     let mut calls: BTreeMap<String, Vec<AgentRequest>> = BTreeMap::new();
     for call in pool.stack.agent.calls() {

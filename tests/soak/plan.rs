@@ -74,7 +74,11 @@ impl Plan {
             is_scheduled: !chance(rng, 12),
             rerun: chance(rng, 20),
             // A run is not started with less than 5 s left.
-            timeout: if agent == Agent::Endless { millis(rng, 5500..6500) } else { Duration::from_secs(12) },
+            timeout: crate::scaled(if agent == Agent::Endless {
+                millis(rng, 5500..6500)
+            } else {
+                Duration::from_secs(12)
+            }),
             first_answers: (0..refusals).map(|_| refusal(rng)).collect(),
             answer: answer(agent, rng),
             store_faults: if chance(rng, 40) { store_faults(rng, &trigger_id) } else { Vec::new() },

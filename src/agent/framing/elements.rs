@@ -30,10 +30,17 @@ enum Place {
     Broken,
 }
 
+/// Returns true if a byte behind an array shows that it was the beginning of a text.
+fn byte_of_text(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'(' || !byte.is_ascii()
+}
+
 /// The element under way.
 #[derive(Debug)]
 pub(crate) struct Elements {
     may_be_text: bool,
+    /// Text followed the array.
+    is_text: bool,
     place: Place,
     depth: usize,
     in_string: bool,
@@ -50,6 +57,7 @@ impl Elements {
     pub(crate) fn new(may_be_text: bool) -> Elements {
         Elements {
             may_be_text,
+            is_text: false,
             place: Place::Before,
             depth: 0,
             in_string: false,
@@ -91,6 +99,8 @@ impl Elements {
                     1
                 }
                 (Place::Between { .. }, b',' | b']' | b'}') | (Place::Before | Place::Behind, _) => {
+                    // A footnote's mark, or a link: text that begins like an array.
+                    self.is_text = self.place == Place::Behind && byte_of_text(first);
                     self.place = Place::Broken;
                     1
                 }
@@ -175,7 +185,7 @@ impl Elements {
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self.place {
             Place::Behind => Rest::Nothing,
-            _ if self.may_be_text && !is_begun(scan::trim(&self.head)) => {
+            _ if self.may_be_text && (self.is_text || !is_begun(scan::trim(&self.head))) => {
                 Rest::Frame(Frame::new(Source::Text, &self.head))
             }
             _ => Rest::NotJson,

@@ -13,9 +13,6 @@ use crate::json::text::BoundedText;
 /// The members of a result, by which 1.0 tells its kinds apart.
 const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 
-/// Artifacts of which it is known where they begin; of more, the first are no longer added to.
-const MAX_ARTIFACTS: usize = 32;
-
 /// The kinds of a result in 0.3, in the same order.
 const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
 
@@ -33,10 +30,22 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 
+/// Artifacts that are told apart: more are one.
+const MAX_ARTIFACTS: usize = 64;
+
+/// An artifact, and where its text stands in the answer's.
+#[derive(Debug)]
+struct Artifact {
+    id: Vec<u8>,
+    span: (usize, usize),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// The ids of the artifacts, and where the text of each begins.
-    artifacts: Vec<(Vec<u8>, usize)>,
+    /// The artifacts, in the order in which they came.
+    artifacts: Vec<Artifact>,
+    /// The artifact under way.
+    artifact: Vec<u8>,
     /// An artifact has text: then no status message is the answer.
     has_artifact: bool,
 }
@@ -124,11 +133,13 @@ impl Reading {
         let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
         if let Some(artifacts) = artifacts {
             let mut text = BoundedText::new(MAX_OUTPUT);
-            self.artifacts.clear();
+            if artifacts.elements().next().is_some() {
+                self.artifacts.clear();
+            }
             for artifact in artifacts.elements() {
-                self.has_artifact |= !text.is_empty();
-                self.place_of(artifact, text.len());
+                let (at, _) = self.place_of(id_of(artifact), text.len());
                 push_message(artifact, &mut text);
+                self.artifacts[at].span.1 = text.len();
             }
             self.has_artifact |= !text.is_empty();
             transcript.message(|out| *out = text);
@@ -171,46 +182,47 @@ impl Reading {
         decided(frame, transcript, verdict)
     }
 
+    /// Returns the place of an artifact among the others, and whether it is new: its text begins at the answer's end then.
+    fn place_of(&mut self, id: &[u8], end: usize) -> (usize, bool) {
+        self.artifact = id.to_vec();
+        let known = self.artifacts.iter().position(|artifact| artifact.id == id);
+        let last = (self.artifacts.len() >= MAX_ARTIFACTS).then(|| self.artifacts.len() - 1);
+        if let Some(at) = known.or(last) {
+            return (at, false);
+        }
+        self.artifacts.push(Artifact { id: id.to_vec(), span: (end, end) });
+        (self.artifacts.len() - 1, true)
+    }
+
     /// Takes a part of an artifact: appended to it, or in its place.
     fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
-        let is_more = update.append.is_some_and(RawJson::is_true) && self.has_artifact;
-        let at = self.place_of(artifact, transcript.text.len());
-        let is_last = at + 1 == self.artifacts.len();
-        if transcript.text.is_truncated() && is_last && is_more {
+        let id = id_of(artifact);
+        let append = update.append;
+        if transcript.text.is_truncated() && self.artifact == id && append.is_some_and(RawJson::is_true) {
             return;
         }
-        let (begins, ends) = (self.artifacts[at].1, self.artifacts.get(at + 1).map(|(_, begins)| *begins));
-        // What stands behind an artifact under way is put back behind it.
-        let behind = ends.and_then(|ends| transcript.text.as_str().get(ends..)).unwrap_or_default().to_owned();
-        if !is_more {
-            transcript.text.cut_back(begins);
-        } else if let Some(ends) = ends {
-            transcript.text.cut_back(ends);
-        }
-        if let Some(parts) = artifact.get("parts") {
-            push_texts(parts, &mut transcript.text);
-        }
-        let length = transcript.text.len();
-        for (_, begins) in &mut self.artifacts[at + 1..] {
-            *begins = length + begins.saturating_sub(ends.unwrap_or_default());
-        }
-        transcript.text.push(&behind);
+        let parts = artifact.get("parts");
+        let (at, is_new) = self.place_of(id, transcript.text.len());
+        let (begins, ends) = self.artifacts[at].span;
+        let keeps = append.is_some_and(RawJson::is_true) && !is_new;
+        let end = transcript.text.replace(if keeps { ends } else { begins }, ends, |out| {
+            parts.into_iter().for_each(|parts| push_texts(parts, out));
+        });
+        self.artifacts[at].span.1 = end;
+        // What stands behind it moved.
+        let moved = |place: usize| (place + end).saturating_sub(ends);
+        self.artifacts[at + 1..].iter_mut().for_each(|artifact| {
+            artifact.span = (moved(artifact.span.0), moved(artifact.span.1));
+        });
         self.has_artifact |= !transcript.text.is_empty();
     }
+}
 
-    /// Returns which of the artifacts this is. One that is new begins at `end`.
-    fn place_of(&mut self, artifact: RawJson<'_>, end: usize) -> usize {
-        let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
-        let id = &id[..id.len().min(128)];
-        self.artifacts.iter().position(|(known, _)| known == id).unwrap_or_else(|| {
-            if self.artifacts.len() == MAX_ARTIFACTS {
-                self.artifacts.remove(0);
-            }
-            self.artifacts.push((id.to_vec(), if self.has_artifact { end } else { 0 }));
-            self.artifacts.len() - 1
-        })
-    }
+/// The bytes of an artifact's id that are compared.
+fn id_of(artifact: RawJson<'_>) -> &[u8] {
+    let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
+    &id[..id.len().min(128)]
 }
 
 fn cut(mut words: String) -> String {

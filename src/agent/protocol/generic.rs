@@ -179,7 +179,9 @@ impl Generic {
         }
         note_usage(members, transcript);
         note_stop(members, transcript);
-        if is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
+        // The one document of an answer may be named after a tool, and still hold what the agent says.
+        let is_document = frame.source == Source::Document;
+        if !is_document && is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
             return None;
         }
         if members.is(Name::Type, "modelMessageStartEvent") {
@@ -283,8 +285,11 @@ fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
             if !(error.is_null() && kind.is_null()));
     let by_error = || members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType);
     let by_status = || {
-        word(Name::Status)
-            .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
+        // RFC 9457's problem documents tell the status as a number.
+        let code = members.get(Name::Status).and_then(RawJson::as_count);
+        code.is_some_and(|code| (400..600).contains(&code))
+            || word(Name::Status)
+                .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
     };
     let by_flag = || {
         members.get(Name::Success).is_some_and(RawJson::is_false)

@@ -25,12 +25,12 @@ impl Reader for Reading {
         let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
         transcript.is_understood = true;
         match &*kind {
-            b"text-delta" => {
-                if transcript.wants_text() {
-                    let text = value.enter("payload").and_then(|payload| payload.get("text"));
-                    transcript.delta(text.and_then(RawJson::as_str));
-                }
+            b"text-delta" if transcript.wants_text() => {
+                let text = value.enter("payload").and_then(|payload| payload.get("text"));
+                transcript.delta(text.and_then(RawJson::as_str));
             }
+            // No more of this message is kept.
+            b"text-delta" => {}
             // A step is one message of the model's.
             b"step-start" => {
                 self.is_suspended = false;

@@ -23,12 +23,12 @@ impl Reader for Reading {
         let value = RawJson::cut(frame.text);
         transcript.is_understood = true;
         match &*kind {
-            b"text-delta" => {
-                if transcript.wants_text() {
-                    let text = value.enter_any(&["delta", "text"]).map(|(_, text)| text.end());
-                    transcript.delta(text.and_then(RawJson::as_str));
-                }
+            b"text-delta" if transcript.wants_text() => {
+                let text = value.enter_any(&["delta", "text"]).map(|(_, text)| text.end());
+                transcript.delta(text.and_then(RawJson::as_str));
             }
+            // No more of this message is kept.
+            b"text-delta" => {}
             // A step is one message of the model's.
             b"start-step" => transcript.begin_message(),
             b"tool-input-available" | b"tool-call" => transcript.progress.tool_uses += 1,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use standins::{Invocation, Outcome, Script, Stack};
 
-use crate::support::stack;
+use crate::support::{lease, stack};
 
 const ARN: &str = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-agent";
 
@@ -13,7 +13,7 @@ const ARN: &str = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-a
 async fn cancelled(stack: &Stack, url: &str) -> Value {
     stack.agent.default(Script::endless(Duration::from_millis(50)));
     // A session that cannot be stopped holds up the end of a run for 2 s, in which the lease must not pass.
-    let function = stack.function(&[("LEASE_SECONDS", "4"), ("AGENT_API_URL", url)]).await;
+    let function = stack.function(&[lease(4), ("AGENT_API_URL", url)]).await;
     let run = function.invoke(Invocation::scheduled("trigger-1", "Count the files", "2026-01-01T00:00:00Z"));
     let cancel = async {
         stack

@@ -8,7 +8,8 @@ use standins::{Agent, CognitoOperation, Fault, Gate, Invocation, Lambda, Outcome
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    all_logs, assert_absent, assert_completed, assert_duplicate, assert_failed, execution, lines, stack,
+    all_logs, assert_absent, assert_completed, assert_duplicate, assert_failed, execution, factor, lease, lines,
+    scaled, skew, stack,
 };
 
 const PROMPT: &str = "Count the \"confidential\" files of Müller & Söhne";
@@ -182,14 +183,14 @@ async fn f19_a_retry_after_longer_than_the_time_left_is_retryable_at_once() {
 #[tokio::test]
 async fn f19_a_wait_longer_than_the_lease_keeps_it_and_duplicates_stay_duplicates() {
     let stack = stack().await;
-    stack.agent.queue(Script::retry_after(429, 4));
-    let lease = [("LEASE_SECONDS", "2")];
+    stack.agent.queue(Script::retry_after(429, 4 * u64::from(factor())));
+    let lease = [lease(2)];
     let (function, other) = (stack.function(&lease).await, stack.function(&lease).await);
     let meanwhile = async {
         stack.agent.wait_for_calls(1).await;
         let first_lease = execution(&stack, "t")["leaseUntil"].as_i64().unwrap();
         // A sixth of a lease later it would be over for everybody.
-        let over = u64::try_from(first_lease + 400 - millis(SystemTime::now())).unwrap_or_default();
+        let over = u64::try_from(first_lease + skew(2) + 70 - millis(SystemTime::now())).unwrap_or_default();
         tokio::time::sleep(Duration::from_millis(over)).await;
         let outcome = fire(&other, "t").await;
         (outcome, execution(&stack, "t"), stack.agent.call_count())
@@ -206,10 +207,10 @@ async fn f19_a_wait_longer_than_the_lease_keeps_it_and_duplicates_stay_duplicate
 #[tokio::test]
 async fn f19_no_call_goes_out_until_the_lease_is_renewed() {
     let stack = stack().await;
-    stack.agent.queue(Script::retry_after(429, 2));
+    stack.agent.queue(Script::retry_after(429, 2 * u64::from(factor())));
     let gate = Gate::new();
     let held_back = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::GateBefore(gate.clone())));
-    let function = stack.function(&[("LEASE_SECONDS", "1")]).await;
+    let function = stack.function(&[lease(1)]).await;
     let watch = async {
         // The first heartbeat, then the renewal before the second call; the next try of the heartbeat comes later.
         gate.reached_by(2).await;
@@ -228,9 +229,9 @@ async fn f19_no_call_goes_out_until_the_lease_is_renewed() {
 #[tokio::test]
 async fn f19_a_call_whose_lease_cannot_be_renewed_is_not_made() {
     let stack = stack().await;
-    stack.agent.queue(Script::retry_after(429, 2));
+    stack.agent.queue(Script::retry_after(429, 2 * u64::from(factor())));
     let denied = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Deny).containing("leaseUntil"));
-    let outcome = fire(&stack.function(&[("LEASE_SECONDS", "1")]).await, "t").await;
+    let outcome = fire(&stack.function(&[lease(1)]).await, "t").await;
     assert!(denied.hits() > 1);
     let row = execution(&stack, "t");
     assert_failed(&outcome, &row, "RecordStoreFailed", true);
@@ -413,15 +414,15 @@ async fn f22_a_redirect_is_final_and_not_followed() {
 async fn f23_headers_that_never_come_are_final_and_the_lease_alive_to_the_end() {
     let stack = stack().await;
     stack.agent.default(Script::hang_before_head());
-    let lease = [("LEASE_SECONDS", "2")];
+    let lease = [lease(2)];
     let (function, other) = (stack.function(&lease).await, stack.function(&lease).await);
     let meanwhile = async {
         stack.agent.wait_for_calls(1).await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(scaled(3_000)).await;
         (fire(&other, "t").await, execution(&stack, "t"))
     };
     let (outcome, (duplicate, running)) =
-        tokio::join!(function.invoke(invocation("t").timeout(Duration::from_secs(6))), meanwhile);
+        tokio::join!(function.invoke(invocation("t").timeout(scaled(6_000))), meanwhile);
     assert_duplicate(&duplicate, &running);
     assert_eq!(running["status"], "running");
     let row = execution(&stack, "t");

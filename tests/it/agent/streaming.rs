@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use standins::{Framing, Outcome, Script, Stack, Step};
 
-use crate::support::one_fire::{SHORT_LEASE, assert_completed, assert_failed, fire, fire_with};
-use crate::support::stack;
+use crate::support::one_fire::{assert_completed, assert_failed, fire, fire_with, short_lease};
+use crate::support::{alone, scaled, stack};
 
 pub(crate) const ANSWER: &str = "There are three files in the quarter.";
 pub(crate) const COMPLETION: &str = r#"{"type":"serverCompletionEvent","metadata":{"requestId":"agent-request-1"}}"#;
@@ -150,31 +150,33 @@ async fn f27_rst_before_content_length_is_failed() {
     torn_in_mid_body_is_failed(Framing::ContentLength, Step::Rst).await;
 }
 
-const IDLE_LIMIT: (&str, &str) = ("AGENT_IDLE_TIMEOUT_SECONDS", "1");
+fn idle_limit() -> (&'static str, &'static str) {
+    ("AGENT_IDLE_TIMEOUT_SECONDS", short_lease().1)
+}
 
 #[tokio::test]
 async fn f28_silence_over_the_idle_limit_is_failed() {
-    fails(&[IDLE_LIMIT, SHORT_LEASE], Script::ndjson_happy(ANSWER).midway(Step::Hang), "StreamStalled").await;
+    fails(&[idle_limit(), short_lease()], Script::ndjson_happy(ANSWER).midway(Step::Hang), "StreamStalled").await;
 }
 
 #[tokio::test]
 async fn f28_slow_drip_under_the_idle_limit_completes() {
     // In all longer than the limit, each pause far below it.
-    completes(&[IDLE_LIMIT, SHORT_LEASE], Script::ndjson_happy(ANSWER).paced(Duration::from_millis(60))).await;
+    completes(&[idle_limit(), short_lease()], Script::ndjson_happy(ANSWER).paced(scaled(60))).await;
 }
 
 #[tokio::test]
 async fn f28_silence_without_a_limit_completes() {
-    let pause = Step::Sleep(Duration::from_secs(2));
-    completes(&[SHORT_LEASE], Script::ndjson_happy(ANSWER).midway(pause)).await;
+    let pause = Step::Sleep(scaled(2_000));
+    completes(&[short_lease()], Script::ndjson_happy(ANSWER).midway(pause)).await;
 }
 
 #[tokio::test]
 async fn f29_endless_stream_is_failed_before_lambdas_own_limit() {
     let stack = stack().await;
     stack.agent.queue(Script::endless(Duration::from_millis(5)));
-    let function = stack.function(&[SHORT_LEASE]).await;
-    let outcome = function.invoke(fire().timeout(Duration::from_millis(5_500))).await;
+    let function = stack.function(&[short_lease()]).await;
+    let outcome = function.invoke(fire().timeout(scaled(5_500))).await;
     let record = assert_failed(&stack, &outcome, "DeadlineExceeded", false);
     assert!(record["events"].as_u64().unwrap() > 100, "how far it came is recorded: {record:#?}");
     let calls = stack.agent.wait_until("the client's leaving", |calls| calls[0].client_left).await;
@@ -189,6 +191,7 @@ const ALLOWED_KIB: u64 = 8 * 1024;
 
 /// Runs the script in a process that had a happy path before; its peak must stay near that of the happy path.
 async fn runs_in_constant_memory(script: Script) -> (Stack, Outcome) {
+    let _machine = alone().await;
     let stack = stack().await;
     let function = stack.function(&[]).await;
     let happy = function.invoke(fire_with(&json!({"triggerId": "trigger-0"}))).await;

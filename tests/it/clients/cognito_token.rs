@@ -1,14 +1,17 @@
 //! Cases 12 to 17: Cognito's token, discovered, cached, shared, refused.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 use standins::CognitoOperation::{DescribeUserPool, DescribeUserPoolClient, GetClientToken, Token};
 use standins::cognito::SCOPE;
-use standins::{Cognito, Invocation, Lambda, Outcome, Script, Stack, TokenAnswer};
+use standins::{Cognito, Gate, Invocation, Lambda, Outcome, Script, Stack, Step, TokenAnswer};
 
-use crate::support::{all_logs, assert_absent, assert_completed, assert_failed, execution, lines, stack};
+use crate::support::{
+    all_logs, alone, assert_absent, assert_completed, assert_failed, execution, factor, lines, scaled, stack,
+};
 
 const PROMPT: &str = "Count the confidential files";
 
@@ -282,7 +285,7 @@ async fn f15_a_hang_to_the_deadline_is_retryable() {
     let stack = stack().await;
     stack.cognito.answer_always(Token, TokenAnswer::Hang);
     let function = stack.function(&[]).await;
-    let invocation = Invocation::scheduled("t", PROMPT, "2026-01-31T07:00:00Z").timeout(Duration::from_secs(6));
+    let invocation = Invocation::scheduled("t", PROMPT, "2026-01-31T07:00:00Z").timeout(scaled(6_000));
     let outcome = function.invoke(invocation).await;
     assert_failed(&outcome, &execution(&stack, "t"), "DeadlineExceeded", true);
     assert_eq!(stack.agent.requests().len(), 0);
@@ -336,12 +339,12 @@ async fn f16_no_token_after_a_401_is_retryable() {
 #[tokio::test]
 async fn f16_a_token_is_cached_for_three_quarters_of_its_life() {
     let stack = stack().await;
-    stack.cognito.set_expires_in(6);
+    stack.cognito.set_expires_in(6 * i64::from(factor()));
     let function = stack.function(&[]).await;
     for (trigger_id, requests) in [("first", 1), ("second", 1), ("third", 2)] {
         if trigger_id == "third" {
             // 4.5 s of 6: the agent would still take it.
-            tokio::time::sleep(Duration::from_millis(4_600)).await;
+            tokio::time::sleep(scaled(4_600)).await;
         }
         let outcome = fire(&function, trigger_id).await;
         assert_completed(&outcome, &execution(&stack, trigger_id));
@@ -352,18 +355,41 @@ async fn f16_a_token_is_cached_for_three_quarters_of_its_life() {
 
 #[tokio::test]
 async fn f17_a_hundred_concurrent_runs_share_one_token_request() {
+    let _machine = alone().await;
     let stack = stack().await;
     stack.cognito.answer_always(Token, TokenAnswer::Delay(Duration::from_secs(2)));
+    // What they share is the token, not the table: they claim one after another and finish ten at a time.
+    let prompt = |group: usize| format!("{PROMPT}, group {group}");
+    let gates: [Gate; 10] = std::array::from_fn(|_| Gate::new());
+    for (group, gate) in gates.iter().enumerate() {
+        let answer = Script::ndjson_happy("There are three files.").before_head(Step::Gate(gate.clone()));
+        stack.agent.on_prompt(&prompt(group), answer);
+    }
     let function = stack.function(&[("AWS_LAMBDA_MAX_CONCURRENCY", "100")]).await;
-    // One after another, so that the table's stand-in keeps up; all while the token is awaited.
-    let outcomes = join_all((0..100).map(|n| {
-        let function = &function;
+    let ended = Cell::new(0);
+    let pause = || tokio::time::sleep(Duration::from_millis(5));
+    let runs = join_all((0..100).map(|n| {
+        let (function, stack, ended) = (&function, &stack, &ended);
         async move {
-            tokio::time::sleep(Duration::from_millis(10 * n)).await;
-            fire(function, &format!("t{n}")).await
+            while stack.dynamodb.count("PutItem") < n {
+                pause().await;
+            }
+            let (trigger_id, prompt) = (format!("t{n}"), prompt(n / 10));
+            let outcome = function.invoke(Invocation::scheduled(&trigger_id, &prompt, "2026-01-31T07:00:00Z")).await;
+            ended.set(ended.get() + 1);
+            outcome
         }
-    }))
-    .await;
+    }));
+    let steer = async {
+        for (group, gate) in gates.iter().enumerate() {
+            gate.reached_by(10).await;
+            gate.release();
+            while ended.get() < 10 * (group + 1) {
+                pause().await;
+            }
+        }
+    };
+    let (outcomes, ()) = tokio::join!(runs, steer);
     for (n, outcome) in outcomes.iter().enumerate() {
         assert_completed(outcome, &execution(&stack, &format!("t{n}")));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, bus_event};
+use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, own_event};
 
 use crate::support::subscribed::{
     SOURCE, USER, dispatched_to, invocation, order, order_with, publish, subscribe, subscribe_many,
@@ -26,7 +26,7 @@ async fn refused(stack: &Stack, function: &Lambda, event: &Value) -> Vec<String>
 }
 
 fn command(detail_type: &str, detail: Value) -> Value {
-    bus_event("agent-trigger", detail_type, detail)
+    own_event(detail_type, detail)
 }
 
 #[tokio::test]

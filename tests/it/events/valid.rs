@@ -205,9 +205,15 @@ async fn f03_unknown_fields_and_a_bare_envelope_complete() {
 async fn f03_every_source_of_a_scheduled_event_completes() {
     let stack = stack().await;
     let function = stack.function(&[]).await;
-    for source in ["aws.scheduler", "agentcore.trigger", "aws.events"] {
+    // A constant id, as schedules of the management API have it, is none that EventBridge gives.
+    for (source, id) in [
+        ("aws.scheduler", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"),
+        ("aws.events", "6a7e8feb-b491-4cf7-a9f1-bf3703467718"),
+        ("agentcore.trigger", "trigger-123"),
+    ] {
         let mut event = event_of(source);
         event["source"] = json!(source);
+        event["id"] = json!(id);
         let outcome = function.invoke(Invocation::event(&event)).await;
         let row = execution(&stack, source);
         assert_completed(&outcome, &row);

@@ -7,17 +7,17 @@ use serde_json::json;
 use standins::{Gate, Lambda, Script, Stack};
 
 use crate::support::stored::{
-    LEASE, assert_cancelled, assert_completed, assert_failed, assert_skipped, cancel, execution_at, fire_at, fire_with,
-    item, store, update, wait_for, wait_for_item,
+    assert_cancelled, assert_completed, assert_failed, assert_skipped, cancel, execution_at, fire_at, fire_with, item,
+    long_lease, store, update, wait_for, wait_for_item,
 };
-use crate::support::{LIMIT, gated, killed_when, now_millis, stack};
+use crate::support::{LIMIT, gated, killed_when, now_millis, scaled, stack};
 
 async fn start(processes: usize) -> (Stack, Vec<Lambda>) {
     let stack = stack().await;
     store(&stack, json!({"overlap": "cancelOther"}));
     let mut functions = Vec::new();
     for _ in 0..processes {
-        functions.push(stack.function(&[LEASE]).await);
+        functions.push(stack.function(&[long_lease()]).await);
     }
     (stack, functions)
 }
@@ -174,7 +174,7 @@ async fn waiting_for_another_ends_with_the_time_and_may_be_tried_again() {
     let row = assert_failed(&stack, 1, &outcome, ("DeadlineExceeded", true));
     assert!(row["error"].as_str().unwrap().contains("timeoutSeconds, 2,"), "{row:#}");
     store(&stack, json!({"overlap": "cancelOther"}));
-    let outcome = functions[1].invoke(fire_at(2).timeout(Duration::from_secs(6))).await;
+    let outcome = functions[1].invoke(fire_at(2).timeout(scaled(6_000))).await;
     assert_failed(&stack, 2, &outcome, ("DeadlineExceeded", true));
     assert_eq!(stack.agent.call_count(), 1, "the first one's");
     stack.assert_clean();

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use standins::{Gate, Outcome, Script, Stack};
 
 use crate::support::one_fire::{
-    SHORT_LEASE, TRIGGER, assert_completed, assert_duplicate, assert_failed, dead_in_mid_stream, delivery, execution,
-    fire, update,
+    TRIGGER, assert_completed, assert_duplicate, assert_failed, dead_in_mid_stream, delivery, execution, fire,
+    short_lease, update,
 };
 use crate::support::{LIMIT, gated, now_millis, stack};
 
@@ -25,7 +25,7 @@ fn assert_cancelled(stack: &Stack, outcome: &Outcome) -> Value {
 async fn f48_cancelled_before_its_retry_is_not_run() {
     let stack = stack().await;
     stack.agent.default(Script::status(429, "busy"));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let outcome = function.invoke(delivery(false)).await;
     assert_failed(&stack, &outcome, "AgentUnavailable", true);
     let calls = stack.agent.call_count();
@@ -45,7 +45,7 @@ async fn f48_cancelled_after_its_attempt_died_is_not_rerun() {
         let stack = stack().await;
         dead_in_mid_stream(&stack, false).await;
         update(&stack, &json!({"cancelRequested": true, "leaseUntil": now_millis() - 60_000}));
-        let outcome = stack.function(&[SHORT_LEASE]).await.invoke(delivery(rerun)).await;
+        let outcome = stack.function(&[short_lease()]).await.invoke(delivery(rerun)).await;
         assert_cancelled(&stack, &outcome);
         assert_eq!(stack.agent.call_count(), 1);
         stack.assert_clean();
@@ -57,7 +57,7 @@ async fn f48_cancelled_while_it_runs_ends_with_the_next_heartbeat() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let cancel = async {
         gate.reached().await;
         update(&stack, &json!({"cancelRequested": true}));
@@ -76,7 +76,7 @@ async fn f48_cancelled_while_it_runs_ends_with_the_next_heartbeat() {
 #[tokio::test]
 async fn f48_cancelled_after_the_end_is_unchanged() {
     let stack = stack().await;
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let outcome = function.invoke(delivery(false)).await;
     assert_completed(&stack, &outcome);
     update(&stack, &json!({"cancelRequested": true}));
@@ -92,7 +92,7 @@ async fn f48_cancelled_after_the_end_is_unchanged() {
 async fn s6_progress_shows_while_it_runs_and_a_cancel_ends_it_with_the_next_heartbeat() {
     let stack = stack().await;
     stack.agent.default(Script::endless(Duration::from_millis(20)));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let events = |row: &Value| row["events"].as_u64().unwrap_or_default();
     let watch = async {
         let first = stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, |row| events(row) > 0).await;

@@ -7,7 +7,7 @@ use crate::support::one_fire::{
     TRIGGER, assert_completed, assert_duplicate, assert_failed, dead_in_mid_stream, delivery, execution, fire,
     fire_with_rerun, update,
 };
-use crate::support::{LIMIT, gated, now_millis, stack};
+use crate::support::{LIMIT, gated, lease, now_millis, skew, stack};
 
 /// A row as an attempt leaves it whose clock differs from ours: its lease of the default 30 s ends at `lease_left`
 /// milliseconds from now, by our clock.
@@ -59,12 +59,12 @@ async fn late_heartbeat_defeats(takeover: Rule, gate: &Gate, event: Invocation) 
     let stack = stack().await;
     let agent = Gate::new();
     stack.agent.queue(gated(&agent));
-    let lease = [("LEASE_SECONDS", "2")];
+    let lease = [lease(2)];
     let (owner, other) = (stack.function(&lease).await, stack.function(&lease).await);
     let take_over = async {
         agent.reached().await;
         owner.freeze();
-        let lapsed = |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + 333 < now_millis());
+        let lapsed = |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + skew(2) < now_millis());
         let seen = stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, lapsed).await;
         let held = stack.dynamodb.inject(takeover);
         let late = async {

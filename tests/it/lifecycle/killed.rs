@@ -3,8 +3,8 @@
 use standins::{CognitoOperation, Fault, Gate, Outcome, Rule, Stack, TokenAnswer};
 
 use crate::support::one_fire::{
-    SHORT_LEASE, TRIGGER, assert_completed, assert_duplicate, assert_failed, assert_running, dead_in_mid_stream,
-    delivery, execution, lease_is_over,
+    TRIGGER, assert_completed, assert_duplicate, assert_failed, assert_running, dead_in_mid_stream, delivery,
+    execution, lease_is_over, short_lease,
 };
 use crate::support::{FINISH, LIMIT, gated, killed_when, stack};
 
@@ -56,7 +56,7 @@ async fn killed(stack: &Stack, at: At, rerun: bool) -> Gate {
             gate.reached().await;
         }
     };
-    killed_when(moment, &stack.function(&[SHORT_LEASE]).await, delivery(rerun)).await;
+    killed_when(moment, &stack.function(&[short_lease()]).await, delivery(rerun)).await;
     match at {
         At::BeforeClaim => assert!(stack.dynamodb.executions(TRIGGER).is_empty()),
         At::AfterFinish => assert_eq!(execution(stack)["status"], "completed"),
@@ -72,7 +72,7 @@ async fn is_claimed(stack: &Stack) {
 
 /// Lambda delivers again, to a new process.
 async fn delivered_again(stack: &Stack, rerun: bool) -> Outcome {
-    stack.function(&[SHORT_LEASE]).await.invoke(delivery(rerun)).await
+    stack.function(&[short_lease()]).await.invoke(delivery(rerun)).await
 }
 
 async fn killed_then_delivered_again(at: At, next: Next, rerun: bool) -> (Stack, Outcome) {

@@ -6,10 +6,10 @@ use standins::{Fault, Gate, Lambda, Rule, Script, Stack};
 
 use crate::support::one_fire::assert_error;
 use crate::support::stored::{
-    LEASE, assert_completed, assert_failed, assert_skipped, execution_at, fire_at, fire_with, item, store, update,
+    assert_completed, assert_failed, assert_skipped, execution_at, fire_at, fire_with, item, long_lease, store, update,
     wait_for, wait_for_item,
 };
-use crate::support::{LIMIT, assert_duplicate, gated, killed_when, now_millis, stack};
+use crate::support::{LIMIT, assert_duplicate, gated, killed_when, lease, now_millis, stack};
 
 /// What stands in the requests that take the turn, keep it and give it up.
 const TURN: &str = r#""SK":{"S":"RUNNING"}"#;
@@ -18,7 +18,7 @@ const OF_ONE_THAT_ENDED: &str = "#executionId = ";
 const GIVE_UP: &str = r##""#owner = :0""##;
 
 async fn start() -> (Stack, Lambda, Lambda) {
-    start_with(LEASE).await
+    start_with(long_lease()).await
 }
 
 async fn start_with(lease: (&str, &str)) -> (Stack, Lambda, Lambda) {
@@ -201,7 +201,7 @@ async fn a_run_that_died_and_may_not_start_again_is_interrupted_not_skipped() {
     turn_is_over(&stack).await;
     let retry = async {
         second.reached().await;
-        let retry = stack.function(&[LEASE]).await.invoke(rerun()).await;
+        let retry = stack.function(&[long_lease()]).await.invoke(rerun()).await;
         second.release();
         retry
     };
@@ -271,7 +271,7 @@ async fn a_turn_taken_unseen_from_one_that_has_ended_is_no_overlap() {
 async fn writes_of_a_turn_that_come_late_hold_up_nobody() {
     for (operation, text) in [("PutItem", r#""leaseUntil""#), ("UpdateItem", KEEP)] {
         // A try takes two seconds to be given up.
-        let (stack, one, other) = start_with(("LEASE_SECONDS", "12")).await;
+        let (stack, one, other) = start_with(lease(12)).await;
         let (agent, late) = (Gate::new(), Gate::new());
         stack.agent.queue(gated(&agent));
         let fault = Fault::GateBefore(late.clone());
@@ -346,7 +346,7 @@ async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
 /// While the answer is awaited a heartbeat extends the lease, but not the turn.
 #[tokio::test]
 async fn a_run_whose_turn_was_slow_to_take_does_not_outlast_it() {
-    let (stack, one, other) = start_with(("LEASE_SECONDS", "5")).await;
+    let (stack, one, other) = start_with(lease(5)).await;
     stack.agent.queue(gated(&Gate::new()));
     stack.dynamodb.inject(Rule::new("PutItem", Fault::ApplyThenHang).containing(TURN).once());
     stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle).containing(TURN).containing(KEEP));

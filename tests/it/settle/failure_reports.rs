@@ -7,16 +7,14 @@ use standins::destination::{failed_messages, notification, report, report_of_age
 use standins::runtime_api::scheduled_event;
 use standins::{CognitoOperation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Script, Stack};
 
-use crate::support::{assert_absent, execution, killed_when, now_millis, stack};
+use crate::support::{assert_absent, execution, killed_when, lease, lease_over, now_millis, scaled, stack};
 
 const TIME: &str = "2026-01-01T00:00:00Z";
 const PROMPT: &str = "Count the files of the quarter";
-/// A lease, the sixth of it that clocks may differ by, and something.
-const LEASE_OVER: Duration = Duration::from_millis(1300);
 
 async fn start() -> (Stack, Lambda) {
     let stack = stack().await;
-    let function = stack.function(&[("LEASE_SECONDS", "1")]).await;
+    let function = stack.function(&[lease(1)]).await;
     (stack, function)
 }
 
@@ -83,7 +81,7 @@ async fn s7_every_message_of_a_batch_is_settled_for_itself() {
     let rows = count();
 
     // Nothing here may need a token or the agent, so neither could be had.
-    let settler = stack.function(&[("LEASE_SECONDS", "1"), ("COGNITO_DOMAIN", "http://127.0.0.1:9")]).await;
+    let settler = stack.function(&[lease(1), ("COGNITO_DOMAIN", "http://127.0.0.1:9")]).await;
     let before = asked(&stack);
     let bodies = [
         "not JSON".to_owned(),
@@ -99,7 +97,10 @@ async fn s7_every_message_of_a_batch_is_settled_for_itself() {
         reported("nothing", &told("RecordStoreFailed", "DynamoDB PutItem failed: denied: no", true)),
     ];
     let failed = settle(&settler, &bodies.each_ref().map(String::as_str)).await;
-    assert_eq!(failed, ["0", "2", "4", "6", "7", "8"], "garbage and the one alive");
+    assert_eq!(failed, ["6", "7"], "a report that is not understood, and the one alive");
+    // What is no report is refused by an invocation of its own, whose on-failure destination keeps it.
+    let handed_on: Vec<_> = stack.lambda.dispatched().iter().map(|seen| seen.json()["_message"].clone()).collect();
+    assert_eq!(handed_on, ["not JSON", "neither", r#"{"Type":"Notification"}"#, ""]);
 
     for trigger_id in ["dead", "raw"] {
         let row = execution(&stack, trigger_id);
@@ -123,11 +124,11 @@ async fn s7_a_run_whose_process_was_killed_is_settled_once_its_lease_is_over() {
     stack.agent.default(Script::endless(Duration::from_millis(50)));
     killed_when(stack.agent.wait_for_calls(1), &function, fire("killed")).await;
     let left = execution(&stack, "killed");
-    let settler = stack.function(&[("LEASE_SECONDS", "1")]).await;
+    let settler = stack.function(&[lease(1)]).await;
     let body = reported("killed", &Outcome::Died);
     assert_eq!(settle(&settler, &[&body]).await, ["0"], "its lease is alive");
     assert_eq!(execution(&stack, "killed"), left);
-    tokio::time::sleep(LEASE_OVER).await;
+    tokio::time::sleep(lease_over(1)).await;
     assert!(settle(&settler, &[&body]).await.is_empty());
     let row = execution(&stack, "killed");
     assert_eq!((&row["status"], &row["errorType"]), (&json!("failed"), &json!("Interrupted")), "{row:#}");
@@ -143,8 +144,7 @@ async fn s7_a_run_whose_process_was_killed_is_settled_once_its_lease_is_over() {
 async fn f53_a_fire_no_attempt_could_record_gets_its_record() {
     for (scheduled_time, guard_lost) in [(Some(TIME), false), (None, true), (None, false)] {
         let (stack, function) = start().await;
-        let fire =
-            Invocation::event(&scheduled_event("unrecorded", PROMPT, scheduled_time)).timeout(Duration::from_secs(9));
+        let fire = Invocation::event(&scheduled_event("unrecorded", PROMPT, scheduled_time)).timeout(scaled(9_000));
         let rule = Rule::new("PutItem", Fault::Deny);
         let denied = stack.dynamodb.inject(if guard_lost { rule } else { rule.containing("EXECUTION#") });
         let mut last = Outcome::Died;

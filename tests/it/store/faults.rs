@@ -1,15 +1,13 @@
 //! Faults of the record store.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use standins::{Fault, Gate, Invocation, Rule, Script, Stack, runtime_api::scheduled_event};
 
 use crate::support::one_fire::{
-    PROMPT, SHORT_LEASE, TRIGGER, assert_completed, assert_duplicate, assert_error, assert_failed, assert_running,
-    execution, fire, fire_with_rerun, update,
+    PROMPT, TRIGGER, assert_completed, assert_duplicate, assert_error, assert_failed, assert_running, execution, fire,
+    fire_with_rerun, short_lease, update,
 };
-use crate::support::{FINISH, LIMIT, assert_absent, gated, now_millis, stack};
+use crate::support::{FINISH, LIMIT, assert_absent, gated, lease, now_millis, scaled, skew, stack};
 
 /// What stands in the requests that claim and beat.
 const CLAIM: &str = "\"running\"";
@@ -73,7 +71,7 @@ async fn f35_hanging_store_is_told_before_lambdas_own_limit() {
     for event in [fire(), Invocation::event(&scheduled_event(TRIGGER, PROMPT, None))] {
         let stack = stack().await;
         stack.dynamodb.inject(Rule::any(Fault::Hang));
-        let outcome = stack.function(&[]).await.invoke(event.timeout(Duration::from_millis(5_200))).await;
+        let outcome = stack.function(&[]).await.invoke(event.timeout(scaled(5_200))).await;
         assert_error(&outcome, "RecordStoreFailed", true);
         assert_eq!(stack.agent.call_count(), 0);
         stack.assert_clean();
@@ -141,7 +139,7 @@ async fn f37_one_failing_heartbeat_costs_nothing() {
     stack.agent.queue(gated(&gate));
     // Denied, so that the SDK does not try again by itself.
     let failed = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Deny).containing(HEARTBEAT).once());
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let watch = async {
         let claimed = stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, |_| true).await;
         let until = claimed["leaseUntil"].as_i64();
@@ -161,10 +159,11 @@ async fn run_whose_heartbeats_fail_completes(fault: Fault) {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
     let failed = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(HEARTBEAT));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let watch = async {
         gate.reached().await;
-        let lapsed = |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + 1_000 < now_millis());
+        let lapsed =
+            |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + 6 * skew(1) < now_millis());
         stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, lapsed).await;
         assert_running(&stack);
         gate.release();
@@ -197,7 +196,8 @@ async fn rerun_whose_heartbeats_fail_leaves_the_agent_before_a_takeover(fault: F
     stack.agent.queue(gated(&Gate::new()));
     stack.agent.queue(Script::ndjson_happy("There are three files."));
     let beats = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(HEARTBEAT));
-    let (first, second) = (stack.function(&[SHORT_LEASE]).await, stack.function(&[SHORT_LEASE]).await);
+    // The sixth of it is how late the first may leave.
+    let (first, second) = (stack.function(&[lease(3)]).await, stack.function(&[lease(3)]).await);
     let take_over = async {
         stack.agent.wait_for_calls(1).await;
         let outcome = second.invoke(fire_with_rerun().request_id("request-1")).await;
@@ -227,7 +227,7 @@ async fn f37_with_rerun_a_run_whose_heartbeats_hang_leaves_the_agent_before_a_ta
 async fn f37_refused_heartbeat_drops_the_stream() {
     let stack = stack().await;
     stack.agent.queue(gated(&Gate::new()));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let take = async {
         stack.agent.wait_until("an event sent", |calls| calls.first().is_some_and(|call| call.events_sent > 0)).await;
         let others = json!({"owner": "another", "attempt": 2, "leaseUntil": now_millis() + 60_000});
@@ -288,15 +288,15 @@ async fn f38_failure_whose_answer_is_lost_is_returned_as_it_is() {
 async fn finish_failing_for_long_completes(fault: Fault) {
     let stack = stack().await;
     let failing = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(FINISH));
-    let lease = [("LEASE_SECONDS", "2")];
+    let lease = [lease(2)];
     let (function, other) = (stack.function(&lease).await, stack.function(&lease).await);
     let watch = async {
         stack.agent.wait_until("the end of its answer", |calls| calls.first().is_some_and(|call| call.finished)).await;
         let until = execution(&stack)["leaseUntil"].as_i64().unwrap();
         let outlived = |record: &Value| {
             let now_until = record["leaseUntil"].as_i64().unwrap();
-            assert!(now_millis() <= now_until + 333, "nobody holds the lease: {record:#?}");
-            now_until > until + 3_000
+            assert!(now_millis() <= now_until + skew(2), "nobody holds the lease: {record:#?}");
+            now_until > until + 9 * skew(2)
         };
         stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, outlived).await;
         let duplicate = other.invoke(fire()).await;
@@ -324,8 +324,8 @@ async fn f39_finish_hanging_for_several_leases_completes() {
 async fn f39_finish_impossible_to_the_deadline_is_left_running_and_found_interrupted() {
     let stack = stack().await;
     let failing = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle).containing(FINISH));
-    let function = stack.function(&[SHORT_LEASE]).await;
-    let outcome = function.invoke(fire().request_id("request-1").timeout(Duration::from_millis(5_500))).await;
+    let function = stack.function(&[short_lease()]).await;
+    let outcome = function.invoke(fire().request_id("request-1").timeout(scaled(5_500))).await;
     assert_error(&outcome, "RecordStoreFailed", false);
     assert_running(&stack);
     failing.remove();

@@ -81,7 +81,13 @@ pub(crate) fn assert_counts(object: &Value, counts: Value) {
 
 /// The sets of dimensions under which all that was measured is kept, and those under which failures are.
 pub(crate) fn dimensions(object: &Value) -> (Value, Option<Value>) {
-    let directives = object["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+    let mut directives = object["_aws"]["CloudWatchMetrics"].as_array().unwrap().clone();
+    let by_protocol = directives.pop_if(|directive| directive["Dimensions"] == json!([["service", "protocol"]]));
+    assert_eq!(by_protocol.is_some(), object["protocol"].is_string(), "{object:#}");
+    if let Some(directive) = by_protocol {
+        let counts = json!([{"Name": "Completed", "Unit": "Count"}, {"Name": "Failed", "Unit": "Count"}]);
+        assert_eq!(directive["Metrics"], counts);
+    }
     assert!(matches!(directives.len(), 1 | 2), "{object:#}");
     let failures = directives.get(1).map(|directive| {
         assert_eq!(directive["Metrics"], json!([{"Name": "Failed", "Unit": "Count"}]));

@@ -5,20 +5,63 @@ pub(crate) mod one_fire;
 pub(crate) mod stored;
 pub(crate) mod subscribed;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use standins::{Gate, Invocation, Lambda, Outcome, Script, Stack, Step};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Long enough for whatever a test waits for.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// What stands in the requests that finish an execution, alone or in a transaction.
 pub(crate) const FINISH: &str = "#completedAt";
 
-/// The stand-ins around the function's own binary, or the one that `AGENT_TRIGGER_BIN` names.
-pub(crate) async fn stack() -> Stack {
+/// The function's own binary, or the one that `AGENT_TRIGGER_BIN` names.
+fn binary() -> PathBuf {
     let built = || env!("CARGO_BIN_EXE_agent-trigger").into();
-    Stack::start().await.with_binary(std::env::var_os("AGENT_TRIGGER_BIN").unwrap_or_else(built))
+    std::env::var_os("AGENT_TRIGGER_BIN").unwrap_or_else(built).into()
+}
+
+/// The stand-ins around the function.
+pub(crate) async fn stack() -> Stack {
+    Stack::start().await.with_binary(binary())
+}
+
+/// How much longer than on a fast machine what is compressed takes here.
+pub(crate) fn factor() -> u32 {
+    standins::pace::factor(&binary())
+}
+
+/// A time that the function is given, longer on a slow machine.
+pub(crate) fn scaled(millis: u64) -> Duration {
+    Duration::from_millis(millis) * factor()
+}
+
+/// The setting of a lease of so many seconds, longer on a slow machine: heartbeats come every third of it.
+pub(crate) fn lease(seconds: u32) -> (&'static str, &'static str) {
+    static LEASES: Mutex<BTreeMap<u32, &str>> = Mutex::new(BTreeMap::new());
+    let seconds = (seconds * factor()).min(50);
+    let mut leases = LEASES.lock().unwrap();
+    ("LEASE_SECONDS", leases.entry(seconds).or_insert_with(|| seconds.to_string().leak()))
+}
+
+/// The milliseconds by which clocks may differ with such a lease: a sixth of it.
+pub(crate) fn skew(seconds: u32) -> i64 {
+    lease(seconds).1.parse::<i64>().unwrap() * 1000 / 6
+}
+
+/// The time after which such a lease is over for everybody, and something.
+pub(crate) fn lease_over(seconds: u32) -> Duration {
+    scaled(u64::from(seconds) * 1300)
+}
+
+/// Waits until no other test that needs the whole machine runs, and holds it until dropped.
+pub(crate) async fn alone() -> SemaphorePermit<'static> {
+    static MACHINE: Semaphore = Semaphore::const_new(1);
+    MACHINE.acquire().await.unwrap()
 }
 
 pub(crate) fn now_millis() -> i64 {
@@ -116,7 +159,7 @@ pub(crate) fn assert_absent(row: &Value, names: &[&str]) {
 /// Ends the process and gives all it logged.
 pub(crate) async fn all_logs(function: Lambda) -> Vec<String> {
     function.kill();
-    assert!(function.process.wait_exit(Duration::from_secs(10)).await.is_some());
+    assert!(function.process.wait_exit(LIMIT).await.is_some());
     function.logs()
 }
 

@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 use standins::{Gate, Invocation, Outcome, Stack, runtime_api::scheduled_event};
 
-use crate::support::{self, LIMIT, assert_absent, gated, killed_when, now_millis};
+use crate::support::{self, LIMIT, assert_absent, gated, killed_when, lease, now_millis, skew};
 
 pub(crate) const TRIGGER: &str = "trigger-1";
 pub(crate) const PROMPT: &str = "Count the files of the quarter";
 pub(crate) const TIME: &str = "2026-01-31T07:00:00Z";
 
 /// Heartbeats every third of a second, and clocks that may differ by a sixth.
-pub(crate) const SHORT_LEASE: (&str, &str) = ("LEASE_SECONDS", "1");
-/// That sixth, in milliseconds.
-pub(crate) const SKEW_OF_SHORT_LEASE: i64 = 166;
+pub(crate) fn short_lease() -> (&'static str, &'static str) {
+    lease(1)
+}
 
 /// The event of a fire of this trigger at `TIME`.
 pub(crate) fn event_of(trigger_id: &str) -> Value {
@@ -48,14 +48,14 @@ pub(crate) fn delivery(rerun: bool) -> Invocation {
 pub(crate) async fn dead_in_mid_stream(stack: &Stack, rerun: bool) -> Value {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    killed_when(gate.reached(), &stack.function(&[SHORT_LEASE]).await, delivery(rerun)).await;
+    killed_when(gate.reached(), &stack.function(&[short_lease()]).await, delivery(rerun)).await;
     assert_running(stack)
 }
 
-/// Waits until anybody may take the execution over from the one that holds it with a `SHORT_LEASE`.
+/// Waits until anybody may take the execution over from the one that holds it with a `short_lease`.
 pub(crate) async fn lease_is_over(stack: &Stack) {
-    let is_over =
-        |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + SKEW_OF_SHORT_LEASE < now_millis());
+    let skew = skew(1);
+    let is_over = |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + skew < now_millis());
     stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, is_over).await;
 }
 

@@ -7,11 +7,13 @@ use standins::runtime_api::scheduled_event;
 use standins::{Fault, Gate, Injected, Invocation, Outcome, Rule, Script, Stack};
 
 use crate::support::one_fire::{PROMPT, TRIGGER};
-use crate::support::{FINISH, LIMIT, assert_absent};
+use crate::support::{FINISH, LIMIT, assert_absent, lease};
 
 pub(crate) const USER: &str = "user-1";
 /// Long enough for a slow machine to start a process in, short enough to wait for its end.
-pub(crate) const LEASE: (&str, &str) = ("LEASE_SECONDS", "4");
+pub(crate) fn long_lease() -> (&'static str, &'static str) {
+    lease(4)
+}
 
 /// Stores the trigger with these attributes beside its keys.
 pub(crate) fn store(stack: &Stack, attributes: Value) {

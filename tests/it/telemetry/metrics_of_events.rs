@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use standins::destination::{report, sqs_batch};
-use standins::{Invocation, Lambda, Outcome, Stack, bus_event};
+use standins::{Invocation, Lambda, Outcome, Stack, own_event};
 
 use crate::support::emf::{all_metrics, assert_counts, dimensions, only};
 use crate::support::subscribed::{USER, config, order, subscribe};
@@ -78,7 +78,7 @@ async fn what_is_handed_on_and_not_run_is_told_once() {
 #[tokio::test]
 async fn a_command_that_cannot_be_followed_is_an_invalid_event() {
     let stack = stack().await;
-    let event = bus_event("agent-trigger", "Run Trigger", json!({"triggerId": "nobody", "userId": USER}));
+    let event = own_event("Run Trigger", json!({"triggerId": "nobody", "userId": USER}));
     let object = only(metrics_of(&stack, vec![Invocation::event(&event)]).await);
     assert_counts(&object, json!({"Executions": 1, "Failed": 1}));
     assert_eq!((&object["errorType"], &object["triggerId"]), (&json!("InvalidEvent"), &json!("nobody")));

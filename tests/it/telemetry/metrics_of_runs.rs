@@ -9,7 +9,7 @@ use standins::{
 };
 
 use crate::support::emf::{METRICS, all_metrics, assert_counts, dimensions, metrics, only};
-use crate::support::one_fire::{PROMPT, SHORT_LEASE, TIME, TRIGGER, fire, fire_with};
+use crate::support::one_fire::{PROMPT, TIME, TRIGGER, fire, fire_with, short_lease};
 use crate::support::{all_logs, execution, lines, stack};
 
 const ANSWER: &str = "Three files of the quarter, as confidential as their count";
@@ -30,7 +30,7 @@ fn assert_of(object: &Value, row: &Value) {
     for name in ["triggerId", "executionId", "status", "attempt"] {
         assert_eq!(object[name], row[name], "{name} in {object:#}");
     }
-    for name in ["errorType", "retryable", "skipReason", "traceId"] {
+    for name in ["errorType", "retryable", "skipReason", "protocol", "finishReason", "traceId"] {
         assert_eq!(object.get(name), row.get(name), "{name} in {object:#}");
     }
 }
@@ -46,6 +46,7 @@ async fn a_completed_run_is_told_as_its_record_has_it() {
 
     let row = execution(&stack, TRIGGER);
     assert_of(cold, &row);
+    assert_eq!((&row["protocol"], row.get("finishReason")), (&json!("strands-typescript"), None));
     assert_counts(cold, json!({"Executions": 1, "Completed": 1}));
     assert_eq!(dimensions(cold), (json!([["service"], ["service", "agent"]]), None));
     assert_eq!((&cold["service"], &cold["agent"]), (&json!(FUNCTION_NAME), &row["agentId"]));
@@ -80,6 +81,7 @@ async fn a_failed_run_is_told_by_its_type() {
         ("AgentRejected", Script::status(400, "no")),
         ("AgentFailed", Script::status(500, "no")),
         ("AgentFailed", Script::server_error_event("no")),
+        ("AgentIncomplete", Script::status(202, "")),
         ("StreamInterrupted", Script::cut()),
         ("StreamStalled", Script::ndjson_happy(ANSWER).midway(Step::Gate(Gate::new()))),
     ];
@@ -93,9 +95,10 @@ async fn a_failed_run_is_told_by_its_type() {
     let mut objects = all_metrics(function).await;
     // Cognito refuses for good.
     stack.cognito.answer_always(CognitoOperation::Token, TokenAnswer::Status(400));
-    objects.push(metric_of(&stack, &[], of("trigger-5")).await);
+    objects.push(metric_of(&stack, &[], of("trigger-6")).await);
     error_types.push("AuthenticationFailed");
-    assert!(objects[5]["TokenMs"].is_u64(), "{:#}", objects[5]);
+    assert!(objects[6]["TokenMs"].is_u64(), "{:#}", objects[6]);
+    assert_eq!(objects[3]["finishReason"], "working");
 
     assert_eq!(objects.len(), error_types.len());
     for (number, (object, error_type)) in objects.iter().zip(error_types).enumerate() {
@@ -219,7 +222,7 @@ async fn an_overlap_that_ends_counts_once() {
     let until = u64::try_from(now).unwrap() + 1000;
     let turn = json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING", "executionId": "0", "leaseUntil": until});
     stack.dynamodb.put_item(&turn);
-    let object = metric_of(&stack, &[SHORT_LEASE], fire()).await;
+    let object = metric_of(&stack, &[short_lease()], fire()).await;
     assert_counts(&object, json!({"Executions": 1, "Completed": 1, "Overlaps": 1}));
     stack.assert_clean();
 }
@@ -227,7 +230,7 @@ async fn an_overlap_that_ends_counts_once() {
 #[tokio::test]
 async fn a_dead_attempt_is_told_by_who_finds_it() {
     let stack = stack().await;
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     assert!(function.invoke(fire()).await.is_success());
     let row = execution(&stack, TRIGGER);
     let running = json!({"status": "running", "completedAt": null, "output": null, "leaseUntil": 1});
@@ -249,7 +252,7 @@ async fn an_execution_that_another_attempt_owns_is_counted_by_that() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy(ANSWER).midway(Step::Gate(gate.clone())));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let take_over = async {
         gate.reached().await;
         let row = execution(&stack, TRIGGER);
@@ -270,7 +273,7 @@ async fn a_cancelled_run_tells_what_it_used() {
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.queue(Script::ndjson_happy(ANSWER).midway(Step::Gate(gate.clone())));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let cancel = async {
         gate.reached().await;
         let row = execution(&stack, TRIGGER);
@@ -294,9 +297,9 @@ async fn each_heartbeat_that_fails_counts() {
     // Denied, so that the SDK does not try again by itself.
     let heartbeats = Rule::new("UpdateItem", Fault::Deny).containing("leaseUntil");
     let denied = stack.dynamodb.inject(heartbeats.times(2));
-    let function = stack.function(&[SHORT_LEASE]).await;
+    let function = stack.function(&[short_lease()]).await;
     let watch = async {
-        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        let until = tokio::time::Instant::now() + Duration::from_secs(120);
         while denied.hits() < 2 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -6,15 +6,15 @@ use standins::destination::{failed_messages, notification, report, sqs_batch};
 use standins::{Fault, Gate, Lambda, Outcome, Rule, Script, Stack, Step};
 
 use crate::support::stored::{
-    LEASE, assert_cancelled, assert_completed, assert_failed, assert_health, assert_no_health, assert_skipped, broken,
-    cancel, delete, edit, execution_at, fire_at, fire_with, store, trigger, update, wait_for,
+    assert_cancelled, assert_completed, assert_failed, assert_health, assert_no_health, assert_skipped, broken, cancel,
+    delete, edit, execution_at, fire_at, fire_with, long_lease, store, trigger, update, wait_for,
 };
 use crate::support::{assert_absent, gated, killed_when, now_millis, stack};
 
 pub(crate) async fn start(attributes: Value) -> (Stack, Lambda) {
     let stack = stack().await;
     store(&stack, attributes);
-    let function = stack.function(&[LEASE]).await;
+    let function = stack.function(&[long_lease()]).await;
     (stack, function)
 }
 
@@ -138,7 +138,7 @@ async fn a_failure_nobody_tries_again_counts_once_it_is_settled() {
 async fn killed(stack: &Stack, minute: u32) {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let function = stack.function(&[LEASE]).await;
+    let function = stack.function(&[long_lease()]).await;
     killed_when(gate.reached(), &function, fire_at(minute)).await;
     update(stack, minute, &json!({"leaseUntil": now_millis() - 60_000}));
 }
@@ -163,7 +163,7 @@ async fn a_killed_run_counts_once_whoever_finds_it_first() {
     }
     // And if both find it at once.
     killed(&stack, 2).await;
-    let other = stack.function(&[LEASE]).await;
+    let other = stack.function(&[long_lease()]).await;
     tokio::join!(settle(&function, 2, &Outcome::Died), other.invoke(fire_at(2)));
     assert_health(&stack, "failing", 3, true);
     stack.assert_clean();
@@ -175,7 +175,7 @@ async fn a_killed_run_that_is_run_again_counts_by_its_end() {
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
     let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
-    let first = stack.function(&[LEASE]).await;
+    let first = stack.function(&[long_lease()]).await;
     killed_when(gate.reached(), &first, rerun()).await;
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
     let outcome = function.invoke(rerun()).await;
@@ -284,10 +284,10 @@ async fn runs_that_end_after_the_pause_change_nothing() {
     let (first, second) = (Gate::new(), Gate::new());
     stack.agent.queue(gated(&first));
     stack.agent.queue(broken().midway(Step::Gate(second.clone())));
-    let other = stack.function(&[LEASE]).await;
+    let other = stack.function(&[long_lease()]).await;
     let pause = async {
         tokio::join!(first.reached(), second.reached());
-        let third = stack.function(&[LEASE]).await;
+        let third = stack.function(&[long_lease()]).await;
         fails(&stack, &third, 2).await;
         let paused = assert_health(&stack, "paused", 1, false);
         first.release();

@@ -7,10 +7,10 @@ use standins::{Fault, Gate, Rule, Script, Stack};
 
 use crate::support::one_fire::assert_error;
 use crate::support::stored::{
-    LEASE, assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit, execution_at,
-    fire_at, hold_finish, trigger, update, wait_for,
+    assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit, execution_at, fire_at,
+    hold_finish, long_lease, trigger, update, wait_for,
 };
-use crate::support::{FINISH, LIMIT, killed_when, now_millis};
+use crate::support::{FINISH, LIMIT, killed_when, now_millis, scaled};
 use crate::trigger::health::start;
 
 /// What stands in the request that reads the trigger.
@@ -152,7 +152,7 @@ async fn a_run_killed_before_its_finish_counts_as_interrupted() {
     let stack = killed_at_its_finish(Fault::GateBefore(gate.clone()), &gate).await;
     assert_no_health(&stack);
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
-    let function = stack.function(&[LEASE]).await;
+    let function = stack.function(&[long_lease()]).await;
     let retry = function.invoke(fire_at(0)).await;
     let row = assert_failed(&stack, 0, &retry, ("Interrupted", false));
     let item = assert_health(&stack, "failing", 1, true);
@@ -169,7 +169,7 @@ async fn a_finish_that_arrives_after_its_run_was_killed_counts_once() {
     let stack = killed_at_its_finish(Fault::GateBefore(gate.clone()), &gate).await;
     gate.release();
     let row = wait_for(&stack, 0, |row| row["status"] == "failed").await;
-    let retry = stack.function(&[LEASE]).await.invoke(fire_at(0)).await;
+    let retry = stack.function(&[long_lease()]).await.invoke(fire_at(0)).await;
     assert_failed(&stack, 0, &retry, ("AgentFailed", false));
     assert_eq!(execution_at(&stack, 0), row);
     assert_health(&stack, "failing", 1, true);
@@ -181,7 +181,7 @@ async fn a_run_killed_after_its_finish_counts_once() {
     let gate = Gate::new();
     let stack = killed_at_its_finish(Fault::GateAfter(gate.clone()), &gate).await;
     let item = assert_health(&stack, "failing", 1, true);
-    let retry = stack.function(&[LEASE]).await.invoke(fire_at(0)).await;
+    let retry = stack.function(&[long_lease()]).await.invoke(fire_at(0)).await;
     assert_failed(&stack, 0, &retry, ("AgentFailed", false));
     assert_eq!(trigger(&stack), item);
     stack.assert_clean();
@@ -197,7 +197,7 @@ async fn a_zombie_that_wakes_at_its_finish_counts_nothing() {
         gate.reached().await;
         frozen.freeze();
         wait_for(&stack, 0, |row| row["leaseUntil"].as_i64().unwrap() + 700 < now_millis()).await;
-        let outcome = stack.function(&[LEASE]).await.invoke(fire_at(0).request_id("another")).await;
+        let outcome = stack.function(&[long_lease()]).await.invoke(fire_at(0).request_id("another")).await;
         let row = assert_failed(&stack, 0, &outcome, ("Interrupted", false));
         let item = assert_health(&stack, "failing", 1, true);
         gate.release();
@@ -215,7 +215,7 @@ async fn a_finish_impossible_to_the_deadline_counts_as_interrupted() {
     let (stack, function) = start(json!({})).await;
     stack.agent.queue(broken());
     let failing = stack.dynamodb.inject(transactions(Fault::Throttle));
-    let outcome = function.invoke(fire_at(0).timeout(Duration::from_millis(5_500))).await;
+    let outcome = function.invoke(fire_at(0).timeout(scaled(5_500))).await;
     assert_error(&outcome, "RecordStoreFailed", false);
     assert_eq!(execution_at(&stack, 0)["status"], "running");
     assert_no_health(&stack);
@@ -259,7 +259,7 @@ async fn a_failure_whose_trigger_can_never_be_read_counts_later() {
         let outcome = function.invoke(fire_at(0)).await;
         assert_failed(&stack, 0, &outcome, ("RecordStoreFailed", true));
     }
-    let outcome = function.invoke(fire_at(0).timeout(Duration::from_secs(6))).await;
+    let outcome = function.invoke(fire_at(0).timeout(scaled(6_000))).await;
     assert_error(&outcome, "RecordStoreFailed", true);
     assert_eq!(execution_at(&stack, 0)["status"], "running");
     unread.remove();

@@ -1,12 +1,10 @@
 //! The item of the trigger that fires: what a run writes to it, and what its faults do to a run.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use standins::{Fault, Gate, Invocation, Rule, Stack};
 
 use crate::support::one_fire::{assert_completed, assert_failed, fire};
-use crate::support::stack;
+use crate::support::{scaled, stack};
 
 const TRIGGER_ITEM: (&str, &str) = ("TRIGGER#user-1", "TRIGGER#trigger-1");
 /// What stands in the request that tells it of a run.
@@ -85,7 +83,7 @@ async fn f42_denied_update_of_the_trigger_item_harms_nothing() {
 #[tokio::test]
 async fn f42_hanging_update_of_the_trigger_item_harms_nothing_even_when_time_is_short() {
     let hanging = Rule::new("UpdateItem", Fault::Hang).containing(TOUCH);
-    trigger_item_that_fails_harms_nothing(hanging, fire().timeout(Duration::from_millis(5_400))).await;
+    trigger_item_that_fails_harms_nothing(hanging, fire().timeout(scaled(5_400))).await;
 }
 
 #[tokio::test]

@@ -8,10 +8,10 @@ use standins::scripts::HAPPY_USAGE;
 use standins::{Fault, Rule, Script, Stack, Step};
 
 use crate::support::stored::{
-    LEASE, assert_cancelled, assert_completed, assert_failed, assert_skipped, broken, cancel, execution_at, fire_at,
-    fire_with, item, store, trigger, update, wait_for,
+    assert_cancelled, assert_completed, assert_failed, assert_skipped, broken, cancel, execution_at, fire_at,
+    fire_with, item, long_lease, store, trigger, update, wait_for,
 };
-use crate::support::{gated, killed_when, now_millis, stack};
+use crate::support::{factor, gated, killed_when, now_millis, scaled, stack};
 
 const TOKENS: u64 = HAPPY_USAGE.0 + HAPPY_USAGE.1;
 /// What stands in the request that counts a start.
@@ -29,12 +29,12 @@ async fn limited(attributes: Value) -> Stack {
 
 #[tokio::test]
 async fn a_run_that_takes_longer_than_its_trigger_allows_is_ended() {
-    let stack = limited(json!({"timeoutSeconds": 2})).await;
+    let stack = limited(json!({"timeoutSeconds": 2 * factor()})).await;
     stack.agent.queue(Script::endless(Duration::from_millis(50)));
     let function = stack.function(&[]).await;
     let outcome = function.invoke(fire_at(0)).await;
     let row = assert_failed(&stack, 0, &outcome, ("DeadlineExceeded", false));
-    assert_eq!(row["error"], "the trigger's timeoutSeconds, 2, were over");
+    assert_eq!(row["error"], format!("the trigger's timeoutSeconds, {}, were over", 2 * factor()));
     assert!(row["events"].as_u64().unwrap() > 0, "how far it came is recorded: {row:#}");
     stack.agent.wait_until("its client leave", |calls| calls[0].client_left).await;
     // One that takes less is not held up.
@@ -45,7 +45,7 @@ async fn a_run_that_takes_longer_than_its_trigger_allows_is_ended() {
 
 #[tokio::test]
 async fn an_agent_on_agentcore_is_told_to_stop_when_its_triggers_time_is_over() {
-    let stack = limited(json!({"timeoutSeconds": 2})).await;
+    let stack = limited(json!({"timeoutSeconds": 2 * factor()})).await;
     stack.agent.queue(Script::endless(Duration::from_millis(50)));
     let arn = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-agent";
     let url = format!("{}/runtimes/{arn}", stack.agent.url());
@@ -74,7 +74,7 @@ async fn an_attempt_that_ran_out_of_its_triggers_time_before_the_call_may_be_tri
 async fn lambdas_own_limit_is_told_as_such() {
     let stack = limited(json!({"timeoutSeconds": 900})).await;
     stack.agent.queue(Script::endless(Duration::from_millis(50)));
-    let outcome = stack.function(&[]).await.invoke(fire_at(0).timeout(Duration::from_secs(6))).await;
+    let outcome = stack.function(&[]).await.invoke(fire_at(0).timeout(scaled(6_000))).await;
     let row = assert_failed(&stack, 0, &outcome, ("DeadlineExceeded", false));
     assert_eq!(row["error"], "the invocation's time was nearly up");
     stack.assert_clean();
@@ -209,7 +209,7 @@ async fn the_tokens_of_a_run_that_failed_count() {
 async fn the_tokens_of_a_run_that_was_cancelled_count() {
     let stack = limited(json!({"maxTokensPerDay": 1})).await;
     stack.agent.queue(used_then(Step::Hang));
-    let function = stack.function(&[LEASE]).await;
+    let function = stack.function(&[long_lease()]).await;
     let cancel = async {
         wait_for(&stack, 0, |row| row["usage"]["inputTokens"] == HAPPY_USAGE.0).await;
         cancel(&stack, 0);
@@ -227,7 +227,7 @@ async fn the_tokens_of_a_run_that_was_cancelled_count() {
 async fn the_tokens_of_a_run_that_died_count_as_far_as_they_are_known() {
     let stack = limited(json!({"maxTokensPerDay": 1})).await;
     stack.agent.queue(used_then(Step::Hang));
-    let (killed, other) = (stack.function(&[LEASE]).await, stack.function(&[LEASE]).await);
+    let (killed, other) = (stack.function(&[long_lease()]).await, stack.function(&[long_lease()]).await);
     let used = wait_for(&stack, 0, |row| row["usage"]["outputTokens"] == HAPPY_USAGE.1);
     killed_when(used, &killed, fire_at(0)).await;
     update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));

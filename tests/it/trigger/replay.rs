@@ -1,7 +1,7 @@
 //! Replays, and triggers that are run now.
 
 use serde_json::{Value, json};
-use standins::{Invocation, Lambda, Outcome, Script, Stack, bus_event, runtime_api::scheduled_event};
+use standins::{Invocation, Lambda, Outcome, Script, Stack, own_event, runtime_api::scheduled_event};
 
 use crate::support::subscribed::{PROMPT, SOURCE_ID, USER, assert_skipped, order, order_with, subscribe};
 use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, changed, execution, stack};
@@ -10,11 +10,11 @@ const TIME: &str = "2026-01-31T07:00:00Z";
 
 fn replay(row: &Value) -> Value {
     let detail = json!({"triggerId": row["triggerId"], "executionId": row["executionId"]});
-    bus_event("agent-trigger", "Replay Execution", detail)
+    own_event("Replay Execution", detail)
 }
 
 fn run_now(trigger_id: &str) -> Value {
-    bus_event("agent-trigger", "Run Trigger", json!({"triggerId": trigger_id, "userId": USER}))
+    own_event("Run Trigger", json!({"triggerId": trigger_id, "userId": USER}))
 }
 
 fn input_of(stack: &Stack, row: &Value) -> Option<Value> {

@@ -17,6 +17,7 @@ use crate::http1::{RawRequest, read_request};
 use crate::net::{ANY_PORT, Server};
 use crate::play::{End, Progress, play};
 use crate::script::Script;
+use crate::sigv4::{Signed, Verifier};
 
 /// A request as the agent received it, and how far its answer has come.
 #[derive(Clone, Debug)]
@@ -61,6 +62,24 @@ impl AgentRequest {
     fn is_call(&self) -> bool {
         self.method == "POST" && self.path.split('?').next().is_some_and(|path| path.ends_with("/invocations"))
     }
+
+    /// Returns the session of the call: a member of the body, or the header.
+    pub fn session(&self) -> &str {
+        match self.field("sessionId") {
+            "" => self.header("x-amzn-bedrock-agentcore-runtime-session-id").unwrap_or_default(),
+            given => given,
+        }
+    }
+
+    /// Returns true if the call names this session, in the header or in whatever member its protocol has for it.
+    pub fn is_of(&self, session: &str) -> bool {
+        self.session() == session || (!session.is_empty() && self.body.to_string().contains(session))
+    }
+
+    /// Returns the prompt, or the whole body where the prompt stands somewhere else in it.
+    fn words(&self) -> String {
+        self.body["prompt"].as_str().map_or_else(|| self.body.to_string(), str::to_owned)
+    }
 }
 
 enum Chosen {
@@ -75,6 +94,10 @@ struct Book {
     default: Option<Script>,
     stop: Option<Script>,
     issuer: Option<Issuer>,
+    verifier: Option<Verifier>,
+    /// A header that must have this value, and the status without it.
+    key: Option<(String, String, u16)>,
+    any_path: bool,
     requests: Vec<AgentRequest>,
     answers: Vec<String>,
 }
@@ -169,6 +192,25 @@ impl Agent {
         self.shared.book().issuer = None;
     }
 
+    /// From now on requests must be signed as this verifier wants it, and no bearer token is asked for.
+    pub fn require_signature(&self, verifier: Verifier) {
+        let mut book = self.shared.book();
+        book.issuer = None;
+        book.verifier = Some(verifier);
+    }
+
+    /// From now on this header must have this value, and no bearer token is asked for. Others get `status`.
+    pub fn require_header(&self, name: &str, value: &str, status: u16) {
+        let mut book = self.shared.book();
+        book.issuer = None;
+        book.key = Some((name.to_owned(), value.to_owned(), status));
+    }
+
+    /// From now on a POST to any path is answered as a call, for agents that speak another protocol.
+    pub fn serve_any_path(&self) {
+        self.shared.book().any_path = true;
+    }
+
     fn rule(&self, chosen: Chosen, queue: VecDeque<Script>, script: Option<Script>) {
         self.shared.book().rules.push((chosen, queue, script));
     }
@@ -229,13 +271,13 @@ impl Agent {
     /// # Panics
     /// After 30 seconds.
     pub async fn wait_until(&self, what: &str, done: impl Fn(&[AgentRequest]) -> bool) -> Vec<AgentRequest> {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(120);
         loop {
             let calls = self.calls();
             if done(&calls) {
                 return calls;
             }
-            assert!(Instant::now() < end, "the agent did not see {what} in 30 s: {calls:#?}");
+            assert!(Instant::now() < end, "the agent did not see {what} in 120 s: {calls:#?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -295,6 +337,10 @@ async fn connection(shared: Arc<Shared>, mut socket: TcpStream) {
 /// Records the request and chooses its script.
 fn register(shared: &Shared, raw: RawRequest) -> (usize, AgentRequest, Script) {
     let mut book = shared.book();
+    let unsigned = book.verifier.as_ref().and_then(|verifier| {
+        let signed = Signed { method: &raw.method, path: &raw.path, headers: &raw.headers, body: &raw.body };
+        verifier.verify(signed).err()
+    });
     let mut request = AgentRequest {
         body: serde_json::from_slice(&raw.body).unwrap_or(Value::Null),
         method: raw.method,
@@ -309,7 +355,10 @@ fn register(shared: &Shared, raw: RawRequest) -> (usize, AgentRequest, Script) {
         finished: false,
         client_left: false,
     };
-    let script = book.choose(&request);
+    let script = match unsigned {
+        Some(problem) => Script::status(403, &Value::from(problem).to_string()),
+        None => book.choose(&request),
+    };
     request.status = script.status;
     book.answers.extend(script.answer.clone());
     book.requests.push(request.clone());
@@ -322,13 +371,18 @@ impl Book {
         if self.issuer.as_ref().is_some_and(|issuer| !issuer.accepts(bearer)) {
             return Script::status(401, r#"{"message":"the bearer is not accepted"}"#);
         }
+        if let Some((name, value, status)) = &self.key
+            && request.header(name) != Some(value)
+        {
+            return Script::status(*status, r#"{"message":"the key is not accepted"}"#);
+        }
         if is_stop(&request.path) {
             return self.stop.clone().unwrap_or_else(|| Script::status(200, "{}"));
         }
-        if !request.is_call() {
+        if !request.is_call() && !(self.any_path && request.method == "POST") {
             return Script::status(404, r#"{"message":"no such path"}"#);
         }
-        let (agent, prompt) = (request.field("agentId"), request.field("prompt"));
+        let (agent, prompt) = (request.field("agentId"), request.words());
         for (chosen, queue, always) in &mut self.rules {
             let mine = match chosen {
                 Chosen::Agent(id) => id == agent,
@@ -350,12 +404,8 @@ fn filled(bytes: &Bytes, request: &AgentRequest) -> Bytes {
         return bytes.clone();
     }
     let Ok(mut text) = String::from_utf8(bytes.to_vec()) else { return bytes.clone() };
-    let session = match request.field("sessionId") {
-        "" => request.header("x-amzn-bedrock-agentcore-runtime-session-id").unwrap_or_default(),
-        given => given,
-    };
-    let values =
-        [("requestId", request.request_id.as_str()), ("sessionId", session), ("agentId", request.field("agentId"))];
+    let (id, agent) = (request.request_id.as_str(), request.field("agentId"));
+    let values = [("requestId", id), ("sessionId", request.session()), ("agentId", agent)];
     for (name, value) in values.into_iter().chain([("prompt", request.field("prompt"))]) {
         // The placeholders stand inside JSON strings, so the value is escaped as JSON and loses its quotes.
         let quoted = Value::from(value).to_string();

@@ -13,3 +13,10 @@ pub fn bus_event(source: &str, detail_type: &str, detail: Value) -> Value {
     json!({"version": "0", "id": uuid::Uuid::new_v4().to_string(), "detail-type": detail_type, "source": source,
         "account": "123456789012", "time": time, "region": "us-east-1", "resources": [], "detail": detail})
 }
+
+/// Builds an event of the function's own source, as a caller marks it who invokes the function directly.
+pub fn own_event(detail_type: &str, detail: Value) -> Value {
+    let mut event = bus_event("agent-trigger", detail_type, detail);
+    event["_from"] = "stack-bus".into();
+    event
+}

@@ -40,17 +40,17 @@ impl Gate {
     /// Waits until something has arrived at the gate.
     ///
     /// # Panics
-    /// After 30 seconds, so that a test that never gets there fails with a reason.
+    /// After 120 seconds, so that a test that never gets there fails with a reason.
     pub async fn reached(&self) {
         self.reached_by(1).await;
     }
 
-    /// Waits until `count` have arrived at the gate. Panics after 30 seconds.
+    /// Waits until `count` have arrived at the gate. Panics after 120 seconds.
     pub async fn reached_by(&self, count: usize) {
         let mut arrived = self.0.arrived.subscribe();
         let wait = arrived.wait_for(|n| *n >= count);
-        let reached = tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok();
-        assert!(reached, "only {} of {count} came to the gate in 30 s", self.arrivals());
+        let reached = tokio::time::timeout(Duration::from_secs(120), wait).await.is_ok();
+        assert!(reached, "only {} of {count} came to the gate in 120 s", self.arrivals());
     }
 
     /// Arrives at the gate and waits until it is opened.

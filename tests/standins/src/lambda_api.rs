@@ -53,6 +53,12 @@ impl AsyncInvocation {
         serde_json::from_slice(&self.payload).unwrap_or(Value::Null)
     }
 
+    /// Returns the event as JSON, without what a rule of the stack's own bus wraps it in.
+    pub fn event(&self) -> Value {
+        let mut payload = self.json();
+        if payload["_event"].is_object() { payload["_event"].take() } else { payload }
+    }
+
     /// Returns the outcome of the last attempt.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcomes.last()

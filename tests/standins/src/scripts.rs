@@ -15,12 +15,17 @@ fn line(event: &Value) -> Step {
     Step::text(format!("{event}\n"))
 }
 
-fn frame(data: &Value) -> Step {
+pub(crate) fn frame(data: &Value) -> Step {
     Step::text(format!("data: {data}\n\n"))
 }
 
+/// An SSE frame with the name of its event.
+pub(crate) fn named_frame(name: &str, data: &Value) -> Step {
+    Step::text(format!("event: {name}\ndata: {data}\n\n"))
+}
+
 /// Splits the text into pieces of a few words, as a model writes it.
-fn deltas(text: &str) -> Vec<String> {
+pub(crate) fn deltas(text: &str) -> Vec<String> {
     text.split_inclusive(' ').collect::<Vec<_>>().chunks(3).map(<[&str]>::concat).collect()
 }
 
@@ -140,6 +145,15 @@ impl Script {
         steps.push(Step::Note("failing".to_owned()));
         steps.push(line(&json!({"type": "serverErrorEvent",
             "error": {"message": message, "requestId": "{{requestId}}", "savedToHistory": true}})));
+        Self::ok("application/x-ndjson", steps)
+    }
+
+    /// NDJSON of an agent that waits for an approval after it has said this.
+    pub fn ndjson_interrupted(said: &str) -> Self {
+        let message = json!({"role": "assistant", "content": [{"text": said}]});
+        let result = json!({"type": "agentResult", "stopReason": "interrupt", "lastMessage": message});
+        let mut steps = ndjson_run(said);
+        steps.push(line(&json!({"type": "agentResultEvent", "result": result})));
         Self::ok("application/x-ndjson", steps)
     }
 

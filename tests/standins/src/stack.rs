@@ -16,6 +16,7 @@ use crate::net::ANY_PORT;
 use crate::pipe::Pipe;
 use crate::pool::{Pool, Started, Starter};
 use crate::runtime_api::{Invocation, Outcome, RuntimeApi};
+use crate::ssm::Ssm;
 
 /// The environment of a function process.
 pub type Env = BTreeMap<String, String>;
@@ -29,6 +30,8 @@ pub struct Stack {
     pub agent: Agent,
     /// DynamoDB.
     pub dynamodb: DynamoDb,
+    /// SSM's Parameter Store.
+    pub ssm: Ssm,
     /// Lambda's API. Accepted events do not run until [`Stack::pool`] is called.
     pub lambda: LambdaApi,
     binary: PathBuf,
@@ -71,8 +74,9 @@ impl Stack {
         let agent = Agent::bind(at(ports.agent)).await.map_err(taken("the agent", ports.agent))?;
         let dynamodb = DynamoDb::bind(at(ports.dynamodb)).await.map_err(taken("DynamoDB", ports.dynamodb))?;
         let lambda = LambdaApi::bind(at(ports.lambda)).await.map_err(taken("Lambda", ports.lambda))?;
+        let ssm = Ssm::start().await?;
         agent.require_bearer_of(cognito.issuer());
-        Ok(Self { cognito, agent, dynamodb, lambda, binary: built_binary(), functions: Arc::default() })
+        Ok(Self { cognito, agent, dynamodb, ssm, lambda, binary: built_binary(), functions: Arc::default() })
     }
 
     /// Sets the binary.
@@ -90,7 +94,7 @@ impl Stack {
     /// Returns the function's environment for these services. The domain is set; the secret is left to be discovered.
     pub fn env(&self) -> Env {
         let (agent, cognito, dynamodb) = (self.agent.url(), self.cognito.url(), self.dynamodb.url());
-        let lambda = self.lambda.url();
+        let (lambda, ssm) = (self.lambda.url(), self.ssm.url());
         let pairs = [
             ("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -104,6 +108,7 @@ impl Stack {
             ("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb),
             ("AWS_ENDPOINT_URL_LAMBDA", &lambda),
             ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", &cognito),
+            ("AWS_ENDPOINT_URL_SSM", &ssm),
             ("AGENT_API_URL", &agent),
             ("COGNITO_USER_POOL_ID", USER_POOL_ID),
             ("COGNITO_CLIENT_ID", CLIENT_ID),
@@ -216,6 +221,7 @@ impl Stack {
     fn credentials(&self) -> Vec<String> {
         let mut credentials = self.cognito.issued_tokens();
         credentials.extend(self.cognito.secrets());
+        credentials.extend(self.ssm.values());
         distinct(credentials)
     }
 

@@ -7,6 +7,7 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 
 use crate::pipe::PipeDefinition;
+use crate::rule::RuleDefinition;
 
 /// A template in which the short forms (`!Sub`) are written out (`Fn::Sub`), and in which the functions are evaluated
 /// that need only names and the parameters' defaults: `Ref` and `Fn::Sub`.
@@ -56,6 +57,21 @@ impl Template {
     /// If a pipe lacks a property that the stand-in needs.
     pub fn pipes(&self) -> Result<Vec<PipeDefinition>, String> {
         self.resources("AWS::Pipes::Pipe").iter().map(|(id, pipe)| definition(id, pipe)).collect()
+    }
+
+    /// Returns the rules whose target is the function with this logical id, whether or not they are enabled.
+    pub fn rules(&self, function: &str) -> Vec<RuleDefinition> {
+        let arn = json!({"Fn::GetAtt": format!("{function}.Arn")});
+        let rule = |(id, rule): (String, Value)| {
+            let target = rule["Targets"].as_array()?.iter().find(|target| target["Arn"] == arn)?;
+            Some(RuleDefinition {
+                bus: rule["EventBusName"].as_str().map(str::to_owned),
+                pattern: rule["EventPattern"].clone(),
+                input_template: target["InputTransformer"]["InputTemplate"].as_str().map(str::to_owned),
+                id,
+            })
+        };
+        self.resources("AWS::Events::Rule").into_iter().filter_map(rule).collect()
     }
 }
 

@@ -79,7 +79,8 @@ async fn the_projects_own_pipe_makes_what_its_sample_shows() {
     let stack = Stack::start().await;
     let pipe = Pipe::start(&stack.dynamodb, definition, |_| true, |_| {});
     stack.dynamodb.put_item(&json!({"PK": "TRIGGER#t", "SK": "EXECUTION#e", "triggerId": "t", "durationMs": 5,
-        "output": "He said \"done\".\n", "usage": {"inputTokens": 7}}));
+        "output": "He said \"done\".\n", "usage": {"inputTokens": 7}, "finishReason": "max_tokens",
+        "protocol": "ag-ui"}));
     pipe.drain();
     assert_eq!(pipe.failures(), [""; 0]);
     let event = &pipe.events()[0];
@@ -93,6 +94,7 @@ async fn the_projects_own_pipe_makes_what_its_sample_shows() {
     assert_eq!((&detail["triggerId"], &detail["output"]), (&json!("t"), &json!("He said \"done\".\n")));
     assert_eq!((&detail["durationMs"], &detail["error"]), (&json!("5"), &json!("")), "numbers are strings in a stream");
     assert_eq!((&usage["inputTokens"], &usage["outputTokens"]), (&json!("7"), &json!("")));
+    assert_eq!((&detail["finishReason"], &detail["protocol"]), (&json!("max_tokens"), &json!("ag-ui")));
 }
 
 #[tokio::test]

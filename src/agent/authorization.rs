@@ -1,0 +1,82 @@
+//! What proves to an agent who calls, at hand for one try of a call.
+
+use std::{fmt, sync::Arc};
+
+use reqwest::{
+    Request,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+};
+
+use crate::{agent::error::AgentError, config::Secret};
+
+/// Signs a request: returns the headers to add.
+pub type Sign = Arc<dyn Fn(&Request) -> Result<HeaderMap, String> + Send + Sync>;
+
+/// What is added to every request of a call.
+#[derive(Clone)]
+pub enum Authorization {
+    /// Nothing.
+    None,
+    /// A bearer token.
+    Bearer(Secret),
+    /// A header with a secret value.
+    Header(HeaderName, Secret),
+    /// A signature. It covers the body and the time, so each request is signed on its own.
+    Signature(Sign),
+}
+
+impl Authorization {
+    /// Adds it to `request`.
+    ///
+    /// # Errors
+    /// If a value cannot stand in a header, or the request cannot be signed.
+    pub(super) fn add_to(&self, request: &mut Request) -> Result<(), AgentError> {
+        let headers = match self {
+            Self::None => HeaderMap::new(),
+            Self::Bearer(token) => {
+                HeaderMap::from_iter([(AUTHORIZATION, value(&format!("Bearer {}", token.expose()))?)])
+            }
+            Self::Header(name, secret) => HeaderMap::from_iter([(name.clone(), value(secret.expose())?)]),
+            Self::Signature(sign) => sign(request).map_err(AgentError::Request)?,
+        };
+        request.headers_mut().extend(headers);
+        Ok(())
+    }
+
+    /// Returns the secret that an agent must not be quoted with.
+    pub(super) fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Bearer(secret) | Self::Header(_, secret) => Some(secret.expose()),
+            Self::None | Self::Signature(_) => None,
+        }
+    }
+}
+
+/// Returns the header with a secret value. White space at its end, which an editor leaves in a parameter, is no part of it.
+///
+/// # Errors
+/// If the name or the value cannot stand in a header.
+pub fn header(name: &str, secret: Secret) -> Result<Authorization, AgentError> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| AgentError::Request(error.to_string()))?;
+    value(secret.expose())?;
+    Ok(Authorization::Header(name, secret))
+}
+
+fn value(text: &str) -> Result<HeaderValue, AgentError> {
+    let unsendable = |_| AgentError::Request("the secret cannot stand in a header".to_owned());
+    let mut value = HeaderValue::from_str(text.trim_end()).map_err(unsendable)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Shows the kind alone.
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Bearer(_) => "Bearer",
+            Self::Header(..) => "Header",
+            Self::Signature(_) => "Signature",
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! One call: the bytes and headers that are the same for each of its tries.
+
+use reqwest::{
+    Url,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use serde_json::Value;
+
+use crate::{
+    agent::{
+        authorization::Authorization,
+        error::AgentError,
+        request::{Request, a2a, adk, mcp},
+    },
+    domain::{
+        agent_definition::AgentDefinition,
+        request_format::{A2aVersion, RequestFormat},
+        trace::traceparent,
+    },
+    redact::redact,
+};
+
+const ANSWERS: &str = "text/event-stream, application/x-ndjson, application/json, text/plain";
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-id");
+const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentcore-runtime-session-type");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// One call of an agent.
+#[derive(Debug)]
+pub struct Call {
+    pub(super) body: Vec<u8>,
+    pub(super) headers: HeaderMap,
+    pub(super) setup: Option<Setup>,
+    /// What the agent must not be quoted with: the prompt, the texts of `input` and what its row of the agents table says.
+    private: Vec<String>,
+}
+
+/// The requests that a protocol may need before the call.
+#[derive(Debug)]
+pub(super) enum Setup {
+    /// ADK runs only in a session that exists.
+    AdkSession(Url),
+    /// An MCP server that wants a session refuses the call until it has one. Holds the request that opens it.
+    McpSession(Vec<u8>),
+}
+
+impl Call {
+    /// Builds the call of an agent with this definition, traced as `xray_trace_id`, Lambda's own.
+    ///
+    /// # Errors
+    /// If a value cannot be sent, which the checks of events and settings rule out.
+    pub fn new(
+        definition: &AgentDefinition,
+        request: &Request<'_>,
+        xray_trace_id: Option<&str>,
+    ) -> Result<Self, AgentError> {
+        let setup = match definition.format {
+            RequestFormat::Adk => Some(Setup::AdkSession(adk::session_url(request, definition))),
+            RequestFormat::Mcp => Some(Setup::McpSession(bytes(&mcp::initialize(request))?)),
+            _ => None,
+        };
+        Ok(Self {
+            body: bytes(&request.body(definition))?,
+            headers: headers(definition, request, xray_trace_id)?,
+            setup,
+            private: private(request),
+        })
+    }
+
+    /// Returns what the agent said, without what it quotes of the request or of what proves who calls.
+    pub(super) fn clean(&self, said: &str, authorization: &Authorization) -> String {
+        let private = self.private.iter().map(String::as_str).chain(authorization.secret());
+        redact(said, &private.collect::<Vec<_>>())
+    }
+}
+
+/// Serializes a body.
+pub(super) fn bytes(body: &Value) -> Result<Vec<u8>, AgentError> {
+    serde_json::to_vec(body).map_err(|error| AgentError::Request(error.to_string()))
+}
+
+fn headers(
+    definition: &AgentDefinition,
+    request: &Request<'_>,
+    xray_trace_id: Option<&str>,
+) -> Result<HeaderMap, AgentError> {
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|error| AgentError::Request(error.to_string()));
+    let mut headers = HeaderMap::new();
+    for (name, text) in &definition.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| AgentError::Request(error.to_string()))?;
+        headers.insert(name, value(text)?);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(ANSWERS));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if definition.is_agentcore || definition.format == RequestFormat::Invocations {
+        headers.insert(SESSION_TYPE, HeaderValue::from_static("event"));
+        headers.insert(SESSION_ID, value(request.session_id)?);
+    }
+    if definition.format == RequestFormat::A2a(A2aVersion::V1_0) {
+        headers.insert(HeaderName::from_static(a2a::VERSION_HEADER), HeaderValue::from_static("1.0"));
+    }
+    // A trace header of a strange form is not worth a run.
+    if let Some(value) = xray_trace_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.insert(TRACE_ID, value);
+    }
+    if let Some(value) = xray_trace_id.and_then(traceparent).and_then(|id| HeaderValue::from_str(&id).ok()) {
+        headers.insert(TRACEPARENT, value);
+    }
+    Ok(headers)
+}
+
+/// Collects the texts of a request that belong to people.
+fn private(request: &Request<'_>) -> Vec<String> {
+    let task = &request.fire.task;
+    let mut private = vec![task.prompt.clone()];
+    task.input.values().for_each(|value| collect_texts(value, &mut private));
+    if let Some(profile) = request.profile {
+        private.extend(profile.system_prompt.clone());
+        profile.mcp_config.iter().for_each(|config| collect_texts(config, &mut private));
+    }
+    private
+}
+
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Number(number) => texts.push(number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
+        _ => {}
+    }
+}

@@ -1,0 +1,89 @@
+//! Why an agent's answer is none, and which failure of the run that is.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use crate::{
+    agent::head::UnreadableHead,
+    domain::failure::{ErrorType, Failure},
+    error_chain::chain,
+};
+
+/// Why the agent's answer is none.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// It surely did not take the call: another try is safe.
+    #[error("the agent is unavailable: {cause}")]
+    Unavailable {
+        /// The status or what happened to the connection.
+        cause: String,
+        /// How long the agent asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// It refused the token.
+    #[error("the agent answered 401 Unauthorized")]
+    Unauthorized,
+    /// It refused the call for good.
+    #[error("the agent answered {status}")]
+    Rejected {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body, for the record alone.
+        said: Option<String>,
+    },
+    /// It failed.
+    #[error("the agent answered {status}")]
+    Failed {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body, for the record alone.
+        said: Option<String>,
+    },
+    /// It answered with something that is no answer.
+    #[error(transparent)]
+    NoAnswer(#[from] UnreadableHead),
+    /// The head of its answer is larger than hyper reads: 100 headers, about 400 KiB.
+    #[error("the head of the agent's answer is too large: at most 100 headers are read")]
+    HeadTooLarge,
+    /// It took the call, and its platform gave it up: AgentCore's 408.
+    #[error("the agent answered {0}")]
+    TimedOut(StatusCode),
+    /// The connection broke after the request was sent.
+    #[error("the connection to the agent broke: {0}")]
+    Torn(String),
+    /// Nothing came for that long.
+    #[error("the agent was silent for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The request cannot be built.
+    #[error("the request to the agent cannot be built: {0}")]
+    Request(String),
+}
+
+impl AgentError {
+    /// Returns true if the agent does not take who calls: for some, a wrong key is 401, for others 403.
+    pub(crate) fn refuses_caller(&self) -> bool {
+        match self {
+            Self::Unauthorized => true,
+            Self::Rejected { status, .. } => *status == StatusCode::FORBIDDEN,
+            _ => false,
+        }
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let message = chain(&error);
+        let fatal = |error_type| Self::fatal(error_type, message.clone());
+        match error {
+            AgentError::Unavailable { .. } => Self::retryable(ErrorType::AgentUnavailable, message),
+            AgentError::Unauthorized => fatal(ErrorType::AgentRejected),
+            AgentError::Rejected { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentRejected) },
+            AgentError::Failed { said, .. } => Self { agent_said: said, ..fatal(ErrorType::AgentFailed) },
+            AgentError::NoAnswer(_) | AgentError::HeadTooLarge => fatal(ErrorType::AgentFailed),
+            AgentError::Torn(_) => fatal(ErrorType::StreamInterrupted),
+            AgentError::Stalled(_) | AgentError::TimedOut(_) => fatal(ErrorType::StreamStalled),
+            AgentError::Request(_) => fatal(ErrorType::Internal),
+        }
+    }
+}

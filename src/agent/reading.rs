@@ -1,0 +1,284 @@
+//! What the decoder makes of an answer's frames: the protocol, recognised or set, and the facts that it reads.
+
+use crate::agent::framing::{Frame, MAX_EVENT, Source};
+use crate::agent::protocol::{
+    self, Reader,
+    generic::Generic,
+    members::{Members, Name},
+    words::{message_of_frame, reported},
+};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::{AnswerError, Interruption, Outcome, Verdict};
+use crate::domain::finish_reason::FinishReason;
+use crate::domain::protocol::Protocol;
+use crate::json::scan::{self, RawJson};
+use crate::json::text::BoundedText;
+
+/// The field that agents write into data themselves.
+const DATA: &[u8] = b"data:";
+
+/// What is read of the frames.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) transcript: Transcript,
+    /// The protocol recognised or set, and what reads it.
+    pub(super) protocol: Option<Protocol>,
+    pub(super) reader: Option<Box<dyn Reader>>,
+    generic: Generic,
+    /// A string of JSON that was looked into.
+    pub(super) inner: BoundedText,
+    pub(super) verdict: Option<Verdict>,
+    /// The run is decided, but its usage may still come.
+    pub(super) awaits_usage: bool,
+    /// The `type` of the last frame that was no protocol's, as it stands there.
+    generic_type: Vec<u8>,
+    /// A frame was too large to keep.
+    pub(super) has_dropped: bool,
+    /// HTTP 202: whatever the answer says, the agent is at work.
+    pub(super) is_accepted_only: bool,
+}
+
+impl Reading {
+    pub(super) fn new() -> Reading {
+        Reading {
+            transcript: Transcript::new(),
+            protocol: None,
+            reader: None,
+            generic: Generic::default(),
+            inner: BoundedText::new(MAX_EVENT),
+            verdict: None,
+            awaits_usage: false,
+            generic_type: Vec::new(),
+            has_dropped: false,
+            is_accepted_only: false,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.verdict.is_some() && !self.awaits_usage
+    }
+
+    /// Takes a frame.
+    pub(super) fn read(&mut self, frame: &Frame<'_>) {
+        if frame.source == Source::Line
+            && frame.text.is_empty()
+            && frame.dropped.is_none_or(|last| last.is_ascii_whitespace())
+        {
+            return;
+        }
+        if self.verdict.is_some() {
+            return self.read_behind(frame);
+        }
+        if frame.source == Source::Text {
+            // What was taken for the elements of an array was not.
+            self.transcript.pieces.clear();
+            self.transcript.progress.events = 1;
+        } else if frame.has_data {
+            self.transcript.progress.events += 1;
+            self.transcript.progress.skipped_events += u64::from(frame.dropped.is_some());
+        }
+        self.transcript.is_muted = frame.dropped.is_some();
+        self.has_dropped |= frame.dropped.is_some();
+        if frame.name == b"error" {
+            self.verdict = Some(self.error(frame));
+            return;
+        }
+        let kind = &self.generic_type;
+        if self.reader.is_none() && self.generic.is_more_of_same(frame, kind, &self.transcript) {
+            return;
+        }
+        self.verdict = match (&mut self.reader, frame.text.first()) {
+            (_, Some(b'"')) if frame.source != Source::Text => self.string(frame),
+            (_, Some(b'd')) if frame.source == Source::Sse && frame.text.starts_with(DATA) => self.string(frame),
+            (Some(reader), _) => reader.read(frame, &mut self.transcript),
+            (None, _) => self.object(frame, frame),
+        };
+        if self.verdict.is_some() {
+            self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
+        }
+    }
+
+    /// Takes a frame behind the terminal event: its usage, if that is awaited. Where the agent stopped short, an error
+    /// behind the stop reason is a failure, and the reason stands beside it.
+    fn read_behind(&mut self, frame: &Frame<'_>) {
+        if matches!(self.verdict, Some(Verdict::Incomplete(_))) {
+            let failed = match frame.name {
+                b"error" => Some(self.error(frame)),
+                _ => {
+                    let verdict = protocol::generic::failure(frame, &mut self.transcript);
+                    verdict.or_else(|| self.transcript.failure.clone().map(Verdict::Failed))
+                }
+            };
+            if failed.is_some() {
+                self.verdict = failed;
+                self.awaits_usage = false;
+                return;
+            }
+        }
+        let reader = self.reader.as_mut();
+        let is_all = reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
+        let may_fail = matches!(self.verdict, Some(Verdict::Incomplete(_))) && frame.text != b"[DONE]";
+        self.awaits_usage = !is_all || may_fail;
+    }
+
+    /// Takes a frame that the framing itself calls an error.
+    fn error(&mut self, frame: &Frame<'_>) -> Verdict {
+        let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
+        if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
+            && let Some(mut reader) = protocol::reader(Protocol::StrandsTypescript)
+            && let Some(verdict) = reader.read(frame, &mut self.transcript)
+        {
+            self.transcript.is_understood = true;
+            return verdict;
+        }
+        self.transcript.is_understood = true;
+        match &mut self.reader {
+            Some(reader) => reader.error(frame, &mut self.transcript),
+            None => Verdict::Failed(reported(message_of_frame(frame))),
+        }
+    }
+
+    /// Takes a string, or the object within it.
+    fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+        let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
+        let verdict = match self.look_into(frame, &mut inner) {
+            Some(object) => self.object(&Frame { text: object, data: object, ..*frame }, frame),
+            None => self.object(frame, frame),
+        };
+        inner.release();
+        self.inner = inner;
+        verdict
+    }
+
+    /// Returns true if an object's protocol is certainly none: it has no member that a protocol is recognised by, but for
+    /// a type that another frame had.
+    fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
+        let is_open = frame.is_document()
+            || !matches!(frame.name, b"" | b"message")
+            || members.has_any(&protocol::SIGNS)
+            || members.has_object(Name::Message);
+        if is_open {
+            return false;
+        }
+        let Some(kind) = members.get(Name::Type).map(RawJson::raw) else { return true };
+        let kind = &kind[..kind.len().min(64)];
+        let is_same = self.generic_type == kind;
+        if !is_same {
+            self.generic_type = kind.to_vec();
+        }
+        is_same
+    }
+
+    /// The object within a JSON string, or within `data:` text in such a string: agents serialize twice.
+    fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<&'t [u8]> {
+        let begins = matches!(
+            frame.text,
+            [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'd', b'a', b't', b'a', b':', ..] | [b'"', b'\\' | b' ', ..]
+        );
+        let is_data = frame.text.starts_with(DATA);
+        if !(begins || is_data)
+            || frame.dropped.is_some()
+            || self.reader.as_ref().is_some_and(|reader| reader.takes_strings())
+        {
+            return None;
+        }
+        if is_data {
+            inner.push_lossy(frame.text);
+        } else if scan::is_whole(frame.text) {
+            RawJson::whole(frame.text).as_str()?.push_into(inner);
+        }
+        let text = scan::trim(inner.as_str().as_bytes());
+        let data = text.strip_prefix(DATA).map(scan::trim);
+        let is_object = |text: &[u8]| text.starts_with(b"{") && Members::of(text).is_closed;
+        match data {
+            Some(data) => (is_object(data) || data == b"[DONE]" || scan::is_whole(data)).then_some(data),
+            None => is_object(text).then_some(text),
+        }
+    }
+
+    /// Takes a frame, or the object within it, by the protocol's rules or the generic ones.
+    fn object(&mut self, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
+        if let Some(reader) = &mut self.reader {
+            return reader.read(frame, &mut self.transcript);
+        }
+        let mut members = Members::none();
+        let is_object = frame.source != Source::Text && frame.text.starts_with(b"{");
+        if is_object {
+            members.read(frame.text);
+        }
+        let recognised = match Some(&members).filter(|_| is_object) {
+            Some(members) if self.is_known_as_generic(frame, members) => None,
+            Some(members) => protocol::recognise(frame, members),
+            None if frame.name.is_empty() => None,
+            None => protocol::recognise(frame, &members),
+        };
+        if let Some(protocol) = recognised {
+            let mut reader = protocol::reader(protocol)?;
+            let frame = if reader.takes_strings() { outer } else { frame };
+            let verdict = reader.read(frame, &mut self.transcript);
+            self.protocol = Some(protocol);
+            self.reader = Some(reader);
+            return verdict;
+        }
+        if !frame.has_data {
+            return None;
+        }
+        let (is_understood, verdict) =
+            self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
+        if !is_understood && is_object && !std::ptr::eq(frame, outer) {
+            // What is no message of anybody's is the text of an agent that answers in JSON.
+            self.generic.read(outer, None, &mut self.transcript);
+        } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {
+            let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
+            self.transcript.progress.skipped_events += u64::from(!has_type);
+        }
+        verdict
+    }
+
+    /// Decides an answer that ended in order.
+    pub(super) fn end(&mut self) -> Verdict {
+        match &mut self.reader {
+            Some(reader) => reader.end(&mut self.transcript),
+            None => self.generic.end(&self.transcript),
+        }
+    }
+
+    pub(super) fn torn(&self) -> Verdict {
+        self.without(Interruption::Torn)
+    }
+
+    /// Decides an answer that broke off: what the agent said of a failure before that is known all the same.
+    pub(super) fn without(&self, interruption: Interruption) -> Verdict {
+        match &self.transcript.failure {
+            Some(failure) => Verdict::Failed(failure.clone()),
+            None => Verdict::Interrupted(interruption),
+        }
+    }
+
+    pub(super) fn into_outcome(self) -> Outcome {
+        let mut transcript = self.transcript;
+        let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));
+        let is_empty = Verdict::Failed(AnswerError::Empty);
+        if self.is_accepted_only
+            && (matches!(verdict, Verdict::Completed | Verdict::Failed(AnswerError::NotJson)) || verdict == is_empty)
+        {
+            verdict = Verdict::Incomplete(FinishReason::Working);
+        }
+        let finish_reason = match verdict {
+            Verdict::Incomplete(reason) => Some(reason),
+            Verdict::Completed => None,
+            _ => transcript.finish,
+        };
+        let protocol = match self.protocol {
+            Some(protocol) if transcript.is_understood => protocol,
+            None if transcript.is_understood || transcript.progress.events == 0 => Protocol::Generic,
+            _ if verdict == Verdict::Completed => Protocol::Unknown,
+            other => other.unwrap_or(Protocol::Generic),
+        };
+        let (progress, request_id, session_id) =
+            (transcript.progress, transcript.request_id.take(), transcript.session_id.take());
+        let has_output = matches!(verdict, Verdict::Completed | Verdict::Incomplete(_));
+        let output = transcript.into_output().filter(|_| has_output);
+        Outcome { verdict, protocol, finish_reason, output, request_id, session_id, progress }
+    }
+}

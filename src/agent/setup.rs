@@ -1,0 +1,76 @@
+//! The requests that a protocol needs before its call: ADK's session, and MCP's where the server wants one. No run has
+//! begun while they are made, so their failures are those of an agent that did not accept the call.
+
+use reqwest::{
+    StatusCode, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+
+use crate::agent::{
+    Agent,
+    authorization::Authorization,
+    call::{Call, bytes},
+    error::AgentError,
+    request::mcp,
+};
+
+impl Agent {
+    /// Makes the session of an ADK server, which answers 400 or 409 if it is there already.
+    pub(super) async fn make_adk_session(
+        &self,
+        url: &Url,
+        call: &Call,
+        authorization: &Authorization,
+    ) -> Result<(), AgentError> {
+        let response = self.send(url, call.headers.clone(), b"{}".to_vec(), authorization).await;
+        let response = response.map_err(not_begun)?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT => Ok(()),
+            _ => match self.judge(response, call, authorization).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(not_begun(error)),
+            },
+        }
+    }
+
+    /// Opens a session on an MCP server and returns the headers that name it. `None` if the server does not give one: then
+    /// it refused the call for another reason.
+    pub(super) async fn open_mcp_session(
+        &self,
+        initialize: &[u8],
+        call: &Call,
+        authorization: &Authorization,
+    ) -> Result<Option<HeaderMap>, AgentError> {
+        let headers = call.headers.clone();
+        let sent = self.send(&self.definition.url, headers.clone(), initialize.to_vec(), authorization).await;
+        let mut response = sent.map_err(not_begun)?;
+        let session = response.headers().get(mcp::SESSION_HEADER).cloned();
+        let Some(session) = session.filter(|_| response.status().is_success()) else { return Ok(None) };
+        let answer = super::beginning_of(&mut response).await;
+        let version = mcp::agreed_version(&answer).and_then(|version| HeaderValue::from_str(&version).ok());
+        let version = version.unwrap_or(HeaderValue::from_static(mcp::VERSION));
+        let mut with_session = headers;
+        with_session.insert(HeaderName::from_static(mcp::SESSION_HEADER), session);
+        with_session.insert(HeaderName::from_static(mcp::VERSION_HEADER), version);
+        let initialized = bytes(&mcp::initialized())?;
+        let sent = self.send(&self.definition.url, with_session.clone(), initialized, authorization).await;
+        let response = sent.map_err(not_begun)?;
+        if !response.status().is_success() {
+            return Ok(None);
+        }
+        Ok(Some(with_session))
+    }
+}
+
+/// Returns the error of a request that came before the call: nothing that may be at work was lost with it.
+fn not_begun(error: AgentError) -> AgentError {
+    match error {
+        AgentError::Torn(cause) => AgentError::Unavailable { cause, retry_after: None },
+        AgentError::Failed { status, .. } => AgentError::Unavailable {
+            cause: format!("it answered {status} when its session was made"),
+            retry_after: None,
+        },
+        other => other,
+    }
+}

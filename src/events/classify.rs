@@ -1,0 +1,307 @@
+//! Decides what an event may claim. Whoever may put events on a bus writes nearly all of an event, so what runs in
+//! another's name must rest on what a publisher cannot choose: an `aws.` source, which PutEvents refuses; the `id` that
+//! EventBridge gives; and the members that begin with `_`, which EventBridge delivers only where a rule's input
+//! transformer writes them (docs/triggers.md, Who is believed).
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    events::{bus::OWN_SOURCE, invalid::InvalidEvent},
+    json::{
+        fields::{Fields, kind},
+        scan::RawJson,
+    },
+};
+
+/// The `detail-type` of a schedule's fire, and of the events that EventBridge's own scheduled rules send.
+pub(crate) const SCHEDULED_EVENT: &str = "Scheduled Event";
+/// The mark that says where an event came from.
+pub(crate) const FROM: &str = "_from";
+/// The event that a mark is about. A transformer can use an event only as a value, never add to it.
+pub(crate) const WRAPPED: &str = "_event";
+/// A message of a queue or topic that is no event, as text.
+pub(crate) const MESSAGE: &str = "_message";
+/// The name that triggers subscribe to, where a transformer gives one.
+pub(crate) const EVENT_SOURCE_ID: &str = "_eventSourceId";
+/// The trigger to which the function hands an event on.
+pub(crate) const DISPATCH: &str = "_dispatch";
+/// The members of a fire's detail that are required. One of them is enough to tell a fire from a rule's own schedule,
+/// whose detail is empty.
+const FIRE_MEMBERS: [&str; 4] = ["triggerId", "userId", "agentId", "prompt"];
+
+/// The place from which an event came, as far as its mark says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Provenance {
+    /// A schedule, a bus or a caller: nothing says which.
+    #[default]
+    Unmarked,
+    /// The stack's own bus.
+    StackBus,
+    /// A message of a queue or a topic: whoever may send one wrote all of it.
+    Queue,
+}
+
+impl Provenance {
+    /// Returns the mark that says so.
+    pub(crate) fn mark(self) -> Option<&'static str> {
+        match self {
+            Self::Unmarked => None,
+            Self::StackBus => Some("stack-bus"),
+            Self::Queue => Some("queue"),
+        }
+    }
+}
+
+/// An event without its marks.
+#[derive(Debug)]
+pub(crate) struct MarkedEvent {
+    /// The event as it was published.
+    pub(crate) envelope: Map<String, Value>,
+    pub(crate) provenance: Provenance,
+    /// `_eventSourceId`.
+    pub(crate) event_source_id: Option<Value>,
+    /// `_dispatch`.
+    pub(crate) dispatch: Option<Value>,
+    /// True if any member began with `_`.
+    is_marked: bool,
+    is_wrapped: bool,
+}
+
+impl MarkedEvent {
+    /// Takes the marks off a payload.
+    ///
+    /// # Errors
+    /// If a mark is not understood, or if the payload is a message that is no event.
+    pub(crate) fn read(payload: Map<String, Value>) -> Result<Self, InvalidEvent> {
+        let (mut marks, mut envelope) = split(payload);
+        if marks.contains_key(MESSAGE) {
+            let problem = "$: a message that is neither an EventBridge event nor a report of Lambda's on-failure \
+                           destination";
+            return Err(InvalidEvent::new(vec![problem.to_owned()]));
+        }
+        let mut problems = Vec::new();
+        let provenance = match marks.get(FROM) {
+            None => Provenance::Unmarked,
+            Some(Value::String(from)) if from == "stack-bus" => Provenance::StackBus,
+            Some(Value::String(from)) if from == "queue" => Provenance::Queue,
+            Some(_) => {
+                problems.push(format!("$.{FROM}: must be \"stack-bus\" or \"queue\""));
+                Provenance::Unmarked
+            }
+        };
+        let (is_marked, is_wrapped) = (!marks.is_empty(), marks.contains_key(WRAPPED));
+        match marks.remove(WRAPPED) {
+            None => {}
+            // Inside, members that begin with `_` are the publisher's: they are taken away and not believed.
+            Some(Value::Object(event)) => envelope = split(event).1,
+            Some(other) => problems.push(format!("$.{WRAPPED}: must be an object, not {}", kind(&other))),
+        }
+        if !problems.is_empty() {
+            return Err(InvalidEvent::new(problems));
+        }
+        let (event_source_id, dispatch) = (marks.remove(EVENT_SOURCE_ID), marks.remove(DISPATCH));
+        Ok(Self { envelope, provenance, event_source_id, dispatch, is_marked, is_wrapped })
+    }
+
+    /// Returns the text of the event within the payload's.
+    pub(crate) fn text_in<'a>(&self, payload: &'a str) -> &'a str {
+        let wrapped = self.is_wrapped.then(|| RawJson::whole(payload.trim().as_bytes()).get(WRAPPED)).flatten();
+        wrapped.and_then(|event| std::str::from_utf8(event.raw()).ok()).unwrap_or(payload)
+    }
+
+    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom.
+    pub(crate) fn is_fire(&self) -> bool {
+        if self.text("detail-type") != Some(SCHEDULED_EVENT) || self.dispatch.is_some() {
+            return false;
+        }
+        let source = self.text("source").unwrap_or_default();
+        let is_of_aws = source.starts_with("aws.") && !source.starts_with("aws.partner/");
+        match self.provenance {
+            Provenance::Queue => false,
+            _ if is_of_aws && self.names_a_fire() => true,
+            _ => !self.has_bus_id() && !self.is_marked,
+        }
+    }
+
+    /// Returns true if the event looks like a fire and is none.
+    pub(crate) fn resembles_fire(&self) -> bool {
+        self.text("detail-type") == Some(SCHEDULED_EVENT) && self.names_a_fire() && !self.is_fire()
+    }
+
+    /// Returns the error of an event that claims to be the function's own without the mark of the stack's bus.
+    pub(crate) fn check_claim(&self) -> Result<(), InvalidEvent> {
+        if self.text("source") != Some(OWN_SOURCE) || self.provenance == Provenance::StackBus {
+            return Ok(());
+        }
+        let problem = "$.source: is the function's own, which is believed only from the stack's own bus; whoever invokes \
+                       the function directly adds \"_from\": \"stack-bus\"";
+        Err(InvalidEvent::new(vec![problem.to_owned()]))
+    }
+
+    /// Returns true if EventBridge may have given the event its id. It gives each event on a bus a UUID.
+    fn has_bus_id(&self) -> bool {
+        self.text("id").is_some_and(|id| Uuid::parse_str(id).is_ok())
+    }
+
+    fn names_a_fire(&self) -> bool {
+        let detail = self.envelope.get("detail").and_then(Value::as_object);
+        detail.is_some_and(|detail| FIRE_MEMBERS.iter().any(|name| detail.get(*name).is_some_and(|v| !v.is_null())))
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.envelope.get(name)?.as_str()
+    }
+}
+
+/// Separates the members that begin with `_` from the others.
+fn split(payload: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
+    payload.into_iter().partition(|(name, _)| name.starts_with('_'))
+}
+
+/// Reads the name that triggers subscribe to: the given one, else the source with hyphens for dots. The stack's own
+/// name is for its own events alone: the source `agent.trigger` would otherwise reach those who follow executions.
+pub(crate) fn event_source_id(
+    given: Option<Value>,
+    source: Option<&str>,
+    is_own: bool,
+    problems: Vec<String>,
+    has_source_problem: bool,
+) -> (Option<String>, Vec<String>) {
+    // Both go through the same checks, because the name becomes part of a key.
+    let (name, value) = match given {
+        Some(given) => (EVENT_SOURCE_ID, Some(given)),
+        None => ("source", source.map(|source| Value::from(source.replace('.', "-")))),
+    };
+    if value.is_none() && has_source_problem {
+        return (None, problems);
+    }
+    let named = Map::from_iter(value.map(|value| (name.to_owned(), value)));
+    let mut fields = Fields { problems, ..Fields::new("$", &named) };
+    let id = fields.id(name);
+    if id.as_deref() == Some(OWN_SOURCE) && !is_own {
+        fields.problem(name, "would reach the triggers that follow executions, which only the stack's own events may");
+    }
+    (id, fields.problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "6a7e8feb-b491-4cf7-a9f1-bf3703467718";
+
+    fn read(payload: Value) -> Result<MarkedEvent, Vec<String>> {
+        let Value::Object(payload) = payload else { unreachable!() };
+        MarkedEvent::read(payload).map_err(|error| error.problems)
+    }
+
+    #[test]
+    fn a_fire_is_what_no_publisher_can_have_made() {
+        let full = json!({"triggerId": "t", "userId": "u", "agentId": "a", "prompt": "p"});
+        let nothing = json!({});
+        for (source, id, detail, marks, is_fire, resembles) in [
+            // (a) a source that PutEvents refuses, and a detail that names a trigger.
+            (json!("aws.scheduler"), json!(ID), &full, json!({}), true, false),
+            (json!("aws.events"), json!(ID), &full, json!({}), true, false),
+            (json!("aws.scheduler"), json!(ID), &full, json!({"_eventSourceId": "x"}), true, false),
+            (json!("aws.scheduler"), json!(ID), &json!({"triggerId": 7}), json!({}), true, false),
+            (json!("aws.events"), json!(ID), &nothing, json!({}), false, false),
+            (json!("aws.events"), json!(ID), &json!({"triggerId": null}), json!({}), false, false),
+            (json!("aws.partner/example.com/1"), json!(ID), &full, json!({}), false, true),
+            (json!("aws"), json!(ID), &full, json!({}), false, true),
+            (json!("awsx.scheduler"), json!(ID), &full, json!({}), false, true),
+            (json!("AWS.scheduler"), json!(ID), &full, json!({}), false, true),
+            // (b) an id that EventBridge has not given, and no mark.
+            (Value::Null, Value::Null, &full, json!({}), true, false),
+            (json!("agentcore.trigger"), json!("trigger-1"), &full, json!({}), true, false),
+            (json!("com.example.orders"), Value::Null, &nothing, json!({}), true, false),
+            (json!("aws.partner/example.com/1"), Value::Null, &full, json!({}), true, false),
+            (json!("com.example.orders"), json!("1"), &full, json!({"_eventSourceId": "x"}), false, true),
+            (json!("com.example.orders"), Value::Null, &full, json!({"_from": "stack-bus"}), false, true),
+            (json!("com.example.orders"), Value::Null, &full, json!({"_unknown": 1}), false, true),
+            // Everything else came over a bus.
+            (json!("com.example.orders"), json!(ID), &full, json!({}), false, true),
+            (json!("com.example.orders"), json!(ID.to_uppercase()), &full, json!({}), false, true),
+            (json!("com.example.orders"), json!(ID.replace('-', "")), &full, json!({}), false, true),
+            (json!("com.example.orders"), json!(ID), &nothing, json!({}), false, false),
+            // The sender of a message wrote all of it. What is handed on was read as a bus event before.
+            (json!("aws.scheduler"), Value::Null, &full, json!({"_from": "queue"}), false, true),
+            (json!("aws.scheduler"), json!(ID), &full, json!({"_dispatch": {}}), false, true),
+        ] {
+            let event = json!({"detail-type": SCHEDULED_EVENT, "source": source, "id": id, "detail": detail});
+            let wrapped = json!({"_event": event});
+            let (mut flat, mut around) = (event.clone(), wrapped);
+            for (name, value) in marks.as_object().unwrap() {
+                flat[name] = value.clone();
+                around[name] = value.clone();
+            }
+            let read_flat = read(flat.clone()).unwrap();
+            assert_eq!((read_flat.is_fire(), read_flat.resembles_fire()), (is_fire, resembles), "{flat}");
+            assert_eq!(Value::Object(read_flat.envelope), event);
+            // A wrapped one is marked, so it is a fire only for its source.
+            let of_aws = is_fire && source.as_str().is_some_and(|s| s.starts_with("aws.") && !s.contains('/'));
+            assert_eq!(read(around).unwrap().is_fire(), of_aws, "{flat}");
+        }
+    }
+
+    #[test]
+    fn marks_inside_a_wrapped_event_are_the_publishers() {
+        let inner = json!({"_from": "stack-bus", "_dispatch": {"triggerId": "t"}, "_eventSourceId": "x", "_event": {},
+            "source": "agent-trigger", "detail": {"_id": 1}});
+        let event = read(json!({"_event": inner, "_eventSourceId": "uploads", "left": "out"})).unwrap();
+        assert_eq!(Value::Object(event.envelope.clone()), json!({"source": "agent-trigger", "detail": {"_id": 1}}));
+        assert_eq!((event.provenance, &event.dispatch), (Provenance::Unmarked, &None));
+        assert_eq!(event.event_source_id, Some(json!("uploads")));
+        assert!(event.check_claim().is_err());
+    }
+
+    #[test]
+    fn the_functions_own_source_needs_the_mark_of_the_stacks_bus() {
+        let own = json!({"source": "agent-trigger", "detail-type": "anything"});
+        for (payload, is_believed) in [
+            (own.clone(), false),
+            (json!({"_event": own}), false),
+            (json!({"_from": "queue", "_event": own}), false),
+            (json!({"_from": "stack-bus", "_event": own}), true),
+            (json!({"_from": "stack-bus", "source": "agent-trigger"}), true),
+            (json!({"source": "Agent-Trigger"}), true),
+            (json!({"source": 7}), true),
+        ] {
+            assert_eq!(read(payload.clone()).unwrap().check_claim().is_ok(), is_believed, "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_mark_that_is_not_understood_is_a_problem() {
+        for (payload, path) in [
+            (json!({"_from": "bus"}), "$._from"),
+            (json!({"_from": null}), "$._from"),
+            (json!({"_event": []}), "$._event"),
+            (json!({"_message": "hello"}), "$"),
+        ] {
+            let problems = read(payload.clone()).unwrap_err();
+            assert_eq!(problems[0].split(": ").next(), Some(path), "{payload}");
+        }
+    }
+
+    #[test]
+    fn only_the_stacks_own_events_reach_those_who_follow_executions() {
+        for (given, source, is_own, expected) in [
+            (None, "aws.s3", false, Ok("aws-s3")),
+            (Some("uploads"), "aws.s3", false, Ok("uploads")),
+            (None, "agent-trigger", true, Ok("agent-trigger")),
+            (None, "agent.trigger", false, Err("$.source")),
+            (Some("agent-trigger"), "com.example", false, Err("$._eventSourceId")),
+            (Some(""), "com.example", false, Err("$._eventSourceId")),
+        ] {
+            let (id, problems) = event_source_id(given.map(Value::from), Some(source), is_own, Vec::new(), false);
+            match expected {
+                Ok(expected) => assert_eq!((id.as_deref(), problems), (Some(expected), Vec::new())),
+                Err(path) => assert_eq!(problems[0].split(": ").next(), Some(path)),
+            }
+        }
+    }
+}

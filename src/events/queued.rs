@@ -1,0 +1,107 @@
+//! Messages of a queue or a topic: a report of Lambda's on-failure destination, an EventBridge event, or neither.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::events::{
+    classify::{FROM, MESSAGE, Provenance, WRAPPED},
+    failure_report::Report,
+};
+
+/// What a message is.
+pub(crate) enum Queued<'a> {
+    /// A report of Lambda's on-failure destination.
+    Report(Report<'a>),
+    /// A report that cannot be settled: Lambda leaves the event out of one that would be too large.
+    UnreadableReport,
+    /// Anything else, as the payload of an invocation of its own. An event becomes one that came in a message; what is
+    /// no event is refused there in words, and reported with the message by that invocation's on-failure destination.
+    HandOn(String),
+}
+
+/// What SNS wraps a message in, unless raw message delivery is on.
+#[derive(Deserialize)]
+struct Notification<'a> {
+    #[serde(rename = "Message", borrow)]
+    message: Cow<'a, str>,
+}
+
+/// The members without which there is no event on a bus. The others are not looked at, so that no number and no text in
+/// them refuses it.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "that they are there, and texts, is all that counts")]
+struct Envelope<'a> {
+    #[serde(rename = "detail-type", borrow)]
+    detail_type: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+}
+
+/// Returns the text of a message that SNS may have wrapped.
+pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
+    serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
+}
+
+/// Says what a message is.
+pub(crate) fn read(message: &str) -> Queued<'_> {
+    if let Ok(report) = serde_json::from_str(message) {
+        return Queued::Report(report);
+    }
+    if serde_json::from_str::<Value>(message).is_ok_and(|value| value.get("requestContext").is_some()) {
+        return Queued::UnreadableReport;
+    }
+    let mark = Provenance::Queue.mark().unwrap_or_default();
+    Queued::HandOn(match serde_json::from_str::<Envelope<'_>>(message) {
+        // The event stays the text that it is.
+        Ok(_) => format!(r#"{{"{FROM}":"{mark}","{WRAPPED}":{message}}}"#),
+        Err(_) => json!({FROM: mark, MESSAGE: message}).to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed_on(message: &str) -> Option<Value> {
+        match read(message) {
+            Queued::HandOn(payload) => Some(serde_json::from_str(&payload).unwrap()),
+            Queued::Report(_) | Queued::UnreadableReport => None,
+        }
+    }
+
+    #[test]
+    fn an_event_is_handed_on_as_it_is_and_anything_else_as_a_text() {
+        for (message, is_event) in [
+            (r#"{"detail-type":"Object Created","source":"aws.s3","detail":{"a":1}}"#, true),
+            (r#" {"source":"aws.s3","detail-type":"x","_from":"stack-bus"} "#, true),
+            (r#"{"detail-type":"Object Created"}"#, false),
+            (r#"{"detail-type":7,"source":"aws.s3"}"#, false),
+            (r#"{"detail-type":"x","source":"aws.s3"} and more"#, false),
+            (r#"[{"detail-type":"x","source":"aws.s3"}]"#, false),
+            ("hello \"there\"", false),
+            ("", false),
+        ] {
+            let payload = handed_on(message).unwrap();
+            let expected = match is_event {
+                true => json!({"_from": "queue", "_event": serde_json::from_str::<Value>(message).unwrap()}),
+                false => json!({"_from": "queue", "_message": message}),
+            };
+            assert_eq!(payload, expected);
+        }
+    }
+
+    #[test]
+    fn reports_are_told_apart() {
+        let report = r#"{"requestContext":{"requestId":"r"},"requestPayload":{"source":"aws.s3","detail-type":"x"}}"#;
+        assert!(matches!(read(report), Queued::Report(_)));
+        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#), Queued::UnreadableReport));
+    }
+
+    #[test]
+    fn what_sns_wrapped_is_unwrapped() {
+        assert_eq!(unwrapped(r#"{"Type":"Notification","Message":"{\"a\":\"b\"}"}"#), r#"{"a":"b"}"#);
+        assert_eq!(unwrapped(r#"{"detail":{}}"#), r#"{"detail":{}}"#);
+    }
+}

@@ -1,0 +1,37 @@
+//! The agent that a run is to call, made ready beside the claim.
+
+use std::{pin::pin, sync::Arc};
+
+use crate::{
+    agent::{Agent, authorization::Authorization},
+    domain::{agent_profile::AgentProfile, failure::Failure, fire::Fire},
+    invocation::InvocationContext,
+    telemetry::metrics::timed,
+    trigger::item::TriggerItem,
+};
+
+/// The results of the requests that run beside the claim: the agent that the event names, and the trigger item if there is
+/// one.
+pub(super) type Prepared = (Result<Prospect, Failure>, Result<Option<TriggerItem>, Failure>);
+
+/// An agent that is ready to be called.
+pub(super) struct Prospect {
+    pub(super) agent: Arc<Agent>,
+    /// What proves to it who calls.
+    pub(super) authorization: Authorization,
+    /// Its row of the agents table, where there is such a table.
+    pub(super) profile: Option<AgentProfile>,
+}
+
+/// Finds the agent of `fire`, its row of the agents table, and what proves to it who calls.
+pub(super) async fn prospect(context: &InvocationContext<'_>, fire: &Fire) -> Result<Prospect, Failure> {
+    let agents = &context.app.agents;
+    let agent = agents.find(&fire.task.agent_id).await?;
+    let (authorization, profile) = {
+        let authorizing = pin!(agents.authorize(&agent));
+        let authorizing = timed(&context.state, |facts| &mut facts.token_ms, authorizing);
+        let until = context.deadline.run_until;
+        tokio::join!(authorizing, agents.profile(&context.app.store, &fire.user_id, &fire.task.agent_id, until))
+    };
+    Ok(Prospect { agent, authorization: authorization?, profile: profile? })
+}

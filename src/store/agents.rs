@@ -1,0 +1,26 @@
+//! The agents table, which others keep: one row for each agent of a user (`AGENTS_TABLE_NAME`).
+
+use serde_json::{Map, Value};
+
+use crate::store::{Store, StoreError, boxed, dynamodb::store_error, execution_item::text, trigger_item::json_of};
+
+impl Store {
+    /// Reads the row of an agent in `table`, if there is one.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub(crate) async fn agent_row(
+        &self,
+        table: &str,
+        user_id: &str,
+        agent_id: &str,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        let request = self.table.client.get_item().table_name(table);
+        let request = request.key("userId", text(user_id)).key("agentId", text(agent_id));
+        let output = boxed(request.send()).await.map_err(|error| store_error("GetItem", &error))?;
+        Ok(output.item.map(|item| match json_of(item) {
+            Value::Object(row) => row,
+            _ => Map::new(),
+        }))
+    }
+}
