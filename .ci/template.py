@@ -24,6 +24,14 @@ SOURCES = Path(__file__).parent.parent / "src"
 # X-Ray has no resources that a policy can name.
 ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
+# Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, and any parameter under
+# its path.
+PARTS = {
+    "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
+    "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
+    "ssm:GetParameter": "parameter${AgentParameterPath}*",
+}
+
 # The calls of the function as the SDK spells them, with the IAM action that each needs. Each call needs its action, and
 # each action needs its call. IAM has no action for a transaction: it requires those of the transaction's parts.
 SDK_CALLS = {
@@ -43,6 +51,10 @@ SDK_CALLS = {
     r"\.\s*describe_user_pool\(\)": "cognito-idp:DescribeUserPool",
     r"\.\s*describe_user_pool_client\(\)": "cognito-idp:DescribeUserPoolClient",
     r"\.\s*invoke\(\)": "lambda:InvokeFunction",
+    # These are no calls of the SDK but requests of the function's own.
+    r"\"bedrock-agentcore\"": "bedrock-agentcore:InvokeAgentRuntime",
+    r"/stopruntimesession": "bedrock-agentcore:StopRuntimeSession",
+    r"AmazonSSM\.GetParameter": "ssm:GetParameter",
 }
 
 
@@ -81,7 +93,7 @@ def documents(template, name):
 def grants(template, name):
     """Yield every (action, resource) pair that a role's policies allow."""
     for document in documents(template, name):
-        for statement in listed(document["Statement"]):
+        for statement in (leaf for given in listed(document["Statement"]) for leaf in branches(given)):
             for action in listed(statement["Action"]):
                 for resource in listed(statement["Resource"]):
                     yield from ((a, r) for a in branches(action) for r in branches(resource))
@@ -106,7 +118,7 @@ def problems(template):
         for action, resource in grants(template, name):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
-            if "*" in json.dumps(resource) and action not in ANY_RESOURCE:
+            if "*" in json.dumps(resource).replace(PARTS.get(action, "*"), "") and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
 
     for role in {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}:

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use crate::{
     agent::{
-        Agent, AgentError,
+        Agent,
         authorization::{self, Authorization},
+        error::AgentError,
     },
     clients::{
         cognito::TokenSource,

@@ -14,12 +14,13 @@ use std::{
 
 /// The layers, the lowest first. A room is a folder or a file directly under `src/`. It may import from lower layers,
 /// and from its own layer unless that layer's rooms are separate.
-const LAYERS: [(&[&str], Rooms); 8] = [
-    (&["backoff", "clock", "config", "error_chain", "redact"], Rooms::Joined),
+const LAYERS: [(&[&str], Rooms); 9] = [
+    (&["backoff", "clock", "error_chain", "redact"], Rooms::Joined),
     (&["json"], Rooms::Joined),
     (&["domain"], Rooms::Joined),
+    (&["config"], Rooms::Joined),
     (&["agent", "clients", "events", "response", "store", "telemetry"], Rooms::Separate),
-    (&["app", "lifecycle", "trigger"], Rooms::Joined),
+    (&["agents", "app", "lifecycle", "trigger"], Rooms::Joined),
     (&["invocation"], Rooms::Joined),
     (&["routing", "run", "settle"], Rooms::Separate),
     (&["handler", "lib", "main", "runtime"], Rooms::Joined),

@@ -26,6 +26,10 @@ const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentco
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// What is added to the words of an agent on AgentCore that was asked for A2A 1.0: the commonest cause stands in no answer.
+const A2A_HINT: &str =
+    "AgentCore passes the header A2A-Version on only if the runtime's allow-list of headers names it";
+
 /// One call of an agent.
 #[derive(Debug)]
 pub struct Call {
@@ -34,6 +38,7 @@ pub struct Call {
     pub(super) setup: Option<Setup>,
     /// What the agent must not be quoted with: the prompt, the texts of `input` and what its row of the agents table says.
     private: Vec<String>,
+    hint: Option<&'static str>,
 }
 
 /// The requests that a protocol may need before the call.
@@ -65,13 +70,19 @@ impl Call {
             headers: headers(definition, request, xray_trace_id)?,
             setup,
             private: private(request),
+            hint: (definition.is_agentcore && definition.format == RequestFormat::A2a(A2aVersion::V1_0))
+                .then_some(A2A_HINT),
         })
     }
 
     /// Returns what the agent said, without what it quotes of the request or of what proves who calls.
     pub(super) fn clean(&self, said: &str, authorization: &Authorization) -> String {
         let private = self.private.iter().map(String::as_str).chain(authorization.secret());
-        redact(said, &private.collect::<Vec<_>>())
+        let said = redact(said, &private.collect::<Vec<_>>());
+        match self.hint {
+            Some(hint) => format!("{said} ({hint})").trim_start().to_owned(),
+            None => said,
+        }
     }
 }
 
@@ -130,5 +141,28 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
         Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
         Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::agent::request::tests::{definition, fire, request};
+
+    #[test]
+    fn an_agent_on_agentcore_that_refuses_a2a_1_0_is_said_to_need_the_header() {
+        let arn = "arn:aws:bedrock-agentcore:eu-west-1:123456789012:runtime/x";
+        for (url, protocol, is_hinted) in
+            [(arn, "a2a-1.0", true), (arn, "a2a", false), ("https://a.example.com", "a2a-1.0", false)]
+        {
+            let fire = fire(json!({}));
+            let call =
+                Call::new(&definition(json!({"url": url, "protocol": protocol})), &request(&fire), None).unwrap();
+            let said = call.clean("version not supported", &Authorization::None);
+            assert_eq!(said.contains("A2A-Version"), is_hinted, "{said}");
+            assert!(said.starts_with("version not supported"));
+        }
     }
 }

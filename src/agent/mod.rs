@@ -3,21 +3,17 @@
 
 mod agentcore;
 pub mod authorization;
-mod call;
+pub mod call;
 pub mod decoder;
-mod error;
+pub mod error;
 mod framing;
 mod head;
 pub(crate) mod protocol;
 mod reading;
-mod request;
+pub mod request;
 mod setup;
 mod status;
 pub(crate) mod transcript;
-
-pub use call::Call;
-pub use error::AgentError;
-pub use request::Request;
 
 use std::{
     panic,
@@ -35,7 +31,8 @@ use tracing::Span;
 use crate::{
     agent::{
         authorization::Authorization,
-        call::{SESSION_ID, Setup},
+        call::{Call, SESSION_ID, Setup},
+        error::AgentError,
         head::Head,
         status::{StatusClass, classify},
     },

@@ -150,7 +150,7 @@ impl Reading {
         }
     }
 
-    /// Takes a string, or the object within it.
+    /// Takes a string or unquoted text, or the object within it.
     fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
@@ -185,8 +185,8 @@ impl Reading {
         is_same
     }
 
-    /// The object within a JSON string, or within `data:` text in such a string or unquoted, and the name of the event that
-    /// stands before it: agents serialize twice. Also the `[DONE]` in such text.
+    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of the event
+    /// that stands before it: agents serialize twice. Returns the `[DONE]` in such text as well.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
         let begins = matches!(frame.text, [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'\\' | b' ', ..]);
         let is_frame = is_frame_within(frame.text);

@@ -17,9 +17,9 @@ const LARGEST_COUNT: u32 = 100_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold {
     /// The number of the event that makes the trigger fire, from 1.
-    pub(crate) count: u32,
-    /// The length of the window.
-    pub(crate) window_seconds: u32,
+    pub count: u32,
+    /// The length of the window, in seconds.
+    pub window_seconds: u32,
 }
 
 /// The state of a trigger's counting.

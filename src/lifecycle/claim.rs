@@ -1,4 +1,5 @@
-//! Claiming an execution: decide_claim from the stored row, act on the decision under its condition, decide_claim again if refused.
+//! Claims an execution: decides from the stored row, acts on the decision under its condition, and decides again if the
+//! condition is refused.
 
 use std::time::Duration;
 
@@ -21,16 +22,16 @@ use crate::{
     },
 };
 
-/// What became of the claim.
+/// The result of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// The execution is this attempt's, with the lease's end in milliseconds since 1970.
+    /// This attempt owns the execution. Holds the lease's end in milliseconds since 1970.
     Owned(i64),
-    /// Another attempt is at work, or was: what is stored.
+    /// Another attempt is at work, or the execution has ended. Holds the stored row.
     Duplicate(Row),
-    /// It was cancelled before anybody could run it.
+    /// The execution was cancelled before an attempt could run it. Holds the row before that.
     Cancelled(Row),
-    /// An attempt had died: the failure now stored.
+    /// An attempt had died. Holds the failure that is now stored.
     Interrupted(Failure),
 }
 
@@ -43,7 +44,7 @@ pub enum ClaimError {
     /// The row changed under every decision.
     #[error("the execution changed {MAX_SWAPS} times while it was claimed")]
     Contended,
-    /// Another attempt of this very request was at work until this one's time was up.
+    /// Another attempt of the same Lambda request was at work until this one's time was up.
     #[error("another attempt of this request is still at work")]
     InProgress,
     /// The execution is of another user's trigger.
@@ -51,11 +52,11 @@ pub enum ClaimError {
     OfAnotherUser(#[from] OfAnotherUser),
 }
 
-/// Claims the execution for `attempt`, whose number and start are set from what is stored; after an error they are those
-/// of the claim that may have been written.
+/// Claims the execution for `attempt`. Sets the attempt's number and start from the stored row; after an error they are
+/// those of the claim that may have been written.
 ///
 /// # Errors
-/// If DynamoDB fails, the row keeps changing, or another attempt of this request outlasts the deadline.
+/// Returns an error if DynamoDB fails, the row keeps changing, or another attempt of this request outlasts the deadline.
 pub async fn claim<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,
@@ -133,8 +134,8 @@ pub async fn claim<T: Table, C: Clock>(
     }
 }
 
-/// The attempt as the next one of `row`, whose start stays the first attempt's; a row whose ttl has passed counts as
-/// absent.
+/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. A row whose ttl has passed
+/// counts as absent.
 fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (started_at, ttl): &(String, i64)) {
     let expired = row.ttl.is_some_and(|ttl| ttl <= now / 1000);
     attempt.attempt = number;
@@ -142,11 +143,11 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
     attempt.ttl = row.ttl.filter(|_| !expired).unwrap_or(*ttl);
 }
 
-/// Claims. After a failure one of the SDK's tries may have been applied all the same, so a claim is taken back: left
-/// `running`, it would be taken for a run that died.
+/// Claims the execution, and takes the claim back after a failure. One of the SDK's tries may have been applied all the
+/// same; left `running`, the execution would look like a run that died.
 ///
 /// # Errors
-/// Those of the claim.
+/// Returns the errors of the claim.
 pub async fn claim_or_give_up<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,
@@ -185,7 +186,7 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     Err(failure)
 }
 
-/// Waits, then reads the row; a failing read is no news, so it waits on.
+/// Waits, then reads the row. After a read that fails it waits again.
 async fn look_again<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,
@@ -200,7 +201,7 @@ async fn look_again<T: Table, C: Clock>(
         store.clock.sleep(wait).await;
         match store.in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
             Ok(row) => return Ok(row),
-            // It is the wait that is over: nothing was written.
+            // The time is up, and nothing was written.
             Err(StoreError::OutOfTime) => return Err(ClaimError::InProgress),
             Err(error) => tracing::warn!(error = %error, "cannot see whether the other attempt is still at work"),
         }

@@ -1,5 +1,5 @@
 //! Closing an execution: its end is written together with what the end means for its trigger, where that is stored.
-//! One compare-and-swap loop serves every end, an attempt's own and that of an execution nobody works on.
+//! One compare-and-swap loop serves every end: an attempt's own, and that of an execution that nobody works on.
 
 use crate::{
     backoff,
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// How often a write may find the trigger changed: as often as executions of one trigger may end at the same time.
+/// The most times a write may find the trigger changed: as many as executions of one trigger may end at the same time.
 const MAX_REFUSALS: usize = 32;
 
-/// What an end means for the trigger.
+/// The part of an ending that changes the trigger's health and its count of tokens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FinalResult<'a> {
     status: Status,
@@ -63,7 +63,7 @@ impl<'a> FinalResult<'a> {
     }
 }
 
-/// Returns what `fire` itself says of its trigger item.
+/// Returns the knowledge of the trigger item that `fire` carries.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
     fire.trigger.clone().map_or(TriggerKnowledge::Unread, TriggerKnowledge::Present)
 }
@@ -73,11 +73,11 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
     ExecutionRef { user_id: &fire.user_id, trigger_id: &fire.trigger_id, execution_id }
 }
 
-/// Writes the end of an execution with what `result` makes of its trigger, in one transaction. `trigger` is what is
-/// known of the trigger item; it is read here if the result needs it and nobody has.
+/// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger. `trigger` is
+/// the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it.
 ///
 /// # Errors
-/// If DynamoDB does not take it.
+/// Returns an error if DynamoDB does not take it.
 pub(crate) async fn close<T: Table, C: Clock>(
     store: &Store<T, C>,
     execution: ExecutionRef<'_>,
@@ -169,7 +169,7 @@ impl From<CloseError> for Failure {
 /// none. Returns the action that was taken, with the row that decided it.
 ///
 /// # Errors
-/// If DynamoDB does not answer, or the row keeps changing.
+/// Returns an error if DynamoDB does not answer, or the row keeps changing.
 pub async fn close_abandoned<T: Table, C: Clock>(
     store: &Store<T, C>,
     lease: Lease,

@@ -1,4 +1,4 @@
-//! Which execution a fire is, and since when.
+//! The identity of a fire: its execution id, the mark of its event, and its session.
 
 use uuid::Uuid;
 
@@ -11,7 +11,11 @@ use crate::{
     store::{Store, StoreError, table::Table},
 };
 
-/// The fire's execution id; a fire that carries no identity of its own is remembered by its Lambda request.
+/// Returns the fire's execution id. The id of a fire that carries no identity of its own is remembered under its Lambda
+/// request.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
 pub(crate) async fn identify<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,
@@ -28,7 +32,7 @@ pub(crate) async fn identify<T: Table, C: Clock>(
     }
 }
 
-/// The name of an event's mark at a trigger that counts its events.
+/// Returns the name of an event's mark at a trigger that counts its events.
 pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &StartTime) -> String {
     let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -48,8 +52,8 @@ fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Sta
     }
 }
 
-/// The agent session of an execution whose event names none.
+/// Returns the agent session of an execution whose event names none.
 pub(crate) fn session_of(execution_id: &str) -> String {
-    // A remembered id that is no UUID was written by nobody of ours.
+    // The function writes only UUIDs. An id that is none was written by somebody else.
     Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))
 }

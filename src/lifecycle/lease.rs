@@ -1,4 +1,4 @@
-//! The lease an attempt holds on its execution: extended while the run lasts, given up with its end.
+//! The lease that an attempt holds on its execution: extended while the run lasts, ended by the run's end.
 
 use std::{
     sync::{
@@ -25,9 +25,9 @@ use crate::{
 /// Why a run must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Another attempt owns the execution: nothing may be written any more.
+    /// Another attempt owns the execution, or another execution has the run lock. Nothing may be written any more.
     Lost,
-    /// Somebody asked for the execution's end.
+    /// The execution's end was requested.
     Cancelled,
 }
 
@@ -80,7 +80,7 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub rerun_if_interrupted: bool,
     /// The lease's end, in milliseconds since 1970.
     pub until: AtomicI64,
-    /// What was read of the trigger item.
+    /// The knowledge of the trigger item.
     pub trigger: OnceLock<TriggerKnowledge>,
     /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
     pub has_run_lock: AtomicBool,
@@ -90,7 +90,7 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
 
 impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
-    /// would wake in an environment that is frozen in between.
+    /// would wake in an environment that Lambda froze in between.
     pub async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
@@ -113,37 +113,39 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Ends with a lease that was not extended, if the run must stop then: beside the heartbeats, for one of them may
-    /// hang until long after another attempt took over.
+    /// Waits until the lease has ended without being extended and the run must stop. It runs beside the heartbeats, because
+    /// one of them may hang until long after another attempt has taken over.
     async fn lapse(&self) {
         loop {
             let (until, now) = (self.until.load(Ordering::Relaxed), self.store.clock.now_millis());
-            // The turn is held with the lease: when both are over it may be another execution's.
+            // The run lock is held as long as the lease. When both are over, another execution may have it.
             let another_may_call = self.rerun_if_interrupted || self.has_run_lock.load(Ordering::Relaxed);
             if Lease::must_stop(until, now, another_may_call) {
                 return;
             }
-            // Never for long: in a paused machine the clock that sleeps are measured by may stand still.
+            // No sleep is longer than a heartbeat's: in a frozen machine the clock that sleeps are measured by may stand
+            // still.
             let left = u64::try_from(until - now).ok().filter(|left| *left > 0).map(Duration::from_millis);
             let heartbeat = self.lease.heartbeat();
             self.store.clock.sleep(left.map_or(heartbeat, |left| left.min(heartbeat))).await;
         }
     }
 
-    /// Makes sure that enough of the lease is left to call the agent, as it must before every request.
+    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the lease
+    /// otherwise.
     ///
     /// # Errors
-    /// If the execution is another's or was cancelled, or the lease cannot be extended.
+    /// Returns an error if another attempt owns the execution, it was cancelled, or the lease cannot be extended.
     pub async fn ensure_call_window(&self) -> Result<(), NotHeld> {
-        // Looked at again after a renewal: its answer may have come to a process that was frozen meanwhile.
+        // Check again after a renewal: the process may have been frozen before its answer arrived.
         while !self.lease.may_call(self.until.load(Ordering::Relaxed), self.store.clock.now_millis()) {
             self.renew().await?;
         }
         Ok(())
     }
 
-    /// Notes that the trigger's turn was taken until then: the run must not outlast it, though heartbeats may have
-    /// extended the lease while the answer was awaited.
+    /// Notes that the run lock was taken until `until`, milliseconds since 1970. The run must not outlast it, though
+    /// heartbeats may have extended the lease further while the answer was awaited.
     pub fn took_run_lock(&self, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
         self.has_run_lock.store(true, Ordering::Relaxed);
@@ -161,17 +163,17 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
             Heartbeat::Refused => return Err(NotHeld::Stopped(Stop::Lost)),
         }
         if !kept.map_err(NotHeld::Store)? {
-            tracing::warn!("another execution of the trigger has its turn");
+            tracing::warn!("another execution of the trigger has its run lock");
             return Err(NotHeld::Stopped(Stop::Lost));
         }
-        // A turn that was taken meanwhile was not kept with it.
+        // This renewal did not extend a run lock that was taken while it was on its way.
         if had_run_lock == self.has_run_lock.load(Ordering::Relaxed) {
             self.until.fetch_max(until, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// `true` too where no turn is to be kept.
+    /// Extends the run lock, if this attempt has it. Returns false if another attempt has it now.
     async fn keep_run_lock(&self, until: i64) -> Result<bool, StoreError> {
         if !self.has_run_lock.load(Ordering::Relaxed) {
             return Ok(true);
@@ -179,22 +181,22 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
-    /// Lets another execution of the trigger run, if this one kept it from doing so. Left undone, the lease does it.
+    /// Releases the run lock, if this attempt has it. If that fails the lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
         if self.has_run_lock.load(Ordering::Relaxed)
             && let Err(error) = self.store.in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
         {
-            tracing::warn!(error = %error, "the trigger's turn is not given up: it ends with its lease");
+            tracing::warn!(error = %error, "the trigger's run lock is not released: it ends with its lease");
         }
     }
 
     /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the while.
     ///
     /// # Errors
-    /// If the execution is another's, or DynamoDB did not take it in time.
+    /// Returns an error if another attempt owns the execution, or DynamoDB did not take it in time.
     pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let beating = async {
-            // A cancellation comes too late; whatever else stops the heartbeats, the finish meets it too.
+            // A cancellation comes too late. Whatever else stops the heartbeats stops this write too.
             while self.beat().await == Stop::Cancelled {}
             std::future::pending().await
         };

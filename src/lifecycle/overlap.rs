@@ -1,5 +1,6 @@
-//! Overlap: one item for each trigger that may not run twice at once says whose turn it is. It is held under a lease of its
-//! own beside the execution's, so that it frees itself after a crash; a run that cannot keep it stops before it is over.
+//! Overlap: a trigger that must not run twice at once has a run lock, one item that names the execution that may run. The
+//! lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot extend the
+//! lock stops before the lock's lease is over.
 
 use std::time::Duration;
 
@@ -15,16 +16,16 @@ use crate::{
     store::{run_lock::Taking, table::Table},
 };
 
-/// How often it is looked whether a cancelled execution is over.
+/// The wait between two looks at whether a cancelled execution has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Makes sure that the trigger's policy lets the execution start.
 ///
 /// # Errors
-/// If it is to be skipped, or DynamoDB does not answer.
+/// Returns an error if it is to be skipped, or DynamoDB does not answer.
 pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: &Policy) -> Result<(), RunStop> {
-    // What is to take another's place must not end it and then be kept from running itself; what another keeps from
-    // running is no start.
+    // Count first if this execution is to replace another: it must not end the other and then be skipped itself. Otherwise
+    // count last: an execution that is skipped for another is no start.
     let counts_first = policy.overlap == Overlap::CancelOther;
     if !counts_first {
         enter(held, policy.overlap).await?;
@@ -54,7 +55,7 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
     } = held;
     let mut asked = None;
     loop {
-        // One that has waited while a newer one came and went is late: the newer one has taken its place.
+        // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
         let other = match store.take_run_lock(held.holder, *lease, asked.is_some()).await? {
             Taking::Taken(until) => {
                 held.took_run_lock(until);
@@ -63,7 +64,7 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
             Taking::Refused(other) => other,
         };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
-        // Of one that was asked to end already the meeting is to wait.
+        // An execution that was asked to end already is counted once: meeting it again is a `Wait`.
         if matches!(meeting, Meeting::Skip | Meeting::Cancel) {
             held.state.facts().overlaps += 1;
         }

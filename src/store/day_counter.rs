@@ -1,4 +1,4 @@
-//! A trigger's counters of a day, in UTC: how many executions started, and how many tokens they used.
+//! A trigger's counters of a day, in UTC: the executions that started and the tokens that they used.
 
 use crate::{
     backoff,
@@ -25,11 +25,12 @@ pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts a start of the day, once for an execution however many attempts it has, unless its trigger has run or used as
-    /// much as it may. The mark that it is counted is written with the count.
+    /// Counts a start of the day, once for an execution however many attempts it has. Returns a reason to skip it instead if
+    /// its trigger has run as often, or used as many tokens, as it may. The mark of a counted execution is written with
+    /// the count.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn count_start(
         &self,
         trigger_id: &str,
@@ -59,7 +60,7 @@ impl<T: Table, C: Clock> Store<T, C> {
                 ConditionalWrite::Update { key, update, condition: Some(below.join(" AND ")), expression },
             ];
             match self.table.transact(writes).await? {
-                // Refused by its mark: an attempt before counted, or this one's answer was lost.
+                // The mark exists: an earlier attempt counted, or the answer to this one's request was lost.
                 Transacted::Done | Transacted::Refused(0, _) => return Ok(None),
                 Transacted::Refused(_, day) => return Ok(Some(reached(day.as_ref(), policy))),
                 // Another transaction won the conflict; retry after a short jittered wait.

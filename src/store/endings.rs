@@ -1,4 +1,4 @@
-//! The writes that end an execution, each under the condition it rests on.
+//! The writes that end an execution, each with the condition that it rests on.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -20,7 +20,7 @@ use crate::{
 /// A write that ends an execution, with the condition it rests on.
 #[derive(Debug, Clone, Copy)]
 pub enum EndingWrite<'a> {
-    /// The attempt `owner` ends its own execution, if it still owns it and it is running.
+    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running.
     Finished {
         /// The attempt.
         owner: &'a str,
@@ -67,7 +67,7 @@ impl EndingWrite<'_> {
                 let condition = Some(expression.unchanged_since(seen));
                 let mut update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
                 if ending.failure.is_none() {
-                    // A cancelled execution may have failed retryably before: its failure is not how it ended.
+                    // An earlier attempt may have failed retryably. A cancelled execution did not end with that failure.
                     update = format!("{update} {}", expression.remove(&FAILURE_ATTRIBUTES));
                 }
                 ConditionalWrite::Update { key, update, condition, expression }

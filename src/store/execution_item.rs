@@ -27,7 +27,7 @@ pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The whole row of a running attempt: putting it removes what an earlier attempt left.
+/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
     let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
     let mut item = Item::from([
@@ -51,7 +51,7 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     };
     let (user_id, replay_of) = (String::from(&fire.user_id), fire.replay_of.as_ref().map(String::from));
     for (name, value) in [
-        // Of a fire that never came to a run these may be unknown.
+        // These ids may be unknown if the fire never came to a run.
         ("userId", Some(&user_id).filter(|id| !id.is_empty())),
         ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
         ("scheduledTime", scheduled_time),
@@ -77,7 +77,7 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     item
 }
 
-/// The whole row of a fire that ended without any attempt's record.
+/// Builds the whole row of a fire that ended without any attempt's record.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
     let mut item = running_item(fire, attempt, 0);
     item.remove("owner");
@@ -86,7 +86,7 @@ pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Ite
     item
 }
 
-/// What a heartbeat writes besides the lease.
+/// Returns the attributes that a heartbeat writes besides the lease.
 pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, AttributeValue)> {
     let Reported { progress, last_event_at } = reported;
     let mut attributes = vec![
@@ -98,7 +98,7 @@ pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, Att
     attributes
 }
 
-/// What only a failed execution has.
+/// The attributes that only a failed execution has.
 pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
 
 /// Returns what the end of an attempt writes. An attribute that nobody measured is absent.
@@ -190,7 +190,7 @@ pub fn row(item: &Item) -> Option<Row> {
     })
 }
 
-/// The tokens of a stored usage.
+/// Returns the input and output tokens of a stored usage.
 fn tokens(usage: &Item) -> u64 {
     let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
     count("inputTokens").saturating_add(count("outputTokens"))

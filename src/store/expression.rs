@@ -20,6 +20,7 @@ pub struct Expression {
 }
 
 impl Expression {
+    /// Returns the placeholder of an attribute.
     pub(crate) fn name(&mut self, attribute: &str) -> String {
         let placeholder = ["#", attribute].concat();
         self.names.insert(placeholder.clone(), attribute.to_owned());
@@ -32,6 +33,7 @@ impl Expression {
         placeholder
     }
 
+    /// Builds the condition that an attribute has this value, or that it is absent if the value is `None`.
     pub(crate) fn equals(&mut self, attribute: &str, value: Option<AttributeValue>) -> String {
         let name = self.name(attribute);
         match value {
@@ -40,7 +42,7 @@ impl Expression {
         }
     }
 
-    /// The row does not exist, or its ttl has passed at `now`, milliseconds since 1970.
+    /// Builds the condition that the row does not exist, or that its ttl has passed at `now`, milliseconds since 1970.
     pub(crate) fn absent(now: i64) -> (String, Self) {
         let mut expression = Self::default();
         let (pk, ttl) = (expression.name("PK"), expression.name("ttl"));
@@ -48,8 +50,9 @@ impl Expression {
         (format!("attribute_not_exists({pk}) OR {ttl} <= {now}"), expression)
     }
 
-    /// A late heartbeat changes `leaseUntil`, and so defeats a takeover that rests on the row before it; settling takes
-    /// `retryable` away and changes nothing else, and so defeats a claim that rests on it.
+    /// Builds the condition that a row is unchanged since it was read as `seen`. A late heartbeat changes `leaseUntil`
+    /// and so defeats a takeover that rests on the row before it. Settling sets `retryable` to false and changes
+    /// nothing else, and so defeats a claim that rests on it.
     pub(crate) fn unchanged_since(&mut self, seen: &Row) -> String {
         let mut conditions = vec![
             self.equals("status", Some(text(seen.status.as_str()))),
@@ -64,6 +67,7 @@ impl Expression {
         conditions.join(" AND ")
     }
 
+    /// Builds the condition that the attempt `owner` owns the execution and that it is running.
     pub(crate) fn owned_and_running(&mut self, owner: &str) -> String {
         let owner = self.equals("owner", Some(text(owner)));
         format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
@@ -81,6 +85,7 @@ impl Expression {
         format!("{} < {}", self.name(attribute), self.value(value))
     }
 
+    /// Builds an update that sets attributes.
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let mut update = String::from("SET ");
         let attributes = attributes.into_iter();
@@ -94,7 +99,7 @@ impl Expression {
         update
     }
 
-    /// An assignment that keeps what is there.
+    /// Builds an assignment that keeps a value that is there.
     pub(crate) fn default_to(&mut self, attribute: &str, value: AttributeValue) -> String {
         let name = self.name(attribute);
         format!("{name} = if_not_exists({name}, {})", self.value(value))

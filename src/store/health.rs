@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// That the trigger still exists, and that what its health rests on is as it was seen.
+/// Builds the condition: the trigger item exists and its health fields are unchanged since they were read.
 fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
     let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
     for (name, value) in RESTS_ON.iter().zip(&seen.stored) {
@@ -32,7 +32,8 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
     conditions.join(" AND ")
 }
 
-/// The trigger item's part: on condition that it is as it was seen, and still exists.
+/// Builds the trigger item's part of a transaction. It is applied only if the item exists and its health fields are
+/// unchanged since `seen` was read.
 pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,
@@ -62,7 +63,7 @@ pub fn health_write(
     } else if change.state == State::Failing {
         remove.extend(["pausedReason", "pausedAt"]);
     }
-    // What is announced of it names it by these, which its own writer may have left to the key.
+    // A health event names the trigger by these attributes. The item's writer may have put them into the key alone.
     let ids = [("id", execution.trigger_id), ("userId", execution.user_id)]
         .map(|(name, id)| expression.default_to(name, text(id)));
     let mut update = format!("{}, {}", expression.set(set), ids.join(", "));

@@ -1,4 +1,4 @@
-//! What an execution was asked, kept so that it can be replayed.
+//! The input of an execution, kept so that it can be replayed.
 
 use serde_json::Value;
 
@@ -10,14 +10,14 @@ use crate::store::{
     table::Table,
 };
 
-/// A stored item may have 400 KB; the rest is for keys and other attributes.
+/// The largest input in bytes. An item may have 400 KB; the rest is for keys and other attributes.
 const LARGEST_INPUT: usize = 390_000;
 
 impl Store {
-    /// Keeps what an execution was asked, so that it can be replayed; `false` if it is too large to be kept.
+    /// Keeps the input of an execution so that it can be replayed. Returns false if it is too large to be kept.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub(crate) async fn keep_input(
         &self,
         trigger_id: &str,
@@ -36,10 +36,10 @@ impl Store {
         Ok(true)
     }
 
-    /// What an execution was asked, if it is kept.
+    /// Reads the input of an execution, if it was kept.
     ///
     /// # Errors
-    /// If DynamoDB does not answer.
+    /// Returns an error if DynamoDB does not answer.
     pub(crate) async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
         let detail = item.as_ref().and_then(|item| item.get("detail")?.as_s().ok());

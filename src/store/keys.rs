@@ -13,7 +13,7 @@ pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"))
 }
 
-/// The key of the item that remembers the id of a fire without identity.
+/// The key of the item that remembers the execution id of a fire without identity.
 pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
@@ -23,7 +23,7 @@ pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
-/// The key of what a replay of an execution needs.
+/// The key of the kept input of an execution, for a replay.
 pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"))
 }
@@ -44,7 +44,7 @@ pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("COUNTED#{execution_id}"))
 }
 
-/// The key of what says which execution of a trigger is alive, where two must not be.
+/// The key of a trigger's run lock.
 pub(crate) fn running_key(trigger_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), "RUNNING".to_owned())
 }
@@ -54,6 +54,7 @@ pub(crate) fn mark_key(trigger_id: &str, mark: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}"))
 }
 
+/// Returns an item with this key and ttl, seconds since 1970, and nothing else.
 pub(crate) fn keyed((pk, sk): Key, ttl: i64) -> Item {
     Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("ttl".into(), number(ttl))])
 }

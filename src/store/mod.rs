@@ -1,4 +1,7 @@
-//! DynamoDB: every read and write of the function, each write conditional on what it rests on.
+//! Every read and write of the table. Each write is conditional on what it rests on.
+//!
+//! One file for each kind of item; `expression` builds the conditions, `table` is the port to the table, and `dynamodb`
+//! implements it. No other folder of the function names DynamoDB's attribute values.
 
 pub(crate) mod agents;
 pub mod day_counter;
@@ -47,7 +50,7 @@ pub enum StoreError {
         operation: &'static str,
         /// DynamoDB's error code.
         code: String,
-        /// DynamoDB's own words.
+        /// DynamoDB's message.
         message: String,
     },
     /// No answer came: whether something was written is unknown.
@@ -69,17 +72,17 @@ pub enum StoreError {
     Unreadable,
 }
 
-/// What became of a conditional write.
+/// The result of a conditional write to an execution's record.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one is made for each write and taken apart at once")]
 pub enum Write {
     /// It is stored.
     Done,
-    /// Its condition did not hold; the row as it stands.
+    /// Its condition did not hold. Holds the row as it stands, if there is one.
     Refused(Option<Row>),
 }
 
-/// What a heartbeat learned.
+/// The result of a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heartbeat {
     /// The lease lasts as long as was asked for, or longer.
@@ -120,7 +123,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Claims the execution if it does not exist, or if its ttl has passed.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn claim_new(
         &self,
         fire: &Fire,
@@ -136,7 +139,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Claims the execution if its row is still exactly `seen`.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn claim_over(
         &self,
         fire: &Fire,
@@ -150,11 +153,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Extends the lease and writes the progress, if `owner` still owns a running execution. One that arrives after a
-    /// later one leaves the longer lease: else another could take over what its owner believes to hold.
+    /// Extends the lease and writes the progress, if `owner` still owns a running execution. A heartbeat that arrives
+    /// after a later one leaves the longer lease; otherwise another attempt could take over what the owner believes to
+    /// hold.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn heartbeat(
         &self,
         holder: Holder<'_>,
@@ -194,20 +198,20 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// The execution as it stands.
+    /// Reads the execution's row, if there is one.
     ///
     /// # Errors
-    /// If DynamoDB does not answer, or the row is unreadable.
+    /// Returns an error if DynamoDB does not answer, or the row is unreadable.
     pub async fn execution(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
         let item = self.table.get(keys::execution_key(trigger_id, execution_id), true).await?;
         item.map(|item| execution_item::row(&item).ok_or(StoreError::Unreadable)).transpose()
     }
 
-    /// Remembers `execution_id` as that of the fire which only its Lambda request identifies. Returns the id remembered
+    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered
     /// first, which is another one on Lambda's retry.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn remember_execution_id(
         &self,
         trigger_id: &str,
@@ -235,7 +239,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn touch_trigger(&self, user_id: &str, trigger_id: &str, started_at: &str) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = format!("attribute_exists({})", expression.name("PK"));

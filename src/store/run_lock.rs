@@ -1,4 +1,4 @@
-//! The item that says which execution of a trigger may run, where two must not.
+//! The run lock of a trigger: the item that says which of its executions may run, where two must not.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -34,17 +34,20 @@ impl RunLock {
     }
 }
 
-/// What came of taking the turn.
+/// The result of asking for the run lock.
 pub enum Taking {
-    /// It is this attempt's, with the lease's end in milliseconds since 1970.
+    /// This attempt has it. Holds the end of its lease in milliseconds since 1970.
     Taken(i64),
-    /// The execution whose it is.
+    /// Another attempt has it. Holds that attempt's execution.
     Refused(String),
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Takes the trigger's turn, unless another execution that is alive has it. Who has waited does not take it after a
-    /// newer one either.
+    /// Takes the trigger's run lock, unless another execution that is alive has it. An attempt that has waited does not
+    /// take it after a newer execution either.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it, or the item keeps changing.
     pub async fn take_run_lock(
         &self,
         holder: Holder<'_>,
@@ -63,16 +66,17 @@ impl<T: Table, C: Clock> Store<T, C> {
                 ("executionId".into(), text(execution_id)),
                 ("owner".into(), text(owner)),
                 ("leaseUntil".into(), number(until)),
-                // Of no use to anybody a day later.
+                // Nobody needs the item a day later.
                 ("ttl".into(), number(until / 1000 + 24 * 60 * 60)),
             ]);
             let mut expression = Expression::default();
             let condition = match &over {
-                Some(turn) => turn.unchanged_since(&mut expression),
+                Some(lock) => lock.unchanged_since(&mut expression),
                 None => {
                     let is_free = format!("attribute_not_exists({})", expression.name("PK"));
                     let is_over = expression.below("leaseUntil", number(over_before(lease, now)));
-                    // An answer was lost. One that arrives after later ones must not shorten what they extended.
+                    // The lock may be this attempt's own: the answer to its first request was lost. A request that
+                    // arrives after a heartbeat must not shorten the lease that the heartbeat extended.
                     let is_mine = expression.equals("owner", Some(text(owner)));
                     let is_longer = expression.at_most("leaseUntil", number(until));
                     let is_free = format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}");
@@ -88,30 +92,31 @@ impl<T: Table, C: Clock> Store<T, C> {
             let Written::Refused(found) = self.table.write(write, false).await? else {
                 return Ok(Taking::Taken(until));
             };
-            // What is there instead may be this attempt's own, its answer lost, or over by now: not to be skipped for.
+            // The lock that is there instead may be this attempt's own, its answer lost, or over by now. Ask for it again
+            // rather than skip the execution for it.
             if over.take().is_some() {
                 continue;
             }
-            let Some(turn) = found.as_ref().map(RunLock::read) else { continue };
-            let Some(other) = turn.execution_id.clone() else { return Err(StoreError::Unreadable) };
+            let Some(lock) = found.as_ref().map(RunLock::read) else { continue };
+            let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
-            if !turn.may_be_taken(row.as_ref(), execution_id, has_waited) {
+            if !lock.may_be_taken(row.as_ref(), execution_id, has_waited) {
                 return Ok(Taking::Refused(other));
             }
-            over = Some(turn);
+            over = Some(lock);
         }
         Err(StoreError::Contended)
     }
 
-    /// Keeps the turn as long as the execution's lease; `false` if it is another's.
+    /// Extends the run lock to the end of the execution's lease. Returns false if another attempt has it.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
         let mut expression = Expression::default();
         let condition = [
             expression.equals("owner", Some(text(holder.owner))),
-            // One that arrives after the turn was given up must not take it back, and none may shorten it.
+            // A request that arrives after the release must not take the lock back, and none may shorten its lease.
             expression.above("leaseUntil", number(0)),
             expression.at_most("leaseUntil", number(until)),
         ]
@@ -122,15 +127,15 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => true,
             Written::Refused(found) => {
-                found.as_ref().map(RunLock::read).is_some_and(|turn| turn.is_kept_longer(holder.owner, until))
+                found.as_ref().map(RunLock::read).is_some_and(|lock| lock.is_kept_longer(holder.owner, until))
             }
         })
     }
 
-    /// Lets another execution of the trigger have the turn, if it is still this attempt's.
+    /// Releases the run lock, if this attempt still has it.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn release_run_lock(&self, holder: Holder<'_>) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("owner", Some(text(holder.owner)));
@@ -140,7 +145,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Asks for the end of an execution that has not ended.
+    /// Requests the end of an execution that is running. Nothing happens if it is not.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
     pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<(), StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("status", Some(text("running")));

@@ -21,11 +21,11 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts an event of a trigger, once however often it is delivered, and says which one of its window it is. Its
-    /// mark is written with the count, so that a crash in between loses neither.
+    /// Counts an event of a trigger, once however often it is delivered. Returns its number in its window. The event's mark
+    /// is written with the count, so that a crash in between loses neither.
     ///
     /// # Errors
-    /// If DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn count_event(
         &self,
         trigger_id: &str,
@@ -36,7 +36,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     ) -> Result<u32, StoreError> {
         let counter_key = keys::counter_key(trigger_id);
         for wait in backoff::endless() {
-            // Read after each wait: what was seen before it is another one's by now.
+            // Read after each wait: another event has changed the counter meanwhile.
             let seen = self.table.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
             let next = threshold.counted(seen, time);
             let mut mark_item = keyed(keys::mark_key(trigger_id, mark), started.ttl);
@@ -64,7 +64,7 @@ impl<T: Table, C: Clock> Store<T, C> {
                 }
                 Transacted::Refused(..) | Transacted::Conflict => {}
             }
-            // Others count at this moment: the fewer at once, the sooner all are through.
+            // Other events are counted at this moment. The fewer try at once, the sooner all are counted.
             self.clock.sleep(wait.min(LONGEST_WAIT)).await;
         }
         Err(StoreError::OutOfTime)

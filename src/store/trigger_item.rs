@@ -1,4 +1,4 @@
-//! DynamoDB: the trigger items, and what is kept beside a trigger's executions.
+//! The trigger items: how they are found, read and compared.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
@@ -21,10 +21,10 @@ const INDEX: &str = "GSI2";
 /// than one that it never deletes and that does not count.
 const OLDEST_TTL_SECONDS: i64 = 5 * 365 * 24 * 60 * 60;
 
-/// Some of the trigger items of an event source.
+/// One page of an event source's trigger items.
 pub(crate) struct Page {
     pub(crate) items: Vec<Value>,
-    /// Where the next ones begin.
+    /// The start of the next page, if there is one.
     pub(crate) next: Option<Cursor>,
 }
 
@@ -32,10 +32,10 @@ pub(crate) struct Page {
 pub(crate) struct Cursor(Item);
 
 impl Store {
-    /// A page of the trigger items that are subscribed to an event source.
+    /// Reads a page of the trigger items that are subscribed to an event source.
     ///
     /// # Errors
-    /// If DynamoDB does not answer.
+    /// Returns an error if DynamoDB does not answer.
     pub(crate) async fn subscriptions(&self, event_source_id: &str, after: Option<Cursor>) -> Result<Page, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals("GSI2PK", Some(text(format!("EVENTSOURCE#{event_source_id}"))));
@@ -61,7 +61,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Reads a trigger item.
     ///
     /// # Errors
-    /// If DynamoDB does not answer.
+    /// Returns an error if DynamoDB does not answer.
     pub(crate) async fn trigger(&self, user_id: &str, trigger_id: &str) -> Result<Option<Value>, StoreError> {
         let item = self.table.get(keys::trigger_key(user_id, trigger_id), true).await?;
         Ok(item.and_then(|item| current(item, self.clock.now_millis())))
@@ -82,12 +82,13 @@ fn is_expired(ttl: i64, now: i64) -> bool {
     (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
 }
 
-/// An item without DynamoDB's types. Binary values, which no trigger has, are null.
+/// Returns an item without DynamoDB's types. Binary values, which no trigger has, become null.
 pub(super) fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 
-/// A value as it was read, for a condition that it is still the same; `None` where that cannot be told.
+/// Returns a value as it was read, for the condition that it is unchanged, or `None` for a list or a map, which no
+/// condition compares.
 pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
     Some(match value {
         Value::Null => AttributeValue::Null(true),

@@ -7,7 +7,7 @@ use crate::json::{
     near_miss::near_misses,
 };
 
-const ITEM: [&str; 23] = [
+const ITEM: [&str; 24] = [
     "id",
     "userId",
     "name",
@@ -31,9 +31,8 @@ const ITEM: [&str; 23] = [
     "maxRunsPerDay",
     "maxTokensPerDay",
     "pauseAfterFailures",
+    "followsAnyUser",
 ];
-/// Apart from the others, for it alone opens something: a misspelt one is only an attribute that is ignored.
-const FOLLOWS_ANY_USER: &str = "followsAnyUser";
 const EVENT_CONFIG: [&str; 4] = ["eventSourceId", "eventPattern", "condition", "threshold"];
 const THRESHOLD: [&str; 2] = ["count", "windowSeconds"];
 const CONDITION: [&str; 3] = ["field", "operator", "value"];
@@ -41,7 +40,6 @@ const CONDITION: [&str; 3] = ["field", "operator", "value"];
 /// Adds the misspelt members of the item itself. Its keys, `input` and `inputMapping` may hold any name.
 pub(crate) fn misspelt(fields: &mut Fields<'_>) {
     near_misses(fields, &ITEM);
-    near_misses(fields, &[FOLLOWS_ANY_USER]);
 }
 
 /// Adds the misspelt members of `eventConfig`. An event pattern may hold any name: it names those of events.

@@ -66,8 +66,8 @@ pub(crate) struct Attempt {
 /// Returns the fire of an execution.
 pub(crate) fn fire(rerun: bool) -> Fire {
     Fire {
-        trigger_id: TRIGGER.to_owned(),
-        user_id: USER.to_owned(),
+        trigger_id: TRIGGER.into(),
+        user_id: USER.into(),
         task: Task { rerun_if_interrupted: rerun, session_id: Some("s".to_owned()), ..Task::unknown() },
         trigger: None,
         origin: Origin::Request { dispatcher: None },
@@ -78,6 +78,8 @@ pub(crate) fn fire(rerun: bool) -> Fire {
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        replayed_definition: None,
+        replayed_definition: None,
     }
 }
 
@@ -87,7 +89,7 @@ impl Attempt {
         let fire = fire(self.sender.rerun);
         let state = RunState::default();
         let mut attempt = Claimed {
-            execution_id: name(self.sender.execution),
+            execution_id: name(self.sender.execution).into(),
             owner: self.sender.owner.clone(),
             attempt: 1,
             lambda_request_id: self.request_id.clone(),

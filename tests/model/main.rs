@@ -1,15 +1,20 @@
 //! The model check: the life of an execution, and of several of one trigger that may not run twice at once, under every
 //! fault at once, in virtual time.
 //!
-//! The decisions are those of [`agent_trigger::execution`] and [`agent_trigger::turn`], never copies. Around them stand,
-//! step for step, the attempt (`attempt`, `held`, `overlap`: src/handler.rs, src/run.rs, src/claim.rs, src/lease.rs,
-//! src/overlap.rs), settling (`settler`: src/settle.rs), the rows and the turn with their conditional writes (`table`:
-//! src/store.rs, src/overlap.rs, src/expression.rs), the SDK's tries and the network (`network`), the agent (`agent`),
-//! and Lambda with its retries, twins, deadlines and second requests (`schedule`).
+//! The life cycle is the function's own code, never a copy: `claim_or_give_up`, `OwnedExecution` with its heartbeats, call
+//! window and finish, `admit` with the run lock, and `close_abandoned`, over the function's own `Store`. They run on two
+//! ports: the table (`network`, `table`), which evaluates the conditions that the store really sends (`expression`), and
+//! the clock (`clock`). Around them stand what the function has no say in: the SDK's tries and the network (`network`), the
+//! agent (`agent`), Lambda with its retries, twins, deadlines and second requests (`schedule`), and the settle queue
+//! (`settler`). A stand-in for what of `src/run/` needs HTTP clients is `attempt`; its header says what it copies.
+//!
 //! Every single read, write and passing of time is a step; a seeded generator decides what comes next, who dies or
 //! freezes at which await, which answer is lost, which write arrives a minute late, when the table is away and for whom,
-//! how clocks differ, what the agent says. `promises` and `alone` check what must hold. Where a step above changes in
-//! src, it changes here.
+//! how clocks differ, what the agent says. `promises` and `alone` check what must hold.
+//!
+//! A mutation takes out one rule (`rules`). It wraps a port: it leaves a clause out of a condition as the request passes,
+//! changes a value, shows the caller another row, or shows one step another time (`sender` knows the step). The function has
+//! no hook for it.
 //!
 //! - `cargo test --test model` runs 40,000 schedules and then takes each rule out in turn, which must be found out.
 //! - `MODEL_SEED` is the seed of the first schedule, the next ones count on from it; `MODEL_SCHEDULES` how many there

@@ -1,4 +1,5 @@
-//! Tests of the test: with any one rule taken out the same schedules break a promise.
+//! Tests of the test: with any one rule taken out the same schedules break a promise. Each rule is taken out at the ports
+//! (`rules`), so that what breaks is the function's own code without it.
 
 use crate::{
     Counts, SCHEDULES, SEED, print,

@@ -186,13 +186,11 @@ impl Rules {
         let Some(rule) = self.without else { return };
         let is_execution = |key: &Key| key.1.starts_with("EXECUTION#");
         match (operation, answer) {
-            (Operation::Get(key), Answer::Got(item)) => {
-                if is_execution(key) {
-                    if rule == Rule::EndedTurnIsFree && sender.phase.get() == Phase::Admit {
-                        *item = None;
-                    }
-                    self.show_row(item.as_mut(), sender);
+            (Operation::Get(key), Answer::Got(item)) if is_execution(key) => {
+                if rule == Rule::EndedTurnIsFree && sender.phase.get() == Phase::Admit {
+                    *item = None;
                 }
+                self.show_row(item.as_mut(), sender);
             }
             (Operation::Write(request), Answer::Written(Written::Refused(item))) => {
                 let kind = Kind::of(request);

@@ -296,7 +296,7 @@ impl World {
                     name(attempt.sender.execution)
                 )
             });
-            let told = attempt.run().await;
+            let told = Box::pin(attempt.run()).await;
             attempt.sim.note(|| format!("{} tells Lambda {told:?}", attempt.sender.owner));
             attempt.agent.promises.told(&attempt.sender.owner, told);
             sent.deliver(&attempt.sim, told);

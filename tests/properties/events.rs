@@ -272,7 +272,7 @@ fn published() -> impl Strategy<Value = Value> {
             let envelope = event.as_object_mut().unwrap();
             envelope.retain(|name, _| !name.starts_with('_'));
             envelope.insert("source".to_owned(), json!(source));
-            envelope.insert("id".to_owned(), json!(uuid::Uuid::from_u128(id)));
+            envelope.insert("id".to_owned(), json!(uuid::Uuid::from_u128(id).to_string()));
             event
         },
     )
@@ -289,8 +289,15 @@ proptest! {
         match parse(Some(&delivered.to_string()), Platform::AgentCore) {
             Ok(Event::Bus(event)) => {
                 prop_assert_eq!(&event.target, &EventTarget::Subscribers);
-                prop_assert!(!matches!(event.origin, Origin::Execution { .. }));
+<<<<<<< HEAD
+                let is_an_end = matches!(event.origin, Origin::Execution { .. });
+                prop_assert!(!is_an_end, "{:?}", event.origin);
                 prop_assert!(event.event_source_id != "agent-trigger");
+=======
+                let follows = matches!(event.origin, Origin::Execution { .. });
+                prop_assert!(!follows, "{event:?}");
+                prop_assert_ne!(&event.event_source_id, "agent-trigger");
+>>>>>>> refs/heads/publishers
             }
             Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
             Err(error) => check(&error),

@@ -35,7 +35,10 @@ async fn start(other: String) -> Result<(), Error> {
     // gained.
     let services = Arc::new(services);
     let early = Arc::clone(&services);
-    tokio::spawn(async move { early.tokens.token().await.is_ok() });
+    tokio::spawn(async move {
+        let agent = early.agents.find("").await?;
+        early.agents.authorize(&agent).await
+    });
     let handler = service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let services = Arc::clone(&services);
         async move {

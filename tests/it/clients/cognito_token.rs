@@ -285,7 +285,7 @@ async fn f15_a_hang_to_the_deadline_is_retryable() {
     let stack = stack().await;
     stack.cognito.answer_always(Token, TokenAnswer::Hang);
     let function = stack.function(&[]).await;
-    let invocation = Invocation::scheduled("t", PROMPT, "2026-01-31T07:00:00Z").timeout(scaled(6_000));
+    let invocation = Invocation::scheduled("t", PROMPT, "2026-01-31T07:00:00Z").timeout(Duration::from_secs(6));
     let outcome = function.invoke(invocation).await;
     assert_failed(&outcome, &execution(&stack, "t"), "DeadlineExceeded", true);
     assert_eq!(stack.agent.requests().len(), 0);

@@ -10,7 +10,9 @@ use standins::{CognitoOperation, Gate, Invocation, Lambda, Script, Stack, Step, 
 use crate::support::subscribed::{
     SOURCE, USER, dispatched_to, invocation, order, order_with, publish, subscribe, subscribe_many,
 };
-use crate::support::{assert_absent, assert_completed, assert_duplicate, assert_failed, changed, execution, stack};
+use crate::support::{
+    alone, assert_absent, assert_completed, assert_duplicate, assert_failed, changed, crowd, execution, stack,
+};
 
 /// Invokes with an event that must be refused, and gives the paths that the error names.
 async fn refused(stack: &Stack, function: &Lambda, event: &Value) -> Vec<String> {
@@ -165,6 +167,8 @@ async fn f08_a_failed_bus_event_fails_again_at_once() {
 
 #[tokio::test]
 async fn f10_fifty_concurrent_deliveries_of_a_bus_event_make_one_call() {
+    let _machine = alone().await;
+    let crowd = crowd(50);
     let stack = stack().await;
     subscribe(&stack, "t", json!({}));
     let gate = Gate::new();
@@ -172,12 +176,12 @@ async fn f10_fifty_concurrent_deliveries_of_a_bus_event_make_one_call() {
     let env = [("AWS_LAMBDA_MAX_CONCURRENCY", "25")];
     let functions = [stack.function(&env).await, stack.function(&env).await];
     let (event, answered) = (order(), Cell::new(0));
-    let deliveries = (0..50).map(|n| {
+    let deliveries = (0..crowd).map(|n| {
         let (function, event, answered, gate) = (&functions[n % 2], &event, &answered, &gate);
         async move {
             let outcome = function.invoke(Invocation::event(event)).await;
             answered.set(answered.get() + 1);
-            if answered.get() == 49 {
+            if answered.get() == crowd - 1 {
                 gate.release();
             }
             outcome
@@ -186,7 +190,7 @@ async fn f10_fifty_concurrent_deliveries_of_a_bus_event_make_one_call() {
     let outcomes = join_all(deliveries).await;
     let row = execution(&stack, "t");
     let (owners, others): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.body().get("duplicate").is_none());
-    assert_eq!((owners.len(), others.len()), (1, 49));
+    assert_eq!((owners.len(), others.len()), (1, crowd - 1));
     assert_completed(owners[0], &row);
     let running = changed(row.clone(), json!({"status": "running", "requestId": null}));
     others.into_iter().for_each(|other| assert_duplicate(other, &running));

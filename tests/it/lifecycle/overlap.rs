@@ -9,7 +9,7 @@ use crate::support::stored::{
     assert_completed, assert_failed, assert_skipped, execution_at, fire_at, fire_with, item, long_lease, store, update,
     wait_for, wait_for_item,
 };
-use crate::support::{LIMIT, assert_duplicate, gated, killed_when, lease, now_millis, stack};
+use crate::support::{LIMIT, alone, assert_duplicate, gated, killed_when, lease, now_millis, skew, stack};
 
 /// What stands in the requests that take the turn, keep it and give it up.
 const TURN: &str = r#""SK":{"S":"RUNNING"}"#;
@@ -33,7 +33,7 @@ fn turn(stack: &Stack) -> Value {
 }
 
 async fn turn_is_over(stack: &Stack) {
-    turn_is_over_for(stack, 700).await;
+    turn_is_over_for(stack, skew(4) + 40).await;
 }
 
 /// `millis` is a sixth of the lease and some more, for so far may clocks differ.
@@ -56,6 +56,7 @@ async fn runs(stack: &Stack, function: &Lambda, minute: u32) {
 
 #[tokio::test]
 async fn of_twenty_concurrent_fires_one_runs_and_the_others_say_which() {
+    let _machine = alone().await;
     let stack = stack().await;
     store(&stack, json!({"overlap": "skip"}));
     let gate = Gate::new();
@@ -333,7 +334,7 @@ async fn a_run_that_cannot_keep_its_turn_leaves_the_agent(fault: Fault) {
     let (stack, one, other) = start().await;
     stack.agent.queue(gated(&Gate::new()));
     let keeping = stack.dynamodb.inject(Rule::new("UpdateItem", fault).containing(TURN).containing(KEEP));
-    another_runs_when_it_has_left(&stack, &one, &other, 700).await;
+    another_runs_when_it_has_left(&stack, &one, &other, skew(4) + 40).await;
     assert!(keeping.hits() >= 1);
     keeping.remove();
     // Its execution is not left running.
@@ -350,7 +351,7 @@ async fn a_run_whose_turn_was_slow_to_take_does_not_outlast_it() {
     stack.agent.queue(gated(&Gate::new()));
     stack.dynamodb.inject(Rule::new("PutItem", Fault::ApplyThenHang).containing(TURN).once());
     stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle).containing(TURN).containing(KEEP));
-    another_runs_when_it_has_left(&stack, &one, &other, 900).await;
+    another_runs_when_it_has_left(&stack, &one, &other, skew(5) + 70).await;
     stack.assert_clean();
 }
 

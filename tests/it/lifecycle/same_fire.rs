@@ -8,7 +8,7 @@ use standins::{CognitoOperation, Gate, Invocation, Outcome, Script, TokenAnswer,
 
 use crate::support::one_fire::{PROMPT, TIME, event_of, short_lease};
 use crate::support::{
-    alone, assert_absent, assert_completed, assert_duplicate, assert_failed, execution, gated, stack,
+    alone, assert_absent, assert_completed, assert_duplicate, assert_failed, crowd, execution, gated, stack,
 };
 
 fn fire_without_time(trigger_id: &str) -> Invocation {
@@ -164,6 +164,7 @@ async fn f09_a_fire_is_the_same_under_another_event_id() {
 #[tokio::test]
 async fn f10_fifty_concurrent_deliveries_make_one_call() {
     let _machine = alone().await;
+    let crowd = crowd(50);
     let stack = stack().await;
     let gate = Gate::new();
     stack.agent.default(gated(&gate));
@@ -171,13 +172,13 @@ async fn f10_fifty_concurrent_deliveries_make_one_call() {
     let env = [("AWS_LAMBDA_MAX_CONCURRENCY", "25")];
     let functions = [stack.function(&env).await, stack.function(&env).await];
     let answered = std::cell::Cell::new(0);
-    let deliveries = (0..50).map(|n| {
+    let deliveries = (0..crowd).map(|n| {
         let function = &functions[n % 2];
         let (answered, gate) = (&answered, &gate);
         async move {
             let outcome = function.invoke(Invocation::event(&event_of("t"))).await;
             answered.set(answered.get() + 1);
-            if answered.get() == 49 {
+            if answered.get() == crowd - 1 {
                 gate.release();
             }
             outcome
@@ -186,7 +187,7 @@ async fn f10_fifty_concurrent_deliveries_make_one_call() {
     let outcomes = join_all(deliveries).await;
     let row = execution(&stack, "t");
     let (owners, others): (Vec<_>, Vec<_>) = outcomes.iter().partition(|o| o.body().get("duplicate").is_none());
-    assert_eq!((owners.len(), others.len()), (1, 49));
+    assert_eq!((owners.len(), others.len()), (1, crowd - 1));
     assert_completed(owners[0], &row);
     let mut running = row.clone();
     running["status"] = json!("running");

@@ -58,6 +58,12 @@ pub(crate) fn lease_over(seconds: u32) -> Duration {
     scaled(u64::from(seconds) * 1300)
 }
 
+/// How many of so many requests may be on their way at once: fewer on a slow machine, for the function waits no longer
+/// than 2 s for the table, and the table's stand-in answers one after another.
+pub(crate) fn crowd(requests: usize) -> usize {
+    requests / factor() as usize
+}
+
 /// Waits until no other test that needs the whole machine runs, and holds it until dropped.
 pub(crate) async fn alone() -> SemaphorePermit<'static> {
     static MACHINE: Semaphore = Semaphore::const_new(1);

@@ -10,7 +10,7 @@ use crate::support::stored::{
     assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit, execution_at, fire_at,
     hold_finish, long_lease, trigger, update, wait_for,
 };
-use crate::support::{FINISH, LIMIT, killed_when, now_millis, scaled};
+use crate::support::{FINISH, LIMIT, killed_when, now_millis, scaled, skew};
 use crate::trigger::health::start;
 
 /// What stands in the request that reads the trigger.
@@ -196,7 +196,7 @@ async fn a_zombie_that_wakes_at_its_finish_counts_nothing() {
     let take_over = async {
         gate.reached().await;
         frozen.freeze();
-        wait_for(&stack, 0, |row| row["leaseUntil"].as_i64().unwrap() + 700 < now_millis()).await;
+        wait_for(&stack, 0, |row| row["leaseUntil"].as_i64().unwrap() + skew(4) + 40 < now_millis()).await;
         let outcome = stack.function(&[long_lease()]).await.invoke(fire_at(0).request_id("another")).await;
         let row = assert_failed(&stack, 0, &outcome, ("Interrupted", false));
         let item = assert_health(&stack, "failing", 1, true);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use serde_json::{Value, json};
 use standins::{Fault, Gate, Invocation, Lambda, Outcome, Rule, Stack};
 
 use crate::support::subscribed::{assert_summary, config, invocation, order, order_with, publish, subscribe};
-use crate::support::{execution, stack};
+use crate::support::{alone, crowd, execution, stack};
 
 fn subscribe_to_every(stack: &Stack, count: u32, id: &str) {
     subscribe(stack, id, config(json!({"threshold": {"count": count, "windowSeconds": 300}})));
@@ -52,6 +52,7 @@ async fn delivered(function: &Lambda, event: &Value) -> Outcome {
 
 #[tokio::test]
 async fn every_fifth_of_fifty_events_runs_however_they_are_delivered() {
+    let _machine = alone().await;
     let stack = stack().await;
     subscribe_to_every(&stack, 5, "t");
     let env = [("AWS_LAMBDA_MAX_CONCURRENCY", "25")];
@@ -63,7 +64,7 @@ async fn every_fifth_of_fifty_events_runs_however_they_are_delivered() {
         let (function, event) = (&functions[n % 4], &events[(n * 37) % 50]);
         async move { (event, delivered(function, event).await) }
     });
-    let outcomes = join_all(deliveries).await;
+    let outcomes: Vec<_> = stream::iter(deliveries).buffer_unordered(crowd(100)).collect().await;
 
     let rows = stack.dynamodb.executions("t");
     assert_eq!((rows.len(), stack.agent.call_count()), (10, 10));

@@ -20,6 +20,8 @@ use crate::net::{ANY_PORT, Server};
 
 /// The only table, with the keys, the index, the stream and the TTL attribute of template.yaml.
 pub const TABLE: &str = "standin-triggers";
+/// The agents table, which exists once it has a row.
+pub const AGENTS_TABLE: &str = "standin-agents";
 /// The table's index on `GSI2PK` and `GSI2SK`, which projects all attributes.
 pub const INDEX: &str = "GSI2";
 
@@ -126,6 +128,21 @@ impl DynamoDb {
         table["BillingMode"] = "PAY_PER_REQUEST".into();
         table["KeySchema"] = keys("PK", "SK");
         self.database.create_table(parse(table)).expect("the table's definition is valid");
+    }
+
+    /// Creates the agents table if need be and writes rows into it, given as plain JSON with `userId` and `agentId`.
+    ///
+    /// # Panics
+    /// If DynamoDB refuses a row.
+    pub fn put_agents(&self, rows: &[Value]) {
+        let table = json!({"TableName": AGENTS_TABLE, "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": strings(&["userId", "agentId"]), "KeySchema": keys("userId", "agentId")});
+        // It may exist.
+        let _ = self.database.create_table(parse(table));
+        for row in rows {
+            let item = row.as_object().map(wrap_map);
+            self.database.put_item(parse(json!({"TableName": AGENTS_TABLE, "Item": item}))).expect("the row is valid");
+        }
     }
 
     /// Deletes the table with everything in it.

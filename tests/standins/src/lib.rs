@@ -54,7 +54,7 @@ pub use agent::{Agent, AgentRequest};
 pub use bus::{bus_event, own_event};
 pub use changes::Changes;
 pub use cognito::{Cognito, CognitoOperation, TokenAnswer};
-pub use dynamodb::{DynamoDb, INDEX, StoreRequest, TABLE};
+pub use dynamodb::{AGENTS_TABLE, DynamoDb, INDEX, StoreRequest, TABLE};
 pub use faults::{Fault, Injected, Rule};
 pub use function::Function;
 pub use gate::Gate;

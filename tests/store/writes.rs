@@ -1,0 +1,350 @@
+//! Every conditional write of the store, caught at the table port, with the rows that it is applied to.
+
+use agent_trigger::{
+    domain::{
+        attempt::{Attempt, StartTime},
+        ending::Ending,
+        execution::{ExecutionRef, Holder, Lease, Row, Status},
+        failure::{ErrorType, Failure},
+        fire::{Fire, Origin},
+        policy::Policy,
+        task::Task,
+        threshold::Threshold,
+    },
+    lifecycle::close::close_abandoned,
+    store::{
+        endings::{EndingWrite, key_of},
+        table::ConditionalWrite,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{Cases, Recorder};
+
+const LEASE: Lease = Lease(std::time::Duration::from_secs(30));
+const EXECUTION: ExecutionRef<'static> = ExecutionRef { user_id: "u", trigger_id: "t", execution_id: "e2" };
+const HOLDER: Holder<'static> = Holder { execution: EXECUTION, owner: "me" };
+/// A time in the past of every clock, milliseconds since 1970.
+const NOW: i64 = 1_700_000_000_000;
+const FAR: i64 = 9_000_000_000_000;
+
+fn fire() -> Fire {
+    Fire {
+        trigger_id: "t".into(),
+        user_id: "u".into(),
+        task: Task::unknown(),
+        trigger: None,
+        origin: Origin::Request { dispatcher: None },
+        event_id: None,
+        source: None,
+        event_source_id: None,
+        detail_type: None,
+        event_time: None,
+        chain_depth: 0,
+        replay_of: None,
+        replayed_definition: None,
+    }
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        execution_id: "e2".into(),
+        owner: "me".to_owned(),
+        attempt: 2,
+        lambda_request_id: "r".to_owned(),
+        started_at: "2027-01-15T08:00:00.000Z".to_owned(),
+        ttl: FAR / 1000,
+        session_id: "s".to_owned(),
+        trace: None,
+        before: None,
+    }
+}
+
+fn failed() -> Ending {
+    Ending::new(Status::Failed, NOW, Some(Failure::fatal(ErrorType::AgentFailed, "broken")))
+}
+
+/// A failed row that may be claimed again, with all that a write rests on.
+fn seen() -> Row {
+    Row {
+        status: Status::Failed,
+        owner: Some("other".to_owned()),
+        attempt: Some(1),
+        lease_until: Some(NOW),
+        cancel_requested: Some(true),
+        retryable: true,
+        ..Row::default()
+    }
+}
+
+/// The cases of a write that demands the row as [`seen`] says.
+fn unchanged(name: &'static str, write: ConditionalWrite) -> Cases {
+    let satisfying = json!({"status": "failed", "owner": "other", "attempt": 1, "leaseUntil": NOW,
+        "cancelRequested": true, "retryable": true, "error": "before", "errorType": "AgentUnavailable"});
+    let violating = [
+        json!({"status": "running"}),
+        json!({"owner": "me"}),
+        json!({"owner": null}),
+        json!({"attempt": 2}),
+        json!({"leaseUntil": NOW + 1}),
+        json!({"cancelRequested": false}),
+        json!({"cancelRequested": null}),
+        json!({"retryable": false}),
+    ];
+    refused(name, write, satisfying, &violating)
+}
+
+/// Cases of which each change is refused, and so is a write without a row.
+fn refused(name: &'static str, write: ConditionalWrite, satisfying: Value, violating: &[Value]) -> Cases {
+    let changed = violating.iter().map(|change| (change.clone(), false)).collect();
+    Cases { name, write, satisfying: Some(satisfying), changed, creates: false }
+}
+
+/// The cases of a write that demands that there is no row, or one whose ttl had passed at [`NOW`].
+fn absent(name: &'static str, write: ConditionalWrite) -> Cases {
+    let changed = vec![(json!({"ttl": NOW / 1000 + 1}), false), (json!({"ttl": null}), false)];
+    Cases { name, write, satisfying: Some(json!({"ttl": NOW / 1000})), changed, creates: true }
+}
+
+/// The cases of a write that demands that there is no item at all.
+fn first(name: &'static str, write: ConditionalWrite) -> Cases {
+    Cases { name, write, satisfying: None, changed: vec![(json!({"executionId": "e1"}), false)], creates: true }
+}
+
+/// Every conditional write.
+pub(crate) async fn all() -> Vec<Cases> {
+    let mut all = records().await;
+    all.extend(endings().await);
+    all.extend(locks().await);
+    all.extend(counters().await);
+    all
+}
+
+async fn records() -> Vec<Cases> {
+    let recorder = Recorder::default();
+    recorder.store().claim_new(&fire(), &attempt(), FAR, NOW).await.expect("a claim");
+    let claim_new = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().claim_over(&fire(), &attempt(), FAR, &seen()).await.expect("a claim");
+    let claim_over = recorder.written(0);
+    let recorder = Recorder::default();
+    let bare = Row { status: Status::Running, ..Row::default() };
+    recorder.store().claim_over(&fire(), &attempt(), FAR, &bare).await.expect("a claim");
+    let claim_bare = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().heartbeat(HOLDER, NOW, None).await.expect("a heartbeat");
+    let heartbeat = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().remember_execution_id("t", "r", "e2", FAR / 1000).await.expect("an id");
+    let remembered = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().touch_trigger("u", "t", "2027-01-15T08:00:00.000Z").await.expect("a trigger");
+    let touched = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().request_cancel("t", "e2").await.expect("a request");
+    let cancelled = recorder.written(0);
+    let mine = json!({"status": "running", "owner": "me", "leaseUntil": NOW});
+    let mut heartbeat = refused(
+        "heartbeat",
+        heartbeat,
+        mine,
+        &[json!({"owner": "other"}), json!({"status": "failed"}), json!({"leaseUntil": NOW + 1})],
+    );
+    heartbeat.changed.push((json!({"leaseUntil": NOW - 1}), true));
+    vec![
+        absent("claim of an absent row", claim_new),
+        unchanged("claim over a row", claim_over),
+        refused(
+            "claim over a row without attributes",
+            claim_bare,
+            json!({"status": "running"}),
+            &[
+                json!({"status": "failed"}),
+                json!({"owner": "other"}),
+                json!({"attempt": 1}),
+                json!({"leaseUntil": NOW}),
+                json!({"cancelRequested": true}),
+            ],
+        ),
+        heartbeat,
+        first("the id of a fire", remembered),
+        Cases {
+            name: "lastExecutedAt",
+            write: touched,
+            satisfying: Some(json!({"enabled": true})),
+            changed: Vec::new(),
+            creates: false,
+        },
+        refused("cancelRequested", cancelled, json!({"status": "running"}), &[json!({"status": "failed"})]),
+    ]
+}
+
+async fn endings() -> Vec<Cases> {
+    let build = |write: EndingWrite<'_>| write.build(key_of(EXECUTION), true);
+    let (seen, ending, fire, attempt) = (seen(), failed(), fire(), attempt());
+    let cancelled = Ending::new(Status::Cancelled, NOW, None);
+    // The trigger's part of an end, as the settling of a dead run writes it.
+    let dead = Row { status: Status::Running, owner: Some("other".to_owned()), ..Row::default() };
+    let trigger = json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t", "health": "failing", "failures": 2, "enabled": true});
+    let health_of = async |trigger: Value, row: &Row| {
+        let recorder = Recorder::reading([Some(trigger)]);
+        let row = Some(row.clone());
+        close_abandoned(&recorder.store(), LEASE, &fire, "e2", row, None).await.expect("an end");
+        recorder.written(1)
+    };
+    let health = health_of(trigger, &dead).await;
+    let new_health = health_of(json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t"}), &dead).await;
+    vec![
+        refused(
+            "the attempt's own end",
+            build(EndingWrite::Finished { owner: "me", ending: &ending }),
+            json!({"status": "running", "owner": "me"}),
+            &[json!({"status": "failed"}), json!({"owner": "other"})],
+        ),
+        unchanged("an abandoned execution fails", build(EndingWrite::Abandoned { seen: &seen, ending: &ending })),
+        unchanged(
+            "an abandoned execution is cancelled",
+            build(EndingWrite::Abandoned { seen: &seen, ending: &cancelled }),
+        ),
+        absent(
+            "an execution that never ran",
+            build(EndingWrite::NeverRun { fire: &fire, attempt: &attempt, ending: &ending, now: NOW }),
+        ),
+        unchanged("a failure is made final", build(EndingWrite::Finalised { seen: &seen })),
+        refused(
+            "the trigger's health",
+            health,
+            json!({"health": "failing", "failures": 2, "enabled": true}),
+            &[json!({"health": "ok"}), json!({"failures": 3}), json!({"enabled": false}), json!({"failures": null})],
+        ),
+        refused(
+            "the trigger's first health",
+            new_health,
+            json!({"name": "new"}),
+            &[json!({"health": "ok"}), json!({"failures": 3}), json!({"enabled": true})],
+        ),
+    ]
+}
+
+async fn locks() -> Vec<Cases> {
+    let take = async |recorder: Recorder, has_waited, index| {
+        recorder.store().take_run_lock(HOLDER, LEASE, has_waited).await.expect("a run lock");
+        recorder.written(index)
+    };
+    let free = take(Recorder::default(), false, 0).await;
+    let waited = take(Recorder::default(), true, 0).await;
+    let held = json!({"executionId": "e1", "owner": "other", "leaseUntil": FAR});
+    let ended = Recorder::reading([Some(json!({"status": "completed", "owner": "other"}))]).refusing(&held);
+    let over = take(ended, false, 1).await;
+    let recorder = Recorder::default();
+    recorder.store().keep_run_lock(HOLDER, NOW).await.expect("a run lock");
+    let keep = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().release_run_lock(HOLDER).await.expect("a run lock");
+    let release = recorder.written(0);
+    let lapsed = json!({"executionId": "e1", "owner": "other", "leaseUntil": 0});
+    let of_another = vec![
+        (json!({"leaseUntil": FAR}), false),
+        // Its own, the answer lost; and its own, extended since.
+        (json!({"executionId": "e2", "owner": "me", "leaseUntil": until(&free)}), true),
+        (json!({"executionId": "e2", "owner": "me", "leaseUntil": FAR}), false),
+        // Over by this clock, but not by every other.
+        (json!({"leaseUntil": until(&free) - 30_000}), false),
+        (json!({"leaseUntil": until(&free) - 30_000 - 5_001}), true),
+    ];
+    let mut of_waiter = of_another.clone();
+    of_waiter.push((json!({"executionId": "e3"}), false));
+    of_waiter.push((json!({"executionId": null}), true));
+    vec![
+        Cases {
+            name: "the run lock",
+            write: free,
+            satisfying: Some(lapsed.clone()),
+            changed: of_another,
+            creates: true,
+        },
+        Cases {
+            name: "the run lock after waiting",
+            changed: retimed(&of_waiter, &waited),
+            write: waited,
+            satisfying: Some(lapsed),
+            creates: true,
+        },
+        refused(
+            "the run lock of one that has ended",
+            over,
+            held,
+            &[json!({"executionId": "e3"}), json!({"owner": "me"}), json!({"leaseUntil": FAR + 1})],
+        ),
+        refused(
+            "the run lock is kept",
+            keep,
+            json!({"owner": "me", "leaseUntil": NOW}),
+            &[json!({"owner": "other"}), json!({"leaseUntil": 0}), json!({"leaseUntil": NOW + 1})],
+        ),
+        refused("the run lock is released", release, json!({"owner": "me"}), &[json!({"owner": "other"})]),
+    ]
+}
+
+/// Returns the end of the lease that a write asks for.
+fn until(write: &ConditionalWrite) -> i64 {
+    let ConditionalWrite::Put { item, .. } = write else { panic!("the run lock is put") };
+    item["leaseUntil"].as_n().expect("a number").parse().expect("an instant")
+}
+
+/// The cases of another moment: an own lease ends when this write's does.
+fn retimed(cases: &[(Value, bool)], write: &ConditionalWrite) -> Vec<(Value, bool)> {
+    let retime = |(change, is_applied): &(Value, bool)| {
+        let mut change = change.clone();
+        if change["owner"] == "me" && *is_applied {
+            change["leaseUntil"] = json!(until(write));
+        }
+        (change, *is_applied)
+    };
+    cases.iter().map(retime).collect()
+}
+
+async fn counters() -> Vec<Cases> {
+    let count_start = async |policy: Policy, index| {
+        let recorder = Recorder::default();
+        recorder.store().count_start("t", "e2", &policy, NOW).await.expect("a count");
+        recorder.written(index)
+    };
+    let runs = Policy { max_runs_per_day: Some(3), ..Policy::default() };
+    let both = Policy { max_tokens_per_day: Some(100), ..runs.clone() };
+    let started = StartTime { millis: NOW, at: "2023-11-14T22:13:20.000Z".to_owned(), ttl: FAR / 1000 };
+    let count_event = async |counter: Option<Value>, index| {
+        let recorder = Recorder::reading([counter]);
+        let threshold = Threshold { count: 5, window_seconds: 60 };
+        recorder.store().count_event("t", "m", threshold, NOW, &started).await.expect("a count");
+        recorder.written(index)
+    };
+    let below = |name, write, violating: &[Value]| Cases {
+        creates: true,
+        ..refused(name, write, json!({"runs": 2}), violating)
+    };
+    let mut limits =
+        below("starts and tokens of a day", count_start(both, 1).await, &[json!({"runs": 3}), json!({"tokens": 100})]);
+    limits.changed.push((json!({"tokens": 99}), true));
+    vec![
+        first("the mark of a start", count_start(runs.clone(), 0).await),
+        below("starts of a day", count_start(runs, 1).await, &[json!({"runs": 3})]),
+        limits,
+        first("the mark of an event", count_event(None, 0).await),
+        Cases {
+            creates: true,
+            ..refused(
+                "the first event",
+                count_event(None, 1).await,
+                json!({}),
+                &[json!({"windowStart": NOW}), json!({"count": 1})],
+            )
+        },
+        refused(
+            "another event",
+            count_event(Some(json!({"windowStart": NOW - 1, "count": 2})), 1).await,
+            json!({"windowStart": NOW - 1, "count": 2}),
+            &[json!({"windowStart": NOW}), json!({"count": 3})],
+        ),
+    ]
+}
