@@ -24,6 +24,42 @@ pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     }
 }
 
+/// Returns true if a value is one of these strings.
+pub(crate) fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
+    value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
+}
+
+/// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
+/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
+/// Bedrock's Converse and the result of Strands do. What the user or a tool said is none.
+pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
+    if let Some(text) = value.as_str() {
+        return text.push_into(out);
+    }
+    if depth == 0 {
+        return;
+    }
+    if value.is_object() {
+        let names = ["role", "type", "text", "content", "parts", "message", "lastMessage"];
+        let [role, kind, text, content, parts, message, last] = scan::pick(value.raw(), names);
+        let is_others = is_word(role, &["user", "tool", "system"])
+            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+        if is_others && !is_assistants(value) {
+            return;
+        }
+        let message = message.or(last).filter(|message| message.is_object());
+        for held in [text, content, parts, message].into_iter().flatten() {
+            let before = out.len();
+            push_answer(held, out, depth - 1);
+            if out.len() > before {
+                return;
+            }
+        }
+        return;
+    }
+    value.elements().for_each(|item| push_answer(item, out, depth - 1));
+}
+
 /// Appends the text of a message's `content`.
 pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
     if let Some(content) = message.get("content") {
