@@ -7,7 +7,7 @@ use crate::json::{
     near_miss::near_misses,
 };
 
-const ITEM: [&str; 24] = [
+const ITEM: [&str; 25] = [
     "id",
     "userId",
     "name",
