@@ -4,15 +4,13 @@
 //! - The protocol is recognised by its first frames, or set for the agent. From then on its rules decide.
 //! - The first terminal event decides. Behind it only usage is read, where a protocol sends it last.
 //! - A torn answer is never a success, and neither is an end without the terminal event that a protocol promises.
-//! - Memory is constant and time linear, however the bytes are chunked: an event of more than [`MAX_EVENT`] bytes is
-//!   dropped as it streams by; only its first [`PREFIX`] bytes are read, for the `type` or error that decides.
+//! - Memory is constant and time linear, however the bytes are chunked: an event of more than 1 MiB is dropped as it
+//!   streams by; only its first 4 KiB are read, for the `type` or error that decides.
 //! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
 
 use crate::agent::framing::{Declared, Framer, Rest, Source};
-pub use crate::agent::framing::{MAX_EVENT, PREFIX};
 use crate::agent::protocol;
 use crate::agent::reading::Reading;
-pub use crate::agent::transcript::MAX_OUTPUT;
 use crate::domain::answer::{AnswerError, End, Interruption, Outcome, Progress, Verdict};
 use crate::domain::protocol::Protocol;
 use crate::json::scan::RawJson;

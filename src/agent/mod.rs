@@ -6,14 +6,14 @@ pub mod authorization;
 pub mod call;
 pub mod decoder;
 pub mod error;
-mod framing;
+pub mod framing;
 mod head;
 pub(crate) mod protocol;
 mod reading;
 pub mod request;
 mod setup;
 mod status;
-pub(crate) mod transcript;
+pub mod transcript;
 
 use std::{
     panic,

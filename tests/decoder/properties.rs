@@ -1,6 +1,7 @@
 //! What holds for any bytes.
 
-use agent_trigger::agent::decoder::{Decoder, MAX_OUTPUT};
+use agent_trigger::agent::decoder::Decoder;
+use agent_trigger::agent::transcript::MAX_OUTPUT;
 use agent_trigger::domain::answer::{End, Outcome, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -289,9 +289,9 @@ proptest! {
         match parse(Some(&delivered.to_string()), Platform::AgentCore) {
             Ok(Event::Bus(event)) => {
                 prop_assert_eq!(&event.target, &EventTarget::Subscribers);
-                let follows = matches!(event.origin, Origin::Execution { .. });
-                prop_assert!(!follows, "{event:?}");
-                prop_assert_ne!(&event.event_source_id, "agent-trigger");
+                let is_an_end = matches!(event.origin, Origin::Execution { .. });
+                prop_assert!(!is_an_end, "{:?}", event.origin);
+                prop_assert!(event.event_source_id != "agent-trigger");
             }
             Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
             Err(error) => check(&error),
