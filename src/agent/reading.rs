@@ -79,7 +79,9 @@ impl Reading {
             return;
         }
         if self.verdict.is_some() {
-            return self.read_behind(frame);
+            let reader = self.reader.as_mut();
+            self.awaits_usage = !reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
+            return;
         }
         if frame.source == Source::Text {
             // What was taken for the elements of an array was not.
@@ -108,29 +110,6 @@ impl Reading {
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
         }
-    }
-
-    /// Takes a frame behind the terminal event: its usage, if that is awaited. Where the agent stopped short, an error
-    /// behind the stop reason is a failure, and the reason stands beside it.
-    fn read_behind(&mut self, frame: &Frame<'_>) {
-        if matches!(self.verdict, Some(Verdict::Incomplete(_))) {
-            let failed = match frame.name {
-                b"error" => Some(self.error(frame)),
-                _ => {
-                    let verdict = protocol::generic::failure(frame, &mut self.transcript);
-                    verdict.or_else(|| self.transcript.failure.clone().map(Verdict::Failed))
-                }
-            };
-            if failed.is_some() {
-                self.verdict = failed;
-                self.awaits_usage = false;
-                return;
-            }
-        }
-        let reader = self.reader.as_mut();
-        let is_all = reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
-        let may_fail = matches!(self.verdict, Some(Verdict::Incomplete(_))) && frame.text != b"[DONE]";
-        self.awaits_usage = !is_all || may_fail;
     }
 
     /// Takes a frame that the framing itself calls an error.
