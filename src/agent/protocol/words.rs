@@ -126,7 +126,7 @@ fn plain(text: &[u8]) -> Option<String> {
 
 /// The words of one member, if they are words: a flag or a number says nothing that the other members do not say better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
-    // Of duplicate members the first with words counts: an error must not hide behind a null.
+    // The first of duplicate members that has words counts: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
     let (_, value) = values.next()?;
     let inner = || ["message", "error"].into_iter().find_map(|name| value.get(name)?.as_str());
