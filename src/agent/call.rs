@@ -10,7 +10,7 @@ use crate::{
     agent::{
         authorization::Authorization,
         error::AgentError,
-        request::{Request, a2a, adk, mcp},
+        request::{a2a, adk, body, mcp, parts::Request},
     },
     domain::{
         agent_definition::AgentDefinition,
@@ -66,7 +66,7 @@ impl Call {
             _ => None,
         };
         Ok(Self {
-            body: bytes(&request.body(definition))?,
+            body: bytes(&body(request, definition))?,
             headers: headers(definition, request, xray_trace_id)?,
             setup,
             private: private(request),

@@ -43,7 +43,7 @@ use crate::{
     error_chain::chain,
 };
 
-/// What of an error body is read: enough for the record's 1 KiB after what it quotes of the prompt is masked.
+/// The bytes of an error body that are read: enough for the record's 1 KiB after quotations of the prompt are masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for usage that may follow the terminal event: an agent may keep the connection open behind it.

@@ -17,6 +17,18 @@ use crate::json::text::BoundedText;
 /// The field that agents write into data themselves.
 const DATA: &[u8] = b"data:";
 
+/// The field that names an event, which they may write before it.
+const EVENT: &[u8] = b"event:";
+
+/// Returns true if data is a frame of server-sent events itself.
+fn is_frame_within(text: &[u8]) -> bool {
+    text.starts_with(DATA) || text.starts_with(EVENT)
+}
+
+fn line_end(text: &[u8]) -> usize {
+    memchr::memchr(b'\n', text).unwrap_or(text.len())
+}
+
 /// What is read of the frames.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -67,7 +79,9 @@ impl Reading {
             return;
         }
         if self.verdict.is_some() {
-            return self.read_behind(frame);
+            let reader = self.reader.as_mut();
+            self.awaits_usage = !reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
+            return;
         }
         if frame.source == Source::Text {
             // What was taken for the elements of an array was not.
@@ -89,36 +103,13 @@ impl Reading {
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
             (_, Some(b'"')) if frame.source != Source::Text => self.string(frame),
-            (_, Some(b'd')) if frame.source == Source::Sse && frame.text.starts_with(DATA) => self.string(frame),
+            (_, Some(b'd' | b'e')) if frame.source == Source::Sse && is_frame_within(frame.text) => self.string(frame),
             (Some(reader), _) => reader.read(frame, &mut self.transcript),
             (None, _) => self.object(frame, frame),
         };
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
         }
-    }
-
-    /// Takes a frame behind the terminal event: its usage, if that is awaited. Where the agent stopped short, an error
-    /// behind the stop reason is a failure, and the reason stands beside it.
-    fn read_behind(&mut self, frame: &Frame<'_>) {
-        if matches!(self.verdict, Some(Verdict::Incomplete(_))) {
-            let failed = match frame.name {
-                b"error" => Some(self.error(frame)),
-                _ => {
-                    let verdict = protocol::generic::failure(frame, &mut self.transcript);
-                    verdict.or_else(|| self.transcript.failure.clone().map(Verdict::Failed))
-                }
-            };
-            if failed.is_some() {
-                self.verdict = failed;
-                self.awaits_usage = false;
-                return;
-            }
-        }
-        let reader = self.reader.as_mut();
-        let is_all = reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
-        let may_fail = matches!(self.verdict, Some(Verdict::Incomplete(_))) && frame.text != b"[DONE]";
-        self.awaits_usage = !is_all || may_fail;
     }
 
     /// Takes a frame that the framing itself calls an error.
@@ -142,7 +133,11 @@ impl Reading {
     fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
-            Some(object) => self.object(&Frame { text: object, data: object, ..*frame }, frame),
+            Some((b"error", data)) => Some(self.error(&Frame { text: data, data, ..*frame })),
+            Some((name, data)) => {
+                let name = if name.is_empty() { frame.name } else { name };
+                self.object(&Frame { name, text: data, data, ..*frame }, frame)
+            }
             None => self.object(frame, frame),
         };
         inner.release();
@@ -169,32 +164,36 @@ impl Reading {
         is_same
     }
 
-    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted: agents serialize
-    /// twice. Returns the `[DONE]` in such text as well.
-    fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<&'t [u8]> {
-        let begins = matches!(
-            frame.text,
-            [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'd', b'a', b't', b'a', b':', ..] | [b'"', b'\\' | b' ', ..]
-        );
-        let is_data = frame.text.starts_with(DATA);
-        if !(begins || is_data)
+    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of the event
+    /// that stands before it: agents serialize twice. Returns the `[DONE]` in such text as well.
+    fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
+        let begins = matches!(frame.text, [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'\\' | b' ', ..]);
+        let is_frame = is_frame_within(frame.text);
+        let is_quoted = frame.text.starts_with(b"\"");
+        if !(begins || is_frame || is_quoted && is_frame_within(&frame.text[1..]))
             || frame.dropped.is_some()
             || self.reader.as_ref().is_some_and(|reader| reader.takes_strings())
         {
             return None;
         }
-        if is_data {
+        if is_frame {
             inner.push_lossy(frame.text);
         } else if scan::is_whole(frame.text) {
             RawJson::whole(frame.text).as_str()?.push_into(inner);
         }
         let text = scan::trim(inner.as_str().as_bytes());
-        let data = text.strip_prefix(DATA).map(scan::trim);
+        let (name, text) = match text.strip_prefix(EVENT).map(|rest| rest.split_at(line_end(rest))) {
+            Some((name, rest)) => (scan::trim(name), scan::trim(rest)),
+            None => (&b""[..], text),
+        };
         let is_object = |text: &[u8]| text.starts_with(b"{") && Members::of(text).is_closed;
-        match data {
-            Some(data) => (is_object(data) || data == b"[DONE]" || scan::is_whole(data)).then_some(data),
-            None => is_object(text).then_some(text),
-        }
+        let data = match text.strip_prefix(DATA).map(scan::trim) {
+            Some(data) => {
+                (is_object(data) || data == b"[DONE]" || scan::is_whole(data) || name == b"error").then_some(data)
+            }
+            None => (is_object(text) && name.is_empty()).then_some(text),
+        };
+        data.map(|data| (name, data))
     }
 
     /// Takes a frame, or the object within it, by the protocol's rules or the generic ones.

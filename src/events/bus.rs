@@ -15,7 +15,7 @@ use crate::{
         task::Task,
     },
     events::{
-        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, Provenance, WRAPPED, event_source_id},
+        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, OWN_SOURCE, Provenance, WRAPPED, event_source_id},
         invalid::InvalidEvent,
     },
     json::{
@@ -24,8 +24,6 @@ use crate::{
     },
 };
 
-/// The `source` of the function's own events (docs/triggers.md, Chains).
-pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
@@ -49,6 +47,7 @@ pub struct BusEvent {
     pub resembles_fire: bool,
     /// Its text as it was published, and so with numbers and escapes that the value does not have.
     published: Box<str>,
+    is_wrapped: bool,
 }
 
 /// The triggers for which an event is meant.
@@ -87,7 +86,7 @@ impl BusEvent {
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
-        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, .. } = marked;
+        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, is_wrapped, .. } = marked;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
         let detail_type = fields.short_text("detail-type");
@@ -122,6 +121,7 @@ impl BusEvent {
             provenance,
             resembles_fire,
             published,
+            is_wrapped,
             event: Value::Object(envelope),
         })
     }
@@ -195,8 +195,12 @@ impl BusEvent {
         let dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
         let source_id = json!(self.event_source_id);
         let from = self.provenance.mark().map(|mark| format!(r#""{FROM}":"{mark}","#)).unwrap_or_default();
-        let published = &self.published;
-        format!(r#"{{{from}"{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch},"{WRAPPED}":{published}}}"#)
+        let marks = format!(r#"{from}"{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}"#);
+        // The last of two members of one name counts. What was wrapped may hold marks of its publisher's, and stays so.
+        match self.published.trim_end().strip_suffix('}') {
+            Some(open) if !self.is_wrapped => format!("{open},{marks}}}"),
+            _ => format!(r#"{{{marks},"{WRAPPED}":{}}}"#, self.published),
+        }
     }
 }
 
@@ -333,6 +337,13 @@ mod tests {
             let dispatcher = Some("first".to_owned());
             let expected = if id == "42" { Origin::Request { dispatcher } } else { event.origin.clone() };
             assert_eq!(once.origin, expected);
+            // The marks of a publisher's that a rule wrapped stay inside.
+            let hostile = json!({"detail-type": "x", "source": "y", "_dispatch": {"triggerId": "v"}, "_from": "queue"});
+            let event = read(json!({"_from": "stack-bus", "_event": hostile})).unwrap();
+            let once =
+                read(serde_json::from_str(&event.dispatched_to(&"t".into(), &"u".into(), "first")).unwrap()).unwrap();
+            assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t".into(), user_id: "u".into() });
+            assert_eq!((once.provenance, &once.event), (Provenance::StackBus, &event.event));
         }
     }
 

@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    events::{bus::OWN_SOURCE, invalid::InvalidEvent},
+    events::invalid::InvalidEvent,
     json::{
         fields::{Fields, kind},
         scan::RawJson,
     },
 };
 
+/// The `source` of the function's own events (docs/triggers.md, Chains).
+pub(crate) const OWN_SOURCE: &str = "agent-trigger";
 /// The `detail-type` of a schedule's fire, and of the events that EventBridge's own scheduled rules send.
 pub(crate) const SCHEDULED_EVENT: &str = "Scheduled Event";
 /// The mark that says where an event came from.
@@ -65,7 +67,8 @@ pub(crate) struct MarkedEvent {
     pub(crate) dispatch: Option<Value>,
     /// True if any member began with `_`.
     is_marked: bool,
-    is_wrapped: bool,
+    /// True if the event stood in `_event`.
+    pub(crate) is_wrapped: bool,
 }
 
 impl MarkedEvent {

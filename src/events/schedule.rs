@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The members of a scheduled event's `detail`.
-const DETAIL_FIELDS: [&str; 14] = [
+const DETAIL_FIELDS: [&str; 15] = [
     "triggerId",
     "userId",
     "agentId",
@@ -32,6 +32,7 @@ const DETAIL_FIELDS: [&str; 14] = [
     "reasoningEffort",
     "scheduledTime",
     "onInterrupted",
+    "acceptFinishReasons",
     "detached",
     "stored",
     "input",

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    agent::{call::Call, error::AgentError, request::Request},
+    agent::{call::Call, error::AgentError, request::parts::Request},
     backoff,
     clock::{SystemClock, millis_since, now_millis},
     domain::{

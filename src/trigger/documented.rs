@@ -7,7 +7,7 @@ use crate::json::{
     near_miss::near_misses,
 };
 
-const ITEM: [&str; 24] = [
+const ITEM: [&str; 25] = [
     "id",
     "userId",
     "name",
@@ -23,6 +23,7 @@ const ITEM: [&str; 24] = [
     "enabledTools",
     "reasoningEffort",
     "onInterrupted",
+    "acceptFinishReasons",
     "input",
     "inputMapping",
     "eventConfig",

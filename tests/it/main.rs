@@ -6,6 +6,7 @@ mod clients;
 mod events;
 mod fault_list;
 mod lifecycle;
+mod messages;
 mod publishers;
 mod routing;
 mod runtime;

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use agent_trigger::trigger::pattern::Pattern;
 use serde_json::{Value, json};
-use standins::destination::{failed_messages, notification, sqs_batch};
-use standins::{Invocation, Lambda, Outcome, Script, Stack, Template, bus_event, own_event};
+use standins::{Invocation, Lambda, Outcome, Stack, Template, bus_event, own_event};
 
 use crate::support::one_fire::{TIME, event_of};
 use crate::support::subscribed::{
@@ -395,101 +394,6 @@ async fn f30_whole_numbers_of_an_item_may_be_spelt_in_any_way() {
     stack.assert_clean();
 }
 
-/// An event in a queue's message is handed on, and runs what is subscribed to it.
-#[tokio::test]
-async fn f02_an_event_in_a_message_is_an_invocation_of_its_own() {
-    let stack = stack().await;
-    subscribe(&stack, "t", json!({}));
-    stack.pool(2, &[]);
-    let function = stack.function(&[]).await;
-    let event = order().to_string();
-    let topic = json!({"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0",
-        "EventSubscriptionArn": "arn:aws:sns:us-east-1:123456789012:orders:1",
-        "Sns": {"MessageId": "m-1", "Type": "Notification", "Message": event}}]});
-    let by_topic = notification(&event);
-    for (at, delivery) in [
-        sqs_batch([("m-1", event.as_str())]),
-        sqs_batch([("m-1", event.as_str()), ("m-2", by_topic.as_str())]),
-        Invocation::event(&topic),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        assert_eq!(failed_messages(&function.invoke(delivery).await), Vec::<String>::new());
-        stack.lambda.idle().await;
-        assert_eq!(stack.lambda.dispatched().len(), [1, 3, 4][at]);
-    }
-    let row = execution(&stack, "t");
-    let outcomes: Vec<_> = stack.lambda.dispatched().into_iter().flat_map(|seen| seen.outcomes).collect();
-    assert_completed(&outcomes[0], &row);
-    assert_eq!((row["eventId"].as_str(), stack.agent.call_count()), (order_id(&event).as_deref(), 1));
-    assert!(outcomes[1..].iter().all(|outcome| outcome.body()["duplicate"] == true), "{outcomes:?}");
-    stack.assert_clean();
-}
-
-fn order_id(event: &str) -> Option<String> {
-    serde_json::from_str::<Value>(event).ok()?["id"].as_str().map(str::to_owned)
-}
-
-#[tokio::test]
-async fn f02_what_is_neither_event_nor_report_is_refused_in_words_and_kept() {
-    let stack = stack().await;
-    stack.lambda.retries(0);
-    stack.pool(2, &[]);
-    let function = stack.function(&[]).await;
-    let fire = event_of("t").to_string();
-    let command = own_event("Run Trigger", json!({"triggerId": "t", "userId": USER})).to_string();
-    for (at, (message, told)) in [
-        ("hello \"there\"", "neither an EventBridge event nor a report"),
-        ("{\"detail\":{}}", "neither an EventBridge event nor a report"),
-        // The sender of a message wrote all of it.
-        (fire.as_str(), "looks like a scheduled event but came in a message"),
-        (command.as_str(), "$.source: is the function's own"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let outcome = function.invoke(sqs_batch([("m-1", message)])).await;
-        assert_eq!(failed_messages(&outcome), Vec::<String>::new());
-        stack.lambda.idle().await;
-        let failures = stack.lambda.failures();
-        assert_eq!(failures.len(), at + 1);
-        let failed = &failures[at];
-        assert_eq!(failed["responsePayload"]["errorType"], "InvalidEvent");
-        assert!(failed["responsePayload"]["errorMessage"].as_str().unwrap().contains(told), "{failed:#}");
-        let payload = &failed["requestPayload"];
-        assert!(payload["_message"] == message || payload["_event"]["detail"].is_object(), "{payload:#}");
-        // What Lambda then reports of it is settled: it comes back no more.
-        let report = failed.to_string();
-        assert_eq!(
-            failed_messages(&function.invoke(sqs_batch([("m-2", report.as_str())])).await),
-            Vec::<String>::new()
-        );
-        assert_eq!(stack.lambda.dispatched().len(), at + 1);
-    }
-    // A report without its event stays in the queue, whose dead-letter queue and alarm it reaches.
-    let report = json!({"version": "1.0", "requestContext": {"requestId": "r"}}).to_string();
-    assert_eq!(failed_messages(&function.invoke(sqs_batch([("m-3", report.as_str())])).await), ["m-3"]);
-    assert_eq!((stack.dynamodb.scan().len(), stack.agent.call_count()), (0, 0));
-    stack.assert_clean();
-}
-
-#[tokio::test]
-async fn f02_a_message_that_cannot_be_handed_on_comes_again() {
-    let stack = stack().await;
-    let denied = stack.lambda.inject(standins::Rule::new("Invoke", standins::Fault::Deny));
-    stack.agent.default(Script::ndjson_happy("three files"));
-    let function = stack.function(&[]).await;
-    let event = order().to_string();
-    let outcome = function.invoke(sqs_batch([("m-1", event.as_str()), ("m-2", "hello")])).await;
-    assert_eq!(failed_messages(&outcome), ["m-1", "m-2"]);
-    let topic = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "m-1", "Message": event}}]});
-    let outcome = run(&function, &topic).await;
-    assert_eq!((outcome.error_type(), &outcome.body()["retryable"]), ("DispatchFailed", &json!(true)));
-    assert_eq!(denied.hits(), 3);
-    stack.assert_clean();
-}
-
 #[tokio::test]
 async fn f58_the_sample_commands_carry_their_mark() {
     let stack = stack().await;
@@ -530,7 +434,7 @@ async fn f64_an_event_is_handed_on_as_its_own_text() {
             let handed_on = stack.lambda.dispatched().into_iter().map(|seen| String::from_utf8(seen.payload).unwrap());
             let handed_on: Vec<_> = handed_on.filter(|text| text.contains(&format!("\"{id}\""))).collect();
             assert_eq!(handed_on.len(), 1, "{event}");
-            assert!(handed_on[0].contains(&event), "{}", handed_on[0]);
+            assert!(handed_on[0].starts_with(event.strip_suffix('}').unwrap()), "{}", handed_on[0]);
             assert_eq!(execution(&stack, id)["status"], "completed");
         }
     }

@@ -19,7 +19,7 @@ struct State {
     turn: Option<RunLock>,
     /// The attempts that gave their turn up.
     gave_up: Vec<String>,
-    /// Of what there were how many.
+    /// The counts of what happened.
     counts: Counts,
 }
 

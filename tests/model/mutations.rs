@@ -12,7 +12,7 @@ use crate::{
     search, seeds, shrink,
 };
 
-/// Of a single fire: with several at once other promises break before.
+/// Runs with a single fire: with several at once, other promises break before.
 fn assert_found(without: Rule, promise: Promise) {
     assert_found_with(seeds(SEED, SCHEDULES), &of_one_fire(), without, promise);
 }

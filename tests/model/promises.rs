@@ -44,13 +44,13 @@ pub(crate) enum Promise {
     LambdaIsToldTheTruth,
     /// Everything comes to an end at all.
     Ends,
-    /// Of a trigger that may not run twice at once a call that travels for less than half a lease reaches the agent only
+    /// Where a trigger may not run twice at once, a call that travels for less than half a lease reaches the agent only
     /// while it is its attempt's turn, or when that attempt has given up waiting and let others have it.
     OnlyInTurn,
-    /// Of such a trigger, when the agent accepts a call of an attempt that waits for it, no attempt of another fire is
+    /// For such a trigger: when the agent accepts a call of an attempt that waits for it, no attempt of another fire is
     /// awake and reading an answer.
     NeverTwoFiresAtWork,
-    /// Who is skipped is skipped for another fire, whose turn it was and whose attempt had not ended when it looked; or,
+    /// A skipped fire is skipped for another fire, whose turn it was and whose attempt had not ended when it looked; or,
     /// having waited for an older one, for a newer one that came first.
     SkippedForTheLiving,
     /// Nobody is skipped for an attempt that has been dead or frozen for longer than the lease and what clocks may differ.
@@ -240,7 +240,7 @@ impl Promises {
         }
     }
 
-    /// Who is awake and reading an answer.
+    /// The attempts that are awake and read an answer.
     pub(crate) fn at_work(&self, sim: &Sim) -> Option<String> {
         self.0.borrow().at_work(sim, "")
     }
@@ -344,7 +344,7 @@ impl State {
         self.attempts.iter_mut().find(|attempt| attempt.owner == owner)
     }
 
-    /// Who is awake and reading an answer beside `owner`.
+    /// The attempts that are awake and read an answer beside `owner`.
     fn at_work(&self, sim: &Sim, owner: &str) -> Option<String> {
         let heartbeat = millis(LEASE.heartbeat());
         let mut others = self.attempts.iter().filter(|attempt| attempt.owner != owner);

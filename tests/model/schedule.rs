@@ -183,7 +183,7 @@ fn weather(sim: &Sim, fires: usize, has: impl Fn(Trouble, i64) -> bool) -> Weath
             is_silent: sim.chance(50),
         });
     }
-    // Of several fires one that works on without the table is the worst for the others.
+    // A fire that works on without the table is the worst for the others.
     if fires > 1 && has(Trouble::Outages, 60) {
         let from = sim.now() + sim.draw(0..=40_000);
         let (to, is_silent) = (from + sim.draw(40_000..=120_000), sim.chance(50));

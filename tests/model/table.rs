@@ -67,7 +67,7 @@ pub(crate) enum Kind {
     TakeLock,
     KeepLock,
     ReleaseLock,
-    /// Of an item that no promise is about.
+    /// An item that no promise is about.
     Other,
 }
 

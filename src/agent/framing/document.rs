@@ -56,7 +56,7 @@ impl Document {
         if text.is_empty() {
             return Rest::Empty;
         }
-        // Of a document too large to keep there are only its first and last bytes to judge. IgnoredAny does not recurse: no depth is refused.
+        // Only the first and last bytes of a document that is too large to keep can be judged. IgnoredAny does not recurse: no depth is refused.
         let is_json = match (self.fallback, self.dropped) {
             (Fallback::Text, _) => false,
             (_, Some(last)) => matches!((text[0], last), (b'{', b'}') | (b'[', b']') | (b'"', b'"')),

@@ -133,7 +133,14 @@ impl Reading {
         let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
         if let Some(artifacts) = artifacts {
             let mut text = BoundedText::new(MAX_OUTPUT);
-            artifacts.elements().for_each(|artifact| push_message(artifact, &mut text));
+            if artifacts.elements().next().is_some() {
+                self.artifacts.clear();
+            }
+            for artifact in artifacts.elements() {
+                let (at, _) = self.place_of(id_of(artifact), text.len());
+                push_message(artifact, &mut text);
+                self.artifacts[at].span.1 = text.len();
+            }
             self.has_artifact |= !text.is_empty();
             transcript.message(|out| *out = text);
         }
@@ -190,8 +197,7 @@ impl Reading {
     /// Takes a part of an artifact: appended to it, or in its place.
     fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
-        let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
-        let id = &id[..id.len().min(128)];
+        let id = id_of(artifact);
         let append = update.append;
         if transcript.text.is_truncated() && self.artifact == id && append.is_some_and(RawJson::is_true) {
             return;
@@ -211,6 +217,12 @@ impl Reading {
         });
         self.has_artifact |= !transcript.text.is_empty();
     }
+}
+
+/// The bytes of an artifact's id that are compared.
+fn id_of(artifact: RawJson<'_>) -> &[u8] {
+    let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
+    &id[..id.len().min(128)]
 }
 
 fn cut(mut words: String) -> String {

@@ -4,7 +4,9 @@
 use crate::agent::framing::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{error_text, is_assistants, is_repr, message_of, message_of_frame, reported};
+use crate::agent::protocol::words::{
+    error_text, is_repr, is_word, message_of, message_of_frame, push_answer, reported,
+};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -73,6 +75,7 @@ impl Generic {
             Under::Bare => {
                 matches!(frame.text, [b'"', b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', next, ..] if *next != b':')
                     && !frame.text.starts_with(b"\"data:")
+                    && !frame.text.starts_with(b"\"event:")
                     && scan::is_whole(frame.text)
             }
             Under::Member(name) => {
@@ -133,6 +136,12 @@ impl Generic {
             }
             (_, b"null") => transcript.is_understood = true,
             (_, b"[DONE]") | (Source::Line | Source::Document | Source::Element, _) => {}
+            (Source::Sse, [b'[', ..]) if frame.dropped.is_none() && is_list_of_objects(frame.text) => {
+                // A pair of LangGraph's, for one: a chunk of a message, and what is known of it.
+                let mut text = BoundedText::new(MAX_OUTPUT + 4);
+                push_answer(RawJson::whole(frame.text), &mut text, DEPTH);
+                self.string(text.as_str(), transcript);
+            }
             (Source::Text, _) | (Source::Sse, _) if frame.dropped.is_none() => {
                 // The whitespace of a piece counts, the end of a text file does not.
                 let text = if frame.source == Source::Text { frame.text } else { frame.data };
@@ -251,6 +260,11 @@ pub(crate) fn failure(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<
     transcript.is_understood = true;
     transcript.failure = Some(reported(failed.message));
     failed.is_final.then(|| transcript.last_word())
+}
+
+/// Returns true if a text is a JSON array that begins with an object.
+fn is_list_of_objects(text: &[u8]) -> bool {
+    scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// What a frame says of a failure.
@@ -410,40 +424,4 @@ pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
     if let Some((_, text)) = answer_of(members) {
         out.push(text.as_str());
     }
-}
-
-/// Returns true if a value is one of these strings.
-fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
-    value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
-}
-
-/// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
-/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
-/// Bedrock's Converse does. What the user or a tool said is none.
-fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
-    if let Some(text) = value.as_str() {
-        return text.push_into(out);
-    }
-    if depth == 0 {
-        return;
-    }
-    if value.is_object() {
-        let names = ["role", "type", "text", "content", "parts", "message"];
-        let [role, kind, text, content, parts, message] = scan::pick(value.raw(), names);
-        let is_others = is_word(role, &["user", "tool", "system"])
-            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
-        if is_others && !is_assistants(value) {
-            return;
-        }
-        let message = message.filter(|message| message.is_object());
-        for held in [text, content, parts, message].into_iter().flatten() {
-            let before = out.len();
-            push_answer(held, out, depth - 1);
-            if out.len() > before {
-                return;
-            }
-        }
-        return;
-    }
-    value.elements().for_each(|item| push_answer(item, out, depth - 1));
 }

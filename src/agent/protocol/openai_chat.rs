@@ -28,7 +28,7 @@ impl Reader for Reading {
         let choice = value.enter("choices").and_then(RawJson::first_element).filter(|choice| choice.is_object());
         let Some(choice) = choice else { return self.without_choice(frame, transcript) };
         transcript.is_understood = true;
-        // Of several choices the first is the answer; a chunk may hold another's alone.
+        // The first of several choices is the answer. A chunk may hold another choice alone.
         let is_first = |choice: &RawJson<'_>| choice.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
         let choice = match is_first(&choice) {
             true => choice,

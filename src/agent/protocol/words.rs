@@ -24,6 +24,42 @@ pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     }
 }
 
+/// Returns true if a value is one of these strings.
+pub(crate) fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
+    value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
+}
+
+/// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
+/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
+/// Bedrock's Converse and the result of Strands do. What the user or a tool said is none.
+pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
+    if let Some(text) = value.as_str() {
+        return text.push_into(out);
+    }
+    if depth == 0 {
+        return;
+    }
+    if value.is_object() {
+        let names = ["role", "type", "text", "content", "parts", "message", "lastMessage"];
+        let [role, kind, text, content, parts, message, last] = scan::pick(value.raw(), names);
+        let is_others = is_word(role, &["user", "tool", "system"])
+            || is_word(kind, &["thinking", "reasoning", "tool_use", "tool_result", "human", "tool"]);
+        if is_others && !is_assistants(value) {
+            return;
+        }
+        let message = message.or(last).filter(|message| message.is_object());
+        for held in [text, content, parts, message].into_iter().flatten() {
+            let before = out.len();
+            push_answer(held, out, depth - 1);
+            if out.len() > before {
+                return;
+            }
+        }
+        return;
+    }
+    value.elements().for_each(|item| push_answer(item, out, depth - 1));
+}
+
 /// Appends the text of a message's `content`.
 pub(crate) fn push_content(message: RawJson<'_>, out: &mut BoundedText) {
     if let Some(content) = message.get("content") {
@@ -90,7 +126,7 @@ fn plain(text: &[u8]) -> Option<String> {
 
 /// The words of one member, if they are words: a flag or a number says nothing that the other members do not say better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
-    // Of duplicate members the first with words counts: an error must not hide behind a null.
+    // The first of duplicate members that has words counts: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
     let (_, value) = values.next()?;
     let inner = || ["message", "error"].into_iter().find_map(|name| value.get(name)?.as_str());

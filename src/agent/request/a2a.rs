@@ -5,12 +5,12 @@
 use serde_json::{Value, json};
 
 use crate::{
-    agent::request::Request,
+    agent::request::parts::Request,
     domain::{agent_definition::AgentDefinition, request_format::A2aVersion},
 };
 
 /// The header that asks for version 1.0. Without it a server takes a request for 0.3.
-pub(in crate::agent) const VERSION_HEADER: &str = "a2a-version";
+pub(crate) const VERSION_HEADER: &str = "a2a-version";
 
 /// Returns the body. The session is the context. `metadata` is the protocol's room for what it has no name for, and nothing
 /// stands beside the JSON-RPC envelope.

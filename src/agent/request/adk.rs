@@ -4,7 +4,7 @@
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::{agent::request::Request, domain::agent_definition::AgentDefinition};
+use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
 /// Returns the body. `stateDelta` is the protocol's room for what it has no name for.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
@@ -23,7 +23,7 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
 }
 
 /// Returns the address at which the session is made, beside that of the run.
-pub(in crate::agent) fn session_url(request: &Request<'_>, definition: &AgentDefinition) -> Url {
+pub(crate) fn session_url(request: &Request<'_>, definition: &AgentDefinition) -> Url {
     let mut url = definition.url.clone();
     let path = url.path().trim_end_matches('/');
     let base = ["/run_sse", "/run"].into_iter().find_map(|run| path.strip_suffix(run)).unwrap_or(path).to_owned();

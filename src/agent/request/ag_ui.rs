@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{agent::request::Request, domain::agent_definition::AgentDefinition};
+use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
 /// Returns the body. The session is the thread, the execution is the run. `forwardedProps` is the protocol's room for what
 /// it has no name for.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{agent::request::Request, domain::agent_definition::AgentDefinition};
+use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
 /// Returns the body. Absent members are left out.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {

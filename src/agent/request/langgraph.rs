@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{agent::request::Request, domain::agent_definition::AgentDefinition};
+use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
 /// Returns the body. The session is the thread, as a UUID, for the server takes no other thread ids. The mode `values`
 /// sends the whole state after each step, whose last message is the answer.

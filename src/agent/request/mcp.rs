@@ -3,14 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::{agent::request::Request, domain::agent_definition::AgentDefinition};
+use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
 /// The header of a session.
-pub(in crate::agent) const SESSION_HEADER: &str = "mcp-session-id";
+pub(crate) const SESSION_HEADER: &str = "mcp-session-id";
 /// The header of the version that both sides agreed on.
-pub(in crate::agent) const VERSION_HEADER: &str = "mcp-protocol-version";
+pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
 /// The version that is asked for.
-pub(in crate::agent) const VERSION: &str = "2025-06-18";
+pub(crate) const VERSION: &str = "2025-06-18";
 
 /// Returns the body: the tool gets the prompt as the argument that the definition names, and `input`'s members as others.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
@@ -29,7 +29,7 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
 }
 
 /// Returns the request that opens a session.
-pub(in crate::agent) fn initialize(request: &Request<'_>) -> Value {
+pub(crate) fn initialize(request: &Request<'_>) -> Value {
     json!({
         "jsonrpc": "2.0",
         "id": request.derived_id("initialize"),
@@ -43,12 +43,12 @@ pub(in crate::agent) fn initialize(request: &Request<'_>) -> Value {
 }
 
 /// Returns what says that the session is open.
-pub(in crate::agent) fn initialized() -> Value {
+pub(crate) fn initialized() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
 }
 
 /// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream.
-pub(in crate::agent) fn agreed_version(answer: &[u8]) -> Option<String> {
+pub(crate) fn agreed_version(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let documents = text.lines().filter_map(|line| line.strip_prefix("data:")).chain([text]);
     let mut versions = documents.filter_map(|document| {

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{agent::request::Request, domain::agent_definition::AgentDefinition};
+use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
 /// Returns the body of the Responses API.
 pub(super) fn responses_body(request: &Request<'_>, definition: &AgentDefinition) -> Value {

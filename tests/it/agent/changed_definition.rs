@@ -1,7 +1,7 @@
 //! A replay after the agent's definition was changed says so.
 
 use serde_json::{Value, json};
-use standins::{Invocation, Script, Stack, bus_event};
+use standins::{Invocation, Script, Stack, own_event};
 
 use crate::support::{
     all_logs, execution, lines,
@@ -27,7 +27,7 @@ async fn replayed(after: &str) -> (Value, Value, usize) {
     assert_eq!(detail["agentDefinition"].as_str().map(str::len), Some(64));
     let function = stack.function(&[("AGENTS", &agents(&stack, after))]).await;
     let command = json!({"triggerId": TRIGGER, "executionId": id});
-    let command = bus_event("agent-trigger", "Replay Execution", command);
+    let command = own_event("Replay Execution", command);
     assert!(function.invoke(Invocation::event(&command)).await.is_success());
     let again = stack.dynamodb.executions(TRIGGER).into_iter().find(|row| row["replayOf"] == id).unwrap();
     let told = lines(&all_logs(function).await, "definition was changed").len();

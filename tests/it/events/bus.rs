@@ -268,7 +268,7 @@ async fn f11_hostile_texts_of_an_event_are_in_no_key() {
     for (at, text) in
         ["a#b", "EXECUTION#", "'; DROP --", "日本🦀\u{2028}", "line\nfeed\u{0}", &longest].into_iter().enumerate()
     {
-        // Of these no key is made, so control characters may stand in them.
+        // No key is made of these, so control characters may stand in them.
         let event = order_with(json!({"id": text, "detail-type": text, "time": text, "region": text}));
         let id = format!("of-texts-{at}");
         subscribe(&stack, &id, json!({"GSI2PK": format!("EVENTSOURCE#{id}")}));

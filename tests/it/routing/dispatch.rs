@@ -146,7 +146,7 @@ async fn an_event_without_a_uuid_is_known_by_the_request_that_dispatched_it() {
     }
     assert!(ids.iter().all(|id| stack.dynamodb.executions(id).len() == 3));
 
-    // Of such an event nobody can tell whether another request brings it again.
+    // Nobody can tell of such an event whether another request brings it again.
     let seen = publish(&stack, &order_with(json!({"id": "order-7"}))).await;
     assert!(seen.outcome().unwrap().is_success());
     assert_eq!(stack.agent.call_count(), 12);

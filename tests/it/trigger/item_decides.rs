@@ -76,7 +76,7 @@ async fn what_is_switched_off_is_skipped_and_says_why() {
         (json!({"deletedAt": 1_767_225_600}), "Deleted"),
         (json!({"enabled": true, "deletedAt": "yesterday"}), "Deleted"),
         (deleted, "Deleted"),
-        // Of what is switched off nobody wants to hear what else is wrong with it.
+        // Nobody wants to hear what else is wrong with a trigger that is switched off.
         (faulty, "Paused"),
         (json!({"enabled": false, "prompt": " ", "maxRunsPerDay": "many"}), "Disabled"),
     ] {

@@ -176,7 +176,7 @@ async fn after_enough_tokens_the_next_one_does_not_start() {
     let outcome = function.invoke(fire_at(2)).await;
     assert_skipped(&stack, 2, &outcome, "MaxTokensPerDay");
     assert_eq!((&day(&stack)["runs"], stack.agent.call_count()), (&json!(2), 2), "what does not start is no run");
-    // Whoever raises the limit lets it run again, up to the other one.
+    // A raised limit lets it run again, up to the other limit.
     store(&stack, json!({"maxTokensPerDay": 1_000_000, "maxRunsPerDay": 3}));
     let outcome = function.invoke(fire_at(3)).await;
     assert_completed(&stack, 3, &outcome);

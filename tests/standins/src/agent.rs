@@ -379,7 +379,7 @@ impl Book {
         if is_stop(&request.path) {
             return self.stop.clone().unwrap_or_else(|| Script::status(200, "{}"));
         }
-        if !request.is_call() && !(self.any_path && request.method == "POST") {
+        if !(request.is_call() || self.any_path && request.method == "POST") {
             return Script::status(404, r#"{"message":"no such path"}"#);
         }
         let (agent, prompt) = (request.field("agentId"), request.words());

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// Who may sign, and for what.
+/// The caller that may sign, and the service it may sign for.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     /// The access key's id.

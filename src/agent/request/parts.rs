@@ -1,0 +1,99 @@
+//! What one call says, whatever the protocol, and the ids that are derived from it.
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::domain::{agent_definition::AgentDefinition, agent_profile::AgentProfile, fire::Fire, task::Task};
+
+/// What one call says, whatever the protocol.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What is asked, and for whom.
+    pub fire: &'a Fire,
+    /// The session: AgentCore's, and the thread, context or conversation of the protocols.
+    pub session_id: &'a str,
+    /// The execution.
+    pub execution_id: &'a str,
+    /// The agent's row of the agents table.
+    pub profile: Option<&'a AgentProfile>,
+}
+
+impl<'a> Request<'a> {
+    /// Returns the model: the one asked for, else the definition's.
+    pub(super) fn model(&self, definition: &'a AgentDefinition) -> Option<&'a str> {
+        self.fire.task.model_id.as_deref().or(definition.model.as_deref())
+    }
+
+    /// Returns the agent's name on its server.
+    pub(super) fn name_on_server(&self, definition: &'a AgentDefinition) -> &'a str {
+        definition.name.as_deref().unwrap_or(&self.fire.task.agent_id)
+    }
+
+    /// Returns the system prompt of the agent's row.
+    pub(super) fn system_prompt(&self) -> Option<&'a str> {
+        self.profile.and_then(|profile| profile.system_prompt.as_deref())
+    }
+
+    /// Returns the members that tell what the agent is to use, under the names of `/invocations`, with those of `input`.
+    /// What the trigger says wins over the agent's row; `input` wins over the row, and the task over `input`.
+    pub(super) fn settings(&self, definition: &AgentDefinition) -> Map<String, Value> {
+        // A new field of a task does not compile until it is sent, or said not to be.
+        let Task {
+            agent_id,
+            enabled_tools,
+            working_directory,
+            reasoning_effort,
+            input,
+            // The session and the prompt have places of their own, and the model is one of two.
+            prompt: _,
+            session_id: _,
+            model_id: _,
+            // These are about the function's own attempts and records.
+            rerun_if_interrupted: _,
+            accept_finish_reasons: _,
+        } = &self.fire.task;
+        let mut settings = Map::new();
+        let profile = self.profile.cloned().unwrap_or_default();
+        for (name, value) in [
+            ("systemPrompt", profile.system_prompt.map(Value::from)),
+            ("mcpConfig", profile.mcp_config),
+            ("enabledTools", profile.enabled_tools.map(Value::from)),
+            ("storagePath", profile.storage_path.map(Value::from)),
+        ] {
+            settings.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        settings.extend(input.clone());
+        for (name, value) in [
+            ("targetUserId", Some(json!(self.fire.user_id))),
+            ("agentId", Some(json!(agent_id))),
+            ("modelId", self.model(definition).map(Value::from)),
+            ("enabledTools", enabled_tools.as_ref().map(|tools| json!(tools))),
+            ("storagePath", working_directory.as_ref().map(|path| json!(path))),
+            ("reasoningEffort", reasoning_effort.as_ref().map(|effort| json!(effort))),
+        ] {
+            settings.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        settings
+    }
+
+    /// Returns an id for one thing of this execution, a UUID: the same each time it is computed.
+    pub(super) fn derived_id(&self, what: &str) -> String {
+        let mut bytes = [0; 16];
+        let digest = Sha256::digest(format!("{}\0{what}", self.execution_id));
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+    }
+
+    /// Returns the session as a UUID, for servers that take no other ids: the session's own if it is one.
+    pub(super) fn session_uuid(&self) -> String {
+        match Uuid::parse_str(self.session_id) {
+            Ok(id) => id.to_string(),
+            Err(_) => {
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(&Sha256::digest(self.session_id)[..16]);
+                uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+            }
+        }
+    }
+}
