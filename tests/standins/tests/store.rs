@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use standins::{DynamoDb, Fault, INDEX, Rule, TABLE};
 
 async fn ask(db: &DynamoDb, operation: &str, body: Value) -> reqwest::Result<(u16, Value)> {
-    let response = reqwest::Client::new()
+    let response = crate::client()
         .post(db.url())
         .header("content-type", "application/x-amz-json-1.0")
         .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
         .header("x-amz-date", "20260101T000000Z")
         .header("authorization", "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0")
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(60))
         .body(body.to_string())
         .send()
         .await?;
