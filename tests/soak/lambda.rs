@@ -185,7 +185,10 @@ impl Queue {
             outcome => Some(failed_messages(&outcome)),
         };
         let is_failed = |id: &str| failed.as_ref().is_none_or(|failed| failed.iter().any(|f| f == id));
-        assert!(!has_garbage || is_failed("garbage"), "garbage is reported: {failed:?}");
+        // A message that is neither a report nor an event is handed on, and fails in an invocation of its own. It must not
+        // hold up the batch or come again for ever.
+        let garbage_comes_again = failed.is_some() && is_failed("garbage");
+        assert!(!garbage_comes_again, "garbage is handed on: {failed:?}");
         for mut message in batch {
             message.receives += 1;
             assert!(message.receives < MOST_RECEIVES, "never settled: {}", message.body);
