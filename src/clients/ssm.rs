@@ -111,7 +111,7 @@ impl Parameters {
         }
         let mut waits = backoff::waits();
         let value = loop {
-            match self.request(name).await {
+            match self.try_get(name).await {
                 Ok(value) => break value,
                 Err(error) if error.is_transient() => {
                     let Some(wait) = waits.next() else { return Err(error) };
@@ -141,9 +141,9 @@ impl Parameters {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn request(&self, name: &str) -> Result<Secret, ParameterError> {
+    async fn try_get(&self, name: &str) -> Result<Secret, ParameterError> {
         let transient = |cause: String| ParameterError::Transient { name: name.to_owned(), cause };
-        let request = self.signed(name).await.map_err(transient)?;
+        let request = self.signed_request(name).await.map_err(transient)?;
         // The body is part of the try, because a server may answer the head and then hang.
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
             let response = self.http.execute(request).await?;
@@ -172,7 +172,7 @@ impl Parameters {
         })
     }
 
-    async fn signed(&self, name: &str) -> Result<Request, String> {
+    async fn signed_request(&self, name: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),
             None => {

@@ -65,7 +65,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             None if has_agents => return None,
             _ => self.required("AGENT_API_URL", "the agent's URL, https://…")?,
         };
-        let definition = AgentDefinition::unnamed(&address, format?, auth?, defaults);
+        let definition = AgentDefinition::with_address(&address, format?, auth?, defaults);
         self.check("AGENT_API_URL", definition)
     }
 

@@ -68,7 +68,7 @@ impl AgentAuth {
             },
             Some(Value::Object(auth)) if auth.len() == 1 && auth.get("secret").is_some_and(Value::is_object) => {
                 let path = member(&member(&fields.path, name), "secret");
-                secret(&path, &auth["secret"], &mut fields.problems)
+                read_secret(&path, &auth["secret"], &mut fields.problems)
             }
             Some(_) => {
                 fields.problem(name, FORM);
@@ -78,7 +78,7 @@ impl AgentAuth {
     }
 }
 
-fn secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<AgentAuth> {
+fn read_secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<AgentAuth> {
     let no_members = Map::new();
     let object = secret.as_object().unwrap_or(&no_members);
     let mut fields = Fields { path: path.to_owned(), object, problems: std::mem::take(problems) };

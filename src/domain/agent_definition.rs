@@ -109,7 +109,7 @@ impl AgentDefinition {
     ///
     /// # Errors
     /// Says what is wrong with the address.
-    pub(crate) fn unnamed(
+    pub(crate) fn with_address(
         address: &str,
         format: RequestFormat,
         auth: AgentAuth,
@@ -147,12 +147,12 @@ impl AgentDefinition {
         let address = fields.required_text("url");
         let model = optional_text(fields, "model");
         let name = optional_text(fields, "name");
-        let tool = tool(fields, format);
-        let template = template(fields, format);
-        let headers = headers(fields, auth.as_ref());
+        let tool = read_tool(fields, format);
+        let template = read_template(fields, format);
+        let headers = read_headers(fields, auth.as_ref());
         let accept_finish_reasons = accept_finish_reasons(fields).unwrap_or_default();
         let address = address?;
-        match Self::unnamed(&address, format, auth?, defaults) {
+        match Self::with_address(&address, format, auth?, defaults) {
             Ok(base) => {
                 let definition = Self { model, name, tool, template, headers, accept_finish_reasons, ..base };
                 Some(definition.hashed())
@@ -203,7 +203,7 @@ fn optional_text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
     fields.required_text(name)
 }
 
-fn tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
+fn read_tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     let is_mcp = format == RequestFormat::Mcp;
     match (is_mcp, fields.value("tool").is_some()) {
         (true, false) => fields.problem("tool", "is missing: mcp needs {\"name\": …, \"argument\": …}"),
@@ -221,7 +221,7 @@ fn tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     Some(Tool { name: name?, argument: argument? })
 }
 
-fn template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> {
+fn read_template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> {
     let is_custom = format == RequestFormat::Custom;
     match (is_custom, fields.value("template").cloned()) {
         (true, Some(template)) => {
@@ -239,7 +239,7 @@ fn template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> 
     }
 }
 
-fn headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
+fn read_headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
     let secret = match auth {
         Some(AgentAuth::Secret { header, .. }) => Some(header.as_str()),
         _ => None,

@@ -1,4 +1,4 @@
-//! The ways in which an agent ends in order without having finished (PROTOCOLS.md §2.3).
+//! The ways in which an agent ends in order without having finished (docs/agents.md, Words for stopping short).
 
 use std::fmt;
 

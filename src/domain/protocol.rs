@@ -1,4 +1,5 @@
-//! The protocols that agents speak, by the names that settings and records hold (PROTOCOLS.md §§2–3).
+//! The protocols that agents speak, by the names that settings and records hold (docs/agents.md, Requests and In a
+//! protocol).
 
 use std::fmt;
 
