@@ -98,7 +98,8 @@ impl Parameters {
         Self { http, endpoint, region, signer, cache: Mutex::default() }
     }
 
-    /// Returns the value of a parameter, decrypted.
+    /// Returns the value of a parameter, decrypted, from the cache for five minutes after it was read. Only transient
+    /// errors are tried again. Concurrent callers are not joined: each makes its own request.
     ///
     /// # Errors
     /// If SSM refuses, or if three tries of 5 s each fail.
@@ -141,6 +142,8 @@ impl Parameters {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads a parameter from SSM, past the cache, in one try. A failure to sign and an answer without a value are
+    /// transient, as throttling is. An error never holds the value.
     async fn try_get(&self, name: &str) -> Result<Secret, ParameterError> {
         let transient = |cause: String| ParameterError::Transient { name: name.to_owned(), cause };
         let request = self.signed_request(name).await.map_err(transient)?;
@@ -172,6 +175,11 @@ impl Parameters {
         })
     }
 
+    /// Builds and signs the request for a parameter, decrypted, at SSM's address in the function's region or at the one
+    /// that the settings name.
+    ///
+    /// # Errors
+    /// Says why there are no credentials or no signature.
     async fn signed_request(&self, name: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),
