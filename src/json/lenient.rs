@@ -9,10 +9,9 @@ use crate::json::scan::{Members, RawJson, Str};
 const MOST_LEVELS: usize = 256;
 
 /// Reads a text. Half a surrogate pair becomes U+FFFD, and a number that no f64 holds becomes the text that spells it.
-/// What serde_json reads itself is read by it, so that ordinary texts are not slower.
 ///
 /// # Errors
-/// Those of serde_json, if the text is no JSON, or is nested deeper than 256 levels.
+/// Those of serde_json, if the text is no JSON, or is nested too deeply.
 pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str(text).or_else(|error| {
         // Validates the whole text, and builds nothing. What follows may rest on it.

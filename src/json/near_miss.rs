@@ -7,7 +7,6 @@ use crate::json::fields::Fields;
 const LEAST_EDITED: usize = 8;
 
 /// Adds a problem for each member that is nearly one of the `known` names, where the known name itself is absent.
-/// Members that are null, and keys of the table, are no misspelt names.
 pub(crate) fn near_misses(fields: &mut Fields<'_>, known: &[&str]) {
     let object = fields.object;
     // Null counts as absent, here as everywhere.

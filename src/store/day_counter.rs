@@ -26,10 +26,9 @@ pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts a start of the day, once for an execution however many attempts it has. Returns a reason to skip it
-    /// instead if its trigger has run as often, or used as many tokens, as it may. The mark of a counted execution is
-    /// written with the count. Without a limit in `policy` nothing is counted. A conflict with another transaction is
-    /// tried again without end: the caller limits the time.
+    /// Counts a start of the day, once for an execution however many attempts it has. Returns a reason to skip it instead if
+    /// its trigger has run as often, or used as many tokens, as it may. The mark of a counted execution is written with
+    /// the count.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -72,8 +71,6 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Returns which limit the day's counters have reached. The runs come first; if they have not reached theirs, the
-/// refusal was for the tokens.
 fn reached(day: Option<&Item>, policy: &Policy) -> SkipReason {
     let runs = day.and_then(|day| integer(day, "runs")).unwrap_or_default();
     if policy.max_runs_per_day.is_some_and(|most| runs >= i64::from(most)) {

@@ -17,8 +17,7 @@ use crate::{
     },
 };
 
-/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left, the failure and a
-/// request to cancel among it. What the fire does not have is absent.
+/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
     let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
     let mut item = Item::from([
@@ -68,8 +67,7 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     item
 }
 
-/// Builds the whole row of a fire that ended without any attempt's record: that of a running attempt without its owner
-/// and lease, with the ending.
+/// Builds the whole row of a fire that ended without any attempt's record.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
     let mut item = running_item(fire, attempt, 0);
     item.remove("owner");
@@ -78,8 +76,7 @@ pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Ite
     item
 }
 
-/// Returns the attributes that a heartbeat writes besides the lease. The counts of skipped events and tools are written
-/// at the end only.
+/// Returns the attributes that a heartbeat writes besides the lease.
 pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, AttributeValue)> {
     let Reported { progress, last_event_at } = reported;
     let mut attributes = vec![
@@ -94,8 +91,7 @@ pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, Att
 /// The attributes that only a failed execution has.
 pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
 
-/// Returns what the end of an attempt writes. An attribute that nobody measured is absent, and so is one that says "no"
-/// where its absence says so too.
+/// Returns what the end of an attempt writes. An attribute that nobody measured is absent.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
     // Destructured in full: a new field does not compile until it is written, or left out on purpose.
     let Ending {
@@ -152,7 +148,6 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     attributes
 }
 
-/// Returns the token counts as the record holds them. A count of zero is written, too.
 fn usage_map(usage: &Usage) -> AttributeValue {
     AttributeValue::M(Item::from([
         ("inputTokens".into(), number(usage.input_tokens)),
@@ -162,8 +157,7 @@ fn usage_map(usage: &Usage) -> AttributeValue {
     ]))
 }
 
-/// Reads a stored execution; `None` if its status is not one this version knows. Any other attribute that is missing or
-/// of another type counts as absent.
+/// Reads a stored execution; `None` if its status is not one this version knows.
 pub fn row(item: &Item) -> Option<Row> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();

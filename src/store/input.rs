@@ -15,8 +15,7 @@ use crate::store::{
 const LARGEST_INPUT: usize = 390_000;
 
 impl Store {
-    /// Keeps the input of an execution so that it can be replayed, in place of one that an earlier attempt kept. `ttl`
-    /// is in seconds since 1970. Returns false if it is too large to be kept, and then an earlier one stays.
+    /// Keeps the input of an execution so that it can be replayed. Returns false if it is too large to be kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -38,7 +37,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Reads the input of an execution, if it was kept. One that is no JSON counts as absent.
+    /// Reads the input of an execution, if it was kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

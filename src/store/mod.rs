@@ -87,9 +87,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self.table
     }
 
-    /// Claims the execution if it does not exist, or if its ttl has passed. `now` is in milliseconds since 1970, as
-    /// `lease_until` is. A lost answer to a write that was applied looks like a refusal whose row names this attempt as
-    /// the owner: the caller looks.
+    /// Claims the execution if it does not exist, or if its ttl has passed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -105,8 +103,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Claims the execution if its row is still exactly `seen`, in all that [`Expression::unchanged_since`] compares.
-    /// The row is replaced as a whole.
+    /// Claims the execution if its row is still exactly `seen`.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -123,12 +120,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Extends the lease to `lease_until`, milliseconds since 1970, and writes the progress, if `owner` still owns a
-    /// running execution. A heartbeat that arrives after a later one leaves the longer lease, and still counts as
-    /// extended; otherwise another attempt could take over what the owner believes to hold.
+    /// Extends the lease and writes the progress, if `owner` still owns a running execution. A heartbeat that arrives
+    /// after a later one leaves the longer lease; otherwise another attempt could take over what the owner believes to
+    /// hold.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it, or the row is unreadable.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn heartbeat(
         &self,
         holder: Holder<'_>,
@@ -157,10 +154,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(if is_cancelled { Heartbeat::CancelRequested } else { Heartbeat::Extended })
     }
 
-    /// Makes a write of an execution's record. A refusal is no error and holds the row as it stands.
+    /// Makes a write of an execution's record.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it, or the row that refused it is unreadable.
+    /// Returns an error if DynamoDB does not take it.
     pub async fn write_conditionally(&self, write: ConditionalWrite) -> Result<Write, StoreError> {
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => Write::Done,
@@ -168,7 +165,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Reads the execution's row, if there is one, in a consistent read. A row whose ttl has passed is returned, too.
+    /// Reads the execution's row, if there is one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or the row is unreadable.
@@ -177,8 +174,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         item.map(|item| execution_item::row(&item).ok_or(StoreError::Unreadable)).transpose()
     }
 
-    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered first,
-    /// which is another one on Lambda's retry. An item whose ttl has passed still counts until DynamoDB deletes it.
+    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered
+    /// first, which is another one on Lambda's retry.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -206,8 +203,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger. A
-    /// trigger without an item is no error.
+    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -220,7 +216,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Waits for `answer` until `until`. An answer that is not there by then is dropped, and may have been written.
+    /// Waits for `answer` until `until`.
     ///
     /// # Errors
     /// Returns the errors of `answer`, and [`StoreError::OutOfTime`] if there is no answer by then.
