@@ -21,12 +21,31 @@ from samtranslator.yaml_helper import yaml_parse
 
 SOURCES = Path(__file__).parent.parent / "src"
 
-# X-Ray has no resources that a policy can name.
-ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+# Actions that may have the resource `*`, with the reason.
+ANY_RESOURCE = {
+    # X-Ray has no resources that a policy can name.
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    # Pipes requires it, and it has no resource that a policy can name.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-permissions.html
+    "dynamodb:ListStreams",
+    # Lambda asks for these on all resources before it puts a function into a VPC.
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
 
-# Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, and any parameter under
-# its path.
+# What a pipe needs to read a table's stream (the page named above).
+READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
+
+# Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, any parameter under its
+# path, and any version or alias of the function.
 PARTS = {
+    "lambda:InvokeFunction": "${AgentTriggerFunction.Arn}:*",
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
     "ssm:GetParameter": "parameter${AgentParameterPath}*",
@@ -150,6 +169,44 @@ def problems(template):
                 yield from mark_problems(name, rule, target)
 
 
+def pipe_problems(template):
+    """Yield what a pipe's role lacks, and a permission that is made after the pipe, which would fail to start."""
+    for name, pipe in of_type(template, "AWS::Pipes::Pipe").items():
+        role = pipe["RoleArn"]["Fn::GetAtt"][0]
+        lacking = READ_STREAM - {action for action, _ in grants(template, role)}
+        if lacking:
+            yield f"{name}: its role lacks {sorted(lacking)}"
+        policies = [p for p in of_type(template, "AWS::IAM::RolePolicy").values() if p["RoleName"] == {"Ref": role}]
+        if policies:
+            yield f"{name}: its role has a policy that is a resource of its own, on which the pipe does not depend"
+
+
+def delivery_problems(template):
+    """Yield a subscription of a queue that would lose messages, and a queue that is hidden for too short a time."""
+    accepted = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
+    for name, subscription in of_type(template, "AWS::SNS::Subscription").items():
+        if subscription["Protocol"] == "sqs":
+            target = subscription.get("RedrivePolicy", {}).get("deadLetterTargetArn")
+            if not target or json.dumps(target) not in accepted:
+                yield f"{name}: it has no dead-letter queue that accepts its messages"
+    default = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+    for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
+        window = mapping.get("MaximumBatchingWindowInSeconds", 0)
+        if default["SettleVisibilityTimeout"] < 6 * default["FunctionTimeout"] + window:
+            yield f"{name}: AWS advises six times the function's timeout, and the window, as the visibility timeout"
+
+
+def bound_problems(template):
+    """Yield a role that the parameter does not bound, and an ARN or a host that is written for one partition."""
+    bound = {"Fn::If": ["BoundPermissions", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        if role.get("PermissionsBoundary") != bound:
+            yield f"{name}: PermissionsBoundaryArn does not bound it"
+    texts = json.dumps([template["Resources"], template.get("Outputs", {})])
+    for wrong in re.findall(r"arn:aws:|console\.aws\.amazon\.com|[\w.-]+\.amazonaws\.com/", texts):
+        yield f"{wrong} holds in one partition only: use AWS::Partition, AWS::URLSuffix or the mapping"
+
+
 def mark_problems(name, rule, target):
     """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
     is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
@@ -163,7 +220,8 @@ def main():
     source, translated = sys.argv[1:]
     template = translate(source)
     Path(translated).write_text(json.dumps(template, indent=2))
-    found = [*problems(template), *operations.problems(template)]
+    found = [*problems(template), *pipe_problems(template), *delivery_problems(template), *bound_problems(template)]
+    found += operations.problems(template)
     right = "every role grants single actions on named resources, every rule keeps what it cannot deliver, and every"
     right += " alarm, graph and text uses existing metrics and names existing sections of the runbook"
     print("\n".join(found) or f"{source}: {right}")
