@@ -87,7 +87,11 @@ async fn f72_refused_polls_cost_no_worker_and_are_repeated_after_pauses() {
         let pauses = loop {
             let logs = function.logs().split_off(before);
             let refused = lines(&logs, "no invocation could be taken");
-            let pause = |line: &String| serde_json::from_str::<Value>(line).unwrap()["pauseMs"].as_u64().unwrap();
+            // The log writes whole numbers of 128 bits as texts.
+            let pause = |line: &String| -> u64 {
+                let line: Value = serde_json::from_str(line).unwrap();
+                line["pauseMs"].as_str().unwrap().parse().unwrap()
+            };
             let pauses: Vec<u64> = refused.iter().map(|line| pause(line)).collect();
             if pauses.iter().filter(|pause| **pause == 400).count() >= WORKERS {
                 break pauses;
