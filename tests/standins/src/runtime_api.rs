@@ -30,6 +30,8 @@ pub struct Invocation {
     pub timeout: Duration,
     /// X-Ray's trace header.
     pub trace_id: Option<String>,
+    /// The function that is invoked, if it is a version or an alias.
+    pub function_arn: Option<String>,
     /// The client context that the caller gave, in the bytes of the header.
     pub client_context: Option<Vec<u8>>,
 }
@@ -39,7 +41,7 @@ impl Invocation {
     pub fn new(payload: impl Into<Vec<u8>>) -> Self {
         let request_id = uuid::Uuid::new_v4().to_string();
         let timeout = Duration::from_secs(30);
-        Self { payload: payload.into(), request_id, timeout, trace_id: None, client_context: None }
+        Self { payload: payload.into(), request_id, timeout, trace_id: None, function_arn: None, client_context: None }
     }
 
     /// Creates an invocation with a JSON event.
@@ -70,6 +72,13 @@ impl Invocation {
     #[must_use]
     pub fn trace_id(mut self, id: impl Into<String>) -> Self {
         self.trace_id = Some(id.into());
+        self
+    }
+
+    /// Sets the function's ARN, with a version or an alias.
+    #[must_use]
+    pub fn function_arn(mut self, arn: impl Into<String>) -> Self {
+        self.function_arn = Some(arn.into());
         self
     }
 
@@ -393,7 +402,10 @@ fn take(shared: &Shared) -> Option<Response> {
         .header("lambda-runtime-aws-request-id", &pending.request_id)
         .header("lambda-runtime-invocation-id", &pending.delivery)
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header("lambda-runtime-invoked-function-arn", FUNCTION_ARN);
+        .header(
+            "lambda-runtime-invoked-function-arn",
+            pending.invocation.function_arn.as_deref().unwrap_or(FUNCTION_ARN),
+        );
     if let Some(trace) = &pending.invocation.trace_id {
         response = response.header("lambda-runtime-trace-id", trace);
     }
