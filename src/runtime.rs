@@ -131,7 +131,7 @@ impl Worker {
                     self.handle(delivery).await;
                     continue;
                 }
-                Ok(None) => {}
+                Ok(None) => pause = FIRST_PAUSE,
                 Err(error) => {
                     tracing::warn!(%error, pauseMs = pause.as_millis(), "no invocation could be taken, trying again");
                 }
