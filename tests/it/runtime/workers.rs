@@ -1,5 +1,7 @@
 //! Case 72: what befalls the Runtime API costs no worker, and none polls without a pause.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -32,6 +34,25 @@ async fn all_workers_run(stack: &Stack, function: &Lambda, round: &str) {
     assert!(function.process.is_running());
 }
 
+/// The milliseconds that a line of a failed poll names. The log writes whole numbers of 128 bits as texts.
+fn pause(line: &str) -> u64 {
+    let line: Value = serde_json::from_str(line).unwrap();
+    line["pauseMs"].as_str().unwrap().parse().unwrap()
+}
+
+/// Waits until `look` gives something.
+async fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("{what} does not come"))
+}
+
 #[tokio::test]
 async fn f72_an_answer_that_is_lost_is_posted_again() {
     let stack = stack().await;
@@ -59,11 +80,9 @@ async fn f72_answers_that_cannot_be_posted_cost_no_worker() {
     // Each answer is tried three times.
     function.api.lose_answers(WORKERS * 3);
     let unanswered = join_all((0..WORKERS).map(|n| function.invoke(event(&format!("unanswered-{n}")))));
-    let given_up = async {
-        while lines(&function.logs(), "the answer could not be posted\"").len() < WORKERS {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
+    let given_up = until("the end of the tries", || {
+        (lines(&function.logs(), "the answer could not be posted\"").len() >= WORKERS).then_some(())
+    });
     tokio::select! {
         outcomes = unanswered => panic!("nobody answers: {outcomes:#?}"),
         () = given_up => {}
@@ -84,20 +103,13 @@ async fn f72_refused_polls_cost_no_worker_and_are_repeated_after_pauses() {
     for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FORBIDDEN, StatusCode::OK] {
         let before = function.logs().len();
         function.api.refuse_polls(Some(status));
-        let pauses = loop {
+        let pauses = until("the fourth pause of each worker", || {
             let logs = function.logs().split_off(before);
-            let refused = lines(&logs, "no invocation could be taken");
-            // The log writes whole numbers of 128 bits as texts.
-            let pause = |line: &String| -> u64 {
-                let line: Value = serde_json::from_str(line).unwrap();
-                line["pauseMs"].as_str().unwrap().parse().unwrap()
-            };
-            let pauses: Vec<u64> = refused.iter().map(|line| pause(line)).collect();
-            if pauses.iter().filter(|pause| **pause == 400).count() >= WORKERS {
-                break pauses;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        };
+            let pauses: Vec<u64> =
+                lines(&logs, "no invocation could be taken").iter().map(|line| pause(line)).collect();
+            (pauses.iter().filter(|pause| **pause == 400).count() >= WORKERS).then_some(pauses)
+        })
+        .await;
         for doubled in [50, 100, 200, 400] {
             let count = pauses.iter().filter(|pause| **pause == doubled).count();
             assert_eq!(count, WORKERS, "each worker pauses twice as long each time: {pauses:?}");
