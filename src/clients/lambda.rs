@@ -49,13 +49,13 @@ impl Dispatcher {
         Self { aws, client: OnceLock::new() }
     }
 
-    /// Queues one asynchronous invocation. A try whose answer was lost may already have queued one; execution ids make
-    /// the second a duplicate. `trace` is the X-Ray header of the invocation that hands on: Lambda recognises by it a
-    /// function that invokes itself in a circle
+    /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. A try whose answer was
+    /// lost may already have queued one; execution ids make the second a duplicate. `trace` is the X-Ray header of the
+    /// invocation that hands on: Lambda recognises by it a function that invokes itself in a circle
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
     ///
     /// # Errors
-    /// If Lambda does not accept it.
+    /// If Lambda does not accept it. After [`DispatchError::NoAnswer`] it may have been queued.
     pub(crate) async fn invoke(
         &self,
         function: &str,
@@ -81,6 +81,7 @@ impl Dispatcher {
         }
     }
 
+    /// Returns the client, which is built by the first caller.
     fn client(&self) -> &Client {
         self.client.get_or_init(|| {
             let timeouts = TimeoutConfig::builder()

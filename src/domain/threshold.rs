@@ -37,10 +37,11 @@ pub struct Counter {
 }
 
 impl Threshold {
-    /// Reads a threshold.
+    /// Reads a threshold. Both members are required. Unknown members are ignored, and `documented` reports misspelt
+    /// ones.
     ///
     /// # Errors
-    /// Names every problem at once, each by its path.
+    /// Names every problem at once, each by its path from `$`, which is the threshold itself.
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<String>> {
         let Value::Object(object) = value else {
             return Err(vec![format!("$: must be an object, not {}", kind(value))]);
@@ -65,7 +66,9 @@ impl Threshold {
     }
 
     /// Returns the counter after one more event, which says that it happened at `time` and is counted `now`, both in
-    /// milliseconds since 1970. A window that has not begun yet, by this machine's clock, is none.
+    /// milliseconds since 1970. The event begins a new window if there is none, or if the one that was `seen` was
+    /// completed by its nth event, is over at `time`, or has not begun `now`, for a machine whose clock is at most a
+    /// minute behind. An event from before the window's begin counts in it.
     pub(crate) fn counted(self, seen: Option<Counter>, time: i64, now: i64) -> Counter {
         let time = time.min(now);
         let window = i64::from(self.window_seconds) * 1000;
@@ -152,6 +155,8 @@ mod tests {
                 json!({"count": "x", "windowSeconds": 1.5}),
                 vec!["$.count: must be a whole number", "$.windowSeconds: must be a whole number"],
             ),
+            (json!({"count": "", "windowSeconds": 10}), vec!["$.count: must be a whole number"]),
+            (json!({"count": null, "windowSeconds": 10}), vec!["$.count: is missing"]),
         ] {
             assert_eq!(Threshold::parse(&value).unwrap_err(), problems);
         }
