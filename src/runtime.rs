@@ -143,6 +143,8 @@ impl Worker {
         }
     }
 
+    /// Runs one invocation and answers it. A panic becomes the answer too, and an event that could not be read to its end
+    /// a retryable error. An answer that the Runtime API does not take is logged: Lambda's retry replays the record.
     async fn handle(&self, delivery: Delivery) {
         let request_id = delivery.request_id.as_str();
         if delivery.has_client_context {

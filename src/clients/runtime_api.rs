@@ -138,6 +138,7 @@ impl RuntimeApi {
         }
     }
 
+    /// Posts an answer once, with the delivery's own id if it has one. Returns the status of the API's reply.
     async fn post(&self, delivery: &Delivery, answer: &Answer) -> Result<StatusCode, reqwest::Error> {
         let (kind, body) = match answer {
             Answer::Response(body) => ("response", body),
