@@ -32,6 +32,7 @@ pub async fn app(config: Config, clients: &Clients) -> App {
     }
 }
 
+/// Builds the configuration that all of the SDK's clients share. Credentials are looked for here, but not requested.
 async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
@@ -50,7 +51,8 @@ const RUNTIME_VARIABLES: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
 ];
 
-/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
+/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows. Each
+/// has a deadline of its own and shares `app`.
 ///
 /// # Errors
 /// Returns an error if this does not run on Lambda, or if Lambda's Runtime API fails.

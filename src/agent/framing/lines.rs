@@ -43,6 +43,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// Creates the cutter of a stream with these line ends, whose lines may be as long as an event with its field's
+    /// name.
     pub(crate) fn new(end: LineEnd) -> Lines {
         let limit = match end {
             LineEnd::Lf => MAX_EVENT,
@@ -105,6 +107,7 @@ impl Lines {
         Line { bytes: &self.buffer.0, dropped: self.dropped }
     }
 
+    /// Clears away a line that was handed out from the buffer.
     fn clear_done(&mut self) {
         if self.done {
             self.done = false;
@@ -155,6 +158,7 @@ impl Buffer {
         self.append(&part[..part.len().min(room)], length);
     }
 
+    /// Empties the buffer. Its memory is kept for the next line, up to 256 KiB.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
         self.0.shrink_to(KEEP);

@@ -31,6 +31,7 @@ pub(super) fn is_own_name(name: &[u8]) -> bool {
     matches!(mode, b"values" | b"messages" | b"updates")
 }
 
+/// Returns true if a list holds a message of LangChain's types.
 fn has_graph_messages(messages: RawJson<'_>) -> bool {
     messages.elements().any(|message| {
         let kind = message.get("type").and_then(RawJson::as_str);
