@@ -119,6 +119,11 @@ impl Agents {
         Ok(Some(agent))
     }
 
+    /// Reads the definition in `text`, the value of the parameter `name`.
+    ///
+    /// # Errors
+    /// `AgentNotFound` with every problem at once, or the place of what is no JSON, and if its auth is Cognito without
+    /// a machine client in the settings. No value of the definition is repeated.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =

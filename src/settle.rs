@@ -91,6 +91,8 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
     Ok(json!({"batchItemFailures": failures}))
 }
 
+/// Settles one message, or hands it on as an invocation of its own if it is no report. A report that cannot be read is
+/// left for another delivery.
 async fn settle_message(app: &App, message: &Message, function_arn: &str) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
@@ -104,6 +106,9 @@ async fn settle_message(app: &App, message: &Message, function_arn: &str) -> Res
     }
 }
 
+/// Settles the executions of the event that a report is about. A record's time starts with the report's, or now if it
+/// has none that is understood. An event that was refused as invalid has no execution, so there is nothing to settle.
+/// For a replay whose input is not kept no record is written, because its user is unknown.
 async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);

@@ -256,6 +256,8 @@ struct Dispatch {
 }
 
 impl Dispatch {
+    /// Reads the member that the function adds when it hands an event on. All of its members are required; those with a
+    /// problem are left empty, and the caller refuses the event.
     fn read(dispatch: &Value, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = dispatch else {
             problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));

@@ -99,6 +99,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Renews the lease at every heartbeat, until a renewal says that the run must stop. One that fails is counted and
+    /// logged, and the next comes as usual; [`Self::lapse`] tells when there is no time left for that.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -151,6 +153,13 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
+    /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the progress. The lease
+    /// counts from the time before the request. If the run lock is taken meanwhile, the known end of the lease stays,
+    /// because this renewal did not extend the lock.
+    ///
+    /// # Errors
+    /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
+    /// DynamoDB fails. The lease comes before the lock.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
@@ -207,6 +216,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Writes how the attempt ended until it is taken, the row refuses it, or the time of the last write does not last
+    /// for another try. A refusal by a row that holds this very end is a success whose answer was lost. The write is
+    /// repeated whatever the error is.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());

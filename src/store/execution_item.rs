@@ -148,6 +148,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     attributes
 }
 
+/// Returns the token counts as the record holds them. A count of zero is written, too.
 fn usage_map(usage: &Usage) -> AttributeValue {
     AttributeValue::M(Item::from([
         ("inputTokens".into(), number(usage.input_tokens)),

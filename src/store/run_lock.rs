@@ -25,6 +25,7 @@ impl RunLock {
         Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
     }
 
+    /// Builds the condition that the lock is as it was read.
     fn unchanged_since(&self, expression: &mut Expression) -> String {
         [
             expression.equals("executionId", self.execution_id.as_ref().map(text)),

@@ -113,6 +113,10 @@ impl TriggerItem {
         self.run(event, platform, Vec::new(), None)
     }
 
+    /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
+    /// deleted is skipped even if it has problems; otherwise one problem makes it invalid. The prompt and the mapped
+    /// inputs are filled in from the event. A mapped input replaces the member of `input` of its name. A fire that is
+    /// not run has the prompt as it stands in the item.
     fn run(
         &self,
         event: &BusEvent,
@@ -149,6 +153,9 @@ impl TriggerItem {
         TriggerDecision::Run(Box::new(fire), threshold)
     }
 
+    /// Reads the filters. Every problem is added to `problems`, those of misspelt members and of a `type` other than
+    /// `event` too, and a filter with a problem is `None`: the caller must not take that for an absent one. An event
+    /// pattern may be an object, or a text that holds one.
     fn filters(&self, problems: &mut Vec<String>) -> Filters {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
@@ -201,6 +208,7 @@ impl TriggerItem {
         follows == Some(true)
     }
 
+    /// Returns `eventConfig`. `None` if it is absent, and if it is no object, which is a problem.
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
         match self.item.get("eventConfig") {
             None | Some(Value::Null) => None,

@@ -76,6 +76,8 @@ impl Matcher {
         }
     }
 
+    /// Reads a matcher by its name. `prefix` and `suffix` may hold an `equals-ignore-case`, and nothing else may hold a
+    /// matcher but `anything-but`. An unknown name is a problem.
     fn parse_named(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match (name, argument) {
             ("prefix" | "suffix", Value::Object(inner)) => {
@@ -136,6 +138,9 @@ impl Matcher {
     }
 }
 
+/// Reads `anything-but`: a value, a list of them, or one of four matchers of texts with a text or a list of them. A
+/// list must not be empty, and its plain values must be all strings or all numbers. An empty prefix or suffix is a
+/// problem, because it would match no string. An entry with a problem is left out.
 fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     const EXPECTED: &str = "prefix, suffix, equals-ignore-case, wildcard";
     let (name, path, values) = match argument {
@@ -181,6 +186,8 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
     Some(Matcher::AnythingBut(matchers))
 }
 
+/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. A range that no number is in is a
+/// problem. A comparison with a problem is left out.
 fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
     let Some(terms) = terms else {
@@ -213,6 +220,7 @@ fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Op
 }
 
 impl Text {
+    /// Reads a matcher of texts by its name. Any name but the first three is `wildcard`.
     fn parse(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let text = string(argument, path, problems)?;
         match name {
@@ -229,6 +237,7 @@ impl Text {
         }
     }
 
+    /// Returns true if the test accepts `text`.
     fn matches(&self, text: &str) -> bool {
         match self {
             Self::Equal(expected) => text == expected,
@@ -295,6 +304,7 @@ fn begins(mut text: impl Iterator<Item = char>, mut start: impl Iterator<Item = 
 }
 
 impl Comparison {
+    /// Returns the comparison that a pattern spells so.
     fn from_sign(sign: &str) -> Option<Self> {
         match sign {
             "=" => Some(Self::Equal),
@@ -332,6 +342,8 @@ fn integer(number: &Number) -> Option<i128> {
 }
 
 impl Block {
+    /// Reads a block in CIDR notation. `None` if it is none, or if its length exceeds that of the address. Bits of the
+    /// address behind the length do not matter.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address = address.parse().ok()?;

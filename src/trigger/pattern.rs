@@ -103,7 +103,8 @@ impl Found {
         self.with_something || self.with_nothing
     }
 
-    /// Combines two parts that one object must fulfil.
+    /// Combines each alternative with each of another part. Once they are too many, none are added, and the pattern is
+    /// refused.
     fn and(self, other: Self) -> Self {
         let any_with_something = self.with_something || other.with_something;
         Self {
@@ -178,6 +179,8 @@ struct Alternatives {
 }
 
 impl Alternatives {
+    /// Reads an object of fields that stands at `path`, below the names `above`. Its alternatives are those of all its
+    /// fields combined. `$or` is no field: its branches stand at the same place. What has a problem requires nothing.
     fn of_fields(
         fields: &Map<String, Value>,
         above: &[Arc<str>],
@@ -204,6 +207,7 @@ impl Alternatives {
         all
     }
 
+    /// Reads a `$or`, whose alternatives are those of all its branches.
     fn of_branches(value: &Value, above: &[Arc<str>], path: &str, problems: &mut Vec<String>) -> Self {
         let mut any = Self { list: Vec::new(), names: 0, are_too_many: false };
         let Some(branches) = value.as_array().filter(|branches| branches.len() >= 2) else {
@@ -220,6 +224,7 @@ impl Alternatives {
         any
     }
 
+    /// Reads the list of matchers of one field, of which a value must match one.
     fn of_value(entries: &[Value], place: Vec<Arc<str>>, path: &str, problems: &mut Vec<String>) -> Self {
         if entries.is_empty() {
             push(problems, format!("{path}: must not be empty"));
