@@ -14,7 +14,7 @@ const DEEPEST: usize = 8;
 /// The number of times that selectors such as `[0, 0]` may find the same value.
 const MOST_REPEATS: usize = 100;
 
-/// Parses a query, which begins with `$`. What would cost too much is refused before the parser sees it.
+/// Parses a query, which begins with `$`.
 ///
 /// # Errors
 /// Says what is wrong with the query, or why it is refused.
@@ -52,7 +52,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// Examines the punctuation outside quotes. A text that is not a query may have any shape: the parser refuses it.
+    /// Examines the punctuation outside quotes. A text that is not a query may have any shape.
     fn of(query: &str) -> Self {
         let mut shape = Self { depth: 0, descendants: 0, repeats: 1, is_product: false };
         // One entry for each open bracket or parenthesis: whether it is a bracket, and the number of its selectors.

@@ -103,8 +103,7 @@ impl Found {
         self.with_something || self.with_nothing
     }
 
-    /// Combines each alternative with each of another part. Once they are too many, none are added, and the pattern is
-    /// refused.
+    /// Combines two parts that one object must fulfil.
     fn and(self, other: Self) -> Self {
         let any_with_something = self.with_something || other.with_something;
         Self {
@@ -243,6 +242,8 @@ impl Alternatives {
         }
     }
 
+    /// Combines each alternative with each of another part. Once they are too many, none are added, and the pattern is
+    /// refused.
     fn and(&mut self, other: Self) {
         let (ours, theirs) = (self.names.saturating_mul(other.list.len()), other.names.saturating_mul(self.list.len()));
         self.names = ours.saturating_add(theirs);
