@@ -1,4 +1,4 @@
-//! Lambda's reports of the events that it gave up on, as the settle queue delivers them.
+//! Lambda's reports of the events that it gave up on, as an SQS queue or an SNS topic delivers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use serde::Deserialize;

@@ -133,7 +133,8 @@ impl<'a> RawJson<'a> {
         })
     }
 
-    /// Appends this value to `out` without the whitespace between its tokens.
+    /// Appends this value to `out` without the whitespace between its tokens, as far as it fits, cut off or malformed
+    /// as it may be.
     pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
         while !rest.is_empty() && !out.is_truncated() {

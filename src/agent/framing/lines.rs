@@ -116,8 +116,8 @@ impl Lines {
         }
     }
 
-    /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, and the last byte
-    /// that is no whitespace.
+    /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, those of a field's
+    /// name beside them, and the last byte that is no whitespace.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.buffer.0.len() + part.len() <= self.limit {
             return self.buffer.append(part, self.limit);
@@ -140,7 +140,8 @@ pub(crate) fn last_token(part: &[u8]) -> Option<u8> {
 pub(crate) struct Buffer(pub(crate) Vec<u8>);
 
 impl Buffer {
-    /// Appends `part`, with which the buffer is at most `limit` long.
+    /// Appends `part`, with which the buffer is at most `limit` long: the caller checks that. The memory doubles as it
+    /// grows, but never beyond the limit.
     pub(crate) fn append(&mut self, part: &[u8], limit: usize) {
         let needed = self.0.len() + part.len();
         if needed > self.0.capacity() {
