@@ -133,8 +133,7 @@ impl<'a> RawJson<'a> {
         })
     }
 
-    /// Appends this value to `out` without the whitespace between its tokens, as far as it fits, cut off or malformed
-    /// as it may be.
+    /// Appends this value without the whitespace between its tokens, as far as it fits and whatever it holds.
     pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
         while !rest.is_empty() && !out.is_truncated() {
