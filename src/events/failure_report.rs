@@ -70,7 +70,8 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event.
+    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event, and for a batch that
+    /// has a record of another kind or none. What the messages hold is not looked at.
     pub(crate) fn read(payload: &str) -> Option<Self> {
         // No other event is parsed twice.
         if payload.contains("aws:sqs") {

@@ -54,7 +54,8 @@ impl<'a> FinalResult<'a> {
         Self { tokens: row.tokens, ..Self::finalised(failure) }
     }
 
-    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger.
+    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger: a
+    /// retryable failure, a cancellation and a skip do not.
     fn is_success(self) -> Option<bool> {
         match self.status {
             Status::Completed => Some(true),
@@ -64,7 +65,8 @@ impl<'a> FinalResult<'a> {
     }
 }
 
-/// Returns the knowledge of the trigger item that `fire` carries.
+/// Returns the knowledge of the trigger item that `fire` carries. A fire without one may still have a stored trigger:
+/// it is unread.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
     fire.trigger.clone().map_or(TriggerKnowledge::Unread, TriggerKnowledge::Present)
 }

@@ -89,8 +89,9 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
 }
 
 impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
-    /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
-    /// would wake in an environment that Lambda froze in between.
+    /// Extends the lease until the run must stop, and returns why. Runs beside the work in the invocation's own future:
+    /// a spawned task would wake in an environment that Lambda froze in between. The first heartbeat comes after a
+    /// third of the lease.
     pub async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
@@ -133,8 +134,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the lease
-    /// otherwise.
+    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the
+    /// lease otherwise, and again if the answer took too long.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, it was cancelled, or the lease cannot be extended.
@@ -190,7 +191,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
-    /// Releases the run lock, if this attempt has it. If that fails the lock ends with its lease.
+    /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If that fails the
+    /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
         if self.has_run_lock.load(Ordering::Relaxed)
             && let Err(error) = self.store.in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
@@ -199,7 +201,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the while.
+    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the
+    /// while. A cancellation that is requested meanwhile comes too late and is ignored.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, or DynamoDB did not take it in time.

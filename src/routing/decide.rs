@@ -179,7 +179,8 @@ impl Router<'_> {
         trigger.map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))
     }
 
-    /// Decides about every subscription, page by page.
+    /// Decides about every subscription, page by page. `is_too_deep` makes those that are due skips. A page that cannot
+    /// be read fails the whole.
     async fn decide_all(&self, is_too_deep: bool) -> Result<Subscribers, Failure> {
         let mut subscribers = Subscribers::default();
         let mut after = None;
@@ -220,7 +221,8 @@ impl Router<'_> {
         })
     }
 
-    /// Counts the event for the trigger. Returns true if it reaches the threshold.
+    /// Counts the event for the trigger. Returns true if it reaches the threshold. An event without a time of its own
+    /// counts at the time of this delivery.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);

@@ -65,7 +65,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the stop for a time limit that was exceeded.
+    /// Returns the stop for a time limit that was exceeded. It is retryable unless the agent may have been called.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
@@ -120,7 +120,8 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names
+    /// another, which is then asked for now. A failure to get the first does not count in that case.
     async fn prospect_of(
         &self,
         fire: &Fire,
@@ -156,7 +157,14 @@ impl Run<'_> {
         call.map_err(Failure::from)
     }
 
-    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
+    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again: at
+    /// most three tries, each after at least the wait that the agent asks for, and only if the run's time lasts for it.
+    /// One more try is made with another proof if the agent refused who calls. Before each try half of the lease must
+    /// be left.
+    ///
+    /// # Errors
+    /// The loss of the lease, or the failure of the last try. Once the agent may have taken the call, no failure is
+    /// tried again.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;

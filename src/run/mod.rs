@@ -123,7 +123,7 @@ async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
 }
 
 /// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
-/// trigger may have been switched off.
+/// trigger may have been switched off. `None` if the fire carries its item, or if there is no item whose key is usable.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() {
         return Ok(None);

@@ -67,7 +67,8 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     item
 }
 
-/// Builds the whole row of a fire that ended without any attempt's record.
+/// Builds the whole row of a fire that ended without any attempt's record: that of a running attempt without its owner
+/// and lease, with the ending.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
     let mut item = running_item(fire, attempt, 0);
     item.remove("owner");

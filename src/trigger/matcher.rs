@@ -251,7 +251,11 @@ impl Text {
     }
 }
 
-/// Splits a pattern at its wildcards. As in event-ruler, a backslash may stand only before `*` or another backslash.
+/// Splits a pattern at its wildcards: one text more than there are wildcards, any of them possibly empty. As in
+/// event-ruler, a backslash may stand only before `*` or another backslash.
+///
+/// # Errors
+/// Says what is wrong with the pattern.
 fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     let mut parts = Vec::new();
     let mut part = String::new();
@@ -352,6 +356,7 @@ impl Block {
         (length <= bits(address).1).then_some(Self { address, length })
     }
 
+    /// Returns true if an address is in the block. One of the other version of IP never is.
     fn contains(&self, address: IpAddr) -> bool {
         let ((ours, width), (other, other_width)) = (bits(self.address), bits(address));
         // A shift by all 128 bits is not possible, so checked_shr returns None for it.

@@ -234,6 +234,7 @@ impl Alternatives {
         Self { list: vec![vec![Leaf { place: place.into(), matchers }]], names, are_too_many: false }
     }
 
+    /// Adds the alternatives of another branch. Once they are too many, none are added, and the pattern is refused.
     fn or(&mut self, other: Self) {
         self.names = self.names.saturating_add(other.names);
         self.are_too_many |= other.are_too_many || self.names > MOST_NAMES;
