@@ -25,7 +25,7 @@ use crate::{
     },
     events::{
         bus::{BusEvent, EventTarget},
-        failure_report::{Batch, Message, Report, RequestContext, reported},
+        failure_report::{Batch, Message, Report, RequestContext, failure_of},
         queued::{self, Queued},
         schedule::{self, Event},
     },
@@ -122,7 +122,7 @@ async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let settler = Settler { app, report: &report, started };
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
-        Event::Bus(_) if reported(&report).error_type == ErrorType::InvalidEvent => Ok(()),
+        Event::Bus(_) if failure_of(&report).error_type == ErrorType::InvalidEvent => Ok(()),
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
@@ -164,7 +164,7 @@ impl Settler<'_> {
             started: &self.started,
             lambda_request_id: request_id,
             attempt: approximate_invoke_count.unwrap_or(1).max(1),
-            ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
+            ending: Ending::new(Status::Failed, now_millis(), Some(failure_of(self.report))),
         });
         let (action, row) =
             close_abandoned(store, self.app.lease(), fire, &execution_id, row, unstarted.as_ref()).await?;
@@ -186,7 +186,7 @@ impl Settler<'_> {
     /// Prints the metrics of an execution that was settled.
     fn emit_metrics(&self, fire: &Fire, execution_id: &ExecutionId, action: CloseAction, row: Option<&Row>) {
         let failure = match action {
-            CloseAction::Create => Some(reported(self.report)),
+            CloseAction::Create => Some(failure_of(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
             CloseAction::Finalise => row.map(Failure::of_row),
             CloseAction::Cancel | CloseAction::Alive | CloseAction::Nothing => None,

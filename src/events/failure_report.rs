@@ -94,9 +94,10 @@ impl Batch {
     }
 }
 
-/// Returns the failure of a fire that has no record: the one that its last attempt returned, or otherwise Lambda's
-/// reason.
-pub(crate) fn reported(report: &Report<'_>) -> Failure {
+/// Returns the failure that a report describes. It is the one that the last attempt returned. If the response names
+/// none of our error types, it is `Internal`, and its message says whether the event grew too old or the attempt died.
+/// It is never retryable.
+pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
     let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
     if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {
         let body: Option<Value> = text("errorMessage").and_then(|message| serde_json::from_str(message).ok());

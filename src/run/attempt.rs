@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The work of an attempt that owns its execution.
-pub(super) struct Run<'a> {
+pub(super) struct AttemptRun<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) owned: &'a OwnedExecution<'a>,
     pub(super) attempt: &'a Attempt,
@@ -39,7 +39,7 @@ pub(super) struct Run<'a> {
     pub(super) since: Instant,
 }
 
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
     pub(super) async fn to_its_end(
         &self,
@@ -57,7 +57,7 @@ impl Run<'_> {
         let mut limits = FuturesUnordered::from_iter(limits);
         tokio::select! {
             biased;
-            worked = catch_panic(self.work(fire, prepared)) => {
+            worked = catch_panic(self.admit_and_call(fire, prepared)) => {
                 let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
                 worked.unwrap_or_else(|panicked| Err(stop(panicked)))
             }
@@ -71,8 +71,10 @@ impl Run<'_> {
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
-    /// Admits the run and calls the agent, within the trigger's own time limit.
-    async fn work(
+    /// Takes over the trigger item's values, admits the run, and calls the agent. A failure to make the agent ready
+    /// counts only after the admission, so a run that is skipped never fails for it. The trigger's time limit counts
+    /// from `since`. The wait for `prepared` is not interrupted by it.
+    async fn admit_and_call(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,

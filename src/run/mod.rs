@@ -32,7 +32,7 @@ use crate::{
     },
     response::Response,
     run::{
-        attempt::Run,
+        attempt::AttemptRun,
         prospect::{Prepared, prospect},
     },
     store::Store,
@@ -76,7 +76,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         has_run_lock: AtomicBool::new(false),
         state,
     };
-    let run = Run { context, owned: &owned, attempt: &attempt, since };
+    let run = AttemptRun { context, owned: &owned, attempt: &attempt, since };
     let stopped = run.to_its_end(fire, prepared).await;
     let result = run.finish(fire, stopped).await;
     owned.release_run_lock(*deadline).await;
