@@ -149,7 +149,7 @@ mod tests {
         let text = format!(
             r#"{{"requestContext":{{"requestId":"r","condition":"{condition}"}},"requestPayload":{{}},"responsePayload":{response}}}"#
         );
-        reported(&serde_json::from_str::<Report<'_>>(&text).unwrap())
+        failure_of(&serde_json::from_str::<Report<'_>>(&text).unwrap())
     }
 
     #[test]
