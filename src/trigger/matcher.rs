@@ -58,7 +58,8 @@ pub(crate) struct Block {
 }
 
 impl Matcher {
-    /// Reads one entry of a field's list.
+    /// Reads one entry of a field's list, which stands at `path`: a plain value, which must be equal, or an object of
+    /// one matcher. `None` comes with a problem.
     pub(crate) fn parse(value: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(matcher) => {
@@ -76,8 +77,7 @@ impl Matcher {
         }
     }
 
-    /// Reads a matcher by its name. `prefix` and `suffix` may hold an `equals-ignore-case`, and nothing else may hold a
-    /// matcher but `anything-but`. An unknown name is a problem.
+    /// Reads a matcher by its name. Only `prefix`, `suffix` and `anything-but` may hold another matcher.
     fn parse_named(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match (name, argument) {
             ("prefix" | "suffix", Value::Object(inner)) => {
@@ -138,9 +138,8 @@ impl Matcher {
     }
 }
 
-/// Reads `anything-but`: a value, a list of them, or one of four matchers of texts with a text or a list of them. A
-/// list must not be empty, and its plain values must be all strings or all numbers. An empty prefix or suffix is a
-/// problem, because it would match no string. An entry with a problem is left out.
+/// Reads `anything-but`: a value, a list of values of one type, or a matcher of texts with a text or a list of them. A
+/// list and a prefix or suffix must not be empty. An entry with a problem is left out.
 fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     const EXPECTED: &str = "prefix, suffix, equals-ignore-case, wildcard";
     let (name, path, values) = match argument {
@@ -186,8 +185,7 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
     Some(Matcher::AnythingBut(matchers))
 }
 
-/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. A range that no number is in is a
-/// problem. A comparison with a problem is left out.
+/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. One with a problem is left out.
 fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
     let Some(terms) = terms else {
@@ -346,8 +344,7 @@ fn integer(number: &Number) -> Option<i128> {
 }
 
 impl Block {
-    /// Reads a block in CIDR notation. `None` if it is none, or if its length exceeds that of the address. Bits of the
-    /// address behind the length do not matter.
+    /// Reads a block in CIDR notation. Bits of the address behind the length do not matter.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address = address.parse().ok()?;
