@@ -105,8 +105,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Claims the execution if its row is still exactly `seen`, in all that [`Expression::unchanged_since`] compares.
-    /// The row is replaced as a whole.
+    /// Claims the execution if its row is still exactly `seen`, in all attributes that a decision rests on. The row is
+    /// replaced as a whole.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
