@@ -32,6 +32,23 @@ pub(crate) async fn identify<T: Table, C: Clock>(
     }
 }
 
+/// Returns the execution id of a fire that may have none: one that only its Lambda request identifies has an id only
+/// if it was remembered. Nothing is written.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer.
+pub(crate) async fn recall<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    fire: &Fire,
+    lambda_request_id: &str,
+    started: &StartTime,
+) -> Result<Option<String>, StoreError> {
+    match identity_of(&fire.origin, lambda_request_id, started) {
+        Identity::Request { request_id, .. } => store.remembered_execution_id(&fire.trigger_id, request_id).await,
+        identity => Ok(Some(fire::execution_id(&fire.trigger_id, identity).to_string())),
+    }
+}
+
 /// Returns the name of an event's mark at a trigger that counts its events.
 pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &StartTime) -> String {
     let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));

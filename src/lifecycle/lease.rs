@@ -18,7 +18,7 @@ use crate::{
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
     },
-    lifecycle::close::{FinalResult, close},
+    lifecycle::close::{CloseLimits, FinalResult, close},
     store::{Heartbeat, Store, StoreError, Write, dynamodb::DynamoDb, endings::EndingWrite, table::Table},
 };
 
@@ -216,7 +216,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         loop {
             let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
             let write = EndingWrite::Finished { owner, ending };
-            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis());
+            let limits = CloseLimits { until: deadline.write_until, state: self.state };
+            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis(), limits);
             let error = match self.store.in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),

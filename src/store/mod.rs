@@ -10,6 +10,7 @@ pub mod endings;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
+pub(crate) mod in_place;
 pub(crate) mod input;
 pub mod keys;
 pub mod run_lock;
@@ -67,9 +68,29 @@ pub enum StoreError {
     /// The items changed under every write.
     #[error("the execution's items changed too often while they were written")]
     Contended,
+    /// A write of a transaction can never be made: the item would be too large, or holds what the update cannot change.
+    /// Nothing was written.
+    #[error("DynamoDB TransactWriteItems cannot make the write {index}: {message}")]
+    Unwritable {
+        /// The write's index in the transaction.
+        index: usize,
+        /// DynamoDB's message.
+        message: String,
+    },
     /// The stored row is not one this version understands.
     #[error("the stored execution has no status this version knows")]
     Unreadable,
+}
+
+impl StoreError {
+    /// Returns true if DynamoDB refuses the request itself, so that it would refuse it again.
+    pub(crate) fn is_of_request(&self) -> bool {
+        match self {
+            Self::Service { code, .. } => code == "ValidationException",
+            Self::Unwritable { .. } => true,
+            Self::NoAnswer { .. } | Self::OutOfTime | Self::Contended | Self::Unreadable => false,
+        }
+    }
 }
 
 /// The result of a conditional write to an execution's record.
@@ -234,6 +255,19 @@ impl<T: Table, C: Clock> Store<T, C> {
                 old.as_ref().and_then(|old| old.get("executionId")?.as_s().ok().cloned()).ok_or(StoreError::Unreadable)
             }
         }
+    }
+
+    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, if one is.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub(crate) async fn remembered_execution_id(
+        &self,
+        trigger_id: &str,
+        request_id: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let item = self.table.get(keys::guard_key(trigger_id, request_id), true).await?;
+        Ok(item.and_then(|item| item.get("executionId")?.as_s().ok().cloned()))
     }
 
     /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
