@@ -35,7 +35,7 @@ use crate::{
         close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned},
         identify::{identify, recall},
     },
-    store::{StoreError, in_place::InPlace},
+    store::{error::StoreError, in_place::InPlace},
     telemetry::metrics::MetricsLine,
     trigger::{
         item::{TriggerDecision, TriggerItem},

@@ -17,8 +17,9 @@ use crate::{
         earlier::look_again,
     },
     store::{
-        Store, StoreError, Write,
+        Store, Write,
         endings::{EndingWrite, key_of},
+        error::StoreError,
         table::Table,
     },
 };

@@ -10,7 +10,7 @@ use crate::{
         fire::Fire,
     },
     lifecycle::close::{CloseError, CloseLimits, InProgress, UnstartedExecution, close_abandoned},
-    store::{Store, StoreError, table::Table},
+    store::{Store, error::StoreError, table::Table},
 };
 
 /// The invocation that looks.

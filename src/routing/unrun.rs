@@ -21,7 +21,7 @@ use crate::{
         identify::{identify, recall},
     },
     response::Response,
-    store::StoreError,
+    store::error::StoreError,
 };
 
 /// A fire that this invocation does not run.

@@ -7,10 +7,11 @@ use crate::{
     clock::Clock,
     domain::ids::{TriggerId, UserId},
     store::{
-        Store, StoreError,
-        execution_item::{Item, text},
+        Store,
+        error::StoreError,
         expression::Expression,
-        keys::{self, keyed},
+        item::{Item, keyed, text},
+        keys,
         table::{ConditionalWrite, Table, Written},
     },
 };
