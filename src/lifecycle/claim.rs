@@ -116,7 +116,8 @@ pub async fn claim<T: Table, C: Clock>(
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
                 let result = FinalResult::interrupted(&failure, &row);
                 let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
-                let write = close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now, limits).await?;
+                let write =
+                    close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now, limits).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Interrupted(failure));
                 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use agent_trigger::{
+    clock::Clock as _,
     domain::{
         attempt::StartTime,
         ending::Ending,
@@ -11,7 +12,6 @@ use agent_trigger::{
         failure::{ErrorType, Failure},
         run_state::RunState,
     },
-    clock::Clock as _,
     lifecycle::close::{CloseLimits, UnstartedExecution, close_abandoned},
 };
 

@@ -56,8 +56,7 @@ async fn completes_though(attributes: Value, then: impl FnOnce(&Stack)) {
 async fn f66_a_cancel_after_the_answer_changes_nothing() {
     completes_though(json!({}), |stack| {
         let row = execution_at(stack, 0);
-        let is_cancelled =
-            stack.dynamodb.request_cancel(row["PK"].as_str().unwrap(), row["SK"].as_str().unwrap());
+        let is_cancelled = stack.dynamodb.request_cancel(row["PK"].as_str().unwrap(), row["SK"].as_str().unwrap());
         assert!(!is_cancelled, "the end does not wait for the write: {row:#}");
     })
     .await;

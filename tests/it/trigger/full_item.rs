@@ -7,8 +7,8 @@ use standins::{Gate, Lambda, Outcome, Rule, Script, Stack};
 
 use crate::support::emf::all_metrics;
 use crate::support::stored::{
-    assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit, execution_at, fire_at, item,
-    long_lease, store, trigger, update,
+    assert_completed, assert_failed, assert_health, assert_no_health, broken, delete, edit, execution_at, fire_at,
+    item, long_lease, store, trigger, update,
 };
 use crate::support::{FINISH, LIMIT, all_logs, assert_absent, gated, killed_when, lines, now_millis, stack};
 
