@@ -138,5 +138,6 @@ async fn f66_an_end_is_written_before_the_table_answers_about_the_trigger() {
     }
     let expected = [true, true, false].map(|retryable| ("RecordStoreFailed".to_owned(), retryable));
     assert_eq!(kinds, expected);
+    assert_eq!(execution_at(&stack, 0)["status"], "failed");
     stack.assert_clean();
 }
