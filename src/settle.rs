@@ -93,6 +93,7 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
     Ok(json!({"batchItemFailures": failures}))
 }
 
+/// Settles a message that is a report. Any other message is handed on, and settled by that.
 async fn settle_message(app: &App, message: &Message, function_arn: &str, deadline: Deadline) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
@@ -106,6 +107,7 @@ async fn settle_message(app: &App, message: &Message, function_arn: &str, deadli
     }
 }
 
+/// Closes the executions of a reported event. An event that is invalid has them too, if it names its fire.
 async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);

@@ -72,6 +72,7 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
     scheduled(&event.envelope, platform).map_err(forget).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
+/// Reads the event of a schedule. An error holds the fire, if the event says which one it is.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");

@@ -55,6 +55,7 @@ pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns the identity of a fire with this origin. What has none of its own is identified by its Lambda request.
 fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &StartTime) -> Identity<'a> {
     match origin {
         Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),

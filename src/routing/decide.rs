@@ -146,6 +146,7 @@ impl Router<'_> {
         }
     }
 
+    /// Decides about the command to run an execution again. Its kept input says what runs, and for whom.
     async fn decide_replay(
         &self,
         trigger_id: &TriggerId,
@@ -175,6 +176,7 @@ impl Router<'_> {
         Box::new(self.event.fire(trigger_id, user_id, Task::unknown()))
     }
 
+    /// Decides about an event of a source: which of its subscribers it is meant for, unless its chain is over the limit.
     async fn decide_subscribers(&self) -> Result<RoutingDecision, Failure> {
         let limit = self.context.app.config.chain_depth_limit;
         let depth = match self.event.origin {
@@ -233,6 +235,7 @@ impl Router<'_> {
         }
     }
 
+    /// Decides about one subscription. The event is counted if the trigger has a threshold.
     async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
@@ -280,6 +283,7 @@ impl Subscribers {
         }));
     }
 
+    /// Adds the decision about one subscription, and counts it.
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;
