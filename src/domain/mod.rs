@@ -25,3 +25,4 @@ pub mod task;
 pub mod threshold;
 pub mod trace;
 pub mod trigger_snapshot;
+pub mod usage;

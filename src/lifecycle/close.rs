@@ -6,11 +6,12 @@ use crate::{
     clock::Clock,
     domain::{
         attempt::{Attempt, StartTime},
-        ending::Ending,
+        ending::{Ending, Snapshot},
         execution::{CloseAction, ExecutionRef, Lease, MAX_SWAPS, Row, Status, decide_close},
         failure::{ErrorType, Failure},
         fire::Fire,
         trigger_snapshot::{TriggerKnowledge, TriggerSnapshot},
+        usage::Usage,
     },
     lifecycle::identify::session_of,
     store::{
@@ -36,21 +37,22 @@ pub(crate) struct FinalResult<'a> {
 }
 
 impl<'a> FinalResult<'a> {
-    /// Returns the result of an ending.
+    /// Returns the result of an ending. The tokens of all attempts count once, when the execution ends for good: the next
+    /// attempt's claim keeps those of a failure that is retryable.
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
-        let usage = ending.reported.as_ref().and_then(|reported| reported.progress.usage.as_ref());
-        let tokens = usage.map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens));
+        let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
+        let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
         Self { status: ending.status, failure: ending.failure.as_ref(), tokens }
     }
 
-    /// Returns the result of a failure that is made final.
-    pub(crate) fn finalised(failure: &'a Failure) -> Self {
-        Self { status: Status::Failed, failure: Some(failure), tokens: 0 }
+    /// Returns the result of a failure that is made final, of an execution whose attempts left `row`.
+    pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
+        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens() }
     }
 
-    /// Returns the result of an attempt that died and left `row`.
-    pub(crate) fn interrupted(failure: &'a Failure, row: &Row) -> Self {
-        Self { tokens: row.tokens, ..Self::finalised(failure) }
+    /// Returns the result of an execution that is cancelled after its attempts left `row`.
+    pub(crate) fn cancelled(row: &Row) -> Self {
+        Self { status: Status::Cancelled, failure: None, tokens: row.tokens() }
     }
 
     /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger.
@@ -130,6 +132,43 @@ pub(crate) async fn close<T: Table, C: Clock>(
     Err(StoreError::Contended)
 }
 
+/// Ends an execution whose last attempt died and left `seen`. The record says what that attempt ran, as far as it is
+/// known: the row's last heartbeat may have come before the trigger item was read, the kept input never does.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+) -> Result<Write, StoreError> {
+    let failure = Failure::interrupted(seen);
+    // Without this the record still ends, and says what the row says.
+    let input = store.input_text(execution.trigger_id, execution.execution_id).await.unwrap_or_default();
+    let snapshot = input.as_deref().and_then(Snapshot::of_input);
+    let ending = Ending { snapshot, ..Ending::new(Status::Failed, now, Some(failure.clone())) };
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now).await
+}
+
+/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_cancelled<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+) -> Result<Write, StoreError> {
+    let ending = Ending::new(Status::Cancelled, now, None);
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::cancelled(seen), write, now).await
+}
+
 /// The record of a fire that no attempt will run.
 #[derive(Debug)]
 pub struct UnstartedExecution<'a> {
@@ -185,21 +224,12 @@ pub async fn close_abandoned<T: Table, C: Clock>(
         let action = decide_close(row.as_ref(), now, lease);
         let write = match (action, &row) {
             (CloseAction::Nothing | CloseAction::Alive, _) => return Ok((action, row)),
-            (CloseAction::Interrupt, Some(seen)) => {
-                let failure = Failure::interrupted(seen);
-                let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let write = EndingWrite::Abandoned { seen, ending: &ending };
-                close(store, execution, &trigger, FinalResult::interrupted(&failure, seen), write, now).await?
-            }
-            (CloseAction::Cancel, Some(seen)) => {
-                let ending = Ending::new(Status::Cancelled, now, None);
-                let write = EndingWrite::Abandoned { seen, ending: &ending };
-                store.write_conditionally(write.build(key_of(execution), false)).await?
-            }
+            (CloseAction::Interrupt, Some(seen)) => close_as_interrupted(store, execution, &trigger, seen, now).await?,
+            (CloseAction::Cancel, Some(seen)) => close_as_cancelled(store, execution, &trigger, seen, now).await?,
             (CloseAction::Finalise, Some(seen)) => {
                 let failure = Failure::of_row(seen);
                 let write = EndingWrite::Finalised { seen };
-                close(store, execution, &trigger, FinalResult::finalised(&failure), write, now).await?
+                close(store, execution, &trigger, FinalResult::failed(&failure, seen), write, now).await?
             }
             (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
                 let Some(unstarted) = unstarted else { return Ok((CloseAction::Nothing, row)) };
@@ -227,7 +257,9 @@ impl UnstartedExecution<'_> {
             ttl: self.started.ttl,
             session_id: self.fire.task.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
             trace: None,
+            snapshot: None,
             before: None,
+            usage_before: None,
         }
     }
 }

@@ -13,11 +13,12 @@ use crate::{
         execution::{Status, is_retryable},
         failure::{ErrorType, Failure},
         fire::Fire,
+        trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::lease::{NotHeld, RunStop, Stop},
     response::Response,
     run::attempt::Run,
-    trigger::replay,
+    trigger::replay::Input,
 };
 
 /// The longest time that the record of a cancelled run waits until its agent's session is stopped.
@@ -59,7 +60,8 @@ impl Run<'_> {
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
         {
             let facts = state.facts();
-            ending.snapshot = facts.ran.as_deref().map(|fire| replay::snapshot(fire, facts.definition.as_ref()));
+            ending.snapshot = facts.snapshot.clone();
+            ending.usage_before = attempt.usage_before;
             ending.request_id = facts.request_id.clone();
             ending.first_event_ms = facts.first_event_ms;
             ending.duration_ms = Some(millis_since(self.since));
@@ -117,8 +119,15 @@ impl Run<'_> {
         }
         let Attempt { execution_id, ttl, .. } = self.attempt;
         let until = self.context.deadline.write_until;
-        let (fire, definition) = (ran.as_deref().unwrap_or(fire), definition.as_ref());
-        replay::keep_input(self.owned.store, fire, definition, execution_id, *ttl, until).await;
+        let fire = match &ran {
+            Some(ran) => ran,
+            // The item of a stored trigger takes precedence over the event, which says nothing of what would have run.
+            None if matches!(self.owned.trigger.get(), Some(TriggerKnowledge::Present(_))) => return,
+            None => fire,
+        };
+        let input = Input::new(fire, definition.as_ref());
+        // What is not kept is logged, and harms nothing else.
+        let _ = input.keep(self.owned.store, &fire.trigger_id, execution_id, *ttl, until).await;
     }
 
     /// Closing the connection may not stop the agent. On AgentCore, asks it to stop the session of a run that was

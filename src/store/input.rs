@@ -1,48 +1,74 @@
-//! The input of an execution, kept so that it can be replayed.
+//! The input of an execution, kept so that it can be replayed. It says what ran, so it is written once and never changed.
 
 use serde_json::Value;
 
-use crate::store::{
-    Store, StoreError, boxed,
-    dynamodb::store_error,
-    execution_item::text,
-    keys::{self, keyed},
-    table::Table,
+use crate::{
+    clock::Clock,
+    store::{
+        Store, StoreError,
+        execution_item::text,
+        expression::Expression,
+        keys::{self, keyed},
+        table::{ConditionalWrite, Table, Written},
+    },
 };
 
 /// The largest input in bytes. An item may have 400 KB; the rest is for keys and other attributes.
 const LARGEST_INPUT: usize = 390_000;
 
-impl Store {
-    /// Keeps the input of an execution so that it can be replayed. Returns false if it is too large to be kept.
+/// The result of keeping an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptInput {
+    /// It is stored now.
+    Stored,
+    /// An earlier attempt has stored one, and this is it.
+    Earlier(String),
+    /// It is too large to be stored.
+    TooLarge,
+}
+
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Keeps the input of an execution, unless one is kept: what an earlier attempt asked its agent is never overwritten.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub(crate) async fn keep_input(
+    pub async fn keep_input(
         &self,
         trigger_id: &str,
         execution_id: &str,
-        detail: &Value,
+        detail: &str,
         ttl: i64,
-    ) -> Result<bool, StoreError> {
-        let detail = detail.to_string();
+    ) -> Result<KeptInput, StoreError> {
         if detail.len() > LARGEST_INPUT {
-            return Ok(false);
+            return Ok(KeptInput::TooLarge);
         }
         let mut item = keyed(keys::input_key(trigger_id, execution_id), ttl);
         item.insert("detail".into(), text(detail));
-        let request = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
-        boxed(request.send()).await.map_err(|error| store_error("PutItem", &error))?;
-        Ok(true)
+        let (condition, expression) = Expression::absent(self.clock.now_millis());
+        Ok(match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
+            Written::Done(_) => KeptInput::Stored,
+            Written::Refused(earlier) => {
+                let detail = earlier.as_ref().and_then(|item| item.get("detail")?.as_s().ok().cloned());
+                KeptInput::Earlier(detail.unwrap_or_default())
+            }
+        })
     }
 
     /// Reads the input of an execution, if it was kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub(crate) async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
+    pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
+        let text = self.input_text(trigger_id, execution_id).await?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Reads the input of an execution as the text that was given to [`Store::keep_input`].
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn input_text(&self, trigger_id: &str, execution_id: &str) -> Result<Option<String>, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
-        let detail = item.as_ref().and_then(|item| item.get("detail")?.as_s().ok());
-        Ok(detail.and_then(|detail| serde_json::from_str(detail).ok()))
+        Ok(item.as_ref().and_then(|item| item.get("detail")?.as_s().ok().cloned()))
     }
 }
