@@ -226,6 +226,11 @@ impl Agent {
 }
 
 impl Agent {
+    /// Returns true if the sessions of its calls can be stopped: those of AgentCore.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        self.stop_url.is_some()
+    }
+
     /// Stops the session of a call, best effort; `None` where the agent is not AgentCore's.
     /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
     pub(crate) async fn stop_session(&self, session_id: &str, authorization: &Authorization) -> Option<StopOutcome> {

@@ -42,6 +42,8 @@ pub struct RunFacts {
     pub request_id: Option<String>,
     /// True if the input for a replay is kept.
     pub is_input_kept: bool,
+    /// True if a heartbeat found that another attempt owns the execution, or that it has ended.
+    pub is_taken_over: bool,
     /// True if the trigger's own time limit ended the run.
     pub is_timed_out: bool,
     /// The progress of the answer, for the next heartbeat.

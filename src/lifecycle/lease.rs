@@ -167,7 +167,10 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {}
             Heartbeat::CancelRequested => return Err(NotHeld::Stopped(Stop::Cancelled)),
-            Heartbeat::Refused => return Err(NotHeld::Stopped(Stop::Lost)),
+            Heartbeat::Refused => {
+                self.state.facts().is_taken_over = true;
+                return Err(NotHeld::Stopped(Stop::Lost));
+            }
         }
         if !kept.map_err(NotHeld::Store)? {
             tracing::warn!("another execution of the trigger has its run lock");

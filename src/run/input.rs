@@ -1,12 +1,15 @@
 //! The input of a run: noted for the record, and kept before the call where the event alone does not say it. So a replay
 //! asks what was asked, whatever becomes of the trigger item, the schedule's copy and this process.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use crate::{
-    domain::{agent_definition::DefinitionMark, fire::Fire},
+    domain::{agent_definition::DefinitionMark, attempt::Attempt, fire::Fire},
     invocation::InvocationContext,
     run::attempt::Run,
     store::input::KeptInput,
@@ -37,7 +40,9 @@ impl Run<'_> {
         let definition = state.facts().definition.clone();
         let input = Input::new(&fire, definition.as_ref());
         let until = deadline.run_until.min(Instant::now() + KEEP_TIMEOUT);
-        let kept = input.keep(&app.store, &fire.trigger_id, &self.attempt.execution_id, self.attempt.ttl, until).await;
+        let Attempt { execution_id, ttl, .. } = self.attempt;
+        let has_run_lock = self.owned.has_run_lock.load(Ordering::Relaxed);
+        let kept = input.keep(&app.store, &fire.trigger_id, execution_id, (has_run_lock, *ttl), until).await;
         state.facts().is_input_kept = kept.is_ok();
         let Ok(KeptInput::Earlier(earlier)) = kept else { return fire };
         let Some(task) = task_of(&earlier, app.platform()).filter(|task| *task != fire.task) else { return fire };

@@ -4,6 +4,7 @@ mod attempt;
 mod finish;
 mod input;
 mod prospect;
+mod session;
 
 use std::sync::{
     OnceLock,

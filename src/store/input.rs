@@ -1,5 +1,6 @@
 //! The input of an execution, kept so that it can be replayed. It says what ran, so it is written once and never changed.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
 /// The largest input in bytes. An item may have 400 KB; the rest is for keys and other attributes.
 const LARGEST_INPUT: usize = 390_000;
 
+/// The attribute of an input that was kept by the holder of the run lock.
+const HAS_RUN_LOCK: &str = "hasRunLock";
+
 /// The result of keeping an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeptInput {
@@ -29,6 +33,7 @@ pub enum KeptInput {
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Keeps the input of an execution, unless one is kept: what an earlier attempt asked its agent is never overwritten.
+    /// `has_run_lock` says whether the execution has its trigger's run lock.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -37,6 +42,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         trigger_id: &str,
         execution_id: &str,
         detail: &str,
+        has_run_lock: bool,
         ttl: i64,
     ) -> Result<KeptInput, StoreError> {
         if detail.len() > LARGEST_INPUT {
@@ -44,6 +50,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
         let mut item = keyed(keys::input_key(trigger_id, execution_id), ttl);
         item.insert("detail".into(), text(detail));
+        if has_run_lock {
+            item.insert(HAS_RUN_LOCK.into(), AttributeValue::Bool(true));
+        }
         let (condition, expression) = Expression::absent(self.clock.now_millis());
         Ok(match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
             Written::Done(_) => KeptInput::Stored,
@@ -52,6 +61,16 @@ impl<T: Table, C: Clock> Store<T, C> {
                 KeptInput::Earlier(detail.unwrap_or_default())
             }
         })
+    }
+
+    /// Returns true if the input of an execution is kept and was kept without the run lock: the execution was admitted while
+    /// its trigger let several run at once.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn was_admitted_without_lock(&self, trigger_id: &str, execution_id: &str) -> Result<bool, StoreError> {
+        let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
+        Ok(item.is_some_and(|item| !item.contains_key(HAS_RUN_LOCK)))
     }
 
     /// Reads the input of an execution, if it was kept.

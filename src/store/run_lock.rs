@@ -13,9 +13,21 @@ use crate::{
         execution_item::{Item, integer, number, text},
         expression::Expression,
         keys,
-        table::{ConditionalWrite, Table, Written},
+        table::{ConditionalWrite, Query, Table, Written},
     },
 };
+
+/// How far back fires are looked at for executions without the run lock.
+const LOOK_BACK_MILLIS: i64 = 60 * 60 * 1000;
+/// Sorts after every execution id.
+const LAST_ID: &str = "~";
+
+/// Returns a text that sorts before the id of every execution whose fire is of `millis` since 1970 or later: ids are
+/// UUIDs that begin with that time.
+fn first_id(millis: i64) -> String {
+    let hex = format!("{:012x}", millis.max(0));
+    format!("{}-{}", &hex[..8], &hex[8..12])
+}
 
 impl RunLock {
     /// Reads the item.
@@ -108,6 +120,36 @@ impl<T: Table, C: Clock> Store<T, C> {
         Err(StoreError::Contended)
     }
 
+    /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
+    /// trigger let several run at once then. Only fires of the last hour are looked at: a run lasts 15 minutes at most, and
+    /// every record that is looked at is billed.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn living_without_lock(&self, holder: Holder<'_>, lease: Lease) -> Result<Option<String>, StoreError> {
+        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let now = self.clock.now_millis();
+        let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
+        let (_, from) = keys::execution_key(trigger_id, &first_id(now.saturating_sub(LOOK_BACK_MILLIS)));
+        let mut expression = Expression::default();
+        let is_running = expression.equals("status", Some(text("running")));
+        let is_alive = expression.above("leaseUntil", number(over_before(lease, now)));
+        let filter = format!("{is_running} AND {is_alive}");
+        let living = self.table.query(Query { partition, from, to, filter, expression }).await?;
+        // Ids sort by time, so the newest comes last.
+        for item in living.iter().rev() {
+            let id = item.get("executionId").and_then(|id| id.as_s().ok()).filter(|id| *id != execution_id);
+            // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
+            let is_first = integer(item, "attempt") == Some(1) || item.contains_key("events");
+            if let Some(id) = id.filter(|_| is_first)
+                && self.was_admitted_without_lock(trigger_id, id).await?
+            {
+                return Ok(Some(id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Extends the run lock to the end of the execution's lease. Returns false if another attempt has it.
     ///
     /// # Errors
@@ -156,5 +198,19 @@ impl<T: Table, C: Clock> Store<T, C> {
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         self.table.write(write, false).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_time_and_later_sort_after_it() {
+        // 2026-01-31T07:00:00Z, as the vectors of `domain::fire` have it.
+        const AT: i64 = 1_769_842_800_000;
+        let id = "019c12d9-f580-7649-82fb-aad573e743bb";
+        assert!(first_id(AT).as_str() < id && first_id(AT + 1).as_str() > id);
+        assert!(first_id(-1).as_str() < id && id < LAST_ID);
     }
 }

@@ -58,10 +58,10 @@ impl Input {
         store: &Store,
         trigger_id: &TriggerId,
         execution_id: &ExecutionId,
-        ttl: i64,
+        (has_run_lock, ttl): (bool, i64),
         until: Instant,
     ) -> Result<KeptInput, StoreError> {
-        let keeping = store.keep_input(trigger_id, execution_id, &self.detail, ttl);
+        let keeping = store.keep_input(trigger_id, execution_id, &self.detail, has_run_lock, ttl);
         let kept = store.in_time(until, keeping).await;
         match &kept {
             Ok(KeptInput::Earlier(earlier)) if *earlier != self.detail => {
@@ -108,7 +108,7 @@ pub(crate) async fn keep_input_of(
         };
     if !is_copy {
         // What is not kept is logged, and harms nothing else.
-        let _ = input.keep(store, &fire.trigger_id, execution_id, ttl, until).await;
+        let _ = input.keep(store, &fire.trigger_id, execution_id, (false, ttl), until).await;
     }
 }
 
