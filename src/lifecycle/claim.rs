@@ -15,7 +15,7 @@ use crate::{
         shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::close::{FinalResult, close, close_as_cancelled, close_as_interrupted, execution_of, knowledge_of},
-    store::{Store, StoreError, Write, endings::EndingWrite, table::Table},
+    store::{Store, Write, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// The result of a claim.

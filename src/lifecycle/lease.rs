@@ -20,7 +20,7 @@ use crate::{
         usage::Usage,
     },
     lifecycle::close::{FinalResult, close},
-    store::{Heartbeat, News, Store, StoreError, Write, dynamodb::DynamoDb, endings::EndingWrite, table::Table},
+    store::{Heartbeat, News, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// Why a run must stop.

@@ -13,7 +13,7 @@ use crate::{
         run_lock::{Meeting, meet},
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
-    store::{StoreError, day_counter::Start, run_lock::Taking, table::Table},
+    store::{day_counter::Start, error::StoreError, run_lock::Taking, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.

@@ -24,7 +24,6 @@ use crate::{
         overlap,
     },
     run::prospect::{FoundItem, FoundProspect, Prospect, prospect},
-    store::boxed,
     telemetry::metrics::timed,
     trigger::item::StoredTask,
 };
@@ -85,7 +84,7 @@ impl Run<'_> {
         let fire = self.current(fire, item?)?;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
         let running = async {
-            let admitting = boxed(self.admit(fire, &policy));
+            let admitting = Box::pin(self.admit(fire, &policy));
             let (admitted, prospect) = poll_alongside(admitting, prospect).await;
             let (fire, prospect) = self.ready_to_call(admitted?, before, prospect.await?).await?;
             let call = self.call(&fire, &prospect)?;

@@ -33,7 +33,7 @@ use crate::{
     },
     response::Response,
     run::{attempt::Run, prospect::prospect},
-    store::{Store, boxed},
+    store::Store,
     telemetry::metrics::timed,
     trigger::{
         item::TriggerItem,
@@ -54,11 +54,11 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
-    let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
+    let claiming = Box::pin(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
     let claiming = timed(state, |facts| &mut facts.claim_ms, claiming);
-    let reading = boxed(catch_panic(stored_trigger(&app.store, fire)));
-    let claiming = boxed(poll_alongside(claiming, reading));
-    let ((claimed, item), prospect) = poll_alongside(claiming, boxed(catch_panic(prospect(context, fire)))).await;
+    let reading = Box::pin(catch_panic(stored_trigger(&app.store, fire)));
+    let claiming = Box::pin(poll_alongside(claiming, reading));
+    let ((claimed, item), prospect) = poll_alongside(claiming, Box::pin(catch_panic(prospect(context, fire)))).await;
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,

@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::{
     clock::Clock,
     store::{
-        Store, StoreError,
-        execution_item::text,
+        Store,
+        error::StoreError,
         expression::Expression,
-        keys::{self, keyed},
+        item::{keyed, text},
+        keys,
         table::{ConditionalWrite, Table, Written},
     },
 };

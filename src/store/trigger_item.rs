@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     store::{
-        Store, StoreError, boxed,
-        dynamodb::store_error,
-        execution_item::{Item, integer, text},
+        Store,
+        dynamodb::{boxed, store_error},
+        error::StoreError,
         expression::Expression,
+        item::{Item, integer, text},
         keys,
         table::Table,
     },

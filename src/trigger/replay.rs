@@ -21,7 +21,7 @@ use crate::{
     events::bus::BusEvent,
     events::invalid::InvalidEvent,
     json::fields::Fields,
-    store::{Store, StoreError, input::KeptInput},
+    store::{Store, error::StoreError, input::KeptInput},
 };
 
 /// The member of a kept input that holds the hash of the agent's definition.
