@@ -23,10 +23,17 @@ const LOOK_BACK_MILLIS: i64 = 60 * 60 * 1000;
 /// Sorts after every execution id.
 const LAST_ID: &str = "~";
 
-/// Returns a text that sorts before the id of every execution whose fire is of `millis` since 1970 or later: ids are
-/// UUIDs that begin with that time.
-fn first_id(millis: i64) -> String {
-    let hex = format!("{:012x}", millis.max(0));
+/// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`: ids
+/// are UUIDs that begin with the time of their fire, in milliseconds since 1970. Every id sorts after the text of an id
+/// that is no UUID.
+fn first_id(execution_id: &str, now: i64) -> String {
+    let time = execution_id.split_once('-').and_then(|(high, rest)| {
+        let low = rest.get(..4)?;
+        i64::from_str_radix(&[high, low].concat(), 16).ok()
+    });
+    let Some(time) = time else { return String::new() };
+    let from = time.min(now).saturating_sub(LOOK_BACK_MILLIS).max(0);
+    let hex = format!("{from:012x}");
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
 
@@ -122,8 +129,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
-    /// trigger let several run at once then. Only fires of the last hour are looked at: a run lasts 15 minutes at most, and
-    /// every record that is looked at is billed.
+    /// trigger let several run at once then. It looks at fires from an hour before this one, or before now if that is
+    /// earlier: a run lasts 15 minutes at most, and every record that is looked at is billed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -131,7 +138,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
         let now = self.clock.now_millis();
         let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
-        let (_, from) = keys::execution_key(trigger_id, &first_id(now.saturating_sub(LOOK_BACK_MILLIS)));
+        let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
         let mut expression = Expression::default();
         let is_running = expression.equals("status", Some(text("running")));
         let is_alive = expression.above("leaseUntil", number(over_before(lease, now)));
@@ -207,11 +214,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_a_time_and_later_sort_after_it() {
+    fn ids_of_the_hour_before_sort_after_the_first() {
         // 2026-01-31T07:00:00Z, as the vectors of `domain::fire` have it.
         const AT: i64 = 1_769_842_800_000;
         let id = "019c12d9-f580-7649-82fb-aad573e743bb";
-        assert!(first_id(AT).as_str() < id && first_id(AT + 1).as_str() > id);
-        assert!(first_id(-1).as_str() < id && id < LAST_ID);
+        for (now, first) in [
+            (AT + 1, "019c12a3-0700"),
+            (AT + 24 * LOOK_BACK_MILLIS, "019c12a3-0700"),
+            (AT - LOOK_BACK_MILLIS, "019c126c-1880"),
+            (0, "00000000-0000"),
+        ] {
+            assert_eq!(first_id(id, now), first);
+            assert!(first < id && id < LAST_ID);
+        }
+        assert_eq!(first_id("e1", AT), "");
     }
 }

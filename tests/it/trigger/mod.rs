@@ -8,3 +8,4 @@ mod item_decides;
 mod limits;
 mod replay;
 mod threshold;
+mod what_ran;
