@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     domain::{
         agent_auth::{AgentAuth, is_parameter_name},
-        agent_definition::{AgentDefinition, AgentSource, Defaults},
+        agent_definition::{AgentDefinition, AgentSource, Defaults, DefinitionMark},
         agent_profile::AgentProfile,
         endpoint,
         failure::{ErrorType, Failure},
@@ -89,6 +89,18 @@ impl Agents {
             let message = format!("AGENTS does not name the agent {id:?}, and AGENT_API_URL is not set");
             Failure::fatal(ErrorType::AgentNotFound, message)
         })
+    }
+
+    /// Returns the short form of the agent's definition, if it is known without a request.
+    pub fn known(&self, id: &str) -> Option<DefinitionMark> {
+        let read = self.read();
+        let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
+        let agent = match &self.config.agents {
+            AgentSource::Inline(_) => self.named.get(id).or(self.unnamed.as_ref()),
+            // Only a request tells that there is no parameter and the unnamed agent is meant.
+            AgentSource::Parameters(_) => of_parameter(),
+        };
+        agent.map(|agent| agent.definition.mark())
     }
 
     /// Reads the definition of an agent from its parameter. `None` if there is no such parameter.

@@ -208,7 +208,11 @@ impl Settler<'_> {
         // The task of a bus event is unknown here. The invocation that ran it has kept its input.
         if action != CloseAction::Nothing && !fire.task.prompt.is_empty() {
             let until = tokio::time::Instant::now() + INPUT_TIMEOUT;
-            replay::keep_input(store, fire, None, &execution_id, self.started.ttl, until).await;
+            let finding = tokio::time::timeout_at(until, self.app.agents.find(&fire.task.agent_id)).await;
+            let definition = finding.ok().and_then(Result::ok).map(|agent| agent.definition.mark());
+            let row = row.as_ref().filter(|_| action != CloseAction::Create);
+            let ended = (&execution_id, row);
+            replay::keep_input_of(store, fire, definition.as_ref(), ended, self.started.ttl, until).await;
         }
         Ok(())
     }

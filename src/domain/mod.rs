@@ -26,3 +26,4 @@ pub mod task;
 pub mod threshold;
 pub mod trace;
 pub mod trigger_snapshot;
+pub mod usage;

@@ -13,15 +13,13 @@ use crate::{
         shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::{
-        close::{CloseLimits, FinalResult, InProgress, close, execution_of, knowledge_of},
+        close::{
+            CloseLimits, FinalResult, InProgress, close, close_as_cancelled, close_as_interrupted, execution_of,
+            knowledge_of,
+        },
         earlier::look_again,
     },
-    store::{
-        Store, Write,
-        endings::{EndingWrite, key_of},
-        error::StoreError,
-        table::Table,
-    },
+    store::{Store, Write, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// The result of a claim.
@@ -33,8 +31,8 @@ pub enum Claim {
     Duplicate(Row),
     /// The execution was cancelled before an attempt could run it. Holds the row before that.
     Cancelled(Row),
-    /// An attempt had died. Holds the failure that is now stored.
-    Interrupted(Failure),
+    /// An attempt had died. Holds the failure that is now stored, and the row before that.
+    Interrupted(Failure, Row),
 }
 
 /// Why the execution could not be claimed.
@@ -89,7 +87,7 @@ pub async fn claim<T: Table, C: Clock>(
             (None, _) => {
                 (attempt.started_at, attempt.ttl) = fresh_start.clone();
                 attempt.attempt = 1;
-                attempt.before = None;
+                (attempt.before, attempt.usage_before) = (None, None);
                 store.claim_new(fire, attempt, lease_until, now).await?
             }
             (Some(row), ClaimDecision::Claim(number)) => {
@@ -103,9 +101,8 @@ pub async fn claim<T: Table, C: Clock>(
             }
             (Some(row), ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate) => return Ok(Claim::Duplicate(row)),
             (Some(row), ClaimDecision::Cancel) => {
-                let ending = Ending::new(Status::Cancelled, now, None);
-                let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
-                let write = store.write_conditionally(write.build(key_of(execution_of(fire, id)), false)).await?;
+                let write =
+                    close_as_cancelled(store, execution_of(fire, id), &knowledge_of(fire), &row, now, limits).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Cancelled(row));
                 }
@@ -113,13 +110,10 @@ pub async fn claim<T: Table, C: Clock>(
             }
             (Some(row), ClaimDecision::Interrupt) => {
                 let failure = Failure::interrupted(&row);
-                let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let result = FinalResult::interrupted(&failure, &row);
-                let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
-                let write =
-                    close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now, limits).await?;
+                let execution = execution_of(fire, id);
+                let write = close_as_interrupted(store, execution, &knowledge_of(fire), &row, now, limits).await?;
                 if matches!(write, Write::Done) {
-                    return Ok(Claim::Interrupted(failure));
+                    return Ok(Claim::Interrupted(failure, row));
                 }
                 write
             }
@@ -139,11 +133,12 @@ pub async fn claim<T: Table, C: Clock>(
     }
 }
 
-/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. A row whose ttl has passed
-/// counts as absent.
+/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt, and the tokens of earlier
+/// attempts are kept: they were used, whatever became of those. A row whose ttl has passed counts as absent.
 fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (started_at, ttl): &(String, i64)) {
-    let expired = row.ttl.is_some_and(|ttl| ttl <= now / 1000);
+    let expired = row.is_expired(now);
     attempt.attempt = number;
+    attempt.usage_before = row.usage.filter(|_| !expired);
     attempt.started_at = row.started_at.clone().filter(|_| !expired).unwrap_or_else(|| started_at.clone());
     attempt.ttl = row.ttl.filter(|_| !expired).unwrap_or(*ttl);
 }
@@ -171,8 +166,9 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     let mut failure = Failure::from(error);
     if is_unknown {
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
+        let Attempt { execution_id, owner, usage_before, .. } = &*attempt;
         let ending = Ending::new(Status::Failed, store.clock.now_millis(), Some(failure.clone()));
-        let Attempt { execution_id, owner, .. } = &*attempt;
+        let ending = Ending { usage_before: *usage_before, ..ending };
         let (execution, trigger) = (execution_of(fire, execution_id), knowledge_of(fire));
         let write = EndingWrite::Finished { owner, ending: &ending };
         let result = FinalResult::of_ending(&ending);

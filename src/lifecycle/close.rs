@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     domain::{
         attempt::{Attempt, StartTime},
-        ending::Ending,
+        ending::{Ending, Snapshot},
         execution::{CloseAction, ExecutionRef, Lease, MAX_SWAPS, Row, Status, decide_close},
         failure::{ErrorType, Failure},
         fire::Fire,
@@ -21,6 +21,7 @@ use crate::{
         run_state::RunState,
         shared_id::{OfAnotherUser, check_user},
         trigger_snapshot::{TriggerKnowledge, TriggerSnapshot},
+        usage::Usage,
     },
     lifecycle::identify::session_of,
     store::{
@@ -49,6 +50,14 @@ pub struct CloseLimits<'a> {
     pub state: &'a RunState,
 }
 
+impl CloseLimits<'_> {
+    /// Returns the time until which the end waits for what belongs beside it.
+    fn beside(self, clock: &impl Clock) -> Instant {
+        let start = clock.instant();
+        start + BESIDE_LIMIT.min(self.until.saturating_duration_since(start) / 2)
+    }
+}
+
 /// The part of an ending that changes the trigger's health and its count of tokens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FinalResult<'a> {
@@ -58,21 +67,22 @@ pub(crate) struct FinalResult<'a> {
 }
 
 impl<'a> FinalResult<'a> {
-    /// Returns the result of an ending.
+    /// Returns the result of an ending. The tokens of all attempts count once, when the execution ends for good: the next
+    /// attempt's claim keeps those of a failure that is retryable.
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
-        let usage = ending.reported.as_ref().and_then(|reported| reported.progress.usage.as_ref());
-        let tokens = usage.map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens));
+        let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
+        let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
         Self { status: ending.status, failure: ending.failure.as_ref(), tokens }
     }
 
-    /// Returns the result of a failure that is made final.
-    pub(crate) fn finalised(failure: &'a Failure) -> Self {
-        Self { status: Status::Failed, failure: Some(failure), tokens: 0 }
+    /// Returns the result of a failure that is made final, of an execution whose attempts left `row`.
+    pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
+        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens() }
     }
 
-    /// Returns the result of an attempt that died and left `row`.
-    pub(crate) fn interrupted(failure: &'a Failure, row: &Row) -> Self {
-        Self { tokens: row.tokens, ..Self::finalised(failure) }
+    /// Returns the result of an execution that is cancelled after its attempts left `row`.
+    pub(crate) fn cancelled(row: &Row) -> Self {
+        Self { status: Status::Cancelled, failure: None, tokens: row.tokens() }
     }
 
     /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger.
@@ -114,8 +124,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
     if result.is_success().is_none() && result.tokens == 0 {
         return store.write_conditionally(end(matches!(trigger, TriggerKnowledge::Present(_)))).await;
     }
-    let start = store.clock.instant();
-    let until = start + BESIDE_LIMIT.min(limits.until.saturating_duration_since(start) / 2);
+    let until = limits.beside(&store.clock);
     let closing = Closing { store, execution, result, now, end: &end };
     // Boxed: it would make the futures of claim and finish, where it is seldom needed, half as large again.
     let together = Box::pin(closing.with_trigger(trigger.clone()));
@@ -231,6 +240,46 @@ fn summed(left_out: Vec<(Part, StoreError)>) -> Option<(u64, StoreError)> {
     left_out.into_iter().next().map(|(_, cause)| (count, cause))
 }
 
+/// Ends an execution whose last attempt died and left `seen`. The record says what that attempt ran, as far as it is
+/// known: the row's last heartbeat may have come before the trigger item was read, the kept input never does.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Write, StoreError> {
+    let failure = Failure::interrupted(seen);
+    // Without this the record still ends, and says what the row says.
+    let reading = store.input_text(execution.trigger_id, execution.execution_id);
+    let input = store.in_time(limits.beside(&store.clock), reading).await.unwrap_or_default();
+    let snapshot = input.as_deref().and_then(Snapshot::of_input);
+    let ending = Ending { snapshot, ..Ending::new(Status::Failed, now, Some(failure.clone())) };
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
+}
+
+/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_cancelled<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Write, StoreError> {
+    let ending = Ending::new(Status::Cancelled, now, None);
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::cancelled(seen), write, now, limits).await
+}
+
 /// The record of a fire that no attempt will run.
 #[derive(Debug)]
 pub struct UnstartedExecution<'a> {
@@ -315,20 +364,15 @@ pub async fn close_abandoned<T: Table, C: Clock>(
         let write = match (action, &row) {
             (CloseAction::Nothing | CloseAction::Alive, _) => return Ok((action, row)),
             (CloseAction::Interrupt, Some(seen)) => {
-                let failure = Failure::interrupted(seen);
-                let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let write = EndingWrite::Abandoned { seen, ending: &ending };
-                close(store, execution, &trigger, FinalResult::interrupted(&failure, seen), write, now, limits).await?
+                close_as_interrupted(store, execution, &trigger, seen, now, limits).await?
             }
             (CloseAction::Cancel, Some(seen)) => {
-                let ending = Ending::new(Status::Cancelled, now, None);
-                let write = EndingWrite::Abandoned { seen, ending: &ending };
-                store.write_conditionally(write.build(key_of(execution), false)).await?
+                close_as_cancelled(store, execution, &trigger, seen, now, limits).await?
             }
             (CloseAction::Finalise, Some(seen)) => {
                 let failure = Failure::of_row(seen);
                 let write = EndingWrite::Finalised { seen };
-                close(store, execution, &trigger, FinalResult::finalised(&failure), write, now, limits).await?
+                close(store, execution, &trigger, FinalResult::failed(&failure, seen), write, now, limits).await?
             }
             (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
                 let Some(unstarted) = unstarted else { return Ok((CloseAction::Nothing, row)) };
@@ -357,7 +401,9 @@ impl UnstartedExecution<'_> {
             ttl: self.started.ttl,
             session_id: self.fire.task.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
             trace: None,
+            snapshot: None,
             before: None,
+            usage_before: None,
         }
     }
 }

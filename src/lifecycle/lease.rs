@@ -17,9 +17,10 @@ use crate::{
         failure::Failure,
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
+        usage::Usage,
     },
     lifecycle::close::{CloseLimits, FinalResult, close},
-    store::{Heartbeat, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
+    store::{Heartbeat, News, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// Why a run must stop.
@@ -84,6 +85,8 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub trigger: OnceLock<TriggerKnowledge>,
     /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
     pub has_run_lock: AtomicBool,
+    /// The tokens of the attempts before this one.
+    pub usage_before: Option<Usage>,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.
     pub state: &'a RunState,
 }
@@ -156,13 +159,20 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
-        let reported = self.state.facts().reported;
-        let beating = self.store.heartbeat(self.holder, until, reported.as_ref());
+        let (reported, snapshot) = {
+            let facts = self.state.facts();
+            (facts.reported, facts.snapshot.clone())
+        };
+        let news = News { reported: reported.as_ref(), usage_before: self.usage_before, snapshot: snapshot.as_ref() };
+        let beating = self.store.heartbeat(self.holder, until, news);
         let (beat, kept) = tokio::join!(beating, self.keep_run_lock(until));
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {}
             Heartbeat::CancelRequested => return Err(NotHeld::Stopped(Stop::Cancelled)),
-            Heartbeat::Refused => return Err(NotHeld::Stopped(Stop::Lost)),
+            Heartbeat::Refused => {
+                self.state.facts().is_taken_over = true;
+                return Err(NotHeld::Stopped(Stop::Lost));
+            }
         }
         if !kept.map_err(NotHeld::Store)? {
             tracing::warn!("another execution of the trigger has its run lock");

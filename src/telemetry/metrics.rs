@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::{
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
-    domain::answer::Usage,
+    domain::usage::Usage,
     domain::{
         failure::Failure,
         run_state::{Instead, RunFacts, RunState},

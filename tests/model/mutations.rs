@@ -192,6 +192,21 @@ fn with_a_refused_event_that_does_not_look_at_its_row_it_stays_running() {
 }
 
 #[test]
+fn without_the_tokens_of_the_dead_a_rerun_loses_them() {
+    assert_found(Rule::TokensAreKept, Promise::TokensStay);
+}
+
+#[test]
+fn without_asking_for_its_absence_an_input_is_overwritten() {
+    assert_found(Rule::InputIfAbsent, Promise::InputStays);
+}
+
+#[test]
+fn without_stopping_the_session_first_the_agent_works_for_two_fires() {
+    assert_found_among_fires(Rule::StopBeforeTheTurn, Promise::SessionsEndFirst);
+}
+
+#[test]
 fn a_violation_is_shrunk_to_a_short_story() {
     let without = Some(Rule::RetryableAsSeen);
     let found =

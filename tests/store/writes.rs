@@ -16,6 +16,7 @@ use agent_trigger::{
     },
     lifecycle::close::{CloseLimits, close_abandoned},
     store::{
+        News,
         endings::{EndingWrite, key_of},
         table::ConditionalWrite,
     },
@@ -60,7 +61,9 @@ fn attempt() -> Attempt {
         ttl: FAR / 1000,
         session_id: "s".to_owned(),
         trace: None,
+        snapshot: None,
         before: None,
+        usage_before: None,
     }
 }
 
@@ -110,6 +113,13 @@ fn absent(name: &'static str, write: ConditionalWrite) -> Cases {
     Cases { name, write, satisfying: Some(json!({"ttl": NOW / 1000})), changed, creates: true }
 }
 
+/// The cases of an input, which demands that none is kept, or one whose ttl has passed.
+fn kept_input(write: ConditionalWrite) -> Cases {
+    let long_ago = json!({"detail": "other", "ttl": NOW / 1000});
+    let changed = vec![(json!({"ttl": FAR / 1000}), false), (json!({"ttl": null}), false)];
+    Cases { name: "the input", write, satisfying: Some(long_ago), changed, creates: true }
+}
+
 /// The cases of a write that demands that there is no item at all.
 fn first(name: &'static str, write: ConditionalWrite) -> Cases {
     Cases { name, write, satisfying: None, changed: vec![(json!({"executionId": "e1"}), false)], creates: true }
@@ -136,11 +146,14 @@ async fn records() -> Vec<Cases> {
     recorder.store().claim_over(&fire(), &attempt(), FAR, &bare).await.expect("a claim");
     let claim_bare = recorder.written(0);
     let recorder = Recorder::default();
-    recorder.store().heartbeat(HOLDER, NOW, None).await.expect("a heartbeat");
+    recorder.store().heartbeat(HOLDER, NOW, News::default()).await.expect("a heartbeat");
     let heartbeat = recorder.written(0);
     let recorder = Recorder::default();
     recorder.store().remember_execution_id("t", "r", "e2", FAR / 1000).await.expect("an id");
     let remembered = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().keep_input("t", "e2", "{}", false, FAR / 1000).await.expect("an input");
+    let input = recorder.written(0);
     let recorder = Recorder::default();
     recorder.store().touch_trigger("u", "t", "2027-01-15T08:00:00.000Z").await.expect("a trigger");
     let touched = recorder.written(0);
@@ -172,6 +185,7 @@ async fn records() -> Vec<Cases> {
         ),
         heartbeat,
         first("the id of a fire", remembered),
+        kept_input(input),
         Cases {
             name: "lastExecutedAt",
             write: touched,
@@ -333,8 +347,19 @@ async fn counters() -> Vec<Cases> {
     let mut limits =
         below("starts and tokens of a day", count_start(both, 1).await, &[json!({"runs": 3}), json!({"tokens": 100})]);
     limits.changed.push((json!({"tokens": 99}), true));
+    let take_back = async |index| {
+        let recorder = Recorder::default();
+        recorder.store().take_back_start("t", "e2", NOW).await.expect("a start");
+        recorder.written(index)
+    };
+    let mut mark = first("the mark of a start", count_start(runs.clone(), 0).await);
+    mark.changed.push((json!({"takenBack": true}), true));
+    let counted =
+        refused("the mark of a start that is taken back", take_back(0).await, json!({}), &[json!({"takenBack": true})]);
     vec![
-        first("the mark of a start", count_start(runs.clone(), 0).await),
+        mark,
+        counted,
+        refused("a start that is taken back", take_back(1).await, json!({"runs": 2}), &[]),
         below("starts of a day", count_start(runs, 1).await, &[json!({"runs": 3})]),
         limits,
         first("the mark of an event", count_event(None, 0).await),

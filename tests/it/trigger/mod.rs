@@ -9,3 +9,4 @@ mod item_decides;
 mod limits;
 mod replay;
 mod threshold;
+mod what_ran;
