@@ -105,7 +105,7 @@ impl Attempt {
             before: None,
             usage_before: None,
         };
-        let claiming = claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state);
+        let claiming = Box::pin(claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state));
         let until = match self.sender.within(Phase::Claim, claiming).await {
             Ok(Claim::Owned(until)) => until,
             Ok(Claim::Duplicate(row)) if row.status == Status::Failed => {
