@@ -131,6 +131,8 @@ impl Agents {
         Ok(Some(agent))
     }
 
+    /// Reads a definition from the text of its parameter. A problem names the agent, the parameter and the place, and never
+    /// the text.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =

@@ -390,7 +390,7 @@ pub async fn close_abandoned<T: Table, C: Clock>(
 }
 
 impl UnstartedExecution<'_> {
-    /// Returns the attempt that the record names, which has no owner.
+    /// Returns the attempt that the record names, although none was made.
     fn attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
             execution_id: execution_id.into(),

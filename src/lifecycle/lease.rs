@@ -102,7 +102,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Sends the heartbeats until one of them says that the run must stop. One that merely fails is counted and logged.
+    /// Renews the lease every third of it until the run must stop. A heartbeat that DynamoDB does not take is counted and
+    /// logged, and the next one tries again.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -155,7 +156,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
-    /// Extends the lease, and with it the run lock, if this attempt has it. Writes the run's progress.
+    /// Extends the lease, and the run lock beside it, and writes the news. The lease counts as extended only if the run
+    /// lock is too.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
@@ -219,8 +221,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes the end until it is stored or the deadline is reached. An end that is stored already is this one, if its
-    /// owner, status and failure are.
+    /// Writes the end until it is stored, refused, or the deadline is too near for another try. A refusal by a row that is
+    /// this very end is a success.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());

@@ -7,7 +7,7 @@ use crate::{
     domain::answer::{Outcome, Verdict},
     domain::{
         attempt::Attempt,
-        ending::Ending,
+        ending::{Ending, Snapshot},
         execution::{Status, is_retryable},
         failure::{ErrorType, Failure},
         fire::Fire,
@@ -55,7 +55,8 @@ impl Run<'_> {
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
         {
             let facts = state.facts();
-            ending.snapshot = facts.snapshot.clone();
+            // Of an ended run the protocol is that of the answer, and absent if there was none.
+            ending.snapshot = facts.snapshot.clone().map(|snapshot| Snapshot { protocol: None, ..snapshot });
             ending.usage_before = attempt.usage_before;
             ending.request_id = facts.request_id.clone();
             ending.first_event_ms = facts.first_event_ms;

@@ -66,6 +66,9 @@ impl EndingWrite<'_> {
                 let mut update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
                 if ending.status == Status::Skipped {
                     update = format!("{update} {}", expression.remove(&SNAPSHOT_ATTRIBUTES));
+                } else if ending.protocol.is_none() {
+                    // The claim names the protocol in which the agent is asked. There was no answer in it.
+                    update = format!("{update} {}", expression.remove(&["protocol"]));
                 }
                 ConditionalWrite::Update { key, update, condition, expression }
             }

@@ -136,10 +136,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
     attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
     attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    if let Some(snapshot) = snapshot {
-        let is_recognised = |name: &str| name == "protocol" && protocol.is_some();
-        attributes.extend(snapshot_attributes(snapshot).into_iter().filter(|(name, _)| !is_recognised(name)));
-    }
+    attributes.extend(snapshot.as_ref().map(snapshot_attributes).unwrap_or_default());
     if let Some(failure) = failure {
         attributes.push(("error", text(failure.record_text())));
         attributes.push(("errorType", text(failure.error_type.as_str())));

@@ -120,8 +120,8 @@ impl Attempt {
             before: None,
             usage_before: None,
         };
-        let claiming = claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state);
-        let until = match Box::pin(self.sender.within(Phase::Claim, claiming)).await {
+        let claiming = Box::pin(claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state));
+        let until = match self.sender.within(Phase::Claim, claiming).await {
             Ok(Claim::Owned(until)) => until,
             Ok(Claim::Duplicate(row)) if row.status == Status::Failed => {
                 return Told::Replayed(Failure::of_row(&row).error_type);

@@ -205,7 +205,8 @@ async fn endings() -> Vec<Cases> {
     let dead = Row { status: Status::Running, owner: Some("other".to_owned()), ..Row::default() };
     let trigger = json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t", "health": "failing", "failures": 2, "enabled": true});
     let health_of = async |trigger: Value, row: &Row| {
-        let recorder = Recorder::reading([Some(trigger)]);
+        // The input is read first: it would say what the dead attempt ran.
+        let recorder = Recorder::reading([None, Some(trigger)]);
         let row = Some(row.clone());
         let state = RunState::default();
         let until = Instant::now() + Duration::from_secs(60);
