@@ -31,6 +31,7 @@ use crate::{
         queued::{self, Queued},
         schedule::{self, Event},
     },
+    invocation::Invocation,
     lifecycle::{
         close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned},
         identify::{identify, recall},
@@ -69,7 +70,12 @@ const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If a notification of a topic is left, which only the failure of the whole invocation brings again.
-pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadline: Deadline) -> Result<Value, Failure> {
+pub(crate) async fn settle(
+    app: &App,
+    batch: &Batch,
+    invocation: &Invocation,
+    deadline: Deadline,
+) -> Result<Value, Failure> {
     let mut failures = Vec::new();
     for message in &batch.records {
         let span = tracing::error_span!(
@@ -79,7 +85,7 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
             triggerId = Empty,
             executionId = Empty,
         );
-        let settling = settle_message(app, message, function_arn, deadline).instrument(span.clone());
+        let settling = settle_message(app, message, invocation, deadline).instrument(span.clone());
         let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
         if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
             span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
@@ -94,13 +100,19 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
 }
 
 /// Settles a message that is a report. Any other message is handed on, and settled by that.
-async fn settle_message(app: &App, message: &Message, function_arn: &str, deadline: Deadline) -> Result<(), Unsettled> {
+async fn settle_message(
+    app: &App,
+    message: &Message,
+    invocation: &Invocation,
+    deadline: Deadline,
+) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
         Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
-            app.dispatcher.invoke(function_arn, payload).await?;
+            let Invocation { function_arn, xray_trace_id, .. } = invocation;
+            app.dispatcher.invoke(function_arn, payload, xray_trace_id.as_deref()).await?;
             tracing::info!("the message is no report: it was handed on as an invocation of its own");
             Ok(())
         }
