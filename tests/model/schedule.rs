@@ -131,7 +131,8 @@ pub(crate) fn run(
     let weather = Rc::new(weather(&sim, count, has));
     // An event that is refused leaves no record. A claim that arrives more than a minute late, when the refusal is settled,
     // would find nothing that refuses it: the function's client gives up after 5 s, so this is not modelled.
-    let has_detours = has(Trouble::Detours, 30) && weather.late == 0;
+    // Several fires have none, and no draw for it: what is looked for among them is rare enough.
+    let has_detours = !several && has(Trouble::Detours, 30) && weather.late == 0;
     let world = World {
         rules,
         rerun,
@@ -283,8 +284,8 @@ impl World {
         };
         let deadline = sim.now() + time;
         let Machine { store, clock, sender } = self.machine("a");
-        let (is_past_the_claim, is_gone) = (sim.chance(self.detour_percent), sim.chance(50));
-        let detour = if is_gone { Detour::Gone } else { Detour::SwitchedOff };
+        let is_past_the_claim = self.detour_percent > 0 && sim.chance(self.detour_percent);
+        let detour = is_past_the_claim.then(|| sim.pick(&[Detour::Gone, Detour::SwitchedOff]));
         // Lambda's own clock is the machine's.
         let lambda_deadline = u64::try_from(clock.now_millis() + time).unwrap_or_default();
         let attempt = Attempt {
@@ -294,7 +295,7 @@ impl World {
             sender,
             request_id: request_id.to_owned(),
             overlap: self.overlap,
-            detour: Some(detour).filter(|_| is_past_the_claim),
+            detour,
             deadline: Deadline::new(&clock, lambda_deadline),
             store,
             clock,
