@@ -22,7 +22,8 @@ fn of_one_fire() -> Vec<Trouble> {
 }
 
 fn assert_found_among_fires(without: Rule, promise: Promise) {
-    let seeds = seeds(SEED, SCHEDULES).filter(|seed| has_several_fires(*seed));
+    // A fourth of the schedules have several fires. Some of what is looked for among them is rare.
+    let seeds = seeds(SEED, 4 * SCHEDULES).filter(|seed| has_several_fires(*seed));
     assert_found_with(seeds, &Trouble::ALL, without, promise);
 }
 
