@@ -9,8 +9,11 @@ use crate::agent::protocol::words::{
 };
 use crate::agent::protocol::{failure::failure_in, generic, reader::Reader};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
-use crate::domain::answer::{AnswerError, Usage, Verdict};
 use crate::domain::finish_reason::FinishReason;
+use crate::domain::{
+    answer::{AnswerError, Verdict},
+    usage::Usage,
+};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
