@@ -17,6 +17,7 @@ use crate::{
         request_format::{A2aVersion, RequestFormat},
         trace::traceparent,
     },
+    json::surrogate,
     redact::redact,
 };
 
@@ -88,7 +89,8 @@ impl Call {
 
 /// Serializes a body.
 pub(super) fn bytes(body: &Value) -> Result<Vec<u8>, AgentError> {
-    serde_json::to_vec(body).map_err(|error| AgentError::Request(error.to_string()))
+    let json = serde_json::to_string(body).map_err(|error| AgentError::Request(error.to_string()))?;
+    Ok(surrogate::unmarked(json).into_bytes())
 }
 
 fn headers(
@@ -131,6 +133,8 @@ fn private(request: &Request<'_>) -> Vec<String> {
         private.extend(profile.system_prompt.clone());
         profile.mcp_config.iter().for_each(|config| collect_texts(config, &mut private));
     }
+    // What the agent was sent as half a surrogate pair it quotes as U+FFFD.
+    private.iter_mut().for_each(|text| *text = surrogate::shown(text).into_owned());
     private
 }
 

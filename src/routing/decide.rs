@@ -24,7 +24,7 @@ use crate::{
     invocation::InvocationContext,
     lifecycle::identify::mark_of,
     trigger::{
-        item::{TriggerDecision, TriggerItem},
+        item::{FilterDecision, TriggerDecision, TriggerItem},
         replay,
     },
 };
@@ -54,14 +54,22 @@ pub(super) enum RoutingDecision {
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) counts: RoutingCounts,
-    /// The triggers that are due, each with its user.
-    pub(super) due: Vec<(UserId, TriggerId)>,
-    /// The decision of the first trigger that is due. It is needed only if no other trigger is due.
-    pub(super) first: Option<TriggerDecision>,
+    /// The triggers that are due.
+    pub(super) due: Vec<Due>,
+    /// The item of the first trigger that is due. It is needed only if no other trigger is due.
+    pub(super) first: Option<Box<TriggerItem>>,
     /// The fires to record as skipped.
     pub(super) skips: Vec<(Box<Fire>, SkipReason)>,
     /// The failures of subscriptions that could not be decided, and so must be decided again.
     pub(super) failures: Vec<Failure>,
+}
+
+/// A trigger that is due.
+pub(super) struct Due {
+    pub(super) user_id: UserId,
+    pub(super) trigger_id: TriggerId,
+    /// True if its filters cost too much on the event. It is due to fail.
+    pub(super) is_too_costly: bool,
 }
 
 /// The number of an event's subscriptions, by the decisions about them.
@@ -100,8 +108,8 @@ enum Subscription {
     Skipped(Box<Fire>, SkipReason),
     /// The trigger's threshold is not reached yet.
     Waiting,
-    /// The trigger is due, or its item is invalid.
-    Due(UserId, TriggerId, Box<TriggerDecision>),
+    /// The trigger is due, if only to fail because its filters cost too much.
+    Due(Box<TriggerItem>, bool),
 }
 
 impl Router<'_> {
@@ -115,7 +123,7 @@ impl Router<'_> {
         Ok(RoutingDecision::InPlace(match &event.target {
             EventTarget::Subscribers => return self.decide_subscribers().await,
             EventTarget::Dispatched { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.handed_on(event, platform),
+                Some(trigger) => trigger.handed_on(event, platform, event.is_too_costly),
                 None => TriggerDecision::Skip(
                     Box::new(event.fire(trigger_id, user_id, Task::unknown())),
                     SkipReason::Deleted,
@@ -136,7 +144,7 @@ impl Router<'_> {
                     return Err(unknown(problem, trigger_id));
                 };
                 let fire = replay::fire(event, trigger_id, execution_id, &detail, platform)?;
-                TriggerDecision::Run(Box::new(fire), None)
+                TriggerDecision::Run(Box::new(fire))
             }
         }))
     }
@@ -197,18 +205,19 @@ impl Router<'_> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
         Ok(match trigger.decide(self.event, self.context.app.platform()) {
-            TriggerDecision::Filtered => Subscription::Filtered,
+            FilterDecision::Filtered => Subscription::Filtered,
             // Every skip is announced. If skips of skips were recorded, a few disabled triggers that follow everything
             // would record each other's skips for ever.
-            TriggerDecision::Skip(..) if self.event.announces_skip() => Subscription::Unrecorded,
-            TriggerDecision::Skip(fire, reason) => Subscription::Skipped(fire, reason),
-            TriggerDecision::Run(fire, _) | TriggerDecision::Invalid(fire, _) if is_too_deep => {
+            FilterDecision::Skip(..) if self.event.announces_skip() => Subscription::Unrecorded,
+            FilterDecision::Skip(fire, reason) => Subscription::Skipped(fire, reason),
+            FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {
                 Subscription::Skipped(fire, SkipReason::ChainTooDeep)
             }
-            TriggerDecision::Run(_, Some(threshold)) if !self.is_reached(&trigger, threshold).await? => {
+            FilterDecision::Due(_, Some(threshold)) if !self.is_reached(&trigger, threshold).await? => {
                 Subscription::Waiting
             }
-            due => Subscription::Due(trigger.user_id, trigger.trigger_id, Box::new(due)),
+            FilterDecision::Due(..) => Subscription::Due(Box::new(trigger), false),
+            FilterDecision::TooCostly(_) => Subscription::Due(Box::new(trigger), true),
         })
     }
 
@@ -228,7 +237,8 @@ impl Subscribers {
     /// Refuses the skips of triggers whose id another user's due trigger has too. They are one execution, and a record
     /// that says `skipped` would take the other one's run away.
     pub(super) fn refuse_shared_ids(&mut self) {
-        let due: HashMap<&str, &str> = self.due.iter().map(|(user, id)| (id.as_str(), user.as_str())).collect();
+        let due: HashMap<&str, &str> =
+            self.due.iter().map(|due| (due.trigger_id.as_str(), due.user_id.as_str())).collect();
         let is_shared =
             |fire: &Fire| due.get(fire.trigger_id.as_str()).is_some_and(|user| *user != fire.user_id.as_str());
         let (shared, skips) = std::mem::take(&mut self.skips).into_iter().partition(|(fire, _)| is_shared(fire));
@@ -248,10 +258,11 @@ impl Subscribers {
             Ok(Subscription::Unrecorded) => counts.disabled += 1,
             Ok(Subscription::Waiting) => counts.waiting += 1,
             Ok(Subscription::Skipped(fire, reason)) => self.skips.push((fire, reason)),
-            Ok(Subscription::Due(user_id, trigger_id, decision)) => {
+            Ok(Subscription::Due(trigger, is_too_costly)) => {
                 counts.dispatched += 1;
-                self.due.push((user_id, trigger_id));
-                self.first.get_or_insert(*decision);
+                let (user_id, trigger_id) = (trigger.user_id.clone(), trigger.trigger_id.clone());
+                self.due.push(Due { user_id, trigger_id, is_too_costly });
+                self.first.get_or_insert(trigger);
             }
             Err(failure) => self.failures.push(failure),
         }

@@ -14,7 +14,7 @@ use crate::{
         execution::{CloseAction, Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
-        ids::{ExecutionId, TriggerId, UserId},
+        ids::ExecutionId,
         run_state::Instead,
         shared_id::check_user,
     },
@@ -25,7 +25,7 @@ use crate::{
         identify::identify,
     },
     response::Response,
-    routing::decide::{MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
+    routing::decide::{Due, MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
     trigger::item::TriggerDecision,
 };
 
@@ -58,10 +58,8 @@ impl Router<'_> {
         subscribers.refuse_shared_ids();
         self.record_skips(&mut subscribers).await;
         let Subscribers { counts, due, first, failures, .. } = subscribers;
-        if let ([_], []) = (&due[..], &failures[..])
-            && let Some(first) = first
-        {
-            return self.in_place(first).await;
+        if let ([only], [], Some(first)) = (&due[..], &failures[..], first) {
+            return self.in_place(first.handed_on(self.event, self.context.app.platform(), only.is_too_costly)).await;
         }
         self.note(counts);
         if let Some((count, cause)) = self.dispatch(&due).await {
@@ -93,10 +91,9 @@ impl Router<'_> {
 
     /// Hands the event on for each of these triggers. Returns the number of those for which it failed, with the cause
     /// of the first failure.
-    async fn dispatch(&self, due: &[(UserId, TriggerId)]) -> Option<(usize, String)> {
+    async fn dispatch(&self, due: &[Due]) -> Option<(usize, String)> {
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
-        let dispatches: Vec<_> =
-            due.iter().map(|(user_id, trigger_id)| self.dispatch_to(user_id, trigger_id)).collect();
+        let dispatches: Vec<_> = due.iter().map(|due| self.dispatch_to(due)).collect();
         let mut answers = stream::iter(dispatches).buffered(MOST_IN_FLIGHT);
         let mut failed: Option<(usize, String)> = None;
         while let Some(answer) = answers.next().await {
@@ -108,8 +105,9 @@ impl Router<'_> {
     }
 
     /// Hands the event on for one trigger.
-    async fn dispatch_to(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<(), String> {
-        let payload = self.event.dispatched_to(trigger_id, user_id, &self.context.invocation.request_id);
+    async fn dispatch_to(&self, Due { user_id, trigger_id, is_too_costly }: &Due) -> Result<(), String> {
+        let request_id = &self.context.invocation.request_id;
+        let payload = self.event.dispatched_to(trigger_id, user_id, request_id, *is_too_costly);
         let invoking = self.context.app.dispatcher.invoke(&self.context.invocation.function_arn, payload);
         let error = match tokio::time::timeout_at(self.context.deadline.run_until, invoking).await {
             Ok(Ok(())) => return Ok(()),
@@ -123,7 +121,7 @@ impl Router<'_> {
     /// Returns the fire to run in this invocation, or records why it does not run.
     async fn in_place(&self, decision: TriggerDecision) -> Result<Route, Failure> {
         match decision {
-            TriggerDecision::Run(fire, _) => Ok(Route::Run(fire)),
+            TriggerDecision::Run(fire) => Ok(Route::Run(fire)),
             TriggerDecision::Skip(fire, reason) => {
                 let fire = self.context.note_fire(fire);
                 self.skip(&fire, reason).await.map(Route::Done)
@@ -133,7 +131,6 @@ impl Router<'_> {
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
                 self.end(&fire, ending).await.map(Route::Done)
             }
-            TriggerDecision::Filtered => Ok(Route::Done(self.summary(RoutingCounts::default()))),
         }
     }
 

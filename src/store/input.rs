@@ -2,12 +2,15 @@
 
 use serde_json::Value;
 
-use crate::store::{
-    Store, StoreError, boxed,
-    dynamodb::store_error,
-    execution_item::text,
-    keys::{self, keyed},
-    table::Table,
+use crate::{
+    json::{lenient, surrogate::to_json},
+    store::{
+        Store, StoreError, boxed,
+        dynamodb::store_error,
+        execution_item::text,
+        keys::{self, keyed},
+        table::Table,
+    },
 };
 
 /// The largest input in bytes. An item may have 400 KB; the rest is for keys and other attributes.
@@ -25,7 +28,7 @@ impl Store {
         detail: &Value,
         ttl: i64,
     ) -> Result<bool, StoreError> {
-        let detail = detail.to_string();
+        let detail = to_json(detail);
         if detail.len() > LARGEST_INPUT {
             return Ok(false);
         }
@@ -43,6 +46,6 @@ impl Store {
     pub(crate) async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
         let detail = item.as_ref().and_then(|item| item.get("detail")?.as_s().ok());
-        Ok(detail.and_then(|detail| serde_json::from_str(detail).ok()))
+        Ok(detail.and_then(|detail| lenient::parse(detail).ok()))
     }
 }
