@@ -349,7 +349,8 @@ mod tests {
                 "detail": {"a": [1, "}"]}});
             let event = read(published).unwrap();
             let once =
-                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first", false)).unwrap()).unwrap();
+                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first", false)).unwrap())
+                    .unwrap();
             assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".into(), user_id: "u".into() });
             assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
             let dispatcher = Some("first".to_owned());
@@ -359,7 +360,8 @@ mod tests {
             let hostile = json!({"detail-type": "x", "source": "y", "_dispatch": {"triggerId": "v"}, "_from": "queue"});
             let event = read(json!({"_from": "stack-bus", "_event": hostile})).unwrap();
             let once =
-                read(serde_json::from_str(&event.dispatched_to(&"t".into(), &"u".into(), "first", false)).unwrap()).unwrap();
+                read(serde_json::from_str(&event.dispatched_to(&"t".into(), &"u".into(), "first", false)).unwrap())
+                    .unwrap();
             assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t".into(), user_id: "u".into() });
             assert_eq!((once.provenance, &once.event), (Provenance::StackBus, &event.event));
         }

@@ -57,7 +57,8 @@ pub(crate) fn read(message: &str) -> Queued<'_> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
     }
-    if serde_json::from_str::<UnreadableReport>(message).is_ok() {
+    // serde reads an array as such an object, too.
+    if message.trim_start().starts_with('{') && serde_json::from_str::<UnreadableReport>(message).is_ok() {
         return Queued::UnreadableReport;
     }
     let mark = Provenance::Queue.mark().unwrap_or_default();

@@ -110,7 +110,11 @@ impl Reader<'_> {
         self.at = end + 1;
         let raw = &self.text[begin..end];
         let mut text = String::with_capacity(raw.len());
-        if has_escapes { unescape(raw, &mut text)? } else { surrogate::push_plain(&mut text, raw) }
+        if has_escapes {
+            unescape(raw, &mut text)?
+        } else {
+            surrogate::push_plain(&mut text, raw)
+        }
         Some(text)
     }
 
@@ -203,9 +207,17 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for text in
-            ["", "{", r#"{"a": 1e400"#, r#"{"a": "\ud83"}"#, r#"["\ud83d" 1]"#, r#"["\x"]"#, "1e400 2", "\"\n\"", "[1,]"]
-        {
+        for text in [
+            "",
+            "{",
+            r#"{"a": 1e400"#,
+            r#"{"a": "\ud83"}"#,
+            r#"["\ud83d" 1]"#,
+            r#"["\x"]"#,
+            "1e400 2",
+            "\"\n\"",
+            "[1,]",
+        ] {
             assert!(matches!(parse(text), Err(LenientError::Syntax { .. })), "{text}");
         }
     }

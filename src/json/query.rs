@@ -1,7 +1,7 @@
 //! RFC 9535 queries, restricted so that they cannot bring the function down.
 //!
 //! The author of a trigger also writes its queries, and one bad query must not prevent the event's other triggers from
-//! running. serde_json_path evaluates a filter inside a filter twice, so its time doubles with each level, and it
+//! running. serde_json_path reads a filter inside a filter twice, so its time doubles with each level, and it
 //! overflows the stack on a few hundred parentheses. RFC 9535 itself allows queries whose results outgrow any memory.
 //! So the shape of a query is checked first, and its work on an event is counted before it is asked
 //! ([`crate::json::query_cost`]). Hardly any trigger needs what is refused.
@@ -20,6 +20,8 @@ pub use crate::json::query_cost::{MOST_FOUND, TooMuchWork};
 pub const LONGEST: usize = 1_000;
 /// The deepest nesting of brackets and parentheses.
 pub const DEEPEST: usize = 8;
+/// The deepest nesting of filters. The parser takes twice as long for each level.
+pub const DEEPEST_FILTERS: usize = 2;
 /// The number of times that selectors such as `[0, 0]` may find the same value.
 pub const MOST_REPEATS: usize = 100;
 
@@ -42,6 +44,9 @@ impl Query {
         let shape = Shape::of(query);
         if shape.depth > DEEPEST {
             return Err(format!("must nest brackets at most {DEEPEST} deep, not {}", shape.depth));
+        }
+        if shape.filters > DEEPEST_FILTERS {
+            return Err(format!("must nest filters at most {DEEPEST_FILTERS} deep, not {}", shape.filters));
         }
         if shape.descendants > 1 {
             return Err("must have at most one descendant segment (..)".to_owned());
@@ -134,6 +139,8 @@ fn selector(text: &str) -> Selector {
 #[derive(Debug)]
 struct Shape {
     depth: usize,
+    /// The number of filters within each other.
+    filters: usize,
     descendants: usize,
     /// The number of ways to choose one selector from each bracket.
     repeats: usize,
@@ -144,9 +151,10 @@ struct Shape {
 impl Shape {
     /// Examines the punctuation outside quotes. A text that is not a query may have any shape.
     fn of(query: &str) -> Self {
-        let mut shape = Self { depth: 0, descendants: 0, repeats: 1, is_product: false };
-        // One entry for each open bracket or parenthesis: whether it is a bracket, and the number of its selectors.
-        let mut open: Vec<(bool, usize)> = Vec::new();
+        let mut shape = Self { depth: 0, filters: 0, descendants: 0, repeats: 1, is_product: false };
+        // One entry for each open bracket or parenthesis: whether it is a bracket, the number of its selectors, and whether
+        // one of them is a filter.
+        let mut open: Vec<(bool, usize, bool)> = Vec::new();
         let mut roots = 0_usize;
         let (bytes, mut at) = (query.as_bytes(), 0);
         while let Some(&byte) = bytes.get(at) {
@@ -154,20 +162,25 @@ impl Shape {
             match byte {
                 b'\'' | b'"' => at += quoted_length(&bytes[at..], byte),
                 b'[' | b'(' => {
-                    open.push((byte == b'[', 1));
+                    open.push((byte == b'[', 1, false));
                     shape.depth = shape.depth.max(open.len());
                 }
                 b']' | b')' => {
-                    if let Some((true, selectors)) = open.pop() {
+                    if let Some((true, selectors, _)) = open.pop() {
                         shape.repeats = shape.repeats.saturating_mul(selectors);
                     }
                     if open.is_empty() {
                         roots = roots.min(1);
                     }
                 }
-                b',' => open.last_mut().into_iter().for_each(|(_, selectors)| *selectors += 1),
+                b',' => open.last_mut().into_iter().for_each(|(_, selectors, _)| *selectors += 1),
                 b'$' => roots += 1,
-                b'*' | b':' | b'?' => shape.is_product |= roots > 1,
+                b'?' => {
+                    open.last_mut().into_iter().for_each(|(_, _, has_filter)| *has_filter = true);
+                    shape.filters = shape.filters.max(open.iter().filter(|(_, _, has_filter)| *has_filter).count());
+                    shape.is_product |= roots > 1;
+                }
+                b'*' | b':' => shape.is_product |= roots > 1,
                 b'.' if bytes.get(at) == Some(&b'.') => {
                     shape.descendants += 1;
                     shape.is_product |= roots > 1;
@@ -193,6 +206,7 @@ mod tests {
             (&nested("(", ")", 8), "must nest brackets at most 8 deep, not 9"),
             (&nested("@[?", "]", 8), "must nest brackets at most 8 deep, not 9"),
             (&format!("$.{}", "a".repeat(999)), "must have at most 1000 bytes, not 1001"),
+            ("$.a[?@[?@[?@.b]]]", "must nest filters at most 2 deep, not 3"),
             ("$..a..b", "must have at most one descendant segment (..)"),
             (&format!("${}", "[0, 0]".repeat(7)), "must not list several selectors"),
             ("$.a[?@ == $.b[*]]", "must not have *, :, ? or .. behind a $"),
@@ -211,6 +225,7 @@ mod tests {
             "$..a[*]",
             "$.a[?@.price > $.limit && @.tags[0] == 'x'].names[*]",
             "$.a[?count(@.tags[*]) > 1]",
+            "$.a[?@.b[?@.c], ?@.d[?@.e]][?@.f]",
             "$.a[0, 1]['b', 'c', 'd'][1:5]",
             &names,
             "$.a[?(((((((@.b)))))))]",

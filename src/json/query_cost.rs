@@ -280,7 +280,11 @@ mod tests {
             ("@.*", 2, 0, true),
         ] {
             let cost = FilterCost::of(filter);
-            assert_eq!((cost.looks, cost.looks_at_event, cost.is_nested), (looks, looks_at_event, is_nested), "{filter}");
+            assert_eq!(
+                (cost.looks, cost.looks_at_event, cost.is_nested),
+                (looks, looks_at_event, is_nested),
+                "{filter}"
+            );
         }
         assert_eq!(FilterCost::of("@['a','b']['c','d']").steps, 4 * 11);
         assert!(FilterCost::of("@..x").has_descendants);

@@ -4,8 +4,8 @@
 
 use std::cell::Cell;
 
-/// The steps that a look at an event may take. A step is about the work of visiting one value, at most 50 ns on a slow
-/// processor.
+/// The steps that a look at an event may take. A step is about the work of visiting one value: 5 to 130 ns, the more
+/// the less of the event is in the processor's cache.
 #[derive(Debug)]
 pub struct Steps {
     limit: u64,
@@ -18,8 +18,11 @@ impl Steps {
         Self { limit, taken: Cell::new(0) }
     }
 
-    /// Takes steps. Returns false if there are not so many left.
+    /// Takes steps. Returns false if there are not so many left. Then all are spent, for whatever is asked next.
     pub(crate) fn take(&self, steps: u64) -> bool {
+        if self.are_spent() {
+            return false;
+        }
         self.taken.set(self.taken.get().saturating_add(steps));
         !self.are_spent()
     }
@@ -29,7 +32,7 @@ impl Steps {
         self.taken.get() > self.limit
     }
 
-    /// Returns the number of steps that were asked for.
+    /// Returns the number of steps that were taken, with those that were too many.
     pub fn taken(&self) -> u64 {
         self.taken.get()
     }
@@ -48,8 +51,8 @@ mod tests {
     fn steps_are_spent_once_more_are_taken_than_there_are() {
         let steps = Steps::new(10);
         assert!(steps.take(10) && !steps.are_spent());
-        assert!(!steps.take(1) && steps.are_spent());
-        assert!(!steps.take(u64::MAX) && !steps.take(u64::MAX));
-        assert_eq!(steps.taken(), u64::MAX);
+        assert!(!steps.take(5) && steps.are_spent());
+        assert!(!steps.take(1) && !steps.take(0));
+        assert_eq!(steps.taken(), 15, "nothing is taken once they are spent");
     }
 }

@@ -191,9 +191,7 @@ impl TriggerItem {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
             // Some APIs store the pattern as a text.
-            Value::String(text) => {
-                Pattern::parse(&lenient::parse(text).map_err(|error| vec![format!("$: {error}")])?)
-            }
+            Value::String(text) => Pattern::parse(&lenient::parse(text).map_err(|error| vec![format!("$: {error}")])?),
             value => Pattern::parse(value),
         });
         let conditions = parsed(config, "condition", problems, Conditions::parse);

@@ -11,7 +11,8 @@ use crate::json::{
 };
 
 /// The matchers that a pattern may name, as problems list them.
-const NAMES: &str = "exactly, prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists";
+pub(crate) const NAMES: &str =
+    "exactly, prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists";
 
 /// One entry of the list that a pattern has for a field.
 #[derive(Debug)]
@@ -260,7 +261,9 @@ impl Text {
     /// Returns the most bytes that are compared without their case.
     fn folded_bytes(&self) -> usize {
         match self {
-            Self::EqualIgnoringCase(text) | Self::PrefixIgnoringCase(text) | Self::SuffixIgnoringCase(text) => text.len(),
+            Self::EqualIgnoringCase(text) | Self::PrefixIgnoringCase(text) | Self::SuffixIgnoringCase(text) => {
+                text.len()
+            }
             Self::Equal(_) | Self::Prefix(_) | Self::Suffix(_) | Self::Wildcard(_) => 0,
         }
     }

@@ -5,8 +5,10 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html>) and, where the guide is
 //! silent, as its open source engine reads it (<https://github.com/aws/event-ruler>). Where these leave a choice:
 //!
-//! - Numbers are compared by value, so `[300]` matches 300.0. EventBridge does the same, although the guide says
-//!   otherwise. The guide's limit of five billion, above which EventBridge compares no numbers, does not apply.
+//! - Numbers are compared by value, as doubles, so `[300]` matches 300.0. EventBridge does the same, although the guide
+//!   says otherwise. The guide's limit of five billion, above which EventBridge compares no numbers, does not apply.
+//! - A text that is an IP address matches every spelling of that address. `exactly` matches the spelling.
+//! - `$or` is a field's name like any other, if a member of its objects has the name of a matcher.
 //! - An array matches if one of its elements matches. The fields that a pattern requires of an object must be found in
 //!   one object: fields of two elements of an array never match together. `exists: false` beside other fields applies
 //!   to the element in which these were found. If all of an object's fields must be missing, it applies to every
@@ -27,7 +29,10 @@ use crate::{
         fields::{kind, member, member_at, push},
         steps::Steps,
     },
-    trigger::{bounds::MOST_MATCHERS, matcher::Matcher},
+    trigger::{
+        bounds::MOST_MATCHERS,
+        matcher::{self, Matcher},
+    },
 };
 
 /// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens. Without
@@ -176,19 +181,31 @@ fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -
     so_far
 }
 
+/// Returns true if a field is the relation `$or`, and no field of that name: no member of its branches may have the name of
+/// a matcher.
+fn is_or(name: &str, value: &Value) -> bool {
+    let branches = || value.as_array().into_iter().flatten().filter_map(Value::as_object);
+    name == "$or" && !branches().flat_map(Map::keys).any(|name| matcher::NAMES.split(", ").any(|known| known == name))
+}
+
 /// Returns the number of matchers in a pattern, before its `$or` are multiplied out.
 fn matchers_of(fields: &Map<String, Value>) -> usize {
     let of_list = |argument: &Value| argument.as_array().map_or(1, Vec::len);
     let of_entry = |entry: &Value| match entry {
-        Value::Object(matcher) => matcher.values().map(|argument| match argument {
-            Value::Object(inner) => inner.values().map(of_list).sum(),
-            argument => of_list(argument),
-        }).sum(),
+        Value::Object(matcher) => matcher
+            .values()
+            .map(|argument| match argument {
+                Value::Object(inner) => inner.values().map(of_list).sum(),
+                argument => of_list(argument),
+            })
+            .sum(),
         _ => 1,
     };
     let of_field = |(name, value): (&String, &Value)| match value {
         Value::Object(fields) => matchers_of(fields),
-        Value::Array(branches) if name == "$or" => branches.iter().filter_map(Value::as_object).map(matchers_of).sum(),
+        Value::Array(branches) if is_or(name, value) => {
+            branches.iter().filter_map(Value::as_object).map(matchers_of).sum()
+        }
         Value::Array(entries) => entries.iter().map(of_entry).sum(),
         _ => 0,
     };
@@ -227,7 +244,7 @@ impl Alternatives {
             let path = &member(path, name);
             let place = || [above, &[Arc::from(&name[..])]].concat();
             match value {
-                _ if name == "$or" => all.and(Self::of_branches(value, above, path, problems)),
+                _ if is_or(name, value) => all.and(Self::of_branches(value, above, path, problems)),
                 Value::Object(fields) => all.and(Self::of_fields(fields, &place(), path, problems)),
                 Value::Array(entries) => all.and(Self::of_value(entries, place(), path, problems)),
                 other => {
