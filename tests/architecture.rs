@@ -1,6 +1,6 @@
 //! Keeps the rules that docs/ARCHITECTURE.md and CONTRIBUTING.md give for `src/`: which layer may import which, where
-//! the types of other crates may appear, and how long files and functions may be. Each rule is data at the top of this
-//! file. Unit tests are exempt from all rules but the length of a file.
+//! the types of other crates may appear, how long files and functions may be, and which functions need a doc comment. Each
+//! rule is data at the top of this file. Unit tests are exempt from all rules but the length of a file.
 //!
 //! The sources are read as tokens, without a parser: rustfmt and the compiler have checked their form already, and a
 //! parser would be one more dependency in every build of the tests and the examples.
@@ -51,39 +51,14 @@ const NOT_IN: [(&str, &[&str]); 4] = [
     ("tokio", &["domain", "json"]),
 ];
 
-/// Imports that break a rule of the layers or close a circle, and are still to be removed: from a file, to a file. An
-/// entry that is needed no more is a failure, so that the list can only become shorter.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    // The small files of the store use what its larger ones define.
-    ("store/execution_item.rs", "store/keys.rs"),
-    ("store/dynamodb.rs", "store/mod.rs"),
-    ("store/table.rs", "store/mod.rs"),
-    // A framing needs the types of its frames, and the folder's file chooses the framing.
-    ("agent/framing/document.rs", "agent/framing/mod.rs"),
-    ("agent/framing/elements.rs", "agent/framing/mod.rs"),
-    ("agent/framing/lines.rs", "agent/framing/mod.rs"),
-    ("agent/framing/sse.rs", "agent/framing/mod.rs"),
-    // A protocol needs the type of its facts, and the folder's file chooses the protocol.
-    ("agent/protocol/bedrock.rs", "agent/protocol/mod.rs"),
-    ("agent/protocol/strands.rs", "agent/protocol/mod.rs"),
-    ("agent/protocol/strands_typescript.rs", "agent/protocol/mod.rs"),
-];
-
-/// Files that break another rule and are still to be mended: the rule, and the file. They are treated like
-/// [`EXCEPTIONS`].
-const FILE_EXCEPTIONS: &[(Rule, &str)] = &[];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    OnePlace,
-    Lengths,
-}
-
 /// The fewest and the most lines of a file, and the most of a function.
 const FEWEST_LINES: usize = 25;
 const MOST_LINES: usize = 450;
 const MOST_LINES_OF_HANDLER: usize = 129;
 const MOST_LINES_OF_FUNCTION: usize = 80;
+
+/// A function of this many lines or more needs a doc comment, unless its trait has one.
+const LEAST_LINES_TO_DOCUMENT: usize = 12;
 
 /// Source files by their path under `src/`.
 type Tree = BTreeMap<String, Source>;
@@ -94,11 +69,15 @@ struct Source {
     lines: usize,
     /// The tokens outside unit tests.
     tokens: Vec<Token>,
+    /// The lines, from 1, that are doc comments.
+    documented: BTreeSet<usize>,
 }
 
 impl Source {
     fn new(text: &str) -> Self {
-        Self { lines: text.lines().count(), tokens: without_tests(tokens(text)) }
+        let is_doc = |(_, line): &(usize, &str)| line.trim_start().starts_with("///");
+        let documented = (1..).zip(text.lines()).filter(is_doc).map(|(number, _)| number).collect();
+        Self { lines: text.lines().count(), tokens: without_tests(tokens(text)), documented }
     }
 }
 
@@ -385,17 +364,6 @@ fn circles(edges: &Edges) -> Vec<String> {
     circles.into_iter().map(|files| format!("a circle of imports: {files}")).collect()
 }
 
-/// Returns every exception that no rule needs.
-fn unneeded(edges: &Edges, exceptions: &[(&str, &str)]) -> Vec<String> {
-    let reached = reachable(edges);
-    let is_needed = |from: &str, to: &str| {
-        let closes_circle = || reached.get(to).is_some_and(|files| files.contains(from));
-        edges.contains(&(from.to_owned(), to.to_owned())) && (!is_allowed(from, to) || closes_circle())
-    };
-    let unneeded = exceptions.iter().filter(|(from, to)| !is_needed(from, to));
-    unneeded.map(|(from, to)| format!("the exception is not needed: {from} to {to}")).collect()
-}
-
 /// Returns every name that stands where it must not.
 fn misplaced(tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
@@ -454,6 +422,56 @@ fn wrong_lengths(tree: &Tree) -> Vec<String> {
     found
 }
 
+/// Returns the first line of the item whose `fn` is at `at`: that of its attributes, or of its first qualifier.
+fn first_line(tokens: &[Token], at: usize) -> usize {
+    const QUALIFIERS: [&str; 8] = ["pub", "(", ")", "crate", "super", "const", "async", "unsafe"];
+    let mut first = at;
+    while first > 0 && QUALIFIERS.contains(&tokens[first - 1].text.as_str()) {
+        first -= 1;
+    }
+    while first > 0 && tokens[first - 1].text == "]" {
+        first = tokens[..first].iter().rposition(|token| token.text == "#").unwrap_or_default();
+    }
+    tokens[first].line
+}
+
+/// Returns the places within the implementations of traits, whose functions the trait documents.
+fn in_trait_impls(tokens: &[Token]) -> BTreeSet<usize> {
+    let mut places = BTreeSet::new();
+    for at in (0..tokens.len()).filter(|at| tokens[*at].text == "impl") {
+        // `impl` also stands in types, which end before any brace or in one of a body.
+        let is_item = at == 0 || matches!(tokens[at - 1].text.as_str(), "}" | ";" | "]" | "{" | "unsafe");
+        let body = tokens.iter().skip(at).position(|token| token.text == "{").map_or(tokens.len(), |open| at + open);
+        let is_of_trait = tokens[at..body].iter().enumerate().any(|(offset, token)| {
+            // `for<'a>` stands in bounds.
+            token.text == "for" && !is_at(tokens, at + offset + 1, &["<"])
+        });
+        if is_item && is_of_trait {
+            places.extend(at..end_of_item(tokens, at));
+        }
+    }
+    places
+}
+
+/// Returns every long function without a doc comment, but for those of trait implementations.
+fn undocumented(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, Source { tokens, documented, .. }) in tree {
+        let of_traits = in_trait_impls(tokens);
+        let functions = (0..tokens.len().saturating_sub(1)).filter(|at| tokens[*at].text == "fn");
+        for at in functions.filter(|at| !of_traits.contains(at)) {
+            let (name, end) = (&tokens[at + 1], end_of_item(tokens, at));
+            let is_named = name.text.starts_with(|char: char| char.is_alphabetic() || char == '_');
+            let first = first_line(tokens, at);
+            let is_long = tokens[end - 1].line - tokens[at].line + 1 >= LEAST_LINES_TO_DOCUMENT;
+            if is_named && is_long && !documented.contains(&(first - 1)) {
+                found.push(format!("{file}:{}: {} needs a doc comment", name.line, name.text));
+            }
+        }
+    }
+    found
+}
+
 fn read_tree(root: &Path, folder: &str, tree: &mut Tree) {
     for entry in fs::read_dir(root.join(folder)).unwrap() {
         let entry = entry.unwrap();
@@ -473,18 +491,6 @@ fn source_tree() -> Tree {
     tree
 }
 
-/// Leaves out the findings in files that are excepted from this rule, and adds the exceptions that are not needed.
-fn without_exceptions(mut findings: Vec<String>, rule: Rule) -> Vec<String> {
-    for (_, file) in FILE_EXCEPTIONS.iter().filter(|(other, _)| *other == rule) {
-        let before = findings.len();
-        findings.retain(|finding| !finding.starts_with(&format!("{file}:")));
-        if findings.len() == before {
-            findings.push(format!("the exception is not needed: {rule:?} for {file}"));
-        }
-    }
-    findings
-}
-
 /// Fails with one finding on each line.
 fn assert_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
@@ -494,10 +500,7 @@ fn assert_none(findings: &[String]) {
 fn imports_go_downwards_and_in_no_circle() {
     let all = edges(&source_tree());
     assert!(all.len() > 100, "the imports were read");
-    assert_none(&unneeded(&all, EXCEPTIONS));
-    let is_exception = |(from, to): &(String, String)| EXCEPTIONS.contains(&(from.as_str(), to.as_str()));
-    let checked = all.into_iter().filter(|edge| !is_exception(edge)).collect();
-    assert_none(&[upward(&checked), circles(&checked)].concat());
+    assert_none(&[upward(&all), circles(&all)].concat());
 }
 
 #[test]
@@ -515,12 +518,17 @@ fn types_of_other_crates_stay_in_their_rooms() {
 
 #[test]
 fn each_name_has_one_place() {
-    assert_none(&without_exceptions(passed_on(&source_tree()), Rule::OnePlace));
+    assert_none(&passed_on(&source_tree()));
 }
 
 #[test]
 fn files_and_functions_keep_their_lengths() {
-    assert_none(&without_exceptions(wrong_lengths(&source_tree()), Rule::Lengths));
+    assert_none(&wrong_lengths(&source_tree()));
+}
+
+#[test]
+fn long_functions_have_doc_comments() {
+    assert_none(&undocumented(&source_tree()));
 }
 
 mod rules {
@@ -584,17 +592,6 @@ mod rules {
     }
 
     #[test]
-    fn an_exception_that_is_not_needed_is_found() {
-        let tree = tree(&[("domain/x.rs", "use crate::{agent::A, clock};"), ("agent/mod.rs", ""), ("clock.rs", "")]);
-        let needed = [("domain/x.rs", "agent/mod.rs")];
-        assert_none(&unneeded(&edges(&tree), &needed));
-        for (from, to) in [("domain/x.rs", "clock.rs"), ("agent/mod.rs", "domain/x.rs")] {
-            let expected = format!("the exception is not needed: {from} to {to}");
-            assert_eq!(unneeded(&edges(&tree), &[(from, to)]), [expected]);
-        }
-    }
-
-    #[test]
     fn a_misplaced_name_is_found() {
         let tree = tree(&[
             ("domain/x.rs", "async fn f() {\n tokio::x() }"),
@@ -635,6 +632,30 @@ mod rules {
             "json/x.rs: has 24 lines",
         ];
         assert_eq!(wrong_lengths(&tree), expected);
+    }
+
+    #[test]
+    fn a_long_function_without_a_doc_comment_is_found() {
+        let body = |lines: usize| format!("{{{}}}", "\n".repeat(lines - 1));
+        let (short, long) = (body(11), body(12));
+        for (text, is_found) in [
+            (format!("fn f() {long}"), true),
+            (format!("fn f() {short}"), false),
+            (format!("/// Does.\nfn f() {long}"), false),
+            (format!("// Does.\nfn f() {long}"), true),
+            (format!("//! A file.\n\nfn f() {long}"), true),
+            (format!("/// Does.\n#[must_use]\n#[inline(always)]\npub(crate) async fn f() {long}"), false),
+            (format!("/// A type.\nstruct X;\n#[must_use]\npub(crate) async fn f() {long}"), true),
+            (format!("/// A type.\nimpl X {{\n    fn f(g: fn(u8) -> u8) {long} }}"), true),
+            (format!("impl<T: for<'a> G<'a>> X<T> {{ fn f() {long} }}"), true),
+            (format!("impl<T> G<'_> for X<T> where T: H {{ fn f() {long} }}"), false),
+            (format!("impl G for X {{}} impl X {{ fn f() {long} }}"), true),
+            (format!("trait G {{ fn g(); fn f() {long} }}"), true),
+            (format!("fn g(h: impl H) {{ for x in y {{ x }} }} fn f() {long}"), true),
+            (format!("#[cfg(test)]\nmod tests {{ fn f() {long} }}"), false),
+        ] {
+            assert_eq!(!undocumented(&tree(&[("app.rs", &text)])).is_empty(), is_found, "{text}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::{
         attempt::Run,
         prospect::{Prepared, prospect},
     },
-    store::{Store, boxed},
+    store::Store,
     telemetry::metrics::timed,
     trigger::{item::TriggerItem, replay},
 };
@@ -53,10 +53,12 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
-    let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
-    let (claimed, prepared) =
-        poll_alongside(timed(state, |facts| &mut facts.claim_ms, claiming), boxed(catch_panic(prepare(context, fire))))
-            .await;
+    let claiming = Box::pin(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
+    let (claimed, prepared) = poll_alongside(
+        timed(state, |facts| &mut facts.claim_ms, claiming),
+        Box::pin(catch_panic(prepare(context, fire))),
+    )
+    .await;
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,

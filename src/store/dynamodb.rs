@@ -1,7 +1,7 @@
 //! The table in DynamoDB: its client with time limits and retries, and each operation of the port as a request.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html>
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -14,10 +14,9 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use crate::{
     error_chain::chain,
     store::{
-        StoreError, boxed,
-        execution_item::{Item, text},
+        error::StoreError,
         expression::Expression,
-        keys::Key,
+        item::{Item, Key, text},
         table::{ConditionalWrite, Table, Transacted, Written},
     },
 };
@@ -39,6 +38,7 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
+    /// Creates the client of the table `name`: at most six tries of 2 s each, and 5 s in all, for each operation.
     pub(super) fn new(config: &aws_config::SdkConfig, name: String) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(
@@ -57,6 +57,8 @@ impl DynamoDb {
         Self { client: Client::from_conf(config), name }
     }
 
+    /// Replaces an item if its condition holds. A refusal returns the item as it stands, if there is one. It may also
+    /// be the answer to the SDK's second try of a put whose first was applied.
     async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Written, StoreError> {
         let request =
             self.client.put_item().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
@@ -75,6 +77,9 @@ impl DynamoDb {
         }
     }
 
+    /// Changes an item if its condition holds, and creates it if there is none and the condition allows that. With
+    /// `return_new` the whole item after the change is returned. A refusal returns the item as it stands, if there is
+    /// one.
     async fn update(
         &self,
         (pk, sk): Key,
@@ -102,6 +107,7 @@ impl DynamoDb {
         }
     }
 
+    /// Builds a transaction's part from a write. A refusal will return the item as it stands.
     fn transact_item(&self, write: ConditionalWrite) -> Result<TransactWriteItem, StoreError> {
         let placeholders = |expression: Expression| {
             let values = Some(expression.values).filter(|values| !values.is_empty());
@@ -156,6 +162,8 @@ impl Table for DynamoDb {
         }
     }
 
+    /// Makes all writes or none. The first write whose condition failed is reported, and a conflict only if none did.
+    /// Any other reason for a cancellation is an error.
     async fn transact(&self, writes: Vec<ConditionalWrite>) -> Result<Transacted, StoreError> {
         let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<_, _>>()?;
         let request = self.client.transact_write_items().set_transact_items(Some(items));
@@ -181,7 +189,8 @@ impl Table for DynamoDb {
     }
 }
 
-/// Returns the error of an operation that failed, without the SDK's types.
+/// Returns the error of an operation that failed, without the SDK's types. Without an answer of DynamoDB's it is
+/// unknown whether something was written.
 pub(super) fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -195,4 +204,12 @@ where
     }
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
     StoreError::NoAnswer { operation, cause }
+}
+
+/// Puts a future on the heap. The futures of the SDK are large, and those of a run, of which some are awaited two at once,
+/// would lie side by side in its own. Pass the call itself and no variable, which would have its place in the caller's
+/// future as well. For the same reason [`Store::in_time`](super::Store::in_time) is no async function: one keeps both its argument and what it
+/// awaits.
+pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
+    Box::pin(sending)
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     domain::execution::{Row, Status},
-    store::execution_item::{number, text},
+    store::item::{number, text},
 };
 
 /// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
@@ -85,7 +85,7 @@ impl Expression {
         format!("{} < {}", self.name(attribute), self.value(value))
     }
 
-    /// Builds an update that sets attributes.
+    /// Builds an update that sets attributes. There must be at least one.
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let mut update = String::from("SET ");
         let attributes = attributes.into_iter();

@@ -5,10 +5,11 @@ use serde_json::Value;
 use crate::{
     json::{lenient, surrogate::to_json},
     store::{
-        Store, StoreError, boxed,
-        dynamodb::store_error,
-        execution_item::text,
-        keys::{self, keyed},
+        Store,
+        dynamodb::{boxed, store_error},
+        error::StoreError,
+        item::{keyed, text},
+        keys,
         table::Table,
     },
 };

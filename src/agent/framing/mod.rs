@@ -15,83 +15,20 @@
 
 pub(crate) mod document;
 pub(crate) mod elements;
+pub mod frame;
 pub(crate) mod lines;
 pub(crate) mod sse;
 
 use crate::agent::framing::{
     document::{Document, Fallback},
     elements::Elements,
+    frame::{Frame, PREFIX, Rest, Source},
     lines::{Line, LineEnd, Lines},
     sse::Sse,
 };
 use crate::json::scan;
 
-/// Bytes of the largest event that is read (1 MiB).
-pub const MAX_EVENT: usize = 1024 * 1024;
-
-/// Bytes of a larger event in which its `type` must stand to be heard (4 KiB).
-pub const PREFIX: usize = 4 * 1024;
-
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// What a frame was in the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A frame of server-sent events.
-    Sse,
-    /// A line of NDJSON.
-    Line,
-    /// The one JSON document.
-    Document,
-    /// An element of the one JSON document, which is an array.
-    Element,
-    /// Plain text, all that is kept of it.
-    Text,
-}
-
-/// One frame, or the beginning of one that was too large to keep.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame<'a> {
-    pub(crate) source: Source,
-    /// The `event` field of server-sent events; else empty.
-    pub(crate) name: &'a [u8],
-    /// The data as it came.
-    pub(crate) data: &'a [u8],
-    /// The data without the whitespace around it.
-    pub(crate) text: &'a [u8],
-    /// False for server-sent events of a name alone.
-    pub(crate) has_data: bool,
-    /// Set if it was too large: the last byte of it.
-    pub(crate) dropped: Option<u8>,
-}
-
-impl<'a> Frame<'a> {
-    pub(crate) fn new(source: Source, data: &'a [u8]) -> Frame<'a> {
-        Frame { source, name: b"", data, text: scan::trim(data), has_data: true, dropped: None }
-    }
-
-    /// Returns true if the frame has its end. Only then is it believed when it says that all went well.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.dropped.map_or_else(|| scan::is_whole(self.text), |last| matches!(last, b'}' | b']'))
-    }
-
-    pub(crate) fn is_document(&self) -> bool {
-        matches!(self.source, Source::Document | Source::Element)
-    }
-}
-
-/// What is left at a framed end.
-#[derive(Debug)]
-pub(crate) enum Rest<'a> {
-    Nothing,
-    /// The last frame, which the body's end ended.
-    Frame(Frame<'a>),
-    /// The body ended within a frame that cannot be read.
-    Cut,
-    NotJson,
-    /// A document, or plain text, of no byte but whitespace.
-    Empty,
-}
 
 /// The content type as far as it decides the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +73,7 @@ impl Declared {
         })
     }
 
+    /// Returns the framing that the content type alone stands for, where the body's beginning says nothing else.
     fn framing(self) -> Framer {
         match self {
             Declared::Ndjson => Framer::Lines(Lines::new(LineEnd::Lf)),
@@ -170,9 +108,10 @@ impl Framer {
         Framer::Document(Document::new(fallback))
     }
 
-    /// Chooses the framing, or `None` while more of the body could change the choice: it depends on the body's first
-    /// [`PREFIX`] bytes alone, not on how they are chunked. `is_stream` says of the beginning of an object whether it is
-    /// an event of a stream, and `None` while that is open.
+    /// Chooses the framing by the table above, or returns `None` while more of the body could change the choice: it
+    /// depends on the body's first [`PREFIX`] bytes alone, not on how they are chunked. With `ended`, or that many
+    /// bytes, it is always chosen. `is_stream` says of the beginning of an object whether it is an event of a stream,
+    /// and `None` while that is open.
     fn choose(declared: Declared, head: &[u8], ended: bool, is_stream: fn(&[u8]) -> Option<bool>) -> Option<Framer> {
         let is_final = ended || head.len() >= PREFIX;
         if !is_final && BOM.starts_with(head) {
@@ -222,7 +161,8 @@ impl Framer {
     }
 
     /// Takes bytes while the framing is open. Returns the bytes to read once it is chosen: the head that was held back,
-    /// and what of `bytes` is not in it.
+    /// and what of `bytes` is not in it. `None` while it stays open, and then all of `bytes` is held back. If `bytes`
+    /// alone decide it, nothing is copied. If it was chosen before, all of `bytes` is returned.
     pub(crate) fn open<'i>(
         &mut self,
         bytes: &'i [u8],
@@ -246,12 +186,13 @@ impl Framer {
         Some((head, rest))
     }
 
-    /// The bytes to pass over at the beginning of a body.
+    /// Returns how many bytes to pass over at the beginning of a body: those of a byte order mark.
     pub(crate) fn mark(head: &[u8]) -> usize {
         if head.starts_with(BOM) { BOM.len() } else { 0 }
     }
 
-    /// Takes the next frame that is complete from `input`. At `None` all of `input` is taken.
+    /// Takes the next frame that is complete from `input`. At `None` all of `input` is taken. A document is kept until
+    /// the body ends, and gives no frame here. Nothing may be fed while the framing is open.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         match self {
             Framer::Lines(lines) => lines.next(input).map(frame_of_line),
@@ -266,7 +207,7 @@ impl Framer {
         }
     }
 
-    /// What is left of a body that is known to have arrived whole.
+    /// Returns what is left of a body that is known to have arrived whole.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self {
             Framer::Lines(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_line(line))),
@@ -289,6 +230,7 @@ impl Framer {
         matches!(self, Framer::Sse(_))
     }
 
+    /// Returns the bytes of memory that the framing holds.
     pub(crate) fn capacity(&self) -> usize {
         match self {
             Framer::Open { head, .. } => head.capacity(),
@@ -300,6 +242,8 @@ impl Framer {
     }
 }
 
+/// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. Of a line too long to keep it has the
+/// first 4 KiB.
 fn frame_of_line(line: Line<'_>) -> Frame<'_> {
     // Only of a dropped line are there bytes behind the prefix that could depend on chunking.
     let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };

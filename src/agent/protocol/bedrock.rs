@@ -1,14 +1,18 @@
 //! Bedrock's ConverseStream, sent on as it comes.
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::words::{error_text, reported};
-use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for the start of a message. Other events of Bedrock's, bare, are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has_object(Name::MessageStart)
 }
@@ -20,6 +24,8 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event. `messageStop` decides the run unless the message stopped for a tool; an exception decides it at
+    /// once. A frame with a member that is no event's may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let union = RawJson::cut(frame.text);
         if let Some(event) = union.enter("contentBlockDelta") {
@@ -45,12 +51,14 @@ impl Reader for Reading {
                 b"metadata" => transcript.add_usage(value.get("usage")),
                 b"contentBlockStop" => {}
                 _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
-                _ => return foreign(frame, transcript),
+                _ => return failure_in(frame, transcript),
             }
         }
         None
     }
 
+    /// Decides a stream that ended in order without a deciding `messageStop`. It is complete only if the last message
+    /// stopped for a tool.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.stopped_for_tool { transcript.last_word() } else { transcript.without_terminal_event() }
     }
@@ -59,6 +67,7 @@ impl Reader for Reading {
         true
     }
 
+    /// Takes the usage of a `metadata` event, behind which none is awaited.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let metadata = RawJson::cut(frame.text).get("metadata");
         transcript.add_usage(metadata.and_then(|metadata| metadata.get("usage")));

@@ -1,12 +1,11 @@
-//! The generic dialect: frames and documents of an agent's own making, where no protocol is recognised
-//! (PROTOCOLS.md §§1.3, 2.4). The last word decides.
+//! The generic dialect: frames and documents of an agent's own making, where no protocol is recognised (docs/agents.md, In
+//! your own format). The last word decides.
 
-use crate::agent::framing::{Frame, Source};
-use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::failure::{failure_of, is_tools};
+use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{
-    error_text, is_repr, is_word, message_of, message_of_frame, push_answer, reported,
-};
+use crate::agent::protocol::words::{is_repr, is_word, push_answer, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -66,7 +65,8 @@ pub(crate) struct Generic {
 
 impl Generic {
     /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
-    /// same member and of a type that is known as nobody's. It need not be looked at any closer.
+    /// same member and of `kind`, a type that is known as nobody's. It need not be looked at any closer. A failure that
+    /// text would take back is looked at.
     pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
         if !transcript.pieces.is_truncated() || transcript.failure.is_some() || frame.dropped.is_some() {
             return false;
@@ -91,7 +91,9 @@ impl Generic {
         }
     }
 
-    /// Takes a frame. `members` are those of an object. Returns false if the frame says nothing.
+    /// Takes a frame. `members` are those of an object; without them it is a string, unquoted text or another value.
+    /// Returns false if the frame says nothing, and the verdict if it decides the run, which only the AgentCore SDK's
+    /// error frame does.
     pub(crate) fn read(
         &mut self,
         frame: &Frame<'_>,
@@ -100,9 +102,9 @@ impl Generic {
     ) -> (bool, Option<Verdict>) {
         let was_understood = std::mem::take(&mut transcript.is_understood);
         let verdict = match members {
-            Some(members) => self.object(frame, members, transcript),
+            Some(members) => self.take_object(frame, members, transcript),
             None => {
-                self.bare(frame, transcript);
+                self.take_bare(frame, transcript);
                 None
             }
         };
@@ -111,8 +113,11 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes what is not an object.
-    fn bare(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+    /// Takes what is not an object. A string, a list of objects in an SSE frame, plain text and the unquoted data of an
+    /// SSE frame are pieces of the answer. Python's repr of a result is read for its stop reason alone. `null` says
+    /// nothing but is understood; `[DONE]` and other values are passed over. A string too large to keep counts only in
+    /// a document.
+    fn take_bare(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         match (frame.source, frame.text) {
             (Source::Sse | Source::Line | Source::Document | Source::Element, [b'"', inner @ ..])
                 if frame.dropped.is_some() || scan::is_whole(frame.text) =>
@@ -126,7 +131,7 @@ impl Generic {
                     if let Some(string) = RawJson::whole(frame.text).as_str() {
                         string.push_into(&mut text);
                     }
-                    self.string(text.as_str(), transcript);
+                    self.take_string(text.as_str(), transcript);
                 } else if frame.is_document()
                     && let Some(string) = RawJson::cut(frame.text).as_str()
                 {
@@ -140,37 +145,48 @@ impl Generic {
                 // A pair of LangGraph's, for one: a chunk of a message, and what is known of it.
                 let mut text = BoundedText::new(MAX_OUTPUT + 4);
                 push_answer(RawJson::whole(frame.text), &mut text, DEPTH);
-                self.string(text.as_str(), transcript);
+                self.take_string(text.as_str(), transcript);
             }
             (Source::Text, _) | (Source::Sse, _) if frame.dropped.is_none() => {
                 // The whitespace of a piece counts, the end of a text file does not.
                 let text = if frame.source == Source::Text { frame.text } else { frame.data };
                 let before = transcript.pieces.len();
-                self.unquoted(text, transcript);
+                self.take_unquoted(text, transcript);
                 transcript.is_understood |= transcript.pieces.len() > before || transcript.pieces.is_truncated();
             }
             _ => {}
         }
     }
 
-    fn unquoted(&mut self, text: &[u8], transcript: &mut Transcript) {
+    /// Takes text without quotes as a piece of the answer. Unlike a string it may be Python's repr: it is plain text
+    /// then.
+    fn take_unquoted(&mut self, text: &[u8], transcript: &mut Transcript) {
         if text.is_empty() {
             return;
         }
-        self.place(Under::Bare, transcript);
+        self.make_room(Under::Bare, transcript);
         transcript.pieces.push_lossy(text);
     }
 
-    /// Takes a string as a piece of the answer.
-    pub(crate) fn string(&mut self, text: &str, transcript: &mut Transcript) {
+    /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which nobody can read.
+    pub(crate) fn take_string(&mut self, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
         if !text.is_empty() && !is_repr(text) && !transcript.is_muted {
-            self.place(Under::Bare, transcript);
+            self.make_room(Under::Bare, transcript);
             transcript.pieces.push(text);
         }
     }
 
-    fn object(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes an object. One that reports a failure is read for that, its usage and its stop reason, and its text is no
+    /// answer. One that is not closed is unquoted text in an SSE frame, and garbage elsewhere. One about a tool holds
+    /// no answer, unless it is the only document. One too large to keep has none either, unless it is a document or an
+    /// element of one.
+    fn take_object(
+        &mut self,
+        frame: &Frame<'_>,
+        members: &Members<'_>,
+        transcript: &mut Transcript,
+    ) -> Option<Verdict> {
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
             note_usage(members, transcript);
@@ -181,7 +197,7 @@ impl Generic {
         if !members.is_closed && frame.dropped.is_none() {
             // Unquoted text that happens to begin with a bracket. A line of NDJSON is garbage then.
             if frame.source == Source::Sse {
-                self.unquoted(frame.data, transcript);
+                self.take_unquoted(frame.data, transcript);
                 transcript.is_understood = true;
             }
             return None;
@@ -197,12 +213,13 @@ impl Generic {
             transcript.begin_message_of(members.get(Name::Role));
             self.under = Under::Remark;
         }
-        self.answer(members, transcript);
+        self.take_answer(members, transcript);
         None
     }
 
-    /// Takes the answer that an object holds.
-    fn answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
+    /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
+    /// only where nothing else has been said, and is replaced by what is said next.
+    fn take_answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
             return;
@@ -215,7 +232,7 @@ impl Generic {
         if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
             return;
         }
-        self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
+        self.make_room(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
         transcript.pieces.push(text.as_str());
     }
 
@@ -230,9 +247,10 @@ impl Generic {
             })
     }
 
-    /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
-    /// after a failure by another name than `message` shows that the agent went on.
-    fn place(&mut self, under: Under, transcript: &mut Transcript) {
+    /// Makes room for a piece that stands under `under`. A remark is replaced by what comes next. A member that says
+    /// the whole answer replaces pieces under another. Whatever is said after a failure by another name than `message`
+    /// takes it back: the agent went on.
+    fn make_room(&mut self, under: Under, transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
         if self.under == Under::Remark || (is_whole_answer && self.under != under) {
@@ -244,22 +262,10 @@ impl Generic {
         self.under = under;
     }
 
-    /// Decides an answer that ended in order.
+    /// Decides an answer that ended in order: its last word decides, and without one it is complete.
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.last_word()
     }
-}
-
-/// Takes a frame that is none of a recognised protocol's own, for what it says of a failure.
-pub(crate) fn failure(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-    if !frame.text.starts_with(b"{") {
-        return None;
-    }
-    let members = Members::of(frame.text);
-    let failed = failure_of(frame, &members)?;
-    transcript.is_understood = true;
-    transcript.failure = Some(reported(failed.message));
-    failed.is_final.then(|| transcript.last_word())
 }
 
 /// Returns true if a text is a JSON array that begins with an object.
@@ -267,98 +273,9 @@ fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// What a frame says of a failure.
-struct Failed {
-    message: Option<String>,
-    /// It is the AgentCore SDK's own frame, behind which there is nothing.
-    is_final: bool,
-}
-
-/// Returns what a frame says of a failure, if it says that the run failed.
-fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
-    const SIGNS: [Name; 10] = [
-        Name::Error,
-        Name::ErrorMessage,
-        Name::Errors,
-        Name::Event,
-        Name::Exception,
-        Name::IsError,
-        Name::Status,
-        Name::StatusCode,
-        Name::Success,
-        Name::Type,
-    ];
-    if !members.has_any(&SIGNS) {
-        return None;
-    }
-    let word = |name| members.get(name).and_then(RawJson::whole_str);
-    let is_error_by_type = members.is(Name::Type, "error") || members.is(Name::Event, "error");
-    let exception = exception_of(members);
-    let is_final = !members.has(Name::Type)
-        && matches!((members.get(Name::Error), members.get(Name::ErrorKind)), (Some(error), Some(kind))
-            if !(error.is_null() && kind.is_null()));
-    let by_error = || members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType);
-    let by_status = || {
-        // RFC 9457's problem documents tell the status as a number.
-        let code = members.get(Name::Status).and_then(RawJson::as_count);
-        code.is_some_and(|code| (400..600).contains(&code))
-            || word(Name::Status)
-                .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
-    };
-    let by_flag = || {
-        members.get(Name::Success).is_some_and(RawJson::is_false)
-            || members.get(Name::IsError).is_some_and(RawJson::is_true)
-            || members.get(Name::Errors).is_some_and(|errors| errors.is_array() && errors.is_something())
-    };
-    let by_lambda = || {
-        let code = members.get(Name::StatusCode);
-        let code = code.and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).parse().ok()));
-        members.has(Name::ErrorMessage) && members.has(Name::ErrorType) || code.is_some_and(|code| code >= 400)
-    };
-    let is_failure = is_error_by_type
-        || exception.is_some()
-        || is_final
-        || (!is_tools(frame, members) && (by_error() || by_status() || by_flag() || by_lambda()));
-    if !is_failure {
-        return None;
-    }
-    let message = match exception {
-        Some(exception) => error_text(exception),
-        None => {
-            let value = if members.is_closed { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
-            message_of(value, &[]).or_else(|| message_of_frame(frame).filter(|_| is_final))
-        }
-    };
-    Some(Failed { message, is_final })
-}
-
-/// An exception of Bedrock's, at the top or within `event`.
-fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
-    members.get(Name::Exception).or_else(|| {
-        let event = members.get(Name::Event).filter(|event| event.is_object())?;
-        scan::Members::of(event.raw()).find(|(name, value)| is_exception(name.raw(), *value)).map(|(_, value)| value)
-    })
-}
-
-/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
-/// an answer may name a tool beside what the agent says.
-fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
-    if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
-        return false;
-    }
-    let names_tool = |name| {
-        members.get(name).and_then(RawJson::whole_str).is_some_and(|word| {
-            let word = word.raw();
-            word.len() >= 4 && word[..4].eq_ignore_ascii_case(b"tool")
-        })
-    };
-    (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
-        || names_tool(Name::Type)
-        || names_tool(Name::Event)
-        || members.is(Name::Role, "tool")
-}
-
-/// Adds the usage that a frame reports: its own, that of its metadata, or that of the message it holds.
+/// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
+/// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
+/// message.
 fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
     const HOLDERS: [Name; 8] = [
         Name::Usage,
@@ -389,9 +306,10 @@ fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
     }
 }
 
-/// Notes how a frame says that the agent stopped.
+/// Notes how a frame says that the agent stopped. A tripwire comes first, then the frame's own reason, then that of the
+/// object in `result` or `response`.
 fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
-    // Mastra's result beside a reason that says nothing.
+    // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
         transcript.finish = Some(FinishReason::Guardrail);
         return;
@@ -407,7 +325,8 @@ fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
     }
 }
 
-/// The first member of an answer's that has text, and that text.
+/// Returns the first of the members of [`ANSWERS`] that has text, and that text. What the user or a tool said is no
+/// answer, and Python's repr is no text.
 fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
         return None;

@@ -1,14 +1,18 @@
 //! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, type_of},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for a chunk of Mastra's. The AI SDK's parts, which have the same types, have no `runId` or `payload`.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Type) && members.has(Name::RunId) && members.has_object(Name::Payload)
 }
@@ -20,9 +24,12 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes a chunk. `finish`, `error`, `tripwire` and `abort` decide the run. The usage of `finish` is that of the
+    /// whole run, and its step's reason comes before its own. A frame without a payload may still report a failure, and
+    /// other chunks are ignored.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
-        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         transcript.is_understood = true;
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
@@ -52,12 +59,14 @@ impl Reader for Reading {
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
             }
-            _ if value.get("payload").is_none() => return foreign(frame, transcript),
+            _ if value.get("payload").is_none() => return failure_in(frame, transcript),
             _ => {}
         }
         None
     }
 
+    /// Decides a stream that ended in order without `finish`. If a tool waits for an approval or suspended the run, and
+    /// no failure was reported, it is incomplete as an interrupt.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         match transcript.failure {
             None if self.is_suspended => Verdict::Incomplete(FinishReason::Interrupt),
@@ -66,6 +75,7 @@ impl Reader for Reading {
     }
 }
 
+/// Takes a chunk that says that the run stopped short for this reason.
 fn stopped(frame: &Frame<'_>, reason: FinishReason, transcript: &mut Transcript) -> Option<Verdict> {
     transcript.finish = Some(reason);
     decided(frame, transcript, Verdict::Incomplete(reason))

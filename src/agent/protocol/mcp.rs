@@ -1,15 +1,18 @@
 //! MCP's `tools/call` over streamable HTTP. <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, push_content, push_parts, reported};
-use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// What is left of JSON-RPC once A2A is ruled out.
+/// Returns true for what is left of JSON-RPC once A2A is ruled out.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Jsonrpc)
 }
@@ -18,6 +21,9 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
+    /// Takes a JSON-RPC message. A result or an error decides the run, and an error comes before a result; a result
+    /// with `isError` is a failure in the words of its content. Notifications and requests of the server's are ignored.
+    /// A frame without `jsonrpc` may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         // Notifications, and requests of the server's, come before the answer.
         let kind = RawJson::cut(frame.text).enter_any(&["method", "result", "error"]);
@@ -27,7 +33,7 @@ impl Reader for Reading {
         }
         let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
         if version.is_none() {
-            return foreign(frame, transcript);
+            return failure_in(frame, transcript);
         }
         transcript.is_understood = true;
         if error.is_some_and(RawJson::is_something) {

@@ -1,15 +1,19 @@
 //! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and its `fullStream` sent on as it
 //! is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types.
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, type_of},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::RawJson;
 
+/// Returns true for the first part of a stream. Mastra's, which has the same type, is looked for before it.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "start")
 }
@@ -18,8 +22,10 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
+    /// Takes a part. `finish`, `error` and `abort` decide the run. Other parts are ignored, the errors of tools among
+    /// them. A frame without a `type` may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         let value = RawJson::cut(frame.text);
         transcript.is_understood = true;
         match &*kind {
