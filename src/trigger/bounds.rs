@@ -5,10 +5,7 @@
 //! Some bounds hold for the item, when it is read. What depends on the event at hand is counted: the steps of its filters,
 //! and those of its prompt and its mapping, which are evaluated in the trigger's own invocation.
 
-use crate::{
-    json::{lenient::MOST_LEVELS, query},
-    trigger::pattern::MOST_NAMES,
-};
+use crate::json::{lenient::MOST_LEVELS, query};
 
 /// The most placeholders of a prompt.
 pub const MOST_PLACEHOLDERS: usize = 100;
@@ -16,6 +13,9 @@ pub const MOST_PLACEHOLDERS: usize = 100;
 pub const MOST_MAPPED: usize = 100;
 /// The most matchers of a pattern. The longest pattern that EventBridge takes itself has room for about 1,000.
 pub const MOST_MATCHERS: usize = 2_000;
+/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens. Without
+/// a limit, each `$or` multiplies the others until the function does nothing else.
+pub const MOST_NAMES: usize = 10_000;
 /// The most conditions of a trigger.
 pub const MOST_CONDITIONS: usize = 100;
 /// The most bytes that the placeholders of a prompt and its mapping are replaced by, all together: as much as the largest

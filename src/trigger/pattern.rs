@@ -30,14 +30,10 @@ use crate::{
         steps::Steps,
     },
     trigger::{
-        bounds::MOST_MATCHERS,
+        bounds::{MOST_MATCHERS, MOST_NAMES},
         matcher::{self, Matcher},
     },
 };
-
-/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens. Without
-/// a limit, each `$or` multiplies the others until the function does nothing else.
-pub const MOST_NAMES: usize = 10_000;
 
 /// A valid pattern.
 #[derive(Debug)]

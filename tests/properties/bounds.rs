@@ -330,7 +330,7 @@ fn no_query_outgrows_the_largest_events() {
         "$..[?length($.detail.text) > 1]",
         "$.detail.a.list[?length($.detail.b.text) > 1]",
         "$.detail[?count(@.*) > 0]",
-        "$.detail[?@[?@[?@[?@.a]]]]",
+        "$.detail[?@[?@.a]]",
         "$..[?@.a == @.b]",
         "$.detail[*][*][*]",
         "$.detail[0,0,0,0][*][*]",
@@ -350,16 +350,11 @@ fn no_query_outgrows_the_largest_events() {
                 }
                 Err(_) => outcomes[1] += 1,
             }
-            // No look goes on when the steps are spent: the last charge may be large, the walk to it is not.
-            let filters = [
-                json!({"field": text, "operator": "eq", "value": event}),
-                json!({"field": text,
-                "operator": "contains", "value": "aaaaab"}),
-            ];
-            for filter in filters {
-                let steps = Steps::new(MOST_STEPS);
-                Conditions::parse(&filter).unwrap().matches_within(&event, &steps);
-            }
+            // What a condition looks for in what was found is counted, too.
+            let condition = json!({"field": text, "operator": "contains", "value": "aaaaab"});
+            let steps = Steps::new(MOST_STEPS);
+            Conditions::parse(&condition).unwrap().matches_within(&event, &steps);
+            assert!(steps.taken() > 0, "{text} on {name}");
         }
     }
     assert!(outcomes.iter().all(|count| *count > 20), "{outcomes:?}");
