@@ -19,7 +19,7 @@ use crate::{
         shared_id::check_user,
     },
     events::bus::{BusEvent, EventTarget},
-    invocation::InvocationContext,
+    invocation::{Invocation, InvocationContext},
     lifecycle::{
         close::{UnstartedExecution, close_abandoned},
         identify::identify,
@@ -106,9 +106,9 @@ impl Router<'_> {
 
     /// Hands the event on for one trigger.
     async fn dispatch_to(&self, Due { user_id, trigger_id, is_too_costly }: &Due) -> Result<(), String> {
-        let request_id = &self.context.invocation.request_id;
+        let Invocation { function_arn, request_id, xray_trace_id, .. } = self.context.invocation;
         let payload = self.event.dispatched_to(trigger_id, user_id, request_id, *is_too_costly);
-        let invoking = self.context.app.dispatcher.invoke(&self.context.invocation.function_arn, payload);
+        let invoking = self.context.app.dispatcher.invoke(function_arn, payload, xray_trace_id.as_deref());
         let error = match tokio::time::timeout_at(self.context.deadline.run_until, invoking).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),
