@@ -6,6 +6,7 @@ pub mod agent_profile;
 pub mod agent_template;
 pub mod answer;
 pub mod attempt;
+pub mod detour;
 pub mod ending;
 pub(crate) mod endpoint;
 pub mod execution;

@@ -64,6 +64,8 @@ pub struct RunFacts {
     pub overlaps: u64,
     /// The number of heartbeats that DynamoDB did not accept.
     pub heartbeat_failures: u64,
+    /// The number of writes that were left out beside an end, so that the end could be written.
+    pub left_out: u64,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.

@@ -1,8 +1,6 @@
 //! Claims an execution: decides from the stored row, acts on the decision under its condition, and decides again if the
 //! condition is refused.
 
-use std::time::Duration;
-
 use crate::{
     clock::{Clock, Deadline},
     domain::{
@@ -14,7 +12,10 @@ use crate::{
         run_state::RunState,
         shared_id::{OfAnotherUser, check_user},
     },
-    lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
+    lifecycle::{
+        close::{CloseLimits, FinalResult, InProgress, close, execution_of, knowledge_of},
+        earlier::look_again,
+    },
     store::{
         Store, Write,
         endings::{EndingWrite, key_of},
@@ -46,8 +47,8 @@ pub enum ClaimError {
     #[error("the execution changed {MAX_SWAPS} times while it was claimed")]
     Contended,
     /// Another attempt of the same Lambda request was at work until this one's time was up.
-    #[error("another attempt of this request is still at work")]
-    InProgress,
+    #[error(transparent)]
+    InProgress(#[from] InProgress),
     /// The execution is of another user's trigger.
     #[error(transparent)]
     OfAnotherUser(#[from] OfAnotherUser),
@@ -64,7 +65,9 @@ pub async fn claim<T: Table, C: Clock>(
     attempt: &mut Attempt,
     lease: Lease,
     deadline: Deadline,
+    state: &RunState,
 ) -> Result<Claim, ClaimError> {
+    let limits = CloseLimits { until: deadline.run_until, state };
     let fresh_start = (attempt.started_at.clone(), attempt.ttl);
     let mut seen: Option<Row> = None;
     let mut swaps = 0;
@@ -113,7 +116,8 @@ pub async fn claim<T: Table, C: Clock>(
                 let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
                 let result = FinalResult::interrupted(&failure, &row);
                 let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
-                let write = close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now).await?;
+                let write =
+                    close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now, limits).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Interrupted(failure));
                 }
@@ -157,7 +161,7 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     deadline: Deadline,
     state: &RunState,
 ) -> Result<Claim, Failure> {
-    let claiming = claim(store, fire, attempt, lease, deadline);
+    let claiming = claim(store, fire, attempt, lease, deadline, state);
     let error = match store.clock.timeout_at(deadline.run_until, claiming).await {
         Some(Ok(claim)) => return Ok(claim),
         Some(Err(error)) => error,
@@ -172,7 +176,8 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
         let (execution, trigger) = (execution_of(fire, execution_id), knowledge_of(fire));
         let write = EndingWrite::Finished { owner, ending: &ending };
         let result = FinalResult::of_ending(&ending);
-        let taking_back = close(store, execution, &trigger, result, write, store.clock.now_millis());
+        let limits = CloseLimits { until: deadline.write_until, state };
+        let taking_back = close(store, execution, &trigger, result, write, store.clock.now_millis(), limits);
         match store.in_time(deadline.write_until, taking_back).await {
             Ok(Write::Done) => {
                 if !failure.retryable {
@@ -187,34 +192,12 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     Err(failure)
 }
 
-/// Waits, then reads the row. After a read that fails it waits again.
-async fn look_again<T: Table, C: Clock>(
-    store: &Store<T, C>,
-    fire: &Fire,
-    execution_id: &str,
-    wait: Duration,
-    deadline: Deadline,
-) -> Result<Option<Row>, ClaimError> {
-    loop {
-        if !deadline.allows(&store.clock, wait) {
-            return Err(ClaimError::InProgress);
-        }
-        store.clock.sleep(wait).await;
-        match store.in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
-            Ok(row) => return Ok(row),
-            // The time is up, and nothing was written.
-            Err(StoreError::OutOfTime) => return Err(ClaimError::InProgress),
-            Err(error) => tracing::warn!(error = %error, "cannot see whether the other attempt is still at work"),
-        }
-    }
-}
-
 impl From<ClaimError> for Failure {
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Store(error) => error.into(),
             ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
-            ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
+            ClaimError::InProgress(error) => error.into(),
             ClaimError::OfAnotherUser(error) => error.into(),
         }
     }

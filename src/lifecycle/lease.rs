@@ -18,7 +18,7 @@ use crate::{
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
     },
-    lifecycle::close::{FinalResult, close},
+    lifecycle::close::{CloseLimits, FinalResult, close},
     store::{Heartbeat, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
@@ -99,6 +99,7 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Sends the heartbeats until one of them says that the run must stop. One that merely fails is counted and logged.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -151,6 +152,7 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
+    /// Extends the lease, and with it the run lock, if this attempt has it. Writes the run's progress.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
@@ -207,6 +209,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Writes the end until it is stored or the deadline is reached. An end that is stored already is this one, if its
+    /// owner, status and failure are.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());
@@ -216,7 +220,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         loop {
             let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
             let write = EndingWrite::Finished { owner, ending };
-            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis());
+            let limits = CloseLimits { until: deadline.write_until, state: self.state };
+            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis(), limits);
             let error = match self.store.in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),

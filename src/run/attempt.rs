@@ -1,9 +1,13 @@
 //! The work of an attempt that owns its execution: it calls the agent, reads the answer, and stops in time.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     agent::{call::Call, error::AgentError, request::parts::Request},
@@ -30,6 +34,9 @@ use crate::{
     },
 };
 
+/// How long an invocation whose run has ended still waits for what is written beside it: one try of the table's client.
+const BESIDE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The work of an attempt that owns its execution.
 pub(super) struct Run<'a> {
     pub(super) context: &'a InvocationContext<'a>,
@@ -37,6 +44,24 @@ pub(super) struct Run<'a> {
     pub(super) attempt: &'a Attempt,
     /// The time at which the invocation began to handle this fire.
     pub(super) since: Instant,
+    /// The signal for what is written beside the call.
+    pub(super) beside: Beside,
+}
+
+/// The signal that the agent is about to be called, for what is written beside the call. That is no part of the run: the
+/// run's outcome never waits for it.
+#[derive(Default)]
+pub(super) struct Beside {
+    fire: OnceLock<Arc<Fire>>,
+    begun: Notify,
+}
+
+impl Beside {
+    fn begin(&self, fire: &Arc<Fire>) {
+        // It is set only here, so this cannot fail.
+        let _ = self.fire.set(Arc::clone(fire));
+        self.begun.notify_one();
+    }
 }
 
 impl Run<'_> {
@@ -101,16 +126,16 @@ impl Run<'_> {
         // The trigger item takes precedence over the event's copy, because a trigger may have been changed since its
         // schedule was made.
         let before = fire;
-        let fire = Arc::new(self.current(fire, item)?);
-        self.context.state.facts().ran = Some(Arc::clone(&fire));
-        let fire = &*fire;
+        let ran = Arc::new(self.current(fire, item)?);
+        self.context.state.facts().ran = Some(Arc::clone(&ran));
+        let fire = &*ran;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
         let running = async {
             overlap::admit(self.owned, &policy).await?;
             let prospect = self.prospect_of(fire, before, prospect).await?;
             let call = self.call(fire, &prospect)?;
-            let calling = self.call_agent(fire, &call, prospect);
-            tokio::join!(calling, self.tend_trigger(fire)).0
+            self.beside.begin(&ran);
+            self.call_agent(fire, &call, prospect).await
         };
         let Some(limit) = policy.timeout else { return running.await };
         tokio::time::timeout_at(self.since + limit, running).await.unwrap_or_else(|_| {
@@ -233,17 +258,33 @@ impl Run<'_> {
         Ok(outcome.await?.accept(accepted))
     }
 
-    /// Writes two things for a stored trigger beside its run: `lastExecutedAt`, and the input of an event for a replay.
-    /// A failure to write them does not affect the run.
-    async fn tend_trigger(&self, fire: &Fire) {
-        if fire.trigger.is_none() {
-            return;
+    /// Awaits `run`, and beside it writes what harms nothing if it is not written. Once the run's end is recorded, the
+    /// writes get little more time.
+    pub(super) async fn with_writes_beside<T>(&self, run: impl Future<Output = T>) -> T {
+        let mut run = pin!(run);
+        let mut writing = pin!(catch_panic(self.tend_trigger()));
+        tokio::select! {
+            biased;
+            ended = &mut run => {
+                let has_begun = self.beside.fire.get().is_some();
+                if has_begun && tokio::time::timeout(BESIDE_TIMEOUT, writing).await.is_err() {
+                    tracing::warn!("what is written beside the run does not come to its end, and is left out");
+                }
+                ended
+            }
+            _ = &mut writing => run.await,
         }
+    }
+
+    /// Writes two things for a stored trigger once the agent is called: `lastExecutedAt`, and the input of an event for a
+    /// replay. A failure to write them does not affect the run.
+    async fn tend_trigger(&self) {
+        self.beside.begun.notified().await;
+        let Some(fire) = self.beside.fire.get().filter(|fire| fire.trigger.is_some()) else { return };
         let InvocationContext { app, deadline, state, .. } = self.context;
         let attempt = self.attempt;
         let touching = async {
             let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
-            // Without this limit a write that hangs would lose the run's outcome at the deadline.
             if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
                 tracing::warn!(error = %error, "lastExecutedAt is not set");
             }

@@ -32,7 +32,7 @@ use crate::{
     },
     response::Response,
     run::{
-        attempt::Run,
+        attempt::{Beside, Run},
         prospect::{Prepared, prospect},
     },
     store::Store,
@@ -76,11 +76,14 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         has_run_lock: AtomicBool::new(false),
         state,
     };
-    let run = Run { context, owned: &owned, attempt: &attempt, since };
-    let stopped = run.to_its_end(fire, prepared).await;
-    let result = run.finish(fire, stopped).await;
-    owned.release_run_lock(*deadline).await;
-    result
+    let run = Run { context, owned: &owned, attempt: &attempt, since, beside: Beside::default() };
+    run.with_writes_beside(async {
+        let stopped = run.to_its_end(fire, prepared).await;
+        let result = run.finish(fire, stopped).await;
+        owned.release_run_lock(*deadline).await;
+        result
+    })
+    .await
 }
 
 /// Returns the attempt as it would be if it were the first. The claim changes it if there were others.

@@ -174,15 +174,23 @@ impl Table for DynamoDb {
         };
         if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
             let mut is_conflict = false;
+            let mut unwritable = None;
             for (index, reason) in cancelled.cancellation_reasons().iter().enumerate() {
                 match reason.code() {
                     Some("ConditionalCheckFailed") => return Ok(Transacted::Refused(index, reason.item.clone())),
                     Some("TransactionConflict") => is_conflict = true,
+                    Some("ValidationError" | "ItemCollectionSizeLimitExceeded") => {
+                        let message = reason.message().unwrap_or_default().to_owned();
+                        unwritable.get_or_insert(StoreError::Unwritable { index, message });
+                    }
                     _ => {}
                 }
             }
             if is_conflict {
                 return Ok(Transacted::Conflict);
+            }
+            if let Some(unwritable) = unwritable {
+                return Err(unwritable);
             }
         }
         Err(store_error("TransactWriteItems", &error))

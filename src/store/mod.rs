@@ -11,6 +11,7 @@ pub mod error;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
+pub(crate) mod in_place;
 pub(crate) mod input;
 pub mod item;
 pub mod keys;
@@ -201,6 +202,19 @@ impl<T: Table, C: Clock> Store<T, C> {
                 old.as_ref().and_then(|old| old.get("executionId")?.as_s().ok().cloned()).ok_or(StoreError::Unreadable)
             }
         }
+    }
+
+    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, if one is.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub(crate) async fn remembered_execution_id(
+        &self,
+        trigger_id: &str,
+        request_id: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let item = self.table.get(keys::guard_key(trigger_id, request_id), true).await?;
+        Ok(item.and_then(|item| item.get("executionId")?.as_s().ok().cloned()))
     }
 
     /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.

@@ -110,7 +110,7 @@ pub(crate) fn fire(
     let user_id = fields.id("userId").map(UserId::from).unwrap_or_default();
     let task = Task::read(&mut fields, platform);
     if !fields.problems.is_empty() {
-        return Err(InvalidEvent { problems: fields.problems, trigger_id: Some(trigger_id.clone()) });
+        return Err(InvalidEvent { trigger_id: Some(trigger_id.clone()), ..InvalidEvent::new(fields.problems) });
     }
     let mut fire = event.fire(trigger_id, &user_id, task);
     fire.replay_of = Some(execution_id.clone());

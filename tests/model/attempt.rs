@@ -16,9 +16,9 @@ use std::{
 use agent_trigger::{
     clock::{Clock as _, Deadline},
     domain::{
-        attempt::Attempt as Claimed,
-        ending::Ending,
-        execution::{ExecutionRef, Holder, Status},
+        attempt::{Attempt as Claimed, StartTime},
+        ending::{Ending, SkipReason},
+        execution::{CloseAction, ExecutionRef, Holder, Status},
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         policy::{Overlap, Policy},
@@ -28,6 +28,8 @@ use agent_trigger::{
     },
     lifecycle::{
         claim::{Claim, claim_or_give_up},
+        close::{CloseError, CloseLimits, UnstartedExecution},
+        earlier::Looker,
         lease::{NotHeld, OwnedExecution, RunStop, Stop},
         overlap::admit,
     },
@@ -38,7 +40,7 @@ use crate::{
     agent::{Agent, Posted},
     clock::SimClock,
     network::Client,
-    promises::Told,
+    promises::{REFUSED, Told},
     rules::{LEASE, Rule, Rules, millis},
     sender::{Phase, Sender},
     sim::Sim,
@@ -60,7 +62,17 @@ pub(crate) struct Attempt {
     pub(crate) sender: Rc<Sender>,
     pub(crate) request_id: String,
     pub(crate) overlap: Overlap,
+    pub(crate) detour: Option<Detour>,
     pub(crate) deadline: Deadline,
+}
+
+/// What keeps a delivery from claiming the execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detour {
+    /// The trigger is deleted: the event is refused.
+    Gone,
+    /// The trigger is switched off: the fire is skipped.
+    SwitchedOff,
 }
 
 /// Returns the fire of an execution.
@@ -86,6 +98,9 @@ impl Attempt {
     /// Runs the attempt and returns what Lambda is told. As `run_fire` does.
     pub(crate) async fn run(&self) -> Told {
         let fire = fire(self.sender.rerun);
+        if let Some(detour) = self.detour {
+            return self.past_the_claim(&fire, detour).await;
+        }
         let state = RunState::default();
         let mut attempt = Claimed {
             execution_id: name(self.sender.execution).into(),
@@ -99,7 +114,7 @@ impl Attempt {
             before: None,
         };
         let claiming = claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state);
-        let until = match self.sender.within(Phase::Claim, claiming).await {
+        let until = match Box::pin(self.sender.within(Phase::Claim, claiming)).await {
             Ok(Claim::Owned(until)) => until,
             Ok(Claim::Duplicate(row)) if row.status == Status::Failed => {
                 return Told::Replayed(Failure::of_row(&row).error_type);
@@ -127,6 +142,42 @@ impl Attempt {
         }
         owned.release_run_lock(self.deadline).await;
         told
+    }
+
+    /// Routes past the claim. As `Unrun` in src/routing/unrun.rs does.
+    async fn past_the_claim(&self, fire: &Fire, detour: Detour) -> Told {
+        if detour == Detour::Gone && !self.rules.has(Rule::DetoursLook) {
+            return REFUSED;
+        }
+        let state = RunState::default();
+        let limits = CloseLimits { until: self.deadline.run_until, state: &state };
+        let (lease, deadline) = (LEASE, self.deadline);
+        let looker = Looker { lambda_request_id: &self.request_id, lease, deadline, limits };
+        let started = StartTime::new(self.clock.now_millis(), std::time::Duration::from_secs(30 * 24 * 60 * 60));
+        let skipped = UnstartedExecution {
+            fire,
+            started: &started,
+            lambda_request_id: &self.request_id,
+            attempt: 1,
+            ending: Ending::skipped(self.clock.now_millis(), SkipReason::Disabled),
+        };
+        let skipped = Some(&skipped).filter(|_| detour == Detour::SwitchedOff);
+        let id = name(self.sender.execution);
+        let ending = looker.end(&self.store, fire, &id, skipped);
+        match self.clock.timeout_at(deadline.run_until, ending).await {
+            None | Some(Err(CloseError::Store(_) | CloseError::Contended | CloseError::OfAnotherUser(_))) => {
+                Told::Unrecorded(ErrorType::RecordStoreFailed)
+            }
+            Some(Err(CloseError::InProgress(_))) => Told::Unrecorded(ErrorType::InProgress),
+            Some(Ok((CloseAction::Create, _))) => Told::Duplicate(Status::Skipped),
+            Some(Ok((_, None))) => REFUSED,
+            Some(Ok((CloseAction::Interrupt, _))) => Told::Replayed(ErrorType::Interrupted),
+            Some(Ok((CloseAction::Cancel, _))) => Told::Cancelled,
+            Some(Ok((_, Some(row)))) if row.status == Status::Failed => {
+                Told::Replayed(Failure::of_row(&row).error_type)
+            }
+            Some(Ok((_, Some(row)))) => Told::Duplicate(row.status),
+        }
     }
 
     async fn to_its_end(&self, owned: &Owned<'_>) -> Result<(), RunStop> {

@@ -187,6 +187,11 @@ fn with_a_lease_that_was_extended_while_the_run_lock_was_taken_it_outlasts_the_l
 }
 
 #[test]
+fn with_a_refused_event_that_does_not_look_at_its_row_it_stays_running() {
+    assert_found(Rule::DetoursLook, Promise::EndsTerminal);
+}
+
+#[test]
 fn a_violation_is_shrunk_to_a_short_story() {
     let without = Some(Rule::RetryableAsSeen);
     let found =

@@ -106,6 +106,9 @@ pub(crate) enum Told {
     Unrecorded(ErrorType),
 }
 
+/// The event was refused, and there was no record.
+pub(crate) const REFUSED: Told = Told::Unrecorded(ErrorType::InvalidEvent);
+
 impl Told {
     pub(crate) fn is_success(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Skipped | Self::Duplicate(_))
@@ -293,6 +296,10 @@ impl Promises {
         let state = self.0.borrow();
         if !has_ended {
             state.breaks(Promise::Ends, "the schedule does not end".to_owned());
+        }
+        // An event that was refused needs no record, if no attempt before has left one.
+        if row.is_none() && state.attempts.iter().any(|attempt| attempt.told == Some(REFUSED)) {
+            return;
         }
         let Some(row) = row.filter(|row| is_terminal(row)) else {
             let status = row.map_or("absent", |row| row.status.as_str());

@@ -88,6 +88,8 @@ pub(crate) enum Rule {
     LockTakenMeanwhile,
     /// The third attempt's claim that is taken back is final too.
     TakenBackIsFinal,
+    /// An event that is refused, and the report of one, look at the execution's row before.
+    DetoursLook,
 }
 
 /// The rules of one run: all, or all but one.

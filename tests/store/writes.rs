@@ -1,5 +1,7 @@
 //! Every conditional write of the store, caught at the table port, with the rows that it is applied to.
 
+use std::time::Duration;
+
 use agent_trigger::{
     domain::{
         attempt::{Attempt, StartTime},
@@ -8,20 +10,22 @@ use agent_trigger::{
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         policy::Policy,
+        run_state::RunState,
         task::Task,
         threshold::Threshold,
     },
-    lifecycle::close::close_abandoned,
+    lifecycle::close::{CloseLimits, close_abandoned},
     store::{
         endings::{EndingWrite, key_of},
         table::ConditionalWrite,
     },
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{Cases, Recorder};
 
-const LEASE: Lease = Lease(std::time::Duration::from_secs(30));
+const LEASE: Lease = Lease(Duration::from_secs(30));
 const EXECUTION: ExecutionRef<'static> = ExecutionRef { user_id: "u", trigger_id: "t", execution_id: "e2" };
 const HOLDER: Holder<'static> = Holder { execution: EXECUTION, owner: "me" };
 /// A time in the past of every clock, milliseconds since 1970.
@@ -189,7 +193,10 @@ async fn endings() -> Vec<Cases> {
     let health_of = async |trigger: Value, row: &Row| {
         let recorder = Recorder::reading([Some(trigger)]);
         let row = Some(row.clone());
-        close_abandoned(&recorder.store(), LEASE, &fire, "e2", row, None).await.expect("an end");
+        let state = RunState::default();
+        let until = Instant::now() + Duration::from_secs(60);
+        let limits = CloseLimits { until, state: &state };
+        close_abandoned(&recorder.store(), LEASE, &fire, "e2", row, None, limits).await.expect("an end");
         recorder.written(1)
     };
     let health = health_of(trigger, &dead).await;

@@ -5,6 +5,8 @@ use std::io::Write;
 use serde_json::json;
 use standins::{CognitoOperation, Invocation, Lambda, Script, Stack};
 
+use crate::support::subscribed::{order, subscribe};
+
 const TRIGGER: &str = "trigger-1";
 
 async fn stack() -> Stack {
@@ -104,4 +106,17 @@ async fn a_token_is_renewed_after_three_quarters_of_its_life() {
     tokio::time::sleep(std::time::Duration::from_millis(3100)).await;
     run(&function, 1).await;
     assert_eq!(stack.cognito.count(CognitoOperation::Token), 2);
+}
+
+#[tokio::test]
+async fn an_events_only_trigger_costs_one_write_more_which_remembers_it() {
+    let stack = stack().await;
+    subscribe(&stack, TRIGGER, json!({}));
+    let function = stack.function(&[]).await;
+    let outcome = function.invoke(Invocation::event(&order())).await;
+    assert!(outcome.is_success(), "{outcome:?}");
+    let counts = ["PutItem", "UpdateItem", "GetItem", "Query"].map(|name| stack.dynamodb.count(name));
+    let what = "the claim, the input and the trigger that runs in place; when it ran and the end; the subscriptions";
+    assert_eq!(counts, [3, 2, 0, 1], "{what}");
+    assert_eq!(stack.dynamodb.count_for("PutItem", "REQUEST#"), 1);
 }

@@ -2,6 +2,7 @@
 
 mod bombs;
 mod exact_text;
+mod full_item;
 pub(crate) mod health;
 mod health_faults;
 mod invalid;
