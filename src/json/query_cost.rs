@@ -1,4 +1,4 @@
-//! What a query costs on the event at hand, counted before it is asked. serde_json_path has no limits of its own, and
+//! The cost of a query on the event at hand, counted before the query is asked. serde_json_path has no limits of its own, and
 //! RFC 9535 allows queries whose work is the product of an event's sizes: a filter that compares two copies of the whole
 //! detail does so for each value that it examines.
 //!
@@ -169,7 +169,7 @@ impl FilterCost {
     }
 }
 
-/// What a filter's punctuation says.
+/// The facts in a filter's punctuation.
 #[derive(Debug)]
 struct FilterShape {
     /// The ways to choose one selector from each bracket.

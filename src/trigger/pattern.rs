@@ -166,7 +166,7 @@ fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Fou
 fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -> Found) -> Found {
     let mut so_far = find(None);
     for item in items {
-        // What was found stays found.
+        // A found value stays found.
         if (so_far.with_something && !so_far.with_nothing) || !steps.take(1) {
             break;
         }

@@ -27,7 +27,7 @@ use crate::{
 /// The most of an event's detail that a prompt contains, in bytes of JSON.
 const DETAIL_LIMIT: usize = 10 * 1024;
 
-/// What a trigger may take from one event for its prompt and its mapping together.
+/// The part of one event that a trigger may take for its prompt and its mapping together.
 #[derive(Debug)]
 pub struct Allowance {
     steps: Steps,
@@ -54,7 +54,7 @@ pub enum TooCostly {
     /// The queries cost too much.
     #[error("its queries {0}")]
     Work(#[from] TooMuchWork),
-    /// What they find is too large.
+    /// The values that they find are too large.
     #[error("what its placeholders and inputMapping take from this event has over {MOST_RENDERED} bytes")]
     Size,
 }

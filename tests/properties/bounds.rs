@@ -350,7 +350,7 @@ fn no_query_outgrows_the_largest_events() {
                 }
                 Err(_) => outcomes[1] += 1,
             }
-            // What a condition looks for in what was found is counted, too.
+            // The search in the values that were found is counted, too.
             let condition = json!({"field": text, "operator": "contains", "value": "aaaaab"});
             let steps = Steps::new(MOST_STEPS);
             Conditions::parse(&condition).unwrap().matches_within(&event, &steps);

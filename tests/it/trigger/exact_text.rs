@@ -154,7 +154,7 @@ async fn f62_numbers_of_an_item_are_read_as_they_are() {
     for row in stack.dynamodb.executions("t") {
         assert_eq!((&row["status"], &row["triggerVersion"]), (&json!("completed"), &json!(digits)), "{row:#}");
     }
-    // What fits nowhere is refused, for that trigger alone.
+    // A number that fits nowhere is refused, for that trigger alone.
     for (at, (name, value)) in [
         ("maxRunsPerDay", digits),
         ("maxTokensPerDay", digits),
