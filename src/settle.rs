@@ -25,7 +25,7 @@ use crate::{
     },
     events::{
         bus::{BusEvent, EventTarget},
-        failure_report::{Batch, Message, Report, RequestContext, reported},
+        failure_report::{Batch, Message, Report, RequestContext, failure_of},
         queued::{self, Queued},
         schedule::{self, Event},
     },
@@ -97,6 +97,8 @@ pub(crate) async fn settle(
     Ok(json!({"batchItemFailures": failures}))
 }
 
+/// Settles one message, or hands it on as an invocation of its own if it is no report. A report that cannot be read is
+/// left for another delivery.
 async fn settle_message(app: &App, message: &Message, invocation: &Invocation) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
@@ -111,6 +113,9 @@ async fn settle_message(app: &App, message: &Message, invocation: &Invocation) -
     }
 }
 
+/// Settles the executions of the event that a report is about. A record's time starts with the report's, or now if it
+/// has none that is understood. An event that was refused as invalid has no execution, so there is nothing to settle.
+/// For a replay whose input is not kept no record is written, because its user is unknown.
 async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
@@ -124,7 +129,7 @@ async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let settler = Settler { app, report: &report, started };
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
-        Event::Bus(_) if reported(&report).error_type == ErrorType::InvalidEvent => Ok(()),
+        Event::Bus(_) if failure_of(&report).error_type == ErrorType::InvalidEvent => Ok(()),
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
@@ -166,7 +171,7 @@ impl Settler<'_> {
             started: &self.started,
             lambda_request_id: request_id,
             attempt: approximate_invoke_count.unwrap_or(1).max(1),
-            ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
+            ending: Ending::new(Status::Failed, now_millis(), Some(failure_of(self.report))),
         });
         let (action, row) =
             close_abandoned(store, self.app.lease(), fire, &execution_id, row, unstarted.as_ref()).await?;
@@ -192,7 +197,7 @@ impl Settler<'_> {
     /// Prints the metrics of an execution that was settled.
     fn emit_metrics(&self, fire: &Fire, execution_id: &ExecutionId, action: CloseAction, row: Option<&Row>) {
         let failure = match action {
-            CloseAction::Create => Some(reported(self.report)),
+            CloseAction::Create => Some(failure_of(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
             CloseAction::Finalise => row.map(Failure::of_row),
             CloseAction::Cancel | CloseAction::Alive | CloseAction::Nothing => None,

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The work of an attempt that owns its execution.
-pub(super) struct Run<'a> {
+pub(super) struct AttemptRun<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) owned: &'a OwnedExecution<'a>,
     pub(super) attempt: &'a Attempt,
@@ -37,7 +37,7 @@ pub(super) struct Run<'a> {
     pub(super) since: Instant,
 }
 
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Runs the agent for `fire` until its verdict, or until the deadline, the loss of the lease or the end of the
     /// process ends the run.
     pub(super) async fn to_its_end(
@@ -65,7 +65,7 @@ impl Run<'_> {
         let mut limits = FuturesUnordered::from_iter(limits);
         tokio::select! {
             biased;
-            worked = catch_panic(self.work(fire, item, prospect)) => {
+            worked = catch_panic(self.admit_and_call(fire, item, prospect)) => {
                 let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
                 worked.unwrap_or_else(|panicked| Err(stop(panicked)))
             }
@@ -73,7 +73,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the stop for a time limit that was exceeded.
+    /// Returns the stop for a time limit that was exceeded. It is retryable unless the agent may have been called.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
@@ -91,7 +91,7 @@ impl Run<'_> {
     }
 
     /// Admits the run and calls the agent, within the trigger's own time limit.
-    async fn work(
+    async fn admit_and_call(
         &self,
         fire: &Fire,
         item: impl Future<Output = Result<FoundItem, Failure>> + Unpin,
@@ -170,7 +170,8 @@ impl Run<'_> {
         Ok((kept, ready))
     }
 
-    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names
+    /// another, which is then asked for now. A failure to get the first does not count in that case.
     async fn prospect_of(
         &self,
         fire: &Fire,
@@ -206,7 +207,14 @@ impl Run<'_> {
         call.map_err(Failure::from)
     }
 
-    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
+    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again: at
+    /// most three tries, each after at least the wait that the agent asks for, and only if the run's time lasts for it.
+    /// One more try is made with another proof if the agent refused who calls. Before each try half of the lease must
+    /// be left.
+    ///
+    /// # Errors
+    /// The loss of the lease, or the failure of the last try. Once the agent may have taken the call, no failure is
+    /// tried again.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;

@@ -15,11 +15,11 @@ use crate::{
     },
     lifecycle::lease::{NotHeld, RunStop, Stop},
     response::Response,
-    run::attempt::Run,
+    run::attempt::AttemptRun,
     trigger::replay::Input,
 };
 
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Writes the ending of the attempt, and returns the invocation's result.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
@@ -127,7 +127,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns the invocation's result for an attempt that ended.
+/// Returns the invocation's result for an attempt whose end is recorded: its failure, or what became of it. The session
+/// is the one that the agent named, else the one that it was given.
 fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Failure> {
     let response = Response::new(fire, &attempt.execution_id);
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     domain::{agent_definition::DefinitionMark, attempt::Attempt, fire::Fire},
     invocation::InvocationContext,
-    run::attempt::Run,
+    run::attempt::AttemptRun,
     store::input::KeptInput,
     trigger::replay::{Input, task_of},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// fail for an input that is not kept.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Notes what runs: for the next heartbeat, if the claim did not say it, and for the end.
     pub(super) fn note_input(&self, fire: &Fire, definition: Option<DefinitionMark>) {
         let snapshot = Input::new(fire, definition.as_ref()).snapshot;

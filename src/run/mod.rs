@@ -32,7 +32,7 @@ use crate::{
         lease::OwnedExecution,
     },
     response::Response,
-    run::{attempt::Run, prospect::prospect},
+    run::{attempt::AttemptRun, prospect::prospect},
     store::Store,
     telemetry::metrics::timed,
     trigger::{
@@ -77,7 +77,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         usage_before: attempt.usage_before,
         state,
     };
-    let run = Run { context, owned: &owned, attempt: &attempt, since };
+    let run = AttemptRun { context, owned: &owned, attempt: &attempt, since };
     let stopped = run.to_its_end(fire, item, prospect).await;
     let result = run.finish(fire, stopped).await;
     owned.release_run_lock(*deadline).await;
@@ -107,7 +107,7 @@ fn first_attempt(
 }
 
 /// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
-/// trigger may have been switched off.
+/// trigger may have been switched off. `None` if the fire carries its item, or if there is no item whose key is usable.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() {
         return Ok(None);

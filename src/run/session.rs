@@ -15,7 +15,7 @@ use crate::{
         finish_reason::FinishReason,
     },
     lifecycle::lease::{RunStop, Stop},
-    run::attempt::Run,
+    run::attempt::AttemptRun,
 };
 
 /// The longest time that the end of a run waits until its agent's session is stopped. It is less than the clocks' tolerance
@@ -63,7 +63,7 @@ fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_tak
     left.filter(|_| !is_taken_over).map(|left| STOP_TIMEOUT.min(Duration::from_millis(left)))
 }
 
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Asks AgentCore to stop the session of a run whose agent may still be at work (best effort, 2 s). A session that the
     /// event or the trigger names may be somebody's conversation. It is stopped only if somebody cancels the run.
     pub(super) async fn stop_session(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
