@@ -8,6 +8,7 @@ pub mod decoder;
 pub mod error;
 pub mod framing;
 mod head;
+mod loose;
 pub(crate) mod protocol;
 mod reading;
 pub mod request;

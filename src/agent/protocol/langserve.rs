@@ -1,39 +1,66 @@
 //! LangServe: `/stream` and `/stream_log`. <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::Members;
+use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::push_parts;
-use crate::agent::protocol::{failure::failure_in, reader::Reader};
+use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for a frame with one of LangServe's own names.
-pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
-    is_own_name(frame.name)
+/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a string, a chunk or a
+/// list of changes in `data`, nothing in `end`. An agent of another kind may name its events so.
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    match frame.name {
+        b"data" if frame.text.starts_with(b"{") => {
+            let [ops, output] = scan::pick(frame.text, ["ops", "output"]);
+            ops.is_some_and(RawJson::is_array) || output.is_some() || is_chunk(members)
+        }
+        b"data" => true,
+        b"end" => !says_something(frame),
+        _ => false,
+    }
 }
 
-/// Returns true if a frame's name is one of LangServe's.
-pub(super) fn is_own_name(name: &[u8]) -> bool {
-    matches!(name, b"data" | b"end")
+/// Returns true if an object is a message's chunk in LangChain's form, which has a `type` of its own.
+fn is_chunk(members: &Members<'_>) -> bool {
+    let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+    members.has(Name::Content) && kind.is_some_and(|kind| kind.ends_with("Chunk") || kind.is("ai"))
+}
+
+/// Returns true if the data of `end` is something: LangServe sends none.
+fn says_something(frame: &Frame<'_>) -> bool {
+    frame.text.starts_with(b"{") && RawJson::cut(frame.text).is_something()
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reading;
+pub(super) struct Reading {
+    /// `end` came with data of the agent's own.
+    is_over: bool,
+}
 
 impl Reader for Reading {
     /// Takes a frame by its name. `end` decides the run. The data of `/stream` is a string or a chunk's object, that of
-    /// `/stream_log` a list of changes. `metadata` is ignored; a frame of another name may still report a failure.
+    /// `/stream_log` a list of changes. `metadata` is ignored; an object that is no chunk, and a
+    /// frame of another name, are left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
+            // The generic rules read it before it decides.
+            b"end" if says_something(frame) => {
+                self.is_over = true;
+                return foreign(transcript);
+            }
             b"end" => {
                 transcript.is_understood = true;
                 return Some(transcript.last_word());
             }
             b"data" => {}
             b"metadata" => return None,
-            _ => return failure_in(frame, transcript),
+            _ => return foreign(transcript),
+        }
+        if frame.text.starts_with(b"{") && is_foreign(frame) {
+            return foreign(transcript);
         }
         transcript.is_understood = true;
         if !transcript.wants_text() {
@@ -47,9 +74,40 @@ impl Reader for Reading {
         None
     }
 
+    /// Decides a stream that ended in order: `end` must have come, and what it said counts.
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.is_over { transcript.last_word() } else { transcript.without_terminal_event() }
+    }
+
     fn takes_strings(&self) -> bool {
         true
     }
+}
+
+/// Returns true if an object of data says what no chunk does: that the agent failed or stopped.
+fn is_foreign(frame: &Frame<'_>) -> bool {
+    const SIGNS: [&str; 12] = [
+        "error",
+        "errors",
+        "errorMessage",
+        "error_message",
+        "success",
+        "ok",
+        "status",
+        "isError",
+        "is_error",
+        "stop_reason",
+        "stopReason",
+        "finish_reason",
+    ];
+    let mut is_chunk = false;
+    for (name, value) in scan::Members::of(frame.text) {
+        is_chunk |= matches!(name.raw(), b"ops" | b"content" | b"output");
+        if name.position(&SIGNS).is_some() && value.is_something() | value.is_false() {
+            return true;
+        }
+    }
+    !is_chunk
 }
 
 impl Reading {

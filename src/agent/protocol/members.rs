@@ -34,18 +34,28 @@ macro_rules! names {
 names! {
     Type = b"type",
     Event = b"event",
-    Error = b"error",
+    Error = b"error" = b"Error" = b"ERROR" = b"err",
     ErrorKind = b"error_type",
     OriginalType = b"original_type",
     Status = b"status",
     Success = b"success",
-    IsError = b"isError",
+    IsError = b"isError" = b"is_error",
+    Ok = b"ok",
+    Failed = b"failed",
     Errors = b"errors",
-    ErrorMessage = b"errorMessage",
+    ErrorMessage = b"errorMessage" = b"error_message",
+    ErrorCode = b"errorCode" = b"error_code",
+    Code = b"code",
     ErrorType = b"errorType",
-    StatusCode = b"statusCode",
-    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason",
+    StatusCode = b"statusCode" = b"status_code",
+    ExceptionText = b"exception" = b"Exception" = b"traceback" = b"fault",
+    Kind = b"kind",
+    Choices = b"choices",
+    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason"
+        = b"stopreason" = b"StopReason",
     Tripwire = b"tripwire",
+    Interrupt = b"interrupt",
+    NeedsApproval = b"requires_approval" = b"requiresApproval" = b"needs_approval" = b"needsApproval",
     Data = b"data",
     Text = b"text",
     Content = b"content",
@@ -57,7 +67,9 @@ names! {
     Result = b"result",
     Output = b"output",
     Message = b"message",
-    Usage = b"usage" = b"usageMetadata" = b"usage_metadata",
+    Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage",
+    Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
+        = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     Metadata = b"metadata",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
@@ -177,6 +189,13 @@ impl<'a> Members<'a> {
     /// Returns true if the member is this string.
     pub(crate) fn is(&self, name: Name, word: &str) -> bool {
         self.get(name).and_then(RawJson::whole_str).is_some_and(|value| value.is(word))
+    }
+
+    /// Returns the members of these names that hold an object, in their order.
+    pub(crate) fn objects(&self, names: &[Name]) -> impl Iterator<Item = RawJson<'a>> {
+        let bits = names.iter().fold(0, |bits, name| bits | name.bit());
+        let found = self.found[..self.count].iter().chain(&self.more);
+        found.filter(move |(name, value)| name.bit() & bits != 0 && value.is_object()).map(|(_, value)| *value)
     }
 
     /// Returns true if the member is an object.

@@ -2,6 +2,7 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::domain::answer::AnswerError;
+use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
@@ -143,11 +144,20 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
     let all = names.into_iter().chain(last.iter().copied());
-    let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body"];
-    all.chain(others).find_map(|name| words_of(object, name)).or_else(|| {
+    let spellings = ["error_message", "error_description", "exception", "Error", "ERROR", "err", "Exception", "traceback", "__error__"];
+    let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body", "result", "output"];
+    let said = all.chain(spellings).chain(others).find_map(|name| words_of(object, name));
+    said.or_else(|| {
+        // MCP's results and Anthropic's messages say it in parts.
+        let mut parts = BoundedText::new(MAX_MESSAGE);
+        push_content(object, &mut parts);
+        Some(parts.into_string()).filter(|parts| !parts.is_empty())
+    })
+    .or_else(|| {
         let mut members = scan::Members::of(object.raw());
         let error = members.find(|(name, error)| name.is("error") && error.is_something()).map(|(_, error)| error);
-        let first = object.get("errors").and_then(|errors| errors.elements().next());
+        let errors = object.get("errors");
+        let first = errors.and_then(|errors| errors.elements().next().or(errors.is_object().then_some(errors)));
         error.or(first).and_then(error_text)
     })
 }
@@ -161,6 +171,34 @@ pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
         b'"' => error_text(value),
         _ => plain(frame.text),
     }
+}
+
+/// Returns true if a word that names a frame or a state says that something failed: `error`, `failed` and their like, or
+/// a name that ends so, as `agent_error`, `run.failed` and `RuntimeError` do. The failures of tools are no run's.
+pub(crate) fn is_failure_word(word: &str) -> bool {
+    const ENDS: [&str; 4] = ["error", "failed", "failure", "exception"];
+    let lower = word.to_ascii_lowercase();
+    if lower.contains("tool") || lower == "no_error" {
+        return false;
+    }
+    let ends_so = |end: &&str| {
+        let Some(before) = lower.strip_suffix(*end) else { return false };
+        let is_camel = word[before.len()..].starts_with(|c: char| c.is_ascii_uppercase())
+            && before.ends_with(|_: char| word[..before.len()].ends_with(|c: char| c.is_ascii_lowercase()));
+        before.is_empty() || before.ends_with(['_', '-', '.', ':', '/', ' ']) || is_camel
+    };
+    matches!(lower.as_str(), "errored" | "fail" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
+}
+
+/// Returns how a frame of this name, type or event says that the agent stopped to wait for a person, or gave up. Other
+/// words for stopping short name too many things to be believed as a frame's name.
+pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
+    let lower = name.to_ascii_lowercase();
+    if matches!(lower.as_str(), "approval" | "approval_request" | "approval-request" | "human_input_request") {
+        return Some(FinishReason::Interrupt);
+    }
+    FinishReason::from_wire(name)
+        .filter(|reason| reason.waits() || matches!(reason, FinishReason::Cancelled | FinishReason::Refusal))
 }
 
 /// A failure in the agent's words.
