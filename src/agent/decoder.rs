@@ -4,8 +4,8 @@
 //! - The protocol is recognised by its first frames, or set for the agent. From then on its rules decide.
 //! - The first terminal event decides. Behind it only usage is read, where a protocol sends it last.
 //! - A torn answer is never a success, and neither is an end without the terminal event that a protocol promises.
-//! - Memory is constant and time linear, however the bytes are chunked: an event of more than 1 MiB is dropped as it
-//!   streams by; only its first 4 KiB are read, for the `type` or error that decides.
+//! - Memory is constant and time linear, however the bytes are chunked: of an event of more than 1 MiB
+//!   the members at its top are kept as it streams by, each up to a limit: those that say what it is and how the run ended.
 //! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
 
 use crate::agent::framing::{

@@ -284,3 +284,96 @@ impl Skim {
         at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    fn skimmed(text: &[u8], chunk: usize) -> (Vec<u8>, bool) {
+        let mut skim = Skim::new(|name| name != b"other");
+        text.chunks(chunk).for_each(|part| skim.feed(part));
+        let is_whole = skim.is_whole();
+        (skim.object().to_vec(), is_whole)
+    }
+
+    /// Any value of a moderate size.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                vec((any::<String>(), inner), 0..4).prop_map(|members| Map::from_iter(members).into()),
+            ]
+        })
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        let name = prop::sample::select(vec!["error", "status", "text", "other", "usage", "type"]).prop_map(str::to_owned);
+        vec((name, value()), 0..6).prop_map(|members| Map::from_iter(members).into())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What fits is what serde_json reads, without the members that nobody asked for, however it is split.
+        #[test]
+        fn small_members_are_kept_as_they_are(object in object(), pretty in any::<bool>(), chunk in 1..40_usize) {
+            let text = if pretty { serde_json::to_vec_pretty(&object) } else { serde_json::to_vec(&object) };
+            let text = text.expect("JSON");
+            let (kept, is_whole) = skimmed(&text, chunk);
+            prop_assert!(is_whole);
+            let mut expected = object;
+            expected.as_object_mut().expect("an object").remove("other");
+            prop_assert_eq!(serde_json::from_slice::<Value>(&kept).expect("JSON"), expected);
+        }
+
+        /// A cut object is never whole, whatever is behind it, and never causes a panic.
+        #[test]
+        fn a_part_is_not_whole(object in object(), cut in any::<u16>(), garbage in vec(any::<u8>(), 0..20)) {
+            let text = serde_json::to_vec(&object).expect("JSON");
+            let at = usize::from(cut) * (text.len() - 1) / usize::from(u16::MAX);
+            prop_assert!(!skimmed(&text[..at], 7).1);
+            skimmed(&[&text[..at], &garbage].concat(), 3);
+            let behind = [&text[..], b" x"].concat();
+            prop_assert!(!skimmed(&behind, 5).1);
+        }
+
+        /// Whatever a long member holds, the others are found and the object stays one.
+        #[test]
+        fn a_long_member_hides_no_other(long in value(), times in 1..3_usize, chunk in 1..5_000_usize) {
+            let list: Vec<Value> = std::iter::repeat_n(long, 3_000).collect();
+            for long in [json!(list), json!({"a": {"b": list}}), json!(serde_json::to_string(&list).expect("JSON"))] {
+                let body = format!(
+                    "{{{}\"error\":\"closed\",\"usage\":{{\"input_tokens\":21}}}}",
+                    format!("\"text\":{long},").repeat(times)
+                );
+                let (kept, is_whole) = skimmed(body.as_bytes(), chunk);
+                prop_assert!(is_whole && kept.len() <= ALL);
+                let [error, usage] = crate::json::scan::pick(&kept, ["error", "usage"]);
+                prop_assert_eq!(error.map(crate::json::scan::RawJson::raw), Some(&b"\"closed\""[..]));
+                prop_assert_eq!(usage.map(crate::json::scan::RawJson::raw), Some(&b"{\"input_tokens\":21}"[..]));
+                prop_assert!(crate::json::scan::is_whole(&kept));
+                prop_assert_eq!(&skimmed(body.as_bytes(), usize::MAX).0, &kept);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_none() {
+        for text in ["[1]", "\"a\"", "x", "{x}", "{\"a\" 1}", "{\"a\":}", "{\"a\":1}}", "{\"a\":1} {}"] {
+            assert!(!skimmed(text.as_bytes(), 2).1, "{text}");
+        }
+        for text in ["data: {\"a\":1}", "{}", " {\"a\":\"\\\"}\"} \n", "\u{1e}{\"a\":[\"]\"]}"] {
+            assert!(skimmed(text.as_bytes(), 2).1, "{text}");
+        }
+    }
+}

@@ -111,6 +111,14 @@ const KEPT: &[&[u8]] = &[
     b"tool_use_id",
     b"tool_name",
     b"toolName",
+    b"toolUseId",
+    b"toolResult",
+    b"tool_result",
+    b"err",
+    b"traceback",
+    b"fault",
+    b"stopreason",
+    b"StopReason",
 ];
 
 /// Returns true if the member of this name is kept of an event that is too large to keep. A name with escapes may be any.

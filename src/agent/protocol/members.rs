@@ -19,6 +19,9 @@ macro_rules! names {
                 match self { $(Name::$variant => [$($word as &[u8]),+][0],)* }
             }
 
+            #[cfg(test)]
+            const SPELLINGS: &[&[u8]] = &[$($($word as &[u8]),+),*];
+
             /// Reads the members of an object. Anything else has none.
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
@@ -215,4 +218,18 @@ pub(crate) fn is_exception(name: &[u8], value: RawJson<'_>) -> bool {
         && name.ends_with(b"Exception")
         && (value.is_object() || value.as_str().is_some())
         && value.is_something()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::framing::frame::is_kept;
+
+    /// A name that is asked for, but is not kept of an event that is too large, would be missed there.
+    #[test]
+    fn every_name_is_kept_of_a_large_event() {
+        for word in Name::SPELLINGS.iter().filter(|word| **word != b"\0") {
+            assert!(is_kept(word), "{}", String::from_utf8_lossy(word));
+        }
+    }
 }
