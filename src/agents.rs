@@ -76,10 +76,12 @@ impl Agents {
         }
     }
 
-    /// Returns the agent of this id: its definition, else the agent at `AGENT_API_URL`.
+    /// Returns the agent of this id: its definition, else the agent at `AGENT_API_URL`. An id without a definition is
+    /// no error if there is one.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read now.
+    /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read
+    /// now.
     pub async fn find(&self, id: &str) -> Result<Arc<Agent>, Failure> {
         let named = match &self.config.agents {
             AgentSource::Inline(_) => self.named.get(id).cloned(),
@@ -91,7 +93,12 @@ impl Agents {
         })
     }
 
-    /// Reads the definition of an agent from its parameter. `None` if there is no such parameter.
+    /// Reads the definition of an agent from its parameter, at most every five minutes. `None` if there is no such
+    /// parameter, or if the id cannot be the end of a parameter's name.
+    ///
+    /// # Errors
+    /// `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the definition
+    /// is unusable.
     async fn of_parameter(&self, path: &str, id: &str) -> Result<Option<Arc<Agent>>, Failure> {
         let now = SystemTime::now();
         if let Some((until, agent)) = self.read().get(id)
@@ -119,6 +126,11 @@ impl Agents {
         Ok(Some(agent))
     }
 
+    /// Reads the definition in `text`, the value of the parameter `name`.
+    ///
+    /// # Errors
+    /// `AgentNotFound` with every problem at once, or the place of what is no JSON, and if its auth is Cognito without
+    /// a machine client in the settings. No value of the definition is repeated.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =
@@ -143,7 +155,8 @@ impl Agents {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the agent's row of the agents table, with the environments of its MCP servers. `None` if there is no table.
+    /// Reads the agent's row of the agents table, with the environments of its MCP servers. `None` if there is no
+    /// table. The table's answer is awaited until `until`, SSM's is not limited by it.
     ///
     /// # Errors
     /// `AgentNotFound` if there is no row, and otherwise what the table or SSM says.
@@ -168,7 +181,12 @@ impl Agents {
         Ok(Some(profile))
     }
 
-    /// Reads the environments of an agent's MCP servers. Without the parameter its servers run without them.
+    /// Reads the environments of an agent's MCP servers, a JSON object by server. Null, with a warning, if there is no
+    /// such parameter or no prefix, or if an id cannot be a level of its name: the servers run without environments
+    /// then.
+    ///
+    /// # Errors
+    /// The errors of SSM, and `AgentNotFound` if the value is no JSON.
     async fn mcp_env(&self, user_id: &str, agent_id: &str) -> Result<Value, Failure> {
         let prefix = self.config.parameter_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
         let name = format!("{prefix}/agents/{user_id}/{agent_id}/mcp-env");
@@ -191,7 +209,9 @@ impl Agents {
         })
     }
 
-    /// Returns what proves to `agent` who calls, good for the requests of the next few minutes.
+    /// Returns what proves to `agent` who calls, good for the requests of the next few minutes. A request of AgentCore
+    /// is signed for the region that its address names, else for the function's. Tokens and secrets may come from a
+    /// cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
     /// `AuthenticationFailed`, retryable if a later attempt may get it.
@@ -213,8 +233,9 @@ impl Agents {
         }
     }
 
-    /// Forgets what the agent refused with `error`. Returns true if another try may bring what it takes: a token may have
-    /// been revoked, and the value of a parameter may have been changed since it was read.
+    /// Forgets what the agent refused with `error`. Returns true if another try may bring what it takes: a token may
+    /// have been revoked, and the value of a parameter may have been changed since it was read. A token is forgotten
+    /// after 401 alone, a secret also after 403. The caller limits the number of tries.
     pub fn is_renewable(&self, agent: &Agent, authorization: &Authorization, error: &AgentError) -> bool {
         match (&agent.definition.auth, authorization) {
             (AgentAuth::Cognito, Authorization::Bearer(token)) if matches!(error, AgentError::Unauthorized) => {

@@ -58,7 +58,8 @@ impl<'a> InvocationContext<'a> {
         Arc::clone(self.state.facts().fire.get_or_insert_with(|| fire.into()))
     }
 
-    /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on.
+    /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on. Only the
+    /// first one is kept, and returned.
     pub(crate) fn note_execution(&self, fire: &Fire, execution_id: ExecutionId) -> Arc<ExecutionId> {
         // Both fields are recorded at once, because the log formats all fields of the span anew each time.
         tracing::record_all!(
@@ -69,7 +70,8 @@ impl<'a> InvocationContext<'a> {
         Arc::clone(self.state.facts().execution_id.get_or_insert_with(|| execution_id.into()))
     }
 
-    /// Returns `failure` with the ids of its trigger and its execution, if they are known.
+    /// Returns `failure` with the ids of its trigger and its execution, if they are known. Those that it has already
+    /// stay.
     pub(crate) fn with_ids(&self, failure: Failure) -> Failure {
         let facts = self.state.facts();
         let trigger_id = failure.trigger_id.or_else(|| facts.fire.as_ref().map(|fire| fire.trigger_id.clone()));
@@ -77,7 +79,8 @@ impl<'a> InvocationContext<'a> {
         Failure { trigger_id, execution_id, ..failure }
     }
 
-    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails.
+    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails. The agent is
+    /// that of the fire as it ran, else of the event. It must be called once, at the end.
     pub(crate) fn emit_metrics(&self, failure: Option<&Failure>) {
         let mut facts = self.state.facts();
         if let Some(failure) = failure {
@@ -100,7 +103,8 @@ impl<'a> InvocationContext<'a> {
     }
 }
 
-/// Turns a panic of `future` into a failure. The panic hook has logged where it happened.
+/// Turns a panic of `future` into a failure. The panic hook has logged where it happened. The failure is retryable: a
+/// caller that may have called the agent must make it final.
 pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
     AssertUnwindSafe(future)
         .catch_unwind()

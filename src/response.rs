@@ -52,13 +52,15 @@ impl<'a> Response<'a> {
         Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.to_value()
     }
 
-    /// Returns the response for a fire on which another attempt works, or which ended before.
+    /// Returns the response for a fire on which another attempt works, or which ended before. The row's failure is not
+    /// in it: the caller returns an execution that failed as a failure.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
         Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.to_value()
     }
 
+    /// Returns the response as Lambda returns it.
     fn to_value(&self) -> Value {
         // This is the form for a function behind an HTTP API: the body is JSON in a text.
         json!({"statusCode": 200, "body": serde_json::to_string(self).unwrap_or_default()})
@@ -66,6 +68,7 @@ impl<'a> Response<'a> {
 }
 
 impl From<Failure> for Diagnostic {
+    /// Writes the failure as Lambda reports it. The agent's own words are left out.
     fn from(failure: Failure) -> Self {
         let status_code = if failure.error_type == ErrorType::InvalidEvent { 400 } else { 500 };
         Self {

@@ -25,10 +25,11 @@ use crate::{
     },
     events::{
         bus::{BusEvent, EventTarget},
-        failure_report::{Batch, Message, Report, RequestContext, reported},
+        failure_report::{Batch, Message, Report, RequestContext, failure_of},
         queued::{self, Queued},
         schedule::{self, Event},
     },
+    invocation::Invocation,
     lifecycle::{
         close::{CloseError, UnstartedExecution, close_abandoned},
         identify::identify,
@@ -67,7 +68,12 @@ const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If a notification of a topic is left, which only the failure of the whole invocation brings again.
-pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadline: Deadline) -> Result<Value, Failure> {
+pub(crate) async fn settle(
+    app: &App,
+    batch: &Batch,
+    invocation: &Invocation,
+    deadline: Deadline,
+) -> Result<Value, Failure> {
     let mut failures = Vec::new();
     for message in &batch.records {
         let span = tracing::error_span!(
@@ -77,7 +83,7 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
             triggerId = Empty,
             executionId = Empty,
         );
-        let settling = settle_message(app, message, function_arn).instrument(span.clone());
+        let settling = settle_message(app, message, invocation).instrument(span.clone());
         let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
         if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
             span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
@@ -91,19 +97,25 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
     Ok(json!({"batchItemFailures": failures}))
 }
 
-async fn settle_message(app: &App, message: &Message, function_arn: &str) -> Result<(), Unsettled> {
+/// Settles one message, or hands it on as an invocation of its own if it is no report. A report that cannot be read is
+/// left for another delivery.
+async fn settle_message(app: &App, message: &Message, invocation: &Invocation) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
         Queued::Report(report) => settle_report(app, report).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
-            app.dispatcher.invoke(function_arn, payload).await?;
+            let Invocation { function_arn, xray_trace_id, .. } = invocation;
+            app.dispatcher.invoke(function_arn, payload, xray_trace_id.as_deref()).await?;
             tracing::info!("the message is no report: it was handed on as an invocation of its own");
             Ok(())
         }
     }
 }
 
+/// Settles the executions of the event that a report is about. A record's time starts with the report's, or now if it
+/// has none that is understood. An event that was refused as invalid has no execution, so there is nothing to settle.
+/// For a replay whose input is not kept no record is written, because its user is unknown.
 async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
@@ -117,7 +129,7 @@ async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     let settler = Settler { app, report: &report, started };
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
-        Event::Bus(_) if reported(&report).error_type == ErrorType::InvalidEvent => Ok(()),
+        Event::Bus(_) if failure_of(&report).error_type == ErrorType::InvalidEvent => Ok(()),
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
@@ -159,7 +171,7 @@ impl Settler<'_> {
             started: &self.started,
             lambda_request_id: request_id,
             attempt: approximate_invoke_count.unwrap_or(1).max(1),
-            ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
+            ending: Ending::new(Status::Failed, now_millis(), Some(failure_of(self.report))),
         });
         let (action, row) =
             close_abandoned(store, self.app.lease(), fire, &execution_id, row, unstarted.as_ref()).await?;
@@ -181,7 +193,7 @@ impl Settler<'_> {
     /// Prints the metrics of an execution that was settled.
     fn emit_metrics(&self, fire: &Fire, execution_id: &ExecutionId, action: CloseAction, row: Option<&Row>) {
         let failure = match action {
-            CloseAction::Create => Some(reported(self.report)),
+            CloseAction::Create => Some(failure_of(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
             CloseAction::Finalise => row.map(Failure::of_row),
             CloseAction::Cancel | CloseAction::Alive | CloseAction::Nothing => None,

@@ -96,7 +96,8 @@ impl Ending {
         Self { skip_reason: Some(reason), ..Self::new(Status::Skipped, now, None) }
     }
 
-    /// Returns an ending without anything measured. `now` is in milliseconds since 1970.
+    /// Returns an ending without anything measured: the caller adds that, and the attempt's end writes it. `now` is in
+    /// milliseconds since 1970.
     pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,

@@ -132,7 +132,8 @@ impl Lease {
         another_may_call && now >= lease_until
     }
 
-    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work.
+    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work, by a clock that differs as
+    /// much as is tolerated. One without a lease is not.
     pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
         lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
     }

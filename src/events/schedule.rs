@@ -70,6 +70,13 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
     scheduled(&event.envelope, platform).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
+/// Reads a schedule's fire. A scheduled time identifies it; without one, its Lambda request does. A misspelt member is
+/// a problem, because a misspelt `scheduledTime` would run a fire twice, and so is a keyword of Scheduler's that was
+/// not substituted, anywhere in the event.
+///
+/// # Errors
+/// Names every problem at once, with the trigger if the event names one. Without a detail only the envelope's problems
+/// are named.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
@@ -124,6 +131,8 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     })
 }
 
+/// Returns true if a text within a value, at any depth, holds a keyword of Scheduler's. Names of members are not looked
+/// at.
 fn holds_keyword(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(SCHEDULER_KEYWORD),

@@ -54,7 +54,8 @@ impl<'a> FinalResult<'a> {
         Self { tokens: row.tokens, ..Self::finalised(failure) }
     }
 
-    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger.
+    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger: a
+    /// retryable failure, a cancellation and a skip do not.
     fn is_success(self) -> Option<bool> {
         match self.status {
             Status::Completed => Some(true),
@@ -64,7 +65,8 @@ impl<'a> FinalResult<'a> {
     }
 }
 
-/// Returns the knowledge of the trigger item that `fire` carries.
+/// Returns the knowledge of the trigger item that `fire` carries. A fire without one may still have a stored trigger:
+/// it is unread.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
     fire.trigger.clone().map_or(TriggerKnowledge::Unread, TriggerKnowledge::Present)
 }
@@ -136,7 +138,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
 pub struct UnstartedExecution<'a> {
     /// The fire.
     pub fire: &'a Fire,
-    /// When it was due.
+    /// The start that the record names.
     pub started: &'a StartTime,
     /// The Lambda request that it came with.
     pub lambda_request_id: &'a str,
@@ -204,7 +206,7 @@ pub async fn close_abandoned<T: Table, C: Clock>(
             }
             (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
                 let Some(unstarted) = unstarted else { return Ok((CloseAction::Nothing, row)) };
-                let (attempt, ending) = (unstarted.attempt(execution_id), &unstarted.ending);
+                let (attempt, ending) = (unstarted.as_attempt(execution_id), &unstarted.ending);
                 let write = EndingWrite::NeverRun { fire: unstarted.fire, attempt: &attempt, ending, now };
                 close(store, execution, &trigger, FinalResult::of_ending(ending), write, now).await?
             }
@@ -218,7 +220,8 @@ pub async fn close_abandoned<T: Table, C: Clock>(
 }
 
 impl UnstartedExecution<'_> {
-    fn attempt(&self, execution_id: &str) -> Attempt {
+    /// Returns the attempt that the record names. Its `owner` is empty, because no invocation owns the execution.
+    fn as_attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
             execution_id: execution_id.into(),
             owner: String::new(),

@@ -89,8 +89,9 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
 }
 
 impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
-    /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
-    /// would wake in an environment that Lambda froze in between.
+    /// Extends the lease until the run must stop, and returns why. Runs beside the work in the invocation's own future:
+    /// a spawned task would wake in an environment that Lambda froze in between. The first heartbeat comes after a
+    /// third of the lease.
     pub async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
@@ -99,6 +100,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Renews the lease at every heartbeat, until a renewal says that the run must stop. One that fails is counted and
+    /// logged, and the next comes as usual; [`Self::lapse`] tells when there is no time left for that.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -131,8 +134,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the lease
-    /// otherwise.
+    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the
+    /// lease otherwise, and again if the answer took too long.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, it was cancelled, or the lease cannot be extended.
@@ -151,6 +154,13 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
+    /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the progress. The lease
+    /// counts from the time before the request. If the run lock is taken meanwhile, the known end of the lease stays,
+    /// because this renewal did not extend the lock.
+    ///
+    /// # Errors
+    /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
+    /// DynamoDB fails. The lease comes before the lock.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
@@ -181,7 +191,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
-    /// Releases the run lock, if this attempt has it. If that fails the lock ends with its lease.
+    /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If that fails the
+    /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
         if self.has_run_lock.load(Ordering::Relaxed)
             && let Err(error) = self.store.in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
@@ -190,7 +201,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the while.
+    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the
+    /// while. A cancellation that is requested meanwhile comes too late and is ignored.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, or DynamoDB did not take it in time.
@@ -207,6 +219,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Writes how the attempt ended until it is taken, the row refuses it, or the time of the last write does not last
+    /// for another try. A refusal by a row that holds this very end is a success whose answer was lost. The write is
+    /// repeated whatever the error is.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());

@@ -141,6 +141,12 @@ impl Router<'_> {
         }))
     }
 
+    /// Decides about the event for every subscriber. A chain of executions beyond the limit is skipped for each trigger
+    /// that would run, and one step further it ends without a trace in the table.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer, or if the event looks like a fire that nobody subscribes to. A
+    /// single subscription's failure is in the result instead.
     async fn decide_subscribers(&self) -> Result<RoutingDecision, Failure> {
         let limit = self.context.app.config.chain_depth_limit;
         let depth = match self.event.origin {
@@ -173,7 +179,8 @@ impl Router<'_> {
         trigger.map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))
     }
 
-    /// Decides about every subscription, page by page.
+    /// Decides about every subscription, page by page. `is_too_deep` makes those that are due skips. A page that cannot
+    /// be read fails the whole.
     async fn decide_all(&self, is_too_deep: bool) -> Result<Subscribers, Failure> {
         let mut subscribers = Subscribers::default();
         let mut after = None;
@@ -193,6 +200,8 @@ impl Router<'_> {
         }
     }
 
+    /// Decides about one subscription. The event is counted for a threshold only if the trigger would run otherwise. An
+    /// item that is invalid is due: the invocation that handles it records its failure.
     async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
@@ -212,7 +221,8 @@ impl Router<'_> {
         })
     }
 
-    /// Counts the event for the trigger. Returns true if it reaches the threshold.
+    /// Counts the event for the trigger. Returns true if it reaches the threshold. An event without a time of its own
+    /// counts at the time of this delivery.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
@@ -240,6 +250,7 @@ impl Subscribers {
         }));
     }
 
+    /// Sorts in the decision about one subscription, or its failure. Skips are counted once they are recorded.
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The work of an attempt that owns its execution.
-pub(super) struct Run<'a> {
+pub(super) struct AttemptRun<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) owned: &'a OwnedExecution<'a>,
     pub(super) attempt: &'a Attempt,
@@ -39,25 +39,34 @@ pub(super) struct Run<'a> {
     pub(super) since: Instant,
 }
 
-impl Run<'_> {
-    /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
+impl AttemptRun<'_> {
+    /// Runs the agent for `fire` until its verdict, or until the deadline, the loss of the lease or the end of the
+    /// process ends the run.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
+        let shutdown = &self.context.app.shutdown;
+        if shutdown.has_begun() {
+            return Err(self.interrupted(fire));
+        }
         // FuturesUnordered polls a limit only when it is woken, and not with every piece of the answer.
-        let limits: [BoxFuture<'_, RunStop>; 2] = [
+        let limits: [BoxFuture<'_, RunStop>; 3] = [
             Box::pin(async {
                 tokio::time::sleep_until(self.context.deadline.run_until).await;
                 self.out_of_time("the invocation's time was nearly up".to_owned())
             }),
             Box::pin(async { RunStop::Stopped(self.owned.keep().await) }),
+            Box::pin(async {
+                shutdown.begun().await;
+                self.interrupted(fire)
+            }),
         ];
         let mut limits = FuturesUnordered::from_iter(limits);
         tokio::select! {
             biased;
-            worked = catch_panic(self.work(fire, prepared)) => {
+            worked = catch_panic(self.admit_and_call(fire, prepared)) => {
                 let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
                 worked.unwrap_or_else(|panicked| Err(stop(panicked)))
             }
@@ -65,14 +74,25 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the stop for a time limit that was exceeded.
+    /// Returns the stop for a time limit that was exceeded. It is retryable unless the agent may have been called.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
+    /// Returns the stop for a process that is to end. Another attempt may run if the agent was not called, or if the
+    /// trigger wants an interrupted run to be run again.
+    fn interrupted(&self, fire: &Fire) -> RunStop {
+        let message = "Lambda ended the environment (SIGTERM) while the run was in flight";
+        let failure = Failure::retryable(ErrorType::Interrupted, message);
+        if fire.task.rerun_if_interrupted {
+            return RunStop::Failed(failure);
+        }
+        RunStop::Failed(self.context.state.retryable_unless_called(failure))
+    }
+
     /// Admits the run and calls the agent, within the trigger's own time limit.
-    async fn work(
+    async fn admit_and_call(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
@@ -120,7 +140,8 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names
+    /// another, which is then asked for now. A failure to get the first does not count in that case.
     async fn prospect_of(
         &self,
         fire: &Fire,
@@ -156,7 +177,14 @@ impl Run<'_> {
         call.map_err(Failure::from)
     }
 
-    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
+    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again: at
+    /// most three tries, each after at least the wait that the agent asks for, and only if the run's time lasts for it.
+    /// One more try is made with another proof if the agent refused who calls. Before each try half of the lease must
+    /// be left.
+    ///
+    /// # Errors
+    /// The loss of the lease, or the failure of the last try. Once the agent may have taken the call, no failure is
+    /// tried again.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;

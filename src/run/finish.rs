@@ -16,14 +16,14 @@ use crate::{
     },
     lifecycle::lease::{NotHeld, RunStop, Stop},
     response::Response,
-    run::attempt::Run,
+    run::attempt::AttemptRun,
     trigger::replay,
 };
 
 /// The longest time that the record of a cancelled run waits until its agent's session is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Writes the ending of the attempt, and returns the invocation's result.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
@@ -144,7 +144,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns the invocation's result for an attempt that ended.
+/// Returns the invocation's result for an attempt whose end is recorded: its failure, or what became of it. The session
+/// is the one that the agent named, else the one that it was given.
 fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Failure> {
     let response = Response::new(fire, &attempt.execution_id);
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);

@@ -32,7 +32,7 @@ use crate::{
     },
     response::Response,
     run::{
-        attempt::Run,
+        attempt::AttemptRun,
         prospect::{Prepared, prospect},
     },
     store::Store,
@@ -76,7 +76,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         has_run_lock: AtomicBool::new(false),
         state,
     };
-    let run = Run { context, owned: &owned, attempt: &attempt, since };
+    let run = AttemptRun { context, owned: &owned, attempt: &attempt, since };
     let stopped = run.to_its_end(fire, prepared).await;
     let result = run.finish(fire, stopped).await;
     owned.release_run_lock(*deadline).await;
@@ -123,7 +123,7 @@ async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
 }
 
 /// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
-/// trigger may have been switched off.
+/// trigger may have been switched off. `None` if the fire carries its item, or if there is no item whose key is usable.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() {
         return Ok(None);

@@ -23,7 +23,8 @@ pub(super) struct Prospect {
     pub(super) profile: Option<AgentProfile>,
 }
 
-/// Finds the agent of `fire`, its row of the agents table, and what proves to it who calls.
+/// Finds the agent of `fire`, its row of the agents table, and what proves to it who calls. The last two are awaited
+/// together, and a failure of the proof comes before one of the row.
 pub(super) async fn prospect(context: &InvocationContext<'_>, fire: &Fire) -> Result<Prospect, Failure> {
     let agents = &context.app.agents;
     let agent = agents.find(&fire.task.agent_id).await?;

@@ -71,6 +71,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
+/// Returns which limit the day's counters have reached. The runs come first; if they have not reached theirs, the
+/// refusal was for the tokens.
 fn reached(day: Option<&Item>, policy: &Policy) -> SkipReason {
     let runs = day.and_then(|day| integer(day, "runs")).unwrap_or_default();
     if policy.max_runs_per_day.is_some_and(|most| runs >= i64::from(most)) {

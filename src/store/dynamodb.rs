@@ -38,7 +38,8 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Creates the client of the table `name`: at most six tries of 2 s each, and 5 s in all, for each operation.
+    /// Creates the client of the table `name`: at most six tries of 2 s each, with waits from 50 ms to 1 s between
+    /// them, and 5 s in all, for each operation.
     pub(super) fn new(config: &aws_config::SdkConfig, name: String) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(
@@ -107,7 +108,8 @@ impl DynamoDb {
         }
     }
 
-    /// Builds a transaction's part from a write. A refusal will return the item as it stands.
+    /// Builds a transaction's part from a write: the same conditions and placeholders as [`Self::put`] and
+    /// [`Self::update`] send. A refusal will return the item as it stands.
     fn transact_item(&self, write: ConditionalWrite) -> Result<TransactWriteItem, StoreError> {
         let placeholders = |expression: Expression| {
             let values = Some(expression.values).filter(|values| !values.is_empty());

@@ -67,7 +67,8 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     item
 }
 
-/// Builds the whole row of a fire that ended without any attempt's record.
+/// Builds the whole row of a fire that ended without any attempt's record: that of a running attempt without its owner
+/// and lease, with the ending.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
     let mut item = running_item(fire, attempt, 0);
     item.remove("owner");
@@ -148,6 +149,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     attributes
 }
 
+/// Returns the token counts as the record holds them. A count of zero is written, too.
 fn usage_map(usage: &Usage) -> AttributeValue {
     AttributeValue::M(Item::from([
         ("inputTokens".into(), number(usage.input_tokens)),

@@ -87,7 +87,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self.table
     }
 
-    /// Claims the execution if it does not exist, or if its ttl has passed.
+    /// Claims the execution if it does not exist, or if its ttl has passed. `now` is in milliseconds since 1970, as
+    /// `lease_until` is. A lost answer to a write that was applied looks like a refusal whose row names this attempt as
+    /// the owner: the caller looks.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -103,7 +105,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Claims the execution if its row is still exactly `seen`.
+    /// Claims the execution if its row is still exactly `seen`, in all attributes that a decision rests on. The row is
+    /// replaced as a whole.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -154,10 +157,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(if is_cancelled { Heartbeat::CancelRequested } else { Heartbeat::Extended })
     }
 
-    /// Makes a write of an execution's record.
+    /// Makes a write of an execution's record. A refusal is no error and holds the row as it stands.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the row that refused it is unreadable.
     pub async fn write_conditionally(&self, write: ConditionalWrite) -> Result<Write, StoreError> {
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => Write::Done,
@@ -165,7 +168,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Reads the execution's row, if there is one.
+    /// Reads the execution's row, if there is one, in a consistent read. A row whose ttl has passed is returned, too.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or the row is unreadable.
@@ -174,8 +177,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         item.map(|item| execution_item::row(&item).ok_or(StoreError::Unreadable)).transpose()
     }
 
-    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered
-    /// first, which is another one on Lambda's retry.
+    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered first,
+    /// which is another one on Lambda's retry. An item whose ttl has passed still counts until DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -203,7 +206,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
+    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger. A
+    /// trigger without an item is no error.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -216,7 +220,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Waits for `answer` until `until`.
+    /// Waits for `answer` until `until`. An answer that is not there by then is dropped, and may have been written.
     ///
     /// # Errors
     /// Returns the errors of `answer`, and [`StoreError::OutOfTime`] if there is no answer by then.

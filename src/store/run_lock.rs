@@ -25,6 +25,7 @@ impl RunLock {
         Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
     }
 
+    /// Builds the condition that the lock is as it was read.
     fn unchanged_since(&self, expression: &mut Expression) -> String {
         [
             expression.equals("executionId", self.execution_id.as_ref().map(text)),
@@ -45,7 +46,9 @@ pub enum Taking {
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Takes the trigger's run lock, unless another execution that is alive has it. An attempt that has waited does not
-    /// take it after a newer execution either.
+    /// take it after a newer execution either. A lock is free if there is none, if its lease is over, if it is this
+    /// attempt's own, or if the row of its execution says that the attempt that took it has ended. The last is looked
+    /// up and the lock taken only if it has not changed, at most [`MAX_SWAPS`] times in a row.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or the item keeps changing.
@@ -109,7 +112,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         Err(StoreError::Contended)
     }
 
-    /// Extends the run lock to the end of the execution's lease. Returns false if another attempt has it.
+    /// Extends the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns false if
+    /// another attempt has it or it was released. A request that arrives after a later one leaves the longer lease and
+    /// is true.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -133,7 +138,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Releases the run lock, if this attempt still has it.
+    /// Releases the run lock, if this attempt still has it. If it does not, nothing happens. The item stays, with a
+    /// lease that has ended.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -146,7 +152,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Requests the end of an execution that is running. Nothing happens if it is not.
+    /// Requests the end of an execution that is running. Nothing happens if it is not. The attempt that owns it sees
+    /// the request at its next heartbeat.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.

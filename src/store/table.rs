@@ -57,7 +57,8 @@ pub enum Transacted {
 
 /// The table with its retries. The futures are not boxed here, and `Send` where those of the implementation are.
 pub trait Table {
-    /// Reads an item.
+    /// Reads an item. Without `consistent` a write of the last moments may be missing. An item whose ttl has passed is
+    /// returned until DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.

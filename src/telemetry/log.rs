@@ -10,19 +10,16 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-/// Starts logging as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` say, JSON and INFO by default. A panic logs
-/// where it happened but not its message, which may quote a prompt.
+/// Starts logging as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` say, JSON and INFO by default; a level that is
+/// not understood is INFO. Other crates log nothing below WARN. A panic logs where it happened but not its message,
+/// which may quote a prompt. If something logs already, that goes on.
 pub fn init() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     // Only Lambda has the level FATAL.
     let level = level.map(|level| if level.eq_ignore_ascii_case("fatal") { "error".to_owned() } else { level });
     let level = level.and_then(|level| LevelFilter::from_str(&level).ok()).unwrap_or(LevelFilter::INFO);
-    // Other crates never log below WARN, because their details contain headers and bodies. The runtime's panic layer
-    // logs each error that the handler returns, which handler.rs has already done.
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("agent_trigger", level)
-        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
+    // Other crates never log below WARN, because their details contain headers and bodies.
+    let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("agent_trigger", level);
     let is_text = std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("text"));
     let format = tracing_subscriber::fmt::layer().with_target(false).with_span_events(FmtSpan::NONE);
     let format = if is_text {

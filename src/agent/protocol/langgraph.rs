@@ -65,6 +65,7 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     }
 }
 
+/// Returns true if a list holds a message of LangChain's types.
 fn has_graph_messages(messages: RawJson<'_>) -> bool {
     messages.elements().any(|message| {
         let kind = message.get("type").and_then(RawJson::as_str);
@@ -83,8 +84,8 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a frame by its mode. Only an error in a state decides the run. Each mode reports usage of the same model
-    /// calls, so that of one mode counts.
+    /// Takes a frame by its mode. An error in a state decides the run. `metadata` and `end` say nothing. Each mode
+    /// reports usage of the same model calls, so that of one mode counts.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a state. A
         // frame of another name may still report a failure.

@@ -19,8 +19,9 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
-    /// Takes a part. `finish`, `error` and `abort` decide the run. Other parts are ignored, the errors of tools among
-    /// them. A frame that is no part is left to the generic rules.
+    /// Takes a part. `finish`, `error` and `abort` decide the run. The answer is the text of the last step, and the
+    /// usage that of the whole run, from `finish`. Other parts are ignored, the errors of tools among them. A frame
+    /// that is no part is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);
