@@ -229,7 +229,8 @@ fn why_ended(reading: &Reading, is_whole: bool) -> String {
         Verdict::Completed => {
             let doubt = match reading.strange {
                 0 => String::new(),
-                1 => ". One frame was passed over: if it says that the agent failed, say so as docs/agents.md does".to_owned(),
+                1 => ". One frame was passed over: if it says that the agent failed, say so as docs/agents.md does"
+                    .to_owned(),
                 many => format!(
                     ". {many} frames were passed over: if one says that the agent failed, say so as docs/agents.md does"
                 ),
@@ -284,7 +285,8 @@ fn frames(reading: &Reading) -> Vec<String> {
         lines.push(format!("            not used: {}", listed(&reading.idle)));
     }
     if reading.large > 0 {
-        lines.push(format!("            over 1 MiB, of which only the members at the top were read: {}", reading.large));
+        lines
+            .push(format!("            over 1 MiB, of which only the members at the top were read: {}", reading.large));
     }
     if reading.strange > 0 {
         lines.push(format!("            passed over, because nothing in them was understood: {}", reading.strange));

@@ -106,7 +106,10 @@ impl Decoder {
 
     /// Bytes of memory held at present: at most a few KiB, the text kept, and the event under way.
     pub fn buffered(&self) -> usize {
-        self.framer.capacity() + self.reading.loose.capacity() + self.reading.transcript.capacity() + self.reading.inner.capacity()
+        self.framer.capacity()
+            + self.reading.loose.capacity()
+            + self.reading.transcript.capacity()
+            + self.reading.inner.capacity()
     }
 
     /// Ends the answer and returns all that is known of it.

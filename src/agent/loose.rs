@@ -99,7 +99,8 @@ impl Loose {
 /// `botocore.exceptions.ClientError: …`, `panic: …`.
 fn is_report(line: &str) -> bool {
     const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
-    if BEGIN.iter().any(|begin| line.starts_with(begin)) || line.starts_with("thread '") && line.contains("panicked at") {
+    if BEGIN.iter().any(|begin| line.starts_with(begin)) || line.starts_with("thread '") && line.contains("panicked at")
+    {
         return true;
     }
     let name = line.split_once(':').map_or(line, |(name, _)| name);
@@ -116,7 +117,12 @@ mod tests {
 
     fn last(lines: &[&str]) -> Found {
         let mut loose = Loose::default();
-        lines.iter().map(|line| loose.take(line.as_bytes())).filter(|found| *found != Found::Nothing).last().unwrap_or(Found::Nothing)
+        lines
+            .iter()
+            .map(|line| loose.take(line.as_bytes()))
+            .filter(|found| *found != Found::Nothing)
+            .last()
+            .unwrap_or(Found::Nothing)
     }
 
     #[test]
@@ -133,10 +139,21 @@ mod tests {
 
     #[test]
     fn only_a_report_is_a_failure() {
-        for line in ["RuntimeError: closed", "botocore.exceptions.ClientError: no", "Error: boom", "panic: closed", "KeyError"] {
+        for line in
+            ["RuntimeError: closed", "botocore.exceptions.ClientError: no", "Error: boom", "panic: closed", "KeyError"]
+        {
             assert_eq!(last(&[line]), Found::Failure(Some(line.to_owned())), "{line}");
         }
-        for line in ["An Error: none", "Errors: 0", "INFO: started", "no error", "error", "  RuntimeError: quoted", "Terror", ""] {
+        for line in [
+            "An Error: none",
+            "Errors: 0",
+            "INFO: started",
+            "no error",
+            "error",
+            "  RuntimeError: quoted",
+            "Terror",
+            "",
+        ] {
             assert_eq!(last(&[line]), Found::Nothing, "{line}");
         }
     }

@@ -15,6 +15,7 @@ pub mod request;
 mod setup;
 mod status;
 pub mod transcript;
+mod within;
 
 use std::{
     panic,

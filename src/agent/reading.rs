@@ -5,38 +5,19 @@ use crate::agent::loose::{Found, Loose};
 use crate::agent::protocol::{
     self,
     failure::failure_of,
-    generic::{Generic, note_stop},
+    generic::Generic,
     members::{Members, Name},
+    notes::note_stop,
     reader::Reader,
     words::{message_of_frame, reported},
 };
 use crate::agent::transcript::Transcript;
+use crate::agent::within::{self, DATA, EVENT, is_frame_within, literals};
 use crate::domain::answer::{AnswerError, Interruption, Outcome, Verdict};
 use crate::domain::finish_reason::FinishReason;
 use crate::domain::protocol::Protocol;
-use crate::json::python;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
-
-/// The field that agents write into data themselves.
-const DATA: &[u8] = b"data:";
-
-/// The field that names an event, which they may write before it.
-const EVENT: &[u8] = b"event:";
-
-/// Returns true if data is a frame of server-sent events itself.
-fn is_frame_within(text: &[u8]) -> bool {
-    text.starts_with(DATA) || text.starts_with(EVENT)
-}
-
-/// Returns a dictionary of literals, as Python prints it, as JSON.
-fn literals(text: &[u8]) -> Option<String> {
-    if text.starts_with(b"{'") { python::to_json(text) } else { None }
-}
-
-fn line_end(text: &[u8]) -> usize {
-    memchr::memchr(b'\n', text).unwrap_or(text.len())
-}
 
 /// The state of reading an answer's frames: what is recognised, what is decided, and the transcript.
 #[derive(Debug)]
@@ -289,19 +270,7 @@ impl Reading {
         } else if scan::is_whole(frame.text) {
             RawJson::whole(frame.text).as_str()?.push_into(inner);
         }
-        let text = scan::trim(inner.as_str().as_bytes());
-        let (name, text) = match text.strip_prefix(EVENT).map(|rest| rest.split_at(line_end(rest))) {
-            Some((name, rest)) => (scan::trim(name), scan::trim(rest)),
-            None => (&b""[..], text),
-        };
-        let is_object = |text: &[u8]| text.starts_with(b"{") && Members::of(text).is_closed;
-        let data = match text.strip_prefix(DATA).map(scan::trim) {
-            Some(data) => {
-                (is_object(data) || data == b"[DONE]" || scan::is_whole(data) || name == b"error").then_some(data)
-            }
-            None => (is_object(text) && name.is_empty()).then_some(text),
-        };
-        data.map(|data| (name, data))
+        within::event(scan::trim(inner.as_str().as_bytes()))
     }
 
     /// Takes a frame by the rules of the protocol that is known. A frame that is none of its own is read by the generic
@@ -402,7 +371,8 @@ impl Reading {
     fn pass_over(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> Option<Verdict> {
         let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
         self.transcript.progress.skipped_events += u64::from(!has_type);
-        if members.is_closed || scan::is_whole(frame.text) { None } else { self.take_loose(frame) }
+        let is_string = frame.text.starts_with(b"\"") && scan::is_whole(frame.text);
+        if members.is_closed || is_string { None } else { self.take_loose(frame) }
     }
 
     /// Decides an answer that ended in order without a terminal event: by the rules of its protocol, or by the generic

@@ -85,7 +85,8 @@ impl FinishReason {
     /// A `TASK_STATE_` before the word does not matter, and every word that begins or ends with `limit`, or begins with
     /// `max`, is a limit.
     pub fn from_wire(word: &str) -> Option<Self> {
-        let word: String = word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
+        let word: String =
+            word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
         Some(match word {
             "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "modelcontextwindowexceeded" => Self::MaxTokens,
@@ -207,8 +208,18 @@ mod tests {
                 assert_eq!(FinishReason::from_wire(word), Some(reason), "{word}");
             }
         }
-        for word in ["", "stop", "end_turn", "endTurn", "stop_sequence", "tool_use", "tool_calls", "STOP", "completed", "success"]
-        {
+        for word in [
+            "",
+            "stop",
+            "end_turn",
+            "endTurn",
+            "stop_sequence",
+            "tool_use",
+            "tool_calls",
+            "STOP",
+            "completed",
+            "success",
+        ] {
             assert_eq!(FinishReason::from_wire(word), None, "{word}");
         }
     }

@@ -75,7 +75,10 @@ mod tests {
             ("{'a': 'b'}", r#"{"a": "b"}"#),
             (r#"{'a': "it's", 'b': 'say "x"'}"#, r#"{"a": "it's", "b": "say \"x\""}"#),
             ("{'a': True, 'b': None, 'c': [1, 2.5, (False,)]}", ""),
-            ("{'a': True, 'b': None, 'c': [1, 2.5, (False, -1)]}", r#"{"a": true, "b": null, "c": [1, 2.5, [false, -1]]}"#),
+            (
+                "{'a': True, 'b': None, 'c': [1, 2.5, (False, -1)]}",
+                r#"{"a": true, "b": null, "c": [1, 2.5, [false, -1]]}"#,
+            ),
             (r"{'a': 'x\'y\n\x1b\\'}", r#"{"a": "x'y\n\u001b\\"}"#),
             ("{'a': <object at 0x1>}", ""),
             ("{'a': AgentResult(x='y')}", ""),

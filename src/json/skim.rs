@@ -317,7 +317,8 @@ mod tests {
     }
 
     fn object() -> impl Strategy<Value = Value> {
-        let name = prop::sample::select(vec!["error", "status", "text", "other", "usage", "type"]).prop_map(str::to_owned);
+        let name =
+            prop::sample::select(vec!["error", "status", "text", "other", "usage", "type"]).prop_map(str::to_owned);
         vec((name, value()), 0..6).prop_map(|members| Map::from_iter(members).into())
     }
 

@@ -79,7 +79,7 @@ impl Declared {
             Declared::Ndjson => Framer::Lines(Lines::new(LineEnd::Lf)),
             Declared::Sse => Framer::Sse(Box::new(Sse::new())),
             Declared::Json | Declared::JsonOrLines | Declared::Nothing => Framer::document(Fallback::IfNotBegun),
-            
+
             Declared::Text | Declared::Bytes => Framer::document(Fallback::Text),
         }
     }

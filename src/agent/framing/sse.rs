@@ -78,7 +78,11 @@ impl Sse {
 
     pub(crate) fn capacity(&self) -> usize {
         let skim = self.pending.skim.as_ref().map_or(0, |skim| skim.capacity());
-        self.lines.capacity() + self.pending.data.0.capacity() + self.pending.name.capacity() + self.loose.capacity() + skim
+        self.lines.capacity()
+            + self.pending.data.0.capacity()
+            + self.pending.name.capacity()
+            + self.loose.capacity()
+            + skim
     }
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It

@@ -2,8 +2,8 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
+use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{Interruption, Verdict};
 use crate::domain::finish_reason::FinishReason;

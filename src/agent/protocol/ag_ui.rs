@@ -2,8 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::{message_of, push_last_answer, reported};
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::words::{message_of, push_last_answer, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson, Str};

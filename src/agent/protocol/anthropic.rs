@@ -2,9 +2,9 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{message_of, push_content, reported};
-use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::{Usage, Verdict};
 use crate::json::scan::{self, RawJson};

@@ -3,8 +3,8 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
-use crate::agent::protocol::words::{error_text, reported};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
+use crate::agent::protocol::words::{error_text, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};

@@ -13,16 +13,8 @@ pub(in crate::agent) struct Failed {
 }
 
 /// The members that hold an answer, and may hold the failure in its place.
-const HOLDERS: [Name; 8] = [
-    Name::Data,
-    Name::Content,
-    Name::Event,
-    Name::Response,
-    Name::Answer,
-    Name::Result,
-    Name::Output,
-    Name::Message,
-];
+const HOLDERS: [Name; 8] =
+    [Name::Data, Name::Content, Name::Event, Name::Response, Name::Answer, Name::Result, Name::Output, Name::Message];
 
 /// Returns the failure that a frame reports, if it says that the run failed. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always say so. Any other sign does so only where the frame is not
@@ -86,9 +78,8 @@ fn says_failed(members: &Members<'_>) -> bool {
     let is_failure_word = |value: Option<RawJson<'_>>| value.and_then(RawJson::whole_str).is_some_and(is_failure);
     let is_text = |name| get(name).is_some_and(|value| value.is_something() && !is_nothing_said(value));
     // A count may be written as a text.
-    let count = |name| {
-        get(name).and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).trim().parse().ok()))
-    };
+    let count =
+        |name| get(name).and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).trim().parse().ok()));
     let is_flag = |name, flag: &str| {
         get(name).is_some_and(|value| {
             value.raw() == flag.as_bytes()
@@ -122,7 +113,10 @@ fn says_failed(members: &Members<'_>) -> bool {
 
 /// Returns true if a word says that something failed.
 fn is_failure(word: Str<'_>) -> bool {
-    is_failure_word(&word.read(64))
+    // Nearly every type is none: no copy is made of it.
+    const HINTS: [&[u8]; 5] = [b"err", b"fai", b"exc", b"cra", b"fat"];
+    let hints = |part: &[u8]| HINTS.iter().any(|hint| part.eq_ignore_ascii_case(hint));
+    (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
 /// Returns true for texts that say nothing, as the placeholders of languages do, and for an object whose code is 0.

@@ -4,6 +4,7 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::notes::{STOP_HOLDERS, STOP_SIGNS, note_stop, note_usage, stop_by_state};
 use crate::agent::protocol::strands;
 use crate::agent::protocol::words::{
     is_failure_word, is_repr, is_word, message_of, message_of_frame, push_answer, reported, stop_by_name,
@@ -81,6 +82,9 @@ pub(crate) struct Generic {
     has_said: bool,
     /// The agent waits for a person, and said nothing further since.
     waits: bool,
+    /// The name of an event, and a type, that say nothing of how the run ends: the last ones seen.
+    plain_name: Vec<u8>,
+    plain_type: Vec<u8>,
 }
 
 impl Generic {
@@ -122,7 +126,12 @@ impl Generic {
     ) -> (bool, Option<Verdict>) {
         let was_understood = std::mem::take(&mut transcript.is_understood);
         let verdict = match members {
-            _ if frame.source == Source::Sse && !frame.name.is_empty() && self.heeds_name(frame, members, transcript) => None,
+            _ if frame.source == Source::Sse
+                && !frame.name.is_empty()
+                && self.heeds_name(frame, members, transcript) =>
+            {
+                None
+            }
             Some(members) => self.take_object(frame, members, transcript),
             None => {
                 self.take_bare(frame, transcript);
@@ -137,6 +146,10 @@ impl Generic {
     /// Takes a server-sent event whose name says that the run failed, or that the agent waits for a person. Returns true
     /// if nothing else of it is read.
     fn heeds_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> bool {
+        // Nearly every name is that of the frame before.
+        if frame.name == self.plain_name {
+            return false;
+        }
         let Ok(name) = std::str::from_utf8(frame.name) else { return false };
         if is_failure_word(name) {
             transcript.is_understood = true;
@@ -149,6 +162,8 @@ impl Generic {
         if let Some(reason) = stop_by_name(name) {
             transcript.is_understood = true;
             transcript.finish = Some(reason);
+        } else {
+            self.plain_name = frame.name.to_vec();
         }
         false
     }
@@ -210,8 +225,7 @@ impl Generic {
         if text.is_empty() || (is_said && is_remark_by_name(frame)) {
             return;
         }
-        let short = &text[..text.len().min(MAX_OUTPUT)];
-        self.make_room(Under::Bare, &String::from_utf8_lossy(short), transcript);
+        self.make_room(Under::Bare, text, transcript);
         transcript.pieces.push_lossy(text);
     }
 
@@ -223,7 +237,7 @@ impl Generic {
             return;
         }
         if !text.is_empty() && !is_repr(text) && !transcript.is_muted {
-            self.make_room(Under::Bare, text, transcript);
+            self.make_room(Under::Bare, text.as_bytes(), transcript);
             transcript.pieces.push(text);
         }
     }
@@ -287,7 +301,11 @@ impl Generic {
         if is_remark && !self.under.is_silent() {
             return;
         }
-        self.make_room(if is_remark { Under::Remark } else { Under::Member(name) }, text.as_str(), transcript);
+        self.make_room(
+            if is_remark { Under::Remark } else { Under::Member(name) },
+            text.as_str().as_bytes(),
+            transcript,
+        );
         transcript.pieces.push(text.as_str());
     }
 
@@ -306,13 +324,14 @@ impl Generic {
     /// the whole answer replaces pieces under another. Whatever is said after a failure by another name than `message`
     /// takes it back, and so it does a word that the agent waits: the agent went on. Blank text says nothing, and the
     /// same answer said again is no further one.
-    fn make_room(&mut self, under: Under, text: &str, transcript: &mut Transcript) {
+    fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
         let goes_on = !matches!(under, Under::Member(Name::Message) | Under::Remark);
         if goes_on && (transcript.failure.is_some() || self.waits) {
-            let said = transcript.pieces.as_str().trim();
-            let is_news = !text.trim().is_empty() && (said.is_empty() || text.trim() != said);
+            let text = text.trim_ascii();
+            let said = transcript.pieces.as_str().as_bytes().trim_ascii();
+            let is_news = !text.is_empty() && text != said;
             if is_news {
                 transcript.failure = None;
                 self.waits = false;
@@ -330,6 +349,11 @@ impl Generic {
     /// a word. A word of failure is a failure in the frame's words. That the agent waits for a person is taken back by
     /// further answer alone: a `finally` says `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+        let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
+        let says_nothing = !members.has_any(&STOP_SIGNS) && members.objects(&STOP_HOLDERS).next().is_none();
+        if says_nothing && (kind.is_empty() || kind == self.plain_type) {
+            return;
+        }
         let had_failed = transcript.failure.is_some();
         let before = transcript.finish.filter(|reason| self.waits && reason.waits());
         note_stop(frame, members, transcript);
@@ -340,6 +364,9 @@ impl Generic {
             transcript.finish = before;
         }
         self.waits = transcript.finish.is_some_and(FinishReason::waits);
+        if says_nothing && stop_by_state(frame, members).is_none() {
+            self.plain_type = kind[..kind.len().min(64)].to_vec();
+        }
     }
 
     /// Decides an answer that ended in order: its last word decides, and without one it is complete.
@@ -351,107 +378,6 @@ impl Generic {
 /// Returns true if a text is a JSON array that begins with an object.
 fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-/// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
-/// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
-/// message.
-fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
-    const HOLDERS: [Name; 9] = [
-        Name::Usage,
-        Name::Tokens,
-        Name::Metadata,
-        Name::Result,
-        Name::Response,
-        Name::Output,
-        Name::Answer,
-        Name::Message,
-        Name::Data,
-    ];
-    if !members.has_any(&HOLDERS) {
-        return;
-    }
-    let own = members.get(Name::Usage);
-    if own.is_some() {
-        return transcript.add_usage(own);
-    }
-    if let Some(usage) = members.get(Name::Metadata).and_then(|metadata| metadata.get("usage")) {
-        return transcript.add_usage(Some(usage));
-    }
-    let message = [Name::Result, Name::Response, Name::Output, Name::Answer, Name::Message, Name::Data]
-        .into_iter()
-        .find_map(|name| members.get(name).filter(|value| value.is_object()));
-    if let Some(message) = message {
-        let [usage, snake, metadata] = scan::pick(message.raw(), ["usage", "usage_metadata", "metadata"]);
-        transcript.add_usage(usage.or(snake).or_else(|| metadata?.get("usage")));
-    }
-    if members.has(Name::Tokens) {
-        transcript.add_usage(Some(RawJson::cut(frame.text)));
-    }
-}
-
-/// Notes the words of [`Generic::note_stop`]. The last of several frames counts.
-pub(in crate::agent) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
-    const HOLDERS: [Name; 7] = [
-        Name::Result,
-        Name::Response,
-        Name::Message,
-        Name::Output,
-        Name::Answer,
-        Name::Data,
-        Name::Metadata,
-    ];
-    // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
-    if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
-        transcript.finish = Some(FinishReason::Guardrail);
-        return;
-    }
-    let asks = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
-    if members.has_any(&asks) && asks.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something)) {
-        transcript.finish = Some(FinishReason::Interrupt);
-        transcript.is_understood = true;
-        return;
-    }
-    if let Some(reason) = members.get(Name::StopReason) {
-        return transcript.stopped(word_in(reason));
-    }
-    for holder in members.objects(&HOLDERS) {
-        let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
-        let [snake, camel, chat, other] = scan::pick(holder.raw(), names);
-        if let Some(reason) = snake.or(camel).or(chat).or(other) {
-            return transcript.stopped(word_in(reason));
-        }
-    }
-    if let Some(reason) = stop_by_state(frame, members) {
-        transcript.finish = Some(reason);
-        transcript.is_understood = true;
-    }
-}
-
-/// Returns the word of a stop reason: a string, the `type` or `reason` of an object, or the first of a list.
-fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
-    match reason.raw().first() {
-        Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
-        Some(b'[') => reason.elements().next(),
-        _ => Some(reason),
-    }
-}
-
-/// Returns how the `status`, `type` or `event` of a frame says that the agent stopped. That it is at work is progress, of
-/// which a stream has much: only a document without an answer is believed.
-fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
-    const ANSWERS: [Name; 7] =
-        [Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output];
-    if !members.has_any(&[Name::Status, Name::Type, Name::Event]) {
-        return None;
-    }
-    let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
-    let is_ticket = frame.source == Source::Document && !members.has_any(&ANSWERS);
-    let by_status = || {
-        FinishReason::from_wire(&word(Name::Status)?)
-            .filter(|reason| *reason != FinishReason::Working || is_ticket)
-    };
-    by_status().or_else(|| stop_by_name(&word(Name::Type)?)).or_else(|| stop_by_name(&word(Name::Event)?))
 }
 
 /// Returns the first of the members of [`ANSWERS`] that has text, and that text. What the user or a tool said is no

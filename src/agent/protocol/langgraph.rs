@@ -2,14 +2,14 @@
 //! <https://langchain-ai.github.io/langgraph/cloud/reference/api/api_ref.html>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::failure::failure_of;
+use crate::agent::protocol::generic;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
     error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
 };
-use crate::agent::protocol::failure::failure_of;
-use crate::agent::protocol::generic;
-use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Usage, Verdict};
 use crate::domain::finish_reason::FinishReason;

@@ -2,8 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::push_parts;
 use crate::agent::protocol::reader::{Reader, foreign};
+use crate::agent::protocol::words::push_parts;
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};

@@ -1,10 +1,10 @@
 //! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::{message_of, reported};
 use crate::agent::protocol::failure::failure_of;
+use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::words::{message_of, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -31,9 +31,8 @@ fn is_own(kind: &[u8]) -> bool {
         b"object",
         b"watch",
     ];
-    const FAMILIES: [&[u8]; 9] = [
-        b"step-", b"text-", b"reasoning-", b"redacted-", b"tool-", b"workflow-", b"network-", b"agent-", b"routing-",
-    ];
+    const FAMILIES: [&[u8]; 9] =
+        [b"step-", b"text-", b"reasoning-", b"redacted-", b"tool-", b"workflow-", b"network-", b"agent-", b"routing-"];
     OWN.contains(&kind) || kind.starts_with(b"data-") || FAMILIES.iter().any(|family| kind.starts_with(family))
 }
 

@@ -3,8 +3,8 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::{message_of, push_content, reported};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
+use crate::agent::protocol::words::{message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;

@@ -2,8 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::{AnswerError, Verdict};
 use crate::domain::finish_reason::FinishReason;

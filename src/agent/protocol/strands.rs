@@ -4,7 +4,10 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
-use crate::agent::protocol::{bedrock, reader::{Reader, foreign}};
+use crate::agent::protocol::{
+    bedrock,
+    reader::{Reader, foreign},
+};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;

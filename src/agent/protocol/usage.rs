@@ -19,9 +19,7 @@ impl Counts {
         for (name, value) in Members::of(usage.raw()) {
             let slot = match name.raw() {
                 b"inputTokens" | b"input_tokens" | b"prompt_tokens" | b"promptTokens" | b"promptTokenCount"
-                | b"inputTokenCount" | b"input" => {
-                    &mut counts.input
-                }
+                | b"inputTokenCount" | b"input" => &mut counts.input,
                 b"outputTokens"
                 | b"output_tokens"
                 | b"completion_tokens"

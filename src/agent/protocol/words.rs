@@ -145,7 +145,17 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
     let all = names.into_iter().chain(last.iter().copied());
-    let spellings = ["error_message", "error_description", "exception", "Error", "ERROR", "err", "Exception", "traceback", "__error__"];
+    let spellings = [
+        "error_message",
+        "error_description",
+        "exception",
+        "Error",
+        "ERROR",
+        "err",
+        "Exception",
+        "traceback",
+        "__error__",
+    ];
     let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body", "result", "output"];
     let said = all.chain(spellings).chain(others).find_map(|name| words_of(object, name));
     said.or_else(|| {
