@@ -293,6 +293,9 @@ impl Reading {
         if !frame.has_data {
             return None;
         }
+        if frame.source == Source::Line && frame.text.starts_with(b"\"") {
+            return self.pass_over(frame, &Members::none());
+        }
         let is_object = frame.source != Source::Text && frame.text.starts_with(b"{");
         let members = if is_object { Members::of(frame.text) } else { Members::none() };
         let (is_understood, verdict) =
@@ -344,7 +347,9 @@ impl Reading {
             None if frame.name.is_empty() => None,
             None => protocol::recognise(frame, &members),
         };
-        let by_name = || protocol::recognise_by_name(frame.name).filter(|_| self.has_metadata);
+        // A string is LangServe's, whatever stands within it.
+        let is_known = self.has_metadata || frame.name == b"data" && outer.text.starts_with(b"\"");
+        let by_name = || protocol::recognise_by_name(frame.name).filter(|_| is_known);
         let recognised = recognised.filter(|protocol| !self.generic.has_said() || !protocol::is_weak(*protocol));
         if let Some(protocol) = recognised.or_else(by_name) {
             let reader = protocol::reader(protocol)?;

@@ -104,7 +104,7 @@ impl FinishReason {
             "authrequired" | "authenticationrequired" | "authorizationrequired" => Self::AuthRequired,
             "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" => Self::Working,
             "pause" | "paused" | "pauseturn" => Self::Pause,
-            "timeout" | "timedout" | "budgetexceeded" | "incomplete" => Self::Limit,
+            "timeout" | "timedout" | "budgetexceeded" => Self::Limit,
             _ if word.starts_with("limit") || word.ends_with("limit") || word.starts_with("max") => Self::Limit,
             _ => return None,
         })

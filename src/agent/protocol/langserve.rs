@@ -59,7 +59,7 @@ impl Reader for Reading {
             b"metadata" => return None,
             _ => return foreign(transcript),
         }
-        if frame.text.starts_with(b"{") && is_foreign(frame) {
+        if frame.text.starts_with(b"{") && RawJson::cut(frame.text).enter_any(&["content", "output", "ops"]).is_none() {
             return foreign(transcript);
         }
         transcript.is_understood = true;
@@ -82,32 +82,6 @@ impl Reader for Reading {
     fn takes_strings(&self) -> bool {
         true
     }
-}
-
-/// Returns true if an object of data says what no chunk does: that the agent failed or stopped.
-fn is_foreign(frame: &Frame<'_>) -> bool {
-    const SIGNS: [&str; 12] = [
-        "error",
-        "errors",
-        "errorMessage",
-        "error_message",
-        "success",
-        "ok",
-        "status",
-        "isError",
-        "is_error",
-        "stop_reason",
-        "stopReason",
-        "finish_reason",
-    ];
-    let mut is_chunk = false;
-    for (name, value) in scan::Members::of(frame.text) {
-        is_chunk |= matches!(name.raw(), b"ops" | b"content" | b"output");
-        if name.position(&SIGNS).is_some() && value.is_something() | value.is_false() {
-            return true;
-        }
-    }
-    !is_chunk
 }
 
 impl Reading {

@@ -19,9 +19,7 @@ pub(super) const STOP_SIGNS: [Name; 7] = [
 ];
 
 /// The members whose object may say it in their place.
-pub(super) const STOP_HOLDERS: [Name; 7] =
-    [Name::Result, Name::Response, Name::Message, Name::Output, Name::Answer, Name::Data, Name::Metadata];
-
+pub(super) const STOP_HOLDERS: [Name; 2] = [Name::Result, Name::Response];
 /// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
 /// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
 /// message.
