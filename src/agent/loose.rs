@@ -1,7 +1,9 @@
 //! Lines of a stream that are no frames of it: a document in several lines, a traceback, an object as Python prints it. An
 //! agent that fails often says so in such a line, and nowhere else.
 
+use crate::agent::framing::frame::is_kept;
 use crate::json::scan;
+use crate::json::skim::Skim;
 
 /// Bytes of a document in several lines that are kept.
 const MAX_DOCUMENT: usize = 256 * 1024;
@@ -24,6 +26,8 @@ pub(super) enum Found {
 pub(super) struct Loose {
     /// The document under way.
     document: Vec<u8>,
+    /// Skims a document that is too large to keep.
+    skim: Option<Box<Skim>>,
     /// A traceback began: the last line that is not indented says what happened.
     in_traceback: bool,
 }
@@ -40,7 +44,7 @@ impl Loose {
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.document.capacity()
+        self.document.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
     /// Returns the document that has ended.
@@ -48,22 +52,36 @@ impl Loose {
         std::mem::take(&mut self.document)
     }
 
-    /// Takes a line that is no frame. A document is given up once it exceeds 256 KiB, or at a line that is none of it.
+    /// Takes a line that is no frame. Of a document over 256 KiB the members at its top are kept. It is given up
+    /// at a line that is none of it.
     pub(super) fn take(&mut self, line: &[u8]) -> Found {
         let text = scan::trim(line);
         if text.is_empty() {
             return Found::Nothing;
         }
         if self.continues(line) {
-            if self.document.len() + text.len() > MAX_DOCUMENT {
-                self.document = Vec::new();
-                return Found::Nothing;
+            if self.skim.is_none() && self.document.len() + text.len() > MAX_DOCUMENT {
+                let mut skim = Box::new(Skim::new(is_kept));
+                skim.feed(&self.document);
+                self.skim = Some(skim);
+                self.document.truncate(1);
+            }
+            if let Some(skim) = &mut self.skim {
+                skim.feed(b"\n");
+                skim.feed(text);
+                if !skim.is_whole() {
+                    return Found::Nothing;
+                }
+                self.document = skim.object().to_vec();
+                self.skim = None;
+                return Found::Document;
             }
             self.document.push(b'\n');
             self.document.extend_from_slice(text);
             return if scan::is_whole(&self.document) { Found::Document } else { Found::Nothing };
         }
         self.document = Vec::new();
+        self.skim = None;
         if line.first() == Some(&b'{') && matches!(text.last(), Some(b'{' | b'[' | b',' | b':')) {
             self.document.extend_from_slice(&text[..text.len().min(MAX_DOCUMENT)]);
             return Found::Nothing;

@@ -127,7 +127,9 @@ impl Transcript {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;
         let reason = reason.read(64);
-        self.finish = FinishReason::from_wire(&reason);
+        // As a state the word says less: a document may be called incomplete.
+        let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);
+        self.finish = FinishReason::from_wire(&reason).or(is_incomplete);
         if is_failure_word(&reason) || reason.starts_with("malformed_") {
             self.failure.get_or_insert(AnswerError::Reported { message: None });
         }

@@ -19,8 +19,10 @@ enum Place {
     /// Before a member's name, or the end.
     Between,
     Name,
-    /// Between a name and its value.
+    /// Between a name and its colon.
     Colon,
+    /// Between a colon and a value.
+    Value,
     /// Within a value that is neither a string nor has brackets.
     Word,
     Text,
@@ -111,7 +113,7 @@ impl Skim {
         self.place = match (self.place, byte) {
             (Place::Before, b'{') => Place::Between,
             (Place::Before, b'd' | b'a' | b't' | b':' | 0x1e) => Place::Before,
-            (Place::Before | Place::Between | Place::Colon | Place::Behind, _) if is_space => self.place,
+            (Place::Before | Place::Between | Place::Colon | Place::Value | Place::Behind, _) if is_space => self.place,
             (Place::Between, b',') => Place::Between,
             (Place::Between, b'}') => Place::Behind,
             (Place::Between, b'"') => {
@@ -119,13 +121,13 @@ impl Skim {
                 Place::Name
             }
             (Place::Name, _) => self.in_name(byte),
-            (Place::Colon, b':') => Place::Colon,
-            (Place::Colon, b'"') => self.begin(byte, Place::Text),
-            (Place::Colon, b'{' | b'[') => {
+            (Place::Colon, b':') => Place::Value,
+            (Place::Value, b'"') => self.begin(byte, Place::Text),
+            (Place::Value, b'{' | b'[') => {
                 self.depth = 1;
                 self.begin(byte, Place::Nested)
             }
-            (Place::Colon, b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => self.begin(byte, Place::Word),
+            (Place::Value, b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => self.begin(byte, Place::Word),
             (Place::Word, b',') => Place::Between,
             (Place::Word, b'}') => Place::Behind,
             (Place::Word, _) if is_space => Place::Between,

@@ -89,7 +89,8 @@ fn says_failed(members: &Members<'_>) -> bool {
     let by_error = || is_text(Name::Error) && !members.has(Name::OriginalType);
     // RFC 9457's problem documents tell the status as a number.
     let by_status = || {
-        is_failure_word(get(Name::Status))
+        // JSend's `fail` is the caller's fault, and says nothing of the run.
+        (is_failure_word(get(Name::Status)) && !members.is(Name::Status, "fail"))
             || get(Name::Status).and_then(RawJson::as_count).is_some_and(|code| (400..600).contains(&code))
     };
     let by_flag = || {

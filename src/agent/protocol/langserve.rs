@@ -1,7 +1,7 @@
 //! LangServe: `/stream` and `/stream_log`. <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::Members;
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::push_parts;
 use crate::agent::transcript::Transcript;
@@ -11,22 +11,15 @@ use crate::json::text::BoundedText;
 
 /// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a string, a chunk or a
 /// list of changes in `data`, nothing in `end`. An agent of another kind may name its events so.
-pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     match frame.name {
         b"data" if frame.text.starts_with(b"{") => {
-            let [ops, output] = scan::pick(frame.text, ["ops", "output"]);
-            ops.is_some_and(RawJson::is_array) || output.is_some() || is_chunk(members)
+            RawJson::cut(frame.text).enter_any(&["content", "output", "ops"]).is_some()
         }
         b"data" => true,
         b"end" => !says_something(frame),
         _ => false,
     }
-}
-
-/// Returns true if an object is a message's chunk in LangChain's form, which has a `type` of its own.
-fn is_chunk(members: &Members<'_>) -> bool {
-    let kind = members.get(Name::Type).and_then(RawJson::whole_str);
-    members.has(Name::Content) && kind.is_some_and(|kind| kind.ends_with("Chunk") || kind.is("ai"))
 }
 
 /// Returns true if the data of `end` is something: LangServe sends none.

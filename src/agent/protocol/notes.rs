@@ -73,7 +73,9 @@ pub(in crate::agent) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, tran
     if let Some(reason) = members.get(Name::StopReason) {
         return transcript.stopped(word_in(reason));
     }
-    for holder in members.objects(&STOP_HOLDERS) {
+    // In a stream a message is one of many.
+    let message = members.get(Name::Message).filter(|message| frame.source == Source::Document && message.is_object());
+    for holder in members.objects(&STOP_HOLDERS).chain(message) {
         let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
         let [snake, camel, chat, other] = scan::pick(holder.raw(), names);
         if let Some(reason) = snake.or(camel).or(chat).or(other) {

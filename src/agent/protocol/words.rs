@@ -198,7 +198,7 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
             && before.ends_with(|_: char| word[..before.len()].ends_with(|c: char| c.is_ascii_lowercase()));
         before.is_empty() || before.ends_with(['_', '-', '.', ':', '/', ' ']) || is_camel
     };
-    matches!(lower.as_str(), "errored" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
+    matches!(lower.as_str(), "errored" | "fail" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
 }
 
 /// Returns how a frame of this name, type or event says that the agent stopped to wait for a person, or gave up. Other
