@@ -2,14 +2,15 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
-use crate::agent::protocol::words::{error_text, is_failure_word, message_of, message_of_frame};
+use crate::agent::protocol::names::is_failure_word;
+use crate::agent::protocol::words::{error_text, message_of, message_of_frame};
 use crate::json::scan::{self, RawJson, Str};
 
 /// A failure that a frame reports.
-pub(in crate::agent) struct Failed {
-    pub(in crate::agent) message: Option<String>,
+pub(crate) struct Failed {
+    pub(crate) message: Option<String>,
     /// It is the AgentCore SDK's own frame, behind which there is nothing.
-    pub(in crate::agent) is_final: bool,
+    pub(crate) is_final: bool,
 }
 
 /// The members that hold an answer, and may hold the failure in its place.
@@ -20,7 +21,7 @@ const HOLDERS: [Name; 8] =
 /// exception, and the AgentCore SDK's error frame always say so. Any other sign does so only where the frame is not
 /// about a tool: the errors of tools are the agent's own business. The object in a member that holds an answer may be
 /// the failure as well. The SDK's report that it could not serialize something (`original_type`) is no failure.
-pub(in crate::agent) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
+pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     const SIGNS: [Name; 18] = [
         Name::Kind,
         Name::Code,

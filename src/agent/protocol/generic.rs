@@ -4,11 +4,10 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::{is_failure_word, stop_by_name};
 use crate::agent::protocol::notes::{STOP_HOLDERS, STOP_SIGNS, note_stop, note_usage, stop_by_state};
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{
-    is_failure_word, is_repr, is_word, message_of, message_of_frame, push_answer, reported, stop_by_name,
-};
+use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, push_answer, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;

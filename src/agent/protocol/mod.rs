@@ -13,6 +13,7 @@ mod langserve;
 mod mastra;
 mod mcp;
 pub(crate) mod members;
+pub(crate) mod names;
 pub(crate) mod notes;
 mod openai_chat;
 mod openai_responses;

@@ -2,7 +2,7 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::words::stop_by_name;
+use crate::agent::protocol::names::stop_by_name;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
@@ -58,7 +58,7 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes the words of [`Generic::note_stop`]. The last of several frames counts.
-pub(in crate::agent) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
         transcript.finish = Some(FinishReason::Guardrail);
