@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     domain::{
         agent_auth::{AgentAuth, is_parameter_name},
-        agent_definition::{AgentDefinition, AgentSource, Defaults},
+        agent_definition::{AgentDefinition, AgentSource, Defaults, DefinitionMark},
         agent_profile::AgentProfile,
         endpoint,
         failure::{ErrorType, Failure},
@@ -93,12 +93,19 @@ impl Agents {
         })
     }
 
-    /// Reads the definition of an agent from its parameter, at most every five minutes. `None` if there is no such
-    /// parameter, or if the id cannot be the end of a parameter's name.
-    ///
-    /// # Errors
-    /// `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the definition
-    /// is unusable.
+    /// Returns the short form of the agent's definition, if it is known without a request.
+    pub fn known(&self, id: &str) -> Option<DefinitionMark> {
+        let read = self.read();
+        let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
+        let agent = match &self.config.agents {
+            AgentSource::Inline(_) => self.named.get(id).or(self.unnamed.as_ref()),
+            // Only a request tells that there is no parameter and the unnamed agent is meant.
+            AgentSource::Parameters(_) => of_parameter(),
+        };
+        agent.map(|agent| agent.definition.mark())
+    }
+
+    /// Reads the definition of an agent from its parameter. `None` if there is no such parameter.
     async fn of_parameter(&self, path: &str, id: &str) -> Result<Option<Arc<Agent>>, Failure> {
         let now = SystemTime::now();
         if let Some((until, agent)) = self.read().get(id)
@@ -126,11 +133,8 @@ impl Agents {
         Ok(Some(agent))
     }
 
-    /// Reads the definition in `text`, the value of the parameter `name`.
-    ///
-    /// # Errors
-    /// `AgentNotFound` with every problem at once, or the place of what is no JSON, and if its auth is Cognito without
-    /// a machine client in the settings. No value of the definition is repeated.
+    /// Reads a definition from the text of its parameter. A problem names the agent, the parameter and the place, and never
+    /// the text.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =

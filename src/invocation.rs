@@ -2,7 +2,10 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{Either, Ready, ready, select},
+};
 
 use crate::{
     app::App,
@@ -109,4 +112,19 @@ pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Out
     AssertUnwindSafe(future)
         .catch_unwind()
         .map_err(|_| Failure::retryable(ErrorType::Internal, "the function panicked; its log says where"))
+}
+
+/// Polls both futures until `first` is done. Returns its output, and `second` or a future of its output.
+///
+/// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. The
+/// trigger's admission and the input's write use what is left of the token's time. A panic in `second` must not lose the
+/// claim's answer, because a claimed execution has to be given up in order.
+pub(crate) async fn poll_alongside<T, U: Future + Unpin>(
+    first: impl Future<Output = T> + Unpin,
+    second: U,
+) -> (T, Either<U, Ready<U::Output>>) {
+    match select(first, second).await {
+        Either::Left((answer, second)) => (answer, Either::Left(second)),
+        Either::Right((answer, first)) => (first.await, Either::Right(ready(answer))),
+    }
 }

@@ -67,16 +67,12 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
     if has_type && !event.is_fire() {
         return BusEvent::read(event, payload).map(|event| Event::Bus(Box::new(event)));
     }
-    scheduled(&event.envelope, platform).map(|fire| Event::Scheduled(Box::new(fire)))
+    let is_fire = event.is_fire();
+    let forget = |invalid| if is_fire { invalid } else { InvalidEvent { fire: None, ..invalid } };
+    scheduled(&event.envelope, platform).map_err(forget).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
-/// Reads a schedule's fire. A scheduled time identifies it; without one, its Lambda request does. A misspelt member is
-/// a problem, because a misspelt `scheduledTime` would run a fire twice, and so is a keyword of Scheduler's that was
-/// not substituted, anywhere in the event.
-///
-/// # Errors
-/// Names every problem at once, with the trigger if the event names one. Without a detail only the envelope's problems
-/// are named.
+/// Reads the event of a schedule. An error holds the fire, if the event says which one it is.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
@@ -106,20 +102,20 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     let trigger_id = fields.id("triggerId").map(TriggerId::from);
     let user_id = fields.id("userId").map(UserId::from);
     let task = Task::read(&mut fields, platform);
+    let has_time = fields.value("scheduledTime").is_some();
     let origin = match fields.instant("scheduledTime") {
-        Some((text, instant)) => Origin::Schedule { text, instant },
-        None => Origin::Request { dispatcher: None },
+        Some((text, instant)) => Some(Origin::Schedule { text, instant }),
+        None => (!has_time).then_some(Origin::Request { dispatcher: None }),
     };
     near_misses(&mut fields, &DETAIL_FIELDS);
-    if !fields.problems.is_empty() {
-        return Err(InvalidEvent { problems: fields.problems, trigger_id });
-    }
-    Ok(Fire {
-        trigger_id: trigger_id.unwrap_or_default(),
+    let problems = fields.problems;
+    let is_identified = trigger_id.is_some() && user_id.is_some() && origin.is_some();
+    let fire = Fire {
+        trigger_id: trigger_id.clone().unwrap_or_default(),
         user_id: user_id.unwrap_or_default(),
-        task,
+        task: if problems.is_empty() { task } else { Task::unknown() },
         trigger: None,
-        origin,
+        origin: origin.unwrap_or(Origin::Request { dispatcher: None }),
         event_id,
         source,
         event_source_id: None,
@@ -128,7 +124,11 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
         chain_depth: 0,
         replay_of: None,
         replayed_definition: None,
-    })
+    };
+    if problems.is_empty() {
+        return Ok(fire);
+    }
+    Err(InvalidEvent { problems, trigger_id, fire: is_identified.then(|| Box::new(fire)) })
 }
 
 /// Returns true if a text within a value, at any depth, holds a keyword of Scheduler's. Names of members are not looked

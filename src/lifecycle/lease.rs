@@ -17,9 +17,10 @@ use crate::{
         failure::Failure,
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
+        usage::Usage,
     },
-    lifecycle::close::{FinalResult, close},
-    store::{Heartbeat, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
+    lifecycle::close::{CloseLimits, FinalResult, close},
+    store::{Heartbeat, News, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// Why a run must stop.
@@ -84,6 +85,8 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub trigger: OnceLock<TriggerKnowledge>,
     /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
     pub has_run_lock: AtomicBool,
+    /// The tokens of the attempts before this one.
+    pub usage_before: Option<Usage>,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.
     pub state: &'a RunState,
 }
@@ -100,8 +103,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Renews the lease at every heartbeat, until a renewal says that the run must stop. One that fails is counted and
-    /// logged, and the next comes as usual; [`Self::lapse`] tells when there is no time left for that.
+    /// Renews the lease every third of it until the run must stop. A heartbeat that DynamoDB does not take is counted and
+    /// logged, and the next one tries again.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -154,23 +157,25 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
-    /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the progress. The lease
-    /// counts from the time before the request. If the run lock is taken meanwhile, the known end of the lease stays,
-    /// because this renewal did not extend the lock.
-    ///
-    /// # Errors
-    /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
-    /// DynamoDB fails. The lease comes before the lock.
+    /// Extends the lease, and the run lock beside it, and writes the news. The lease counts as extended only if the run
+    /// lock is too.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
-        let reported = self.state.facts().reported;
-        let beating = self.store.heartbeat(self.holder, until, reported.as_ref());
+        let (reported, snapshot) = {
+            let facts = self.state.facts();
+            (facts.reported, facts.snapshot.clone())
+        };
+        let news = News { reported: reported.as_ref(), usage_before: self.usage_before, snapshot: snapshot.as_ref() };
+        let beating = self.store.heartbeat(self.holder, until, news);
         let (beat, kept) = tokio::join!(beating, self.keep_run_lock(until));
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {}
             Heartbeat::CancelRequested => return Err(NotHeld::Stopped(Stop::Cancelled)),
-            Heartbeat::Refused => return Err(NotHeld::Stopped(Stop::Lost)),
+            Heartbeat::Refused => {
+                self.state.facts().is_taken_over = true;
+                return Err(NotHeld::Stopped(Stop::Lost));
+            }
         }
         if !kept.map_err(NotHeld::Store)? {
             tracing::warn!("another execution of the trigger has its run lock");
@@ -219,9 +224,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes how the attempt ended until it is taken, the row refuses it, or the time of the last write does not last
-    /// for another try. A refusal by a row that holds this very end is a success whose answer was lost. The write is
-    /// repeated whatever the error is.
+    /// Writes the end until it is stored, refused, or the deadline is too near for another try. A refusal by a row that is
+    /// this very end is a success.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());
@@ -231,7 +235,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         loop {
             let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
             let write = EndingWrite::Finished { owner, ending };
-            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis());
+            let limits = CloseLimits { until: deadline.write_until, state: self.state };
+            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis(), limits);
             let error = match self.store.in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),

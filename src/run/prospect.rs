@@ -10,9 +10,10 @@ use crate::{
     trigger::item::TriggerItem,
 };
 
-/// The results of the requests that run beside the claim: the agent that the event names, and the trigger item if there is
-/// one.
-pub(super) type Prepared = (Result<Prospect, Failure>, Result<Option<TriggerItem>, Failure>);
+/// The trigger item, if there is one, as it was read beside the claim.
+pub(super) type FoundItem = Result<Option<TriggerItem>, Failure>;
+/// The agent that the event names, as it was made ready beside the claim.
+pub(super) type FoundProspect = Result<Prospect, Failure>;
 
 /// An agent that is ready to be called.
 pub(super) struct Prospect {

@@ -11,7 +11,8 @@ pub mod error;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
-pub(crate) mod input;
+pub(crate) mod in_place;
+pub mod input;
 pub mod item;
 pub mod keys;
 pub mod run_lock;
@@ -26,9 +27,10 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{
         attempt::Attempt,
-        ending::Reported,
+        ending::{Reported, Snapshot},
         execution::{ExecutionRef, Holder, Row, is_held},
         fire::Fire,
+        usage::Usage,
     },
     store::{
         dynamodb::DynamoDb,
@@ -58,6 +60,17 @@ pub enum Heartbeat {
     CancelRequested,
     /// This attempt does not own the execution any more.
     Refused,
+}
+
+/// What a heartbeat writes besides the lease.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct News<'a> {
+    /// How far the run has come.
+    pub reported: Option<&'a Reported>,
+    /// The tokens of earlier attempts.
+    pub usage_before: Option<Usage>,
+    /// What runs, if the claim did not say it.
+    pub snapshot: Option<&'a Snapshot>,
 }
 
 /// The table with its typed reads and writes. It is generic over the table itself and over the clock, so that the model
@@ -123,7 +136,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Extends the lease and writes the progress, if `owner` still owns a running execution. A heartbeat that arrives
+    /// Extends the lease and writes the news, if `owner` still owns a running execution. A heartbeat that arrives
     /// after a later one leaves the longer lease; otherwise another attempt could take over what the owner believes to
     /// hold.
     ///
@@ -133,14 +146,17 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self,
         holder: Holder<'_>,
         lease_until: i64,
-        reported: Option<&Reported>,
+        news: News<'_>,
     ) -> Result<Heartbeat, StoreError> {
         let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
         let mut expression = Expression::default();
         let is_longer = expression.at_most("leaseUntil", number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let progress = reported.map(execution_item::progress_attributes).unwrap_or_default();
-        let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(progress));
+        let News { reported, usage_before, snapshot } = news;
+        let progress = reported.map(|reported| execution_item::progress_attributes(reported, usage_before));
+        let snapshot = snapshot.map(execution_item::snapshot_attributes);
+        let news = progress.unwrap_or_default().into_iter().chain(snapshot.unwrap_or_default());
+        let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(news));
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         let row = match self.table.write(write, true).await? {
@@ -206,8 +222,20 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger. A
-    /// trigger without an item is no error.
+    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, if one is.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub(crate) async fn remembered_execution_id(
+        &self,
+        trigger_id: &str,
+        request_id: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let item = self.table.get(keys::guard_key(trigger_id, request_id), true).await?;
+        Ok(item.and_then(|item| item.get("executionId")?.as_s().ok().cloned()))
+    }
+
+    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.

@@ -11,8 +11,11 @@ use crate::agent::protocol::words::{
     error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
 };
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
-use crate::domain::answer::{AnswerError, Usage, Verdict};
 use crate::domain::finish_reason::FinishReason;
+use crate::domain::{
+    answer::{AnswerError, Verdict},
+    usage::Usage,
+};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 

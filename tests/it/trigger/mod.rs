@@ -1,5 +1,6 @@
 //! Stored triggers: their items, policies, limits and health.
 
+mod full_item;
 pub(crate) mod health;
 mod health_faults;
 mod invalid;
@@ -8,3 +9,4 @@ mod item_decides;
 mod limits;
 mod replay;
 mod threshold;
+mod what_ran;
