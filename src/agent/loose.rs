@@ -38,6 +38,14 @@ impl Loose {
         !self.document.is_empty() && matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'))
     }
 
+    /// Gives up the document under way, at a frame that is none of it.
+    pub(super) fn leave(&mut self) {
+        if !self.document.is_empty() {
+            self.document = Vec::new();
+            self.skim = None;
+        }
+    }
+
     /// Returns true if a document was begun and has not ended.
     pub(super) fn is_open(&self) -> bool {
         !self.document.is_empty()

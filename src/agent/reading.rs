@@ -94,6 +94,7 @@ impl Reading {
             }
             return;
         }
+        self.loose.leave();
         if self.verdict.is_some() {
             let reader = self.reader.as_mut();
             self.awaits_usage = !reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
@@ -293,7 +294,7 @@ impl Reading {
         if !frame.has_data {
             return None;
         }
-        if frame.source == Source::Line && frame.text.starts_with(b"\"") {
+        if frame.source == Source::Line && !frame.text.starts_with(b"{") {
             return self.pass_over(frame, &Members::none());
         }
         let is_object = frame.source != Source::Text && frame.text.starts_with(b"{");
