@@ -9,7 +9,7 @@ use crate::{
         fire::{Fire, Origin},
         ids::{TriggerId, UserId},
         platform::Platform,
-        task::Task,
+        task::{TASK_FIELDS, Task},
     },
     events::{bus::BusEvent, classify::MarkedEvent, invalid::InvalidEvent},
     json::{
@@ -19,24 +19,8 @@ use crate::{
     },
 };
 
-/// The members of a scheduled event's `detail`.
-const DETAIL_FIELDS: [&str; 15] = [
-    "triggerId",
-    "userId",
-    "agentId",
-    "prompt",
-    "sessionId",
-    "modelId",
-    "workingDirectory",
-    "enabledTools",
-    "reasoningEffort",
-    "scheduledTime",
-    "onInterrupted",
-    "acceptFinishReasons",
-    "detached",
-    "stored",
-    "input",
-];
+/// The members of a scheduled event's `detail` besides those of a task.
+pub const DETAIL_FIELDS: [&str; 5] = ["triggerId", "userId", "scheduledTime", "stored", "detached"];
 
 /// An event that reaches the function from EventBridge.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,12 +82,14 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     let mut fields = Fields { problems, ..Fields::new("$.detail", detail) };
     let trigger_id = fields.id("triggerId").map(TriggerId::from);
     let user_id = fields.id("userId").map(UserId::from);
-    let task = Task::read(&mut fields, platform);
+    // The item alone says what to run, so an old copy of it in the event is not even read.
+    let is_stored = fields.flag("stored") == Some(true);
+    let task = if is_stored { Task::unknown() } else { Task::read(&mut fields, platform) };
     let origin = match fields.instant("scheduledTime") {
         Some((text, instant)) => Origin::Schedule { text, instant },
         None => Origin::Request { dispatcher: None },
     };
-    near_misses(&mut fields, &DETAIL_FIELDS);
+    near_misses(&mut fields, &[&TASK_FIELDS, &DETAIL_FIELDS]);
     if !fields.problems.is_empty() {
         return Err(InvalidEvent { problems: fields.problems, trigger_id });
     }
@@ -111,6 +97,7 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
         trigger_id: trigger_id.unwrap_or_default(),
         user_id: user_id.unwrap_or_default(),
         task,
+        is_stored,
         trigger: None,
         origin,
         event_id,

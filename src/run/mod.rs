@@ -3,6 +3,7 @@
 mod attempt;
 mod finish;
 mod prospect;
+mod stored;
 
 use std::sync::{
     OnceLock,
@@ -34,6 +35,7 @@ use crate::{
     run::{
         attempt::Run,
         prospect::{Prepared, prospect},
+        stored::Resolved,
     },
     store::{Store, boxed},
     telemetry::metrics::timed,
@@ -46,17 +48,22 @@ use crate::{
 /// Returns every failure, recorded before it is returned.
 pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -> Result<Value, Failure> {
     let InvocationContext { app, invocation, deadline, state, .. } = context;
-    let fire = &*context.note_fire(fire);
     let since = Instant::now();
+    let Resolved { fire, stop } = stored::resolve(context, fire).await?;
+    let fire = &*context.note_fire(fire);
     let started = StartTime::new(now_millis(), app.config.execution_ttl);
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
     let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
+    let runs = stop.is_none();
+    let preparing = async move {
+        // A fire that ends without a run needs no token.
+        if runs { prepare(context, fire).await } else { std::future::pending().await }
+    };
     let (claimed, prepared) =
-        poll_alongside(timed(state, |facts| &mut facts.claim_ms, claiming), boxed(catch_panic(prepare(context, fire))))
-            .await;
+        poll_alongside(timed(state, |facts| &mut facts.claim_ms, claiming), boxed(catch_panic(preparing))).await;
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,
@@ -75,7 +82,14 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         state,
     };
     let run = Run { context, owned: &owned, attempt: &attempt, since };
-    let stopped = run.to_its_end(fire, prepared).await;
+    let stopped = match stop {
+        Some((stop, knowledge)) => {
+            // It is set only here, so this cannot fail.
+            let _ = owned.trigger.set(knowledge);
+            Err(stop)
+        }
+        None => run.to_its_end(fire, prepared).await,
+    };
     let result = run.finish(fire, stopped).await;
     owned.release_run_lock(*deadline).await;
     result
@@ -152,7 +166,11 @@ async fn not_run(
         }
         Claim::Interrupted(failure) => {
             state.facts().count_end(Status::Failed);
-            replay::keep_input(&app.store, fire, None, &attempt.execution_id, attempt.ttl, deadline.write_until).await;
+            // The task of a stored trigger that is gone is unknown.
+            if !fire.task.prompt.is_empty() {
+                let (id, until) = (&attempt.execution_id, deadline.write_until);
+                replay::keep_input(&app.store, fire, None, id, attempt.ttl, until).await;
+            }
             Err(failure)
         }
         // This does not happen, because the caller runs an execution that it owns.

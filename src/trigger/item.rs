@@ -87,6 +87,11 @@ impl TriggerItem {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
+    /// Returns the item's task as far as it can be read, for the record of a fire that does not run.
+    pub(crate) fn task(&self, platform: Platform) -> Task {
+        Task::read(&mut Fields::new("$", &self.item), platform)
+    }
+
     /// Decides about an event. The filters decide first, so that a trigger with other faults fails only on events that
     /// are meant for it.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
@@ -176,8 +181,13 @@ impl TriggerItem {
     /// `InvalidTrigger` with every problem at once.
     pub(crate) fn stored_task(&self, fire: &Fire, platform: Platform) -> Result<StoredTask, Failure> {
         // A replay repeats the task of the execution that it replays.
-        let is_replay = fire.replay_of.is_some();
-        let merged = if is_replay { fire.task.to_detail() } else { fire.task.to_detail_over(&self.item) };
+        let merged = if fire.replay_of.is_some() {
+            fire.task.to_detail()
+        } else if fire.is_stored {
+            self.item.clone()
+        } else {
+            fire.task.to_detail_over(&self.item)
+        };
         let mut fields = Fields::new("$", &self.item);
         let skip_reason = skip_reason(&mut fields);
         documented::misspelt(&mut fields);

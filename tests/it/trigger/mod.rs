@@ -7,4 +7,5 @@ mod item;
 mod item_decides;
 mod limits;
 mod replay;
+mod stored_only;
 mod threshold;
