@@ -1,0 +1,3 @@
+//! The control plane of agent-trigger: triggers, schedules and executions over HTTP.
+
+pub mod schedules;
