@@ -17,7 +17,6 @@ use crate::{
     invocation::{Invocation, InvocationContext, catch_panic},
     routing::{self, Route},
     run, settle,
-    store::boxed,
 };
 
 /// Handles one event. `payload` is `None` if it was not UTF-8.
@@ -37,7 +36,7 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
         // https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
         trace_id = context.trace.as_ref().and_then(|trace| trace.otel_id.as_deref()),
     );
-    let handled = boxed(catch_panic(handle_payload(&context, payload).instrument(span.clone()))).await;
+    let handled = Box::pin(catch_panic(handle_payload(&context, payload).instrument(span.clone()))).await;
     let result = handled.unwrap_or_else(|panicked| Err(context.state.retryable_unless_called(panicked)));
     let result = result.map_err(|failure| context.with_ids(failure));
     if let Err(Failure { error_type, retryable, message, trigger_id, execution_id, .. }) = &result {
@@ -68,7 +67,7 @@ async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) 
     }
     let fire = match event {
         Event::Scheduled(fire) => fire,
-        Event::Bus(event) => match boxed(routing::route(context, &event)).await? {
+        Event::Bus(event) => match Box::pin(routing::route(context, &event)).await? {
             Route::Run(fire) => fire,
             Route::Done(response) => return Ok(response),
         },

@@ -33,7 +33,7 @@ use crate::{
         close::{CloseError, UnstartedExecution, close_abandoned},
         identify::identify,
     },
-    store::StoreError,
+    store::error::StoreError,
     telemetry::metrics::MetricsLine,
     trigger::{
         item::{TriggerDecision, TriggerItem},

@@ -51,34 +51,6 @@ const NOT_IN: [(&str, &[&str]); 4] = [
     ("tokio", &["domain", "json"]),
 ];
 
-/// Imports that break a rule of the layers or close a circle, and are still to be removed: from a file, to a file. An
-/// entry that is needed no more is a failure, so that the list can only become shorter.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    // The small files of the store use what its larger ones define.
-    ("store/execution_item.rs", "store/keys.rs"),
-    ("store/dynamodb.rs", "store/mod.rs"),
-    ("store/table.rs", "store/mod.rs"),
-    // A framing needs the types of its frames, and the folder's file chooses the framing.
-    ("agent/framing/document.rs", "agent/framing/mod.rs"),
-    ("agent/framing/elements.rs", "agent/framing/mod.rs"),
-    ("agent/framing/lines.rs", "agent/framing/mod.rs"),
-    ("agent/framing/sse.rs", "agent/framing/mod.rs"),
-    // A protocol needs the type of its facts, and the folder's file chooses the protocol.
-    ("agent/protocol/bedrock.rs", "agent/protocol/mod.rs"),
-    ("agent/protocol/strands.rs", "agent/protocol/mod.rs"),
-    ("agent/protocol/strands_typescript.rs", "agent/protocol/mod.rs"),
-];
-
-/// Files that break another rule and are still to be mended: the rule, and the file. They are treated like
-/// [`EXCEPTIONS`].
-const FILE_EXCEPTIONS: &[(Rule, &str)] = &[];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    OnePlace,
-    Lengths,
-}
-
 /// The fewest and the most lines of a file, and the most of a function.
 const FEWEST_LINES: usize = 25;
 const MOST_LINES: usize = 450;
@@ -385,17 +357,6 @@ fn circles(edges: &Edges) -> Vec<String> {
     circles.into_iter().map(|files| format!("a circle of imports: {files}")).collect()
 }
 
-/// Returns every exception that no rule needs.
-fn unneeded(edges: &Edges, exceptions: &[(&str, &str)]) -> Vec<String> {
-    let reached = reachable(edges);
-    let is_needed = |from: &str, to: &str| {
-        let closes_circle = || reached.get(to).is_some_and(|files| files.contains(from));
-        edges.contains(&(from.to_owned(), to.to_owned())) && (!is_allowed(from, to) || closes_circle())
-    };
-    let unneeded = exceptions.iter().filter(|(from, to)| !is_needed(from, to));
-    unneeded.map(|(from, to)| format!("the exception is not needed: {from} to {to}")).collect()
-}
-
 /// Returns every name that stands where it must not.
 fn misplaced(tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
@@ -473,18 +434,6 @@ fn source_tree() -> Tree {
     tree
 }
 
-/// Leaves out the findings in files that are excepted from this rule, and adds the exceptions that are not needed.
-fn without_exceptions(mut findings: Vec<String>, rule: Rule) -> Vec<String> {
-    for (_, file) in FILE_EXCEPTIONS.iter().filter(|(other, _)| *other == rule) {
-        let before = findings.len();
-        findings.retain(|finding| !finding.starts_with(&format!("{file}:")));
-        if findings.len() == before {
-            findings.push(format!("the exception is not needed: {rule:?} for {file}"));
-        }
-    }
-    findings
-}
-
 /// Fails with one finding on each line.
 fn assert_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
@@ -494,10 +443,7 @@ fn assert_none(findings: &[String]) {
 fn imports_go_downwards_and_in_no_circle() {
     let all = edges(&source_tree());
     assert!(all.len() > 100, "the imports were read");
-    assert_none(&unneeded(&all, EXCEPTIONS));
-    let is_exception = |(from, to): &(String, String)| EXCEPTIONS.contains(&(from.as_str(), to.as_str()));
-    let checked = all.into_iter().filter(|edge| !is_exception(edge)).collect();
-    assert_none(&[upward(&checked), circles(&checked)].concat());
+    assert_none(&[upward(&all), circles(&all)].concat());
 }
 
 #[test]
@@ -515,12 +461,12 @@ fn types_of_other_crates_stay_in_their_rooms() {
 
 #[test]
 fn each_name_has_one_place() {
-    assert_none(&without_exceptions(passed_on(&source_tree()), Rule::OnePlace));
+    assert_none(&passed_on(&source_tree()));
 }
 
 #[test]
 fn files_and_functions_keep_their_lengths() {
-    assert_none(&without_exceptions(wrong_lengths(&source_tree()), Rule::Lengths));
+    assert_none(&wrong_lengths(&source_tree()));
 }
 
 mod rules {
@@ -581,17 +527,6 @@ mod rules {
         assert_eq!(circles(&edges(&tree(&files))), ["a circle of imports: run/attempt.rs, run/finish.rs, run/mod.rs"]);
         let files = [("run/mod.rs", "mod attempt;\nfn f() { attempt::g() }"), ("run/attempt.rs", "use crate::clock;")];
         assert_none(&circles(&edges(&tree(&files))));
-    }
-
-    #[test]
-    fn an_exception_that_is_not_needed_is_found() {
-        let tree = tree(&[("domain/x.rs", "use crate::{agent::A, clock};"), ("agent/mod.rs", ""), ("clock.rs", "")]);
-        let needed = [("domain/x.rs", "agent/mod.rs")];
-        assert_none(&unneeded(&edges(&tree), &needed));
-        for (from, to) in [("domain/x.rs", "clock.rs"), ("agent/mod.rs", "domain/x.rs")] {
-            let expected = format!("the exception is not needed: {from} to {to}");
-            assert_eq!(unneeded(&edges(&tree), &[(from, to)]), [expected]);
-        }
     }
 
     #[test]

@@ -8,7 +8,10 @@
 //!   streams by; only its first 4 KiB are read, for the `type` or error that decides.
 //! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
 
-use crate::agent::framing::{Declared, Framer, Rest, Source};
+use crate::agent::framing::{
+    Declared, Framer,
+    frame::{Rest, Source},
+};
 use crate::agent::protocol;
 use crate::agent::reading::Reading;
 use crate::domain::answer::{AnswerError, End, Interruption, Outcome, Progress, Verdict};

@@ -1,10 +1,11 @@
 //! What the decoder makes of an answer's frames: the protocol, recognised or set, and the facts that it reads.
 
-use crate::agent::framing::{Frame, MAX_EVENT, Source};
+use crate::agent::framing::frame::{Frame, MAX_EVENT, Source};
 use crate::agent::protocol::{
-    self, Reader,
+    self,
     generic::Generic,
     members::{Members, Name},
+    reader::Reader,
     words::{message_of_frame, reported},
 };
 use crate::agent::transcript::Transcript;

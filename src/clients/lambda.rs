@@ -22,7 +22,7 @@ const MAX_TRIES: u32 = 5;
 
 /// The reason why Lambda did not accept an event.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DispatchError {
+pub enum DispatchError {
     /// Lambda answered with an error.
     #[error("Lambda Invoke failed: {code}: {message}")]
     Service {
@@ -54,7 +54,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// If Lambda does not accept it.
-    pub(crate) async fn invoke(&self, function: &str, payload: String) -> Result<(), DispatchError> {
+    pub async fn invoke(&self, function: &str, payload: String) -> Result<(), DispatchError> {
         let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
         match Box::pin(request.payload(Blob::new(payload)).send()).await {
             Ok(_) => Ok(()),

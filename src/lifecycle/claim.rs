@@ -16,8 +16,9 @@ use crate::{
     },
     lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
     store::{
-        Store, StoreError, Write,
+        Store, Write,
         endings::{EndingWrite, key_of},
+        error::StoreError,
         table::Table,
     },
 };

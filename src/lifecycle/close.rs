@@ -14,9 +14,10 @@ use crate::{
     },
     lifecycle::identify::session_of,
     store::{
-        Store, StoreError, Write,
+        Store, Write,
         day_counter::tokens_write,
         endings::{EndingWrite, key_of},
+        error::StoreError,
         health::health_write,
         readable,
         table::{Table, Transacted},

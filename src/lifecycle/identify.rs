@@ -8,7 +8,7 @@ use crate::{
         attempt::StartTime,
         fire::{self, Fire, Identity, Origin},
     },
-    store::{Store, StoreError, table::Table},
+    store::{Store, error::StoreError, table::Table},
 };
 
 /// Returns the fire's execution id. The id of a fire that carries no identity of its own is remembered under its Lambda

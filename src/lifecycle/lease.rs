@@ -19,7 +19,7 @@ use crate::{
         trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::close::{FinalResult, close},
-    store::{Heartbeat, Store, StoreError, Write, dynamodb::DynamoDb, endings::EndingWrite, table::Table},
+    store::{Heartbeat, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// Why a run must stop.

@@ -37,7 +37,7 @@ use crate::{
         prospect::{Prepared, prospect},
         stored::Resolved,
     },
-    store::{Store, boxed},
+    store::Store,
     telemetry::metrics::timed,
     trigger::{item::TriggerItem, replay},
 };
@@ -56,14 +56,14 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
-    let claiming = boxed(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
+    let claiming = Box::pin(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
     let runs = stop.is_none();
     let preparing = async move {
         // A fire that ends without a run needs no token.
         if runs { prepare(context, fire).await } else { std::future::pending().await }
     };
     let (claimed, prepared) =
-        poll_alongside(timed(state, |facts| &mut facts.claim_ms, claiming), boxed(catch_panic(preparing))).await;
+        poll_alongside(timed(state, |facts| &mut facts.claim_ms, claiming), Box::pin(catch_panic(preparing))).await;
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,

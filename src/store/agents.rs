@@ -2,7 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::store::{Store, StoreError, boxed, dynamodb::store_error, execution_item::text, trigger_item::json_of};
+use crate::store::{
+    Store,
+    dynamodb::{boxed, store_error},
+    error::StoreError,
+    item::text,
+    trigger_item::json_of,
+};
 
 impl Store {
     /// Reads the row of an agent in `table`, if there is one.

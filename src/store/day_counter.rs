@@ -5,10 +5,11 @@ use crate::{
     clock::Clock,
     domain::{ending::SkipReason, policy::Policy},
     store::{
-        Store, StoreError,
-        execution_item::{Item, integer, number},
+        Store,
+        error::StoreError,
         expression::Expression,
-        keys::{self, keyed},
+        item::{Item, integer, keyed, number},
+        keys::{self},
         table::{ConditionalWrite, Table, Transacted},
     },
 };

@@ -1,7 +1,7 @@
 //! The table in DynamoDB: its client with time limits and retries, and each operation of the port as a request.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html>
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -14,10 +14,9 @@ use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use crate::{
     error_chain::chain,
     store::{
-        StoreError, boxed,
-        execution_item::{Item, text},
+        error::StoreError,
         expression::Expression,
-        keys::Key,
+        item::{Item, Key, text},
         table::{ConditionalWrite, Table, Transacted, Written},
     },
 };
@@ -55,6 +54,16 @@ impl DynamoDb {
             )
             .build();
         Self { client: Client::from_conf(config), name }
+    }
+
+    /// Returns the client, for reads that only the control plane makes.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns the table's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Written, StoreError> {
@@ -195,4 +204,12 @@ where
     }
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
     StoreError::NoAnswer { operation, cause }
+}
+
+/// Puts a future on the heap. The futures of the SDK are large, and those of a run, of which some are awaited two at once,
+/// would lie side by side in its own. Pass the call itself and no variable, which would have its place in the caller's
+/// future as well. For the same reason [`Store::in_time`](super::Store::in_time) is no async function: one keeps both its argument and what it
+/// awaits.
+pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
+    Box::pin(sending)
 }

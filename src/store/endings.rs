@@ -12,7 +12,8 @@ use crate::{
     store::{
         execution_item::{FAILURE_ATTRIBUTES, ended_item, ending_attributes},
         expression::Expression,
-        keys::{self, Key},
+        item::Key,
+        keys::{self},
         table::ConditionalWrite,
     },
 };

@@ -1,7 +1,5 @@
 //! The execution record's attributes (README.md, The record): how they are spelled, written and read.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
@@ -13,19 +11,11 @@ use crate::{
         execution::{Row, Status},
         fire::{Fire, Origin},
     },
-    store::keys::execution_key,
+    store::{
+        item::{Item, integer, number, text},
+        keys::execution_key,
+    },
 };
-
-/// One item as DynamoDB has it.
-pub type Item = HashMap<String, AttributeValue>;
-
-pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
 
 /// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
@@ -194,8 +184,4 @@ pub fn row(item: &Item) -> Option<Row> {
 fn tokens(usage: &Item) -> u64 {
     let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
     count("inputTokens").saturating_add(count("outputTokens"))
-}
-
-pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
 }

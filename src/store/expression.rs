@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     domain::execution::{Row, Status},
-    store::execution_item::{number, text},
+    store::item::{number, text},
 };
 
 /// Placeholders of one request's expressions; every name goes through one, for some are reserved words.

@@ -11,8 +11,8 @@ use crate::{
     },
     redact::cut,
     store::{
-        execution_item::{number, text},
         expression::Expression,
+        item::{number, text},
         keys,
         table::ConditionalWrite,
         trigger_item::attribute_of,

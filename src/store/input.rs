@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use crate::store::{
-    Store, StoreError, boxed,
-    dynamodb::store_error,
-    execution_item::text,
-    keys::{self, keyed},
+    Store,
+    dynamodb::{boxed, store_error},
+    error::StoreError,
+    item::{keyed, text},
+    keys::{self},
     table::Table,
 };
 

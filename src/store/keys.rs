@@ -1,12 +1,6 @@
 //! The keys of the table's items.
 
-use crate::{
-    clock,
-    store::execution_item::{Item, number, text},
-};
-
-/// A key: `PK` and `SK`.
-pub type Key = (String, String);
+use crate::{clock, store::item::Key};
 
 /// The key of an execution.
 pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> Key {
@@ -52,9 +46,4 @@ pub(crate) fn running_key(trigger_id: &str) -> Key {
 /// The key of an event that a trigger has counted.
 pub(crate) fn mark_key(trigger_id: &str, mark: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}"))
-}
-
-/// Returns an item with this key and ttl, seconds since 1970, and nothing else.
-pub(crate) fn keyed((pk, sk): Key, ttl: i64) -> Item {
-    Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("ttl".into(), number(ttl))])
 }

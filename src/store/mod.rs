@@ -7,17 +7,17 @@ pub(crate) mod agents;
 pub mod day_counter;
 pub mod dynamodb;
 pub mod endings;
+pub mod error;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
 pub(crate) mod input;
+pub mod item;
 pub mod keys;
 pub mod run_lock;
 pub mod table;
 pub(crate) mod threshold;
-pub(crate) mod trigger_item;
-
-use std::pin::Pin;
+pub mod trigger_item;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -28,49 +28,16 @@ use crate::{
         attempt::Attempt,
         ending::Reported,
         execution::{ExecutionRef, Holder, Row, is_held},
-        failure::{ErrorType, Failure},
         fire::Fire,
     },
-    error_chain::chain,
     store::{
         dynamodb::DynamoDb,
-        execution_item::{Item, number, text},
+        error::StoreError,
         expression::Expression,
+        item::{Item, number, text},
         table::{ConditionalWrite, Table, Written},
     },
 };
-
-/// Why the table did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// DynamoDB answered with an error.
-    #[error("DynamoDB {operation} failed: {code}: {message}")]
-    Service {
-        /// The operation.
-        operation: &'static str,
-        /// DynamoDB's error code.
-        code: String,
-        /// DynamoDB's message.
-        message: String,
-    },
-    /// No answer came: whether something was written is unknown.
-    #[error("DynamoDB {operation} got no answer: {cause}")]
-    NoAnswer {
-        /// The operation.
-        operation: &'static str,
-        /// What happened to the request.
-        cause: String,
-    },
-    /// The invocation's time was up first: whether something was written is unknown.
-    #[error("DynamoDB had not answered when the invocation's time was nearly up")]
-    OutOfTime,
-    /// The items changed under every write.
-    #[error("the execution's items changed too often while they were written")]
-    Contended,
-    /// The stored row is not one this version understands.
-    #[error("the stored execution has no status this version knows")]
-    Unreadable,
-}
 
 /// The result of a conditional write to an execution's record.
 #[derive(Debug)]
@@ -262,21 +229,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Puts a future on the heap. The futures of the SDK are large, and those of a run, of which some are awaited two at once,
-/// would lie side by side in its own. Pass the call itself and no variable, which would have its place in the caller's
-/// future as well. For the same reason [`Store::in_time`] is no async function: one keeps both its argument and what it
-/// awaits.
-pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
-    Box::pin(sending)
-}
-
 /// Reads the row that refused a write, if there is one.
 pub(crate) fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
     item.map(|item| execution_item::row(item).ok_or(StoreError::Unreadable)).transpose()
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::retryable(ErrorType::RecordStoreFailed, chain(&error))
-    }
 }

@@ -9,9 +9,10 @@ use crate::{
         run_lock::{RunLock, over_before},
     },
     store::{
-        Store, StoreError,
-        execution_item::{Item, integer, number, text},
+        Store,
+        error::StoreError,
         expression::Expression,
+        item::{Item, integer, number, text},
         keys,
         table::{ConditionalWrite, Table, Written},
     },

@@ -3,7 +3,11 @@
 //! [`DynamoDb`](super::dynamodb::DynamoDb) implements it for the function. The model check (tests/model) implements it
 //! with a simulated table, so that the conditions it checks are those that the store really sends.
 
-use crate::store::{StoreError, execution_item::Item, expression::Expression, keys::Key};
+use crate::store::{
+    error::StoreError,
+    expression::Expression,
+    item::{Item, Key},
+};
 
 /// A write of one item that is applied only if its condition holds.
 #[derive(Debug, Clone)]

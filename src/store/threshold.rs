@@ -10,10 +10,11 @@ use crate::{
         threshold::{Counter, Threshold},
     },
     store::{
-        Store, StoreError,
-        execution_item::{Item, integer, number},
+        Store,
+        error::StoreError,
         expression::Expression,
-        keys::{self, keyed},
+        item::{Item, integer, keyed, number},
+        keys::{self},
         table::{ConditionalWrite, Table, Transacted},
     },
 };

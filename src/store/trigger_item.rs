@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     store::{
-        Store, StoreError, boxed,
-        dynamodb::store_error,
-        execution_item::{Item, integer, text},
+        Store,
+        dynamodb::{boxed, store_error},
+        error::StoreError,
         expression::Expression,
+        item::{Item, integer, text},
         keys,
         table::Table,
     },
@@ -83,7 +84,7 @@ fn is_expired(ttl: i64, now: i64) -> bool {
 }
 
 /// Returns an item without DynamoDB's types. Binary values, which no trigger has, become null.
-pub(super) fn json_of(item: Item) -> Value {
+pub fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 

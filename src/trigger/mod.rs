@@ -1,5 +1,6 @@
 //! Stored triggers: what a trigger item runs, for which events, and with which prompt.
 
+pub mod check;
 pub mod condition;
 pub(crate) mod documented;
 pub mod item;

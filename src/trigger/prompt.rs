@@ -54,6 +54,15 @@ impl Prompt {
         Self(parts)
     }
 
+    /// Returns the queries that find nothing in `event`.
+    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
+        let empty = |part: &Part| match part {
+            Part::Query(query) if found(query, event).is_none() => Some(query.to_string()),
+            Part::Query(_) | Part::Text(_) => None,
+        };
+        self.0.iter().filter_map(empty).collect()
+    }
+
     /// Returns the prompt for one event, with a section that describes the event.
     pub(crate) fn render(&self, event: &BusEvent, trigger_id: &str, name: Option<&str>) -> String {
         let mut text = String::new();
@@ -110,6 +119,12 @@ impl Mapping {
             }
         }
         Self(queries)
+    }
+
+    /// Returns the queries that find nothing in `event`.
+    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
+        let empty = |(_, query): &(String, JsonPath)| found(query, event).is_none().then(|| query.to_string());
+        self.0.iter().filter_map(empty).collect()
     }
 
     /// Returns the values in `event`. A name whose query finds nothing is left out.

@@ -1,7 +1,7 @@
 //! Limits: events too large to keep, memory, output and message lengths (faults 31, 40).
 
 use agent_trigger::agent::decoder::Decoder;
-use agent_trigger::agent::framing::{MAX_EVENT, PREFIX};
+use agent_trigger::agent::framing::frame::{MAX_EVENT, PREFIX};
 use agent_trigger::agent::transcript::MAX_OUTPUT;
 use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Verdict};
 

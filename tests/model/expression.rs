@@ -5,7 +5,11 @@
 
 use std::cmp::Ordering;
 
-use agent_trigger::store::{execution_item::Item, expression::Expression, keys::Key, table::ConditionalWrite};
+use agent_trigger::store::{
+    expression::Expression,
+    item::{Item, Key},
+    table::ConditionalWrite,
+};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 /// A condition as a tree.

@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use agent_trigger::domain::run_lock::RunLock;
 use agent_trigger::store::{
-    StoreError,
-    execution_item::Item,
-    keys::Key,
+    error::StoreError,
+    item::{Item, Key},
     table::{self, ConditionalWrite, Transacted, Written},
 };
 use futures_util::future::{Either, select};

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use agent_trigger::{
     domain::execution::{self, Lease},
-    store::{execution_item::Item, keys::Key, table::Written},
+    store::{
+        item::{Item, Key},
+        table::Written,
+    },
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 

@@ -10,8 +10,8 @@ use std::{
 use agent_trigger::{
     domain::{execution::Row, run_lock::RunLock},
     store::{
-        execution_item::{self, Item},
-        keys::Key,
+        execution_item::{self},
+        item::{Item, Key},
         table::{Transacted, Written},
     },
 };

@@ -17,9 +17,9 @@ use agent_trigger::{
     clients::http::{Clients, SdkHttpClient},
     clock::SystemClock,
     store::{
-        Store, StoreError,
-        execution_item::Item,
-        keys::Key,
+        Store,
+        error::StoreError,
+        item::{Item, Key},
         table::{ConditionalWrite, Table, Transacted, Written},
     },
 };

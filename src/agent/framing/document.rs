@@ -2,7 +2,10 @@
 
 use serde::de::IgnoredAny;
 
-use crate::agent::framing::{Frame, MAX_EVENT, Rest, Source, lines::Buffer};
+use crate::agent::framing::{
+    frame::{Frame, MAX_EVENT, Rest, Source},
+    lines::Buffer,
+};
 use crate::json::scan;
 
 /// Bytes of plain text that are kept: more than any output holds.

@@ -5,8 +5,8 @@ use memchr::memchr2;
 use serde::de::IgnoredAny;
 
 use crate::agent::framing::{
-    Frame, MAX_EVENT, PREFIX, Rest, Source,
     document::is_begun,
+    frame::{Frame, MAX_EVENT, PREFIX, Rest, Source},
     lines::{Buffer, last_token},
 };
 use crate::json::scan;

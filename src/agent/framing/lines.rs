@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::agent::framing::{MAX_EVENT, PREFIX};
+use crate::agent::framing::frame::{MAX_EVENT, PREFIX};
 
 /// What a line may be longer than an event by: SSE's `data: `.
 const FIELD: usize = 16;

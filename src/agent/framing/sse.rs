@@ -8,7 +8,7 @@
 use memchr::{memchr, memchr2};
 
 use crate::agent::framing::{
-    Frame, MAX_EVENT, PREFIX, Rest, Source,
+    frame::{Frame, MAX_EVENT, PREFIX, Rest, Source},
     lines::{Buffer, Line, LineEnd, Lines, last_token},
 };
 use crate::json::scan;

@@ -1,9 +1,9 @@
 //! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
-use crate::agent::protocol::{Reader, foreign};
+use crate::agent::protocol::{failure::failure_in, reader::Reader};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -38,7 +38,7 @@ impl Reader for Reading {
             place.get_or_insert(value);
         }
         if invocation.is_none() {
-            return foreign(frame, transcript);
+            return failure_in(frame, transcript);
         }
         transcript.is_understood = true;
         let is_partial = partial.is_some_and(RawJson::is_true);

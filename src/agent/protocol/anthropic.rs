@@ -1,10 +1,13 @@
 //! Anthropic's Messages API. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{message_of, push_content, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, type_of},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::{Usage, Verdict};
 use crate::json::scan::{self, RawJson};
@@ -30,7 +33,7 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         let value = RawJson::cut(frame.text);
         match &*kind {
             b"content_block_delta" => {
@@ -79,7 +82,7 @@ impl Reader for Reading {
                 return decided(frame, transcript, verdict);
             }
             b"content_block_stop" | b"ping" => {}
-            _ => return foreign(frame, transcript),
+            _ => return failure_in(frame, transcript),
         }
         None
     }

@@ -1,10 +1,13 @@
 //! Bedrock's ConverseStream, sent on as it comes.
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::words::{error_text, reported};
-use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
@@ -45,7 +48,7 @@ impl Reader for Reading {
                 b"metadata" => transcript.add_usage(value.get("usage")),
                 b"contentBlockStop" => {}
                 _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
-                _ => return foreign(frame, transcript),
+                _ => return failure_in(frame, transcript),
             }
         }
         None

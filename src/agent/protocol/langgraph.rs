@@ -1,13 +1,13 @@
 //! The LangGraph server: `/runs/stream` and `/runs/wait`.
 //! <https://langchain-ai.github.io/langgraph/cloud/reference/api/api_ref.html>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
     error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
 };
-use crate::agent::protocol::{Reader, foreign, generic};
+use crate::agent::protocol::{failure::failure_in, generic, reader::Reader};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{AnswerError, Usage, Verdict};
 use crate::domain::finish_reason::FinishReason;
@@ -58,7 +58,7 @@ impl Reader for Reading {
             }
             b"updates" => self.updates(frame, transcript),
             b"metadata" | b"end" => {}
-            _ => return foreign(frame, transcript),
+            _ => return failure_in(frame, transcript),
         }
         self.count(transcript);
         None
@@ -95,7 +95,7 @@ impl Reading {
         if messages.is_none() && error.is_none() && interrupt.is_none() {
             // A frame without a name is somebody else's, but a state may have channels of any name.
             if frame.name.is_empty() {
-                return foreign(frame, transcript);
+                return failure_in(frame, transcript);
             }
             transcript.message(|out| generic::push_answer_of(&Members::of(frame.text), out));
             return None;

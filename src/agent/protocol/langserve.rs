@@ -1,9 +1,9 @@
 //! LangServe: `/stream` and `/stream_log`. <https://github.com/langchain-ai/langserve>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::words::push_parts;
-use crate::agent::protocol::{Reader, foreign};
+use crate::agent::protocol::{failure::failure_in, reader::Reader};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
@@ -30,7 +30,7 @@ impl Reader for Reading {
             }
             b"data" => {}
             b"metadata" => return None,
-            _ => return foreign(frame, transcript),
+            _ => return failure_in(frame, transcript),
         }
         transcript.is_understood = true;
         if !transcript.wants_text() {

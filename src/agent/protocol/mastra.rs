@@ -1,9 +1,12 @@
 //! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, type_of},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -22,7 +25,7 @@ pub(super) struct Reading {
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
-        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         transcript.is_understood = true;
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
@@ -52,7 +55,7 @@ impl Reader for Reading {
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
             }
-            _ if value.get("payload").is_none() => return foreign(frame, transcript),
+            _ if value.get("payload").is_none() => return failure_in(frame, transcript),
             _ => {}
         }
         None

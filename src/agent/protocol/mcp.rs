@@ -1,9 +1,12 @@
 //! MCP's `tools/call` over streamable HTTP. <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, push_content, push_parts, reported};
-use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
@@ -27,7 +30,7 @@ impl Reader for Reading {
         }
         let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
         if version.is_none() {
-            return foreign(frame, transcript);
+            return failure_in(frame, transcript);
         }
         transcript.is_understood = true;
         if error.is_some_and(RawJson::is_something) {

@@ -1,10 +1,13 @@
 //! OpenAI's Chat Completions API, which LiteLLM, vLLM and others serve, too.
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, push_content, reported};
-use crate::agent::protocol::{Reader, decided, foreign};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -83,7 +86,7 @@ impl Reading {
             return Some(Verdict::Failed(reported(message)));
         }
         if choices.is_none() {
-            return foreign(frame, transcript);
+            return failure_in(frame, transcript);
         }
         transcript.set_usage(usage);
         None

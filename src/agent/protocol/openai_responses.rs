@@ -1,9 +1,12 @@
 //! OpenAI's Responses API. <https://platform.openai.com/docs/api-reference/responses-streaming>
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, type_of},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::{AnswerError, Verdict};
 use crate::domain::finish_reason::FinishReason;
@@ -38,7 +41,7 @@ impl Reader for Reading {
             if object.is_some_and(|object| object.is("response")) {
                 return self.response(frame, value, transcript);
             }
-            return foreign(frame, transcript);
+            return failure_in(frame, transcript);
         };
         match &*kind {
             b"response.output_text.delta" => {
@@ -62,7 +65,7 @@ impl Reader for Reading {
                 return self.response(frame, value.get("response").unwrap_or(value), transcript);
             }
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &["code"])))),
-            raw if !raw.starts_with(b"response.") => return foreign(frame, transcript),
+            raw if !raw.starts_with(b"response.") => return failure_in(frame, transcript),
             _ => transcript.is_understood = true,
         }
         None

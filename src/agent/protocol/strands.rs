@@ -1,10 +1,10 @@
 //! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and `AgentResult.to_dict()`.
 //! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
 
-use crate::agent::framing::{Frame, Source};
+use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
-use crate::agent::protocol::{Reader, bedrock, foreign};
+use crate::agent::protocol::{bedrock, failure::failure_in, reader::Reader};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -102,7 +102,7 @@ impl Reading {
         }
         match message.filter(|message| kind.is_none() && message.is_object()) {
             Some(message) => self.message(message, transcript),
-            None if data.is_none() => return foreign(frame, transcript),
+            None if data.is_none() => return failure_in(frame, transcript),
             None => transcript.is_understood = true,
         }
         None

@@ -1,10 +1,13 @@
 //! Strands, the TypeScript SDK, and moca, which sends its events bare: one family, whose types end in `Event`.
 //! <https://github.com/strands-agents/sdk-typescript>
 
-use crate::agent::framing::{Frame, Source};
+use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
-use crate::agent::protocol::{Reader, decided, foreign, name_of, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, name_of, type_of},
+};
 use crate::agent::transcript::{Transcript, id};
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson, Str};
@@ -51,11 +54,11 @@ pub(super) struct Reading {
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else {
-            if frame.source == Source::Line && foreign(frame, transcript).is_none() && transcript.failure.is_none() {
+            if frame.source == Source::Line && failure_in(frame, transcript).is_none() && transcript.failure.is_none() {
                 transcript.progress.skipped_events += u64::from(frame.dropped.is_none());
                 return None;
             }
-            return foreign(frame, transcript);
+            return failure_in(frame, transcript);
         };
         transcript.is_understood = true;
         let value = RawJson::cut(frame.text);
@@ -80,7 +83,7 @@ impl Reader for Reading {
             b"agentResultEvent" | b"agentResult" => self.result(frame, value, transcript),
             raw if self.model_event(raw, value, transcript) => None,
             // An agent that catches its error may say so in an object of its own.
-            raw if !raw.ends_with(b"Event") => foreign(frame, transcript),
+            raw if !raw.ends_with(b"Event") => failure_in(frame, transcript),
             _ => None,
         }
     }

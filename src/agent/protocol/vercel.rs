@@ -1,10 +1,13 @@
 //! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and its `fullStream` sent on as it
 //! is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types.
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::words::{message_of, reported};
-use crate::agent::protocol::{Reader, decided, foreign, type_of};
+use crate::agent::protocol::{
+    failure::failure_in,
+    reader::{Reader, decided, type_of},
+};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -19,7 +22,7 @@ pub(super) struct Reading;
 
 impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return foreign(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         let value = RawJson::cut(frame.text);
         transcript.is_understood = true;
         match &*kind {

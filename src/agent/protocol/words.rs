@@ -1,6 +1,6 @@
 //! What an agent says: the text of messages in the shapes that several protocols share, and its words for a failure.
 
-use crate::agent::framing::Frame;
+use crate::agent::framing::frame::Frame;
 use crate::domain::answer::AnswerError;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;

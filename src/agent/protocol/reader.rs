@@ -1,0 +1,71 @@
+//! The port of a protocol: what reads its frames, and what all readers share.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memchr2;
+
+use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::words::{message_of_frame, reported};
+use crate::agent::transcript::Transcript;
+use crate::domain::answer::Verdict;
+use crate::json::scan::{RawJson, Str};
+
+/// Reads the frames of one protocol.
+pub(crate) trait Reader: fmt::Debug + Send {
+    /// Takes a frame. `Some` once it decides the run.
+    fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict>;
+
+    /// Decides a run whose answer ended in order without a terminal event.
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        transcript.without_terminal_event()
+    }
+
+    /// Takes a frame named `error`.
+    fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
+        Verdict::Failed(reported(message_of_frame(frame)))
+    }
+
+    /// Returns true if usage may still come once the run is decided.
+    fn awaits_usage(&self) -> bool {
+        false
+    }
+
+    /// Takes a frame that came after the run was decided. Returns true once no more is awaited.
+    fn read_usage(&mut self, _frame: &Frame<'_>, _transcript: &mut Transcript) -> bool {
+        true
+    }
+
+    /// Returns true if a JSON string is text, even if that text is JSON.
+    fn takes_strings(&self) -> bool {
+        false
+    }
+}
+
+/// The `type` of a frame, its escapes read.
+pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
+    // The first member nearly always, and without escapes.
+    let first = frame.text.strip_prefix(b"{\"type\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
+    if let Some(rest) = first.and_then(|rest| rest.strip_prefix(b"\""))
+        && let Some(end) = memchr2(b'"', b'\\', &rest[..rest.len().min(64)])
+        && rest[end] == b'"'
+    {
+        return Some(Cow::Borrowed(&rest[..end]));
+    }
+    RawJson::cut(frame.text).get("type")?.whole_str().map(name_of)
+}
+
+pub(super) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
+    if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
+}
+
+/// Decides a run by an event that says all went well or stopped in order, if the event has its end: half an event is not
+/// believed.
+pub(super) fn decided(frame: &Frame<'_>, transcript: &mut Transcript, verdict: Verdict) -> Option<Verdict> {
+    transcript.is_understood = true;
+    if frame.is_whole() {
+        return Some(verdict);
+    }
+    transcript.progress.skipped_events += u64::from(frame.dropped.is_none());
+    None
+}

@@ -1,0 +1,44 @@
+//! The errors of the table's operations.
+
+use crate::{
+    domain::failure::{ErrorType, Failure},
+    error_chain::chain,
+};
+
+/// Why the table did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// DynamoDB answered with an error.
+    #[error("DynamoDB {operation} failed: {code}: {message}")]
+    Service {
+        /// The operation.
+        operation: &'static str,
+        /// DynamoDB's error code.
+        code: String,
+        /// DynamoDB's message.
+        message: String,
+    },
+    /// No answer came: whether something was written is unknown.
+    #[error("DynamoDB {operation} got no answer: {cause}")]
+    NoAnswer {
+        /// The operation.
+        operation: &'static str,
+        /// What happened to the request.
+        cause: String,
+    },
+    /// The invocation's time was up first: whether something was written is unknown.
+    #[error("DynamoDB had not answered when the invocation's time was nearly up")]
+    OutOfTime,
+    /// The items changed under every write.
+    #[error("the execution's items changed too often while they were written")]
+    Contended,
+    /// The stored row is not one this version understands.
+    #[error("the stored execution has no status this version knows")]
+    Unreadable,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::retryable(ErrorType::RecordStoreFailed, chain(&error))
+    }
+}

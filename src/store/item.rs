@@ -1,0 +1,28 @@
+//! An item of the table as DynamoDB has it: its key and its attributes.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+/// One item as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// A key: `PK` and `SK`.
+pub type Key = (String, String);
+
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(crate) fn number(value: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// Returns an item with this key and ttl, seconds since 1970, and nothing else.
+pub(crate) fn keyed((pk, sk): Key, ttl: i64) -> Item {
+    Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("ttl".into(), number(ttl))])
+}
