@@ -7,5 +7,6 @@ pub mod describe;
 pub mod expression;
 pub mod field;
 pub mod next_runs;
+pub mod routes;
 pub mod schedule;
 pub mod unix;
