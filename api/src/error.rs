@@ -144,6 +144,10 @@ impl From<StoreError> for ApiError {
         tracing::error!(cause = %agent_trigger::error_chain::chain(&error), "the table failed");
         match error {
             StoreError::Unreadable => Self::Internal,
+            // Numbers, depths and sizes that DynamoDB does not take.
+            StoreError::Service { code, message, .. } if code == "ValidationException" => {
+                Self::InvalidArgument(format!("the table does not take it: {message}"))
+            }
             _ => Self::Unavailable("the table does not answer; try again".to_owned()),
         }
     }

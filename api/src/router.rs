@@ -34,14 +34,14 @@ pub struct RequestId(pub String);
 
 /// Returns the router of the manage surface.
 pub fn routes(api: Arc<Api>) -> Router {
-    let managed = managed().layer(from_fn_with_state(Arc::clone(&api), authenticate));
-    let open = Router::new().route("/ping", get(event_sources::ping));
-    let all = managed.merge(open);
     Router::new()
-        .nest("/v1", all.clone())
-        .merge(all)
+        .nest("/v1", managed())
+        .merge(managed())
         .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        // It stands around the fallbacks too: without a token nobody learns which routes there are.
+        .layer(from_fn_with_state(Arc::clone(&api), authenticate))
         .layer(from_fn(render))
         .with_state(api)
 }
@@ -65,8 +65,7 @@ fn managed() -> Router<Arc<Api>> {
         .route("/schedules/preview", post(schedules::preview))
         .route("/upcoming-runs", get(schedules::upcoming))
         .route("/events", get(event_sources::list))
-        .fallback(not_found)
-        .method_not_allowed_fallback(not_allowed)
+        .route("/ping", get(event_sources::ping))
 }
 
 async fn not_found() -> ApiError {
@@ -77,8 +76,11 @@ async fn not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Lets a request pass that acts for somebody.
+/// Lets a request pass that acts for somebody, or that asks whether the API lives.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    if matches!(request.uri().path(), "/ping" | "/v1/ping") {
+        return next.run(request).await;
+    }
     let target = request.headers().get(TARGET_USER).and_then(|value| value.to_str().ok());
     match caller(request.extensions().get::<Claims>(), target, &api.settings) {
         Ok(caller) => {

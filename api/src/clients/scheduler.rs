@@ -25,9 +25,9 @@ use crate::{
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 3;
-/// How long Scheduler tries to deliver a fire. A fire that comes a day late helps nobody.
-const MAX_EVENT_AGE_SECONDS: i32 = 60 * 60;
-const MAX_RETRIES: i32 = 10;
+/// How long Scheduler tries to deliver a fire, and how often: as the schedules that README.md describes.
+const MAX_EVENT_AGE_SECONDS: i32 = 6 * 60 * 60;
+const MAX_RETRIES: i32 = 185;
 
 /// Why Scheduler did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +167,15 @@ impl Scheduler {
     /// # Errors
     /// Returns an error if Scheduler does not delete it.
     pub async fn delete(&self, trigger_id: &str) -> Result<(), SchedulerError> {
-        let request = self.client.delete_schedule().name(name_of(trigger_id)).group_name(&self.group);
+        self.delete_in(&self.group, trigger_id).await
+    }
+
+    /// Deletes a schedule of another group, where another API has made it.
+    ///
+    /// # Errors
+    /// Returns an error if Scheduler does not delete it.
+    pub async fn delete_in(&self, group: &str, trigger_id: &str) -> Result<(), SchedulerError> {
+        let request = self.client.delete_schedule().name(name_of(trigger_id)).group_name(group);
         match Box::pin(request.send()).await.map_err(|error| failure(&error)) {
             Ok(_) | Err(SchedulerError::NotFound) => Ok(()),
             Err(error) => Err(error),

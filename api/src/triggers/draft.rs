@@ -47,7 +47,11 @@ impl Draft {
     /// Takes what a client may set out of an item.
     pub fn of_item(item: &Map<String, Value>) -> Self {
         let known = item.iter().filter(|(name, _)| WHOLE.contains(&name.as_str()) || MERGED.contains(&name.as_str()));
-        Self(known.map(|(name, value)| (name.clone(), value.clone())).collect())
+        let mut draft: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // Items of other writers may leave the type out.
+        let kind = if draft.contains_key("scheduleConfig") { "schedule" } else { "event" };
+        draft.entry("type").or_insert(json!(kind));
+        Self(draft)
     }
 
     /// Merges a request's body. Null removes a member. Unknown members are left out, but stay in the item that is

@@ -30,7 +30,8 @@ const MAX_ROUNDS: usize = 5;
 /// If there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find(&api, &caller, &id).await?;
-    if schedule_of(&item).is_some() {
+    // One that another API has made is replaced after the item has taken note of it.
+    if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") {
         write_enabled(&api, &caller.0, &id, &item).await?;
     }
     switch(&api, &caller, &id, item, true).await
@@ -58,6 +59,10 @@ async fn switch(
             .set("enabled", &json!(is_enabled))
             .set("version", &json!(version_of(&before) + 1))
             .set("updatedAt", &json!(times::rfc3339(times::now())));
+        if schedule_of(&before).is_some() && !before.contains_key("scheduleVersion") {
+            // Until Scheduler has it, what an item of another API says about its schedule is not believed.
+            changes = changes.set("scheduleVersion", &json!(0));
+        }
         if is_enabled {
             changes = changes.remove("pausedAt").remove("pausedReason");
         }

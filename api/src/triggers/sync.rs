@@ -45,6 +45,10 @@ pub async fn sync(
     for _ in 0..MAX_ROUNDS {
         let schedule = schedule_of(&item).filter(|_| !is_tombstone(&item));
         let now = times::now();
+        if let Some(group) = foreign_group(&item, api.scheduler.group()) {
+            // Left alone, it would fire beside the new one, and each fire of the two would run.
+            api.scheduler.delete_in(group, trigger_id).await?;
+        }
         let changes = match schedule {
             Some(schedule) if schedule.runs_after(now, now).next().is_some() => {
                 let is_enabled = is_enabled(&item);
@@ -77,6 +81,13 @@ pub async fn sync(
         }
     }
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
+}
+
+/// Returns the group of a schedule that another API has made, if the item names one.
+fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a str> {
+    let config = item.get("scheduleConfig")?;
+    let is_made = config.get("schedulerArn").is_some_and(Value::is_string);
+    config.get("scheduleGroupName")?.as_str().filter(|group| is_made && *group != own)
 }
 
 /// Creates or replaces a schedule, whichever is needed, and returns its ARN.

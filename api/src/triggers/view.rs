@@ -40,7 +40,6 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     for name in ["name", "prompt", "agentId"] {
         shown.entry(name).or_insert(json!(""));
     }
-    shown.entry("type").or_insert(json!("event"));
     if let Some(schedule) = schedule_of(item) {
         let is_enabled = is_enabled(item);
         let next = is_enabled.then(|| schedule.runs_after(now, saved_at(item, now)).next()).flatten();

@@ -152,3 +152,38 @@ async fn coming_runs_are_shown_in_utc_and_in_the_zone() {
     api.send("POST", &format!("/triggers/{}/disable", id(&trigger)), None).await.expect(200);
     assert_eq!(api.send("GET", "/upcoming-runs", None).await.expect(200)["runs"], json!([]));
 }
+
+#[tokio::test]
+async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for (trigger, route) in [("saved", ""), ("off", "/disable"), ("on", "/enable")] {
+        world.scheduler.put_foreign(&format!("trigger-{trigger}"), json!({"State": "ENABLED", "Target": {}}));
+        world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{trigger}"), "id": trigger,
+            "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "enabled": true, "scheduleConfig":
+            {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
+        let path = format!("/triggers/{trigger}");
+        assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "ok");
+        let answer = match route {
+            "" => api.put(&path, json!({"name": "m"})).await,
+            route => api.post(&format!("{path}{route}"), json!({})).await,
+        };
+        let expected = if trigger == "off" { "disabled" } else { "ok" };
+        assert_eq!(answer.expect(200)["trigger"]["scheduleStatus"], expected);
+        assert_eq!(world.scheduler.names(), [format!("trigger-{trigger}")]);
+        api.delete(&path).await.expect(200);
+        assert_eq!(world.scheduler.names(), Vec::<String>::new());
+    }
+    // One that is deleted without having been saved leaves nothing behind either.
+    world.scheduler.put_foreign("trigger-old", json!({"State": "ENABLED", "Target": {}}));
+    world.stack.dynamodb.put_item(
+        &json!({"PK": format!("TRIGGER#{USER}"), "SK": "TRIGGER#old", "id": "old", "userId": USER,
+        "type": "schedule", "agentId": "a", "prompt": "p", "scheduleConfig": {"expression": "0 9 * * ? *",
+        "schedulerArn": "arn", "scheduleGroupName": "default"}}),
+    );
+    api.delete("/triggers/old").await.expect(200);
+    assert_eq!(world.scheduler.names(), Vec::<String>::new());
+    let number = json!({"name": "n", "type": "event", "agentId": "a", "prompt": "p", "input": {"large": 1e200},
+        "eventConfig": {"eventSourceId": "aws-s3"}});
+    assert_eq!(api.post("/triggers", number).await.status, 400, "what the table does not take is the client's fault");
+}

@@ -105,6 +105,11 @@ impl Scheduler {
         self.inner.book().schedules.get(name).cloned()
     }
 
+    /// Puts a schedule of another API into the group `default`. Its name is shown as `default/{name}`.
+    pub fn put_foreign(&self, name: &str, schedule: Value) {
+        self.inner.book().schedules.insert(format!("default/{name}"), schedule);
+    }
+
     /// Deletes a schedule, as one that fires once does after it has fired.
     pub fn forget(&self, name: &str) {
         self.inner.book().schedules.remove(name);
@@ -230,6 +235,14 @@ fn serve(inner: &Inner, operation: &str, name: &str, query: &HashMap<String, Str
     let in_body = matches!(operation, "CreateSchedule" | "UpdateSchedule");
     let group = if in_body { body["GroupName"].as_str().map(str::to_owned) } else { query.get("groupName").cloned() };
     let group = group.unwrap_or_else(|| "default".to_owned());
+    if group == "default" && operation == "DeleteSchedule" {
+        // Another API's schedules are there, under the same names.
+        let mut book = inner.book();
+        return match book.schedules.remove(&format!("default/{name}")) {
+            Some(_) => json_answer(&json!({})),
+            None => error(404, "ResourceNotFoundException", &format!("Schedule {name} does not exist.")),
+        };
+    }
     if group != SCHEDULE_GROUP {
         return error(404, "ResourceNotFoundException", &format!("Schedule group {group} does not exist."));
     }
