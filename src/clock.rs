@@ -120,7 +120,8 @@ pub struct Deadline {
 
 impl Deadline {
     /// Computes the limits of an invocation that Lambda ends at `deadline_millis` since 1970. A value of less than a
-    /// day is not a time but the time that is left, as `cargo lambda watch` gives it.
+    /// day is not a time but the time that is left, as `cargo lambda watch` gives it. The run ends a tenth of what is
+    /// left before that, at most 10 s, and the last write 300 ms before it. All limits count from this call.
     pub fn new(clock: &impl Clock, deadline_millis: u64) -> Self {
         let now = u64::try_from(clock.now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };

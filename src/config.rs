@@ -103,8 +103,9 @@ impl Config {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads settings through `lookup`. An empty value counts as unset, because a template's optional parameter arrives
-    /// as an empty string.
+    /// Reads settings through `lookup`. A blank value counts as unset, because a template's optional parameter arrives
+    /// as an empty string, and blanks around a value do not count. A problem in one setting does not keep the others
+    /// from being checked.
     ///
     /// # Errors
     /// Names every variable that is missing or malformed.
@@ -176,10 +177,12 @@ struct Settings<F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
+    /// Returns a variable without the blanks around it. One that is blank counts as unset.
     fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
+    /// Returns a variable that must be set. A missing one is a problem, which tells its meaning.
     fn required(&mut self, name: &str, meaning: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
@@ -188,6 +191,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         value
     }
 
+    /// Returns a whole number within `allowed`, or `default` if the variable is unset. Anything else is a problem, and
+    /// `default`.
     fn whole(&mut self, name: &str, default: u64, allowed: std::ops::RangeInclusive<u64>) -> u64 {
         let Some(value) = self.optional(name) else { return default };
         value.parse().ok().filter(|number| allowed.contains(number)).unwrap_or_else(|| {
@@ -197,6 +202,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         })
     }
 
+    /// Returns true for `true` and false for `false`, in any case, or if the variable is unset. Anything else is a
+    /// problem, and false.
     fn flag(&mut self, name: &str) -> bool {
         let value = self.optional(name).map(|value| value.to_ascii_lowercase());
         match value.as_deref() {
@@ -209,7 +216,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         }
     }
 
-    /// Reads an endpoint by its own variable, or by the one for all services, as the AWS SDKs do.
+    /// Reads an endpoint by its own variable, or by the one for all services, as the AWS SDKs do. It must be https, or
+    /// http on this machine; anything else is a problem of the variable that was read.
     fn endpoint(&mut self, name: &str) -> Option<Url> {
         let (name, url) = match (self.optional(name), self.optional("AWS_ENDPOINT_URL")) {
             (Some(url), _) => (name, url),
@@ -218,13 +226,18 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         self.check(name, web_url(&url))
     }
 
+    /// Returns a value, or adds its problem under the variable's name.
     fn check<T>(&mut self, name: &str, result: Result<T, &'static str>) -> Option<T> {
         result.map_err(|problem| self.problems.push(format!("{name} {problem}"))).ok()
     }
 }
 
-/// Returns the token endpoint of a Cognito domain, given as a bare host or as a URL.
+/// Returns the token endpoint of a Cognito domain, given as a bare host or as a URL, of which the path and query do not
+/// count.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
+///
+/// # Errors
+/// Says what is wrong with the domain, as [`web_url`] does.
 pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
     let mut url = if domain.contains("://") { web_url(domain)? } else { web_url(&format!("https://{domain}"))? };
     url.set_path("/oauth2/token");

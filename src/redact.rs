@@ -37,6 +37,7 @@ struct Quotations<'a> {
 }
 
 impl<'a> Quotations<'a> {
+    /// Takes a text and notes where each of its runs of 16 bytes stands, so that each secret is looked for in one pass.
     fn new(text: &'a str) -> Self {
         let mut windows = HashMap::<_, Vec<usize>>::new();
         for (at, window) in text.as_bytes().windows(WINDOW).enumerate() {
@@ -45,6 +46,8 @@ impl<'a> Quotations<'a> {
         Self { text, windows, is_quoted: vec![false; text.len()] }
     }
 
+    /// Marks what `text` quotes of `secret`: each run of 16 bytes that both have, or the whole secret if it is shorter.
+    /// One of less than 4 bytes is left.
     fn mask(&mut self, secret: &str) {
         if secret.len() < SHORTEST {
             return;
@@ -63,6 +66,8 @@ impl<'a> Quotations<'a> {
         }
     }
 
+    /// Returns the text with each marked stretch replaced by one mask. A character of which any byte is marked is
+    /// hidden as a whole.
     fn masked(&self) -> String {
         let mut clean = String::with_capacity(self.text.len());
         let mut in_mask = false;
@@ -79,6 +84,7 @@ impl<'a> Quotations<'a> {
     }
 }
 
+/// Returns a text as it stands within a JSON string, without the quotes.
 fn json_escaped(text: &str) -> Cow<'_, str> {
     match serde_json::to_string(text) {
         Ok(quoted) => Cow::Owned(quoted[1..quoted.len() - 1].to_owned()),
@@ -86,6 +92,7 @@ fn json_escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns a text with every character outside ASCII escaped, in UTF-16 and lower case as Python writes it.
 fn ascii_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,6 +1,6 @@
 //! Keeps the rules that docs/ARCHITECTURE.md and CONTRIBUTING.md give for `src/`: which layer may import which, where
-//! the types of other crates may appear, and how long files and functions may be. Each rule is data at the top of this
-//! file. Unit tests are exempt from all rules but the length of a file.
+//! the types of other crates may appear, how long files and functions may be, and which functions need a doc comment. Each
+//! rule is data at the top of this file. Unit tests are exempt from all rules but the length of a file.
 //!
 //! The sources are read as tokens, without a parser: rustfmt and the compiler have checked their form already, and a
 //! parser would be one more dependency in every build of the tests and the examples.
@@ -57,6 +57,9 @@ const MOST_LINES: usize = 450;
 const MOST_LINES_OF_HANDLER: usize = 129;
 const MOST_LINES_OF_FUNCTION: usize = 80;
 
+/// A function of this many lines or more needs a doc comment, unless its trait has one.
+const LEAST_LINES_TO_DOCUMENT: usize = 12;
+
 /// Source files by their path under `src/`.
 type Tree = BTreeMap<String, Source>;
 /// Imports from a file to a file.
@@ -66,11 +69,15 @@ struct Source {
     lines: usize,
     /// The tokens outside unit tests.
     tokens: Vec<Token>,
+    /// The lines, from 1, that are doc comments.
+    documented: BTreeSet<usize>,
 }
 
 impl Source {
     fn new(text: &str) -> Self {
-        Self { lines: text.lines().count(), tokens: without_tests(tokens(text)) }
+        let is_doc = |(_, line): &(usize, &str)| line.trim_start().starts_with("///");
+        let documented = (1..).zip(text.lines()).filter(is_doc).map(|(number, _)| number).collect();
+        Self { lines: text.lines().count(), tokens: without_tests(tokens(text)), documented }
     }
 }
 
@@ -415,6 +422,56 @@ fn wrong_lengths(tree: &Tree) -> Vec<String> {
     found
 }
 
+/// Returns the first line of the item whose `fn` is at `at`: that of its attributes, or of its first qualifier.
+fn first_line(tokens: &[Token], at: usize) -> usize {
+    const QUALIFIERS: [&str; 8] = ["pub", "(", ")", "crate", "super", "const", "async", "unsafe"];
+    let mut first = at;
+    while first > 0 && QUALIFIERS.contains(&tokens[first - 1].text.as_str()) {
+        first -= 1;
+    }
+    while first > 0 && tokens[first - 1].text == "]" {
+        first = tokens[..first].iter().rposition(|token| token.text == "#").unwrap_or_default();
+    }
+    tokens[first].line
+}
+
+/// Returns the places within the implementations of traits, whose functions the trait documents.
+fn in_trait_impls(tokens: &[Token]) -> BTreeSet<usize> {
+    let mut places = BTreeSet::new();
+    for at in (0..tokens.len()).filter(|at| tokens[*at].text == "impl") {
+        // `impl` also stands in types, which end before any brace or in one of a body.
+        let is_item = at == 0 || matches!(tokens[at - 1].text.as_str(), "}" | ";" | "]" | "{" | "unsafe");
+        let body = tokens.iter().skip(at).position(|token| token.text == "{").map_or(tokens.len(), |open| at + open);
+        let is_of_trait = tokens[at..body].iter().enumerate().any(|(offset, token)| {
+            // `for<'a>` stands in bounds.
+            token.text == "for" && !is_at(tokens, at + offset + 1, &["<"])
+        });
+        if is_item && is_of_trait {
+            places.extend(at..end_of_item(tokens, at));
+        }
+    }
+    places
+}
+
+/// Returns every long function without a doc comment, but for those of trait implementations.
+fn undocumented(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, Source { tokens, documented, .. }) in tree {
+        let of_traits = in_trait_impls(tokens);
+        let functions = (0..tokens.len().saturating_sub(1)).filter(|at| tokens[*at].text == "fn");
+        for at in functions.filter(|at| !of_traits.contains(at)) {
+            let (name, end) = (&tokens[at + 1], end_of_item(tokens, at));
+            let is_named = name.text.starts_with(|char: char| char.is_alphabetic() || char == '_');
+            let first = first_line(tokens, at);
+            let is_long = tokens[end - 1].line - tokens[at].line + 1 >= LEAST_LINES_TO_DOCUMENT;
+            if is_named && is_long && !documented.contains(&(first - 1)) {
+                found.push(format!("{file}:{}: {} needs a doc comment", name.line, name.text));
+            }
+        }
+    }
+    found
+}
+
 fn read_tree(root: &Path, folder: &str, tree: &mut Tree) {
     for entry in fs::read_dir(root.join(folder)).unwrap() {
         let entry = entry.unwrap();
@@ -431,6 +488,16 @@ fn read_tree(root: &Path, folder: &str, tree: &mut Tree) {
 fn source_tree() -> Tree {
     let mut tree = Tree::new();
     read_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut tree);
+    tree
+}
+
+/// The control plane's rooms in which the SDKs' types may appear. `api.rs` builds the shared configuration.
+const SDK_ROOMS_OF_API: [&str; 3] = ["api", "clients", "store"];
+
+fn api_tree() -> Tree {
+    let mut tree = Tree::new();
+    read_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("api/src"), "", &mut tree);
+    assert!(tree.len() > 20, "{:?}", tree.keys());
     tree
 }
 
@@ -465,8 +532,31 @@ fn each_name_has_one_place() {
 }
 
 #[test]
+fn the_control_plane_keeps_the_rules_too() {
+    let tree = api_tree();
+    let mut found = wrong_lengths(&tree);
+    found.extend(passed_on(&tree));
+    for (file, source) in &tree {
+        let of_sdk =
+            source.tokens.iter().filter(|token| token.text.starts_with("aws_sdk") || token.text == "AttributeValue");
+        let misplaced = of_sdk.filter(|_| !SDK_ROOMS_OF_API.contains(&room_of(file)));
+        found.extend(misplaced.map(|Token { text, line }| format!("{file}:{line}: {text} must not appear here")));
+        // The pure part asks nothing, except for its routes.
+        let is_pure = room_of(file) == "schedules" && file != "schedules/routes.rs";
+        let asks = source.tokens.iter().filter(|token| is_pure && ["async", "await"].contains(&token.text.as_str()));
+        found.extend(asks.map(|Token { text, line }| format!("{file}:{line}: {text} must not appear here")));
+    }
+    assert_none(&found);
+}
+
+#[test]
 fn files_and_functions_keep_their_lengths() {
     assert_none(&wrong_lengths(&source_tree()));
+}
+
+#[test]
+fn long_functions_have_doc_comments() {
+    assert_none(&undocumented(&source_tree()));
 }
 
 mod rules {
@@ -570,6 +660,30 @@ mod rules {
             "json/x.rs: has 24 lines",
         ];
         assert_eq!(wrong_lengths(&tree), expected);
+    }
+
+    #[test]
+    fn a_long_function_without_a_doc_comment_is_found() {
+        let body = |lines: usize| format!("{{{}}}", "\n".repeat(lines - 1));
+        let (short, long) = (body(11), body(12));
+        for (text, is_found) in [
+            (format!("fn f() {long}"), true),
+            (format!("fn f() {short}"), false),
+            (format!("/// Does.\nfn f() {long}"), false),
+            (format!("// Does.\nfn f() {long}"), true),
+            (format!("//! A file.\n\nfn f() {long}"), true),
+            (format!("/// Does.\n#[must_use]\n#[inline(always)]\npub(crate) async fn f() {long}"), false),
+            (format!("/// A type.\nstruct X;\n#[must_use]\npub(crate) async fn f() {long}"), true),
+            (format!("/// A type.\nimpl X {{\n    fn f(g: fn(u8) -> u8) {long} }}"), true),
+            (format!("impl<T: for<'a> G<'a>> X<T> {{ fn f() {long} }}"), true),
+            (format!("impl<T> G<'_> for X<T> where T: H {{ fn f() {long} }}"), false),
+            (format!("impl G for X {{}} impl X {{ fn f() {long} }}"), true),
+            (format!("trait G {{ fn g(); fn f() {long} }}"), true),
+            (format!("fn g(h: impl H) {{ for x in y {{ x }} }} fn f() {long}"), true),
+            (format!("#[cfg(test)]\nmod tests {{ fn f() {long} }}"), false),
+        ] {
+            assert_eq!(!undocumented(&tree(&[("app.rs", &text)])).is_empty(), is_found, "{text}");
+        }
     }
 
     #[test]

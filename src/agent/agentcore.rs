@@ -2,7 +2,8 @@
 
 use reqwest::Url;
 
-/// Returns the URL of StopRuntimeSession: a runtime is called at `/runtimes/{arn}/invocations`, and stopped beside that.
+/// Returns the URL of StopRuntimeSession: a runtime is called at `/runtimes/{arn}/invocations`, and stopped beside
+/// that, with the same query, which holds the qualifier. Returns `None` for any other path.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
 pub(super) fn stop_url(agent_url: &Url) -> Option<Url> {
     let runtime = agent_url.path().strip_suffix("/invocations")?;

@@ -26,7 +26,8 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// Adds it to `request`.
+    /// Adds it to `request`, whose headers and body must be complete: a signature covers them. A header of the same
+    /// name is replaced.
     ///
     /// # Errors
     /// If a value cannot stand in a header, or the request cannot be signed.
@@ -43,7 +44,8 @@ impl Authorization {
         Ok(())
     }
 
-    /// Returns the secret that an agent must not be quoted with.
+    /// Returns the secret that an agent must not be quoted with. A signature has none: it is no use to anybody after
+    /// its request.
     pub(super) fn secret(&self) -> Option<&str> {
         match self {
             Self::Bearer(secret) | Self::Header(_, secret) => Some(secret.expose()),
@@ -62,6 +64,10 @@ pub fn header(name: &str, secret: Secret) -> Result<Authorization, AgentError> {
     Ok(Authorization::Header(name, secret))
 }
 
+/// Returns a secret as a header's value, without the white space at its end, and marked so that it is not logged.
+///
+/// # Errors
+/// If it cannot stand in a header. The error does not show it.
 fn value(text: &str) -> Result<HeaderValue, AgentError> {
     let unsendable = |_| AgentError::Request("the secret cannot stand in a header".to_owned());
     let mut value = HeaderValue::from_str(text.trim_end()).map_err(unsendable)?;

@@ -30,7 +30,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const A2A_HINT: &str =
     "AgentCore passes the header A2A-Version on only if the runtime's allow-list of headers names it";
 
-/// One call of an agent.
+/// One call of an agent: what each try of it sends.
 #[derive(Debug)]
 pub struct Call {
     pub(super) body: Vec<u8>,
@@ -51,7 +51,9 @@ pub(super) enum Setup {
 }
 
 impl Call {
-    /// Builds the call of an agent with this definition, traced as `xray_trace_id`, Lambda's own.
+    /// Builds the call of an agent with this definition. `xray_trace_id` is Lambda's own trace; without it, or if it
+    /// cannot be sent, the call has no trace headers. The authorization is no part of the call: each request of it gets
+    /// its own.
     ///
     /// # Errors
     /// If a value cannot be sent, which the checks of events and settings rule out.
@@ -67,15 +69,17 @@ impl Call {
         };
         Ok(Self {
             body: bytes(&body(request, definition))?,
-            headers: headers(definition, request, xray_trace_id)?,
+            headers: request_headers(definition, request, xray_trace_id)?,
             setup,
-            private: private(request),
+            private: private_texts(request),
             hint: (definition.is_agentcore && definition.format == RequestFormat::A2a(A2aVersion::V1_0))
                 .then_some(A2A_HINT),
         })
     }
 
-    /// Returns what the agent said, without what it quotes of the request or of what proves who calls.
+    /// Returns what the agent said with everything masked that quotes the prompt, `input`, the agent's row, or the
+    /// secret of `authorization`, as [`redact`] does. Where AgentCore may have withheld the A2A version's header, a
+    /// hint at that follows, even if the agent said nothing.
     pub(super) fn clean(&self, said: &str, authorization: &Authorization) -> String {
         let private = self.private.iter().map(String::as_str).chain(authorization.secret());
         let said = redact(said, &private.collect::<Vec<_>>());
@@ -91,7 +95,12 @@ pub(super) fn bytes(body: &Value) -> Result<Vec<u8>, AgentError> {
     serde_json::to_vec(body).map_err(|error| AgentError::Request(error.to_string()))
 }
 
-fn headers(
+/// Returns the headers that each try of a call sends, all but the authorization. The function's own replace those of
+/// the definition. AgentCore and agents of the form `invocations` also get the headers of AgentCore's session.
+///
+/// # Errors
+/// If a header of the definition or the session id cannot be sent.
+fn request_headers(
     definition: &AgentDefinition,
     request: &Request<'_>,
     xray_trace_id: Option<&str>,
@@ -122,8 +131,9 @@ fn headers(
     Ok(headers)
 }
 
-/// Collects the texts of a request that belong to people.
-fn private(request: &Request<'_>) -> Vec<String> {
+/// Collects the texts of a request that belong to people: the prompt, the values within `input`, and, of the agent's
+/// row, the system prompt and the values within `mcpConfig`.
+fn private_texts(request: &Request<'_>) -> Vec<String> {
     let task = &request.fire.task;
     let mut private = vec![task.prompt.clone()];
     task.input.values().for_each(|value| collect_texts(value, &mut private));
@@ -134,6 +144,8 @@ fn private(request: &Request<'_>) -> Vec<String> {
     private
 }
 
+/// Appends every text and every number within a value, at any depth. The names of members are left out, and so are
+/// booleans and nulls, which would mask ordinary words.
 fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),

@@ -43,11 +43,10 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Prepares to decode an answer with this `Content-Type` header. The media type is compared without regard to
-    /// case, its parameters are ignored, and an empty one is none.
+    /// Prepares to decode an answer with this `Content-Type` header. The media type is compared without regard to case,
+    /// its parameters are ignored, and an empty one is none. The framing is chosen by it and by the body's beginning.
     ///
     /// # Errors
-    ///
     /// Any media type but those of [`crate::agent`]'s framings: a login page with status 200 is no answer.
     pub fn new(content_type: Option<&str>) -> Result<Decoder, UnsupportedContentType> {
         let content_type = content_type.unwrap_or_default();
@@ -67,7 +66,9 @@ impl Decoder {
         self
     }
 
-    /// Tells the decoder the answer's HTTP status. After 202 the agent is still at work.
+    /// Tells the decoder the answer's HTTP status. After 202 the agent is still at work: an answer that would be
+    /// completed, that is empty or that is no JSON is then incomplete, as `working`. A failure or another reason to
+    /// stop short stands.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Decoder {
         self.reading.is_accepted_only = status == 202;
@@ -107,10 +108,12 @@ impl Decoder {
         self.framer.capacity() + self.reading.transcript.capacity() + self.reading.inner.capacity()
     }
 
-    /// Ends the answer. How it ended no longer matters once a terminal event was read.
+    /// Ends the answer and returns all that is known of it.
     ///
-    /// At a framed end a last line without its line end, or a last SSE frame without its blank line, counts if it is
-    /// whole.
+    /// If the run is decided already, `end` does not matter; at a framed end, a last frame may still hold the usage
+    /// that is awaited. If it is not, a torn answer is interrupted, unless the agent had said that it failed, and an
+    /// answer that arrived whole is decided by its protocol. At a framed end a last line without its line end, or a
+    /// last SSE frame without its blank line, counts if it is whole.
     pub fn finish(mut self, end: End) -> Outcome {
         if self.reading.awaits_usage && end == End::Framed {
             if let Rest::Frame(frame) = self.framer.rest() {
@@ -126,7 +129,16 @@ impl Decoder {
         self.reading.into_outcome()
     }
 
-    /// Decides an answer that arrived whole.
+    /// Decides an answer that arrived whole before anything decided it. The framing is chosen now if it is still open,
+    /// and what it holds back is read. Then, in this order:
+    ///
+    /// - A line that was cut off within an object is an interruption, unless a protocol is known, which then decides.
+    /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
+    /// - A body without a single event is empty, and a failure. An event stream without one is interrupted, because it
+    ///   may be kept open and end without a word.
+    /// - A frame that was too large to keep may have said how the run ended. If nothing else was understood, the answer
+    ///   is interrupted.
+    /// - The protocol's reader decides, or the generic rules.
     fn framed(&mut self) -> Verdict {
         if matches!(self.framer, Framer::Open { .. }) {
             self.open_and_read(&[], true);
@@ -176,7 +188,8 @@ impl Decoder {
         verdict
     }
 
-    /// Takes the document as it stands for the answer, where nothing in it is named one.
+    /// Takes the document as it stands for the answer, where nothing in it is named one. A string was read as one
+    /// already, and null says nothing. Of an array its kept beginning is taken.
     fn whole_document(&mut self) {
         let pieces = &mut self.reading.transcript.pieces;
         match &mut self.framer {
@@ -193,6 +206,9 @@ impl Decoder {
         }
     }
 
+    /// Takes bytes, and chooses the framing first if it is still open. While it stays open, the bytes are held back and
+    /// only counted. Once it is chosen, those held back are read before the others; a byte order mark is counted and
+    /// passed over. `ended` chooses it in any case.
     fn open_and_read(&mut self, bytes: &[u8], ended: bool) {
         if !matches!(self.framer, Framer::Open { .. }) {
             return self.read(bytes);
@@ -211,6 +227,8 @@ impl Decoder {
         }
     }
 
+    /// Reads the frames that `bytes` complete, until the run is decided and no usage is awaited. The bytes behind that
+    /// are neither read nor counted. A body of plain text is one event, however long it is.
     fn read(&mut self, bytes: &[u8]) {
         let Decoder { framer, reading } = self;
         if reading.is_done() {

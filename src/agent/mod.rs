@@ -1,4 +1,4 @@
-//! The agent: one POST to `/invocations`, what its status means, and its answer read to the end.
+//! The agent: one POST in its protocol, the meaning of the status, and the answer read to the end.
 //! <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 
 mod agentcore;
@@ -73,7 +73,15 @@ impl Answer {
         self.head.request_id.as_deref()
     }
 
-    /// Reads it to its terminal event or its end. `run` is the span to log in, which is not entered with each piece.
+    /// Reads it to its terminal event or its end, and calls `report` after each piece. `run` is the span to log in,
+    /// which is not entered with each piece.
+    ///
+    /// `idle_timeout` bounds the wait for each piece; the whole answer has no limit here. Once the run is decided, each
+    /// wait for usage is at most 2 s instead, and an answer that is kept open then counts as ended. A connection that
+    /// breaks, or closes where nothing tells the body's end from that, is a torn answer and no error.
+    ///
+    /// # Errors
+    /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
     async fn read(
         mut self,
         idle_timeout: Option<Duration>,
@@ -121,12 +129,15 @@ impl Answer {
 }
 
 impl Agent {
-    /// The agent of this definition, called through `http`.
+    /// Creates the agent of this definition, called through `http`. Without `idle_timeout` its answers may be silent
+    /// for as long as the caller waits.
     pub fn new(definition: Arc<AgentDefinition>, http: Client, idle_timeout: Option<Duration>) -> Self {
         Self { http, stop_url: agentcore::stop_url(&definition.url), definition, idle_timeout }
     }
 
-    /// Sends the request once, after those that its protocol needs before it, and reads the answer's head.
+    /// Sends the request in one try, after those that its protocol needs before it, and reads the head of the answer.
+    /// ADK's session is made first. An MCP server that answers 400 is asked for a session, and gets the request once
+    /// more if it gives one. The caller decides by the error whether it may try again.
     ///
     /// # Errors
     /// If there is no answer, or its status or content type says that there will be none.
@@ -144,7 +155,12 @@ impl Agent {
         self.judge(response, call, authorization).await
     }
 
-    /// Sends one request.
+    /// Sends one request in one try and returns the head of the response, whatever its status.
+    ///
+    /// # Errors
+    /// `Unavailable` if no connection was made: the agent has nothing of the request. `Torn` if the connection broke
+    /// later, when the agent may be at work. `Request` if the request cannot be built or signed. `HeadTooLarge`, see
+    /// there.
     async fn send(
         &self,
         url: &Url,
@@ -171,7 +187,12 @@ impl Agent {
         })
     }
 
-    /// Decides by its head whether a response is an answer.
+    /// Decides by its head whether a response is an answer. Its content type and coding are looked at only if its
+    /// status accepts the call. Of a refusal or a failure the beginning of the body is read, cleaned of `call` and
+    /// `authorization`.
+    ///
+    /// # Errors
+    /// The error that the status stands for, or that the head cannot be read.
     async fn judge(
         &self,
         response: Response,
@@ -226,7 +247,8 @@ impl Agent {
 }
 
 impl Agent {
-    /// Stops the session of a call, best effort; `None` where the agent is not AgentCore's.
+    /// Asks AgentCore once to stop the session of a call, whose answer is not read. A request that fails counts as not
+    /// confirmed and is no error. Returns `None` where the agent is not AgentCore's. The caller limits the time.
     /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
     pub(crate) async fn stop_session(&self, session_id: &str, authorization: &Authorization) -> Option<StopOutcome> {
         let url = self.stop_url.as_ref()?;
@@ -239,7 +261,8 @@ impl Agent {
     }
 }
 
-/// The beginning of an error's body, as far as it comes soon and may be repeated.
+/// Returns the beginning of an error's body, as far as it comes soon and may be repeated. `None` if it is compressed or
+/// nothing is left of it.
 async fn error_body(mut response: Response, call: &Call, authorization: &Authorization) -> Option<String> {
     // Compressed bytes are nobody's words.
     if head::content_encoding(response.headers()).is_some() {
@@ -250,7 +273,8 @@ async fn error_body(mut response: Response, call: &Call, authorization: &Authori
     Some(said).filter(|said| !said.is_empty())
 }
 
-/// The beginning of a body, as far as it comes soon.
+/// Returns the beginning of a body: at most 16 KiB of it, as far as it comes within 5 s. A connection that breaks ends
+/// it, too.
 async fn beginning_of(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
     // Whatever came by then is kept.

@@ -30,7 +30,7 @@ fn line_end(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).unwrap_or(text.len())
 }
 
-/// What is read of the frames.
+/// The state of reading an answer's frames: what is recognised, what is decided, and the transcript.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) transcript: Transcript,
@@ -52,6 +52,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Creates the state before the first frame: no protocol is known, and nothing is decided.
     pub(super) fn new() -> Reading {
         Reading {
             transcript: Transcript::new(),
@@ -67,11 +68,15 @@ impl Reading {
         }
     }
 
+    /// Returns true if the run is decided and no usage is awaited: no further frame is read.
     pub(super) fn is_done(&self) -> bool {
         self.verdict.is_some() && !self.awaits_usage
     }
 
-    /// Takes a frame.
+    /// Takes a frame. Blank lines are not counted. Once the run is decided, a frame is read for its usage only.
+    /// Otherwise a frame named `error` decides, before any protocol's rules. A frame that only continues an answer of
+    /// which no more is kept is passed over. A string, or an SSE frame within the data, is looked into. Anything else
+    /// goes to the protocol's reader if one is known, and is interpreted if not.
     pub(super) fn read(&mut self, frame: &Frame<'_>) {
         if frame.source == Source::Line
             && frame.text.is_empty()
@@ -95,7 +100,7 @@ impl Reading {
         self.transcript.is_muted = frame.dropped.is_some();
         self.has_dropped |= frame.dropped.is_some();
         if frame.name == b"error" {
-            self.verdict = Some(self.error(frame));
+            self.verdict = Some(self.read_error(frame));
             return;
         }
         let kind = &self.generic_type;
@@ -103,18 +108,22 @@ impl Reading {
             return;
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
-            (_, Some(b'"')) if frame.source != Source::Text => self.string(frame),
-            (_, Some(b'd' | b'e')) if frame.source == Source::Sse && is_frame_within(frame.text) => self.string(frame),
+            (_, Some(b'"')) if frame.source != Source::Text => self.read_string(frame),
+            (_, Some(b'd' | b'e')) if frame.source == Source::Sse && is_frame_within(frame.text) => {
+                self.read_string(frame)
+            }
             (Some(reader), _) => reader.read(frame, &mut self.transcript),
-            (None, _) => self.object(frame, frame),
+            (None, _) => self.interpret(frame, frame),
         };
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
         }
     }
 
-    /// Takes a frame that the framing itself calls an error.
-    fn error(&mut self, frame: &Frame<'_>) -> Verdict {
+    /// Takes a frame that the framing itself calls an error, and decides the run. A `serverErrorEvent` is read by the
+    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what the error means, and
+    /// without one it is a failure in the frame's words.
+    fn read_error(&mut self, frame: &Frame<'_>) -> Verdict {
         let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
         if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
             && let Some(mut reader) = protocol::reader(Protocol::StrandsTypescript)
@@ -130,24 +139,26 @@ impl Reading {
         }
     }
 
-    /// Takes a string or unquoted text, or the object within it.
-    fn string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+    /// Takes a string or unquoted text. If another event is found within it, by [`Self::look_into`], that is read in
+    /// its place: one named `error` decides the run.
+    fn read_string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
-            Some((b"error", data)) => Some(self.error(&Frame { text: data, data, ..*frame })),
+            Some((b"error", data)) => Some(self.read_error(&Frame { text: data, data, ..*frame })),
             Some((name, data)) => {
                 let name = if name.is_empty() { frame.name } else { name };
-                self.object(&Frame { name, text: data, data, ..*frame }, frame)
+                self.interpret(&Frame { name, text: data, data, ..*frame }, frame)
             }
-            None => self.object(frame, frame),
+            None => self.interpret(frame, frame),
         };
         inner.release();
         self.inner = inner;
         verdict
     }
 
-    /// Returns true if an object's protocol is certainly none: it has no member that a protocol is recognised by, but for
-    /// a type that another frame had.
+    /// Returns true if an object is certainly of no protocol, so that it need not be recognised: it is an unnamed frame
+    /// of a stream, has none of the members that a protocol is recognised by, and has no `type` or the `type` of the
+    /// frame before it. A `type` is remembered for the next frame, up to 64 bytes.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -165,8 +176,11 @@ impl Reading {
         is_same
     }
 
-    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of the event
-    /// that stands before it: agents serialize twice. Returns the `[DONE]` in such text as well.
+    /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of
+    /// the event that stands before it: agents serialize twice. Behind `data:` any whole JSON and `[DONE]` are returned
+    /// as well, and anything at all if the event is named `error`. Returns `None` for text that is no more than that,
+    /// for a frame too large to keep, and for a protocol whose strings are text whatever they hold. `inner` gets the
+    /// unescaped text.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
         let begins = matches!(frame.text, [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'\\' | b' ', ..]);
         let is_frame = is_frame_within(frame.text);
@@ -197,8 +211,10 @@ impl Reading {
         data.map(|data| (name, data))
     }
 
-    /// Takes a frame, or the object within it, by the protocol's rules or the generic ones.
-    fn object(&mut self, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
+    /// Takes a frame by the protocol's rules. If no protocol is known yet, it is recognised here, and the generic rules
+    /// read a frame that no protocol recognises. `frame` may be the object found within the string `outer`. Otherwise
+    /// both are the same frame.
+    fn interpret(&mut self, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
         if let Some(reader) = &mut self.reader {
             return reader.read(frame, &mut self.transcript);
         }
@@ -227,7 +243,7 @@ impl Reading {
         let (is_understood, verdict) =
             self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
         if !is_understood && is_object && !std::ptr::eq(frame, outer) {
-            // What is no message of anybody's is the text of an agent that answers in JSON.
+            // An inner object that says nothing was the agent's answer, written as JSON.
             self.generic.read(outer, None, &mut self.transcript);
         } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {
             let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
@@ -236,7 +252,8 @@ impl Reading {
         verdict
     }
 
-    /// Decides an answer that ended in order.
+    /// Decides an answer that ended in order without a terminal event: by the rules of its protocol, or by the generic
+    /// ones, for which that is a success unless the last word said otherwise.
     pub(super) fn end(&mut self) -> Verdict {
         match &mut self.reader {
             Some(reader) => reader.end(&mut self.transcript),
@@ -244,11 +261,13 @@ impl Reading {
         }
     }
 
+    /// Decides an answer whose connection ended before it did. It is never a success.
     pub(super) fn torn(&self) -> Verdict {
         self.without(Interruption::Torn)
     }
 
-    /// Decides an answer that broke off: what the agent said of a failure before that is known all the same.
+    /// Decides an answer that broke off: what the agent said of a failure before that is known all the same, and takes
+    /// precedence.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
         match &self.transcript.failure {
             Some(failure) => Verdict::Failed(failure.clone()),
@@ -256,6 +275,10 @@ impl Reading {
         }
     }
 
+    /// Sums up an answer that has ended. One that nothing decided is interrupted. After HTTP 202, one that would be
+    /// completed, empty or no JSON is incomplete as `working`. The protocol is named only if something was understood
+    /// by it: a completed answer of which nothing was is `Unknown`. The text is left out unless the run completed or
+    /// stopped short. A failure or an interruption keeps the finish reason that the agent named.
     pub(super) fn into_outcome(self) -> Outcome {
         let mut transcript = self.transcript;
         let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));

@@ -15,7 +15,10 @@ use crate::agent::{
 };
 
 impl Agent {
-    /// Makes the session of an ADK server, which answers 400 or 409 if it is there already.
+    /// Makes the session of an ADK server at `url`, which answers 400 or 409 if it is there already.
+    ///
+    /// # Errors
+    /// The errors of a call that the agent did not accept, see [`not_begun`].
     pub(super) async fn make_adk_session(
         &self,
         url: &Url,
@@ -34,8 +37,13 @@ impl Agent {
         }
     }
 
-    /// Opens a session on an MCP server and returns the headers that name it. `None` if the server does not give one: then
-    /// it refused the call for another reason.
+    /// Opens a session on an MCP server by `initialize` and its notification, each in one try. Returns the call's
+    /// headers with those that name the session and the version that the server agreed to, or the version asked for if
+    /// its answer names none. Returns `None` if the server gives no session or refuses the notification: then it
+    /// refused the call for another reason.
+    ///
+    /// # Errors
+    /// The errors of a call that the agent did not accept, see [`not_begun`].
     pub(super) async fn open_mcp_session(
         &self,
         initialize: &[u8],
@@ -63,7 +71,8 @@ impl Agent {
     }
 }
 
-/// Returns the error of a request that came before the call: nothing that may be at work was lost with it.
+/// Returns the error of a request that came before the call: nothing that may be at work was lost with it. A broken
+/// connection and a failure of the agent become `Unavailable`, after which another try is safe. All other errors stand.
 fn not_begun(error: AgentError) -> AgentError {
     match error {
         AgentError::Torn(cause) => AgentError::Unavailable { cause, retry_after: None },

@@ -42,7 +42,8 @@ pub(super) fn classify(status: StatusCode, has_retry_after: bool, is_agentcore: 
     }
 }
 
-/// Reads what `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3).
+/// Reads what `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3), of which the time from `now` is returned,
+/// and zero if it has passed. `None` if it is neither. The caller limits it.
 pub(super) fn retry_after(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -31,6 +31,7 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
+    /// Creates the transcript of an answer of which nothing was read.
     pub(crate) fn new() -> Transcript {
         Transcript {
             progress: Progress::default(),
@@ -52,7 +53,8 @@ impl Transcript {
         self.between_messages = true;
     }
 
-    /// Begins a message, unless it is not the assistant's. The role may be missing: only assistants are streamed.
+    /// Begins a message whose role is the assistant's or missing: only assistants are streamed. Text that follows
+    /// another role's start is appended to the message before.
     pub(crate) fn begin_message_of(&mut self, role: Option<RawJson<'_>>) {
         self.is_understood = true;
         if role.and_then(RawJson::as_str).is_none_or(|role| role.is("assistant")) {
@@ -60,13 +62,16 @@ impl Transcript {
         }
     }
 
-    /// Returns true if text that comes now is kept. Else it need not even be looked for.
+    /// Returns true if text that comes now changes something: it is kept, replaces another message's, or takes back a
+    /// failure. Else it need not even be looked for.
     #[inline(always)]
     pub(crate) fn wants_text(&self) -> bool {
         !self.is_muted && (self.between_messages || self.failure.is_some() || !self.text.is_truncated())
     }
 
-    /// Appends a piece of the message's text.
+    /// Appends a piece of the message's text. The first piece of a message replaces the message before. Text also takes
+    /// back a failure that was reported before it: the agent went on. A missing or empty piece, and the text of a frame
+    /// too large to keep, change nothing.
     pub(crate) fn delta(&mut self, text: Option<Str<'_>>) {
         self.is_understood = true;
         let Some(text) = text.filter(|text| !text.is_empty() && !self.is_muted) else { return };
@@ -77,7 +82,9 @@ impl Transcript {
         text.push_into(&mut self.text);
     }
 
-    /// Takes the text of a whole message, if it has any: what comes next begins another.
+    /// Takes the text of a whole message that `write` appends. If there is any, it replaces the text so far and takes
+    /// back a failure that was reported before it, and what comes next begins another message. A frame too large to
+    /// keep has no text.
     pub(crate) fn message(&mut self, write: impl FnOnce(&mut BoundedText)) {
         self.is_understood = true;
         if self.is_muted {
@@ -92,7 +99,7 @@ impl Transcript {
         }
     }
 
-    /// Adds the token counts of one model call.
+    /// Adds the token counts of one model call. A value that names no count changes nothing.
     pub(crate) fn add_usage(&mut self, usage: Option<RawJson<'_>>) {
         if let Some(usage) = usage.and_then(Counts::of) {
             self.is_understood = true;
@@ -101,7 +108,8 @@ impl Transcript {
         }
     }
 
-    /// Replaces the token counts, where an agent sends those of the whole run.
+    /// Replaces the token counts, where an agent sends those of the whole run. A value that names no count changes
+    /// nothing.
     pub(crate) fn set_usage(&mut self, usage: Option<RawJson<'_>>) {
         if let Some(usage) = usage.and_then(Counts::of) {
             self.is_understood = true;
@@ -109,7 +117,9 @@ impl Transcript {
         }
     }
 
-    /// Notes how the agent says that it stopped: the last word counts. `error` is a failure.
+    /// Notes how the agent says that it stopped: the last word counts, and one that means a finished run takes back a
+    /// reason before it. `error`, and a word that begins with `malformed_`, is a failure, too, unless one with the
+    /// agent's words was reported already. What is no string, or is cut off, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;
@@ -120,7 +130,7 @@ impl Transcript {
         }
     }
 
-    /// Decides a run that ended in order, by what was said last.
+    /// Decides a run that ended in order by what was said last. A failure comes before a reason to stop short.
     pub(crate) fn last_word(&self) -> Verdict {
         match (&self.failure, self.finish) {
             (Some(failure), _) => Verdict::Failed(failure.clone()),
@@ -137,11 +147,13 @@ impl Transcript {
         }
     }
 
-    /// The answer so far.
+    /// Returns the answer so far: the text of the last message, or the pieces that belong to no message if no message
+    /// has text.
     pub(crate) fn answer(&self) -> &BoundedText {
         if self.text.is_empty() { &self.pieces } else { &self.text }
     }
 
+    /// Returns the answer, as [`Transcript::answer`] chooses it, or `None` if it is empty.
     pub(crate) fn into_output(self) -> Option<Output> {
         let text = if self.text.is_empty() { self.pieces } else { self.text };
         let truncated = text.is_truncated();
@@ -165,7 +177,7 @@ impl From<Counts> for Usage {
     }
 }
 
-/// An id of `of`, if it looks like one.
+/// Returns an id of `of`, if it is whole, of at most 256 bytes, and looks like one.
 pub(crate) fn id(of: RawJson<'_>, name: &str) -> Option<String> {
     of.get(name)?.whole_str()?.within(256).filter(|id| is_plain_id(id))
 }

@@ -50,7 +50,8 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Returns true if a later attempt may get a token.
+    /// Returns true if a later attempt may get a token. A wrong client secret is not transient: only one that was
+    /// discovered may be read anew, which has been done by then.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))
     }
@@ -123,7 +124,9 @@ impl TokenSource {
         Self(Arc::new(Source { http, cognito, config, state: Mutex::default() }))
     }
 
-    /// Returns a token, from the cache while it is younger than 75 % of its life.
+    /// Returns a token, from the cache while it is younger than 75 % of its life. Concurrent callers share one request,
+    /// which goes on as long as one of them waits for it. The token may be refused all the same: the caller tells that
+    /// by [`TokenSource::forget`].
     ///
     /// # Errors
     /// If Cognito refuses, or if three tries of 5 s each fail.
@@ -157,6 +160,9 @@ impl Source {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gets a token past the cache, with retries, and caches it. If Cognito calls the client's secret wrong and it had
+    /// been discovered, it is discovered anew once: it was rotated. A configured secret is never replaced. A life of
+    /// more than a day is taken for a day, and a token without a life is returned but not cached.
     async fn fetch(&self) -> Result<Secret, TokenError> {
         let mut fetched = self.with_retries().await;
         if matches!(fetched, Err(TokenError::InvalidClient))
@@ -173,6 +179,7 @@ impl Source {
         Ok(token)
     }
 
+    /// Gets a token and its life in at most three tries. Only transient errors are tried again.
     async fn with_retries(&self) -> Result<(Secret, Duration), TokenError> {
         let mut waits = backoff::waits();
         loop {
@@ -186,6 +193,8 @@ impl Source {
         }
     }
 
+    /// Gets a token and its life in one try, which includes the discovery of the client if this process has not made it
+    /// yet. A client that was discovered is kept even if the token fails.
     async fn try_once(&self) -> Result<(Secret, Duration), TokenError> {
         let known = self.state().client.clone();
         let client = match known {
@@ -201,6 +210,12 @@ impl Source {
         }
     }
 
+    /// Finds out the client's secret and where its tokens come from. Configured values are used as they are, and a
+    /// configured secret always means the token endpoint. If a discovered client has the flow of GetClientToken, that
+    /// is used, even if an endpoint is configured.
+    ///
+    /// # Errors
+    /// `Refused` if the client has no secret or the user pool no domain.
     async fn discover(&self) -> Result<MachineClient, TokenError> {
         let (secret, is_discovered, has_token_flow) = match &self.config.client_secret {
             Some(secret) => (secret.clone(), false, false),
@@ -224,6 +239,7 @@ impl Source {
         Ok(MachineClient { secret, is_discovered, endpoint })
     }
 
+    /// Reads the app client in one try.
     async fn describe_client(&self) -> Result<UserPoolClientType, TokenError> {
         let request = self.cognito.describe_user_pool_client();
         let request = request.user_pool_id(&self.config.user_pool_id).client_id(&self.config.client_id);
@@ -231,6 +247,10 @@ impl Source {
         output.user_pool_client.ok_or_else(|| TokenError::Transient("DescribeUserPoolClient says nothing".to_owned()))
     }
 
+    /// Finds the token endpoint by the user pool's domain, in one try. A domain of one's own comes before Cognito's.
+    ///
+    /// # Errors
+    /// `Refused` if the pool has no domain, or one that is no host.
     async fn describe_endpoint(&self) -> Result<Url, TokenError> {
         let request = self.cognito.describe_user_pool().user_pool_id(&self.config.user_pool_id);
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;
@@ -243,6 +263,8 @@ impl Source {
         token_endpoint(&domain).map_err(|problem| TokenError::Refused(format!("the user pool's domain {problem}")))
     }
 
+    /// Requests a token from the token endpoint in one try of at most 5 s. Without a configured scope the token has all
+    /// that the client may have. Returns the token and its life, which is zero if the answer does not say it.
     async fn request_token(&self, endpoint: &Url, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
@@ -261,8 +283,12 @@ impl Source {
         token_response(status, &body)
     }
 
-    /// Gets a token with GetClientToken.
+    /// Gets a token with GetClientToken in one try. Returns it with its life, which is zero if the answer does not say
+    /// it.
     /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetClientToken.html>
+    ///
+    /// # Errors
+    /// `InvalidClient` if Cognito says that the client is not authorised, and otherwise as [`cognito_error`] has it.
     async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let request = self.cognito.get_client_token().client_id(&self.config.client_id).secret(secret.expose());
@@ -281,7 +307,11 @@ impl Source {
 }
 
 /// Reads the token endpoint's answer. From an error it takes only the RFC 6749 code, because descriptions are free
-/// text.
+/// text. A life that is missing or no whole number is zero.
+///
+/// # Errors
+/// Status 429, 5xx, any other success than 200, and an answer without a token are transient. Everything else is a
+/// refusal.
 fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
     if status == StatusCode::OK {
         let response: Option<TokenResponse> = serde_json::from_slice(body).ok();

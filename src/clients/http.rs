@@ -65,6 +65,8 @@ impl Clients {
     }
 }
 
+/// Returns what both clients have in common: the trust store, the limits of connecting, and that nothing is sent a
+/// second time or elsewhere. There is no limit of a whole request: each caller has its own.
 fn builder(tls: ClientConfig) -> ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(tls)
@@ -93,7 +95,11 @@ impl SdkHttpClient {
         Self { client, asked: Arc::default() }
     }
 
-    /// Sends a request. The SDK's own timeouts bound it: an attempt is dropped when its time is up.
+    /// Sends a request, once. The SDK's own timeouts bound it: an attempt is dropped when its time is up.
+    ///
+    /// # Errors
+    /// The kind of an error tells the SDK whether it may try again: what cannot be built is the user's, and the
+    /// network's failures are timeouts or I/O.
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
         let (parts, body) = request.try_into_http1x().map_err(|error| user(error.into()))?.into_parts();
@@ -108,6 +114,7 @@ impl SdkHttpClient {
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
     }
 
+    /// Returns the address as reqwest's type, from the last request if that had the same.
     fn url(&self, uri: Uri) -> Result<Url, <Url as FromStr>::Err> {
         let Ok(mut asked) = self.asked.lock() else { return uri.to_string().parse() };
         if let Some((_, url)) = asked.as_ref().filter(|(before, _)| *before == uri) {

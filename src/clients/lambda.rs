@@ -49,11 +49,11 @@ impl Dispatcher {
         Self { aws, client: OnceLock::new() }
     }
 
-    /// Queues one asynchronous invocation. A try whose answer was lost may already have queued one; execution ids make
-    /// the second a duplicate.
+    /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. A try whose answer was
+    /// lost may already have queued one; execution ids make the second a duplicate.
     ///
     /// # Errors
-    /// If Lambda does not accept it.
+    /// If Lambda does not accept it. After [`DispatchError::NoAnswer`] it may have been queued.
     pub async fn invoke(&self, function: &str, payload: String) -> Result<(), DispatchError> {
         let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
         match Box::pin(request.payload(Blob::new(payload)).send()).await {
@@ -66,6 +66,7 @@ impl Dispatcher {
         }
     }
 
+    /// Returns the client, which is built by the first caller.
     fn client(&self) -> &Client {
         self.client.get_or_init(|| {
             let timeouts = TimeoutConfig::builder()

@@ -58,7 +58,8 @@ impl Signer {
         Self { provider: aws.credentials_provider(), cached: Mutex::default() }
     }
 
-    /// Returns a key for requests of the next few minutes.
+    /// Returns a key for requests of the next few minutes. The credentials come from the provider in one try, or from
+    /// the cache if they last for at least 5 minutes.
     ///
     /// # Errors
     /// If there are no credentials.
@@ -67,6 +68,8 @@ impl Signer {
         Ok(SigningKey { credentials, region: region.to_owned(), service })
     }
 
+    /// Returns the cached credentials if they end later than 5 minutes after `now`, else those that the provider gives.
+    /// Credentials without an end are never taken from the cache.
     async fn credentials(&self, now: SystemTime) -> Result<Credentials, SignError> {
         let lasts = |credentials: &Credentials| credentials.expiry().is_some_and(|end| end > now + RENEW_BEFORE);
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(lasts);
@@ -127,12 +130,13 @@ impl SigningKey {
     }
 }
 
-/// Returns the host header that HTTP/1.1 will send.
+/// Returns the host header that HTTP/1.1 will send: with the port unless it is the scheme's usual one.
 fn host(request: &Request) -> String {
     let host = request.url().host_str().unwrap_or_default();
     request.url().port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// Returns true for a header that is part of the signature. The host is signed too, but is added apart.
 fn is_signed(name: &HeaderName) -> bool {
     name == CONTENT_TYPE || (name.as_str().starts_with("x-amz") && name != "x-amzn-trace-id")
 }

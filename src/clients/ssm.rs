@@ -98,7 +98,8 @@ impl Parameters {
         Self { http, endpoint, region, signer, cache: Mutex::default() }
     }
 
-    /// Returns the value of a parameter, decrypted.
+    /// Returns the value of a parameter, decrypted, from the cache for five minutes after it was read. Only transient
+    /// errors are tried again. Concurrent callers are not joined: each makes its own request.
     ///
     /// # Errors
     /// If SSM refuses, or if three tries of 5 s each fail.
@@ -111,7 +112,7 @@ impl Parameters {
         }
         let mut waits = backoff::waits();
         let value = loop {
-            match self.request(name).await {
+            match self.try_get(name).await {
                 Ok(value) => break value,
                 Err(error) if error.is_transient() => {
                     let Some(wait) = waits.next() else { return Err(error) };
@@ -141,9 +142,11 @@ impl Parameters {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn request(&self, name: &str) -> Result<Secret, ParameterError> {
+    /// Reads a parameter from SSM, past the cache, in one try. A failure to sign and an answer without a value are
+    /// transient, as throttling is. An error never holds the value.
+    async fn try_get(&self, name: &str) -> Result<Secret, ParameterError> {
         let transient = |cause: String| ParameterError::Transient { name: name.to_owned(), cause };
-        let request = self.signed(name).await.map_err(transient)?;
+        let request = self.signed_request(name).await.map_err(transient)?;
         // The body is part of the try, because a server may answer the head and then hang.
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
             let response = self.http.execute(request).await?;
@@ -172,7 +175,12 @@ impl Parameters {
         })
     }
 
-    async fn signed(&self, name: &str) -> Result<Request, String> {
+    /// Builds and signs the request for a parameter, decrypted, at SSM's address in the function's region or at the one
+    /// that the settings name.
+    ///
+    /// # Errors
+    /// Says why there are no credentials or no signature.
+    async fn signed_request(&self, name: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),
             None => {

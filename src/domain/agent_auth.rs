@@ -52,7 +52,8 @@ impl AgentAuth {
         }
     }
 
-    /// Reads the member `name`: a word, or `{"secret": {"header": …, "parameter": …}}`. Absent, it is Cognito.
+    /// Reads the member `name`: a word, or `{"secret": {"header": …, "parameter": …}}`, which may have no other members
+    /// beside `secret`. Absent, it is Cognito. Anything else is a problem in `fields`, and `None`.
     pub(crate) fn read(fields: &mut Fields<'_>, name: &str) -> Option<Self> {
         const FORM: &str = "must be \"cognito\", \"iam\", \"none\" or {\"secret\": {\"header\": …, \"parameter\": …}}";
         match fields.value(name).cloned() {
@@ -68,7 +69,7 @@ impl AgentAuth {
             },
             Some(Value::Object(auth)) if auth.len() == 1 && auth.get("secret").is_some_and(Value::is_object) => {
                 let path = member(&member(&fields.path, name), "secret");
-                secret(&path, &auth["secret"], &mut fields.problems)
+                read_secret(&path, &auth["secret"], &mut fields.problems)
             }
             Some(_) => {
                 fields.problem(name, FORM);
@@ -78,7 +79,9 @@ impl AgentAuth {
     }
 }
 
-fn secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<AgentAuth> {
+/// Reads the value of `secret`, which stands at `path`. The header may be `authorization` or any name that is not
+/// reserved. A missing or unusable member is a problem. Unknown members are ignored.
+fn read_secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<AgentAuth> {
     let no_members = Map::new();
     let object = secret.as_object().unwrap_or(&no_members);
     let mut fields = Fields { path: path.to_owned(), object, problems: std::mem::take(problems) };
@@ -102,7 +105,7 @@ fn secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<Agen
     Some(AgentAuth::Secret { header: header?, parameter: parameter? })
 }
 
-/// Returns true for the characters of a parameter's name or ARN.
+/// Returns true for the characters and the length of a parameter's name or ARN. An empty text passes, too.
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>
 pub(crate) fn is_parameter_name(name: &str) -> bool {
     name.len() <= 1011 && name.chars().all(|char| char.is_ascii_alphanumeric() || "_.-/:".contains(char))
@@ -113,7 +116,7 @@ pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Returns true for a header that a definition must not set.
+/// Returns true for a header that a definition must not set. `name` must be in lower case.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED_HEADERS
         .iter()

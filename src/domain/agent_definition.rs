@@ -84,8 +84,9 @@ pub struct Defaults<'a> {
 }
 
 impl AgentDefinition {
-    /// Reads the definition of the agent `id`, which stands at `place`. Every problem goes into `problems`, with the agent
-    /// in its path. No value of the definition is repeated.
+    /// Reads the definition of the agent `id`, which stands at `place`. Every problem goes into `problems`, with the
+    /// agent in its path, and one problem is enough for `None`. No value of the definition is repeated in them, but the
+    /// names of members and placeholders are.
     pub(crate) fn read(
         place: &str,
         id: &str,
@@ -105,11 +106,12 @@ impl AgentDefinition {
         definition.filter(|_| problems.len() == before)
     }
 
-    /// Returns the definition of the agents that `AGENTS` does not name.
+    /// Returns a definition that has an address, a form and an auth, and nothing else. The agent at `AGENT_API_URL` is
+    /// one. [`Self::read`] adds the other members to it.
     ///
     /// # Errors
     /// Says what is wrong with the address.
-    pub(crate) fn unnamed(
+    pub(crate) fn with_address(
         address: &str,
         format: RequestFormat,
         auth: AgentAuth,
@@ -132,6 +134,9 @@ impl AgentDefinition {
         Ok(definition.hashed())
     }
 
+    /// Reads the members of a definition and collects every problem in `fields`. An unknown member is a problem, for it
+    /// is a misspelt one. A definition is returned even with problems, as long as it has an address and an auth: the
+    /// caller must look at both.
     fn read_fields(fields: &mut Fields<'_>, defaults: Defaults<'_>) -> Option<Self> {
         for name in fields.object.keys().filter(|name| !MEMBERS.contains(&name.as_str())).cloned().collect::<Vec<_>>() {
             fields.problem(&name, &format!("is none of a definition's members: {}", MEMBERS.join(", ")));
@@ -147,12 +152,12 @@ impl AgentDefinition {
         let address = fields.required_text("url");
         let model = optional_text(fields, "model");
         let name = optional_text(fields, "name");
-        let tool = tool(fields, format);
-        let template = template(fields, format);
-        let headers = headers(fields, auth.as_ref());
+        let tool = read_tool(fields, format);
+        let template = read_template(fields, format);
+        let headers = read_headers(fields, auth.as_ref());
         let accept_finish_reasons = accept_finish_reasons(fields).unwrap_or_default();
         let address = address?;
-        match Self::unnamed(&address, format, auth?, defaults) {
+        match Self::with_address(&address, format, auth?, defaults) {
             Ok(base) => {
                 let definition = Self { model, name, tool, template, headers, accept_finish_reasons, ..base };
                 Some(definition.hashed())
@@ -169,12 +174,14 @@ impl AgentDefinition {
         self.format.protocol()
     }
 
-    /// Returns what records and kept inputs say of it.
+    /// Returns what records and kept inputs say of it: that it is the same, or not, without what it holds.
     pub fn mark(&self) -> DefinitionMark {
         DefinitionMark { protocol: self.format.as_str(), hash: self.hash.clone() }
     }
 
-    /// Sets the hash. The agent's hosts, its protocol and its auth are part of it, a secret's value is not.
+    /// Sets the hash of all members. The agent's address, its protocol and its auth are part of it, a secret's value is
+    /// not: of that only the header's and the parameter's names are. A change of what is hashed, or of its order, makes
+    /// every kept input look as if its agent had been defined in another way.
     fn hashed(mut self) -> Self {
         let Self {
             url, is_agentcore, format, auth, model, name, tool, template, headers, accept_finish_reasons, ..
@@ -198,12 +205,15 @@ impl AgentDefinition {
     }
 }
 
+/// Reads a text that may be absent but not blank.
 fn optional_text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
     fields.value(name)?;
     fields.required_text(name)
 }
 
-fn tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
+/// Reads `tool`, which `mcp` requires and no other form may have. Both of its members are required. `None` if it is not
+/// for this form or has a problem.
+fn read_tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     let is_mcp = format == RequestFormat::Mcp;
     match (is_mcp, fields.value("tool").is_some()) {
         (true, false) => fields.problem("tool", "is missing: mcp needs {\"name\": …, \"argument\": …}"),
@@ -221,7 +231,9 @@ fn tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     Some(Tool { name: name?, argument: argument? })
 }
 
-fn template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> {
+/// Reads `template`, which `custom` requires and no other form may have. A template with a problem is returned all the
+/// same.
+fn read_template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> {
     let is_custom = format == RequestFormat::Custom;
     match (is_custom, fields.value("template").cloned()) {
         (true, Some(template)) => {
@@ -239,7 +251,10 @@ fn template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Template> 
     }
 }
 
-fn headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
+/// Reads `headers`, with their names in lower case. A name that is no header's, that is reserved, or that the secret of
+/// `auth` has is a problem, and so is a value of other than visible ASCII characters and spaces. A header with a
+/// problem is left out.
+fn read_headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
     let secret = match auth {
         Some(AgentAuth::Secret { header, .. }) => Some(header.as_str()),
         _ => None,

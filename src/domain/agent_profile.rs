@@ -22,7 +22,9 @@ pub struct AgentProfile {
 const SENTINEL: &str = "__ssm";
 
 impl AgentProfile {
-    /// Reads a row. A member of another type than its own counts as absent: the table belongs to others.
+    /// Reads a row. A member of another type than its own counts as absent, and so does a list with an element that is
+    /// no text: the table belongs to others. Empty texts count as absent, an empty list of tools does not: the agent
+    /// gets no tools then. The environments of MCP servers may still be marks, see [`Self::needs_mcp_env`].
     pub fn read(row: &Map<String, Value>) -> Self {
         let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
         let texts = |name: &str| {
@@ -37,14 +39,15 @@ impl AgentProfile {
         }
     }
 
-    /// Returns true if the environment of an MCP server is kept in SSM.
+    /// Returns true if the environment of an MCP server is kept in SSM, so that the caller must read it and call
+    /// [`Self::restore_mcp_env`].
     pub fn needs_mcp_env(&self) -> bool {
         let servers = self.mcp_config.as_ref().and_then(|config| config.get("mcpServers")?.as_object());
         servers.is_some_and(|servers| servers.values().any(|server| is_sentinel(server.get("env"))))
     }
 
-    /// Puts the environments from SSM, by server, where the row has only their mark. A server without one keeps none: the
-    /// mark is no environment.
+    /// Puts the environments from SSM, by server, where the row has only their mark. A server without an object in
+    /// `env` keeps none: the mark is no environment. Other servers, and other members of `env`, are left alone.
     pub fn restore_mcp_env(&mut self, env: &Value) {
         let servers = self.mcp_config.as_mut().and_then(|config| config.get_mut("mcpServers")?.as_object_mut());
         for (name, server) in servers.into_iter().flatten() {

@@ -29,8 +29,8 @@ pub struct Placeholders<'a> {
 }
 
 impl Template {
-    /// Reads a template that stands at `path`. A name in double braces that is none of the six is a problem, for it is a
-    /// misspelt one, and so is a template that leaves the prompt out.
+    /// Reads a template that stands at `path`. A name in double braces that is none of the six is a problem, for it is
+    /// a misspelt one, and so is a template that leaves the prompt out. The template is returned even with problems.
     pub(crate) fn read(template: &Value, path: &str, problems: &mut Vec<String>) -> Self {
         let mut has_prompt = false;
         check(template, path, &mut has_prompt, problems);
@@ -40,8 +40,9 @@ impl Template {
         Self(template.clone())
     }
 
-    /// Returns the template with its placeholders filled in, once: what a value holds is left as it is. A member that is
-    /// nothing but a placeholder without a value is left out.
+    /// Returns the template with its placeholders filled in, once: what a value holds is left as it is. A member or
+    /// element that is nothing but a placeholder without a value is left out, and a template that is nothing else is
+    /// null. Within a longer text such a placeholder is empty. Names of members are not filled in.
     pub fn fill(&self, values: Placeholders<'_>) -> Value {
         filled(&self.0, values).unwrap_or(Value::Null)
     }
@@ -53,6 +54,7 @@ impl Template {
 }
 
 impl<'a> Placeholders<'a> {
+    /// Returns the value of a placeholder. `None` for a model that was not named, and for an unknown name.
     fn value(&self, name: &str) -> Option<&'a str> {
         match name {
             "prompt" => Some(self.prompt),
@@ -66,7 +68,8 @@ impl<'a> Placeholders<'a> {
     }
 }
 
-/// Splits `text` before its first placeholder: the text before, the placeholder's name, and the text after.
+/// Splits `text` before its first placeholder: the text before, the placeholder's name without the blanks around it,
+/// and the text after. Anything in double braces that is not one word is passed over.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {
@@ -83,6 +86,8 @@ fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
+/// Adds a problem for each unknown placeholder in the strings of a value that stands at `path`, at any depth, and sets
+/// `has_prompt` if the prompt is among them.
 fn check(value: &Value, path: &str, has_prompt: &mut bool, problems: &mut Vec<String>) {
     match value {
         Value::String(text) => {
@@ -110,6 +115,7 @@ fn check(value: &Value, path: &str, has_prompt: &mut bool, problems: &mut Vec<St
     }
 }
 
+/// Returns a part of the template, filled in, or `None` if it is nothing but a placeholder without a value.
 fn filled(value: &Value, values: Placeholders<'_>) -> Option<Value> {
     Some(match value {
         Value::String(text) => match next_placeholder(text) {
@@ -125,6 +131,7 @@ fn filled(value: &Value, values: Placeholders<'_>) -> Option<Value> {
     })
 }
 
+/// Returns a text with each placeholder replaced by its value, or by nothing if it has none.
 fn filled_text(text: &str, values: Placeholders<'_>) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;

@@ -134,7 +134,8 @@ pub struct Outcome {
 
 impl Outcome {
     /// Returns the outcome as completed if the agent stopped short in a way that `accepted` names. The reason stays
-    /// beside the verdict. A run that waits for somebody or is still at work is never accepted.
+    /// beside the verdict. A run that waits for somebody or is still at work is never accepted, even if it is named,
+    /// and a failure never becomes a completion.
     #[must_use]
     pub fn accept(self, accepted: &[FinishReason]) -> Self {
         match self.verdict {

@@ -42,7 +42,7 @@ pub struct StartTime {
 }
 
 impl StartTime {
-    /// Returns the start at `millis` since 1970 of an execution whose record is kept for `record_life`.
+    /// Returns the start at `millis` since 1970 of an execution whose record is kept for `record_life` from then on.
     pub fn new(millis: i64, record_life: Duration) -> Self {
         let life = i64::try_from(record_life.as_secs()).unwrap_or(i64::MAX);
         Self { millis, at: clock::rfc3339(millis), ttl: (millis / 1000).saturating_add(life) }

@@ -1,5 +1,5 @@
-//! The address at which an agent is called: which addresses may get a credential, what is appended to them, and what
-//! AgentCore's say of their region.
+//! The address at which an agent is called: which addresses may get a credential, what is appended to them, and
+//! the region that an AgentCore address names.
 
 use url::Url;
 
@@ -8,7 +8,8 @@ use crate::domain::request_format::RequestFormat;
 /// The beginning of the path of an AgentCore runtime whose ARN is percent-encoded.
 const RUNTIME_PATH: &str = "/runtimes/arn%3A";
 
-/// Parses a URL to which a secret may be sent: https, or http on this machine.
+/// Parses a URL to which a secret may be sent: https, or http on this machine, without a user name or password. Its
+/// path, query and fragment are not checked.
 ///
 /// # Errors
 /// Says what is wrong, without the text itself, which may hold a password.
@@ -30,11 +31,13 @@ pub(crate) fn web_url(text: &str) -> Result<Url, &'static str> {
     }
 }
 
-/// Returns the URL that an agent's requests go to. `address` is a URL or the ARN of an AgentCore runtime or of its
-/// endpoint; `agentcore` replaces the host of AgentCore's data plane for an ARN (`AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`).
+/// Returns the URL that an agent's requests go to. `address` is a URL, or the ARN of an AgentCore runtime or of one of
+/// its runtime endpoints; `agentcore` replaces AgentCore's own host for an ARN (`AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`),
+/// and means nothing for a URL.
 ///
-/// AgentCore serves every protocol at `/invocations`, and so do agents that are sent its request. Elsewhere a URL is used
-/// as it is given, unless it has no path: then the protocol's usual one is used.
+/// AgentCore serves every protocol at `/invocations`, and so do agents that are sent its request: it is appended unless
+/// the path ends so. Elsewhere a URL is used as it is given, unless it has no path: then the protocol's usual one is
+/// used. A query is kept.
 ///
 /// # Errors
 /// Says what is wrong with the address.
@@ -58,9 +61,13 @@ pub(crate) fn agent_url(address: &str, format: RequestFormat, agentcore: Option<
     Ok(url)
 }
 
-/// Returns the endpoint of a runtime's ARN, `arn:{partition}:bedrock-agentcore:{region}:{account}:runtime/{id}`, to which
-/// `/runtime-endpoint/{name}` may be appended.
+/// Returns the URL of an AgentCore runtime without `/invocations`, which [`agent_url`] appends. `arn` is
+/// `arn:{partition}:bedrock-agentcore:{region}:{account}:runtime/{id}`. A `/runtime-endpoint/{name}` at its end becomes
+/// the query `qualifier`. `agentcore` replaces scheme, host and port. Its path and query are not used.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
+///
+/// # Errors
+/// Says what an ARN of a runtime looks like.
 fn runtime_url(arn: &str, agentcore: Option<&Url>) -> Result<Url, &'static str> {
     const FORM: &str =
         "is no ARN of an AgentCore runtime: arn:aws:bedrock-agentcore:{region}:{account}:runtime/{id} is expected";
@@ -88,6 +95,7 @@ fn runtime_url(arn: &str, agentcore: Option<&Url>) -> Result<Url, &'static str> 
     Ok(url)
 }
 
+/// Percent-encodes an ARN for a path. Its form has no other characters that need it.
 fn encoded(arn: &str) -> String {
     arn.replace(':', "%3A").replace('/', "%2F")
 }
@@ -96,9 +104,9 @@ fn is_runtime(path: &str) -> bool {
     path.starts_with(RUNTIME_PATH)
 }
 
-/// Returns true for AgentCore's data plane. Its host is `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`,
+/// Returns true if a URL's host is AgentCore's own, `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`,
 /// through a VPC endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`, and the name may
-/// end in `-fips`.
+/// end in `-fips`. A host that stands in for it, as `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` may name one, is none.
 pub(crate) fn is_agentcore(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let amazon = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn"];
@@ -109,7 +117,8 @@ fn is_agentcore_label(label: &str) -> bool {
     matches!(label, "bedrock-agentcore" | "bedrock-agentcore-fips")
 }
 
-/// Returns the region that AgentCore's host or the runtime's ARN in the path names.
+/// Returns the region that AgentCore's host or, for any other host, the runtime's ARN in the path names. `None` if
+/// neither does: the caller then uses its own.
 pub(crate) fn region_of(url: &Url) -> Option<&str> {
     if is_agentcore(url) {
         return url.host_str()?.split('.').skip_while(|label| !is_agentcore_label(label)).nth(1);

@@ -172,8 +172,10 @@ pub enum ClaimDecision {
     Interrupt,
 }
 
-/// Decides what to do with the stored row, in the order of the test's table. Cancelling comes before claiming, because
-/// otherwise a cancelled execution would run.
+/// Decides what to do with the stored row, in the order of the test's table. A row whose ttl has passed counts as none,
+/// because DynamoDB deletes it late. Cancelling comes before claiming, because otherwise a cancelled execution would
+/// run. The decision holds for this row only: the caller writes on the condition that it is unchanged, and decides
+/// again if it is not.
 pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>) -> ClaimDecision {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return ClaimDecision::Claim(1);
@@ -218,7 +220,9 @@ pub enum CloseAction {
     Nothing,
 }
 
-/// Decides how to close an execution, from its stored row.
+/// Decides how to close an execution, from its stored row. A row whose ttl has passed counts as none. An attempt that
+/// may be alive is never closed, and a cancellation that was requested comes before the failure. The decision holds for
+/// this row only, as that of [`decide_claim`] does.
 pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return CloseAction::Create;
@@ -237,7 +241,7 @@ pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     }
 }
 
-/// Returns true if a failure of the attempt with this number is recorded as retryable.
+/// Returns true if a failure of the attempt with this number is recorded as retryable: the last attempt's never is.
 pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
     retryable && attempt < MAX_ATTEMPTS
 }

@@ -102,7 +102,8 @@ impl Failure {
         Self { retryable: true, ..Self::fatal(error_type, message) }
     }
 
-    /// Returns the failure that a failed row describes.
+    /// Returns the failure that a failed row describes, as it was returned before: never retryable, and without the
+    /// agent's own words.
     pub fn of_row(row: &Row) -> Self {
         Self::from_record(row.error_type.as_deref().unwrap_or_default(), row.error.as_deref().unwrap_or_default())
     }
@@ -122,7 +123,8 @@ impl Failure {
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
     }
 
-    /// Returns the `error` text of the record: the message, followed by the agent's words on lines of their own.
+    /// Returns the `error` text of the record: the message, followed by the agent's words on lines of their own, cut to
+    /// 1 KiB together.
     pub fn record_text(&self) -> String {
         let mut text = self.message.clone();
         if let Some(said) = self.agent_said.as_deref().filter(|said| !said.is_empty()) {
@@ -133,7 +135,8 @@ impl Failure {
     }
 
     /// Returns the failure that a record describes. Only the text's first line is the message, so that a duplicate
-    /// delivery returns what the run returned, and none of the agent's words.
+    /// delivery returns what the run returned, and none of the agent's words. A type that this version does not know
+    /// becomes `Internal`. It is never retryable.
     pub fn from_record(error_type: &str, text: &str) -> Self {
         let message = text.lines().next().unwrap_or_default();
         Self::fatal(ErrorType::from_name(error_type).unwrap_or(ErrorType::Internal), message)

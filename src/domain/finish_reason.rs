@@ -1,4 +1,4 @@
-//! The ways in which an agent ends in order without having finished (PROTOCOLS.md §2.3).
+//! The ways in which an agent ends in order without having finished (docs/agents.md, Words for stopping short).
 
 use std::fmt;
 
@@ -76,7 +76,8 @@ impl FinishReason {
     }
 
     /// Returns the reason that an agent's stop reason or state stands for, or `None` for the words of a run that
-    /// finished and for unknown words. Case, `_` and `-` do not matter: each SDK spells the words in its own way.
+    /// finished and for unknown words. Case, `_` and `-` do not matter: each SDK spells the words in its own way. A
+    /// `TASK_STATE_` before the word does not matter, and every word that begins with `limit` is a limit.
     pub fn from_wire(word: &str) -> Option<Self> {
         let word: String = word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
@@ -104,7 +105,9 @@ impl fmt::Display for FinishReason {
     }
 }
 
-/// Reads `acceptFinishReasons`. `None` if it is absent, which leaves the decision to the agent's definition.
+/// Reads `acceptFinishReasons`. `None` if it is absent, which leaves the decision to the agent's definition; an empty
+/// list accepts nothing. A word that is unknown or cannot be accepted is a problem and is left out, and a repeated one
+/// counts once.
 pub(crate) fn accept_finish_reasons(fields: &mut Fields<'_>) -> Option<Vec<FinishReason>> {
     const NAME: &str = "acceptFinishReasons";
     let words = fields.texts(NAME)?;

@@ -129,8 +129,8 @@ pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &identity_bits(trigger_id, identity)).into_uuid()
 }
 
-/// Returns the bits of an identity without its time. They are the same for each delivery of a fire, even if the time is
-/// not known.
+/// Returns the bits of an identity without its time, see [`execution_id`]. They are the same for each delivery of a
+/// fire, even if the time is not known.
 pub(crate) fn identity_bits(trigger_id: &str, identity: Identity<'_>) -> [u8; 10] {
     let hashed = match identity {
         Identity::Scheduled(instant) => format!("scheduled\0{trigger_id}\0{}", instant.unix_timestamp_nanos()),

@@ -52,8 +52,8 @@ pub struct Change {
 }
 
 impl Health {
-    /// Reads the health of a trigger item. A value that is not understood counts as absent, because these attributes
-    /// are the function's own.
+    /// Reads the health of a trigger item. A value that is not understood counts as absent and is no problem, because
+    /// these attributes are the function's own. As it is stored it still is part of the condition of a later write.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
         Self {
@@ -64,7 +64,10 @@ impl Health {
         }
     }
 
-    /// Returns the change that one more final result makes, or `None` if nothing changes.
+    /// Returns the change that one more final result makes, or `None` if nothing changes. A trigger that is switched
+    /// off is not paused, and one that was paused counts its failures anew once a person has switched it on.
+    /// `pause_after_failures` of 0 never pauses. The caller writes the change on the condition that the health is still
+    /// as it was read.
     pub(crate) fn after(&self, is_success: bool, pause_after_failures: u32) -> Option<Change> {
         let is_enabled = self.enabled != Some(false);
         let was_paused = self.state == Some(State::Paused);

@@ -51,7 +51,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads the policy of a trigger item. An unknown value is a problem and never becomes a default.
+    /// Reads the policy of a trigger item. A value that is not understood is a problem in `fields` and is returned as
+    /// its default. A caller that starts runs must refuse an item with problems.
     pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
         let overlap = fields.text("overlap").map_or(Some(Overlap::Allow), |name| name.parse().ok());
         if overlap.is_none() {
@@ -131,5 +132,12 @@ mod tests {
                 "$.pauseAfterFailures: must be a whole number",
             ]
         );
+    }
+
+    #[test]
+    fn an_empty_limit_is_no_absent_one() {
+        for name in ["timeoutSeconds", "maxRunsPerDay", "maxTokensPerDay", "pauseAfterFailures"] {
+            assert_eq!(read(&json!({name: ""})).1, [format!("$.{name}: must be a whole number")]);
+        }
     }
 }

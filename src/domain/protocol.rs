@@ -1,4 +1,5 @@
-//! The protocols that agents speak, by the names that settings and records hold (PROTOCOLS.md §§2–3).
+//! The protocols that agents speak, by the names that settings and records hold (docs/agents.md, Requests and In a
+//! protocol).
 
 use std::fmt;
 
@@ -101,7 +102,7 @@ impl Protocol {
     }
 
     /// Returns true if a setting of this name decides how the answer is read. The answers to the other requests are
-    /// recognised by what they hold.
+    /// recognised by what they hold. Protocols that only answers have are never settings.
     pub fn is_set_for_answers(self) -> bool {
         matches!(
             self,

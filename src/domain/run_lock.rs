@@ -25,7 +25,8 @@ impl RunLock {
     }
 
     /// Returns true if `execution_id` may take the lock before the lease is over. `row` is the row of the lock's
-    /// holder. An execution that has waited does not take the lock after a newer one.
+    /// holder. An execution that has waited does not take the lock after a newer one. A holder whose row was deleted
+    /// keeps it until its lease is over.
     pub fn may_be_taken(&self, row: Option<&Row>, execution_id: &str, has_waited: bool) -> bool {
         let is_newer = self.execution_id.as_deref().is_some_and(|other| other > execution_id);
         self.is_over(row) && !(has_waited && is_newer)
@@ -37,7 +38,8 @@ impl RunLock {
     }
 }
 
-/// Returns the time before which a lock's lease must have ended for the lock to be free.
+/// Returns the time before which a lock's lease must have ended for the lock to be free: `now`, less the tolerated
+/// difference between two clocks.
 pub fn over_before(lease: Lease, now: i64) -> i64 {
     now.saturating_sub(i64::try_from(lease.skew().as_millis()).unwrap_or(i64::MAX))
 }
@@ -57,7 +59,7 @@ pub enum Meeting {
 
 /// Decides what `execution_id` does about `other`, which holds the lock. `asked` is the execution whose cancellation it
 /// requested last. Ids sort by the time of their fires: an execution that is late or retried must not cancel a newer
-/// one.
+/// one, and is skipped for it. `overlap` is not `Allow`: such triggers have no lock.
 pub fn meet(overlap: Overlap, execution_id: &str, other: &str, asked: Option<&str>) -> Meeting {
     if other == execution_id {
         Meeting::Lost

@@ -115,7 +115,9 @@ impl RunState {
         Failure { retryable, ..failure }
     }
 
-    /// Keeps `progress` for the next heartbeat. `now` is in milliseconds since 1970.
+    /// Keeps `progress` for the next heartbeat. `now` is in milliseconds since 1970, and is asked only if an event has
+    /// come since the last report: progress without one, such as usage or bytes, leaves the time of the last event.
+    /// Before the first event nothing is kept.
     pub fn report(&self, progress: Progress, now: impl FnOnce() -> i64) {
         let mut facts = self.facts();
         match facts.reported.as_mut() {
@@ -138,7 +140,8 @@ impl RunFacts {
         }
     }
 
-    /// Counts the result of closing an execution. `created` is its status if it had no record before.
+    /// Counts the result of closing an execution. `created` is its status if it had no record before. An execution that
+    /// is alive or has ended counts as a duplicate, because the delivery changed nothing.
     pub fn count_close(&mut self, action: CloseAction, created: Status) {
         match action {
             CloseAction::Create => self.count_end(created),
@@ -149,7 +152,8 @@ impl RunFacts {
     }
 
     /// Counts the failure that the invocation returns, if that failure may have left no record. Every other execution
-    /// is counted by the invocation that records its end.
+    /// is counted by the invocation that records its end. If this invocation has counted a failure or a duplicate
+    /// already, that was it.
     pub fn count_returned(&mut self, failure: &Failure) {
         let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
         if may_be_unrecorded && self.ends.failed + self.duplicates == 0 {

@@ -15,8 +15,8 @@ use crate::domain::{
 )]
 pub struct OfAnotherUser;
 
-/// Checks that a stored execution, as far as it says whose it is, is this user's. One whose ttl has passed at `now`,
-/// milliseconds since 1970, counts as absent.
+/// Checks that a stored execution, as far as it says whose it is, is this user's. A row without a user passes. One
+/// whose ttl has passed at `now`, milliseconds since 1970, counts as absent.
 ///
 /// # Errors
 /// If it is another user's.

@@ -67,8 +67,9 @@ enum Precedence {
 }
 
 impl Task {
-    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty. The length of a session
-    /// id depends on `platform`.
+    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty: the caller must refuse a
+    /// task with problems. The agent's id and the prompt are required. The length of a session id depends on
+    /// `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),
@@ -100,12 +101,15 @@ impl Task {
         }
     }
 
-    /// Returns the task in the words of a scheduled event's detail, which [`Task::read`] reads.
+    /// Returns the task in the words of a scheduled event's detail, which [`Task::read`] reads. What is absent is left
+    /// out, and so are an empty `input` and the default of `onInterrupted`.
     pub(crate) fn to_detail(&self) -> Map<String, Value> {
         self.fields().into_iter().filter_map(|(name, value, _)| Some((name.to_owned(), value?))).collect()
     }
 
-    /// Returns the task like [`Task::to_detail`], with the values of a trigger item where those take precedence.
+    /// Returns the task like [`Task::to_detail`], with the values of a trigger item where those take precedence: all
+    /// but the session and `onInterrupted`. A null in the item counts as absent. The item's values are not checked,
+    /// which [`Task::read`] does.
     pub(crate) fn to_detail_over(&self, item: &Map<String, Value>) -> Map<String, Value> {
         let value = |(name, value, precedence)| {
             let stored = item.get(name).filter(|value| !value.is_null() && precedence == Precedence::Item);
@@ -145,7 +149,8 @@ impl Task {
     }
 }
 
-/// Reads an optional object whose members go into the agent's request body.
+/// Reads an optional object whose members go into the agent's request body. An absent one is empty. A member that the
+/// function sets itself is a problem, and stays in the object.
 pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, Value> {
     let members = fields.object(name);
     for reserved in BODY_FIELDS.into_iter().filter(|reserved| members.contains_key(*reserved)) {
@@ -155,7 +160,8 @@ pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, V
     members
 }
 
-/// Reads the session id. It travels in an HTTP header, so only visible ASCII passes.
+/// Reads the session id. It travels in an HTTP header, so only visible ASCII passes. A problem is named and the id left
+/// out, as if there were none. An empty id is too short, and no absent one.
 fn session_id(fields: &mut Fields<'_>, platform: Platform) -> Option<String> {
     let id = fields.text("sessionId")?;
     let shortest = platform.shortest_session_id();
@@ -170,6 +176,8 @@ fn session_id(fields: &mut Fields<'_>, platform: Platform) -> Option<String> {
     None
 }
 
+/// Reads `onInterrupted`: true for `rerun`, false for `fail` and if it is absent. Anything else is a problem, and
+/// false.
 fn rerun_if_interrupted(fields: &mut Fields<'_>) -> bool {
     match fields.text("onInterrupted").as_deref() {
         Some("rerun") => true,

@@ -32,10 +32,11 @@ pub struct Counter {
 }
 
 impl Threshold {
-    /// Reads a threshold.
+    /// Reads a threshold. Both members are required. Unknown members are ignored, and `documented` reports misspelt
+    /// ones.
     ///
     /// # Errors
-    /// Names every problem at once, each by its path.
+    /// Names every problem at once, each by its path from `$`, which is the threshold itself.
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<String>> {
         let Value::Object(object) = value else {
             return Err(vec![format!("$: must be an object, not {}", kind(value))]);
@@ -59,7 +60,9 @@ impl Threshold {
         }
     }
 
-    /// Returns the counter after one more event, which happened at `time`, in milliseconds since 1970.
+    /// Returns the counter after one more event, which happened at `time`, in milliseconds since 1970. The event begins
+    /// a new window if there is none, or if the one that was `seen` was completed by its nth event or is over at
+    /// `time`. An event from before the window's begin counts in it.
     pub(crate) fn counted(self, seen: Option<Counter>, time: i64) -> Counter {
         let window = i64::from(self.window_seconds) * 1000;
         let open = seen.filter(|seen| seen.count < self.count && time < seen.window_start.saturating_add(window));
@@ -125,6 +128,8 @@ mod tests {
                 json!({"count": "x", "windowSeconds": 1.5}),
                 vec!["$.count: must be a whole number", "$.windowSeconds: must be a whole number"],
             ),
+            (json!({"count": "", "windowSeconds": 10}), vec!["$.count: must be a whole number"]),
+            (json!({"count": null, "windowSeconds": 10}), vec!["$.count: is missing"]),
         ] {
             assert_eq!(Threshold::parse(&value).unwrap_err(), problems);
         }

@@ -33,14 +33,15 @@ pub enum TriggerKnowledge {
 
 impl TriggerSnapshot {
     /// Reads the snapshot of an item. Problems of its policy are added to `fields`, which must be a reader of that
-    /// item.
+    /// item. The version is `version`, or `updatedAt` if that is absent: a text, cut to 256 bytes, or a number, and
+    /// nothing if it is anything else.
     pub(crate) fn read(fields: &mut Fields<'_>, item: &Map<String, Value>) -> Self {
-        let version = ["version", "updatedAt"].into_iter().find_map(|name| item.get(name));
+        let version = ["version", "updatedAt"].into_iter().find_map(|name| fields.value(name)).cloned();
         Self {
             policy: Policy::read(fields),
             health: Health::read(item),
             version: version.and_then(|version| match version {
-                Value::String(text) => Some(cut(text, ID_LIMIT).to_owned()),
+                Value::String(text) => Some(cut(&text, ID_LIMIT).to_owned()),
                 Value::Number(number) => Some(number.to_string()),
                 _ => None,
             }),
@@ -54,5 +55,28 @@ impl TriggerKnowledge {
     pub(crate) fn read(item: Option<&Value>) -> Self {
         let Some(Value::Object(item)) = item else { return Self::Absent };
         Self::Present(Box::new(TriggerSnapshot::read(&mut Fields::new("$", item), item)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_items_or_the_time_of_its_last_change() {
+        for (item, expected) in [
+            (json!({}), None),
+            (json!({"version": 7, "updatedAt": "then"}), Some("7")),
+            (json!({"version": "v7"}), Some("v7")),
+            (json!({"updatedAt": "then"}), Some("then")),
+            (json!({"version": null, "updatedAt": "then"}), Some("then")),
+            (json!({"version": [], "updatedAt": "then"}), None),
+        ] {
+            let object = item.as_object().unwrap();
+            let snapshot = TriggerSnapshot::read(&mut Fields::new("$", object), object);
+            assert_eq!(snapshot.version.as_deref(), expected, "{item}");
+        }
     }
 }

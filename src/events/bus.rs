@@ -240,7 +240,7 @@ impl OwnEvent {
                 let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
                 let named = id.zip(completed_at);
                 own.origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
-                own.chain_depth = detail.count("chainDepth").unwrap_or_default();
+                own.chain_depth = detail.streamed_count("chainDepth").unwrap_or_default();
             }
             _ => {}
         }

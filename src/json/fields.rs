@@ -39,7 +39,7 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// Reads an optional text.
+    /// Reads an optional text, which may be empty. Anything but a text is a problem, and `None`.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.value(name)?.clone() {
             Value::String(text) => Some(text),
@@ -50,7 +50,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a text that must be present and not blank.
+    /// Reads a text that must be present and not blank. It is returned as it stands, with the blanks around it.
     pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
         if self.value(name).is_none() {
             self.problem(name, "is missing");
@@ -87,7 +87,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Reads an optional array of texts.
+    /// Reads an optional array of texts. An element that is no text is a problem and is left out.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let Value::Array(items) = self.value(name)?.clone() else {
             self.problem(name, "must be an array of strings");
@@ -103,7 +103,8 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
-    /// Reads an optional boolean.
+    /// Reads an optional boolean. Anything else is a problem, and `None`, which looks like an absent one: a caller that
+    /// starts runs must look at the problems.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.value(name)?.clone() {
             Value::Bool(flag) => Some(flag),
@@ -114,7 +115,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads an optional whole number that fits 32 bits, as [`Fields::whole_number`] does.
+    /// Reads an optional whole number that fits 32 bits, as [`Fields::whole_number`] does. A larger one is a problem.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
         let count = u32::try_from(self.whole_number(name)?).ok();
         if count.is_none() {
@@ -123,11 +124,18 @@ impl<'a> Fields<'a> {
         count
     }
 
+    /// Reads an optional whole number as [`Fields::count`] does, from a record that the table's stream delivered: an
+    /// attribute that the record does not have arrives as an empty text, which counts as absent here and nowhere else.
+    pub(crate) fn streamed_count(&mut self, name: &str) -> Option<u32> {
+        self.value(name).filter(|value| value.as_str() != Some(""))?;
+        self.count(name)
+    }
+
     /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which
-    /// is the form of DynamoDB's stream. An empty text counts as absent.
+    /// is the form of DynamoDB's stream. Anything else is a problem, an empty text too: a limit that is present must not
+    /// be read as one that is absent.
     pub(crate) fn whole_number(&mut self, name: &str) -> Option<u64> {
-        let value = self.value(name).filter(|value| value.as_str() != Some(""))?;
-        let number = whole_number(value);
+        let number = whole_number(self.value(name)?);
         if number.is_none() {
             self.problem(name, "must be a whole number");
         }
@@ -141,7 +149,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads an optional RFC 3339 time, and returns its text, too. It must not be before 1970, because a UUIDv7 cannot
-    /// represent that.
+    /// represent that. A text with a placeholder of Scheduler's that was never substituted is `None` here without a
+    /// problem: the reader of the whole event reports it.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
         // It has been reported as such already.
@@ -161,7 +170,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads an optional object. An absent one is empty.
+    /// Reads an optional object. An absent one is empty, and so is anything else, which is a problem.
     pub(crate) fn object(&mut self, name: &str) -> Map<String, Value> {
         match self.value(name).cloned() {
             None => Map::new(),
@@ -177,7 +186,8 @@ impl<'a> Fields<'a> {
 /// The largest number up to which an f64 holds every whole number.
 const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Returns the whole number that a value spells, if it is one and not negative.
+/// Returns the whole number that a value spells, as a number or as a text, if it is one and not negative. A spelling
+/// with a point or an exponent counts up to 2^53, where an f64 is still exact.
 pub(crate) fn whole_number(value: &Value) -> Option<u64> {
     let (exact, float) = match value {
         Value::Number(number) => (number.as_u64(), number.as_f64()),
@@ -199,7 +209,8 @@ pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
 }
 
 /// Returns the path of `name` in `path`: in dot notation where the name allows it, otherwise in brackets (RFC 9535
-/// §2.5). The sender chose the name, so a long one is cut.
+/// §2.5). The sender chose the name, so a long one is cut, and a path of more than 200 bytes ends in an ellipsis
+/// instead.
 pub(crate) fn member(path: &str, name: &str) -> String {
     let name = cut(name, 64);
     if path.len() > PATH_LIMIT {
@@ -266,6 +277,16 @@ mod tests {
         let mut fields = Fields::new("$", object.as_object().unwrap());
         let counts = ["fits", "large", "part", "empty", "absent"].map(|name| fields.count(name));
         assert_eq!(counts, [Some(u32::MAX), None, None, None, None]);
-        assert_eq!(fields.problems, ["$.large: must be at most 4294967295", "$.part: must be a whole number"]);
+        let problems = [
+            "$.large: must be at most 4294967295",
+            "$.part: must be a whole number",
+            "$.empty: must be a whole number",
+        ];
+        assert_eq!(fields.problems, problems);
+
+        let mut fields = Fields::new("$", object.as_object().unwrap());
+        let counts = ["fits", "part", "empty", "absent"].map(|name| fields.streamed_count(name));
+        assert_eq!(counts, [Some(u32::MAX), None, None, None]);
+        assert_eq!(fields.problems, ["$.part: must be a whole number"]);
     }
 }

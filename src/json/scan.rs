@@ -19,7 +19,7 @@ pub(crate) struct RawJson<'a> {
 }
 
 impl<'a> RawJson<'a> {
-    /// Takes all of a text, known to be one value, as a value.
+    /// Takes all of a text, known to be one value, as a value. A string must have both of its quotes.
     pub(crate) fn whole(text: &'a [u8]) -> RawJson<'a> {
         RawJson { raw: text, whole: true, escaped: true }
     }
@@ -29,7 +29,7 @@ impl<'a> RawJson<'a> {
         RawJson { raw: trim_start(text), whole: false, escaped: true }
     }
 
-    /// The first member of this name, if this is an object.
+    /// Returns the first member of this name, if this is an object. Its end may be missing.
     pub(crate) fn get(self, name: &str) -> Option<RawJson<'a>> {
         self.enter(name).map(RawJson::end)
     }
@@ -122,7 +122,7 @@ impl<'a> RawJson<'a> {
         (!raw.starts_with(b"]")).then_some(RawJson { raw, whole: false, escaped: true })
     }
 
-    /// The values of an array; of anything else, none.
+    /// Returns the values of an array; of anything else, none. The last may be cut off, and what is no JSON ends them.
     pub(crate) fn elements(self) -> impl Iterator<Item = RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
         std::iter::from_fn(move || {
@@ -229,7 +229,7 @@ impl<'a> Str<'a> {
     }
 }
 
-/// Reads what follows a backslash: the character, and how many bytes it took.
+/// Reads what follows a backslash: the character, and how many bytes it took. What is no escape is U+FFFD.
 fn unescape(escape: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = escape.get(at..at + 4)?;
@@ -296,7 +296,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The first member of each of these names, found in one pass.
+/// Returns the first member of each of these names, found in one pass, which ends with the last of them.
 pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [Option<RawJson<'a>>; N] {
     let mut picked = [None; N];
     for (key, value) in Members::of(object) {
@@ -342,7 +342,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Takes a member's name, and the comma before it.
+/// Takes a member's name, the comma before it and the colon behind. `None` at the object's end and where it is no JSON.
 #[inline(always)]
 fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     let text = trim_start(rest);
@@ -360,6 +360,7 @@ fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     Some(Str { raw: &text[1..end - 1], escaped })
 }
 
+/// Takes a value. One without its end is all the rest of the text, and not whole. `None` if nothing is left.
 #[inline(always)]
 fn take_value<'a>(rest: &mut &'a [u8]) -> Option<RawJson<'a>> {
     let (end, escaped) = match rest.first()? {
@@ -377,7 +378,8 @@ fn skip_value(rest: &mut &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The length of the value `text` starts with, if all of it is there.
+/// Returns the length of the value that `text` starts with, if all of it is there. A number or word needs what follows
+/// it.
 fn end_of_value(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b'"' => end_of_string(text).map(|(end, _)| end),
@@ -386,7 +388,8 @@ fn end_of_value(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The length of the string `text` starts with, and whether there are escapes in it.
+/// Returns the length of the string that `text` starts with, and whether there are escapes in it. `None` without its
+/// end.
 fn end_of_string(text: &[u8]) -> Option<(usize, bool)> {
     let mut at = 1;
     // Names and words are short: a call of the wide search costs more than looking at some times eight bytes here.
@@ -424,7 +427,8 @@ fn bytes_equal(word: u64, byte: u8) -> u64 {
     zeros.wrapping_sub(ONES) & !zeros & (ONES << 7)
 }
 
-/// Counts brackets instead of recursing, so that no depth of nesting exhausts the stack.
+/// Returns the length of an object or array. It counts brackets instead of recursing, so that no depth of nesting
+/// exhausts the stack, and does not tell one kind of bracket from the other.
 fn end_of_container(text: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0usize);
     loop {

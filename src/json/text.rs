@@ -13,7 +13,7 @@ impl BoundedText {
         BoundedText { text: String::new(), limit, truncated: false }
     }
 
-    /// Appends `more`. Once something did not fit, nothing is appended any more.
+    /// Appends `more`, as far as it fits. Once something did not fit, nothing is appended any more.
     pub(crate) fn push(&mut self, more: &str) {
         if self.truncated {
             return;
@@ -23,7 +23,7 @@ impl BoundedText {
         self.text.push_str(&more[..more.floor_char_boundary(room)]);
     }
 
-    /// Appends UTF-8 that may be invalid.
+    /// Appends UTF-8 that may be invalid, as [`BoundedText::push`] does. Invalid bytes become U+FFFD.
     pub(crate) fn push_lossy(&mut self, more: &[u8]) {
         if self.truncated {
             return;
@@ -46,7 +46,8 @@ impl BoundedText {
         self.truncated = false;
     }
 
-    /// Replaces the bytes from `begin` to `end` by what `write` appends. Returns where that ends.
+    /// Replaces the bytes from `begin` to `end` by what `write` appends. Returns where that ends. The text behind it
+    /// follows as far as it still fits; a text that was cut before still counts as cut if there was text behind `end`.
     pub(crate) fn replace(&mut self, begin: usize, end: usize, write: impl FnOnce(&mut BoundedText)) -> usize {
         let tail = self.text.split_off(self.text.floor_char_boundary(end.min(self.text.len())));
         let was_truncated = self.truncated && !tail.is_empty();

@@ -11,7 +11,8 @@ use crate::store::{
 };
 
 impl Store {
-    /// Reads the row of an agent in `table`, if there is one.
+    /// Reads the row of an agent in `table`, if there is one, in an eventually consistent read. The table belongs to
+    /// others and has keys of its own, `userId` and `agentId`.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

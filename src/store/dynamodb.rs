@@ -38,6 +38,7 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
+    /// Creates the client of the table `name`: at most six tries of 2 s each, and 5 s in all, for each operation.
     pub(super) fn new(config: &aws_config::SdkConfig, name: String) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(
@@ -66,6 +67,8 @@ impl DynamoDb {
         &self.name
     }
 
+    /// Replaces an item if its condition holds. A refusal returns the item as it stands, if there is one. It may also
+    /// be the answer to the SDK's second try of a put whose first was applied.
     async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Written, StoreError> {
         let request =
             self.client.put_item().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
@@ -84,6 +87,9 @@ impl DynamoDb {
         }
     }
 
+    /// Changes an item if its condition holds, and creates it if there is none and the condition allows that. With
+    /// `return_new` the whole item after the change is returned. A refusal returns the item as it stands, if there is
+    /// one.
     async fn update(
         &self,
         (pk, sk): Key,
@@ -111,6 +117,7 @@ impl DynamoDb {
         }
     }
 
+    /// Builds a transaction's part from a write. A refusal will return the item as it stands.
     fn transact_item(&self, write: ConditionalWrite) -> Result<TransactWriteItem, StoreError> {
         let placeholders = |expression: Expression| {
             let values = Some(expression.values).filter(|values| !values.is_empty());
@@ -165,6 +172,8 @@ impl Table for DynamoDb {
         }
     }
 
+    /// Makes all writes or none. The first write whose condition failed is reported, and a conflict only if none did.
+    /// Any other reason for a cancellation is an error.
     async fn transact(&self, writes: Vec<ConditionalWrite>) -> Result<Transacted, StoreError> {
         let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<_, _>>()?;
         let request = self.client.transact_write_items().set_transact_items(Some(items));
@@ -190,7 +199,8 @@ impl Table for DynamoDb {
     }
 }
 
-/// Returns the error of an operation that failed, without the SDK's types.
+/// Returns the error of an operation that failed, without the SDK's types. Without an answer of DynamoDB's it is
+/// unknown whether something was written.
 pub(super) fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -55,7 +55,9 @@ pub enum EndingWrite<'a> {
 
 impl EndingWrite<'_> {
     /// Builds the write for the execution under `key`. `is_stored` says whether its trigger is a stored one: its
-    /// failures are then announced by the trigger's health, and the record says so (`stored`).
+    /// failures are then announced by the trigger's health, and the record says so (`stored`). Attributes that the
+    /// ending does not have stay as they are in the row, except that an abandoned execution without a failure loses an
+    /// earlier attempt's.
     pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
         match self {

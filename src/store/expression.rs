@@ -85,7 +85,7 @@ impl Expression {
         format!("{} < {}", self.name(attribute), self.value(value))
     }
 
-    /// Builds an update that sets attributes.
+    /// Builds an update that sets attributes. There must be at least one.
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let mut update = String::from("SET ");
         let attributes = attributes.into_iter();

@@ -19,7 +19,8 @@ use crate::{
     },
 };
 
-/// Builds the condition: the trigger item exists and its health fields are unchanged since they were read.
+/// Builds the condition: the trigger item exists and its health fields are unchanged since they were read. A field
+/// whose value cannot be written as it was read is not compared.
 fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
     let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
     for (name, value) in RESTS_ON.iter().zip(&seen.stored) {
@@ -33,7 +34,9 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
 }
 
 /// Builds the trigger item's part of a transaction. It is applied only if the item exists and its health fields are
-/// unchanged since `seen` was read.
+/// unchanged since `seen` was read. `now` is in milliseconds since 1970. A success, for which `failure` is `None`,
+/// removes what is known of the last failure and of a pause; a further failure removes what is known of a pause. The
+/// trigger's ids are added where the item lacks them.
 pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,

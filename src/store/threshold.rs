@@ -22,8 +22,10 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts an event of a trigger, once however often it is delivered. Returns its number in its window. The event's mark
-    /// is written with the count, so that a crash in between loses neither.
+    /// Counts an event of a trigger, once however often it is delivered, and returns its number in its window. `mark`
+    /// is what identifies the event, and `time` is its own, in milliseconds since 1970. The event's mark is written
+    /// with the count, so that a crash in between loses neither; a later delivery returns the number that was counted
+    /// first. While other events are counted, this one tries again without end: the caller limits the time.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -72,6 +74,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
+/// Reads the counter. One that is not understood counts as absent.
 fn counter(item: &Item) -> Option<Counter> {
     let count = u32::try_from(integer(item, "count")?).ok()?;
     Some(Counter { window_start: integer(item, "windowStart")?, count })

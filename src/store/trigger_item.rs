@@ -59,7 +59,7 @@ impl Store {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Reads a trigger item.
+    /// Reads a trigger item in a consistent read. One whose ttl has passed counts as absent.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -100,6 +100,8 @@ pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
     })
 }
 
+/// Returns a value without DynamoDB's types. A set becomes an array, a number that JSON cannot hold a text, and a
+/// binary value null.
 fn json_value(value: AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => Value::String(text),

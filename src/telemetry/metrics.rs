@@ -66,7 +66,8 @@ const METRICS: [Metric; 16] = [
     ("StreamBytes", "Bytes", |line| Some(line.facts.ended_attempt?.progress?.bytes)),
 ];
 
-/// Runs `future` and puts the time it kept its caller waiting into `millis`, unless something is there already.
+/// Runs `future` and puts the time it kept its caller waiting into `millis`, unless something is there already. The
+/// time counts from the first poll that was not ready: a future that is ready at once leaves nothing.
 pub(crate) fn timed<T>(
     state: &RunState,
     millis: fn(&mut RunFacts) -> &mut Option<u64>,
@@ -105,7 +106,7 @@ pub(crate) struct MetricsLine<'a> {
 }
 
 impl MetricsLine<'_> {
-    /// Prints the line with a single write, so that no other output can come between.
+    /// Prints the line with a single write, so that no other output can come between. Errors are ignored.
     pub(crate) fn print(&self) {
         // This is longer than any line without long ids.
         let mut line = Vec::with_capacity(4096);
@@ -120,6 +121,9 @@ impl MetricsLine<'_> {
         self.facts.ended_attempt?.progress?.usage
     }
 
+    /// Returns the invocation's result in a word. A failure comes first, unless the invocation only found a duplicate
+    /// of an execution whose failure is final. Then comes the work of an invocation that ran no fire, and then the ends
+    /// that it counted. One that counted none found a duplicate.
     fn status(&self) -> &'static str {
         let RunFacts { ends, duplicates, instead, .. } = self.facts;
         let is_duplicate = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);
@@ -142,6 +146,10 @@ impl MetricsLine<'_> {
 }
 
 impl Serialize for MetricsLine<'_> {
+    /// Writes the line's members. Its dimensions are the service, the agent, and the trigger if the settings ask for
+    /// that; ids that can be no dimension are left out of them. Metrics that were not measured are absent. `Failed` is
+    /// kept by type only if an execution's end was recorded as failed, and the counts by protocol only if an answer was
+    /// read.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { config, facts, failure, .. } = *self;
         let now = now_millis();
@@ -234,6 +242,7 @@ struct Definition {
 }
 
 impl Serialize for Definitions<'_> {
+    /// Writes the definitions of the metrics that the line has a value for, in their fixed order.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(line, only) = *self;
         let metrics = METRICS.into_iter().filter(|(name, ..)| only.is_none_or(|only| only.contains(name)));
@@ -242,8 +251,9 @@ impl Serialize for Definitions<'_> {
     }
 }
 
-/// Returns `text` as the value of a dimension. CloudWatch accepts up to 1024 characters of printable ASCII that are not
-/// all blank. Other characters are escaped, so that two values of ordinary length never become the same.
+/// Returns `text` as the value of a dimension, or `None` if it is blank. CloudWatch accepts up to 1024 characters of
+/// printable ASCII that are not all blank. Other characters are escaped, so that two values of ordinary length never
+/// become the same; a longer one is cut.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;

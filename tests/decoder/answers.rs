@@ -1,4 +1,4 @@
-//! Answers captured from running SDKs and servers: each is recorded as what it says (PROTOCOLS.md).
+//! Answers captured from running SDKs and servers: each is recorded as what it says (docs/agents.md, Answers).
 
 use std::path::Path;
 

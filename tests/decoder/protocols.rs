@@ -1,5 +1,5 @@
-//! Each protocol by its row of PROTOCOLS.md §2: how it is recognised, completes, fails, stops short and is cut, what its
-//! answer is and what its usage. Every case is read whole, byte by byte, and torn before its end.
+//! Each protocol by its row of docs/agents.md, In a protocol: how it is recognised, completes, fails, stops short and is
+//! cut, what its answer is and what its usage. Every case is read whole, byte by byte, and torn before its end.
 
 use agent_trigger::agent::decoder::Decoder;
 use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Usage, Verdict};

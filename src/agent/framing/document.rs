@@ -11,7 +11,7 @@ use crate::json::scan;
 /// Bytes of plain text that are kept: more than any output holds.
 const MAX_TEXT: usize = 16 * 1024;
 
-/// What a body is that is not JSON.
+/// How a body that is not JSON is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fallback {
     /// No answer.
@@ -36,6 +36,8 @@ impl Document {
         Document { fallback, kept: Buffer::default(), dropped: None }
     }
 
+    /// Takes the next bytes. At most 1 MiB is kept, and 16 KiB of plain text. Of what is beyond that only the last byte
+    /// that is no whitespace is remembered: it shows whether the document has its end.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let limit = if self.fallback == Fallback::Text { MAX_TEXT } else { MAX_EVENT };
         let room = limit - self.kept.0.len();
@@ -49,11 +51,14 @@ impl Document {
         self.kept.0.capacity()
     }
 
+    /// Returns what is kept of a body that is plain text whatever it holds, unless it is blank.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         (self.fallback == Fallback::Text && !scan::trim(&self.kept.0).is_empty()).then_some(&self.kept.0)
     }
 
-    /// Decides what the document is, which is known to have arrived whole.
+    /// Decides what the document is, which is known to have arrived whole. A document too large to keep counts as JSON
+    /// if its first and last bytes belong together. One that is not JSON is no answer, or plain text, as its fallback
+    /// says.
     pub(crate) fn rest(&self) -> Rest<'_> {
         let text = scan::trim(&self.kept.0);
         if text.is_empty() {
@@ -76,7 +81,8 @@ impl Document {
     }
 }
 
-/// Returns true if a text that is not JSON was meant to be, or is a web page.
+/// Returns true if a text that is not JSON was meant to be, or is a web page. A bracket may also begin an ordinary
+/// text, such as a footnote's mark: it counts only before what begins a JSON value.
 pub(crate) fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {

@@ -54,6 +54,8 @@ pub(crate) struct Elements {
 }
 
 impl Elements {
+    /// Creates the framing before the array's first byte. `may_be_text` allows a body that turns out to be no array to
+    /// be read as plain text.
     pub(crate) fn new(may_be_text: bool) -> Elements {
         Elements {
             may_be_text,
@@ -70,7 +72,7 @@ impl Elements {
         }
     }
 
-    /// The beginning of the array, and whether there was more.
+    /// Returns the array's beginning, and whether there was more.
     pub(crate) fn head(&self) -> (&[u8], bool) {
         (&self.head, self.head_is_cut)
     }
@@ -79,6 +81,9 @@ impl Elements {
         self.element.0.capacity() + self.head.capacity()
     }
 
+    /// Takes the next element that is complete from `input`. At `None` all of `input` is taken. A body that breaks the
+    /// form of an array gives no further elements, and [`Elements::rest`] says what it is then. An element that is no
+    /// JSON breaks it, too; one that was too large to keep is not checked.
     pub(crate) fn next<'f>(&'f mut self, input: &mut &[u8]) -> Option<Frame<'f>> {
         if self.done {
             self.done = false;
@@ -160,6 +165,8 @@ impl Elements {
         input.len()
     }
 
+    /// Appends a part of the element. Once the element exceeds 1 MiB, only its first 4 KiB are kept, and the last byte
+    /// that is no whitespace.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.element.0.len() + part.len() <= MAX_EVENT {
             return self.element.append(part, MAX_EVENT);
@@ -171,6 +178,7 @@ impl Elements {
         self.dropped = Some(last.unwrap_or(b' '));
     }
 
+    /// Keeps what still fits the 16 KiB of the array's beginning.
     fn keep_head(&mut self, part: &[u8]) {
         let room = MAX_HEAD - self.head.len();
         self.head_is_cut |= part.len() > room;
@@ -181,7 +189,8 @@ impl Elements {
         Frame { dropped: self.dropped, ..Frame::new(Source::Element, &self.element.0) }
     }
 
-    /// Decides an array that is known to have arrived whole.
+    /// Decides an array that is known to have arrived whole. What is no array is plain text if the content type allows
+    /// that and text follows a closed array or nothing shows that JSON was meant; otherwise it is not JSON.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self.place {
             Place::Behind => Rest::Nothing,

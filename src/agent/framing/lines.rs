@@ -51,9 +51,8 @@ impl Lines {
         Lines { end, limit, buffer: Buffer::default(), dropped: None, done: false, after_cr: false }
     }
 
-    /// Takes the next line that is complete from `input`. At `None` all of `input` is taken.
-    ///
-    /// A line that lies within `input` is not copied.
+    /// Takes the next line that is complete from `input`. At `None` all of `input` is taken. Blank lines are returned,
+    /// too. A line that lies within `input` is not copied.
     pub(crate) fn next<'l, 'i: 'l>(&'l mut self, input: &mut &'i [u8]) -> Option<Line<'l>> {
         self.clear_done();
         if self.after_cr && !input.is_empty() {
@@ -83,7 +82,7 @@ impl Lines {
         Some(self.line())
     }
 
-    /// What came after the last line end, if anything.
+    /// Returns what came after the last line end, if anything. The caller feeds nothing after it.
     pub(crate) fn rest(&mut self) -> Option<Line<'_>> {
         self.clear_done();
         (!self.is_empty()).then(|| self.line())
@@ -114,6 +113,8 @@ impl Lines {
         }
     }
 
+    /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, and the last byte
+    /// that is no whitespace.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.buffer.0.len() + part.len() <= self.limit {
             return self.buffer.append(part, self.limit);

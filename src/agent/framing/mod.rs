@@ -73,6 +73,7 @@ impl Declared {
         })
     }
 
+    /// Returns the framing that the content type alone stands for, where the body's beginning says nothing else.
     fn framing(self) -> Framer {
         match self {
             Declared::Ndjson => Framer::Lines(Lines::new(LineEnd::Lf)),
@@ -107,9 +108,10 @@ impl Framer {
         Framer::Document(Document::new(fallback))
     }
 
-    /// Chooses the framing, or `None` while more of the body could change the choice: it depends on the body's first
-    /// [`PREFIX`] bytes alone, not on how they are chunked. `is_stream` says of the beginning of an object whether it is
-    /// an event of a stream, and `None` while that is open.
+    /// Chooses the framing by the table above, or returns `None` while more of the body could change the choice: it
+    /// depends on the body's first [`PREFIX`] bytes alone, not on how they are chunked. With `ended`, or that many
+    /// bytes, it is always chosen. `is_stream` says of the beginning of an object whether it is an event of a stream,
+    /// and `None` while that is open.
     fn choose(declared: Declared, head: &[u8], ended: bool, is_stream: fn(&[u8]) -> Option<bool>) -> Option<Framer> {
         let is_final = ended || head.len() >= PREFIX;
         if !is_final && BOM.starts_with(head) {
@@ -159,7 +161,8 @@ impl Framer {
     }
 
     /// Takes bytes while the framing is open. Returns the bytes to read once it is chosen: the head that was held back,
-    /// and what of `bytes` is not in it.
+    /// and what of `bytes` is not in it. `None` while it stays open, and then all of `bytes` is held back. If `bytes`
+    /// alone decide it, nothing is copied. If it was chosen before, all of `bytes` is returned.
     pub(crate) fn open<'i>(
         &mut self,
         bytes: &'i [u8],
@@ -183,12 +186,13 @@ impl Framer {
         Some((head, rest))
     }
 
-    /// The bytes to pass over at the beginning of a body.
+    /// Returns how many bytes to pass over at the beginning of a body: those of a byte order mark.
     pub(crate) fn mark(head: &[u8]) -> usize {
         if head.starts_with(BOM) { BOM.len() } else { 0 }
     }
 
-    /// Takes the next frame that is complete from `input`. At `None` all of `input` is taken.
+    /// Takes the next frame that is complete from `input`. At `None` all of `input` is taken. A document is kept until
+    /// the body ends, and gives no frame here. Nothing may be fed while the framing is open.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         match self {
             Framer::Lines(lines) => lines.next(input).map(frame_of_line),
@@ -203,7 +207,7 @@ impl Framer {
         }
     }
 
-    /// What is left of a body that is known to have arrived whole.
+    /// Returns what is left of a body that is known to have arrived whole.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self {
             Framer::Lines(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_line(line))),
@@ -226,6 +230,7 @@ impl Framer {
         matches!(self, Framer::Sse(_))
     }
 
+    /// Returns the bytes of memory that the framing holds.
     pub(crate) fn capacity(&self) -> usize {
         match self {
             Framer::Open { head, .. } => head.capacity(),
@@ -237,6 +242,8 @@ impl Framer {
     }
 }
 
+/// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. Of a line too long to keep it has the
+/// first 4 KiB.
 fn frame_of_line(line: Line<'_>) -> Frame<'_> {
     // Only of a dropped line are there bytes behind the prefix that could depend on chunking.
     let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };

@@ -13,7 +13,7 @@ use crate::agent::framing::{
 };
 use crate::json::scan;
 
-/// Bytes of a frame's name that are kept: longer ones are nobody's.
+/// The bytes of a frame's name that are kept. No known name is longer, so a longer one may be cut.
 const MAX_NAME: usize = 64;
 
 #[derive(Debug)]
@@ -41,6 +41,8 @@ impl Sse {
         Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), done: false }
     }
 
+    /// Takes the next frame that a blank line ends from `input`. At `None` all of `input` is taken. Blank lines,
+    /// comments and fields before the first `data` or `event` make no frame.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         self.clear_done();
         if !self.pending.is_begun()
@@ -52,7 +54,7 @@ impl Sse {
         }
         while let Some(line) = self.lines.next(input) {
             if !line.bytes.is_empty() {
-                self.pending.line(line);
+                self.pending.take_line(line);
             } else if self.pending.is_begun() {
                 self.done = true;
                 return Some(self.pending.frame());
@@ -65,12 +67,14 @@ impl Sse {
         self.lines.capacity() + self.pending.data.0.capacity() + self.pending.name.capacity()
     }
 
-    /// What is left of a stream that is known to have arrived whole.
+    /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
+    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data, unless
+    /// its name says all (`error` or `end`).
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
         if let Some(line) = rest {
-            self.pending.line(line);
+            self.pending.take_line(line);
         }
         let begun = rest.is_some() || !self.pending.name.is_empty();
         let is_named = matches!(self.pending.name.as_slice(), b"error" | b"end");
@@ -88,8 +92,9 @@ impl Sse {
     }
 }
 
-/// The frame that `input` begins with, and its length, if it is one as nearly all are: all of it there, at most one line
-/// of a name and one of data, ended by LF. It need not be copied. Any other is taken line by line.
+/// Returns the frame that `input` begins with, and its length, if it is one as nearly all are: all of it there, at most
+/// one line of a name and one of data, ended by LF. It need not be copied. Any other is taken line by line, so `None`
+/// does not mean that there is none.
 fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     let mut at = 0;
     let mut name: &[u8] = b"";
@@ -111,8 +116,9 @@ fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
 }
 
 impl Pending {
-    /// Takes a line that is not blank.
-    fn line(&mut self, line: Line<'_>) {
+    /// Takes a line that is not blank. A line without a colon is a field with an empty value. A further `event`
+    /// replaces the name, and a further `data` is appended. Every other field and every comment is ignored.
+    fn take_line(&mut self, line: Line<'_>) {
         let colon = memchr(b':', line.bytes);
         let (field, value) = line.bytes.split_at(colon.unwrap_or(line.bytes.len()));
         let value = value.strip_prefix(b":").unwrap_or(value);
@@ -127,6 +133,9 @@ impl Pending {
         }
     }
 
+    /// Appends the value of a `data` line, behind a line end if it is not the first. `dropped` is set if the line
+    /// itself was too long to keep. Once the data exceeds 1 MiB, only its first 4 KiB are kept, and the last byte that
+    /// is no whitespace.
     fn append(&mut self, value: &[u8], dropped: Option<u8>) {
         let separator: &[u8] = if self.has_data { b"\n" } else { b"" };
         self.has_data = true;
@@ -145,6 +154,7 @@ impl Pending {
         self.has_data || !self.name.is_empty()
     }
 
+    /// Returns the frame under way as far as it has come.
     fn frame(&self) -> Frame<'_> {
         let data = &self.data.0;
         Frame {

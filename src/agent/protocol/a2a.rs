@@ -19,6 +19,8 @@ const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 /// The kinds of a result in 0.3, in the same order.
 const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
 
+/// Returns true for a JSON-RPC result of one of A2A's kinds. An error alone does not tell A2A and MCP apart: it counts
+/// as MCP's in a document or a frame named `message`, and as A2A's elsewhere.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has(Name::Jsonrpc) {
         return false;
@@ -47,13 +49,16 @@ struct Artifact {
 pub(super) struct Reading {
     /// The artifacts, in the order in which they came.
     artifacts: Vec<Artifact>,
-    /// The artifact under way.
+    /// The id of the artifact under way, up to 128 bytes.
     artifact: Vec<u8>,
     /// An artifact has text: then no status message is the answer.
     has_artifact: bool,
 }
 
 impl Reader for Reading {
+    /// Takes a JSON-RPC response: a failed task, a JSON-RPC error, a final state and a message decide the run, updates
+    /// do not. An error that is null gives way to the result beside it. A frame without `jsonrpc` may still report a
+    /// failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         // One of the two, and nearly always the one.
@@ -73,17 +78,17 @@ impl Reader for Reading {
         let mut update = Update::default();
         let (kind, value) = update.kind_of(result)?;
         match kind {
-            0 => self.task(frame, value, transcript),
+            0 => self.take_task(frame, value, transcript),
             1 => {
                 transcript.message(|out| push_message(value, out));
                 decided(frame, transcript, Verdict::Completed)
             }
-            2 => self.status(frame, value.get("status")?, false, transcript),
+            2 => self.take_status(frame, value.get("status")?, false, transcript),
             _ => {
                 if update.artifact.is_none() {
                     update.read(value);
                 }
-                self.artifact(update, transcript);
+                self.take_artifact(update, transcript);
                 None
             }
         }
@@ -99,7 +104,8 @@ struct Update<'a> {
 
 impl<'a> Update<'a> {
     /// Returns which kind a result is, by its place in [`KINDS`], and what holds it: the result itself in 0.3, a member
-    /// of it in 1.0.
+    /// of it in 1.0. `None` if it is of no known kind. The members of an update that stand before its `kind` are kept
+    /// on the way.
     fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
         let mut members = scan::Members::of(result.raw());
         while let Some(name) = members.name() {
@@ -126,13 +132,17 @@ impl<'a> Update<'a> {
         None
     }
 
+    /// Finds the members of an update that were not found on the way to its kind.
     fn read(&mut self, update: RawJson<'a>) {
         [self.append, self.artifact] = scan::pick(update.raw(), ["append", "artifact"]);
     }
 }
 
 impl Reading {
-    fn task(&mut self, frame: &Frame<'_>, task: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes a task. Its artifacts, if it has any, replace those that came before and are the answer. Then its state
+    /// counts, by [`Self::take_status`]; in a document a task that is still at work is all there is. A task without a
+    /// status decides nothing.
+    fn take_task(&mut self, frame: &Frame<'_>, task: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
         if let Some(artifacts) = artifacts {
             let mut text = BoundedText::new(MAX_OUTPUT);
@@ -147,11 +157,13 @@ impl Reading {
             self.has_artifact |= !text.is_empty();
             transcript.message(|out| *out = text);
         }
-        self.status(frame, status?, frame.is_document(), transcript)
+        self.take_status(frame, status?, frame.is_document(), transcript)
     }
 
-    /// Takes the state of the task. One that is at work decides nothing in a stream, and that it is unfinished in a document.
-    fn status(
+    /// Takes the state of the task, in either version's spelling. `is_all` says that the frame is the whole answer:
+    /// then a task at work is incomplete, and an unknown state an interruption; in a stream both decide nothing. The
+    /// words of the status are the error of a failed task; otherwise they are the answer unless an artifact had text.
+    fn take_status(
         &mut self,
         frame: &Frame<'_>,
         status: RawJson<'_>,
@@ -185,7 +197,8 @@ impl Reading {
         decided(frame, transcript, verdict)
     }
 
-    /// Returns the place of an artifact among the others, and whether it is new: its text begins at the answer's end then.
+    /// Returns the place of an artifact among the others, and whether it is new: its text begins at `end`, the answer's
+    /// end, then. Beyond 64 artifacts a new one counts as the last one. It becomes the artifact under way.
     fn place_of(&mut self, id: &[u8], end: usize) -> (usize, bool) {
         self.artifact = id.to_vec();
         let known = self.artifacts.iter().position(|artifact| artifact.id == id);
@@ -197,8 +210,10 @@ impl Reading {
         (self.artifacts.len() - 1, true)
     }
 
-    /// Takes a part of an artifact: appended to it, or in its place.
-    fn artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
+    /// Takes a part of an artifact. It is appended to the artifact's text if `append` is true, and replaces it
+    /// otherwise; the text of the artifacts behind it moves. A part that would be appended where nothing more is kept
+    /// is passed over.
+    fn take_artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
         let id = id_of(artifact);
         let append = update.append;
@@ -228,6 +243,7 @@ fn id_of(artifact: RawJson<'_>) -> &[u8] {
     &id[..id.len().min(128)]
 }
 
+/// Cuts the agent's words to 2 KiB, between characters.
 fn cut(mut words: String) -> String {
     words.truncate(words.floor_char_boundary(2 * 1024));
     words

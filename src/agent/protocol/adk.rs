@@ -9,6 +9,7 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for an event of ADK's. Both members are required: either alone stands in other frames, too.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InvocationId) && members.has(Name::Author)
 }
@@ -20,6 +21,11 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event. None decides the run: ADK has no terminal event, so the last event counts, and each takes back
+    /// what the one before it said of a failure or a reason to stop. `interrupted` comes before `errorCode`'s reason,
+    /// and that before `finishReason`. An `errorCode` that is no reason to stop short is a failure. The user's own
+    /// messages and the usage of partial events are left out. A frame without `invocationId` may still report a
+    /// failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
@@ -43,7 +49,7 @@ impl Reader for Reading {
         transcript.is_understood = true;
         let is_partial = partial.is_some_and(RawJson::is_true);
         if author.and_then(RawJson::as_str).is_none_or(|author| !author.is("user")) {
-            self.content(content, is_partial, transcript);
+            self.take_content(content, is_partial, transcript);
         }
         if !is_partial {
             transcript.add_usage(usage);
@@ -68,13 +74,17 @@ impl Reader for Reading {
         None
     }
 
+    /// Decides by what the last event said: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.last_word()
     }
 }
 
 impl Reading {
-    fn content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
+    /// Takes the content of an event, if its role is the model's or missing. Partial events are the pieces of one
+    /// message; thoughts are left out. The event that is not partial repeats that message as a whole and replaces it.
+    /// The calls of functions are counted in it alone.
+    fn take_content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
         // More of a text of which no more is kept.
         if is_partial && self.is_partial && !transcript.wants_text() {
             return;

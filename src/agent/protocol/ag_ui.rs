@@ -14,6 +14,7 @@ use crate::json::scan::{self, RawJson, Str};
 /// Bytes of a message's id that are compared.
 const MAX_ID: usize = 128;
 
+/// Returns true for an event that begins or ends a run. Other types of AG-UI's are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| ["RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"].iter().any(|name| kind.is(name)))
@@ -28,6 +29,9 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event. `RUN_FINISHED` and `RUN_ERROR` decide the run. Text counts if its message is the assistant's; a
+    /// snapshot replaces it by the last answer in it. Unknown types in capitals are ignored; any other frame may still
+    /// report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         match &*kind {
@@ -36,7 +40,7 @@ impl Reader for Reading {
                 let id = value.get("messageId").and_then(RawJson::as_str);
                 // A chunk may begin a message, and names its role then.
                 if id.is_some_and(|id| !self.is_in(id)) {
-                    self.enter(id, value.get("role"), transcript);
+                    self.turn_to(id, value.get("role"), transcript);
                 }
                 if !self.is_others && transcript.wants_text() {
                     transcript.delta(value.get("delta").and_then(RawJson::as_str));
@@ -45,7 +49,7 @@ impl Reader for Reading {
             b"TEXT_MESSAGE_START" => {
                 let [id, role] = scan::pick(frame.text, ["messageId", "role"]);
                 self.message_id.clear();
-                self.enter(id.and_then(RawJson::as_str), role, transcript);
+                self.turn_to(id.and_then(RawJson::as_str), role, transcript);
             }
             b"TOOL_CALL_START" => transcript.progress.tool_uses += 1,
             b"MESSAGES_SNAPSHOT" => {
@@ -53,7 +57,7 @@ impl Reader for Reading {
                     transcript.message(|out| push_last_answer(messages, out));
                 }
             }
-            b"RUN_FINISHED" => return self.finished(frame, transcript),
+            b"RUN_FINISHED" => return self.take_finish(frame, transcript),
             b"RUN_ERROR" => {
                 return Some(Verdict::Failed(reported(message_of(RawJson::cut(frame.text), &["code"]))));
             }
@@ -73,8 +77,9 @@ impl Reading {
         self.message_id == id[..id.len().min(MAX_ID)]
     }
 
-    /// Turns to the message of a delta, which begins another if its id is another.
-    fn enter(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
+    /// Turns to the message of a delta or a start, which begins another if its id is another. A message whose role is
+    /// not given is the assistant's. Without an id it is the message under way.
+    fn turn_to(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(role) = role.and_then(RawJson::as_str) {
             self.is_others = !role.is("assistant");
         }
@@ -89,7 +94,10 @@ impl Reading {
         }
     }
 
-    fn finished(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes the end of the run. Its usage is a list or an object; of an event that is cut off it is not counted.
+    /// `outcome`, or its `type`, says how the agent stopped. A failure that was reported before is taken back: the
+    /// protocol has `RUN_ERROR` for one.
+    fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [outcome, usage] = scan::pick(frame.text, ["outcome", "usage"]);
         if frame.is_whole() {
             usage.into_iter().flat_map(RawJson::elements).for_each(|usage| transcript.add_usage(Some(usage)));

@@ -12,6 +12,7 @@ use crate::agent::transcript::Transcript;
 use crate::domain::answer::{Usage, Verdict};
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for the start of a streamed message, or for a whole message as a document.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "message_start")
         || (frame.is_document()
@@ -32,6 +33,9 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event. `message_stop` decides the run unless the message stopped for a tool: an agent goes on with
+    /// another message then. `error` and a whole message decide it, too. An event of another type may still report a
+    /// failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         let value = RawJson::cut(frame.text);
@@ -49,7 +53,7 @@ impl Reader for Reading {
                 self.before = transcript.progress.usage.unwrap_or_default();
                 self.message = Counts::default();
                 self.is_stopped = false;
-                self.count(message.and_then(|message| message.get("usage")), transcript);
+                self.note_usage(message.and_then(|message| message.get("usage")), transcript);
             }
             b"content_block_start" => {
                 let block = value.get("content_block");
@@ -61,8 +65,8 @@ impl Reader for Reading {
             }
             b"message_delta" => {
                 let [delta, usage] = scan::pick(frame.text, ["delta", "usage"]);
-                self.stop(delta.and_then(|delta| delta.get("stop_reason")), transcript);
-                self.count(usage, transcript);
+                self.note_stop(delta.and_then(|delta| delta.get("stop_reason")), transcript);
+                self.note_usage(usage, transcript);
             }
             b"message_stop" => {
                 self.is_stopped = true;
@@ -76,8 +80,8 @@ impl Reader for Reading {
             b"message" => {
                 let [reason, usage] = scan::pick(frame.text, ["stop_reason", "usage"]);
                 transcript.message(|out| push_content(value, out));
-                self.count(usage, transcript);
-                self.stop(reason, transcript);
+                self.note_usage(usage, transcript);
+                self.note_stop(reason, transcript);
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
             }
@@ -87,18 +91,22 @@ impl Reader for Reading {
         None
     }
 
+    /// Decides a stream that ended in order. It needs a `message_stop` behind the last `message_start`, and a message
+    /// that stopped for a tool is complete then.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_stopped { transcript.last_word() } else { transcript.without_terminal_event() }
     }
 }
 
 impl Reading {
-    fn stop(&mut self, reason: Option<RawJson<'_>>, transcript: &mut Transcript) {
+    /// Notes how the message stopped, and whether it did for a tool. A missing reason means that it did not.
+    fn note_stop(&mut self, reason: Option<RawJson<'_>>, transcript: &mut Transcript) {
         self.stopped_for_tool = reason.and_then(RawJson::as_str).is_some_and(|reason| reason.is("tool_use"));
         transcript.stopped(reason);
     }
 
-    fn count(&mut self, usage: Option<RawJson<'_>>, transcript: &mut Transcript) {
+    /// Counts the usage of this message, whose newer counts replace its older ones, beside that of the messages before.
+    fn note_usage(&mut self, usage: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(newer) = usage.and_then(Counts::of) {
             self.message = self.message.updated(newer);
             transcript.progress.usage = Some(self.before.plus(self.message.into()));

@@ -12,6 +12,7 @@ use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for the start of a message. Other events of Bedrock's, bare, are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has_object(Name::MessageStart)
 }
@@ -23,6 +24,8 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event. `messageStop` decides the run unless the message stopped for a tool; an exception decides it at
+    /// once. A frame with a member that is no event's may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let union = RawJson::cut(frame.text);
         if let Some(event) = union.enter("contentBlockDelta") {
@@ -54,6 +57,8 @@ impl Reader for Reading {
         None
     }
 
+    /// Decides a stream that ended in order without a deciding `messageStop`. It is complete only if the last message
+    /// stopped for a tool.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.stopped_for_tool { transcript.last_word() } else { transcript.without_terminal_event() }
     }
@@ -62,6 +67,7 @@ impl Reader for Reading {
         true
     }
 
+    /// Takes the usage of a `metadata` event, behind which none is awaited.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let metadata = RawJson::cut(frame.text).get("metadata");
         transcript.add_usage(metadata.and_then(|metadata| metadata.get("usage")));

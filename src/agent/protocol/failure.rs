@@ -7,8 +7,9 @@ use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 
-/// Takes a frame that is none of a recognised protocol's own. An agent may still say in it that it failed, as the AgentCore
-/// SDK does for whatever its agent streams.
+/// Takes a frame that is none of a recognised protocol's own. An agent may still say in it that it failed, as the
+/// AgentCore SDK does for whatever its agent streams. The failure is noted, and later text takes it back; only the
+/// SDK's own error frame decides the run, because nothing comes behind it.
 pub(super) fn failure_in(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     if !frame.text.starts_with(b"{") {
         return None;
@@ -27,7 +28,10 @@ pub(super) struct Failed {
     pub(super) is_final: bool,
 }
 
-/// Returns what a frame says of a failure, if it says that the run failed.
+/// Returns the failure that a frame reports, if it says that the run failed. A `type` or `event` of `error`, an
+/// exception, and the AgentCore SDK's error frame always say so. An `error`, a status, a flag, and Lambda's form of an
+/// error do so only where the frame is not about a tool: the errors of tools are the agent's own business. The SDK's
+/// report that it could not serialize something (`original_type`) is no failure.
 pub(super) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     const SIGNS: [Name; 10] = [
         Name::Error,
@@ -85,7 +89,7 @@ pub(super) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     Some(Failed { message, is_final })
 }
 
-/// An exception of Bedrock's, at the top or within `event`.
+/// Returns an exception of Bedrock's kind, at the top or within `event`. The one at the top comes first.
 fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     members.get(Name::Exception).or_else(|| {
         let event = members.get(Name::Event).filter(|event| event.is_object())?;

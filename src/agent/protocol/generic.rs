@@ -1,5 +1,5 @@
-//! The generic dialect: frames and documents of an agent's own making, where no protocol is recognised
-//! (PROTOCOLS.md §§1.3, 2.4). The last word decides.
+//! The generic dialect: frames and documents of an agent's own making, where no protocol is recognised (docs/agents.md, In
+//! your own format). The last word decides.
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
@@ -65,7 +65,8 @@ pub(crate) struct Generic {
 
 impl Generic {
     /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
-    /// same member and of a type that is known as nobody's. It need not be looked at any closer.
+    /// same member and of `kind`, a type that is known as nobody's. It need not be looked at any closer. A failure that
+    /// text would take back is looked at.
     pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
         if !transcript.pieces.is_truncated() || transcript.failure.is_some() || frame.dropped.is_some() {
             return false;
@@ -90,7 +91,9 @@ impl Generic {
         }
     }
 
-    /// Takes a frame. `members` are those of an object. Returns false if the frame says nothing.
+    /// Takes a frame. `members` are those of an object; without them it is a string, unquoted text or another value.
+    /// Returns false if the frame says nothing, and the verdict if it decides the run, which only the AgentCore SDK's
+    /// error frame does.
     pub(crate) fn read(
         &mut self,
         frame: &Frame<'_>,
@@ -99,9 +102,9 @@ impl Generic {
     ) -> (bool, Option<Verdict>) {
         let was_understood = std::mem::take(&mut transcript.is_understood);
         let verdict = match members {
-            Some(members) => self.object(frame, members, transcript),
+            Some(members) => self.take_object(frame, members, transcript),
             None => {
-                self.bare(frame, transcript);
+                self.take_bare(frame, transcript);
                 None
             }
         };
@@ -110,8 +113,11 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes what is not an object.
-    fn bare(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+    /// Takes what is not an object. A string, a list of objects in an SSE frame, plain text and the unquoted data of an
+    /// SSE frame are pieces of the answer. Python's repr of a result is read for its stop reason alone. `null` says
+    /// nothing but is understood; `[DONE]` and other values are passed over. A string too large to keep counts only in
+    /// a document.
+    fn take_bare(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         match (frame.source, frame.text) {
             (Source::Sse | Source::Line | Source::Document | Source::Element, [b'"', inner @ ..])
                 if frame.dropped.is_some() || scan::is_whole(frame.text) =>
@@ -125,7 +131,7 @@ impl Generic {
                     if let Some(string) = RawJson::whole(frame.text).as_str() {
                         string.push_into(&mut text);
                     }
-                    self.string(text.as_str(), transcript);
+                    self.take_string(text.as_str(), transcript);
                 } else if frame.is_document()
                     && let Some(string) = RawJson::cut(frame.text).as_str()
                 {
@@ -139,37 +145,48 @@ impl Generic {
                 // A pair of LangGraph's, for one: a chunk of a message, and what is known of it.
                 let mut text = BoundedText::new(MAX_OUTPUT + 4);
                 push_answer(RawJson::whole(frame.text), &mut text, DEPTH);
-                self.string(text.as_str(), transcript);
+                self.take_string(text.as_str(), transcript);
             }
             (Source::Text, _) | (Source::Sse, _) if frame.dropped.is_none() => {
                 // The whitespace of a piece counts, the end of a text file does not.
                 let text = if frame.source == Source::Text { frame.text } else { frame.data };
                 let before = transcript.pieces.len();
-                self.unquoted(text, transcript);
+                self.take_unquoted(text, transcript);
                 transcript.is_understood |= transcript.pieces.len() > before || transcript.pieces.is_truncated();
             }
             _ => {}
         }
     }
 
-    fn unquoted(&mut self, text: &[u8], transcript: &mut Transcript) {
+    /// Takes text without quotes as a piece of the answer. Unlike a string it may be Python's repr: it is plain text
+    /// then.
+    fn take_unquoted(&mut self, text: &[u8], transcript: &mut Transcript) {
         if text.is_empty() {
             return;
         }
-        self.place(Under::Bare, transcript);
+        self.make_room(Under::Bare, transcript);
         transcript.pieces.push_lossy(text);
     }
 
-    /// Takes a string as a piece of the answer.
-    pub(crate) fn string(&mut self, text: &str, transcript: &mut Transcript) {
+    /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which nobody can read.
+    pub(crate) fn take_string(&mut self, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
         if !text.is_empty() && !is_repr(text) && !transcript.is_muted {
-            self.place(Under::Bare, transcript);
+            self.make_room(Under::Bare, transcript);
             transcript.pieces.push(text);
         }
     }
 
-    fn object(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes an object. One that reports a failure is read for that, its usage and its stop reason, and its text is no
+    /// answer. One that is not closed is unquoted text in an SSE frame, and garbage elsewhere. One about a tool holds
+    /// no answer, unless it is the only document. One too large to keep has none either, unless it is a document or an
+    /// element of one.
+    fn take_object(
+        &mut self,
+        frame: &Frame<'_>,
+        members: &Members<'_>,
+        transcript: &mut Transcript,
+    ) -> Option<Verdict> {
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
             note_usage(members, transcript);
@@ -180,7 +197,7 @@ impl Generic {
         if !members.is_closed && frame.dropped.is_none() {
             // Unquoted text that happens to begin with a bracket. A line of NDJSON is garbage then.
             if frame.source == Source::Sse {
-                self.unquoted(frame.data, transcript);
+                self.take_unquoted(frame.data, transcript);
                 transcript.is_understood = true;
             }
             return None;
@@ -196,12 +213,13 @@ impl Generic {
             transcript.begin_message_of(members.get(Name::Role));
             self.under = Under::Remark;
         }
-        self.answer(members, transcript);
+        self.take_answer(members, transcript);
         None
     }
 
-    /// Takes the answer that an object holds.
-    fn answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
+    /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
+    /// only where nothing else has been said, and is replaced by what is said next.
+    fn take_answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
             return;
@@ -214,7 +232,7 @@ impl Generic {
         if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
             return;
         }
-        self.place(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
+        self.make_room(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
         transcript.pieces.push(text.as_str());
     }
 
@@ -229,9 +247,10 @@ impl Generic {
             })
     }
 
-    /// Makes room for a piece: a member that says the whole answer replaces pieces under another, and whatever is said
-    /// after a failure by another name than `message` shows that the agent went on.
-    fn place(&mut self, under: Under, transcript: &mut Transcript) {
+    /// Makes room for a piece that stands under `under`. A remark is replaced by what comes next. A member that says
+    /// the whole answer replaces pieces under another. Whatever is said after a failure by another name than `message`
+    /// takes it back: the agent went on.
+    fn make_room(&mut self, under: Under, transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
         if self.under == Under::Remark || (is_whole_answer && self.under != under) {
@@ -243,7 +262,7 @@ impl Generic {
         self.under = under;
     }
 
-    /// Decides an answer that ended in order.
+    /// Decides an answer that ended in order: its last word decides, and without one it is complete.
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.last_word()
     }
@@ -254,7 +273,9 @@ fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Adds the usage that a frame reports: its own, that of its metadata, or that of the message it holds.
+/// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
+/// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
+/// message.
 fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
     const HOLDERS: [Name; 8] = [
         Name::Usage,
@@ -285,9 +306,10 @@ fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
     }
 }
 
-/// Notes how a frame says that the agent stopped.
+/// Notes how a frame says that the agent stopped. A tripwire comes first, then the frame's own reason, then that of the
+/// object in `result` or `response`.
 fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
-    // Mastra's result beside a reason that says nothing.
+    // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
         transcript.finish = Some(FinishReason::Guardrail);
         return;
@@ -303,7 +325,8 @@ fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
     }
 }
 
-/// The first member of an answer's that has text, and that text.
+/// Returns the first of the members of [`ANSWERS`] that has text, and that text. What the user or a tool said is no
+/// answer, and Python's repr is no text.
 fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
         return None;

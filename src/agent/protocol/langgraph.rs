@@ -14,6 +14,8 @@ use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
+/// Returns true for a frame in one of LangGraph's stream modes, or for a document that is a graph's state: with an
+/// error, an interrupt, or messages of LangChain's types. `event: metadata` is LangServe's, too, and decides nothing.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     is_own_name(frame.name)
         || (frame.is_document()
@@ -47,39 +49,46 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes a frame by its mode. Only an error in a state decides the run. Each mode reports usage of the same model
+    /// calls, so that of one mode counts.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a state. A
+        // frame of another name may still report a failure.
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
         match mode {
-            b"messages" => self.messages(frame, transcript),
+            b"messages" => self.take_chunk(frame, transcript),
             b"values" | b"" => {
-                let verdict = self.values(frame, transcript);
-                self.count(transcript);
+                let verdict = self.take_state(frame, transcript);
+                self.note_usage(transcript);
                 return verdict;
             }
-            b"updates" => self.updates(frame, transcript),
+            b"updates" => self.take_updates(frame, transcript),
             b"metadata" | b"end" => {}
             _ => return failure_in(frame, transcript),
         }
-        self.count(transcript);
+        self.note_usage(transcript);
         None
     }
 
+    /// Decides by what was said last: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.last_word()
     }
 
+    /// Takes the server's error, in its own form if it has one.
     fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
         Verdict::Failed(graph_error(RawJson::cut(frame.text)).unwrap_or_else(|| reported(message_of_frame(frame))))
     }
 }
 
-/// An error of the server's: `error` is its class, `message` says what it is.
+/// Returns an error of the server's: `error` is its class, `message` says what it is, and takes precedence. `None` if
+/// it has no words.
 fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     let message = error.get("message").filter(|message| message.as_str().is_some_and(|text| !text.is_empty()));
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
-/// The usage with that of another message.
+/// Returns the usage with that of another message, if that has any counts.
 fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
     match of_message.and_then(Counts::of) {
         Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),
@@ -88,8 +97,10 @@ fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage>
 }
 
 impl Reading {
-    /// Takes the state of the graph: the last one holds the answer.
-    fn values(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes the state of the graph: the last one holds the answer. An error in it decides the run, before an
+    /// interrupt, which is only noted. A state that has neither of them nor messages is read by the generic rules for
+    /// its answer; without a name, such a frame is somebody else's, and may still report a failure.
+    fn take_state(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let names = ["messages", "__error__", "__interrupt__"];
         let [messages, error, interrupt] = scan::pick(frame.text, names);
         if messages.is_none() && error.is_none() && interrupt.is_none() {
@@ -108,13 +119,14 @@ impl Reading {
             transcript.finish = Some(FinishReason::Interrupt);
         }
         if let Some(messages) = messages.filter(|_| !transcript.is_muted || frame.is_document()) {
-            self.thread(messages, transcript);
+            self.take_thread(messages, transcript);
         }
         None
     }
 
-    /// Takes the messages of a thread: those behind the user's last one are this run's.
-    fn thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
+    /// Takes the messages of a thread. Only those after the user's last one belong to this run. Their usage replaces
+    /// that of the state before, and the larger count of tool calls is kept.
+    fn take_thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
         let mut text = BoundedText::new(MAX_OUTPUT);
         push_last_answer(messages, &mut text);
         if !text.is_empty() {
@@ -135,13 +147,16 @@ impl Reading {
         transcript.progress.tool_uses = tools.max(transcript.progress.tool_uses);
     }
 
-    fn count(&self, transcript: &mut Transcript) {
+    /// Sets the usage of the run so far: that of the states, else of the updates, else of the chunks. They report the
+    /// same model calls and are never added up. What was counted before stays if no mode reported any.
+    fn note_usage(&self, transcript: &mut Transcript) {
         let usage = self.by_values.or(self.by_updates).or(self.by_chunks);
         transcript.progress.usage = usage.or(transcript.progress.usage);
     }
 
-    /// Takes what a node of the graph changed.
-    fn updates(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+    /// Takes what nodes of the graph changed, by their names. An interrupt is noted. The last answer in a node's
+    /// messages replaces the text so far, and the usage of its assistant's messages is added.
+    fn take_updates(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
         for (name, value) in scan::Members::of(frame.text) {
             if name.is("__interrupt__") && value.is_something() {
@@ -156,7 +171,9 @@ impl Reading {
     }
 
     /// Takes a chunk of a message: `[chunk, metadata]`, or the whole of it in the modes `/partial` and `/complete`.
-    fn messages(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+    /// Only the assistant's messages count. A chunk is appended, and begins another message if its id is another; a
+    /// whole message replaces the text. The usage of chunks alone is added: a whole message repeats it.
+    fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
         let first = RawJson::cut(frame.text).first_element();
         let Some(message) = first.filter(|message| message.is_object()) else { return };

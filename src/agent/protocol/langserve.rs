@@ -9,6 +9,7 @@ use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
+/// Returns true for a frame with one of LangServe's own names.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     is_own_name(frame.name)
 }
@@ -22,6 +23,8 @@ pub(super) fn is_own_name(name: &[u8]) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
+    /// Takes a frame by its name. `end` decides the run. The data of `/stream` is a string or a chunk's object, that of
+    /// `/stream_log` a list of changes. `metadata` is ignored; a frame of another name may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
             b"end" => {
@@ -38,7 +41,7 @@ impl Reader for Reading {
         }
         match frame.text {
             [b'"', ..] if scan::is_whole(frame.text) => transcript.delta(RawJson::whole(frame.text).as_str()),
-            [b'{', ..] => self.object(frame, transcript),
+            [b'{', ..] => self.take_chunk(frame, transcript),
             _ => {}
         }
         None
@@ -50,7 +53,10 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    fn object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
+    /// Takes an object of data. A string under `content`, else `output`, is a piece of the answer, and anything else
+    /// there is a whole message. Of the changes of `/stream_log` the one at `/final_output` holds the answer; then
+    /// `content` and `output` are not looked at.
+    fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         let [ops, content, output] = scan::pick(frame.text, ["ops", "content", "output"]);
         for op in ops.into_iter().flat_map(RawJson::elements) {
             let [path, value] = scan::pick(op.raw(), ["path", "value"]);

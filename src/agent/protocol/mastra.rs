@@ -12,6 +12,7 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for a chunk of Mastra's. The AI SDK's parts, which have the same types, have no `runId` or `payload`.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Type) && members.has(Name::RunId) && members.has_object(Name::Payload)
 }
@@ -23,6 +24,9 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes a chunk. `finish`, `error`, `tripwire` and `abort` decide the run. The usage of `finish` is that of the
+    /// whole run, and its step's reason comes before its own. A frame without a payload may still report a failure, and
+    /// other chunks are ignored.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
@@ -61,6 +65,8 @@ impl Reader for Reading {
         None
     }
 
+    /// Decides a stream that ended in order without `finish`. If a tool waits for an approval or suspended the run, and
+    /// no failure was reported, it is incomplete as an interrupt.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         match transcript.failure {
             None if self.is_suspended => Verdict::Incomplete(FinishReason::Interrupt),
@@ -69,6 +75,7 @@ impl Reader for Reading {
     }
 }
 
+/// Takes a chunk that says that the run stopped short for this reason.
 fn stopped(frame: &Frame<'_>, reason: FinishReason, transcript: &mut Transcript) -> Option<Verdict> {
     transcript.finish = Some(reason);
     decided(frame, transcript, Verdict::Incomplete(reason))

@@ -12,7 +12,7 @@ use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// What is left of JSON-RPC once A2A is ruled out.
+/// Returns true for what is left of JSON-RPC once A2A is ruled out.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Jsonrpc)
 }
@@ -21,6 +21,9 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
+    /// Takes a JSON-RPC message. A result or an error decides the run, and an error comes before a result; a result
+    /// with `isError` is a failure in the words of its content. Notifications and requests of the server's are ignored.
+    /// A frame without `jsonrpc` may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         // Notifications, and requests of the server's, come before the answer.
         let kind = RawJson::cut(frame.text).enter_any(&["method", "result", "error"]);

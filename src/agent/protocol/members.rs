@@ -19,6 +19,7 @@ macro_rules! names {
                 match self { $(Name::$variant => [$($word as &[u8]),+][0],)* }
             }
 
+            /// Reads the members of an object. Anything else has none.
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
                 match word {
@@ -93,7 +94,7 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// No members: [`Members::read`] fills them in, for they are too large to be handed about.
+    /// Returns no members: [`Members::read`] fills them in, for they are too large to be handed about.
     #[inline(always)]
     pub(crate) fn none() -> Members<'a> {
         let nothing = (Name::Exception, RawJson::cut(b""));
@@ -106,6 +107,9 @@ impl<'a> Members<'a> {
         members
     }
 
+    /// Fills in the members that [`Name`] knows, in any of their spellings, and notes whether the object is closed. A
+    /// member whose name ends in `Exception` and whose value is an exception's is [`Name::Exception`]. Members behind a
+    /// place that is no JSON are lost.
     pub(crate) fn read(&mut self, object: &'a [u8]) {
         let members = self;
         let mut rest = scan::Members::of(object);
@@ -122,6 +126,8 @@ impl<'a> Members<'a> {
         members.is_closed = rest.is_closed();
     }
 
+    /// Keeps a member. Of duplicates, and of two spellings of one name, the first counts, except that an `error`
+    /// replaces one that says nothing.
     fn add(&mut self, name: Name, value: RawJson<'a>) {
         if self.seen & name.bit() != 0 {
             // An error must not hide behind a null.

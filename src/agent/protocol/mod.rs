@@ -1,5 +1,5 @@
 //! Protocols: frames in, facts out. One file for each protocol, and one row of [`ROWS`]: how it is recognised, and what
-//! reads it then (PROTOCOLS.md §2).
+//! reads it then (docs/agents.md, In a protocol).
 
 mod a2a;
 mod adk;
@@ -77,7 +77,8 @@ pub(crate) const SIGNS: [Name; 9] = [
     Name::ToolInterrupt,
 ];
 
-/// Recognises the protocol of a frame.
+/// Recognises the protocol of a frame: the first row of [`ROWS`] that claims it. `members` are those of an object, and
+/// none for anything else.
 pub(crate) fn recognise(frame: &Frame<'_>, members: &Members<'_>) -> Option<Protocol> {
     ROWS.iter().find(|row| (row.recognises)(frame, members)).map(|row| row.protocol)
 }

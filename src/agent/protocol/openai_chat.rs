@@ -13,6 +13,7 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
+/// Returns true for a chunk of a completion, or for a whole one.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Object, "chat.completion.chunk") || members.is(Name::Object, "chat.completion")
 }
@@ -23,13 +24,17 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes a chunk, or the whole completion. The choice with index 0 is the answer, and other choices are ignored.
+    /// Its `finish_reason` decides the run; an `error` beside that is a failure, and a refusal comes before the reason.
+    /// Usage is read beside a `finish_reason` and in frames without a choice, as [`Self::take_other`] and
+    /// [`Self::read_usage`] take them.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.text.starts_with(b"{") {
             return None;
         }
         let value = RawJson::cut(frame.text);
         let choice = value.enter("choices").and_then(RawJson::first_element).filter(|choice| choice.is_object());
-        let Some(choice) = choice else { return self.without_choice(frame, transcript) };
+        let Some(choice) = choice else { return self.take_other(frame, transcript) };
         transcript.is_understood = true;
         // The first of several choices is the answer. A chunk may hold another choice alone.
         let is_first = |choice: &RawJson<'_>| choice.get("index").and_then(RawJson::as_count).is_none_or(|at| at == 0);
@@ -40,7 +45,7 @@ impl Reader for Reading {
         let mut reason = None;
         for (name, value) in scan::Members::of(choice.raw()) {
             match name.raw() {
-                b"delta" => self.delta(value, transcript),
+                b"delta" => self.take_delta(value, transcript),
                 b"message" => {
                     self.has_refused |= value.get("refusal").is_some_and(RawJson::is_something);
                     transcript.message(|out| push_content(value, out));
@@ -69,6 +74,7 @@ impl Reader for Reading {
         true
     }
 
+    /// Takes the usage of a frame behind the last choice. `[DONE]` says that none will come.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let usage = RawJson::cut(frame.text).get("usage").filter(|usage| usage.is_object());
         transcript.set_usage(usage);
@@ -77,8 +83,9 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes a frame that is no chunk of the answer: its usage, or an error.
-    fn without_choice(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes a frame that is no chunk of the answer: an error, which decides the run, or usage. A frame without
+    /// `choices` may still report a failure.
+    fn take_other(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [choices, usage, error, object] = scan::pick(frame.text, ["choices", "usage", "error", "object"]);
         let is_error_object = object.and_then(RawJson::as_str).is_some_and(|object| object.is("error"));
         if error.is_some_and(RawJson::is_something) || is_error_object {
@@ -92,7 +99,8 @@ impl Reading {
         None
     }
 
-    fn delta(&mut self, delta: RawJson<'_>, transcript: &mut Transcript) {
+    /// Takes the delta of a choice: its text, a refusal, and the tools it asks for.
+    fn take_delta(&mut self, delta: RawJson<'_>, transcript: &mut Transcript) {
         for (name, value) in scan::Members::of(delta.raw()) {
             match name.raw() {
                 b"content" if transcript.wants_text() => transcript.delta(value.as_str()),

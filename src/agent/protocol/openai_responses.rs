@@ -22,6 +22,7 @@ const OWN: [&str; 6] = [
     "response.incomplete",
 ];
 
+/// Returns true for an event that begins or ends a response, or for a response as a document.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| kind.position(&OWN).is_some())
@@ -34,12 +35,14 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run.
+    /// Other events of `response.` are ignored, and any other frame may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else {
             let object = value.get("object").and_then(RawJson::whole_str);
             if object.is_some_and(|object| object.is("response")) {
-                return self.response(frame, value, transcript);
+                return self.take_response(frame, value, transcript);
             }
             return failure_in(frame, transcript);
         };
@@ -62,7 +65,7 @@ impl Reader for Reading {
                 transcript.progress.tool_uses += u64::from(kind.is_some_and(|kind| kind.ends_with("_call")));
             }
             b"response.completed" | b"response.failed" | b"response.incomplete" | b"response.cancelled" => {
-                return self.response(frame, value.get("response").unwrap_or(value), transcript);
+                return self.take_response(frame, value.get("response").unwrap_or(value), transcript);
             }
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &["code"])))),
             raw if !raw.starts_with(b"response.") => return failure_in(frame, transcript),
@@ -73,8 +76,16 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes a response as a whole: the document, or what the last event holds.
-    fn response(&mut self, frame: &Frame<'_>, response: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes a response as a whole, the document or what the last event holds, and decides the run. A failed status
+    /// comes first, then an `error`, then a refusal, then the reason that the status or `incomplete_details` names; an
+    /// incomplete one without a known reason is a limit. Where the event was too large to keep its status, its type
+    /// says it. The tools of a stream were counted by its events.
+    fn take_response(
+        &mut self,
+        frame: &Frame<'_>,
+        response: RawJson<'_>,
+        transcript: &mut Transcript,
+    ) -> Option<Verdict> {
         let names = ["status", "error", "incomplete_details", "output", "usage"];
         let [status, error, details, output, usage] = scan::pick(response.raw(), names);
         transcript.set_usage(usage);

@@ -42,7 +42,7 @@ pub(crate) trait Reader: fmt::Debug + Send {
     }
 }
 
-/// The `type` of a frame, its escapes read.
+/// Returns the `type` of a frame, its escapes read. `None` if it has none or is cut off within it.
 pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
     // The first member nearly always, and without escapes.
     let first = frame.text.strip_prefix(b"{\"type\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
@@ -55,6 +55,7 @@ pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
     RawJson::cut(frame.text).get("type")?.whole_str().map(name_of)
 }
 
+/// Returns a name with its escapes read, and without a copy if it has none.
 pub(super) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
     if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }

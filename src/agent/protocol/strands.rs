@@ -14,6 +14,7 @@ use crate::json::text::BoundedText;
 /// Python's repr of the last event of a raw stream, up to the word that is read.
 const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
 
+/// Returns true for a frame of the Python SDK. A `message` counts only without a `type`, with which it is Anthropic's.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InitEventLoop)
         || members.get(Name::ForceStop).is_some_and(RawJson::is_true)
@@ -29,7 +30,9 @@ fn is_message(value: RawJson<'_>) -> bool {
     role.is_some() && content.is_some_and(RawJson::is_array)
 }
 
-/// Reads the end of a raw stream, which is no JSON but Python's repr within a string: only its reason counts.
+/// Reads the end of a raw stream, which is no JSON but Python's repr within a string: only its reason counts. Returns
+/// false if `inner`, the string without its first quote, is no such end. A reason that means a finished run takes back
+/// one before it.
 pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     let Some(reason) = inner.strip_prefix(RESULT) else { return false };
     let end = reason.iter().take(64).position(|byte| *byte == b'\'');
@@ -42,13 +45,15 @@ pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
+    /// Takes a frame: a string, an object, or the unquoted data of an SSE frame, which is a piece of the answer. Other
+    /// values are ignored.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.text {
             [b'"', inner @ ..] => {
-                self.string(frame, inner, transcript);
+                self.take_string(frame, inner, transcript);
                 None
             }
-            [b'{', ..] => self.object(frame, transcript),
+            [b'{', ..] => self.take_object(frame, transcript),
             b"null" | b"[DONE]" => None,
             _ if frame.source == Source::Sse && frame.dropped.is_none() => {
                 transcript.pieces.push_lossy(frame.data);
@@ -58,14 +63,16 @@ impl Reader for Reading {
         }
     }
 
+    /// Decides by what was said last: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.last_word()
     }
 }
 
 impl Reading {
-    /// Takes a string: a piece of the answer if there is no message, or the repr of what cannot be serialized.
-    fn string(&mut self, frame: &Frame<'_>, inner: &[u8], transcript: &mut Transcript) {
+    /// Takes a string: a piece of the answer if there is no message, or the repr of what cannot be serialized, which is
+    /// no text. `inner` is the string without its first quote. Text takes back a failure that was reported before it.
+    fn take_string(&mut self, frame: &Frame<'_>, inner: &[u8], transcript: &mut Transcript) {
         if repr_stopped(inner, transcript) || inner.starts_with(b"{'") || frame.dropped.is_some() {
             return;
         }
@@ -79,9 +86,12 @@ impl Reading {
         }
     }
 
-    fn object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
+    /// order. A forced stop decides the run. The text of `data` is not read, because the model's event has it too. An
+    /// object that is none of these may still report a failure.
+    fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
-            return self.event(event, transcript);
+            return self.take_model_event(event, transcript);
         }
         let names = ["type", "message", "force_stop", "force_stop_reason", "tool_interrupt_event", "result", "data"];
         let [kind, message, force_stop, reason, interrupt, result, data] = scan::pick(frame.text, names);
@@ -93,23 +103,24 @@ impl Reading {
             transcript.is_understood = true;
         }
         if kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.is("agent_result")) {
-            self.result(RawJson::cut(frame.text), transcript);
+            self.take_result(RawJson::cut(frame.text), transcript);
             return None;
         }
         if let Some(result) = result.filter(|result| result.get("stop_reason").is_some()) {
-            self.result(result, transcript);
+            self.take_result(result, transcript);
             return None;
         }
         match message.filter(|message| kind.is_none() && message.is_object()) {
-            Some(message) => self.message(message, transcript),
+            Some(message) => self.take_message(message, transcript),
             None if data.is_none() => return failure_in(frame, transcript),
             None => transcript.is_understood = true,
         }
         None
     }
 
-    /// Takes an event of the model's: Bedrock's, whatever the model.
-    fn event(&mut self, event: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Takes an event of the model. Strands sends Bedrock's events, whatever the model is. An exception decides the
+    /// run. Unknown events are ignored.
+    fn take_model_event(&mut self, event: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(delta) = event.enter("contentBlockDelta") {
             bedrock::delta(delta, transcript);
             return None;
@@ -119,8 +130,8 @@ impl Reading {
                 b"messageStart" => transcript.begin_message_of(value.get("role")),
                 b"contentBlockStart" => bedrock::block_start(value, transcript),
                 b"messageStop" => transcript.stopped(value.get("stopReason")),
+                // A later message repeats this usage. `take_message` counts it only if none was counted before.
                 b"metadata" => transcript.add_usage(value.get("usage")),
-                // The message repeats what it reported.
                 _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
                 _ => {}
             }
@@ -128,8 +139,9 @@ impl Reading {
         None
     }
 
-    /// Takes a finished message. Its usage was reported by the model's event, unless the message is all there is.
-    fn message(&mut self, message: RawJson<'_>, transcript: &mut Transcript) {
+    /// Takes a finished message. The assistant's replaces the text so far, which it repeats. Its usage was reported by
+    /// the model's event, unless the message is all there is.
+    fn take_message(&mut self, message: RawJson<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
         if is_assistants(message) {
             transcript.message(|out| push_content(message, out));
@@ -139,9 +151,11 @@ impl Reading {
         }
     }
 
-    fn result(&mut self, result: RawJson<'_>, transcript: &mut Transcript) {
+    /// Takes the result of the run: its last message, and how the agent stopped. It decides nothing, because the
+    /// stream's end does.
+    fn take_result(&mut self, result: RawJson<'_>, transcript: &mut Transcript) {
         let [message, reason] = scan::pick(result.raw(), ["message", "stop_reason"]);
-        message.into_iter().for_each(|message| self.message(message, transcript));
+        message.into_iter().for_each(|message| self.take_message(message, transcript));
         transcript.stopped(reason);
     }
 }

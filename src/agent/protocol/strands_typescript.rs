@@ -36,6 +36,8 @@ pub(super) fn is_known(kind: Str<'_>) -> bool {
     kind.position(&OWN).or_else(|| kind.position(&MODEL)).is_some()
 }
 
+/// Returns true for a frame of this family. Any type that ends in `Event` counts in NDJSON; in server-sent events only
+/// those that no other agent sends. A document must be an `agentResult`, or one of them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
     match frame.source {
@@ -52,6 +54,9 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
+    /// Takes an event. `serverErrorEvent` and `serverCompletionEvent` decide the run; the result decides with the end
+    /// of the stream. Unknown types that end in `Event` are ignored, any other frame may still report a failure. A line
+    /// that has no type and reports none is counted as skipped.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else {
             if frame.source == Source::Line && failure_in(frame, transcript).is_none() && transcript.failure.is_none() {
@@ -68,7 +73,7 @@ impl Reader for Reading {
                 if let Some(event) = value.enter("event")
                     && let Some(kind) = event.get("type").and_then(RawJson::whole_str)
                 {
-                    self.model_event(&name_of(kind), event, transcript);
+                    self.take_model_event(&name_of(kind), event, transcript);
                 }
                 None
             }
@@ -80,22 +85,24 @@ impl Reader for Reading {
                 Some(transcript.last_word())
             }
             b"serverCompletionEvent" => decided(frame, transcript, Verdict::Completed),
-            b"agentResultEvent" | b"agentResult" => self.result(frame, value, transcript),
-            raw if self.model_event(raw, value, transcript) => None,
+            b"agentResultEvent" | b"agentResult" => self.take_result(frame, value, transcript),
+            raw if self.take_model_event(raw, value, transcript) => None,
             // An agent that catches its error may say so in an object of its own.
             raw if !raw.ends_with(b"Event") => failure_in(frame, transcript),
             _ => None,
         }
     }
 
+    /// Decides a stream that ended in order without a server's event. It needs a result, and a last word decides then.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.has_result { transcript.last_word() } else { transcript.without_terminal_event() }
     }
 }
 
 impl Reading {
-    /// Takes an event of the model's; false if it is none.
-    fn model_event(&mut self, kind: &[u8], event: RawJson<'_>, transcript: &mut Transcript) -> bool {
+    /// Takes an event of the model's, bare or from within an update; false if it is none. The usage of an event too
+    /// large to keep is not counted.
+    fn take_model_event(&mut self, kind: &[u8], event: RawJson<'_>, transcript: &mut Transcript) -> bool {
         match kind {
             b"modelContentBlockDeltaEvent" => {
                 if transcript.wants_text() {
@@ -120,7 +127,9 @@ impl Reading {
     }
 
     /// Takes the result of the run. It decides with the end of the stream, unless an event of the server's follows it.
-    fn result(&mut self, frame: &Frame<'_>, value: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    /// Its message repeats the text; its usage counts only if no model's event reported any. One that is cut off is no
+    /// result.
+    fn take_result(&mut self, frame: &Frame<'_>, value: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.is_whole() {
             return decided(frame, transcript, Verdict::Completed);
         }
@@ -138,6 +147,7 @@ impl Reading {
     }
 }
 
+/// Returns the failure that the server reports, and keeps its request id.
 fn server_error(value: RawJson<'_>, transcript: &mut Transcript) -> Verdict {
     let error = value.get("error");
     transcript.request_id = error.and_then(|error| id(error, "requestId"));

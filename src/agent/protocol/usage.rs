@@ -12,7 +12,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Reads a usage object; `None` if it counts nothing.
+    /// Reads a usage object; `None` if it counts nothing. Of several spellings of one count, those in the details of
+    /// the input among them, the first that is a number counts.
     pub(crate) fn of(usage: RawJson<'_>) -> Option<Counts> {
         let mut counts = Counts::default();
         for (name, value) in Members::of(usage.raw()) {

@@ -13,6 +13,7 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::RawJson;
 
+/// Returns true for the first part of a stream. Mastra's, which has the same type, is looked for before it.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "start")
 }
@@ -21,6 +22,8 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
+    /// Takes a part. `finish`, `error` and `abort` decide the run. Other parts are ignored, the errors of tools among
+    /// them. A frame without a `type` may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         let value = RawJson::cut(frame.text);

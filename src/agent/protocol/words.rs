@@ -8,8 +8,8 @@ use crate::json::text::BoundedText;
 /// Bytes of an agent's error message that are kept; whoever stores it cuts it further.
 const MAX_MESSAGE: usize = 2 * 1024;
 
-/// Appends the text of a message's content: the string itself, or the `text` of its parts, one after the other. Parts
-/// that are thoughts are not said.
+/// Appends the text of a message's content: the string itself, or the `text` of its parts and the parts that are
+/// strings, one after the other. Parts that are thoughts are not said.
 pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     if let Some(text) = content.as_str() {
         return text.push_into(out);
@@ -30,8 +30,9 @@ pub(crate) fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
 }
 
 /// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
-/// object or of the items of a list, at most `depth` levels down. The object may hold the message instead, as the answer of
-/// Bedrock's Converse and the result of Strands do. What the user or a tool said is none.
+/// object or of the items of a list, at most `depth` levels down. The first of these that has text counts. The object
+/// may hold the message instead, as the answer of Bedrock's Converse and the result of Strands do. What the user or a
+/// tool said is none, and neither is a thought.
 pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
     if let Some(text) = value.as_str() {
         return text.push_into(out);
@@ -81,8 +82,8 @@ pub(crate) fn is_users(message: RawJson<'_>) -> bool {
     word.is_some_and(|word| ["user", "human", "HumanMessage"].iter().any(|name| word.is(name)))
 }
 
-/// Takes the last assistant message with text out of a thread's messages, behind the last message of the user: what
-/// stands before that was said in earlier runs.
+/// Appends the last assistant message with text out of a thread's messages, behind the last message of the user: what
+/// stands before that was said in earlier runs. `out` must be empty.
 pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
     for message in messages.elements() {
         if is_users(message) {
@@ -105,7 +106,8 @@ pub(crate) fn is_repr(text: &str) -> bool {
         || (text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x"))
 }
 
-/// What an error says: the string itself, its `message`, the `error` within it, else all of it.
+/// Returns what an error says: the string itself, its `message`, the `error` within it, else all of it. At most 2 KiB;
+/// `None` if it says nothing.
 pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
     let mut text = BoundedText::new(MAX_MESSAGE);
     let inner = ["message", "error"].into_iter().find_map(|name| error.get(name)?.as_str().filter(|s| !s.is_empty()));
@@ -124,7 +126,8 @@ fn plain(text: &[u8]) -> Option<String> {
     Some(message.into_string()).filter(|message| !message.is_empty())
 }
 
-/// The words of one member, if they are words: a flag or a number says nothing that the other members do not say better.
+/// Returns the words of one member, if they are words: a string, or the `message` or `error` within an object. A flag
+/// or a number says nothing that the other members do not say better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     // The first of duplicate members that has words counts: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
@@ -134,8 +137,9 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     Some(text.read(MAX_MESSAGE))
 }
 
-/// What an object says of a failure, in the order of PROTOCOLS.md: `error.message`, `message`, `errorMessage`,
-/// `errorText`, `reason`. `last` is asked for where none of them has words.
+/// Returns what an object says of a failure, in the order of docs/agents.md, The members: `error.message`, `message`,
+/// `errorMessage`, `errorText`, `reason`. Where none of them has words, the members `last` are asked for, then some
+/// others, and then the `error` or the first of `errors` is repeated as it stands.
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
     let all = names.into_iter().chain(last.iter().copied());
@@ -148,7 +152,8 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     })
 }
 
-/// What a frame says that is an error as a whole.
+/// Returns what a frame says that is an error as a whole: the words in an object or a string, or its text as it is.
+/// `None` if it is empty.
 pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
     let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
     match frame.text.first()? {

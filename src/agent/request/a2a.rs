@@ -12,8 +12,8 @@ use crate::{
 /// The header that asks for version 1.0. Without it a server takes a request for 0.3.
 pub(crate) const VERSION_HEADER: &str = "a2a-version";
 
-/// Returns the body. The session is the context. `metadata` is the protocol's room for what it has no name for, and nothing
-/// stands beside the JSON-RPC envelope.
+/// Returns the body. The session is the context, and the execution's id is the request's. `metadata` is the protocol's
+/// room for what it has no name for, and nothing stands beside the JSON-RPC envelope.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition, version: A2aVersion) -> Value {
     let prompt = &request.fire.task.prompt;
     let message_id = request.derived_id("message");

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
-/// Returns the body. Absent members are left out.
+/// Returns the body: the settings as members, and the prompt and the session, which replace members of the same names.
+/// Absent members are left out.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let mut body = request.settings(definition);
     body.insert("prompt".into(), json!(request.fire.task.prompt));

@@ -12,7 +12,8 @@ pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
 /// The version that is asked for.
 pub(crate) const VERSION: &str = "2025-06-18";
 
-/// Returns the body: the tool gets the prompt as the argument that the definition names, and `input`'s members as others.
+/// Returns the body: the tool gets the prompt as the argument that the definition names, and `input`'s members as
+/// others. The prompt replaces a member of its name.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let mut arguments = task.input.clone();
@@ -47,7 +48,8 @@ pub(crate) fn initialized() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
 }
 
-/// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream.
+/// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream. `None` if
+/// it names none that can stand in a header; the caller then uses the one it asked for. The answer may be cut off.
 pub(crate) fn agreed_version(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let documents = text.lines().filter_map(|line| line.strip_prefix("data:")).chain([text]);

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
-/// Returns the body of the Responses API.
+/// Returns the body of the Responses API. `input` goes into the metadata. A system prompt and a reasoning effort are
+/// left out if there are none.
 pub(super) fn responses_body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let mut body = json!({
@@ -24,7 +25,8 @@ pub(super) fn responses_body(request: &Request<'_>, definition: &AgentDefinition
     body
 }
 
-/// Returns the body of the Chat Completions API. Without `stream_options` a stream says nothing of its usage.
+/// Returns the body of the Chat Completions API. `input` goes into the metadata, and the system prompt before the
+/// user's message. Without `stream_options` a stream says nothing of its usage.
 pub(super) fn chat_body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let system = request.system_prompt().map(|prompt| json!({"role": "system", "content": prompt}));
@@ -42,12 +44,14 @@ pub(super) fn chat_body(request: &Request<'_>, definition: &AgentDefinition) -> 
     body
 }
 
-/// Returns the model. Servers that offer agents as models take the agent's name.
+/// Returns the model: the one asked for, else the definition's, else the agent's name, because some servers offer
+/// agents as models.
 fn model<'a>(request: &Request<'a>, definition: &'a AgentDefinition) -> &'a str {
     request.model(definition).unwrap_or_else(|| request.name_on_server(definition))
 }
 
-/// Returns the metadata: texts only, so other values of `input` are written as JSON.
+/// Returns the metadata: the members of `input` and five ids, which replace members of the same names. A value that is
+/// no text is written as JSON, because the API takes only texts.
 fn metadata(request: &Request<'_>) -> Map<String, Value> {
     let fire = request.fire;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

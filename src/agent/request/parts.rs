@@ -35,8 +35,9 @@ impl<'a> Request<'a> {
         self.profile.and_then(|profile| profile.system_prompt.as_deref())
     }
 
-    /// Returns the members that tell what the agent is to use, under the names of `/invocations`, with those of `input`.
-    /// What the trigger says wins over the agent's row; `input` wins over the row, and the task over `input`.
+    /// Returns the members that tell what the agent is to use, under the names of `/invocations`, with those of
+    /// `input`. The task replaces `input`, and that replaces the agent's row. What is absent everywhere is left out.
+    /// The prompt and the session are not among them.
     pub(super) fn settings(&self, definition: &AgentDefinition) -> Map<String, Value> {
         // A new field of a task does not compile until it is sent, or said not to be.
         let Task {
@@ -77,7 +78,8 @@ impl<'a> Request<'a> {
         settings
     }
 
-    /// Returns an id for one thing of this execution, a UUID: the same each time it is computed.
+    /// Returns an id for one thing of this execution, a UUID: the same for each attempt and each try, and another for
+    /// each `what`.
     pub(super) fn derived_id(&self, what: &str) -> String {
         let mut bytes = [0; 16];
         let digest = Sha256::digest(format!("{}\0{what}", self.execution_id));
@@ -85,7 +87,8 @@ impl<'a> Request<'a> {
         uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
     }
 
-    /// Returns the session as a UUID, for servers that take no other ids: the session's own if it is one.
+    /// Returns the session as a UUID, for servers that take no other ids: the session's own if it is one, else one
+    /// derived from it, so that a session has one thread.
     pub(super) fn session_uuid(&self) -> String {
         match Uuid::parse_str(self.session_id) {
             Ok(id) => id.to_string(),
