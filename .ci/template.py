@@ -29,6 +29,9 @@ FUNCTIONS = {
     ),
 }
 
+# The routes of the control plane that need no login: the page, and whether it lives.
+OPEN_ROUTES = {"GET /ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
+
 # X-Ray has no resources that a policy can name.
 ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
@@ -180,7 +183,7 @@ def route_problems(template):
         key = route["RouteKey"]
         if key.split()[0] == "ANY" or key == "$default":
             yield f"{name}: lists no method"
-        if key != "GET /ping" and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
+        if key not in OPEN_ROUTES and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
             "JWT",
             {"Ref": "ManageAuthorizer"},
         ):

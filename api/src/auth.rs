@@ -72,7 +72,12 @@ mod tests {
     fn settings(machine_tokens: &str) -> Settings {
         Settings::from_lookup(|name| {
             Some(match name {
-                "LOCAL_PORT" | "EVENT_SOURCES" | "MIN_SCHEDULE_MINUTES" | "TRIGGER_LIMIT" | "AGENT_ON_AGENTCORE" => {
+                "LOCAL_PORT"
+                | "LOGIN_DOMAIN"
+                | "EVENT_SOURCES"
+                | "MIN_SCHEDULE_MINUTES"
+                | "TRIGGER_LIMIT"
+                | "AGENT_ON_AGENTCORE" => {
                     return None;
                 }
                 "MACHINE_TOKENS" => machine_tokens.to_owned(),

@@ -22,3 +22,15 @@ pub async fn ping() -> Reply {
 pub fn is_source(sources: &[Value], id: &str) -> bool {
     sources.iter().any(|source| source["id"] == id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_known_by_its_id() {
+        let sources = [json!({"id": "aws-s3", "name": "Uploads"})];
+        assert!(is_source(&sources, "aws-s3"));
+        assert!(!is_source(&sources, "Uploads"));
+    }
+}

@@ -1,5 +1,8 @@
 //! The control plane of agent-trigger: triggers, schedules and executions over HTTP. Begin with [`router`], which lists
 //! the routes; `docs/api.md` describes them.
+//!
+//! `edge` has the two ways in, `auth` decides who calls, and `schedules` knows when an expression fires. The order of each
+//! write is in the file of its route, and `triggers::sync` makes Scheduler agree with an item.
 
 pub mod api;
 pub mod auth;
@@ -14,6 +17,7 @@ pub mod request;
 pub mod router;
 pub mod schedules;
 pub mod settings;
+pub mod site;
 pub mod store;
 pub mod times;
 pub mod triggers;

@@ -24,6 +24,7 @@ use crate::{
     reply::{Answered, Reply},
     request::LARGEST_BODY,
     schedules::routes as schedules,
+    site,
     times::rfc3339,
     triggers,
 };
@@ -37,6 +38,7 @@ pub fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .nest("/v1", managed())
         .merge(managed())
+        .merge(site::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -62,6 +64,8 @@ fn managed() -> Router<Arc<Api>> {
         .route("/triggers/{id}/executions/{execution}/cancel", post(executions::cancel::cancel))
         .route("/triggers/{id}/executions/{execution}/replay", post(executions::replay::replay))
         .route("/executions", get(executions::across::list))
+        .route("/executions/cancel", post(executions::bulk::cancel))
+        .route("/executions/replay", post(executions::bulk::replay))
         .route("/schedules/preview", post(schedules::preview))
         .route("/upcoming-runs", get(schedules::upcoming))
         .route("/events", get(event_sources::list))
@@ -78,7 +82,8 @@ async fn not_allowed() -> ApiError {
 
 /// Lets a request pass that acts for somebody, or that asks whether the API lives.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/ping" | "/v1/ping") {
+    let path = request.uri().path();
+    if matches!(path, "/ping" | "/v1/ping") || site::OPEN_PATHS.contains(&path) {
         return next.run(request).await;
     }
     let target = request.headers().get(TARGET_USER).and_then(|value| value.to_str().ok());

@@ -32,8 +32,19 @@ pub struct Settings {
     pub platform: Platform,
     /// `EVENT_SOURCES`: a JSON array of `{id, name, description, icon?}`, the sources that triggers may subscribe to.
     pub event_sources: Vec<Value>,
+    /// `LOGIN_DOMAIN` and `LOGIN_CLIENT_ID`: where users of the page log in.
+    pub login: Option<Login>,
     /// The local port, if this does not run on Lambda.
     pub local: Option<Local>,
+}
+
+/// The login of the page: Cognito's hosted pages, and the public client for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The host, without `https://`.
+    pub domain: String,
+    /// The app client.
+    pub client_id: String,
 }
 
 /// The settings of a local port.
@@ -93,6 +104,9 @@ impl Settings {
             trigger_limit: reader.whole("TRIGGER_LIMIT", 100, 1..=1000),
             platform: Platform::of(reader.flag("AGENT_ON_AGENTCORE")),
             event_sources: reader.event_sources(),
+            login: reader
+                .optional("LOGIN_DOMAIN")
+                .map(|domain| Login { domain, client_id: reader.required("LOGIN_CLIENT_ID") }),
             local: reader.local(),
         };
         if reader.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: reader.problems }) }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{api::Api, auth::Caller, error::ApiError, executions::row, reply::Reply, store::Write};
 
@@ -16,11 +16,17 @@ pub async fn cancel(
     caller: Caller,
     Path((id, execution)): Path<(String, String)>,
 ) -> Result<Reply, ApiError> {
-    row(&api, &caller, &id, &execution).await?;
-    match api.items.request_cancel(&id, &execution).await? {
-        Write::Done(_) => {
-            Ok(Reply::accepted(json!({"executionId": execution, "triggerId": id, "cancelRequested": true})))
-        }
+    one(&api, &caller, &id, &execution).await.map(Reply::accepted)
+}
+
+/// Requests the end of one execution.
+///
+/// # Errors
+/// If there is no such execution, or it has ended.
+pub async fn one(api: &Api, caller: &Caller, id: &str, execution: &str) -> Result<Value, ApiError> {
+    row(api, caller, id, execution).await?;
+    match api.items.request_cancel(id, execution).await? {
+        Write::Done(_) => Ok(json!({"executionId": execution, "triggerId": id, "cancelRequested": true})),
         Write::Refused(Some(row)) => {
             let details = json!({"status": row.get("status")});
             Err(ApiError::Conflict { message: "the execution has ended".to_owned(), details })

@@ -1,6 +1,7 @@
 //! The routes of executions. They are read through their trigger, and the row's user must agree.
 
 pub mod across;
+pub mod bulk;
 pub mod cancel;
 pub mod replay;
 pub mod view;

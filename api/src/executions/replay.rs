@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::Api,
@@ -23,15 +23,23 @@ pub async fn replay(
     caller: Caller,
     Path((id, execution)): Path<(String, String)>,
 ) -> Result<Reply, ApiError> {
-    row(&api, &caller, &id, &execution).await?;
+    one(&api, &caller, &id, &execution).await.map(Reply::accepted)
+}
+
+/// Runs the kept input of one execution again.
+///
+/// # Errors
+/// If there is no such execution, its input is not kept, or Lambda does not take the event.
+pub async fn one(api: &Api, caller: &Caller, id: &str, execution: &str) -> Result<Value, ApiError> {
+    row(api, caller, id, execution).await?;
     // The input names the user as whom it ran. The trigger id alone is in its key.
-    let input = api.items.input(&id, &execution).await?.filter(|input| input["userId"] == caller.0.as_str());
+    let input = api.items.input(id, execution).await?.filter(|input| input["userId"] == caller.0.as_str());
     if input.is_none() {
         let message =
             "the input of this execution is not kept, so it cannot be replayed; run the trigger instead".to_owned();
         return Err(ApiError::Conflict { message, details: json!({"reason": "NotReplayable"}) });
     }
-    let (event, replayed) = command("Replay Execution", &id, json!({"triggerId": id, "executionId": execution}));
-    invoke(&api, &event).await?;
-    Ok(Reply::accepted(json!({"executionId": replayed.to_string(), "triggerId": id, "replayOf": execution})))
+    let (event, replayed) = command("Replay Execution", id, json!({"triggerId": id, "executionId": execution}));
+    invoke(api, &event).await?;
+    Ok(json!({"executionId": replayed.to_string(), "triggerId": id, "replayOf": execution}))
 }

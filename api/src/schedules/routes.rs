@@ -71,7 +71,7 @@ pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) 
 pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let limit = page::limit(params.get("limit"), 20)?;
     let now = times::now();
-    let found = api.items.triggers(&caller.0, None, page::LARGEST, |item| is_enabled(item)).await?;
+    let found = api.items.triggers(&caller.0, None, page::LARGEST, is_enabled).await?;
     let mut runs: Vec<(Timestamp, &Map<String, Value>)> = Vec::new();
     for item in &found.items {
         if let Some(schedule) = schedule_of(item) {

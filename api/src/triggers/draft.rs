@@ -153,7 +153,7 @@ pub fn violations(
             }
         }
         Some("event") => {
-            let was = before.map(|item| Draft::of_item(item)).and_then(|draft| draft.event_source().map(str::to_owned));
+            let was = before.map(Draft::of_item).and_then(|draft| draft.event_source().map(str::to_owned));
             match draft.event_source() {
                 None => add("eventConfig.eventSourceId", "is required for a trigger of type event".to_owned()),
                 Some(source) if was.as_deref() == Some(source) || is_source(&settings.event_sources, source) => {}

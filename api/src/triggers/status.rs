@@ -39,7 +39,7 @@ pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
     };
     let last = api.items.executions(&caller.0, &id, &filter, None, 1);
     let (known, last) = tokio::join!(known, last);
-    let last = last?.rows.first().map(|row| executions::view::listed(row));
+    let last = last?.rows.first().map(executions::view::listed);
     let mut answer =
         json!({"triggerId": id, "enabled": is_enabled(&item), "health": "ok", "failures": 0, "lastRun": last});
     for name in [

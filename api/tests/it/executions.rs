@@ -224,3 +224,25 @@ async fn a_status_says_whether_it_will_run() {
     let on = api.post(&format!("/triggers/{}/enable", id(&trigger)), json!({})).await.expect(200)["trigger"].clone();
     assert_eq!((&on["enabled"], on.get("pausedAt"), &on["scheduleStatus"]), (&json!(true), None, &json!("ok")));
 }
+
+#[tokio::test]
+async fn many_are_cancelled_and_replayed_at_once() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let trigger = api.create(subscribed()).await;
+    let running = world.put_execution(id(&trigger), "2026-01-01T07:00:00Z", json!({"status": "running"}));
+    let ended = world.put_execution(id(&trigger), "2026-01-01T08:00:00Z", json!({}));
+    let entry = |execution: &str| json!({"triggerId": id(&trigger), "executionId": execution});
+    let body = json!({"executions": [entry(&running), entry(&ended), entry("unknown"), {"triggerId": "x", "executionId": "y"}]});
+    let answer = api.post("/executions/cancel", body.clone()).await.expect(200);
+    let statuses: Vec<_> =
+        answer["results"].as_array().unwrap().iter().map(|result| result["status"].clone()).collect();
+    assert_eq!(statuses, [json!(202), json!(409), json!(404), json!(404)]);
+    let answer = api.post("/executions/replay", body).await.expect(200);
+    assert_eq!(answer["results"][1]["code"], "CONFLICT");
+    let many: Vec<_> = (0..26).map(|_| entry(&ended)).collect();
+    for executions in [json!(many), json!([]), json!("all"), json!([{"triggerId": "t"}]), Value::Null] {
+        let refused = api.post("/executions/cancel", json!({"executions": executions})).await;
+        assert_eq!(refused.violations(), ["executions"]);
+    }
+}

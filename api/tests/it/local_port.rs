@@ -65,3 +65,32 @@ async fn what_is_not_there_or_not_json_is_said_in_json() {
         assert_eq!(answer.status, 413);
     }
 }
+
+#[tokio::test]
+async fn the_page_needs_no_key_and_loads_nothing_foreign() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let mut size = 0;
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/assets/app.js", "text/javascript"),
+        ("/assets/style.css", "text/css"),
+        ("/config.json", "application/json"),
+    ] {
+        let answer = api.try_send(Method::GET, path, None, &[("authorization", "")]).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.headers["content-type"].as_str().unwrap().starts_with(kind), "{path}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        size += answer.body.as_str().map_or(0, str::len);
+        let text = answer.body.to_string();
+        assert!(!text.contains("innerHTML") && !text.contains("eval("), "{path}");
+    }
+    assert!(size < 60 * 1024, "{size} bytes");
+    let page = api.get("/").await;
+    let policy = page.headers["content-security-policy"].as_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(
+        api.try_send(Method::GET, "/assets/other.js", None, &[("authorization", "")]).await.unwrap().status,
+        401
+    );
+}

@@ -1,4 +1,5 @@
 //! Schedules against what others say about them: AWS's printed examples, every zone's changes, and croner.
+#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 mod aws_examples;
 mod croner_oracle;
