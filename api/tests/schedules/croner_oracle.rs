@@ -18,7 +18,7 @@ impl Numbers {
         (self.0 >> 33) % limit
     }
 
-    fn from_to(&mut self, first: u64, last: u64) -> u64 {
+    fn between(&mut self, first: u64, last: u64) -> u64 {
         first + self.below(last - first + 1)
     }
 }
@@ -28,14 +28,14 @@ const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AU
 
 /// Returns a part of a field: one value, a range, or a step.
 fn part(numbers: &mut Numbers, (first, last): (u64, u64), has_steps: bool, name: &dyn Fn(u64) -> String) -> String {
-    let from = numbers.from_to(first, last);
-    let to = numbers.from_to(from, last);
-    let step = numbers.from_to(1, (last - first).max(1));
+    let from = numbers.between(first, last);
+    let to = numbers.between(from, last);
+    let step = numbers.between(1, (last - first).max(1));
     match numbers.below(if has_steps { 5 } else { 2 }) {
         0 => name(from),
         1 if from < to => format!("{}-{}", name(from), name(to)),
         2 => format!("*/{step}"),
-        3 if from < to => format!("{from}-{to}/{}", numbers.from_to(1, to - from)),
+        3 if from < to => format!("{from}-{to}/{}", numbers.between(1, to - from)),
         4 => format!("{from}/{step}"),
         _ => name(from),
     }
@@ -45,7 +45,7 @@ fn field(numbers: &mut Numbers, bounds: (u64, u64), has_steps: bool, name: &dyn 
     if numbers.below(4) == 0 {
         return "*".to_owned();
     }
-    let parts = numbers.from_to(1, 3);
+    let parts = numbers.between(1, 3);
     (0..parts).map(|_| part(numbers, bounds, has_steps, name)).collect::<Vec<_>>().join(",")
 }
 
@@ -55,27 +55,28 @@ fn expressions(numbers: &mut Numbers) -> (String, String) {
     let minute = field(numbers, (0, 59), true, &number);
     let hour = field(numbers, (0, 23), true, &number);
     let month_name =
-        |value: u64| if value % 2 == 0 { value.to_string() } else { MONTHS[value as usize - 1].to_owned() };
+        |value: u64| if value.is_multiple_of(2) { value.to_string() } else { MONTHS[value as usize - 1].to_owned() };
     let month = field(numbers, (1, 12), true, &month_name).replace("JAN/", "1/");
     let month = if month.contains('/') { field(numbers, (1, 12), true, &number) } else { month };
     let year = match numbers.below(4) {
-        0 => format!("{}-{}", 2026, numbers.from_to(2027, 2040)),
-        1 => numbers.from_to(2026, 2036).to_string(),
+        0 => format!("{}-{}", 2026, numbers.between(2027, 2040)),
+        1 => numbers.between(2026, 2036).to_string(),
         _ => "*".to_owned(),
     };
     let (day, weekday) = if numbers.below(2) == 0 {
         let day = match numbers.below(6) {
             0 => "L".to_owned(),
-            1 => format!("{}W", numbers.from_to(1, 31)),
+            1 => format!("{}W", numbers.between(1, 31)),
             _ => field(numbers, (1, 31), true, &number),
         };
         (day, "?".to_owned())
     } else {
-        let day_name =
-            |value: u64| if value % 2 == 0 { value.to_string() } else { WEEKDAYS[value as usize - 1].to_owned() };
+        let day_name = |value: u64| {
+            if value.is_multiple_of(2) { value.to_string() } else { WEEKDAYS[value as usize - 1].to_owned() }
+        };
         let weekday = match numbers.below(5) {
-            0 => format!("{}#{}", numbers.from_to(1, 7), numbers.from_to(1, 5)),
-            1 => format!("{}L", numbers.from_to(1, 7)),
+            0 => format!("{}#{}", numbers.between(1, 7), numbers.between(1, 5)),
+            1 => format!("{}L", numbers.between(1, 7)),
             _ => field(numbers, (1, 7), false, &day_name),
         };
         ("?".to_owned(), weekday)
