@@ -15,12 +15,28 @@ FURTHER_DIMENSIONS = {
     "Failed": [{"service", "errorType"}, {"service", "protocol"}],
 }
 
-# The metrics of AWS that the template uses, with the dimensions under which each is kept.
+# The metrics of AWS that the template uses, with the dimensions under which each is kept, and the page that says so.
 AWS_METRICS = {
-    "AWS/EventBridge/Pipes": ({"PipeName"}, {"ExecutionFailed"}),
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-monitoring.html
+    "AWS/EventBridge/Pipes": ({"PipeName"}, {"ExecutionFailed", "ExecutionThrottled", "Invocations"}),
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     "AWS/Lambda": ({"FunctionName"}, {"DestinationDeliveryFailures", "Duration", "Errors", "Throttles"}),
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
     "AWS/SNS": ({"TopicName"}, {"NumberOfNotificationsFailed"}),
-    "AWS/SQS": ({"QueueName"}, {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}),
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    "AWS/SQS": (
+        {"QueueName"},
+        {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible", "NumberOfMessagesSent"},
+    ),
+}
+
+# The attribute of each kind of resource that a dimension's value must be, as AWS keeps the metrics.
+DIMENSION_VALUES = {
+    "PipeName": ("AWS::Pipes::Pipe", None),
+    "FunctionName": ("AWS::Lambda::Function", None),
+    "service": ("AWS::Lambda::Function", None),
+    "TopicName": ("AWS::SNS::Topic", "TopicName"),
+    "QueueName": ("AWS::SQS::Queue", "QueueName"),
 }
 
 SEARCH = re.compile(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\" ([^']*)', '\w+', \d+\)")
@@ -33,8 +49,12 @@ def of_type(template, kind):
 def substituted(template, value):
     """Return a string as Fn::Sub fills it in: with parameters' defaults, and with a resource's name for its values."""
     text = value["Fn::Sub"] if isinstance(value, dict) else value
+    own = {}
+    if isinstance(text, list):
+        text, own = text
     known = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::StackName": "agent-trigger"}
     known |= {name: str(p.get("Default", "")) for name, p in template["Parameters"].items()}
+    known |= {name: of_partition(template, value) for name, value in own.items()}
 
     def stand_in(match):
         name = match[1]
@@ -47,6 +67,14 @@ def substituted(template, value):
         raise ValueError(f"${{{name}}} is not defined in this template")
 
     return re.sub(r"\$\{([^}]*)\}", stand_in, text)
+
+
+def of_partition(template, value):
+    """Return the value of an Fn::FindInMap by the partition, in the partition `aws`."""
+    table, key, name = value["Fn::FindInMap"]
+    if key != {"Ref": "AWS::Partition"}:
+        raise ValueError(f"{value} is not a value of the partition")
+    return template["Mappings"][table]["aws"][name]
 
 
 def source_of_metrics():
@@ -65,6 +93,20 @@ def emitted(source):
     if not table:
         return set()
     return set(re.findall(r'[({]\s*(?:name:\s*)?"(\w+)"', table[1]) or re.findall(r'"(\w+)"', table[1]))
+
+
+def filter_problems(template):
+    """Yield a metric filter of log lines that the function does not write."""
+    for name, given in of_type(template, "AWS::Logs::MetricFilter").items():
+        message = re.fullmatch(r'\{ \$\.message = "([^"]+)" \}', given["FilterPattern"])
+        if not message or not any(f'"{message[1]}"' in text for text in sources()):
+            yield f"{name}: the function writes no line that it matches"
+
+
+def filtered(template):
+    """Return the metrics that filters make of log lines, each as its namespace and its name."""
+    filters = of_type(template, "AWS::Logs::MetricFilter").values()
+    return [(m["MetricNamespace"], m["MetricName"]) for f in filters for m in f["MetricTransformations"]]
 
 
 def metric_problems(where, namespace, name, dimensions, source):
@@ -88,14 +130,80 @@ def metric_problems(where, namespace, name, dimensions, source):
             yield f"{where}: the source of METRICS does not name the dimension {dimension}"
 
 
+def alarm_metrics(alarm):
+    """Return the metrics of an alarm: its only one, or those of its expression."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [part["MetricStat"]["Metric"] for part in alarm["Metrics"] if "MetricStat" in part]
+
+
+def expression_problems(name, alarm):
+    """Yield an expression of an alarm that names a metric the alarm does not have, or leaves one out."""
+    parts = alarm.get("Metrics", [])
+    ids = {part["Id"] for part in parts if "MetricStat" in part}
+    expressions = [part for part in parts if "Expression" in part]
+    if parts and [part.get("ReturnData") for part in expressions] != [True]:
+        yield f"{name}: an alarm needs one expression, which returns its data"
+    for part in expressions:
+        text = part["Expression"]["Fn::Sub"] if isinstance(part["Expression"], dict) else part["Expression"]
+        used = ids if "METRICS()" in text else set(re.findall(r"\b[a-z]\w*\b", text))
+        if used != ids:
+            yield f"{name}: the expression uses {sorted(used)} and the alarm has {sorted(ids)}"
+
+
+def value_problems(template, name, metric):
+    """Yield a dimension whose value is not the name of a resource of the right kind."""
+    for dimension in metric["Dimensions"]:
+        kind, attribute = DIMENSION_VALUES[dimension["Name"]]
+        value = dimension["Value"]
+        resource = value.get("Ref") if attribute is None else value.get("Fn::GetAtt", [None])[0]
+        is_attribute = attribute is None or value.get("Fn::GetAtt", [None, None])[1] == attribute
+        if resource not in of_type(template, kind) or not is_attribute:
+            yield f"{name}: {value} is no value of the dimension {dimension['Name']}"
+
+
 def alarm_problems(template, source):
     for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
-        dimensions = {d["Name"] for d in alarm["Dimensions"]}
-        yield from metric_problems(name, alarm["Namespace"], alarm["MetricName"], dimensions, source)
+        yield from expression_problems(name, alarm)
+        for metric in alarm_metrics(alarm):
+            if (metric["Namespace"], metric["MetricName"]) in filtered(template) and not metric.get("Dimensions"):
+                continue
+            dimensions = {d["Name"] for d in metric["Dimensions"]}
+            yield from metric_problems(name, metric["Namespace"], metric["MetricName"], dimensions, source)
+            yield from value_problems(template, name, metric)
+        if {"Ref": "AlarmTopic"} not in alarm.get("AlarmActions", []):
+            yield f"{name}: nobody hears it"
         if not alarm["AlarmDescription"].endswith(f" RUNBOOK.md, {name}."):
             yield f"{name}: its description does not end with its section of the runbook"
         if len(alarm["AlarmDescription"]) > 1024:
             yield f"{name}: its description has over 1024 characters"
+
+
+# What each resource of a kind needs an alarm on: the metrics of which one must be watched.
+WATCHED = {
+    "AWS::SNS::Topic": [{"NumberOfNotificationsFailed"}],
+    "AWS::SQS::Queue": [{"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"}],
+    "AWS::Pipes::Pipe": [{"ExecutionFailed"}, {"ExecutionThrottled"}],
+    "AWS::Lambda::Function": [{"Errors"}, {"Throttles"}, {"DestinationDeliveryFailures"}],
+}
+
+
+def unwatched_problems(template):
+    """Yield a resource on which no alarm is."""
+    watched = set()
+    for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
+        for metric in alarm_metrics(alarm):
+            for dimension in metric.get("Dimensions", []):
+                value = dimension["Value"]
+                watched.add((value.get("Ref") or value["Fn::GetAtt"][0], metric["MetricName"]))
+    for kind, wanted in WATCHED.items():
+        for name in of_type(template, kind):
+            for metrics in wanted:
+                # Nothing invokes the control plane asynchronously.
+                if name == "ManageFunction" and metrics == {"DestinationDeliveryFailures"}:
+                    continue
+                if not any((name, metric) in watched for metric in metrics):
+                    yield f"{name}: no alarm on {' or '.join(sorted(metrics))}"
 
 
 def widget_problems(where, widget, source):
@@ -142,7 +250,10 @@ def dashboard_problems(template, source):
             taken |= cells
             shown |= set(properties.get("alarms", []))
             yield from widget_problems(where, widget, source)
-        for alarm in sorted({f"{alarm}.Arn" for alarm in of_type(template, "AWS::CloudWatch::Alarm")} ^ shown):
+        # The dashboard is always there, and cannot name what is deployed on a condition.
+        alarms = of_type(template, "AWS::CloudWatch::Alarm")
+        always = {name for name in alarms if "Condition" not in template["Resources"][name]}
+        for alarm in sorted({f"{alarm}.Arn" for alarm in always} ^ shown):
             yield f"{name}: {alarm} is not both defined as an alarm and shown"
 
 
@@ -210,6 +321,8 @@ def problems(template):
     source = source_of_metrics()
     headings = set(re.findall(r"^#+ (.*)$", (ROOT / "RUNBOOK.md").read_text(), re.M))
     yield from alarm_problems(template, source)
+    yield from unwatched_problems(template)
+    yield from filter_problems(template)
     yield from dashboard_problems(template, source)
     yield from text_problems(template, headings)
     yield from runbook_problems(template, headings)

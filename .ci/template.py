@@ -1,7 +1,9 @@
 """Translate a SAM template as CloudFormation would, and check what its roles may do, how its rules deliver, and how
 people are informed.
 
-usage: template.py TEMPLATE TRANSLATED
+usage: template.py TEMPLATE TRANSLATED [WHOLE]
+
+WHOLE becomes the translation with every optional part in it and without conditions, for tools that look into no Fn::If.
 
 cfn-lint checks SAM's own resources only roughly: a wrong !Ref in a function passes. It checks the translation fully.
 """
@@ -19,6 +21,8 @@ from samtranslator.sdk.parameter import SamParameterValues
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+NO_VALUE = {"Ref": "AWS::NoValue"}
+
 ROOT = Path(__file__).parent.parent
 # The sources of each function's own code, by its role, and the actions that it calls through the other's.
 FUNCTIONS = {
@@ -32,12 +36,31 @@ FUNCTIONS = {
 # The routes of the control plane that need no login: the page, and whether it lives.
 OPEN_ROUTES = {"GET /ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
 
-# X-Ray has no resources that a policy can name.
-ANY_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+# Actions that may have the resource `*`, with the reason.
+ANY_RESOURCE = {
+    # X-Ray has no resources that a policy can name.
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    # Pipes requires it, and it has no resource that a policy can name.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-permissions.html
+    "dynamodb:ListStreams",
+    # Lambda asks for these on all resources before it puts a function into a VPC.
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
 
-# Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, and any parameter under
-# its path.
+# What a pipe needs to read a table's stream (the page named above).
+READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
+
+# Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, any parameter under its
+# path, and any version or alias of the function.
 PARTS = {
+    "lambda:InvokeFunction": "${AgentTriggerFunction.Arn}:*",
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
     "ssm:GetParameter": "parameter${AgentParameterPath}*",
@@ -90,6 +113,28 @@ def translate(path):
     return Translator({}, Parser(), boto_session=session).translate(template, values.parameter_values)
 
 
+def whole(value):
+    """Return the value with the first branch of every Fn::If, which is that of a parameter that is given."""
+    if isinstance(value, dict):
+        if set(value) == {"Fn::If"}:
+            return whole(value["Fn::If"][1])
+        parts = {name: whole(part) for name, part in value.items() if name != "Condition" or not isinstance(part, str)}
+        return {name: part for name, part in parts.items() if part != NO_VALUE}
+    if isinstance(value, list):
+        return [part for part in map(whole, value) if part != NO_VALUE]
+    return value
+
+
+def scannable(template):
+    """Return the template for a scan that looks neither into an Fn::If nor into a policy that is a role's alone."""
+    scanned = whole(template)
+    for resource in scanned["Resources"].values():
+        if resource["Type"] == "AWS::IAM::RolePolicy":
+            resource["Type"] = "AWS::IAM::Policy"
+            resource["Properties"]["Roles"] = [resource["Properties"].pop("RoleName")]
+    return scanned
+
+
 def listed(value):
     return value if isinstance(value, list) else [value]
 
@@ -98,7 +143,7 @@ def branches(value):
     """Return the value, or each value that an Fn::If may have, without AWS::NoValue."""
     if isinstance(value, dict) and "Fn::If" in value:
         return [leaf for branch in value["Fn::If"][1:] for leaf in branches(branch)]
-    return [] if value == {"Ref": "AWS::NoValue"} else [value]
+    return [] if value == NO_VALUE else [value]
 
 
 def documents(template, name):
@@ -137,11 +182,10 @@ def problems(template):
         for action, resource in grants(template, name):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
-            parts = [PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*"]
-            shown = json.dumps(resource)
-            for part in parts:
-                shown = shown.replace(part, "")
-            if "*" in shown and action not in ANY_RESOURCE:
+            known = json.dumps(resource)
+            for part in (PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*"):
+                known = known.replace(part, "") if part != "*" else known
+            if "*" in known and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
 
     used = {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}
@@ -177,6 +221,57 @@ def problems(template):
                 yield from mark_problems(name, rule, target)
 
 
+def pipe_problems(template):
+    """Yield what a pipe's role lacks, and a permission that is made after the pipe, which would fail to start."""
+    for name, pipe in of_type(template, "AWS::Pipes::Pipe").items():
+        role = pipe["RoleArn"]["Fn::GetAtt"][0]
+        lacking = READ_STREAM - {action for action, _ in grants(template, role)}
+        if lacking:
+            yield f"{name}: its role lacks {sorted(lacking)}"
+        policies = [p for p in of_type(template, "AWS::IAM::RolePolicy").values() if p["RoleName"] == {"Ref": role}]
+        if policies:
+            yield f"{name}: its role has a policy that is a resource of its own, on which the pipe does not depend"
+
+
+def delivery_problems(template):
+    """Yield a subscription of a queue that would lose messages, and a queue that is hidden for too short a time."""
+    accepted = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
+    for name, queue in of_type(template, "AWS::SQS::Queue").items():
+        # checkov does not know this kind of encryption (.ci/checkov.yaml).
+        if queue.get("SqsManagedSseEnabled") is not True:
+            yield f"{name}: it is not encrypted"
+    for name, subscription in of_type(template, "AWS::SNS::Subscription").items():
+        if subscription["Protocol"] == "sqs":
+            target = subscription.get("RedrivePolicy", {}).get("deadLetterTargetArn")
+            if not target or json.dumps(target) not in accepted:
+                yield f"{name}: it has no dead-letter queue that accepts its messages"
+    default = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+    for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():
+        window = mapping.get("MaximumBatchingWindowInSeconds", 0)
+        if default["SettleVisibilityTimeout"] < 6 * default["FunctionTimeout"] + window:
+            yield f"{name}: AWS advises six times the function's timeout, and the window, as the visibility timeout"
+
+
+def bound_problems(template):
+    """Yield a role that the parameter does not bound, and an ARN or a host that is written for one partition."""
+    bound = {"Fn::If": ["BoundPermissions", {"Ref": "PermissionsBoundaryArn"}, NO_VALUE]}
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        if role.get("PermissionsBoundary") != bound:
+            yield f"{name}: PermissionsBoundaryArn does not bound it"
+    texts = json.dumps([template["Resources"], template.get("Outputs", {})])
+    for wrong in re.findall(r"arn:aws:|console\.aws\.amazon\.com|[\w.-]+\.amazonaws\.com/", texts):
+        yield f"{wrong} holds in one partition only: use AWS::Partition, AWS::URLSuffix or the mapping"
+
+
+def mark_problems(name, rule, target):
+    """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
+    is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
+    wrapped = {"InputTemplate": '{"_from": "stack-bus", "_event": <aws.events.event.json>}'}
+    inputs = {key: value for key, value in target.items() if key.startswith("Input")}
+    if inputs != ({"InputTransformer": wrapped} if is_own else {}):
+        yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
+
+
 def route_problems(template):
     """Yield a route of the control plane that is open, or that takes every method and so puts preflights behind a login."""
     for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items():
@@ -194,20 +289,14 @@ def route_problems(template):
             yield f"{name}: belongs to the control plane and is deployed without it"
 
 
-def mark_problems(name, rule, target):
-    """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
-    is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
-    wrapped = {"InputTemplate": '{"_from": "stack-bus", "_event": <aws.events.event.json>}'}
-    inputs = {key: value for key, value in target.items() if key.startswith("Input")}
-    if inputs != ({"InputTransformer": wrapped} if is_own else {}):
-        yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
-
-
 def main():
-    source, translated = sys.argv[1:]
+    source, translated, *others = sys.argv[1:]
     template = translate(source)
     Path(translated).write_text(json.dumps(template, indent=2))
-    found = [*problems(template), *operations.problems(template)]
+    for other in others:
+        Path(other).write_text(json.dumps(scannable(template), indent=2))
+    found = [*problems(template), *pipe_problems(template), *delivery_problems(template), *bound_problems(template)]
+    found += operations.problems(template)
     right = "every role grants single actions on named resources, every rule keeps what it cannot deliver, and every"
     right += " alarm, graph and text uses existing metrics and names existing sections of the runbook"
     print("\n".join(found) or f"{source}: {right}")

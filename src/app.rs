@@ -5,6 +5,7 @@ use crate::{
     clients::lambda::Dispatcher,
     config::Config,
     domain::{execution::Lease, platform::Platform},
+    shutdown::Shutdown,
     store::Store,
 };
 
@@ -19,6 +20,8 @@ pub struct App {
     pub agents: Agents,
     /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
+    /// The announcement of the process's end.
+    pub(crate) shutdown: Shutdown,
 }
 
 impl App {

@@ -125,7 +125,7 @@ impl Deadline {
     pub fn new(clock: &impl Clock, deadline_millis: u64) -> Self {
         let now = u64::try_from(clock.now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
-        // Lambda allows 15 minutes. A deadline beyond a year is a local tool's way to say that there is none.
+        // A deadline beyond a year is a local tool's way to say that there is none.
         let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
         let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
         let now = clock.instant();

@@ -121,7 +121,7 @@ impl Config {
         let table_name = settings.required("TRIGGERS_TABLE_NAME", "the DynamoDB table's name");
         let region = settings.required("AWS_REGION", "the AWS region; Lambda sets it");
         let execution_ttl = settings.whole("EXECUTION_TTL_DAYS", 30, 1..=3650);
-        let idle = settings.whole("AGENT_IDLE_TIMEOUT_SECONDS", 0, 0..=900);
+        let idle = settings.whole("AGENT_IDLE_TIMEOUT_SECONDS", 0, 0..=86_400);
         // A lease of 50 s, and the sixth of it by which clocks may differ, are over just before Lambda's first retry at
         // 60 s.
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);

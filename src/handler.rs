@@ -56,7 +56,7 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
 async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) -> Result<Value, Failure> {
     if let Some(batch) = payload.and_then(Batch::read) {
         context.state.facts().instead = Some(Instead::Settled);
-        return settle::settle(context.app, &batch, &context.invocation.function_arn, context.deadline).await;
+        return settle::settle(context.app, &batch, context.invocation, context.deadline).await;
     }
     let event = schedule::parse(payload, context.app.platform())?;
     if context.deadline.is_too_near() {

@@ -21,6 +21,7 @@ mod routing;
 mod run;
 pub mod runtime;
 mod settle;
+mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod trigger;

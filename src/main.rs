@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve() -> Result<(), lambda_runtime::Error> {
+async fn serve() -> Result<(), runtime::Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;
     runtime::serve(runtime::app(config, &clients).await).await

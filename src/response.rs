@@ -10,7 +10,6 @@ use crate::{
     domain::fire::Fire,
     domain::ids::ExecutionId,
 };
-use lambda_runtime::Diagnostic;
 
 /// A response about one execution. Absent fields are left out.
 #[derive(Debug, Default, Serialize)]
@@ -65,11 +64,20 @@ impl<'a> Response<'a> {
     }
 }
 
-impl From<Failure> for Diagnostic {
+/// An error in the form that Lambda's Runtime API takes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-invokeerror>
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorReport {
+    error_type: &'static str,
+    error_message: String,
+}
+
+impl From<Failure> for ErrorReport {
     fn from(failure: Failure) -> Self {
         let status_code = if failure.error_type == ErrorType::InvalidEvent { 400 } else { 500 };
         Self {
-            error_type: failure.error_type.as_str().to_owned(),
+            error_type: failure.error_type.as_str(),
             error_message: json!({
                 "statusCode": status_code,
                 "error": failure.error_type.as_str(),

@@ -1,22 +1,31 @@
-//! The wiring of the function: it builds the app from the settings, and runs the Lambda runtime around the handler.
+//! The wiring of the function: it builds the app from the settings, and serves Lambda's invocations with the handler.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig};
 use bytes::Bytes;
-use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime};
-use tower::{ServiceBuilder, service_fn};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::sleep,
+};
 
 use crate::{
     agents::Agents,
     app::App,
-    clients::cognito::TokenSource,
-    clients::http::{Clients, SdkHttpClient},
-    clients::lambda::Dispatcher,
-    clients::sigv4::Signer,
+    clients::{
+        cognito::TokenSource,
+        http::{Clients, SdkHttpClient},
+        lambda::Dispatcher,
+        runtime_api::{Answer, Delivery, RuntimeApi},
+        sigv4::Signer,
+    },
     config::Config,
+    domain::failure::{ErrorType, Failure},
     handler,
-    invocation::Invocation,
+    invocation::{Invocation, catch_panic},
+    response::ErrorReport,
+    shutdown::Shutdown,
     store::Store,
 };
 
@@ -28,6 +37,7 @@ pub async fn app(config: Config, clients: &Clients) -> App {
         store: Store::new(&aws, config.table_name.clone()),
         agents: Agents::new(&config, clients, tokens, Signer::new(&aws)),
         dispatcher: Dispatcher::new(aws),
+        shutdown: Shutdown::default(),
         config,
     }
 }
@@ -42,45 +52,130 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
         .await
 }
 
-/// The variables that `lambda_runtime` reads.
-const RUNTIME_VARIABLES: [&str; 4] = [
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-];
+/// The pauses after polls that failed: the first, and the longest. Each is twice the one before it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves invocations until the process ends: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
+/// An error that ends the process.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves invocations until Lambda ends the process: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
+///
+/// SIGTERM ends every run in flight. Lambda sends it to functions on Managed Instances, and to others only if they have
+/// an extension. The function registers none: Lambda waits for an invocation before it ends the environment of a
+/// function that handles one at a time.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 ///
 /// # Errors
-/// Returns an error if this does not run on Lambda, or if Lambda's Runtime API fails.
+/// Returns an error if this does not run on Lambda.
 pub async fn serve(app: App) -> Result<(), Error> {
-    // The Lambda runtime would panic if one of them were missing.
-    if let Some(missing) = RUNTIME_VARIABLES.iter().find(|name| std::env::var_os(name).is_none()) {
-        return Err(format!("{missing} is not set, which Lambda sets; to run here: cargo run --example local").into());
+    let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
+        let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: cargo run --example local";
+        return Err(missing.into());
+    };
+    let mut terminated = signal(SignalKind::terminate())?;
+    let worker = Arc::new(Worker { api: RuntimeApi::new(&authority)?, app });
+    // Each worker is a task of its own, so that it is woken alone.
+    let mut workers = JoinSet::new();
+    for _ in 0..max_concurrency() {
+        workers.spawn(Arc::clone(&worker).work());
     }
-    let app = Arc::new(app);
-    let handler = service_fn(move |event: LambdaEvent<Option<String>>| {
-        let app = Arc::clone(&app);
-        async move {
-            let (payload, context) = event.into_parts();
-            let invocation = Invocation {
-                request_id: context.request_id,
-                function_arn: context.invoked_function_arn,
-                deadline_millis: context.deadline,
-                xray_trace_id: context.xray_trace_id,
-            };
-            handler::handle(&app, payload.as_deref(), &invocation).await
+    let all_ended = async {
+        while let Some(ended) = workers.join_next().await {
+            // The panic hook has logged the place.
+            if ended.is_err() && !worker.app.shutdown.has_begun() {
+                workers.spawn(Arc::clone(&worker).work());
+            }
         }
-    });
-    let any_payload = ServiceBuilder::new().map_request(quote_payload);
-    Runtime::new(handler).layer(any_payload).run_concurrent().await
+    };
+    let shutting_down = async {
+        terminated.recv().await;
+        tracing::info!("SIGTERM: the runs in flight end");
+        worker.app.shutdown.begin();
+        worker.app.shutdown.over().await;
+        tracing::warn!("not every invocation ended in time");
+    };
+    tokio::select! {
+        () = all_ended => {}
+        () = shutting_down => {}
+    }
+    Ok(())
 }
 
-/// Passes the payload to the handler as a JSON string, or as null if it is not UTF-8. The runtime parses payloads
-/// itself, and would answer one that is not JSON before the handler could.
-fn quote_payload(mut invocation: LambdaInvocation) -> LambdaInvocation {
-    let text = std::str::from_utf8(&invocation.body).ok();
-    invocation.body = serde_json::to_vec(&text).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from);
-    invocation
+/// Returns how many invocations Lambda sends at once. It sends one unless the variable says more.
+fn max_concurrency() -> usize {
+    let given = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
+    given.and_then(|given| given.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// The work on one invocation after the other. Workers share it.
+struct Worker {
+    api: RuntimeApi,
+    app: App,
+}
+
+impl Worker {
+    /// Takes invocations, runs them and answers them until the process is to end. Nothing else ends it: a poll that
+    /// fails is repeated after a pause, and an answer that cannot be posted is given up.
+    async fn work(self: Arc<Self>) {
+        let mut pause = FIRST_PAUSE;
+        while !self.app.shutdown.has_begun() {
+            let polled = tokio::select! {
+                biased;
+                polled = self.api.next() => polled,
+                () = self.app.shutdown.begun() => return,
+            };
+            match polled {
+                Ok(Some(delivery)) => {
+                    pause = FIRST_PAUSE;
+                    self.handle(delivery).await;
+                    continue;
+                }
+                Ok(None) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::warn!(%error, pauseMs = pause.as_millis(), "no invocation could be taken, trying again");
+                }
+            }
+            tokio::select! {
+                () = sleep(pause) => pause = LONGEST_PAUSE.min(pause * 2),
+                () = self.app.shutdown.begun() => return,
+            }
+        }
+    }
+
+    /// Runs one invocation and answers it. A panic becomes the answer too, and an event that could not be read to its end
+    /// a retryable error. An answer that the Runtime API does not take is logged: Lambda's retry replays the record.
+    async fn handle(&self, delivery: Delivery) {
+        let request_id = delivery.request_id.as_str();
+        if delivery.has_client_context {
+            tracing::warn!(requestId = request_id, "the client context is ignored: everything is read from the event");
+        }
+        let invocation = Invocation {
+            request_id: request_id.to_owned(),
+            function_arn: delivery.function_arn.clone(),
+            deadline_millis: delivery.deadline_millis,
+            xray_trace_id: delivery.xray_trace_id.clone(),
+        };
+        let result = match &delivery.payload {
+            Ok(payload) => {
+                let payload = std::str::from_utf8(payload).ok();
+                catch_panic(handler::handle(&self.app, payload, &invocation)).await.unwrap_or_else(Err)
+            }
+            Err(error) => {
+                tracing::error!(requestId = request_id, %error, "the event could not be read");
+                Err(Failure::retryable(ErrorType::Internal, format!("the event could not be read: {error}")))
+            }
+        };
+        let answer = match result {
+            Ok(response) => Answer::Response(response.to_string().into()),
+            Err(failure) => Answer::Error(error_body(failure)),
+        };
+        if let Err(error) = self.api.answer(&delivery, &answer).await {
+            tracing::error!(requestId = request_id, %error, "the answer could not be posted");
+        }
+    }
+}
+
+fn error_body(failure: Failure) -> Bytes {
+    serde_json::to_vec(&ErrorReport::from(failure)).unwrap_or_default().into()
 }

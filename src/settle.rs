@@ -29,6 +29,7 @@ use crate::{
         queued::{self, Queued},
         schedule::{self, Event},
     },
+    invocation::Invocation,
     lifecycle::{
         close::{CloseError, UnstartedExecution, close_abandoned},
         identify::identify,
@@ -67,7 +68,12 @@ const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If a notification of a topic is left, which only the failure of the whole invocation brings again.
-pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadline: Deadline) -> Result<Value, Failure> {
+pub(crate) async fn settle(
+    app: &App,
+    batch: &Batch,
+    invocation: &Invocation,
+    deadline: Deadline,
+) -> Result<Value, Failure> {
     let mut failures = Vec::new();
     for message in &batch.records {
         let span = tracing::error_span!(
@@ -77,7 +83,7 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
             triggerId = Empty,
             executionId = Empty,
         );
-        let settling = settle_message(app, message, function_arn).instrument(span.clone());
+        let settling = settle_message(app, message, invocation).instrument(span.clone());
         let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
         if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
             span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
@@ -91,13 +97,14 @@ pub(crate) async fn settle(app: &App, batch: &Batch, function_arn: &str, deadlin
     Ok(json!({"batchItemFailures": failures}))
 }
 
-async fn settle_message(app: &App, message: &Message, function_arn: &str) -> Result<(), Unsettled> {
+async fn settle_message(app: &App, message: &Message, invocation: &Invocation) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
         Queued::Report(report) => settle_report(app, report).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
-            app.dispatcher.invoke(function_arn, payload).await?;
+            let Invocation { function_arn, xray_trace_id, .. } = invocation;
+            app.dispatcher.invoke(function_arn, payload, xray_trace_id.as_deref()).await?;
             tracing::info!("the message is no report: it was handed on as an invocation of its own");
             Ok(())
         }

@@ -256,7 +256,7 @@ impl Source {
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;
         let pool = output.user_pool.ok_or_else(|| TokenError::Transient("DescribeUserPool says nothing".to_owned()))?;
         let named = |domain: Option<String>| domain.filter(|domain| !domain.is_empty());
-        let prefix = |domain| format!("{domain}.auth.{}.amazoncognito.com", self.config.region);
+        let prefix = |domain: String| prefix_host(&domain, &self.config.region);
         let domain = named(pool.custom_domain).or_else(|| named(pool.domain).map(prefix)).ok_or_else(|| {
             TokenError::Refused(format!("the user pool {} has no domain; give it one", self.config.user_pool_id))
         })?;
@@ -364,9 +364,22 @@ impl From<TokenError> for Failure {
     }
 }
 
+/// Returns the host of a user pool's prefix domain. AWS GovCloud (US) has only FIPS endpoints for them
+/// (<https://docs.aws.amazon.com/govcloud-us/latest/UserGuide/govcloud-cog.html>).
+fn prefix_host(domain: &str, region: &str) -> String {
+    let auth = if region.starts_with("us-gov-") { "auth-fips" } else { "auth" };
+    format!("{domain}.{auth}.{region}.amazoncognito.com")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_stands_in_its_regions_host() {
+        assert_eq!(prefix_host("a", "eu-west-1"), "a.auth.eu-west-1.amazoncognito.com");
+        assert_eq!(prefix_host("a", "us-gov-west-1"), "a.auth-fips.us-gov-west-1.amazoncognito.com");
+    }
 
     #[test]
     fn the_token_endpoints_answers() {

@@ -50,13 +50,23 @@ impl Dispatcher {
     }
 
     /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. A try whose answer was
-    /// lost may already have queued one; execution ids make the second a duplicate.
+    /// lost may already have queued one; execution ids make the second a duplicate. `trace` is the X-Ray header of the
+    /// invocation that hands on: Lambda recognises by it a function that invokes itself in a circle
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
     ///
     /// # Errors
     /// If Lambda does not accept it. After [`DispatchError::NoAnswer`] it may have been queued.
-    pub async fn invoke(&self, function: &str, payload: String) -> Result<(), DispatchError> {
+    pub async fn invoke(&self, function: &str, payload: String, trace: Option<&str>) -> Result<(), DispatchError> {
         let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
-        match Box::pin(request.payload(Blob::new(payload)).send()).await {
+        let trace = trace.map(str::to_owned);
+        // The SDK would take the header from an environment variable, which several invocations at once cannot share.
+        let request = request.payload(Blob::new(payload)).customize().mutate_request(move |request| {
+            if let Some(trace) = trace.clone() {
+                // A value that no header can hold is left out.
+                let _ = request.headers_mut().try_insert("x-amzn-trace-id", trace);
+            }
+        });
+        match Box::pin(request.send()).await {
             Ok(_) => Ok(()),
             Err(error @ SdkError::ServiceError(_)) => Err(DispatchError::Service {
                 code: error.code().unwrap_or("unknown error").to_owned(),

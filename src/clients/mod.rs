@@ -3,5 +3,6 @@
 pub mod cognito;
 pub mod http;
 pub mod lambda;
+pub(crate) mod runtime_api;
 pub mod sigv4;
 pub mod ssm;

@@ -143,7 +143,7 @@ impl Failure {
     }
 }
 
-/// Leaves out the agent's words, because the Lambda runtime logs a handler's error through `Debug`.
+/// Leaves out the agent's words, so that no log line that prints a failure holds them.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.error_type, self.message)

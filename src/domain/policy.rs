@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::json::fields::Fields;
 
-/// The longest timeout, which is Lambda's own limit.
-const LONGEST_TIMEOUT_SECONDS: u32 = 900;
+/// The longest timeout: a day. Lambda's own limit ends a run earlier, and has no place here, because AWS may raise it.
+const LONGEST_TIMEOUT_SECONDS: u32 = 86_400;
 /// The largest limit of tokens: DynamoDB's numbers, read as an f64, are exact up to it.
 const MOST_TOKENS_PER_DAY: u64 = 1 << 53;
 /// The number of failures in a row after which a trigger is paused, unless its item says otherwise.
@@ -120,13 +120,13 @@ mod tests {
 
     #[test]
     fn unknown_values_are_problems_that_say_what_is_allowed() {
-        let (_, problems) = read(&json!({"overlap": "queue", "timeoutSeconds": 901, "maxRunsPerDay": 0,
+        let (_, problems) = read(&json!({"overlap": "queue", "timeoutSeconds": 86_401, "maxRunsPerDay": 0,
             "maxTokensPerDay": -1, "pauseAfterFailures": "often"}));
         assert_eq!(
             problems,
             [
                 "$.overlap: must be \"allow\", \"skip\" or \"cancelOther\"",
-                "$.timeoutSeconds: must be from 1 to 900",
+                "$.timeoutSeconds: must be from 1 to 86400",
                 "$.maxRunsPerDay: must be from 1 to 4294967295",
                 "$.maxTokensPerDay: must be a whole number",
                 "$.pauseAfterFailures: must be a whole number",

@@ -3,6 +3,9 @@
 //! The window is a tumbling one. It begins with the first event that is counted, by the event's own time. It ends when
 //! `windowSeconds` have passed, or with the nth event, which makes the trigger fire. An event that was published before
 //! the window began and is delivered late counts in it.
+//!
+//! The event's time is its publisher's to choose. One in the future counts as the present: it would hold its window open
+//! until then.
 
 use serde_json::Value;
 
@@ -10,6 +13,8 @@ use crate::json::fields::{Fields, kind};
 
 /// The longest window. A longer one could outlive the counter, which is kept for `EXECUTION_TTL_DAYS`.
 const LONGEST_WINDOW_SECONDS: u32 = 24 * 60 * 60;
+/// The most by which the clocks of two machines may differ, in milliseconds.
+const CLOCK_SKEW_MILLIS: i64 = 60_000;
 /// The largest `count`.
 const LARGEST_COUNT: u32 = 100_000;
 
@@ -60,12 +65,16 @@ impl Threshold {
         }
     }
 
-    /// Returns the counter after one more event, which happened at `time`, in milliseconds since 1970. The event begins
-    /// a new window if there is none, or if the one that was `seen` was completed by its nth event or is over at
-    /// `time`. An event from before the window's begin counts in it.
-    pub(crate) fn counted(self, seen: Option<Counter>, time: i64) -> Counter {
+    /// Returns the counter after one more event, which says that it happened at `time` and is counted `now`, both in
+    /// milliseconds since 1970. The event begins a new window if there is none, or if the one that was `seen` was
+    /// completed by its nth event, is over at `time`, or has not begun `now`, for a machine whose clock is at most a
+    /// minute behind. An event from before the window's begin counts in it.
+    pub(crate) fn counted(self, seen: Option<Counter>, time: i64, now: i64) -> Counter {
+        let time = time.min(now);
         let window = i64::from(self.window_seconds) * 1000;
-        let open = seen.filter(|seen| seen.count < self.count && time < seen.window_start.saturating_add(window));
+        let is_open =
+            |start: i64| time < start.saturating_add(window) && start <= now.saturating_add(CLOCK_SKEW_MILLIS);
+        let open = seen.filter(|seen| seen.count < self.count && is_open(seen.window_start));
         match open {
             Some(Counter { window_start, count }) => Counter { window_start, count: count + 1 },
             None => Counter { window_start: time, count: 1 },
@@ -98,8 +107,26 @@ mod tests {
             (at(1_000, 6), 2_000, at(2_000, 1)),
             (at(5_000, 2), 1_000, at(5_000, 3)),
         ] {
-            assert_eq!(Some(FIVE_IN_TEN_SECONDS.counted(seen, time)), expected, "{seen:?} at {time}");
+            assert_eq!(Some(FIVE_IN_TEN_SECONDS.counted(seen, time, 1_000_000)), expected, "{seen:?} at {time}");
         }
+    }
+
+    #[test]
+    fn a_time_far_off_holds_no_window_open() {
+        let far = i64::MAX;
+        let now = 1_000_000;
+        let first = FIVE_IN_TEN_SECONDS.counted(None, far, now);
+        assert_eq!(first, Counter { window_start: now, count: 1 });
+        let later = now + 10_000;
+        assert_eq!(FIVE_IN_TEN_SECONDS.counted(Some(first), later, later), Counter { window_start: later, count: 1 });
+        let stored = Counter { window_start: far, count: 3 };
+        assert_eq!(FIVE_IN_TEN_SECONDS.counted(Some(stored), now, now), Counter { window_start: now, count: 1 });
+        // A time long past ends no window that others count in.
+        let open = Counter { window_start: now, count: 3 };
+        assert_eq!(FIVE_IN_TEN_SECONDS.counted(Some(open), 0, now), Counter { window_start: now, count: 4 });
+        // The machine that began the window has a clock that is ahead.
+        let ahead = Counter { window_start: now + 5_000, count: 3 };
+        assert_eq!(FIVE_IN_TEN_SECONDS.counted(Some(ahead), now, now), Counter { window_start: now + 5_000, count: 4 });
     }
 
     #[test]
@@ -107,7 +134,7 @@ mod tests {
         let mut counter = None;
         let fired: Vec<i64> = (1..=20)
             .filter(|time| {
-                let next = FIVE_IN_TEN_SECONDS.counted(counter, *time);
+                let next = FIVE_IN_TEN_SECONDS.counted(counter, *time, 1_000_000);
                 counter = Some(next);
                 FIVE_IN_TEN_SECONDS.is_reached(next.count)
             })

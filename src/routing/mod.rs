@@ -19,7 +19,7 @@ use crate::{
         shared_id::check_user,
     },
     events::bus::{BusEvent, EventTarget},
-    invocation::InvocationContext,
+    invocation::{Invocation, InvocationContext},
     lifecycle::{
         close::{UnstartedExecution, close_abandoned},
         identify::identify,
@@ -110,7 +110,8 @@ impl Router<'_> {
     /// Hands the event on for one trigger.
     async fn dispatch_to(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<(), String> {
         let payload = self.event.dispatched_to(trigger_id, user_id, &self.context.invocation.request_id);
-        let invoking = self.context.app.dispatcher.invoke(&self.context.invocation.function_arn, payload);
+        let Invocation { function_arn, xray_trace_id, .. } = self.context.invocation;
+        let invoking = self.context.app.dispatcher.invoke(function_arn, payload, xray_trace_id.as_deref());
         let error = match tokio::time::timeout_at(self.context.deadline.run_until, invoking).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),

@@ -40,19 +40,28 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
+    /// Runs the agent for `fire` until its verdict, or until the deadline, the loss of the lease or the end of the
+    /// process ends the run.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
         prepared: impl Future<Output = Result<Prepared, Failure>>,
     ) -> Result<Outcome, RunStop> {
+        let shutdown = &self.context.app.shutdown;
+        if shutdown.has_begun() {
+            return Err(self.interrupted(fire));
+        }
         // FuturesUnordered polls a limit only when it is woken, and not with every piece of the answer.
-        let limits: [BoxFuture<'_, RunStop>; 2] = [
+        let limits: [BoxFuture<'_, RunStop>; 3] = [
             Box::pin(async {
                 tokio::time::sleep_until(self.context.deadline.run_until).await;
                 self.out_of_time("the invocation's time was nearly up".to_owned())
             }),
             Box::pin(async { RunStop::Stopped(self.owned.keep().await) }),
+            Box::pin(async {
+                shutdown.begun().await;
+                self.interrupted(fire)
+            }),
         ];
         let mut limits = FuturesUnordered::from_iter(limits);
         tokio::select! {
@@ -68,6 +77,17 @@ impl Run<'_> {
     /// Returns the stop for a time limit that was exceeded.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
+        RunStop::Failed(self.context.state.retryable_unless_called(failure))
+    }
+
+    /// Returns the stop for a process that is to end. Another attempt may run if the agent was not called, or if the
+    /// trigger wants an interrupted run to be run again.
+    fn interrupted(&self, fire: &Fire) -> RunStop {
+        let message = "Lambda ended the environment (SIGTERM) while the run was in flight";
+        let failure = Failure::retryable(ErrorType::Interrupted, message);
+        if fire.task.rerun_if_interrupted {
+            return RunStop::Failed(failure);
+        }
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 

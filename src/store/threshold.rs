@@ -41,7 +41,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         for wait in backoff::endless() {
             // Read after each wait: another event has changed the counter meanwhile.
             let seen = self.table.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
-            let next = threshold.counted(seen, time);
+            let next = threshold.counted(seen, time, started.millis);
             let mut mark_item = keyed(keys::mark_key(trigger_id, mark), started.ttl);
             mark_item.insert("ordinal".into(), number(next.count));
             let mut counter_item = keyed(counter_key.clone(), started.ttl);

@@ -17,12 +17,8 @@ pub fn init() {
     // Only Lambda has the level FATAL.
     let level = level.map(|level| if level.eq_ignore_ascii_case("fatal") { "error".to_owned() } else { level });
     let level = level.and_then(|level| LevelFilter::from_str(&level).ok()).unwrap_or(LevelFilter::INFO);
-    // Other crates never log below WARN, because their details contain headers and bodies. The runtime's panic layer
-    // logs each error that the handler returns, which handler.rs has already done.
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("agent_trigger", level)
-        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
+    // Other crates never log below WARN, because their details contain headers and bodies.
+    let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("agent_trigger", level);
     let is_text = std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("text"));
     let format = tracing_subscriber::fmt::layer().with_target(false).with_span_events(FmtSpan::NONE);
     let format = if is_text {

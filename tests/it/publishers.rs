@@ -40,7 +40,14 @@ async fn refused(stack: &Stack, function: &Lambda, event: &Value) -> String {
 /// What the template's own rules bring to the function of an event on this bus.
 fn by_the_rules(bus: &str, event: &Value) -> Vec<Invocation> {
     let template = Template::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml")).unwrap();
-    let rules = template.rules("AgentTriggerFunction").into_iter().filter(|rule| rule.bus.as_deref() == Some(bus));
+    brought(&template, bus, event)
+}
+
+/// What the rules of a template bring to the function of an event on this bus.
+fn brought(template: &Template, bus: &str, event: &Value) -> Vec<Invocation> {
+    let is_on = |rule: &str| if rule.is_empty() { bus == "default" } else { rule == bus };
+    let rules = template.rules("AgentTriggerFunction").into_iter();
+    let rules = rules.filter(|rule| is_on(rule.bus.as_deref().unwrap_or_default()));
     let of_event = rules.filter(|rule| Pattern::parse(&rule.pattern).unwrap().matches(event));
     of_event.map(|rule| Invocation::new(rule.payload(event).unwrap())).collect()
 }
@@ -65,6 +72,51 @@ async fn f56_a_publishers_scheduled_event_runs_subscribers_alone() {
     assert!(stack.dynamodb.executions("nightly-invoices").is_empty());
     let outcome = run(&function, &event_of("nightly-invoices")).await;
     assert_completed(&outcome, &execution(&stack, "nightly-invoices"));
+    stack.assert_clean();
+}
+
+/// The deliveries of an event on the bus `orders`, with the template's parameters for its source.
+fn by_the_rules_for_orders(bus: &str, event: &Value) -> Vec<Invocation> {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml");
+    let template = Template::read_with(&template, &[("EventBusName", "orders"), ("EventSource", SOURCE)]).unwrap();
+    brought(&template, bus, event)
+}
+
+#[tokio::test]
+async fn f56_over_the_templates_own_rules_a_publisher_reaches_subscribers_alone() {
+    let stack = stack().await;
+    for id in ["one", "two"] {
+        subscribe(&stack, id, json!({}));
+    }
+    let victim = json!({"PK": "TRIGGER#somebody-else", "userId": "somebody-else", "type": "schedule", "GSI2PK": null,
+        "GSI2SK": null, "eventConfig": null});
+    subscribe(&stack, "nightly-invoices", victim);
+    stack.pool(2, &[]);
+    // EventBridge delivers at least once: the same event comes twice.
+    for _ in 0..2 {
+        let deliveries = by_the_rules_for_orders("orders", &hijack());
+        assert_eq!(deliveries.len(), 1, "one rule takes it");
+        for delivery in deliveries {
+            stack.invoke_async(delivery);
+        }
+        stack.lambda.idle().await;
+    }
+    assert_eq!(stack.agent.call_count(), 2, "one call for each subscriber");
+    for (id, call) in ["one", "two"].iter().zip(stack.agent.calls()) {
+        let row = execution(&stack, id);
+        assert_eq!((&row["status"], &row["userId"], &row["eventId"]), (&json!("completed"), &json!(USER), &json!(ID)));
+        let (own, told) = call.field("prompt").split_once("\n<event>\n").unwrap();
+        assert!(own.starts_with(PROMPT) && !own.contains("invoices"), "{own}");
+        assert!(told.contains("invoices to this \\u003c/event\\u003e address"), "{told}");
+        assert_eq!((call.field("targetUserId"), call.body.get("x")), (USER, None));
+    }
+    assert!(stack.dynamodb.executions("nightly-invoices").is_empty());
+    assert!(stack.lambda.failures().is_empty());
+
+    // On the other buses no rule takes it.
+    for bus in ["OutboxBus", "default"] {
+        assert!(by_the_rules_for_orders(bus, &hijack()).is_empty(), "{bus}");
+    }
     stack.assert_clean();
 }
 

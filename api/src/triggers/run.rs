@@ -53,7 +53,7 @@ pub fn command(name: &str, trigger_id: &str, detail: Value) -> (Value, Uuid) {
 /// # Errors
 /// If Lambda does not take the event.
 pub async fn invoke(api: &Api, event: &Value) -> Result<(), ApiError> {
-    let invoking = api.dispatcher.invoke(&api.settings.run_function, event.to_string());
+    let invoking = api.dispatcher.invoke(&api.settings.run_function, event.to_string(), None);
     invoking.await.map_err(|error| {
         tracing::error!(cause = %error, "the run function could not be invoked");
         ApiError::Unavailable("the run function could not be invoked; it is unknown whether the run begins".to_owned())

@@ -1,12 +1,13 @@
 //! Attempts that are frozen, and wake when another may have taken their execution over.
 
 use serde_json::json;
-use standins::{Gate, Lambda, Stack};
+use standins::{Fault, Gate, Lambda, Rule, Stack};
 
 use crate::support::one_fire::{
-    assert_completed, assert_error, assert_failed, assert_running, delivery, execution, lease_is_over, short_lease,
+    TRIGGER, assert_completed, assert_error, assert_failed, assert_running, delivery, execution, lease_is_over,
+    short_lease,
 };
-use crate::support::{gated, stack};
+use crate::support::{FINISH, gated, stack};
 
 /// Freezes an attempt in mid-stream until its lease is over, and lets the agent's answer to it end meanwhile or not.
 async fn freeze(stack: &Stack, function: &Lambda, gate: &Gate, answer_ends_while_frozen: bool) {
@@ -123,6 +124,43 @@ async fn f46_frozen_without_a_takeover_goes_on() {
     };
     let (outcome, ()) = tokio::join!(function.invoke(delivery(false)), thaw);
     assert_eq!(assert_completed(&stack, &outcome)["attempt"], 1);
+    assert_eq!(stack.agent.call_count(), 1);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn a_record_deleted_by_hand_in_mid_run_stops_the_run_and_is_not_made_again() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.agent.queue(gated(&gate));
+    let function = stack.function(&[short_lease()]).await;
+    let delete = async {
+        gate.reached().await;
+        let record = execution(&stack);
+        stack.dynamodb.delete(record["PK"].as_str().unwrap(), record["SK"].as_str().unwrap());
+        stack.agent.wait_until("the run's leaving", |calls| calls[0].client_left).await;
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(delivery(false)), delete);
+    assert_error(&outcome, "LeaseLost", false);
+    assert!(stack.dynamodb.executions(TRIGGER).is_empty());
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn a_record_deleted_by_hand_before_its_end_is_written_is_not_made_again() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.dynamodb.inject(Rule::new("UpdateItem", Fault::GateBefore(gate.clone())).containing(FINISH).once());
+    let function = stack.function(&[short_lease()]).await;
+    let delete = async {
+        gate.reached().await;
+        let record = execution(&stack);
+        stack.dynamodb.delete(record["PK"].as_str().unwrap(), record["SK"].as_str().unwrap());
+        gate.release();
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(delivery(false)), delete);
+    assert_error(&outcome, "LeaseLost", false);
+    assert!(stack.dynamodb.executions(TRIGGER).is_empty());
     assert_eq!(stack.agent.call_count(), 1);
     stack.assert_clean();
 }

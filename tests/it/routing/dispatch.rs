@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use standins::{Fault, Gate, Invocation, Outcome, Rule, Stack};
+use standins::{FUNCTION_ARN, Fault, Gate, Invocation, Outcome, Rule, Stack};
 
 use crate::support::subscribed::{
     USER, assert_summary, calls_of, dispatched_to, invocation, order, order_with, publish, subscribe, subscribe_many,
@@ -179,4 +179,36 @@ async fn an_event_near_lambdas_limit_is_handed_on() {
     assert_summary(seen.outcome().unwrap(), &event, json!({"subscriptions": 2, "dispatched": 2}));
     assert_each_ran_once(&stack, &ids);
     stack.assert_clean();
+}
+
+#[tokio::test]
+async fn an_event_is_handed_on_to_the_alias_that_took_it_in_the_same_trace() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 2);
+    let alias = format!("{FUNCTION_ARN}:live");
+    let traces = ["1-5759e988-bd862e3fe1be46a994272793", "1-5759e988-bd862e3fe1be46a994272794"]
+        .map(|root| format!("Root={root};Parent=53995c3f42cd8ad8;Sampled=1"));
+    // Two at once in one process, which has one environment for both.
+    let function = stack.function(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
+    let gate = Gate::new();
+    stack.lambda.inject(Rule::new("Invoke", Fault::GateBefore(gate.clone())));
+    let events = [order(), order()];
+    let invoke = |at: usize| function.invoke(Invocation::event(&events[at]).function_arn(&alias).trace_id(&traces[at]));
+    let release = async {
+        gate.reached_by(4).await;
+        gate.release();
+    };
+    let (first, second, ()) = tokio::join!(invoke(0), invoke(1), release);
+    for (outcome, event) in [(first, &events[0]), (second, &events[1])] {
+        assert_summary(&outcome, event, json!({"subscriptions": 2, "dispatched": 2}));
+    }
+    for id in &ids {
+        let handed_on = dispatched_to(&stack, id);
+        assert_eq!(handed_on.len(), 2);
+        assert!(handed_on.iter().all(|seen| seen.function == alias), "{handed_on:#?}");
+        for (event, trace) in events.iter().zip(&traces) {
+            let of_event = handed_on.iter().find(|seen| seen.event()["id"] == event["id"]);
+            assert_eq!(of_event.unwrap().trace_id.as_ref(), Some(trace));
+        }
+    }
 }

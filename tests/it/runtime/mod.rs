@@ -2,3 +2,5 @@
 
 mod process;
 mod request_counts;
+mod sigterm;
+mod workers;

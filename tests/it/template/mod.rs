@@ -1,4 +1,5 @@
-//! What the pipes of template.yaml announce.
+//! What the pipes of template.yaml announce, and what its stack costs.
 
 mod health_pipe;
+mod idle_cost;
 mod outbox;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use standins::{Fault, Gate, Invocation, Lambda, Outcome, Rule, Stack};
 
 use crate::support::subscribed::{assert_summary, config, invocation, order, order_with, publish, subscribe};
-use crate::support::{alone, crowd, execution, stack};
+use crate::support::{alone, crowd, execution, now_millis, stack};
 
 fn subscribe_to_every(stack: &Stack, count: u32, id: &str) {
     subscribe(stack, id, config(json!({"threshold": {"count": count, "windowSeconds": 300}})));
@@ -208,5 +208,26 @@ async fn each_of_several_triggers_counts_for_itself() {
         assert_eq!(stack.dynamodb.executions(id).len(), runs, "{id}");
     }
     assert_eq!(stack.agent.call_count(), 11);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn a_publishers_time_far_off_holds_no_window_open() {
+    let stack = stack().await;
+    let short = config(json!({"threshold": {"count": 2, "windowSeconds": 1}}));
+    subscribe(&stack, "t", short);
+    let function = stack.function(&[]).await;
+    let first = order_with(json!({"time": "2099-12-31T23:59:59Z"}));
+    waits(&function.invoke(Invocation::event(&first)).await, &first);
+    let counter = stack.dynamodb.scan().into_iter().find(|item| item["windowStart"].is_i64()).unwrap();
+    let start = counter["windowStart"].as_i64().unwrap();
+    assert!(start <= now_millis(), "the window began when the event was counted, not in 2099: {counter}");
+
+    // The next event is after the window, so it is the first of its own.
+    while now_millis() <= start + 1_000 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let second = order_with(json!({"time": "2099-12-31T23:59:59Z"}));
+    waits(&function.invoke(Invocation::event(&second)).await, &second);
     stack.assert_clean();
 }

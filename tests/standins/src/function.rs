@@ -131,6 +131,11 @@ impl Function {
         self.signal(Signal::KILL);
     }
 
+    /// Sends SIGTERM, as Lambda announces the end of an environment.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// Sends SIGSTOP, as Lambda freezes an environment.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

@@ -39,6 +39,10 @@ pub struct AsyncInvocation {
     pub payload: Vec<u8>,
     /// When the event was accepted.
     pub at: SystemTime,
+    /// The function as the Invoke named it, or as the invocation does.
+    pub function: String,
+    /// X-Ray's trace header.
+    pub trace_id: Option<String>,
     /// True if it came as an Invoke over the API, false if by [`LambdaApi::submit`].
     pub dispatched: bool,
     /// The outcomes of its attempts so far.
@@ -103,6 +107,8 @@ impl Queue {
             request_id: invocation.request_id.clone(),
             payload: invocation.payload.clone(),
             at: SystemTime::now(),
+            function: invocation.function_arn.clone().unwrap_or_else(|| FUNCTION_ARN.to_owned()),
+            trace_id: invocation.trace_id.clone(),
             dispatched,
             outcomes: Vec::new(),
             over: false,
@@ -187,7 +193,7 @@ impl Queue {
         if serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_err() {
             return error(400, "InvalidRequestContentException", "Could not parse request body into json");
         }
-        let mut invocation = Invocation::new(payload.to_vec()).timeout(self.book().timeout);
+        let mut invocation = Invocation::new(payload.to_vec()).timeout(self.book().timeout).function_arn(function);
         if let Some(trace) = header("x-amzn-trace-id") {
             invocation = invocation.trace_id(trace);
         }

@@ -59,7 +59,7 @@ pub use dynamodb::{AGENTS_TABLE, DynamoDb, INDEX, StoreRequest, TABLE};
 pub use faults::{Fault, Injected, Rule};
 pub use function::Function;
 pub use gate::Gate;
-pub use lambda_api::{AsyncInvocation, LambdaApi};
+pub use lambda_api::{AsyncInvocation, FUNCTION_ARN, LambdaApi};
 pub use pipe::{Pipe, PipeDefinition};
 pub use protocols::ProtocolScripts;
 pub use relay::{Relay, Relayed};

@@ -11,13 +11,13 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::lambda_api::FUNCTION_ARN;
-use crate::net::{ANY_PORT, Server};
+use crate::net::{ANY_PORT, Server, drop_connection};
 
 /// An invocation that Lambda sends to a function.
 #[derive(Clone, Debug)]
@@ -30,13 +30,18 @@ pub struct Invocation {
     pub timeout: Duration,
     /// X-Ray's trace header.
     pub trace_id: Option<String>,
+    /// The function that is invoked, if it is a version or an alias.
+    pub function_arn: Option<String>,
+    /// The client context that the caller gave, in the bytes of the header.
+    pub client_context: Option<Vec<u8>>,
 }
 
 impl Invocation {
     /// Creates an invocation with these bytes, a new request id and 30 seconds of time.
     pub fn new(payload: impl Into<Vec<u8>>) -> Self {
         let request_id = uuid::Uuid::new_v4().to_string();
-        Self { payload: payload.into(), request_id, timeout: Duration::from_secs(30), trace_id: None }
+        let timeout = Duration::from_secs(30);
+        Self { payload: payload.into(), request_id, timeout, trace_id: None, function_arn: None, client_context: None }
     }
 
     /// Creates an invocation with a JSON event.
@@ -67,6 +72,20 @@ impl Invocation {
     #[must_use]
     pub fn trace_id(mut self, id: impl Into<String>) -> Self {
         self.trace_id = Some(id.into());
+        self
+    }
+
+    /// Sets the function's ARN, with a version or an alias.
+    #[must_use]
+    pub fn function_arn(mut self, arn: impl Into<String>) -> Self {
+        self.function_arn = Some(arn.into());
+        self
+    }
+
+    /// Sets the client context.
+    #[must_use]
+    pub fn client_context(mut self, context: impl Into<Vec<u8>>) -> Self {
+        self.client_context = Some(context.into());
         self
     }
 }
@@ -151,6 +170,8 @@ struct Book {
     payloads: Vec<Vec<u8>>,
     outcomes: Vec<Outcome>,
     polls: usize,
+    refusal: Option<StatusCode>,
+    lost_answers: usize,
 }
 
 pub(crate) struct Shared {
@@ -191,6 +212,14 @@ impl Shared {
 
     pub(crate) fn outcomes(&self) -> Vec<Outcome> {
         self.book().outcomes.clone()
+    }
+
+    /// Returns true if the next answer must be lost.
+    fn loses_answer(&self) -> bool {
+        let mut book = self.book();
+        let left = book.lost_answers.checked_sub(1);
+        book.lost_answers = left.unwrap_or_default();
+        left.is_some()
     }
 
     fn finish(&self, request_id: &str, headers: &HeaderMap, outcome: Outcome) -> StatusCode {
@@ -322,6 +351,22 @@ impl RuntimeApi {
         self.shared.book().in_flight.len()
     }
 
+    /// Answers every poll with this status and no invocation, those that wait too. `None` ends that.
+    pub fn refuse_polls(&self, status: Option<StatusCode>) {
+        self.shared.book().refusal = status;
+        self.shared.queued.notify_waiters();
+    }
+
+    /// Breaks the connection at so many answers, which are lost.
+    pub fn lose_answers(&self, count: usize) {
+        self.shared.book().lost_answers = count;
+    }
+
+    /// Returns how many answers are still to be lost.
+    pub fn answers_to_lose(&self) -> usize {
+        self.shared.book().lost_answers
+    }
+
     /// Returns what was posted to `/runtime/init/error`.
     pub fn init_errors(&self) -> Vec<Value> {
         self.shared.book().init_errors.clone()
@@ -332,7 +377,14 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
     shared.book().polls += 1;
     shared.polled.notify_waiters();
     loop {
-        let queued = shared.queued.notified();
+        let mut queued = std::pin::pin!(shared.queued.notified());
+        // A refusal wakes only those that wait already.
+        queued.as_mut().enable();
+        if let Some(status) = shared.book().refusal {
+            let mut refused = Response::new(Body::from(r#"{"errorMessage":"no","errorType":"Refused"}"#));
+            *refused.status_mut() = status;
+            return refused;
+        }
         if let Some(response) = take(&shared) {
             return response;
         }
@@ -350,9 +402,15 @@ fn take(shared: &Shared) -> Option<Response> {
         .header("lambda-runtime-aws-request-id", &pending.request_id)
         .header("lambda-runtime-invocation-id", &pending.delivery)
         .header("lambda-runtime-deadline-ms", deadline.to_string())
-        .header("lambda-runtime-invoked-function-arn", FUNCTION_ARN);
+        .header(
+            "lambda-runtime-invoked-function-arn",
+            pending.invocation.function_arn.as_deref().unwrap_or(FUNCTION_ARN),
+        );
     if let Some(trace) = &pending.invocation.trace_id {
         response = response.header("lambda-runtime-trace-id", trace);
+    }
+    if let Some(context) = &pending.invocation.client_context {
+        response = response.header("lambda-runtime-client-context", context.as_slice());
     }
     let response = response.body(Body::from(pending.invocation.payload.clone()));
     book.in_flight.push(pending);
@@ -370,19 +428,20 @@ async fn response(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> StatusCode {
+) -> Response {
+    if shared.loses_answer() {
+        return drop_connection();
+    }
     let value = serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into());
-    shared.finish(&id, &headers, Outcome::Success(value))
+    shared.finish(&id, &headers, Outcome::Success(value)).into_response()
 }
 
-async fn error(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> StatusCode {
+async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    if shared.loses_answer() {
+        return drop_connection();
+    }
     let posted = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    shared.finish(&id, &headers, Outcome::function_error(posted))
+    shared.finish(&id, &headers, Outcome::function_error(posted)).into_response()
 }
 
 async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {

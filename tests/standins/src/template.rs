@@ -1,6 +1,6 @@
 //! A reader of the CloudFormation template that returns its pipes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
@@ -20,8 +20,16 @@ impl Template {
     /// # Errors
     /// Names the file and the problem.
     pub fn read(path: &Path) -> Result<Self, String> {
+        Self::read_with(path, &[])
+    }
+
+    /// Reads a template's file, with these parameters instead of their defaults.
+    ///
+    /// # Errors
+    /// Names the file and the problem.
+    pub fn read_with(path: &Path, parameters: &[(&str, &str)]) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-        Self::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+        Self::parse_with(&text, parameters).map_err(|e| format!("{}: {e}", path.display()))
     }
 
     /// Reads a template's text.
@@ -29,9 +37,14 @@ impl Template {
     /// # Errors
     /// Names the place where it is not YAML.
     pub fn parse(yaml: &str) -> Result<Self, String> {
+        Self::parse_with(yaml, &[])
+    }
+
+    fn parse_with(yaml: &str, parameters: &[(&str, &str)]) -> Result<Self, String> {
         let documents = Yaml::load_from_str(yaml).map_err(|e| e.to_string())?;
         let template = documents.first().map(json_of).ok_or("the template is empty")?;
-        let names = names(&template);
+        let mut names = names(&template);
+        names.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Ok(Self(resolved(&template, &names)))
     }
 
@@ -40,6 +53,12 @@ impl Template {
         let all = self.0["Resources"].as_object().into_iter().flatten();
         let of_kind = all.filter(|(_, resource)| resource["Type"] == kind);
         of_kind.map(|(id, resource)| (id.clone(), resource["Properties"].clone())).collect()
+    }
+
+    /// Returns the types of all resources.
+    pub fn kinds(&self) -> BTreeSet<String> {
+        let all = self.0["Resources"].as_object().into_iter().flatten();
+        all.filter_map(|(_, resource)| resource["Type"].as_str().map(str::to_owned)).collect()
     }
 
     /// Returns the pipe that announces executions.

@@ -1,0 +1,114 @@
+//! What the stack costs in a month in which nothing happens, computed from the template. The README has the table.
+
+use std::path::Path;
+
+use serde_json::Value;
+use standins::Template;
+
+/// Prices in dollars for us-east-1, as AWS publishes them on the pages named at each constant.
+mod price {
+    /// A metric that an alarm of standard resolution watches (<https://aws.amazon.com/cloudwatch/pricing/>).
+    pub(super) const ALARM_METRIC: f64 = 0.10;
+    /// A dashboard (the same page).
+    pub(super) const DASHBOARD: f64 = 3.00;
+    /// A request to a standard queue (<https://aws.amazon.com/sqs/pricing/>).
+    pub(super) const QUEUE_REQUEST: f64 = 0.40e-6;
+    /// A read request unit of a table's stream (<https://aws.amazon.com/dynamodb/pricing/on-demand/>).
+    pub(super) const STREAM_READ: f64 = 0.02e-5;
+}
+
+const MONTH_SECONDS: f64 = 30.0 * 24.0 * 60.0 * 60.0;
+/// Lambda polls a queue with five connections, each of which waits 20 s for a message
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html>).
+const QUEUE_POLLS: f64 = 5.0 * MONTH_SECONDS / 20.0;
+/// Pipes polls each shard of a stream four times a second
+/// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-dynamodb.html>).
+const STREAM_POLLS: f64 = 4.0 * MONTH_SECONDS;
+
+/// The kinds of resources that cost something while nothing happens.
+const CHARGED: [&str; 3] = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Serverless::Function"];
+/// The kinds that AWS charges for their requests, their messages, their users or their contents only, or never.
+const FREE_WHILE_IDLE: [&str; 19] = [
+    "AWS::Cognito::UserPool",
+    "AWS::Cognito::UserPoolClient",
+    "AWS::Cognito::UserPoolDomain",
+    "AWS::Cognito::UserPoolResourceServer",
+    "AWS::DynamoDB::Table",
+    "AWS::Events::EventBus",
+    "AWS::Events::Rule",
+    "AWS::IAM::Role",
+    "AWS::IAM::RolePolicy",
+    "AWS::Lambda::Permission",
+    "AWS::Logs::LogGroup",
+    "AWS::Logs::MetricFilter",
+    "AWS::Pipes::Pipe",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::Topic",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::Queue",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::ScheduleGroup",
+];
+
+fn template() -> Template {
+    Template::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml")).unwrap()
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// How many metrics an alarm watches: one, or those of its expression.
+fn metrics_of(alarm: &Value) -> usize {
+    let Some(parts) = alarm["Metrics"].as_array() else { return 1 };
+    parts.iter().filter(|part| part["MetricStat"].is_object()).count()
+}
+
+/// How many queues Lambda polls for a function.
+fn polled_queues(function: &Value) -> usize {
+    let events = function["Events"].as_object().into_iter().flatten();
+    events.filter(|(_, event)| event["Type"] == "SQS").count()
+}
+
+fn thousands(count: f64) -> String {
+    let digits = format!("{count:.0}");
+    let parts: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap()).collect();
+    parts.join(",")
+}
+
+#[test]
+fn the_readme_says_what_an_idle_month_costs() {
+    let template = template();
+    let of = |kind| template.resources(kind).into_iter().map(|(_, properties)| properties).collect::<Vec<_>>();
+    let count = |number: usize| u32::try_from(number).map(f64::from).unwrap();
+    let alarms = of("AWS::CloudWatch::Alarm");
+    let watched = count(alarms.iter().map(metrics_of).sum());
+    let dashboards = count(of("AWS::CloudWatch::Dashboard").len());
+    let polls = QUEUE_POLLS * count(of("AWS::Serverless::Function").iter().map(polled_queues).sum());
+    let items = [
+        (format!("{watched} metrics that {} alarms watch", alarms.len()), price::ALARM_METRIC, watched, "$0.10 each"),
+        (format!("{dashboards} dashboard"), price::DASHBOARD, dashboards, "$3.00 each"),
+        (
+            format!("{} polls of the settle queue by Lambda", thousands(polls)),
+            price::QUEUE_REQUEST,
+            polls,
+            "$0.40 a million",
+        ),
+    ];
+    let total: f64 = items.iter().map(|(_, price, count, _)| price * count).sum();
+    let rows = items.iter().map(|(item, price, count, each)| format!("| {item} | {each} | ${:.2} |\n", price * count));
+    let table = format!("{}| together | | ${total:.2} |\n", rows.collect::<String>());
+    assert!(readme().contains(&table), "README.md must hold:\n{table}");
+
+    let reads = STREAM_POLLS * count(of("AWS::Pipes::Pipe").len());
+    let shard = format!("({} a shard and month, ${:.2})", thousands(reads), reads * price::STREAM_READ);
+    assert!(readme().contains(&shard), "README.md must hold: {shard}");
+}
+
+#[test]
+fn nothing_else_of_the_stack_costs_anything_while_it_is_idle() {
+    for kind in template().kinds() {
+        let is_known = CHARGED.contains(&kind.as_str()) || FREE_WHILE_IDLE.contains(&kind.as_str());
+        assert!(is_known, "{kind}: say here whether AWS charges for it while nothing happens");
+    }
+}
