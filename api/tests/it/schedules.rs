@@ -187,3 +187,26 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
         "eventConfig": {"eventSourceId": "aws-s3"}});
     assert_eq!(api.post("/triggers", number).await.status, 400, "what the table does not take is the client's fault");
 }
+
+#[tokio::test]
+async fn a_creation_that_scheduler_refuses_leaves_nothing() {
+    let world = World::start().await;
+    let api = world.lambda(&[("TRIGGER_LIMIT", "1")]).await;
+    world.scheduler.refuse("MON-FRI");
+    let refused = api.send("POST", "/triggers", Some(scheduled())).await;
+    assert_eq!(refused.violations(), ["scheduleConfig.expression"]);
+    assert!(refused.body["message"].as_str().unwrap().contains("Invalid Schedule Expression cron(0 9 ? * MON-FRI *)."));
+    assert_eq!(api.send("GET", "/triggers", None).await.expect(200)["triggers"], json!([]));
+    assert_eq!(world.scheduler.names(), Vec::<String>::new());
+    // It is not counted either.
+    let mut request = scheduled();
+    request["scheduleConfig"]["expression"] = json!("0 9 ? * MON *");
+    let trigger = api.send("POST", "/triggers", Some(request)).await.expect(201)["trigger"].clone();
+    // A change that is refused stands in the item, and is shown as one that Scheduler does not have.
+    let change = json!({"scheduleConfig": {"expression": "0 9 ? * MON-FRI *"}});
+    let path = format!("/triggers/{}", id(&trigger));
+    assert_eq!(api.send("PUT", &path, Some(change)).await.violations(), ["scheduleConfig.expression"]);
+    assert_eq!(api.send("GET", &path, None).await.expect(200)["trigger"]["scheduleStatus"], "missing");
+    let back = json!({"scheduleConfig": {"expression": "0 9 ? * MON *"}});
+    assert_eq!(api.send("PUT", &path, Some(back)).await.expect(200)["trigger"]["scheduleStatus"], "ok");
+}

@@ -41,7 +41,7 @@ async fn every_wrong_field_is_named_at_once() {
     let world = World::start().await;
     let api = world.port().await;
     let wrong = json!({"name": " ", "description": 5, "type": "schedule", "agentId": "", "enabledTools": "all", "overlap": "queue",
-        "timeoutSeconds": 901, "maxRunPerDay": 3, "sessionId": "täglich", "input": {"prompt": "x"},
+        "timeoutSeconds": 0, "maxRunPerDay": 3, "sessionId": "täglich", "input": {"prompt": "x"},
         "scheduleConfig": {"expression": "0 9 * * *  * *", "timezone": "Mars"}});
     let answer = api.post("/triggers", wrong).await;
     let mut violations = answer.violations();

@@ -40,6 +40,8 @@ struct Book {
     /// The creations by their client tokens.
     tokens: HashMap<String, Value>,
     requests: Vec<(String, Value)>,
+    /// A text that no expression may contain.
+    refused: Option<String>,
 }
 
 struct Inner {
@@ -88,6 +90,11 @@ impl Scheduler {
     /// Adds a rule (operations `CreateSchedule`, `UpdateSchedule`, `DeleteSchedule`, `GetSchedule`).
     pub fn inject(&self, rule: Rule) -> Injected {
         self.inner.rules.inject(rule)
+    }
+
+    /// Refuses every expression that contains this text, as Scheduler may refuse what others think to be valid.
+    pub fn refuse(&self, text: &str) {
+        self.inner.book().refused = Some(text.to_owned());
     }
 
     /// Removes every rule.
@@ -248,6 +255,10 @@ fn serve(inner: &Inner, operation: &str, name: &str, query: &HashMap<String, Str
     }
     if in_body && let Err(problem) = check(name, &body) {
         return error(400, "ValidationException", &problem);
+    }
+    let expression = body["ScheduleExpression"].as_str().unwrap_or_default();
+    if inner.book().refused.as_ref().is_some_and(|refused| expression.contains(refused)) {
+        return error(400, "ValidationException", &format!("Invalid Schedule Expression {expression}."));
     }
     let arn = json!({"ScheduleArn": format!("arn:aws:scheduler:us-east-1:123456789012:schedule/{group}/{name}")});
     let missing = || error(404, "ResourceNotFoundException", &format!("Schedule {name} does not exist."));
