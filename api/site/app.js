@@ -90,11 +90,12 @@ function confirmed(title, text, label, action) {
 // Triggers.
 
 function spark(runs) {
+  if (!runs.length) return el('span', { class: 'quiet' }, 'no runs yet');
   const bars = runs.slice(0, 20).reverse();
   const longest = Math.max(1, ...bars.map((run) => run.durationMs || 0));
   const counts = {};
   for (const run of bars) counts[run.status] = (counts[run.status] || 0) + 1;
-  const words = Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(', ') || 'no runs yet';
+  const words = Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(', ');
   const node = svg('svg', { class: 'spark', viewBox: '0 0 100 15', role: 'img', 'aria-label': `Last ${bars.length} runs: ${words}` });
   bars.forEach((run, index) => {
     const height = 4 + 11 * ((run.durationMs || 0) / longest);
