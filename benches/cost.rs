@@ -121,6 +121,7 @@ async fn main() {
         vec![
             ["heartbeats, one in 10 s".to_owned(), format!("{beat:.5}")],
             ["runs with a trigger item of up to 1 KB: a write more".to_owned(), format!("{trigger:.5}")],
+            ["runs with a trigger item, or of an event: an input of 1 KB".to_owned(), format!("{trigger:.5}")],
             ["runs of a schedule without `scheduledTime`: a guard item more".to_owned(), format!("{trigger:.5}")],
         ],
     );

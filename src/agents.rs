@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     domain::{
         agent_auth::{AgentAuth, is_parameter_name},
-        agent_definition::{AgentDefinition, AgentSource, Defaults},
+        agent_definition::{AgentDefinition, AgentSource, Defaults, DefinitionMark},
         agent_profile::AgentProfile,
         endpoint,
         failure::{ErrorType, Failure},
@@ -76,10 +76,12 @@ impl Agents {
         }
     }
 
-    /// Returns the agent of this id: its definition, else the agent at `AGENT_API_URL`.
+    /// Returns the agent of this id: its definition, else the agent at `AGENT_API_URL`. An id without a definition is
+    /// no error if there is one.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read now.
+    /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read
+    /// now.
     pub async fn find(&self, id: &str) -> Result<Arc<Agent>, Failure> {
         let named = match &self.config.agents {
             AgentSource::Inline(_) => self.named.get(id).cloned(),
@@ -89,6 +91,18 @@ impl Agents {
             let message = format!("AGENTS does not name the agent {id:?}, and AGENT_API_URL is not set");
             Failure::fatal(ErrorType::AgentNotFound, message)
         })
+    }
+
+    /// Returns the short form of the agent's definition, if it is known without a request.
+    pub fn known(&self, id: &str) -> Option<DefinitionMark> {
+        let read = self.read();
+        let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
+        let agent = match &self.config.agents {
+            AgentSource::Inline(_) => self.named.get(id).or(self.unnamed.as_ref()),
+            // Only a request tells that there is no parameter and the unnamed agent is meant.
+            AgentSource::Parameters(_) => of_parameter(),
+        };
+        agent.map(|agent| agent.definition.mark())
     }
 
     /// Reads the definition of an agent from its parameter. `None` if there is no such parameter.
@@ -119,6 +133,8 @@ impl Agents {
         Ok(Some(agent))
     }
 
+    /// Reads a definition from the text of its parameter. A problem names the agent, the parameter and the place, and never
+    /// the text.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =
@@ -143,7 +159,8 @@ impl Agents {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the agent's row of the agents table, with the environments of its MCP servers. `None` if there is no table.
+    /// Reads the agent's row of the agents table, with the environments of its MCP servers. `None` if there is no
+    /// table. The table's answer is awaited until `until`, SSM's is not limited by it.
     ///
     /// # Errors
     /// `AgentNotFound` if there is no row, and otherwise what the table or SSM says.
@@ -168,7 +185,12 @@ impl Agents {
         Ok(Some(profile))
     }
 
-    /// Reads the environments of an agent's MCP servers. Without the parameter its servers run without them.
+    /// Reads the environments of an agent's MCP servers, a JSON object by server. Null, with a warning, if there is no
+    /// such parameter or no prefix, or if an id cannot be a level of its name: the servers run without environments
+    /// then.
+    ///
+    /// # Errors
+    /// The errors of SSM, and `AgentNotFound` if the value is no JSON.
     async fn mcp_env(&self, user_id: &str, agent_id: &str) -> Result<Value, Failure> {
         let prefix = self.config.parameter_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
         let name = format!("{prefix}/agents/{user_id}/{agent_id}/mcp-env");
@@ -191,7 +213,9 @@ impl Agents {
         })
     }
 
-    /// Returns what proves to `agent` who calls, good for the requests of the next few minutes.
+    /// Returns what proves to `agent` who calls, good for the requests of the next few minutes. A request of AgentCore
+    /// is signed for the region that its address names, else for the function's. Tokens and secrets may come from a
+    /// cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
     /// `AuthenticationFailed`, retryable if a later attempt may get it.
@@ -213,8 +237,9 @@ impl Agents {
         }
     }
 
-    /// Forgets what the agent refused with `error`. Returns true if another try may bring what it takes: a token may have
-    /// been revoked, and the value of a parameter may have been changed since it was read.
+    /// Forgets what the agent refused with `error`. Returns true if another try may bring what it takes: a token may
+    /// have been revoked, and the value of a parameter may have been changed since it was read. A token is forgotten
+    /// after 401 alone, a secret also after 403. The caller limits the number of tries.
     pub fn is_renewable(&self, agent: &Agent, authorization: &Authorization, error: &AgentError) -> bool {
         match (&agent.definition.auth, authorization) {
             (AgentAuth::Cognito, Authorization::Bearer(token)) if matches!(error, AgentError::Unauthorized) => {

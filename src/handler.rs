@@ -7,6 +7,7 @@ use tracing::{Instrument, field::Empty};
 use crate::{
     app::App,
     domain::{
+        detour::Detour,
         failure::{ErrorType, Failure},
         run_state::Instead,
     },
@@ -58,11 +59,15 @@ async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) 
         context.state.facts().instead = Some(Instead::Settled);
         return settle::settle(context.app, &batch, context.invocation, context.deadline).await;
     }
-    let event = schedule::parse(payload, context.app.platform())?;
+    let event = match schedule::parse(payload, context.app.platform()) {
+        Ok(event) => event,
+        Err(invalid) => return Box::pin(routing::refuse(context, invalid)).await,
+    };
     if context.deadline.is_too_near() {
         if let Event::Scheduled(fire) = event {
             context.note_fire(fire);
         }
+        tracing::info!(detour = Detour::TooLittleTime.as_str(), "too little time is left");
         return Err(Failure::retryable(ErrorType::DeadlineExceeded, "too little time is left to start a run"));
     }
     let fire = match event {

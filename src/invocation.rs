@@ -2,7 +2,10 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{Either, Ready, ready, select},
+};
 
 use crate::{
     app::App,
@@ -58,7 +61,8 @@ impl<'a> InvocationContext<'a> {
         Arc::clone(self.state.facts().fire.get_or_insert_with(|| fire.into()))
     }
 
-    /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on.
+    /// Keeps the execution of the fire, and adds its ids to every log line of the invocation from now on. Only the
+    /// first one is kept, and returned.
     pub(crate) fn note_execution(&self, fire: &Fire, execution_id: ExecutionId) -> Arc<ExecutionId> {
         // Both fields are recorded at once, because the log formats all fields of the span anew each time.
         tracing::record_all!(
@@ -69,7 +73,8 @@ impl<'a> InvocationContext<'a> {
         Arc::clone(self.state.facts().execution_id.get_or_insert_with(|| execution_id.into()))
     }
 
-    /// Returns `failure` with the ids of its trigger and its execution, if they are known.
+    /// Returns `failure` with the ids of its trigger and its execution, if they are known. Those that it has already
+    /// stay.
     pub(crate) fn with_ids(&self, failure: Failure) -> Failure {
         let facts = self.state.facts();
         let trigger_id = failure.trigger_id.or_else(|| facts.fire.as_ref().map(|fire| fire.trigger_id.clone()));
@@ -77,7 +82,8 @@ impl<'a> InvocationContext<'a> {
         Failure { trigger_id, execution_id, ..failure }
     }
 
-    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails.
+    /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails. The agent is
+    /// that of the fire as it ran, else of the event. It must be called once, at the end.
     pub(crate) fn emit_metrics(&self, failure: Option<&Failure>) {
         let mut facts = self.state.facts();
         if let Some(failure) = failure {
@@ -100,9 +106,25 @@ impl<'a> InvocationContext<'a> {
     }
 }
 
-/// Turns a panic of `future` into a failure. The panic hook has logged where it happened.
+/// Turns a panic of `future` into a failure. The panic hook has logged where it happened. The failure is retryable: a
+/// caller that may have called the agent must make it final.
 pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
     AssertUnwindSafe(future)
         .catch_unwind()
         .map_err(|_| Failure::retryable(ErrorType::Internal, "the function panicked; its log says where"))
+}
+
+/// Polls both futures until `first` is done. Returns its output, and `second` or a future of its output.
+///
+/// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. The
+/// trigger's admission and the input's write use what is left of the token's time. A panic in `second` must not lose the
+/// claim's answer, because a claimed execution has to be given up in order.
+pub(crate) async fn poll_alongside<T, U: Future + Unpin>(
+    first: impl Future<Output = T> + Unpin,
+    second: U,
+) -> (T, Either<U, Ready<U::Output>>) {
+    match select(first, second).await {
+        Either::Left((answer, second)) => (answer, Either::Left(second)),
+        Either::Right((answer, first)) => (first.await, Either::Right(ready(answer))),
+    }
 }

@@ -7,6 +7,8 @@ use agent_trigger::{clients::http::Clients, config::Config, runtime, telemetry::
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Runs the function until its process ends. An error at the start or of the Runtime API is logged and ends it with a
+/// failure.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();
@@ -21,7 +23,8 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve() -> Result<(), runtime::Error> {
+/// Reads the settings, builds the clients and serves.
+async fn serve() -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env()?;
     let clients = Clients::new(config.ca_bundle.as_deref())?;
     runtime::serve(runtime::app(config, &clients).await).await

@@ -10,6 +10,7 @@ use crate::{
     domain::fire::Fire,
     domain::ids::ExecutionId,
 };
+use lambda_runtime::Diagnostic;
 
 /// A response about one execution. Absent fields are left out.
 #[derive(Debug, Default, Serialize)]
@@ -51,33 +52,27 @@ impl<'a> Response<'a> {
         Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.to_value()
     }
 
-    /// Returns the response for a fire on which another attempt works, or which ended before.
+    /// Returns the response for a fire on which another attempt works, or which ended before. The row's failure is not
+    /// in it: the caller returns an execution that failed as a failure.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
         Self { request_id, session_id, status: Some(status.as_str()), duplicate: Some(true), ..self }.to_value()
     }
 
+    /// Returns the response as Lambda returns it.
     fn to_value(&self) -> Value {
         // This is the form for a function behind an HTTP API: the body is JSON in a text.
         json!({"statusCode": 200, "body": serde_json::to_string(self).unwrap_or_default()})
     }
 }
 
-/// An error in the form that Lambda's Runtime API takes.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html#runtimes-api-invokeerror>
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ErrorReport {
-    error_type: &'static str,
-    error_message: String,
-}
-
-impl From<Failure> for ErrorReport {
+impl From<Failure> for Diagnostic {
+    /// Writes the failure as Lambda reports it. The agent's own words are left out.
     fn from(failure: Failure) -> Self {
         let status_code = if failure.error_type == ErrorType::InvalidEvent { 400 } else { 500 };
         Self {
-            error_type: failure.error_type.as_str(),
+            error_type: failure.error_type.as_str().to_owned(),
             error_message: json!({
                 "statusCode": status_code,
                 "error": failure.error_type.as_str(),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig};
 use bytes::Bytes;
+use lambda_runtime::{Context, Diagnostic, Error};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -24,7 +25,6 @@ use crate::{
     domain::failure::{ErrorType, Failure},
     handler,
     invocation::{Invocation, catch_panic},
-    response::ErrorReport,
     shutdown::Shutdown,
     store::Store,
 };
@@ -42,6 +42,7 @@ pub async fn app(config: Config, clients: &Clients) -> App {
     }
 }
 
+/// Builds the configuration that all of the SDK's clients share. Credentials are looked for here, but not requested.
 async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
@@ -55,9 +56,6 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
 /// The pauses after polls that failed: the first, and the longest. Each is twice the one before it.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// An error that ends the process.
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves invocations until Lambda ends the process: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
@@ -146,15 +144,15 @@ impl Worker {
     /// Runs one invocation and answers it. A panic becomes the answer too, and an event that could not be read to its end
     /// a retryable error. An answer that the Runtime API does not take is logged: Lambda's retry replays the record.
     async fn handle(&self, delivery: Delivery) {
-        let request_id = delivery.request_id.as_str();
+        let Context { request_id, invoked_function_arn, deadline, xray_trace_id, .. } = &delivery.context;
         if delivery.has_client_context {
             tracing::warn!(requestId = request_id, "the client context is ignored: everything is read from the event");
         }
         let invocation = Invocation {
-            request_id: request_id.to_owned(),
-            function_arn: delivery.function_arn.clone(),
-            deadline_millis: delivery.deadline_millis,
-            xray_trace_id: delivery.xray_trace_id.clone(),
+            request_id: request_id.clone(),
+            function_arn: invoked_function_arn.clone(),
+            deadline_millis: *deadline,
+            xray_trace_id: xray_trace_id.clone(),
         };
         let result = match &delivery.payload {
             Ok(payload) => {
@@ -177,5 +175,5 @@ impl Worker {
 }
 
 fn error_body(failure: Failure) -> Bytes {
-    serde_json::to_vec(&ErrorReport::from(failure)).unwrap_or_default().into()
+    serde_json::to_vec(&Diagnostic::from(failure)).unwrap_or_default().into()
 }

@@ -15,26 +15,28 @@ use crate::{
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
+        detour::Detour,
         ending::Ending,
         execution::{CloseAction, Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
         ids::{ExecutionId, UserId},
-        run_state::RunFacts,
+        run_state::RunState,
         task::Task,
     },
     events::{
         bus::{BusEvent, EventTarget},
-        failure_report::{Batch, Message, Report, RequestContext, reported},
+        failure_report::{Batch, Message, Report, RequestContext, failure_of},
+        invalid::InvalidEvent,
         queued::{self, Queued},
         schedule::{self, Event},
     },
     invocation::Invocation,
     lifecycle::{
-        close::{CloseError, UnstartedExecution, close_abandoned},
-        identify::identify,
+        close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned},
+        identify::{identify, recall},
     },
-    store::error::StoreError,
+    store::{error::StoreError, in_place::InPlace},
     telemetry::metrics::MetricsLine,
     trigger::{
         item::{TriggerDecision, TriggerItem},
@@ -83,7 +85,7 @@ pub(crate) async fn settle(
             triggerId = Empty,
             executionId = Empty,
         );
-        let settling = settle_message(app, message, invocation).instrument(span.clone());
+        let settling = settle_message(app, message, invocation, deadline).instrument(span.clone());
         let settled = tokio::time::timeout_at(deadline.run_until, settling).await;
         if let Err(unsettled) = settled.unwrap_or(Err(Unsettled::OutOfTime)) {
             span.in_scope(|| tracing::warn!(cause = %unsettled, "not settled yet"));
@@ -97,10 +99,16 @@ pub(crate) async fn settle(
     Ok(json!({"batchItemFailures": failures}))
 }
 
-async fn settle_message(app: &App, message: &Message, invocation: &Invocation) -> Result<(), Unsettled> {
+/// Settles a message that is a report. Any other message is handed on, and settled by that.
+async fn settle_message(
+    app: &App,
+    message: &Message,
+    invocation: &Invocation,
+    deadline: Deadline,
+) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
     match queued::read(&text) {
-        Queued::Report(report) => settle_report(app, report).await,
+        Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
             let Invocation { function_arn, xray_trace_id, .. } = invocation;
@@ -111,31 +119,44 @@ async fn settle_message(app: &App, message: &Message, invocation: &Invocation) -
     }
 }
 
-async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
+/// Closes the executions of a reported event. An event that is invalid has them too, if it names its fire.
+async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
-    let Ok(event) = schedule::parse(Some(report.request_payload.get()), app.platform()) else {
-        tracing::info!("nothing to settle: the event was invalid");
-        return Ok(());
-    };
     let started_at = report.timestamp.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
     let millis = started_at.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
     let started = StartTime::new(millis.unwrap_or_else(now_millis), app.config.execution_ttl);
-    let settler = Settler { app, report: &report, started };
+    let settler = Settler { app, deadline, report: &report, started };
+    let event = match schedule::parse(Some(report.request_payload.get()), app.platform()) {
+        Ok(event) => event,
+        Err(InvalidEvent { fire: Some(fire), .. }) => {
+            note(Detour::SettledInvalid);
+            return settler.settle(&fire, false).await;
+        }
+        Err(_) => {
+            tracing::info!("nothing to settle: the event was invalid");
+            return Ok(());
+        }
+    };
+    // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
+    let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
-        Event::Bus(_) if reported(&report).error_type == ErrorType::InvalidEvent => Ok(()),
         Event::Bus(event) => match &event.target {
-            EventTarget::Subscribers => settler.settle_subscribers(event).await,
+            EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
-                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), true).await
+                if is_refused {
+                    note(Detour::SettledRefused);
+                }
+                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), !is_refused).await
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
-                // Only the kept input names the user. Without an input no attempt got as far as running the replay.
+                // Only the kept input names the user, and the row, if an attempt got as far as running the replay.
                 let detail = app.store.input(trigger_id, execution_id).await?;
                 match detail.map(|detail| replay::fire(event, trigger_id, execution_id, &detail, app.platform())) {
                     Some(Ok(fire)) => settler.settle(&fire, true).await,
                     None | Some(Err(_)) => {
+                        note(Detour::SettledInputGone);
                         settler.settle(&event.fire(trigger_id, &UserId::default(), Task::unknown()), false).await
                     }
                 }
@@ -144,9 +165,14 @@ async fn settle_report(app: &App, report: Report<'_>) -> Result<(), Unsettled> {
     }
 }
 
+fn note(detour: Detour) {
+    tracing::info!(detour = detour.as_str(), "looking for what the attempts left");
+}
+
 /// The settling of one report.
 struct Settler<'a> {
     app: &'a App,
+    deadline: Deadline,
     report: &'a Report<'a>,
     started: StartTime,
 }
@@ -158,7 +184,12 @@ impl Settler<'_> {
         let span = tracing::Span::current();
         span.record("triggerId", fire.trigger_id.as_str());
         let RequestContext { request_id, approximate_invoke_count, .. } = &self.report.request_context;
-        let execution_id = ExecutionId::from(identify(store, fire, request_id, &self.started).await?);
+        let id = if creates {
+            Some(identify(store, fire, request_id, &self.started).await?)
+        } else {
+            recall(store, fire, request_id, &self.started).await?
+        };
+        let Some(execution_id) = id.map(ExecutionId::from) else { return Ok(()) };
         span.record("executionId", execution_id.as_str());
         let row = store.execution(&fire.trigger_id, &execution_id).await?;
         let unstarted = creates.then(|| UnstartedExecution {
@@ -166,34 +197,54 @@ impl Settler<'_> {
             started: &self.started,
             lambda_request_id: request_id,
             attempt: approximate_invoke_count.unwrap_or(1).max(1),
-            ending: Ending::new(Status::Failed, now_millis(), Some(reported(self.report))),
+            ending: Ending::new(Status::Failed, now_millis(), Some(failure_of(self.report))),
         });
-        let (action, row) =
-            close_abandoned(store, self.app.lease(), fire, &execution_id, row, unstarted.as_ref()).await?;
+        let state = RunState::default();
+        let limits = CloseLimits { until: self.deadline.run_until, state: &state };
+        let closing =
+            close_abandoned(store, self.app.lease(), fire, &execution_id, row, unstarted.as_ref(), limits).await;
+        let (action, row) = match closing {
+            Err(CloseError::OfAnotherUser(other)) => {
+                tracing::info!(cause = %other, "nothing to settle");
+                return Ok(());
+            }
+            closed => closed?,
+        };
         if action == CloseAction::Alive {
             return Err(Unsettled::Alive);
         }
         tracing::info!(?action, "settled");
         if action != CloseAction::Nothing {
-            self.emit_metrics(fire, &execution_id, action, row.as_ref());
+            self.emit_metrics(fire, &execution_id, action, row.as_ref(), &state);
         }
         // The task of a bus event is unknown here. The invocation that ran it has kept its input.
         if action != CloseAction::Nothing && !fire.task.prompt.is_empty() {
             let until = tokio::time::Instant::now() + INPUT_TIMEOUT;
-            replay::keep_input(store, fire, None, &execution_id, self.started.ttl, until).await;
+            let finding = tokio::time::timeout_at(until, self.app.agents.find(&fire.task.agent_id)).await;
+            let definition = finding.ok().and_then(Result::ok).map(|agent| agent.definition.mark());
+            let row = row.as_ref().filter(|_| action != CloseAction::Create);
+            let ended = (&execution_id, row);
+            replay::keep_input_of(store, fire, definition.as_ref(), ended, self.started.ttl, until).await;
         }
         Ok(())
     }
 
     /// Prints the metrics of an execution that was settled.
-    fn emit_metrics(&self, fire: &Fire, execution_id: &ExecutionId, action: CloseAction, row: Option<&Row>) {
+    fn emit_metrics(
+        &self,
+        fire: &Fire,
+        execution_id: &ExecutionId,
+        action: CloseAction,
+        row: Option<&Row>,
+        state: &RunState,
+    ) {
         let failure = match action {
-            CloseAction::Create => Some(reported(self.report)),
+            CloseAction::Create => Some(failure_of(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
             CloseAction::Finalise => row.map(Failure::of_row),
             CloseAction::Cancel | CloseAction::Alive | CloseAction::Nothing => None,
         };
-        let mut facts = RunFacts::default();
+        let mut facts = state.facts();
         facts.count_close(action, Status::Failed);
         MetricsLine {
             config: &self.app.config,
@@ -212,7 +263,7 @@ impl Settler<'_> {
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each one
     /// is settled. If there is no record for a trigger, the event may still be on its way to an invocation of its own,
     /// unless only one trigger was due.
-    async fn settle_subscribers(&self, event: &BusEvent) -> Result<(), Unsettled> {
+    async fn settle_subscribers(&self, event: &BusEvent, may_create: bool) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();
         let mut is_certain = true;
@@ -234,12 +285,20 @@ impl Settler<'_> {
                 None => break,
             }
         }
-        let creates = due.len() == 1 && is_certain;
+        let creates = due.len() == 1 && is_certain && may_create;
         let mut result = Ok(());
         for fire in &due {
             if let Err(unsettled) = self.settle(fire, creates).await {
                 result = Err(unsettled);
             }
+        }
+        let in_place = self.app.store.in_place(&self.report.request_context.request_id).await?;
+        let is_due = |(user_id, trigger_id): &InPlace| {
+            due.iter().any(|fire| fire.user_id == *user_id && fire.trigger_id == *trigger_id)
+        };
+        if let Some((user_id, trigger_id)) = in_place.filter(|in_place| !is_due(in_place)) {
+            note(Detour::SettledNotDue);
+            self.settle(&event.fire(&trigger_id, &user_id, Task::unknown()), false).await?;
         }
         result
     }

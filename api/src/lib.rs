@@ -3,6 +3,8 @@
 //!
 //! `edge` has the two ways in, `auth` decides who calls, and `schedules` knows when an expression fires. The order of each
 //! write is in the file of its route, and `triggers::sync` makes Scheduler agree with an item.
+//!
+//! What an item must look like is not decided here: `agent_trigger::trigger::check` reads it as the function does.
 
 pub mod api;
 pub mod auth;

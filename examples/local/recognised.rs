@@ -128,7 +128,7 @@ fn last_word_of(mut decoder: Decoder, frames: &[&[u8]]) -> Option<(bool, Option<
 }
 
 /// The figures that a frame can change besides the counts of frames and bytes.
-fn figures(progress: Progress) -> (u64, u64, Option<agent_trigger::domain::answer::Usage>) {
+fn figures(progress: Progress) -> (u64, u64, Option<agent_trigger::domain::usage::Usage>) {
     (progress.skipped_events, progress.tool_uses, progress.usage)
 }
 

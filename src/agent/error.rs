@@ -72,6 +72,7 @@ impl AgentError {
 }
 
 impl From<AgentError> for Failure {
+    /// Only an agent that surely did not take the call leaves a failure that another attempt may repair.
     fn from(error: AgentError) -> Self {
         let message = chain(&error);
         let fatal = |error_type| Self::fatal(error_type, message.clone());

@@ -33,7 +33,12 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads the headers of an answer with this status.
+    /// Reads the headers of an answer with this status. If the agent has a protocol, the decoder reads by its rules. A
+    /// content type that no agent answers with is passed over after 202, whose body is no answer. The first request id
+    /// is kept if it looks like one.
+    ///
+    /// # Errors
+    /// If the body is coded in a way that was not asked for, or its content type is none an agent answers with.
     pub(super) fn read(status: u16, headers: &HeaderMap, protocol: Option<Protocol>) -> Result<Head, UnreadableHead> {
         if let Some(encoding) = content_encoding(headers) {
             return Err(UnreadableHead::ContentEncoding(encoding));
@@ -51,7 +56,8 @@ impl Head {
     }
 }
 
-/// The name of the content encoding, if the body has any.
+/// Returns the name of the content encoding, if the body has any: the first that is not `identity`. An unknown name is
+/// not repeated.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Option<&'static str> {
     let mut encodings =
         headers.get_all(CONTENT_ENCODING).iter().flat_map(|line| line.to_str().unwrap_or("?").split(','));

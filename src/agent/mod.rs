@@ -247,6 +247,11 @@ impl Agent {
 }
 
 impl Agent {
+    /// Returns true if the sessions of its calls can be stopped: those of AgentCore.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        self.stop_url.is_some()
+    }
+
     /// Asks AgentCore once to stop the session of a call, whose answer is not read. A request that fails counts as not
     /// confirmed and is no error. Returns `None` where the agent is not AgentCore's. The caller limits the time.
     /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>

@@ -157,8 +157,8 @@ impl Reading {
     }
 
     /// Returns true if an object is certainly of no protocol, so that it need not be recognised: it is an unnamed frame
-    /// of a stream, has none of the members that a protocol is recognised by, and has no `type` or the `type` of the
-    /// frame before it. A `type` is remembered for the next frame, up to 64 bytes.
+    /// of a stream, has none of the members that a protocol is recognised by, and has no `type` or the one that was
+    /// remembered last. A `type` is remembered, up to 64 bytes, whatever the answer is.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -177,7 +177,7 @@ impl Reading {
     }
 
     /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of
-    /// the event that stands before it: agents serialize twice. Behind `data:` any whole JSON and `[DONE]` are returned
+    /// the event that stands before it: agents serialize twice. Behind `data:` a whole string and `[DONE]` are returned
     /// as well, and anything at all if the event is named `error`. Returns `None` for text that is no more than that,
     /// for a frame too large to keep, and for a protocol whose strings are text whatever they hold. `inner` gets the
     /// unescaped text.

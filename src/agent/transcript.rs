@@ -1,8 +1,9 @@
 //! What is kept of a run while it streams by: counts, usage, ids, the answer's text, and the last word on how it went.
 
 use crate::agent::protocol::usage::Counts;
-use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Usage, Verdict, is_plain_id};
+use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Verdict, is_plain_id};
 use crate::domain::finish_reason::FinishReason;
+use crate::domain::usage::Usage;
 use crate::json::scan::{RawJson, Str};
 use crate::json::text::BoundedText;
 

@@ -340,6 +340,7 @@ fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration),
 const THROTTLING: [&str; 4] = ["TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"];
 
 /// Classifies an error of the SDK: throttling, 5xx and requests that never arrived are transient, all others are not.
+/// Its code alone is repeated.
 fn cognito_error<E>(operation: &str, error: &SdkError<E>) -> TokenError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

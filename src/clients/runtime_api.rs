@@ -1,7 +1,7 @@
 //! Lambda's Runtime API, from which the function takes invocations and to which it answers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 //!
-//! The loops of `lambda_runtime` 1.5 are replaced, because three of their faults cannot be kept away from outside. A
+//! The loops of `lambda_runtime` 1.5 are replaced, and its types are kept, because three of their faults cannot be kept away from outside. A
 //! refused poll is repeated at once and without end (`concurrent_worker_loop`) or ends the process (`run_with_incoming`).
 //! A client context or an identity that is no JSON, or an answer without a request id, ends the worker before any layer
 //! sees the invocation (`Context::new`, `invoke_request_id`). An answer that cannot be posted ends the worker and is not
@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use lambda_runtime::Context;
 use reqwest::Client;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
@@ -19,6 +20,9 @@ use crate::{backoff, error_chain::chain};
 const PATH: &str = "2018-06-01/runtime/invocation";
 /// The header that tells two deliveries with one request id apart. It comes with a delivery and goes with its answer.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
+const FUNCTION_ARN: &str = "lambda-runtime-invoked-function-arn";
+const DEADLINE: &str = "lambda-runtime-deadline-ms";
+const TRACE_ID: &str = "lambda-runtime-trace-id";
 /// The time limit of one try to post an answer. The API is on the same machine. A poll has no limit: it waits for work.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,6 +35,9 @@ pub(crate) enum RuntimeApiError {
     /// It refused.
     #[error("the Runtime API answered with the status {0}")]
     Refused(StatusCode),
+    /// The head of an invocation could not be read.
+    #[error("the Runtime API gave an invocation whose head cannot be read: {0}")]
+    Unreadable(String),
     /// An invocation without a request id cannot be answered.
     #[error("the Runtime API gave an invocation without a request id")]
     NoRequestId,
@@ -45,15 +52,10 @@ impl From<reqwest::Error> for RuntimeApiError {
 /// An invocation as the Runtime API delivers it.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// Lambda's request id.
-    pub(crate) request_id: String,
-    /// The function that was invoked, with its version or alias if one was named.
-    pub(crate) function_arn: String,
-    /// The time at which Lambda ends the invocation, in milliseconds since 1970. It is 0 if Lambda names no readable
-    /// time, which leaves too little time to start.
-    pub(crate) deadline_millis: u64,
-    /// The value of Lambda's X-Ray header.
-    pub(crate) xray_trace_id: Option<String>,
+    /// Lambda's request id, the function with its version or alias if one was named, the time at which Lambda ends the
+    /// invocation, and the value of its X-Ray header. The time is 0 if Lambda names no readable one, which leaves too
+    /// little time to start. The client context and the identity are left out.
+    pub(crate) context: Context,
     /// True if the caller gave a client context, which the function does not read.
     pub(crate) has_client_context: bool,
     /// The event, or the reason why it could not be read to its end.
@@ -144,7 +146,7 @@ impl RuntimeApi {
             Answer::Response(body) => ("response", body),
             Answer::Error(body) => ("error", body),
         };
-        let url = format!("{}/{}/{kind}", self.base, delivery.request_id);
+        let url = format!("{}/{}/{kind}", self.base, delivery.context.request_id);
         let mut request = self.client.post(url).timeout(ANSWER_TIMEOUT).body(body.clone());
         if kind == "error" {
             request = request.header("lambda-runtime-function-error-type", "unhandled");
@@ -160,11 +162,20 @@ impl Delivery {
     /// Reads the headers of a delivery.
     fn of_head(headers: &HeaderMap) -> Result<Self, RuntimeApiError> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+        let request_id = text("lambda-runtime-aws-request-id").ok_or(RuntimeApiError::NoRequestId)?;
+        // Only these, each readable: anything else ends the process in `Context::new`.
+        let mut read = HeaderMap::new();
+        for (name, default) in [(FUNCTION_ARN, Some("")), (DEADLINE, Some("0")), (TRACE_ID, None)] {
+            let is_readable = |text: &&str| name != DEADLINE || text.parse::<u64>().is_ok();
+            let given = headers.get(name).and_then(|value| value.to_str().ok()).filter(is_readable);
+            if let Some(value) = given.or(default).and_then(|text| HeaderValue::from_str(text).ok()) {
+                read.insert(name, value);
+            }
+        }
+        let context = Context::new(&request_id, Arc::default(), &read)
+            .map_err(|error| RuntimeApiError::Unreadable(error.to_string()))?;
         Ok(Self {
-            request_id: text("lambda-runtime-aws-request-id").ok_or(RuntimeApiError::NoRequestId)?,
-            function_arn: text("lambda-runtime-invoked-function-arn").unwrap_or_default(),
-            deadline_millis: text("lambda-runtime-deadline-ms").and_then(|at| at.parse().ok()).unwrap_or_default(),
-            xray_trace_id: text("lambda-runtime-trace-id"),
+            context,
             has_client_context: headers.get("lambda-runtime-client-context").is_some_and(|value| !value.is_empty()),
             payload: Ok(Bytes::new()),
             id: headers.get(INVOCATION_ID).cloned(),
@@ -193,10 +204,10 @@ mod tests {
             ("lambda-runtime-invocation-id", b"\xff"),
         ];
         let delivery = head(&[&[id], odd.as_slice()].concat()).unwrap();
-        assert_eq!((delivery.request_id.as_str(), delivery.deadline_millis), ("request-1", 0));
-        assert_eq!((delivery.has_client_context, delivery.xray_trace_id), (true, None));
+        assert_eq!((delivery.context.request_id.as_str(), delivery.context.deadline), ("request-1", 0));
+        assert_eq!((delivery.has_client_context, delivery.context.xray_trace_id), (true, None));
         assert!(!head(&[id, ("lambda-runtime-client-context", b"")]).unwrap().has_client_context);
-        assert_eq!(head(&[id, ("lambda-runtime-deadline-ms", b"123")]).unwrap().deadline_millis, 123);
+        assert_eq!(head(&[id, ("lambda-runtime-deadline-ms", b"123")]).unwrap().context.deadline, 123);
         assert!(matches!(head(&odd), Err(RuntimeApiError::NoRequestId)));
     }
 }

@@ -4,6 +4,7 @@ use crate::domain::{
     failure::{ErrorType, Failure},
     finish_reason::FinishReason,
     protocol::Protocol,
+    usage::Usage,
 };
 
 /// How an answer's body ended.
@@ -60,32 +61,6 @@ pub enum Interruption {
     /// The body ended well, without any event.
     #[error("the answer held no event")]
     Empty,
-}
-
-/// Tokens, summed over the model calls of a run. Sums stop at `u64::MAX`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens sent to the model.
-    pub input_tokens: u64,
-    /// Tokens the model wrote.
-    pub output_tokens: u64,
-    /// Input tokens read from the prompt cache.
-    pub cache_read_input_tokens: u64,
-    /// Input tokens written to the prompt cache.
-    pub cache_write_input_tokens: u64,
-}
-
-impl Usage {
-    /// Returns the sum of both.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            cache_read_input_tokens: self.cache_read_input_tokens.saturating_add(other.cache_read_input_tokens),
-            cache_write_input_tokens: self.cache_write_input_tokens.saturating_add(other.cache_write_input_tokens),
-        }
-    }
 }
 
 /// How far a run has come.

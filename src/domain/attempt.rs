@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock,
-    domain::{failure::Failure, ids::ExecutionId, trace::Trace},
+    domain::{ending::Snapshot, failure::Failure, ids::ExecutionId, trace::Trace, usage::Usage},
 };
 
 /// The values that an attempt writes when it claims an execution.
@@ -26,8 +26,12 @@ pub struct Attempt {
     pub session_id: String,
     /// The ids of the trace in which the agent is called.
     pub trace: Option<Trace>,
+    /// What the attempt runs, as far as its event says it.
+    pub snapshot: Option<Snapshot>,
     /// The failure with which the attempt before this one ended.
     pub before: Option<Failure>,
+    /// The tokens of the attempts before this one, as far as they are known. They count when the execution ends.
+    pub usage_before: Option<Usage>,
 }
 
 /// The start of a fire, in each form that is needed.

@@ -1,22 +1,68 @@
 //! The ending of an execution, as its record describes it.
 
+use std::fmt::Write;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
 use crate::{
     clock,
     domain::answer::{Output, Progress},
-    domain::{execution::Status, failure::Failure, finish_reason::FinishReason, protocol::Protocol},
+    domain::{
+        execution::Status,
+        failure::Failure,
+        finish_reason::FinishReason,
+        protocol::Protocol,
+        usage::{Usage, sum},
+    },
 };
 
-/// A short description of what ran. It shows whether two executions did the same, without their prompts.
+/// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim
+/// writes it, and the first heartbeat does if the trigger item says something else: what ran is never told from a later
+/// reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The SHA-256 hash of the agent's prompt and settings, in hexadecimal.
+    /// The SHA-256 hash of the kept input, in hexadecimal: of the agent's prompt and settings.
     pub settings_hash: String,
-    /// The agent that ran.
+    /// The agent that runs.
     pub agent_id: String,
+    /// The protocol that the agent is sent. `None` if its definition is not known yet.
+    pub protocol: Option<String>,
     /// The trigger item's version.
     pub trigger_version: Option<String>,
+    /// The version of the function that runs it. `None` if another process ran it, which has written its own.
+    pub function_version: Option<&'static str>,
     /// True for a replay whose agent was defined in another way when the replayed execution ran.
     pub agent_definition_changed: bool,
+}
+
+/// The member of a kept input that names the protocol of the agent.
+pub(crate) const INPUT_PROTOCOL: &str = "agentProtocol";
+
+impl Snapshot {
+    /// Returns what a kept input says of the run that kept it, or `None` if it is not understood.
+    pub fn of_input(detail: &str) -> Option<Self> {
+        let input: Value = serde_json::from_str(detail).ok()?;
+        let text = |name: &str| input.get(name)?.as_str().map(str::to_owned);
+        Some(Self {
+            settings_hash: hash_of(detail),
+            agent_id: text("agentId")?,
+            protocol: text(INPUT_PROTOCOL),
+            trigger_version: None,
+            function_version: None,
+            agent_definition_changed: false,
+        })
+    }
+}
+
+/// Returns the SHA-256 hash of an input's text, in hexadecimal.
+pub(crate) fn hash_of(detail: &str) -> String {
+    let mut hash = String::with_capacity(64);
+    for byte in Sha256::digest(detail) {
+        // Writing to a string cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    hash
 }
 
 /// The result of the request to stop an agent's session.
@@ -81,8 +127,10 @@ pub struct Ending {
     pub output: Option<Output>,
     /// The progress of the answer when reading ended.
     pub reported: Option<Reported>,
-    /// The result of stopping the agent's session. It is present only on AgentCore, for a run that was cancelled or
-    /// that exceeded its trigger's time limit.
+    /// The tokens of the execution's earlier attempts.
+    pub usage_before: Option<Usage>,
+    /// The result of stopping the agent's session. It is present only on AgentCore, for a run that ended before its agent
+    /// did.
     pub stop: Option<StopOutcome>,
     /// The time from the attempt's start to its end, in milliseconds.
     pub duration_ms: Option<u64>,
@@ -96,7 +144,8 @@ impl Ending {
         Self { skip_reason: Some(reason), ..Self::new(Status::Skipped, now, None) }
     }
 
-    /// Returns an ending without anything measured. `now` is in milliseconds since 1970.
+    /// Returns an ending without anything measured: the caller adds that, and the attempt's end writes it. `now` is in
+    /// milliseconds since 1970.
     pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,
@@ -111,10 +160,16 @@ impl Ending {
             finish_reason: None,
             output: None,
             reported: None,
+            usage_before: None,
             stop: None,
             duration_ms: None,
             first_event_ms: None,
         }
+    }
+
+    /// Returns the tokens of all attempts, as far as they are known.
+    pub fn usage(&self) -> Option<Usage> {
+        sum(self.usage_before, self.reported.and_then(|reported| reported.progress.usage))
     }
 
     /// Returns the name of the failure's type, if the attempt failed.

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::domain::usage::Usage;
+
 /// The most attempts that an execution gets. The failure of the last one is final whatever its cause, so that no
 /// execution stays retryable for ever.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -73,8 +75,22 @@ pub struct Row {
     pub session_id: Option<String>,
     /// The agent's request id.
     pub request_id: Option<String>,
-    /// The number of input and output tokens used, as far as the agent reported them.
-    pub tokens: u64,
+    /// The tokens that all attempts used, as far as the agent reported them.
+    pub usage: Option<Usage>,
+    /// The hash of what the last attempt was to run, if its claim or a heartbeat has said so.
+    pub settings_hash: Option<String>,
+}
+
+impl Row {
+    /// Returns the input and output tokens that all attempts used, as far as the agent reported them.
+    pub fn tokens(&self) -> u64 {
+        self.usage.map_or(0, Usage::tokens)
+    }
+
+    /// Returns true if the row's ttl has passed at `now`. DynamoDB deletes such a row late, and it counts as absent.
+    pub fn is_expired(&self, now: i64) -> bool {
+        self.ttl.is_some_and(|ttl| ttl <= now / 1000)
+    }
 }
 
 /// An execution, identified by its ids.
@@ -132,7 +148,8 @@ impl Lease {
         another_may_call && now >= lease_until
     }
 
-    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work.
+    /// Returns true if an attempt whose lease ends at `lease_until` may still be at work, by a clock that differs as
+    /// much as is tolerated. One without a lease is not.
     pub fn is_alive(self, lease_until: Option<i64>, now: i64) -> bool {
         lease_until.is_some_and(|until| now <= until.saturating_add(millis(self.skew())))
     }

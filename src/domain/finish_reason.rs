@@ -47,7 +47,7 @@ impl FinishReason {
         Self::Pause,
     ];
 
-    /// The name as records and settings hold it.
+    /// Returns the name as records and settings hold it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MaxTokens => "max_tokens",

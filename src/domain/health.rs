@@ -64,10 +64,10 @@ impl Health {
         }
     }
 
-    /// Returns the change that one more final result makes, or `None` if nothing changes. A trigger that is switched
-    /// off is not paused, and one that was paused counts its failures anew once a person has switched it on.
-    /// `pause_after_failures` of 0 never pauses. The caller writes the change on the condition that the health is still
-    /// as it was read.
+    /// Returns the change that one more final result makes, or `None` if nothing changes: for a success of a trigger
+    /// that is well, and for any result of a trigger that is paused. A trigger that is switched off is not paused, and
+    /// one that was paused counts its failures anew once a person has switched it on. `pause_after_failures` of 0 never
+    /// pauses. The caller writes the change on the condition that the health is still as it was read.
     pub(crate) fn after(&self, is_success: bool, pause_after_failures: u32) -> Option<Change> {
         let is_enabled = self.enabled != Some(false);
         let was_paused = self.state == Some(State::Paused);

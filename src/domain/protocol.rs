@@ -67,7 +67,7 @@ impl Protocol {
         Self::Unknown,
     ];
 
-    /// The name as settings and records hold it.
+    /// Returns the name as settings and records hold it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Invocations => "invocations",

@@ -70,7 +70,8 @@ impl RequestFormat {
         Self::ALL.map(Self::as_str).join(", ")
     }
 
-    /// Returns the protocol by whose rules the answer is read.
+    /// Returns the protocol of the request. The answer is read by its rules only if [`Protocol::is_set_for_answers`];
+    /// otherwise it is recognised.
     pub fn protocol(self) -> Protocol {
         match self {
             Self::Invocations => Protocol::Invocations,

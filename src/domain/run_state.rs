@@ -7,7 +7,7 @@ use crate::{
     domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
-        ending::{Ending, Reported, SkipReason},
+        ending::{Ending, Reported, SkipReason, Snapshot},
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
         finish_reason::FinishReason,
@@ -28,6 +28,8 @@ pub struct RunFacts {
     pub fire: Option<Arc<Fire>>,
     /// The fire as it ran. It may differ from `fire`, because the trigger item takes precedence over the event.
     pub ran: Option<Arc<Fire>>,
+    /// What runs, if the claim did not say it: the next heartbeat does.
+    pub snapshot: Option<Snapshot>,
     /// The definition of the agent that is called.
     pub definition: Option<DefinitionMark>,
     /// The execution of the fire.
@@ -38,8 +40,10 @@ pub struct RunFacts {
     pub agent_called: bool,
     /// The agent's request id, from its response header.
     pub request_id: Option<String>,
-    /// True if the input for a replay was written, or the write was tried.
+    /// True if the input for a replay is kept.
     pub is_input_kept: bool,
+    /// True if a heartbeat found that another attempt owns the execution, or that it has ended.
+    pub is_taken_over: bool,
     /// True if the trigger's own time limit ended the run.
     pub is_timed_out: bool,
     /// The progress of the answer, for the next heartbeat.
@@ -64,6 +68,8 @@ pub struct RunFacts {
     pub overlaps: u64,
     /// The number of heartbeats that DynamoDB did not accept.
     pub heartbeat_failures: u64,
+    /// The number of writes that were left out beside an end, so that the end could be written.
+    pub left_out: u64,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.

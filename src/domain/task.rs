@@ -85,7 +85,8 @@ impl Task {
         }
     }
 
-    /// Returns the empty task of a fire that does not run, because its trigger item could not be read.
+    /// Returns the empty task of a fire that does not run, because its trigger item could not be read. It is never sent
+    /// to an agent.
     pub fn unknown() -> Self {
         Self {
             agent_id: String::new(),
@@ -118,7 +119,8 @@ impl Task {
         self.fields().into_iter().filter_map(value).collect()
     }
 
-    /// Returns every field by its name in a detail. Every field that is added must state its precedence here.
+    /// Returns every field by its name in a detail, with the value that a detail has for it, or `None` if it is left
+    /// out there. Every field that is added must state its precedence here.
     fn fields(&self) -> [(&'static str, Option<Value>, Precedence); TASK_FIELDS.len()] {
         use Precedence::{Event, Item};
         let Self {

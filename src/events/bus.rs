@@ -131,14 +131,14 @@ impl BusEvent {
         self.event.get(name)?.as_str()
     }
 
-    /// Returns true if the event announces that an execution was skipped.
+    /// Returns true if the event announces that an execution was skipped, and says so itself.
     pub(crate) fn announces_skip(&self) -> bool {
         let status = || self.event.get("detail")?.get("status")?.as_str();
         matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
     }
 
-    /// Returns the error of an event that looks like a schedule's fire, is none, and has no subscriber. Somebody may be
-    /// waiting for its run.
+    /// Returns the error of an event that looks like a schedule's fire, is none, and has no subscriber, or `None` if it
+    /// does not look like one. Somebody may be waiting for its run. The caller asks only if there is no subscriber.
     pub(crate) fn unclaimed_fire(&self) -> Option<InvalidEvent> {
         let problem = match self.provenance {
             _ if !self.resembles_fire => return None,
@@ -151,14 +151,14 @@ impl BusEvent {
         Some(InvalidEvent::new(vec![format!("$.source: looks like a scheduled event but {problem}")]))
     }
 
-    /// Returns whether a trigger of this user may learn of the event. The ends and the health of executions are for
-    /// their own user.
+    /// Returns true if a trigger of this user may learn of the event. The ends and the health of executions are for
+    /// their own user; other events are for every user.
     pub(crate) fn is_for_user(&self, user_id: &UserId) -> bool {
         let its_user = || self.event.get("detail")?.get("userId")?.as_str();
         self.text("source") != Some(OWN_SOURCE) || its_user() == Some(user_id.as_str())
     }
 
-    /// Returns the time of the event itself, if it states one.
+    /// Returns the time of the event itself, if it states one that is understood.
     pub(crate) fn time(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
     }
@@ -257,6 +257,8 @@ struct Dispatch {
 }
 
 impl Dispatch {
+    /// Reads the member that the function adds when it hands an event on. All of its members are required; those with a
+    /// problem are left empty, and the caller refuses the event.
     fn read(dispatch: &Value, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = dispatch else {
             problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));

@@ -72,7 +72,9 @@ pub(crate) struct MarkedEvent {
 }
 
 impl MarkedEvent {
-    /// Takes the marks off a payload.
+    /// Takes the marks, which are the members that begin with `_`, off a payload. If the event stands in `_event`, the
+    /// other members of the payload are dropped, and what within it begins with `_` is dropped and not believed.
+    /// Unknown marks are dropped, but count as marks.
     ///
     /// # Errors
     /// If a mark is not understood, or if the payload is a message that is no event.
@@ -107,13 +109,17 @@ impl MarkedEvent {
         Ok(Self { envelope, provenance, event_source_id, dispatch, is_marked, is_wrapped })
     }
 
-    /// Returns the text of the event within the payload's.
+    /// Returns the text of the event within the payload's, as it was published. `payload` must be the text that was
+    /// read.
     pub(crate) fn text_in<'a>(&self, payload: &'a str) -> &'a str {
         let wrapped = self.is_wrapped.then(|| RawJson::whole(payload.trim().as_bytes()).get(WRAPPED)).flatten();
         wrapped.and_then(|event| std::str::from_utf8(event.raw()).ok()).unwrap_or(payload)
     }
 
-    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom.
+    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. One from
+    /// a queue, or that was handed on, never is. One whose source only AWS may use is, if its detail is a fire's. Any
+    /// other is only if it came over no bus, which gives ids, and bears no mark: its caller may invoke the function and
+    /// needs no such trick.
     pub(crate) fn is_fire(&self) -> bool {
         if self.text("detail-type") != Some(SCHEDULED_EVENT) || self.dispatch.is_some() {
             return false;
@@ -127,12 +133,17 @@ impl MarkedEvent {
         }
     }
 
-    /// Returns true if the event looks like a fire and is none.
+    /// Returns true if the event looks like a fire and is none. It is then an event like others, and may have
+    /// subscribers.
     pub(crate) fn resembles_fire(&self) -> bool {
         self.text("detail-type") == Some(SCHEDULED_EVENT) && self.names_a_fire() && !self.is_fire()
     }
 
-    /// Returns the error of an event that claims to be the function's own without the mark of the stack's bus.
+    /// Checks that an event whose source is the function's own bears the mark of the stack's bus. Any other event
+    /// passes.
+    ///
+    /// # Errors
+    /// If it claims that without the mark.
     pub(crate) fn check_claim(&self) -> Result<(), InvalidEvent> {
         if self.text("source") != Some(OWN_SOURCE) || self.provenance == Provenance::StackBus {
             return Ok(());
@@ -147,6 +158,7 @@ impl MarkedEvent {
         self.text("id").is_some_and(|id| Uuid::parse_str(id).is_ok())
     }
 
+    /// Returns true if the detail has one of the members that a fire must have.
     fn names_a_fire(&self) -> bool {
         let detail = self.envelope.get("detail").and_then(Value::as_object);
         detail.is_some_and(|detail| FIRE_MEMBERS.iter().any(|name| detail.get(*name).is_some_and(|v| !v.is_null())))
@@ -164,6 +176,8 @@ fn split(payload: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>
 
 /// Reads the name that triggers subscribe to: the given one, else the source with hyphens for dots. The stack's own
 /// name is for its own events alone: the source `agent.trigger` would otherwise reach those who follow executions.
+/// `problems` are those so far, and are returned with further ones; a source whose problem is known already is not
+/// reported twice.
 pub(crate) fn event_source_id(
     given: Option<Value>,
     source: Option<&str>,

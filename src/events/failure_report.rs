@@ -1,4 +1,4 @@
-//! Lambda's reports of the events that it gave up on, as the settle queue delivers them.
+//! Lambda's reports of the events that it gave up on, as an SQS queue or an SNS topic delivers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
 use serde::Deserialize;
@@ -70,7 +70,8 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event.
+    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event, and for a batch that
+    /// has a record of another kind or none. What the messages hold is not looked at.
     pub(crate) fn read(payload: &str) -> Option<Self> {
         // No other event is parsed twice.
         if payload.contains("aws:sqs") {
@@ -93,9 +94,10 @@ impl Batch {
     }
 }
 
-/// Returns the failure of a fire that has no record: the one that its last attempt returned, or otherwise Lambda's
-/// reason.
-pub(crate) fn reported(report: &Report<'_>) -> Failure {
+/// Returns the failure that a report describes. It is the one that the last attempt returned. If the response names
+/// none of our error types, it is `Internal`, and its message says whether the event grew too old or the attempt died.
+/// It is never retryable.
+pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
     let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
     if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {
         let body: Option<Value> = text("errorMessage").and_then(|message| serde_json::from_str(message).ok());
@@ -147,7 +149,7 @@ mod tests {
         let text = format!(
             r#"{{"requestContext":{{"requestId":"r","condition":"{condition}"}},"requestPayload":{{}},"responsePayload":{response}}}"#
         );
-        reported(&serde_json::from_str::<Report<'_>>(&text).unwrap())
+        failure_of(&serde_json::from_str::<Report<'_>>(&text).unwrap())
     }
 
     #[test]

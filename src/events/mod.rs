@@ -1,4 +1,4 @@
-//! Events in: what EventBridge, SQS and Lambda deliver. One file per source.
+//! Events in: how each payload is read, classified and refused.
 
 pub mod bus;
 pub mod classify;

@@ -39,7 +39,7 @@ struct Envelope<'a> {
     source: Cow<'a, str>,
 }
 
-/// Returns the text of a message that SNS may have wrapped.
+/// Returns the text of a message that SNS may have wrapped: the `Message` of a notification, or `body` as it is.
 pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
     serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
 }

@@ -51,9 +51,12 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
     if has_type && !event.is_fire() {
         return BusEvent::read(event, payload).map(|event| Event::Bus(Box::new(event)));
     }
-    scheduled(&event.envelope, platform).map(|fire| Event::Scheduled(Box::new(fire)))
+    let is_fire = event.is_fire();
+    let forget = |invalid| if is_fire { invalid } else { InvalidEvent { fire: None, ..invalid } };
+    scheduled(&event.envelope, platform).map_err(forget).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
+/// Reads the event of a schedule. An error holds the fire, if the event says which one it is.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
@@ -85,21 +88,21 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     // The item alone says what to run, so an old copy of it in the event is not even read.
     let is_stored = fields.flag("stored") == Some(true);
     let task = if is_stored { Task::unknown() } else { Task::read(&mut fields, platform) };
+    let has_time = fields.value("scheduledTime").is_some();
     let origin = match fields.instant("scheduledTime") {
-        Some((text, instant)) => Origin::Schedule { text, instant },
-        None => Origin::Request { dispatcher: None },
+        Some((text, instant)) => Some(Origin::Schedule { text, instant }),
+        None => (!has_time).then_some(Origin::Request { dispatcher: None }),
     };
     near_misses(&mut fields, &[&TASK_FIELDS, &DETAIL_FIELDS]);
-    if !fields.problems.is_empty() {
-        return Err(InvalidEvent { problems: fields.problems, trigger_id });
-    }
-    Ok(Fire {
-        trigger_id: trigger_id.unwrap_or_default(),
+    let problems = fields.problems;
+    let is_identified = trigger_id.is_some() && user_id.is_some() && origin.is_some();
+    let fire = Fire {
+        trigger_id: trigger_id.clone().unwrap_or_default(),
         user_id: user_id.unwrap_or_default(),
-        task,
+        task: if problems.is_empty() { task } else { Task::unknown() },
         is_stored,
         trigger: None,
-        origin,
+        origin: origin.unwrap_or(Origin::Request { dispatcher: None }),
         event_id,
         source,
         event_source_id: None,
@@ -108,9 +111,15 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
         chain_depth: 0,
         replay_of: None,
         replayed_definition: None,
-    })
+    };
+    if problems.is_empty() {
+        return Ok(fire);
+    }
+    Err(InvalidEvent { problems, trigger_id, fire: is_identified.then(|| Box::new(fire)) })
 }
 
+/// Returns true if a text within a value, at any depth, holds a keyword of Scheduler's. Names of members are not looked
+/// at.
 fn holds_keyword(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(SCHEDULER_KEYWORD),

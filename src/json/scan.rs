@@ -61,6 +61,7 @@ impl<'a> RawJson<'a> {
         take_value(&mut rest).unwrap_or(RawJson { raw: self.raw, whole: false, escaped: true })
     }
 
+    /// Returns the string, of which the end may be missing. `None` if this is none.
     #[inline(always)]
     pub(crate) fn as_str(self) -> Option<Str<'a>> {
         let inner = self.raw.strip_prefix(b"\"")?;
@@ -132,7 +133,7 @@ impl<'a> RawJson<'a> {
         })
     }
 
-    /// Appends this value to `out` without the whitespace between its tokens.
+    /// Appends this value without the whitespace between its tokens, as far as it fits and whatever it holds.
     pub(crate) fn compact_into(self, out: &mut BoundedText) {
         let mut rest = trim_start(self.raw);
         while !rest.is_empty() && !out.is_truncated() {
@@ -323,6 +324,7 @@ pub(crate) fn end_of_object(text: &[u8]) -> Option<usize> {
     matches!(text, [b'{' | b'"', ..]).then(|| end_of_value(text)).flatten()
 }
 
+/// Returns a text without JSON's white space around it.
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
     let text = trim_start(text);
     &text[..text.iter().rposition(|b| !is_space(*b)).map_or(0, |last| last + 1)]

@@ -1,8 +1,6 @@
 //! Claims an execution: decides from the stored row, acts on the decision under its condition, and decides again if the
 //! condition is refused.
 
-use std::time::Duration;
-
 use crate::{
     clock::{Clock, Deadline},
     domain::{
@@ -14,13 +12,14 @@ use crate::{
         run_state::RunState,
         shared_id::{OfAnotherUser, check_user},
     },
-    lifecycle::close::{FinalResult, close, execution_of, knowledge_of},
-    store::{
-        Store, Write,
-        endings::{EndingWrite, key_of},
-        error::StoreError,
-        table::Table,
+    lifecycle::{
+        close::{
+            CloseLimits, FinalResult, InProgress, close, close_as_cancelled, close_as_interrupted, execution_of,
+            knowledge_of,
+        },
+        earlier::look_again,
     },
+    store::{Store, Write, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// The result of a claim.
@@ -32,8 +31,8 @@ pub enum Claim {
     Duplicate(Row),
     /// The execution was cancelled before an attempt could run it. Holds the row before that.
     Cancelled(Row),
-    /// An attempt had died. Holds the failure that is now stored.
-    Interrupted(Failure),
+    /// An attempt had died. Holds the failure that is now stored, and the row before that.
+    Interrupted(Failure, Row),
 }
 
 /// Why the execution could not be claimed.
@@ -46,8 +45,8 @@ pub enum ClaimError {
     #[error("the execution changed {MAX_SWAPS} times while it was claimed")]
     Contended,
     /// Another attempt of the same Lambda request was at work until this one's time was up.
-    #[error("another attempt of this request is still at work")]
-    InProgress,
+    #[error(transparent)]
+    InProgress(#[from] InProgress),
     /// The execution is of another user's trigger.
     #[error(transparent)]
     OfAnotherUser(#[from] OfAnotherUser),
@@ -64,7 +63,9 @@ pub async fn claim<T: Table, C: Clock>(
     attempt: &mut Attempt,
     lease: Lease,
     deadline: Deadline,
+    state: &RunState,
 ) -> Result<Claim, ClaimError> {
+    let limits = CloseLimits { until: deadline.run_until, state };
     let fresh_start = (attempt.started_at.clone(), attempt.ttl);
     let mut seen: Option<Row> = None;
     let mut swaps = 0;
@@ -86,7 +87,7 @@ pub async fn claim<T: Table, C: Clock>(
             (None, _) => {
                 (attempt.started_at, attempt.ttl) = fresh_start.clone();
                 attempt.attempt = 1;
-                attempt.before = None;
+                (attempt.before, attempt.usage_before) = (None, None);
                 store.claim_new(fire, attempt, lease_until, now).await?
             }
             (Some(row), ClaimDecision::Claim(number)) => {
@@ -100,9 +101,8 @@ pub async fn claim<T: Table, C: Clock>(
             }
             (Some(row), ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate) => return Ok(Claim::Duplicate(row)),
             (Some(row), ClaimDecision::Cancel) => {
-                let ending = Ending::new(Status::Cancelled, now, None);
-                let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
-                let write = store.write_conditionally(write.build(key_of(execution_of(fire, id)), false)).await?;
+                let write =
+                    close_as_cancelled(store, execution_of(fire, id), &knowledge_of(fire), &row, now, limits).await?;
                 if matches!(write, Write::Done) {
                     return Ok(Claim::Cancelled(row));
                 }
@@ -110,12 +110,10 @@ pub async fn claim<T: Table, C: Clock>(
             }
             (Some(row), ClaimDecision::Interrupt) => {
                 let failure = Failure::interrupted(&row);
-                let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let result = FinalResult::interrupted(&failure, &row);
-                let write = EndingWrite::Abandoned { seen: &row, ending: &ending };
-                let write = close(store, execution_of(fire, id), &knowledge_of(fire), result, write, now).await?;
+                let execution = execution_of(fire, id);
+                let write = close_as_interrupted(store, execution, &knowledge_of(fire), &row, now, limits).await?;
                 if matches!(write, Write::Done) {
-                    return Ok(Claim::Interrupted(failure));
+                    return Ok(Claim::Interrupted(failure, row));
                 }
                 write
             }
@@ -135,11 +133,12 @@ pub async fn claim<T: Table, C: Clock>(
     }
 }
 
-/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. A row whose ttl has passed
-/// counts as absent.
+/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt, and the tokens of earlier
+/// attempts are kept: they were used, whatever became of those. A row whose ttl has passed counts as absent.
 fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (started_at, ttl): &(String, i64)) {
-    let expired = row.ttl.is_some_and(|ttl| ttl <= now / 1000);
+    let expired = row.is_expired(now);
     attempt.attempt = number;
+    attempt.usage_before = row.usage.filter(|_| !expired);
     attempt.started_at = row.started_at.clone().filter(|_| !expired).unwrap_or_else(|| started_at.clone());
     attempt.ttl = row.ttl.filter(|_| !expired).unwrap_or(*ttl);
 }
@@ -157,7 +156,7 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     deadline: Deadline,
     state: &RunState,
 ) -> Result<Claim, Failure> {
-    let claiming = claim(store, fire, attempt, lease, deadline);
+    let claiming = claim(store, fire, attempt, lease, deadline, state);
     let error = match store.clock.timeout_at(deadline.run_until, claiming).await {
         Some(Ok(claim)) => return Ok(claim),
         Some(Err(error)) => error,
@@ -167,12 +166,14 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     let mut failure = Failure::from(error);
     if is_unknown {
         failure.retryable = is_retryable(failure.retryable, attempt.attempt);
+        let Attempt { execution_id, owner, usage_before, .. } = &*attempt;
         let ending = Ending::new(Status::Failed, store.clock.now_millis(), Some(failure.clone()));
-        let Attempt { execution_id, owner, .. } = &*attempt;
+        let ending = Ending { usage_before: *usage_before, ..ending };
         let (execution, trigger) = (execution_of(fire, execution_id), knowledge_of(fire));
         let write = EndingWrite::Finished { owner, ending: &ending };
         let result = FinalResult::of_ending(&ending);
-        let taking_back = close(store, execution, &trigger, result, write, store.clock.now_millis());
+        let limits = CloseLimits { until: deadline.write_until, state };
+        let taking_back = close(store, execution, &trigger, result, write, store.clock.now_millis(), limits);
         match store.in_time(deadline.write_until, taking_back).await {
             Ok(Write::Done) => {
                 if !failure.retryable {
@@ -187,34 +188,12 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     Err(failure)
 }
 
-/// Waits, then reads the row. After a read that fails it waits again.
-async fn look_again<T: Table, C: Clock>(
-    store: &Store<T, C>,
-    fire: &Fire,
-    execution_id: &str,
-    wait: Duration,
-    deadline: Deadline,
-) -> Result<Option<Row>, ClaimError> {
-    loop {
-        if !deadline.allows(&store.clock, wait) {
-            return Err(ClaimError::InProgress);
-        }
-        store.clock.sleep(wait).await;
-        match store.in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
-            Ok(row) => return Ok(row),
-            // The time is up, and nothing was written.
-            Err(StoreError::OutOfTime) => return Err(ClaimError::InProgress),
-            Err(error) => tracing::warn!(error = %error, "cannot see whether the other attempt is still at work"),
-        }
-    }
-}
-
 impl From<ClaimError> for Failure {
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Store(error) => error.into(),
             ClaimError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
-            ClaimError::InProgress => Self::retryable(ErrorType::InProgress, error.to_string()),
+            ClaimError::InProgress(error) => error.into(),
             ClaimError::OfAnotherUser(error) => error.into(),
         }
     }

@@ -1,16 +1,27 @@
 //! Closing an execution: its end is written together with what the end means for its trigger, where that is stored.
 //! One compare-and-swap loop serves every end: an attempt's own, and that of an execution that nobody works on.
+//!
+//! The trigger item is others' to write: it may be full, broken or gone, and its requests may hang. An end does not
+//! depend on it. What cannot be written beside the end in time is left out, counted and logged.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::{
     backoff,
     clock::Clock,
     domain::{
         attempt::{Attempt, StartTime},
-        ending::Ending,
+        ending::{Ending, Snapshot},
         execution::{CloseAction, ExecutionRef, Lease, MAX_SWAPS, Row, Status, decide_close},
         failure::{ErrorType, Failure},
         fire::Fire,
+        health::Change,
+        run_state::RunState,
+        shared_id::{OfAnotherUser, check_user},
         trigger_snapshot::{TriggerKnowledge, TriggerSnapshot},
+        usage::Usage,
     },
     lifecycle::identify::session_of,
     store::{
@@ -20,13 +31,32 @@ use crate::{
         error::StoreError,
         health::health_write,
         readable,
-        table::{Table, Transacted},
+        table::{ConditionalWrite, Table, Transacted},
         trigger_item::current,
     },
 };
 
 /// The most times a write may find the trigger changed: as many as executions of one trigger may end at the same time.
 const MAX_REFUSALS: usize = 32;
+/// The longest time for which an end waits for what is written beside it.
+const BESIDE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The bounds of a close: when the end must be written, and where it is counted what was left out for that.
+#[derive(Debug, Clone, Copy)]
+pub struct CloseLimits<'a> {
+    /// The time by which the end must be written. What is written beside it gets half of the time until then.
+    pub until: Instant,
+    /// The invocation's facts.
+    pub state: &'a RunState,
+}
+
+impl CloseLimits<'_> {
+    /// Returns the time until which the end waits for what belongs beside it.
+    fn beside(self, clock: &impl Clock) -> Instant {
+        let start = clock.instant();
+        start + BESIDE_LIMIT.min(self.until.saturating_duration_since(start) / 2)
+    }
+}
 
 /// The part of an ending that changes the trigger's health and its count of tokens.
 #[derive(Debug, Clone, Copy)]
@@ -37,24 +67,26 @@ pub(crate) struct FinalResult<'a> {
 }
 
 impl<'a> FinalResult<'a> {
-    /// Returns the result of an ending.
+    /// Returns the result of an ending. The tokens of all attempts count once, when the execution ends for good: the next
+    /// attempt's claim keeps those of a failure that is retryable.
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
-        let usage = ending.reported.as_ref().and_then(|reported| reported.progress.usage.as_ref());
-        let tokens = usage.map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens));
+        let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
+        let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
         Self { status: ending.status, failure: ending.failure.as_ref(), tokens }
     }
 
-    /// Returns the result of a failure that is made final.
-    pub(crate) fn finalised(failure: &'a Failure) -> Self {
-        Self { status: Status::Failed, failure: Some(failure), tokens: 0 }
+    /// Returns the result of a failure that is made final, of an execution whose attempts left `row`.
+    pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
+        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens() }
     }
 
-    /// Returns the result of an attempt that died and left `row`.
-    pub(crate) fn interrupted(failure: &'a Failure, row: &Row) -> Self {
-        Self { tokens: row.tokens, ..Self::finalised(failure) }
+    /// Returns the result of an execution that is cancelled after its attempts left `row`.
+    pub(crate) fn cancelled(row: &Row) -> Self {
+        Self { status: Status::Cancelled, failure: None, tokens: row.tokens() }
     }
 
-    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger.
+    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger: a
+    /// retryable failure, a cancellation and a skip do not.
     fn is_success(self) -> Option<bool> {
         match self.status {
             Status::Completed => Some(true),
@@ -64,7 +96,8 @@ impl<'a> FinalResult<'a> {
     }
 }
 
-/// Returns the knowledge of the trigger item that `fire` carries.
+/// Returns the knowledge of the trigger item that `fire` carries. A fire without one may still have a stored trigger:
+/// it is unread.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
     fire.trigger.clone().map_or(TriggerKnowledge::Unread, TriggerKnowledge::Present)
 }
@@ -75,10 +108,11 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
 }
 
 /// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger. `trigger` is
-/// the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it.
+/// the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it. If the
+/// trigger's part cannot be written in time, the end is written alone.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not take it.
+/// Returns an error if DynamoDB does not take the end.
 pub(crate) async fn close<T: Table, C: Clock>(
     store: &Store<T, C>,
     execution: ExecutionRef<'_>,
@@ -86,49 +120,166 @@ pub(crate) async fn close<T: Table, C: Clock>(
     result: FinalResult<'_>,
     write: EndingWrite<'_>,
     now: i64,
+    limits: CloseLimits<'_>,
 ) -> Result<Write, StoreError> {
-    let build = |is_stored| write.build(key_of(execution), is_stored);
-    let is_success = result.is_success();
-    if is_success.is_none() && result.tokens == 0 {
-        return store.write_conditionally(build(matches!(trigger, TriggerKnowledge::Present(_)))).await;
+    let end = |is_stored| write.build(key_of(execution), is_stored);
+    if result.is_success().is_none() && result.tokens == 0 {
+        return store.write_conditionally(end(matches!(trigger, TriggerKnowledge::Present(_)))).await;
     }
-    let mut known = trigger.clone();
-    if matches!(known, TriggerKnowledge::Unread) && !execution.user_id.is_empty() {
-        let item = store.trigger(execution.user_id, execution.trigger_id).await?;
-        known = TriggerKnowledge::read(item.as_ref());
+    let until = limits.beside(&store.clock);
+    let closing = Closing { store, execution, result, now, end: &end };
+    // Boxed: it would make the futures of claim and finish, where it is seldom needed, half as large again.
+    let together = Box::pin(closing.with_trigger(trigger.clone()));
+    let (written, left_out, cause) = match store.clock.timeout_at(until, together).await {
+        Some(Ok((write, None))) => return Ok(write),
+        Some(Ok((write, Some((count, cause))))) => (write, count, cause),
+        Some(Err(cause)) => (store.write_conditionally(end(false)).await?, 1, cause),
+        None => (store.write_conditionally(end(false)).await?, 1, StoreError::OutOfTime),
+    };
+    if matches!(written, Write::Done) {
+        limits.state.facts().left_out += left_out;
+        tracing::warn!(error = %cause, leftOut = left_out, "the end is written without its trigger's health or tokens");
     }
-    let mut refusals = 0;
-    while refusals <= MAX_REFUSALS {
-        let TriggerKnowledge::Present(snapshot) = &known else {
-            return store.write_conditionally(build(false)).await;
-        };
-        let TriggerSnapshot { policy, health, .. } = snapshot.as_ref();
-        let change = is_success.and_then(|is_success| health.after(is_success, policy.pause_after_failures));
-        let counts_tokens = policy.max_tokens_per_day.is_some() && result.tokens > 0;
-        let mut writes = vec![build(true)];
-        writes.extend(change.map(|change| health_write(execution, health, change, result.failure, now)));
-        writes.extend(counts_tokens.then(|| tokens_write(execution.trigger_id, result.tokens, now)));
-        if writes.len() == 1 {
-            return store.write_conditionally(build(true)).await;
-        }
-        match store.table.transact(writes).await? {
-            Transacted::Done => {
-                if let Some(change) = change.filter(|change| change.is_new_state) {
-                    let (health, failures) = (change.state.as_str(), change.failures);
-                    tracing::info!(health, failures, "the trigger's health changed");
+    Ok(written)
+}
+
+/// The part of a trigger's counters that a write changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Health,
+    Tokens,
+}
+
+/// One end with what is written beside it.
+struct Closing<'a, T, C, E> {
+    store: &'a Store<T, C>,
+    execution: ExecutionRef<'a>,
+    result: FinalResult<'a>,
+    now: i64,
+    /// Builds the write of the end. Its argument says whether the trigger's health announces a failure.
+    end: &'a E,
+}
+
+impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
+    /// Writes the end together with its parts, trying again until it is dropped. Returns the number of parts that can
+    /// never be written, with the cause of the first, if there are such.
+    async fn with_trigger(
+        &self,
+        mut known: TriggerKnowledge,
+    ) -> Result<(Write, Option<(u64, StoreError)>), StoreError> {
+        let Self { store, execution, result, now, end } = self;
+        let mut waits = backoff::endless();
+        let mut refusals = 0;
+        let mut unwritable: Vec<(Part, StoreError)> = Vec::new();
+        while refusals <= MAX_REFUSALS {
+            if matches!(known, TriggerKnowledge::Unread) && !execution.user_id.is_empty() {
+                match store.trigger(execution.user_id, execution.trigger_id).await {
+                    Ok(item) => known = TriggerKnowledge::read(item.as_ref()),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "the trigger is not read for the end, trying again");
+                        store.clock.sleep(waits.next().unwrap_or_default()).await;
+                        continue;
+                    }
                 }
-                return Ok(Write::Done);
             }
-            Transacted::Refused(0, row) => return Ok(Write::Refused(readable(row.as_ref())?)),
-            Transacted::Refused(_, item) => {
-                known = TriggerKnowledge::read(item.and_then(|item| current(item, now)).as_ref());
-                refusals += 1;
+            let TriggerKnowledge::Present(snapshot) = &known else {
+                return Ok((store.write_conditionally(end(false)).await?, None));
+            };
+            let is_left_out = |part: Part| unwritable.iter().any(|(left_out, _)| *left_out == part);
+            let change = self.health_change(snapshot).filter(|_| !is_left_out(Part::Health));
+            let tokens = self.counted_tokens(snapshot).filter(|_| !is_left_out(Part::Tokens));
+            let health = change.map(|change| health_write(*execution, &snapshot.health, change, result.failure, *now));
+            let tokens = tokens.map(|tokens| tokens_write(execution.trigger_id, tokens, *now));
+            let beside = [(Part::Health, health), (Part::Tokens, tokens)].into_iter();
+            let beside = beside.filter_map(|(part, write)| Some((part, write?)));
+            let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
+            let end = end(!is_left_out(Part::Health));
+            if beside.is_empty() {
+                return Ok((store.write_conditionally(end).await?, summed(unwritable)));
             }
-            // Another transaction won the conflict; retry after a short jittered wait.
-            Transacted::Conflict => store.clock.sleep(backoff::short()).await,
+            match store.table.transact(std::iter::once(end).chain(beside).collect()).await {
+                Ok(Transacted::Done) => {
+                    if let Some(change) = change.filter(|change| change.is_new_state) {
+                        let (health, failures) = (change.state.as_str(), change.failures);
+                        tracing::info!(health, failures, "the trigger's health changed");
+                    }
+                    return Ok((Write::Done, summed(unwritable)));
+                }
+                Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row.as_ref())?), None)),
+                Ok(Transacted::Refused(_, item)) => {
+                    known = TriggerKnowledge::read(item.and_then(|item| current(item, *now)).as_ref());
+                    refusals += 1;
+                }
+                // Another transaction won the conflict; retry after a short jittered wait.
+                Ok(Transacted::Conflict) => store.clock.sleep(backoff::short()).await,
+                Err(StoreError::Unwritable { index, message }) if index > 0 && index <= parts.len() => {
+                    unwritable.push((parts[index - 1], StoreError::Unwritable { index, message }));
+                }
+                Err(error) if error.is_of_request() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(error = %error, "the end is not written together with its trigger, trying again");
+                    store.clock.sleep(waits.next().unwrap_or_default()).await;
+                }
+            }
         }
+        Err(StoreError::Contended)
     }
-    Err(StoreError::Contended)
+
+    /// Returns the change of the trigger's health, if the result is one that changes it.
+    fn health_change(&self, TriggerSnapshot { policy, health, .. }: &TriggerSnapshot) -> Option<Change> {
+        health.after(self.result.is_success()?, policy.pause_after_failures)
+    }
+
+    /// Returns the tokens to count, if the trigger's are limited.
+    fn counted_tokens(&self, TriggerSnapshot { policy, .. }: &TriggerSnapshot) -> Option<u64> {
+        policy.max_tokens_per_day.map(|_| self.result.tokens).filter(|tokens| *tokens > 0)
+    }
+}
+
+/// Returns the number of parts that were left out, with the cause of the first.
+fn summed(left_out: Vec<(Part, StoreError)>) -> Option<(u64, StoreError)> {
+    let count = u64::try_from(left_out.len()).unwrap_or(u64::MAX);
+    left_out.into_iter().next().map(|(_, cause)| (count, cause))
+}
+
+/// Ends an execution whose last attempt died and left `seen`. The record says what that attempt ran, as far as it is
+/// known: the row's last heartbeat may have come before the trigger item was read, the kept input never does.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Write, StoreError> {
+    let failure = Failure::interrupted(seen);
+    // Without this the record still ends, and says what the row says.
+    let reading = store.input_text(execution.trigger_id, execution.execution_id);
+    let input = store.in_time(limits.beside(&store.clock), reading).await.unwrap_or_default();
+    let snapshot = input.as_deref().and_then(Snapshot::of_input);
+    let ending = Ending { snapshot, ..Ending::new(Status::Failed, now, Some(failure.clone())) };
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
+}
+
+/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_cancelled<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Write, StoreError> {
+    let ending = Ending::new(Status::Cancelled, now, None);
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::cancelled(seen), write, now, limits).await
 }
 
 /// The record of a fire that no attempt will run.
@@ -136,7 +287,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
 pub struct UnstartedExecution<'a> {
     /// The fire.
     pub fire: &'a Fire,
-    /// When it was due.
+    /// The start that the record names.
     pub started: &'a StartTime,
     /// The Lambda request that it came with.
     pub lambda_request_id: &'a str,
@@ -144,6 +295,17 @@ pub struct UnstartedExecution<'a> {
     pub attempt: u32,
     /// How it ended.
     pub ending: Ending,
+}
+
+/// Another attempt of the same Lambda request was at work until this one's time was up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another attempt of this request is still at work")]
+pub struct InProgress;
+
+impl From<InProgress> for Failure {
+    fn from(error: InProgress) -> Self {
+        Self::retryable(ErrorType::InProgress, error.to_string())
+    }
 }
 
 /// Why an execution could not be closed.
@@ -155,22 +317,31 @@ pub enum CloseError {
     /// DynamoDB failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The execution is of another user's trigger.
+    #[error(transparent)]
+    OfAnotherUser(#[from] OfAnotherUser),
+    /// Another attempt of the same Lambda request was at work until this one's time was up.
+    #[error(transparent)]
+    InProgress(#[from] InProgress),
 }
 
 impl From<CloseError> for Failure {
     fn from(error: CloseError) -> Self {
         match error {
             CloseError::Store(error) => error.into(),
+            CloseError::OfAnotherUser(error) => error.into(),
+            CloseError::InProgress(error) => error.into(),
             CloseError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
         }
     }
 }
 
 /// Ends an execution if nobody works on it. `row` is the row as it was read, and `unstarted` is written if there is
-/// none. Returns the action that was taken, with the row that decided it.
+/// none. Returns the action that was taken, with the row that decided it. A fire whose user is unknown is one of the
+/// row's user.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the row keeps changing.
+/// Returns an error if DynamoDB does not answer, the row keeps changing, or it is another user's.
 pub async fn close_abandoned<T: Table, C: Clock>(
     store: &Store<T, C>,
     lease: Lease,
@@ -178,35 +349,38 @@ pub async fn close_abandoned<T: Table, C: Clock>(
     execution_id: &str,
     mut row: Option<Row>,
     unstarted: Option<&UnstartedExecution<'_>>,
+    limits: CloseLimits<'_>,
 ) -> Result<(CloseAction, Option<Row>), CloseError> {
-    let execution = execution_of(fire, execution_id);
     let trigger = knowledge_of(fire);
+    let mut user_id = fire.user_id.to_string();
     for _ in 0..=MAX_SWAPS {
         let now = store.clock.now_millis();
+        if let Some(row) = &row {
+            if user_id.is_empty() {
+                user_id = row.user_id.clone().unwrap_or_default();
+            }
+            check_user(row, &user_id, now)?;
+        }
+        let execution = ExecutionRef { user_id: &user_id, ..execution_of(fire, execution_id) };
         let action = decide_close(row.as_ref(), now, lease);
         let write = match (action, &row) {
             (CloseAction::Nothing | CloseAction::Alive, _) => return Ok((action, row)),
             (CloseAction::Interrupt, Some(seen)) => {
-                let failure = Failure::interrupted(seen);
-                let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
-                let write = EndingWrite::Abandoned { seen, ending: &ending };
-                close(store, execution, &trigger, FinalResult::interrupted(&failure, seen), write, now).await?
+                close_as_interrupted(store, execution, &trigger, seen, now, limits).await?
             }
             (CloseAction::Cancel, Some(seen)) => {
-                let ending = Ending::new(Status::Cancelled, now, None);
-                let write = EndingWrite::Abandoned { seen, ending: &ending };
-                store.write_conditionally(write.build(key_of(execution), false)).await?
+                close_as_cancelled(store, execution, &trigger, seen, now, limits).await?
             }
             (CloseAction::Finalise, Some(seen)) => {
                 let failure = Failure::of_row(seen);
                 let write = EndingWrite::Finalised { seen };
-                close(store, execution, &trigger, FinalResult::finalised(&failure), write, now).await?
+                close(store, execution, &trigger, FinalResult::failed(&failure, seen), write, now, limits).await?
             }
             (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
                 let Some(unstarted) = unstarted else { return Ok((CloseAction::Nothing, row)) };
-                let (attempt, ending) = (unstarted.attempt(execution_id), &unstarted.ending);
+                let (attempt, ending) = (unstarted.as_attempt(execution_id), &unstarted.ending);
                 let write = EndingWrite::NeverRun { fire: unstarted.fire, attempt: &attempt, ending, now };
-                close(store, execution, &trigger, FinalResult::of_ending(ending), write, now).await?
+                close(store, execution, &trigger, FinalResult::of_ending(ending), write, now, limits).await?
             }
         };
         match write {
@@ -218,7 +392,8 @@ pub async fn close_abandoned<T: Table, C: Clock>(
 }
 
 impl UnstartedExecution<'_> {
-    fn attempt(&self, execution_id: &str) -> Attempt {
+    /// Returns the attempt that the record names, although none was made.
+    fn as_attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
             execution_id: execution_id.into(),
             owner: String::new(),
@@ -228,7 +403,9 @@ impl UnstartedExecution<'_> {
             ttl: self.started.ttl,
             session_id: self.fire.task.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
             trace: None,
+            snapshot: None,
             before: None,
+            usage_before: None,
         }
     }
 }

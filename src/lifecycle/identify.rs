@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Returns the fire's execution id. The id of a fire that carries no identity of its own is remembered under its Lambda
-/// request.
+/// request: Lambda's retry gets the first one, though its time is another. `started` is the time of this delivery.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -32,12 +32,31 @@ pub(crate) async fn identify<T: Table, C: Clock>(
     }
 }
 
+/// Returns the execution id of a fire that may have none: one that only its Lambda request identifies has an id only
+/// if it was remembered. Nothing is written.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer.
+pub(crate) async fn recall<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    fire: &Fire,
+    lambda_request_id: &str,
+    started: &StartTime,
+) -> Result<Option<String>, StoreError> {
+    match identity_of(&fire.origin, lambda_request_id, started) {
+        Identity::Request { request_id, .. } => store.remembered_execution_id(&fire.trigger_id, request_id).await,
+        identity => Ok(Some(fire::execution_id(&fire.trigger_id, identity).to_string())),
+    }
+}
+
 /// Returns the name of an event's mark at a trigger that counts its events.
 pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &StartTime) -> String {
     let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns the identity of a fire by its origin. Without one of its own it is Lambda's request: the one that handed the event
+/// on, if one did.
 fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &StartTime) -> Identity<'a> {
     match origin {
         Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),
@@ -52,7 +71,8 @@ fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Sta
     }
 }
 
-/// Returns the agent session of an execution whose event names none.
+/// Returns the agent session of an execution whose event names none. An id that is no UUID gets another one with each
+/// call.
 pub(crate) fn session_of(execution_id: &str) -> String {
     // The function writes only UUIDs. An id that is none was written by somebody else.
     Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))

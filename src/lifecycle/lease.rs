@@ -17,9 +17,10 @@ use crate::{
         failure::Failure,
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
+        usage::Usage,
     },
-    lifecycle::close::{FinalResult, close},
-    store::{Heartbeat, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
+    lifecycle::close::{CloseLimits, FinalResult, close},
+    store::{Heartbeat, News, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
 /// Why a run must stop.
@@ -84,13 +85,16 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub trigger: OnceLock<TriggerKnowledge>,
     /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
     pub has_run_lock: AtomicBool,
+    /// The tokens of the attempts before this one.
+    pub usage_before: Option<Usage>,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.
     pub state: &'a RunState,
 }
 
 impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
-    /// Extends the lease until the run must stop. Runs beside the work in the invocation's own future: a spawned task
-    /// would wake in an environment that Lambda froze in between.
+    /// Extends the lease until the run must stop, and returns why. Runs beside the work in the invocation's own future:
+    /// a spawned task would wake in an environment that Lambda froze in between. The first heartbeat comes after a
+    /// third of the lease.
     pub async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
@@ -99,6 +103,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Renews the lease every third of it until the run must stop. A heartbeat that DynamoDB does not take is counted and
+    /// logged, and the next one tries again.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -131,8 +137,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the lease
-    /// otherwise.
+    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the
+    /// lease otherwise, and again if the answer took too long.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, it was cancelled, or the lease cannot be extended.
@@ -151,16 +157,25 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
+    /// Extends the lease, and the run lock beside it, and writes the news. The lease counts as extended only if the run
+    /// lock is too.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
-        let reported = self.state.facts().reported;
-        let beating = self.store.heartbeat(self.holder, until, reported.as_ref());
+        let (reported, snapshot) = {
+            let facts = self.state.facts();
+            (facts.reported, facts.snapshot.clone())
+        };
+        let news = News { reported: reported.as_ref(), usage_before: self.usage_before, snapshot: snapshot.as_ref() };
+        let beating = self.store.heartbeat(self.holder, until, news);
         let (beat, kept) = tokio::join!(beating, self.keep_run_lock(until));
         match beat.map_err(NotHeld::Store)? {
             Heartbeat::Extended => {}
             Heartbeat::CancelRequested => return Err(NotHeld::Stopped(Stop::Cancelled)),
-            Heartbeat::Refused => return Err(NotHeld::Stopped(Stop::Lost)),
+            Heartbeat::Refused => {
+                self.state.facts().is_taken_over = true;
+                return Err(NotHeld::Stopped(Stop::Lost));
+            }
         }
         if !kept.map_err(NotHeld::Store)? {
             tracing::warn!("another execution of the trigger has its run lock");
@@ -181,7 +196,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
-    /// Releases the run lock, if this attempt has it. If that fails the lock ends with its lease.
+    /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If that fails the
+    /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
         if self.has_run_lock.load(Ordering::Relaxed)
             && let Err(error) = self.store.in_time(deadline.write_until, self.store.release_run_lock(self.holder)).await
@@ -190,7 +206,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the while.
+    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the
+    /// while. A cancellation that is requested meanwhile comes too late and is ignored.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, or DynamoDB did not take it in time.
@@ -207,6 +224,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Writes the end until it is stored, refused, or the deadline is too near for another try. A refusal by a row that is
+    /// this very end is a success.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());
@@ -216,7 +235,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         loop {
             let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
             let write = EndingWrite::Finished { owner, ending };
-            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis());
+            let limits = CloseLimits { until: deadline.write_until, state: self.state };
+            let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis(), limits);
             let error = match self.store.in_time(deadline.write_until, finishing).await {
                 Ok(Write::Done) => return Ok(()),
                 Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),

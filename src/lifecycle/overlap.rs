@@ -2,7 +2,7 @@
 //! lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot extend the
 //! lock stops before the lock's lease is over.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -13,7 +13,7 @@ use crate::{
         run_lock::{Meeting, meet},
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
-    store::{run_lock::Taking, table::Table},
+    store::{day_counter::Start, error::StoreError, run_lock::Taking, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.
@@ -33,13 +33,22 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     let OwnedExecution {
         store, holder: Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, .. }, ..
     } = held;
-    if let Some(reason) = store.count_start(trigger_id, execution_id, policy, store.clock.now_millis()).await? {
+    let now = store.clock.now_millis();
+    let start = store.count_start(trigger_id, execution_id, policy, now).await?;
+    if let Start::Refused(reason) = start {
         return Err(RunStop::Skipped(reason, None));
     }
-    if counts_first {
-        enter(held, policy.overlap).await?;
+    if !counts_first {
+        return Ok(());
     }
-    Ok(())
+    let entered = enter(held, policy.overlap).await;
+    // An execution that is skipped is no start. If it cannot be taken back, one run less may start on this day.
+    if matches!((&entered, start), (Err(RunStop::Skipped(..)), Start::Counted))
+        && let Err(error) = store.take_back_start(trigger_id, execution_id, now).await
+    {
+        tracing::warn!(error = %error, "the start of a skipped execution stays counted");
+    }
+    entered
 }
 
 /// Makes sure that no other execution of the trigger is alive, as its policy wants it.
@@ -55,14 +64,7 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
     } = held;
     let mut asked = None;
     loop {
-        // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
-        let other = match store.take_run_lock(held.holder, *lease, asked.is_some()).await? {
-            Taking::Taken(until) => {
-                held.took_run_lock(until);
-                return Ok(());
-            }
-            Taking::Refused(other) => other,
-        };
+        let Some(other) = other_alive(held, asked.is_some()).await? else { return Ok(()) };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
         // An execution that was asked to end already is counted once: meeting it again is a `Wait`.
         if matches!(meeting, Meeting::Skip | Meeting::Cancel) {
@@ -80,4 +82,21 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
         }
         store.clock.sleep(lease.heartbeat().min(LOOK_AGAIN)).await;
     }
+}
+
+/// Takes the run lock, unless this attempt has it. Returns the execution of the trigger that is alive, if another is: it has
+/// the lock, or it was admitted before the trigger's policy wanted one.
+async fn other_alive<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    has_waited: bool,
+) -> Result<Option<String>, StoreError> {
+    let OwnedExecution { store, lease, holder, has_run_lock, .. } = held;
+    if !has_run_lock.load(Ordering::Relaxed) {
+        // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
+        match store.take_run_lock(*holder, *lease, has_waited).await? {
+            Taking::Taken(until) => held.took_run_lock(until),
+            Taking::Refused(other) => return Ok(Some(other)),
+        }
+    }
+    store.living_without_lock(*holder, *lease).await
 }

@@ -9,10 +9,11 @@ use serde_json::Value;
 use crate::{
     domain::{
         attempt::StartTime,
+        detour::Detour,
         ending::SkipReason,
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
-        ids::{TriggerId, UserId},
+        ids::{ExecutionId, TriggerId, UserId},
         shared_id::OfAnotherUser,
         task::Task,
         threshold::Threshold,
@@ -24,7 +25,7 @@ use crate::{
     invocation::InvocationContext,
     lifecycle::identify::mark_of,
     trigger::{
-        item::{TriggerDecision, TriggerItem},
+        item::{TriggerDecision, TriggerItem, UnusableKey},
         replay,
     },
 };
@@ -44,8 +45,13 @@ pub(super) struct Router<'a> {
 pub(super) enum RoutingDecision {
     /// The event is meant for one trigger, which this invocation handles.
     InPlace(TriggerDecision),
+    /// A command or an event that was handed on names something that does not exist or is not understood. The fire is
+    /// the one it would be.
+    Refused(Detour, Box<Fire>, Failure),
     /// The event is meant for the subscribers of its source.
     Subscribers(Subscribers),
+    /// Nobody is subscribed to an event that looks like a schedule's.
+    Unclaimed(InvalidEvent),
     /// The event starts nothing, because its chain of executions is over the limit.
     ChainEnds,
 }
@@ -108,39 +114,69 @@ impl Router<'_> {
     /// Decides about the event.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer, or if a command names a trigger or an input that does not exist.
+    /// Returns an error if the table does not answer.
     pub(super) async fn decide(&self) -> Result<RoutingDecision, Failure> {
-        let platform = self.context.app.platform();
-        let event = self.event;
-        Ok(RoutingDecision::InPlace(match &event.target {
-            EventTarget::Subscribers => return self.decide_subscribers().await,
-            EventTarget::Dispatched { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.handed_on(event, platform),
-                None => TriggerDecision::Skip(
-                    Box::new(event.fire(trigger_id, user_id, Task::unknown())),
-                    SkipReason::Deleted,
-                ),
-            },
-            EventTarget::RunTrigger { trigger_id, user_id } => match self.stored(user_id, trigger_id).await? {
-                Some(trigger) => trigger.run_now(event, platform),
-                None => {
-                    let problem = "$.detail.triggerId: no trigger of this user is stored under this id";
-                    return Err(unknown(problem, trigger_id));
-                }
-            },
-            EventTarget::ReplayExecution { trigger_id, execution_id } => {
-                let input = self.context.app.store.input(trigger_id, execution_id);
-                let Some(detail) = self.context.app.store.in_time(self.context.deadline.run_until, input).await? else {
-                    let problem = "$.detail.executionId: the input of this execution is not kept \
-                                   (docs/triggers.md, Run now, and again)";
-                    return Err(unknown(problem, trigger_id));
-                };
-                let fire = replay::fire(event, trigger_id, execution_id, &detail, platform)?;
-                TriggerDecision::Run(Box::new(fire), None)
+        match &self.event.target {
+            EventTarget::Subscribers => self.decide_subscribers().await,
+            EventTarget::Dispatched { trigger_id, user_id } => {
+                let decide = |trigger: TriggerItem| trigger.handed_on(self.event, self.context.app.platform());
+                Ok(match self.stored(user_id, trigger_id).await? {
+                    Ok(trigger) => RoutingDecision::InPlace(decide(trigger)),
+                    Err(None) => {
+                        let fire = self.unknown_fire(trigger_id, user_id);
+                        RoutingDecision::InPlace(TriggerDecision::Skip(fire, SkipReason::Deleted))
+                    }
+                    Err(Some(unreadable)) => self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable),
+                })
             }
-        }))
+            EventTarget::RunTrigger { trigger_id, user_id } => {
+                let decide = |trigger: TriggerItem| trigger.run_now(self.event, self.context.app.platform());
+                Ok(match self.stored(user_id, trigger_id).await? {
+                    Ok(trigger) => RoutingDecision::InPlace(decide(trigger)),
+                    Err(None) => {
+                        let problem = "$.detail.triggerId: no trigger of this user is stored under this id";
+                        self.refused(trigger_id, user_id, Detour::UnknownTrigger, unknown(problem, trigger_id))
+                    }
+                    Err(Some(unreadable)) => self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable),
+                })
+            }
+            EventTarget::ReplayExecution { trigger_id, execution_id } => {
+                self.decide_replay(trigger_id, execution_id).await
+            }
+        }
     }
 
+    /// Decides about the command to run an execution again. Its kept input says what runs, and for whom.
+    async fn decide_replay(
+        &self,
+        trigger_id: &TriggerId,
+        execution_id: &ExecutionId,
+    ) -> Result<RoutingDecision, Failure> {
+        let app = self.context.app;
+        let input = app.store.input(trigger_id, execution_id);
+        let Some(detail) = app.store.in_time(self.context.deadline.run_until, input).await? else {
+            let problem = "$.detail.executionId: the input of this execution is not kept \
+                           (docs/triggers.md, Run now, and again)";
+            // Only the kept input names the user, and the row of the replay.
+            let failure = unknown(problem, trigger_id);
+            return Ok(self.refused(trigger_id, &UserId::default(), Detour::InputGone, failure));
+        };
+        Ok(match replay::fire(self.event, trigger_id, execution_id, &detail, app.platform()) {
+            Ok(fire) => RoutingDecision::InPlace(TriggerDecision::Run(Box::new(fire), None)),
+            Err(invalid) => self.refused(trigger_id, &UserId::default(), Detour::InvalidInput, invalid.into()),
+        })
+    }
+
+    fn refused(&self, trigger_id: &TriggerId, user_id: &UserId, detour: Detour, failure: Failure) -> RoutingDecision {
+        RoutingDecision::Refused(detour, self.unknown_fire(trigger_id, user_id), failure)
+    }
+
+    /// Returns the fire of a trigger whose item cannot say what to run.
+    pub(super) fn unknown_fire(&self, trigger_id: &TriggerId, user_id: &UserId) -> Box<Fire> {
+        Box::new(self.event.fire(trigger_id, user_id, Task::unknown()))
+    }
+
+    /// Decides about an event of a source: which of its subscribers it is meant for, unless its chain is over the limit.
     async fn decide_subscribers(&self) -> Result<RoutingDecision, Failure> {
         let limit = self.context.app.config.chain_depth_limit;
         let depth = match self.event.origin {
@@ -160,20 +196,27 @@ impl Router<'_> {
         if subscriptions == 0
             && let Some(unclaimed) = self.event.unclaimed_fire()
         {
-            return Err(unclaimed.into());
+            return Ok(RoutingDecision::Unclaimed(unclaimed));
         }
         Ok(RoutingDecision::Subscribers(subscribers))
     }
 
-    /// Reads a stored trigger.
-    async fn stored(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<Option<TriggerItem>, Failure> {
+    /// Reads a stored trigger. Returns `Err(None)` if there is none, and its failure if it cannot be read as one.
+    async fn stored(
+        &self,
+        user_id: &UserId,
+        trigger_id: &TriggerId,
+    ) -> Result<Result<TriggerItem, Option<Failure>>, Failure> {
         let reading = self.context.app.store.trigger(user_id, trigger_id);
-        let item = self.context.app.store.in_time(self.context.deadline.run_until, reading).await?;
-        let trigger = item.map(TriggerItem::read).transpose();
-        trigger.map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))
+        let Some(item) = self.context.app.store.in_time(self.context.deadline.run_until, reading).await? else {
+            return Ok(Err(None));
+        };
+        let unreadable = |unusable: UnusableKey| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string());
+        Ok(TriggerItem::read(item).map_err(|unusable| Some(unreadable(unusable))))
     }
 
-    /// Decides about every subscription, page by page.
+    /// Decides about every subscription, page by page. `is_too_deep` makes those that are due skips. A page that cannot
+    /// be read fails the whole.
     async fn decide_all(&self, is_too_deep: bool) -> Result<Subscribers, Failure> {
         let mut subscribers = Subscribers::default();
         let mut after = None;
@@ -193,6 +236,7 @@ impl Router<'_> {
         }
     }
 
+    /// Decides about one subscription. The event is counted if the trigger has a threshold.
     async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
@@ -212,7 +256,8 @@ impl Router<'_> {
         })
     }
 
-    /// Counts the event for the trigger. Returns true if it reaches the threshold.
+    /// Counts the event for the trigger. Returns true if it reaches the threshold. An event without a time of its own
+    /// counts at the time of this delivery.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
@@ -240,6 +285,7 @@ impl Subscribers {
         }));
     }
 
+    /// Adds the decision about one subscription, and counts it.
     fn add(&mut self, answer: Result<Subscription, Failure>) {
         let counts = &mut self.counts;
         counts.subscriptions += 1;
@@ -260,5 +306,6 @@ impl Subscribers {
 
 /// Returns the failure of a command that names something that does not exist.
 fn unknown(problem: &str, trigger_id: &TriggerId) -> Failure {
-    InvalidEvent { problems: vec![problem.to_owned()], trigger_id: Some(trigger_id.clone()) }.into()
+    let problems = vec![problem.to_owned()];
+    InvalidEvent { trigger_id: Some(trigger_id.clone()), ..InvalidEvent::new(problems) }.into()
 }

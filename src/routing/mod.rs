@@ -2,30 +2,34 @@
 //! the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
 
 mod decide;
+mod unrun;
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
+    app::App,
     clock::now_millis,
     domain::{
         attempt::StartTime,
+        detour::Detour,
         ending::{Ending, SkipReason},
-        execution::{CloseAction, Row, Status},
+        execution::Status,
         failure::{ErrorType, Failure},
         fire::Fire,
-        ids::{ExecutionId, TriggerId, UserId},
+        ids::{TriggerId, UserId},
         run_state::Instead,
-        shared_id::check_user,
     },
-    events::bus::{BusEvent, EventTarget},
+    events::{
+        bus::{BusEvent, EventTarget},
+        invalid::InvalidEvent,
+    },
     invocation::{Invocation, InvocationContext},
-    lifecycle::{
-        close::{UnstartedExecution, close_abandoned},
-        identify::identify,
+    routing::{
+        decide::{MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
+        unrun::Unrun,
     },
-    response::Response,
-    routing::decide::{MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
+    store::in_place::InPlace,
     trigger::item::TriggerDecision,
 };
 
@@ -47,8 +51,46 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
     let router = Router { context, event, started };
     match router.decide().await? {
         RoutingDecision::InPlace(decision) => router.in_place(decision).await,
+        RoutingDecision::Refused(detour, fire, failure) => {
+            refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
+        }
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
-        RoutingDecision::ChainEnds => Ok(Route::Done(router.summary(RoutingCounts::default()))),
+        RoutingDecision::Unclaimed(unclaimed) => {
+            router.end_earlier(Detour::Unclaimed, &[]).await?;
+            Err(unclaimed.into())
+        }
+        RoutingDecision::ChainEnds => {
+            router.end_earlier(Detour::ChainEnds, &[]).await?;
+            Ok(Route::Done(router.summary(RoutingCounts::default())))
+        }
+    }
+}
+
+/// Refuses a schedule's event that is invalid. If it names its fire, that is looked at first.
+///
+/// # Errors
+/// Returns what is wrong with the event, unless an earlier attempt left something else to tell.
+pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: InvalidEvent) -> Result<Value, Failure> {
+    let Some(fire) = invalid.fire.take() else {
+        tracing::info!(detour = Detour::UnidentifiedEvent.as_str(), "the event names no fire");
+        return Err(invalid.into());
+    };
+    let started = StartTime::new(now_millis(), context.app.config.execution_ttl);
+    refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
+}
+
+/// Ends what an earlier attempt left of a fire that is refused with `failure`. Returns what that came to, or the failure
+/// if there is no record.
+async fn refused(
+    context: &InvocationContext<'_>,
+    started: &StartTime,
+    detour: Detour,
+    fire: &Fire,
+    failure: Failure,
+) -> Result<Value, Failure> {
+    match (Unrun { context, started, fire }).look(detour).await? {
+        Some(response) => Ok(response),
+        None => Err(failure),
     }
 }
 
@@ -57,12 +99,14 @@ impl Router<'_> {
     async fn serve(&self, mut subscribers: Subscribers) -> Result<Route, Failure> {
         subscribers.refuse_shared_ids();
         self.record_skips(&mut subscribers).await;
-        let Subscribers { counts, due, first, failures, .. } = subscribers;
-        if let ([_], []) = (&due[..], &failures[..])
-            && let Some(first) = first
+        let Subscribers { counts, due, first, mut failures, .. } = subscribers;
+        if let ([only], [], Some(first)) = (&due[..], &failures[..], first)
+            && self.may_run_in_place(only, &first).await?
         {
             return self.in_place(first).await;
         }
+        let detour = if due.is_empty() { Detour::NothingDue } else { Detour::HandedOn };
+        failures.extend(self.end_earlier(detour, &due).await.err());
         self.note(counts);
         if let Some((count, cause)) = self.dispatch(&due).await {
             let message = format!("{count} of {} triggers could not be handed the event: {cause}", due.len());
@@ -73,6 +117,32 @@ impl Router<'_> {
             Some(failure) => Err(failure.clone()),
             None => Ok(Route::Done(self.summary(counts))),
         }
+    }
+
+    /// Returns true if this invocation may handle the only trigger that is due, and remembers that before it runs: when
+    /// this attempt has died and the trigger is deleted or matches no longer, nothing else leads Lambda's retry to the
+    /// execution. Returns false if an earlier attempt of this request ran another trigger in place.
+    async fn may_run_in_place(&self, only: &InPlace, decision: &TriggerDecision) -> Result<bool, Failure> {
+        let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
+        let until = deadline.run_until;
+        let earlier = if matches!(decision, TriggerDecision::Run(..)) {
+            let remembering = store.remember_in_place(&invocation.request_id, only, self.started.ttl);
+            Some(store.in_time(until, remembering).await?)
+        } else {
+            store.in_time(until, store.in_place(&invocation.request_id)).await?
+        };
+        Ok(earlier.is_none_or(|earlier| earlier == *only))
+    }
+
+    /// Ends the execution of the trigger that an earlier attempt of this request ran in place. If it is due still, it is
+    /// handed on, and only waited for: a living attempt of this request is a duplicate for the invocation that gets it.
+    async fn end_earlier(&self, detour: Detour, due: &[InPlace]) -> Result<(), Failure> {
+        let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
+        let reading = store.in_place(&invocation.request_id);
+        let Some(earlier) = store.in_time(deadline.run_until, reading).await? else { return Ok(()) };
+        let fire = self.unknown_fire(&earlier.1, &earlier.0);
+        let unrun = self.unrun(&fire);
+        if due.contains(&earlier) { unrun.wait(detour).await } else { unrun.look(detour).await.map(|_| ()) }
     }
 
     /// Records a skipped execution for each skip, and counts it.
@@ -131,8 +201,9 @@ impl Router<'_> {
             }
             TriggerDecision::Invalid(fire, failure) => {
                 let fire = self.context.note_fire(fire);
+                tracing::info!(detour = Detour::InvalidTrigger.as_str(), "the trigger item is invalid");
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
-                self.end(&fire, ending).await.map(Route::Done)
+                self.unrun(&fire).record(ending, false).await.map(Route::Done)
             }
             TriggerDecision::Filtered => Ok(Route::Done(self.summary(RoutingCounts::default()))),
         }
@@ -140,56 +211,15 @@ impl Router<'_> {
 
     /// Records that a fire is skipped.
     async fn skip(&self, fire: &Fire, reason: SkipReason) -> Result<Value, Failure> {
-        tracing::info!(skippedTriggerId = fire.trigger_id.as_str(), skipReason = reason.as_str(), "skipped");
+        let (detour, skipped, reason_name) = (Detour::Skipped.as_str(), fire.trigger_id.as_str(), reason.as_str());
+        tracing::info!(detour, skippedTriggerId = skipped, skipReason = reason_name, "skipped");
         self.context.state.facts().skip_reason.get_or_insert(reason);
-        self.end(fire, Ending::skipped(now_millis(), reason)).await
+        let is_of_many = matches!(self.event.target, EventTarget::Subscribers);
+        self.unrun(fire).record(Ending::skipped(now_millis(), reason), is_of_many).await
     }
 
-    /// Writes the record of a fire that does not run, and returns the response. If there is a record already, an
-    /// earlier delivery ran the fire, or died while it did.
-    async fn end(&self, fire: &Fire, ending: Ending) -> Result<Value, Failure> {
-        let InvocationContext { app, invocation, deadline, state, .. } = self.context;
-        let request_id = &invocation.request_id;
-        let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
-        let ending_it = async {
-            let execution_id = ExecutionId::from(identify(&app.store, fire, request_id, &self.started).await?);
-            let started = &self.started;
-            let unstarted = UnstartedExecution { fire, started, lambda_request_id: request_id, attempt: 1, ending };
-            let ended = close_abandoned(&app.store, app.lease(), fire, &execution_id, None, Some(&unstarted)).await;
-            Ok((execution_id, ended))
-        };
-        let (execution_id, ended) = self.context.app.store.in_time(deadline.run_until, ending_it).await?;
-        let is_this_fire = state.facts().fire.is_some();
-        if is_this_fire {
-            self.context.note_execution(fire, execution_id.clone());
-        }
-        let (action, row) = ended?;
-        if let Some(row) = &row
-            && let Err(refused) = check_user(row, &fire.user_id, now_millis())
-        {
-            let ids = (Some(fire.trigger_id.clone()), Some(execution_id));
-            return Err(Failure { trigger_id: ids.0, execution_id: ids.1, ..refused.into() });
-        }
-        state.facts().count_close(action, status);
-        let response = Response::new(fire, &execution_id);
-        // A trigger that runs in an invocation of its own reports its failure there.
-        let is_reported_elsewhere = |row: &Row| {
-            let is_of_many = matches!(self.event.target, EventTarget::Subscribers) && skip_reason.is_some();
-            is_of_many && row.lambda_request_id.as_ref() != Some(request_id)
-        };
-        let failure = match (action, row) {
-            (CloseAction::Create, _) | (_, None) => match (failure, skip_reason) {
-                (Some(failure), _) => failure,
-                (None, Some(reason)) => return Ok(response.skipped(reason)),
-                (None, None) => return Ok(Value::Null),
-            },
-            (CloseAction::Cancel, Some(row)) => return Ok(response.cancelled(row.session_id.as_deref())),
-            (_, Some(row)) if is_reported_elsewhere(&row) => return Ok(response.duplicate(&row)),
-            (CloseAction::Interrupt, Some(row)) => Failure::interrupted(&row),
-            (_, Some(row)) if row.status == Status::Failed => Failure::of_row(&row),
-            (_, Some(row)) => return Ok(response.duplicate(&row)),
-        };
-        Err(Failure { trigger_id: Some(fire.trigger_id.clone()), execution_id: Some(execution_id), ..failure })
+    fn unrun<'f>(&'f self, fire: &'f Fire) -> Unrun<'f> {
+        Unrun { context: self.context, started: &self.started, fire }
     }
 
     /// Returns the response for an event that several triggers, or none, were subscribed to.

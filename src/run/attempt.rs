@@ -1,9 +1,13 @@
 //! The work of an attempt that owns its execution: it calls the agent, reads the answer, and stops in time.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     agent::{call::Call, error::AgentError, request::parts::Request},
@@ -15,37 +19,57 @@ use crate::{
         failure::{ErrorType, Failure},
         fire::Fire,
         platform::Platform,
+        policy::Policy,
         trigger_snapshot::TriggerKnowledge,
     },
-    invocation::{InvocationContext, catch_panic},
+    invocation::{InvocationContext, catch_panic, poll_alongside},
     lifecycle::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    run::prospect::{Prepared, Prospect, prospect},
+    run::prospect::{FoundItem, FoundProspect, Prospect, prospect},
     telemetry::metrics::timed,
-    trigger::{
-        item::{StoredTask, TriggerItem},
-        replay,
-    },
+    trigger::item::StoredTask,
 };
 
+/// How long an invocation whose run has ended still waits for what is written beside it: one try of the table's client.
+const BESIDE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The work of an attempt that owns its execution.
-pub(super) struct Run<'a> {
+pub(super) struct AttemptRun<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) owned: &'a OwnedExecution<'a>,
     pub(super) attempt: &'a Attempt,
     /// The time at which the invocation began to handle this fire.
     pub(super) since: Instant,
+    /// The signal for what is written beside the call.
+    pub(super) beside: Beside,
 }
 
-impl Run<'_> {
+/// The signal that the agent is about to be called, for what is written beside the call. That is no part of the run: the
+/// run's outcome never waits for it.
+#[derive(Default)]
+pub(super) struct Beside {
+    fire: OnceLock<Arc<Fire>>,
+    begun: Notify,
+}
+
+impl Beside {
+    fn begin(&self, fire: &Arc<Fire>) {
+        // It is set only here, so this cannot fail.
+        let _ = self.fire.set(Arc::clone(fire));
+        self.begun.notify_one();
+    }
+}
+
+impl AttemptRun<'_> {
     /// Runs the agent for `fire` until its verdict, or until the deadline, the loss of the lease or the end of the
     /// process ends the run.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
-        prepared: impl Future<Output = Result<Prepared, Failure>>,
+        item: impl Future<Output = Result<FoundItem, Failure>> + Unpin,
+        prospect: impl Future<Output = Result<FoundProspect, Failure>> + Unpin,
     ) -> Result<Outcome, RunStop> {
         let shutdown = &self.context.app.shutdown;
         if shutdown.has_begun() {
@@ -66,7 +90,7 @@ impl Run<'_> {
         let mut limits = FuturesUnordered::from_iter(limits);
         tokio::select! {
             biased;
-            worked = catch_panic(self.work(fire, prepared)) => {
+            worked = catch_panic(self.admit_and_call(fire, item, prospect)) => {
                 let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
                 worked.unwrap_or_else(|panicked| Err(stop(panicked)))
             }
@@ -74,7 +98,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the stop for a time limit that was exceeded.
+    /// Returns the stop for a time limit that was exceeded. It is retryable unless the agent may have been called.
     fn out_of_time(&self, message: String) -> RunStop {
         let failure = Failure::retryable(ErrorType::DeadlineExceeded, message);
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
@@ -92,25 +116,25 @@ impl Run<'_> {
     }
 
     /// Admits the run and calls the agent, within the trigger's own time limit.
-    async fn work(
+    async fn admit_and_call(
         &self,
         fire: &Fire,
-        prepared: impl Future<Output = Result<Prepared, Failure>>,
+        item: impl Future<Output = Result<FoundItem, Failure>> + Unpin,
+        prospect: impl Future<Output = Result<FoundProspect, Failure>> + Unpin,
     ) -> Result<Outcome, RunStop> {
-        let (prospect, item) = prepared.await?;
+        let (item, prospect) = poll_alongside(item, prospect).await;
         // The trigger item takes precedence over the event's copy, because a trigger may have been changed since its
         // schedule was made.
         let before = fire;
-        let fire = Arc::new(self.current(fire, item)?);
-        self.context.state.facts().ran = Some(Arc::clone(&fire));
-        let fire = &*fire;
+        let fire = self.current(fire, item?)?;
         let policy = fire.trigger.as_ref().map(|trigger| trigger.policy.clone()).unwrap_or_default();
         let running = async {
-            overlap::admit(self.owned, &policy).await?;
-            let prospect = self.prospect_of(fire, before, prospect).await?;
-            let call = self.call(fire, &prospect)?;
-            let calling = self.call_agent(fire, &call, prospect);
-            tokio::join!(calling, self.tend_trigger(fire)).0
+            let admitting = Box::pin(self.admit(fire, &policy));
+            let (admitted, prospect) = poll_alongside(admitting, prospect).await;
+            let (fire, prospect) = self.ready_to_call(admitted?, before, prospect.await?).await?;
+            let call = self.call(&fire, &prospect)?;
+            self.beside.begin(&fire);
+            self.call_agent(&fire, &call, prospect).await
         };
         let Some(limit) = policy.timeout else { return running.await };
         tokio::time::timeout_at(self.since + limit, running).await.unwrap_or_else(|_| {
@@ -120,7 +144,7 @@ impl Run<'_> {
     }
 
     /// Returns the fire with the values of the trigger item. Without an item, the event alone decides.
-    fn current(&self, fire: &Fire, item: Result<Option<TriggerItem>, Failure>) -> Result<Fire, RunStop> {
+    fn current(&self, fire: &Fire, item: FoundItem) -> Result<Fire, RunStop> {
         let know = |knowledge: TriggerKnowledge| {
             // It is set only here, so this cannot fail.
             let _ = self.owned.trigger.set(knowledge);
@@ -138,6 +162,37 @@ impl Run<'_> {
             StoredTask::Run(fire) => Ok(*fire),
             StoredTask::Skip(reason) => Err(RunStop::Skipped(reason, None)),
         }
+    }
+
+    /// Makes sure that the trigger's policy lets the run start, and keeps the input if its agent is known. The token may be
+    /// on its way meanwhile. Returns the fire as it runs.
+    async fn admit(&self, fire: Fire, policy: &Policy) -> Result<Arc<Fire>, RunStop> {
+        let fire = Arc::new(fire);
+        let definition = self.context.app.agents.known(&fire.task.agent_id);
+        let is_known = definition.is_some();
+        self.note_input(&fire, definition);
+        self.context.state.facts().ran = Some(Arc::clone(&fire));
+        overlap::admit(self.owned, policy).await?;
+        Ok(if is_known { self.keep_input(fire).await } else { fire })
+    }
+
+    /// Returns the fire as it runs, its input kept, and the agent to call.
+    async fn ready_to_call(
+        &self,
+        fire: Arc<Fire>,
+        before: &Fire,
+        prepared: FoundProspect,
+    ) -> Result<(Arc<Fire>, Prospect), Failure> {
+        let ready = self.prospect_of(&fire, before, prepared).await?;
+        let is_kept_with_definition = self.context.state.facts().definition.is_some();
+        if is_kept_with_definition {
+            return Ok((fire, ready));
+        }
+        self.note_input(&fire, Some(ready.agent.definition.mark()));
+        let kept = self.keep_input(Arc::clone(&fire)).await;
+        let ready =
+            if kept.task.agent_id == fire.task.agent_id { ready } else { prospect(self.context, &kept).await? };
+        Ok((kept, ready))
     }
 
     /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
@@ -170,13 +225,20 @@ impl Run<'_> {
         if fire.replayed_definition.as_ref().is_some_and(|before| *before != mark.hash) {
             tracing::warn!("the agent's definition was changed since the execution that is replayed");
         }
-        self.context.state.facts().definition = Some(mark);
+        self.note_input(fire, Some(mark));
         let request = Request { fire, session_id, execution_id, profile: profile.as_ref() };
         let call = Call::new(&agent.definition, &request, self.context.invocation.xray_trace_id.as_deref());
         call.map_err(Failure::from)
     }
 
-    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again.
+    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again: at
+    /// most three tries, each after at least the wait that the agent asks for, and only if the run's time lasts for it.
+    /// One more try is made with another proof if the agent refused who calls. Before each try half of the lease must
+    /// be left.
+    ///
+    /// # Errors
+    /// The loss of the lease, or the failure of the last try. Once the agent may have taken the call, no failure is
+    /// tried again.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;
@@ -233,30 +295,32 @@ impl Run<'_> {
         Ok(outcome.await?.accept(accepted))
     }
 
-    /// Writes two things for a stored trigger beside its run: `lastExecutedAt`, and the input of an event for a replay.
-    /// A failure to write them does not affect the run.
-    async fn tend_trigger(&self, fire: &Fire) {
-        if fire.trigger.is_none() {
-            return;
+    /// Awaits `run`, and beside it writes what harms nothing if it is not written. Once the run's end is recorded, the
+    /// writes get little more time.
+    pub(super) async fn with_writes_beside<T>(&self, run: impl Future<Output = T>) -> T {
+        let mut run = pin!(run);
+        let mut writing = pin!(catch_panic(self.touch_trigger()));
+        tokio::select! {
+            biased;
+            ended = &mut run => {
+                let has_begun = self.beside.fire.get().is_some();
+                if has_begun && tokio::time::timeout(BESIDE_TIMEOUT, writing).await.is_err() {
+                    tracing::warn!("what is written beside the run does not come to its end, and is left out");
+                }
+                ended
+            }
+            _ = &mut writing => run.await,
         }
-        let InvocationContext { app, deadline, state, .. } = self.context;
-        let attempt = self.attempt;
-        let touching = async {
-            let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &attempt.started_at);
-            // Without this limit a write that hangs would lose the run's outcome at the deadline.
-            if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
-                tracing::warn!(error = %error, "lastExecutedAt is not set");
-            }
-        };
-        let keeping = async {
-            // The task of a schedule is in the trigger item. The task of an event is stored nowhere else.
-            if fire.event_source_id.is_some() {
-                let definition = state.facts().definition.clone();
-                let (definition, id, until) = (definition.as_ref(), &attempt.execution_id, deadline.run_until);
-                replay::keep_input(&app.store, fire, definition, id, attempt.ttl, until).await;
-                state.facts().is_input_kept = true;
-            }
-        };
-        tokio::join!(touching, keeping);
+    }
+
+    /// Sets `lastExecutedAt` of a stored trigger once the agent is called. A failure to do so does not affect the run.
+    async fn touch_trigger(&self) {
+        self.beside.begun.notified().await;
+        let Some(fire) = self.beside.fire.get().filter(|fire| fire.trigger.is_some()) else { return };
+        let InvocationContext { app, deadline, .. } = self.context;
+        let touching = app.store.touch_trigger(&fire.user_id, &fire.trigger_id, &self.attempt.started_at);
+        if let Err(error) = app.store.in_time(deadline.run_until, touching).await {
+            tracing::warn!(error = %error, "lastExecutedAt is not set");
+        }
     }
 }

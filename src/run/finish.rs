@@ -1,7 +1,5 @@
 //! The end of an attempt: the ending is computed, written, and returned to Lambda.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::{
@@ -9,25 +7,23 @@ use crate::{
     domain::answer::{Outcome, Verdict},
     domain::{
         attempt::Attempt,
-        ending::{Ending, StopOutcome},
+        ending::{Ending, Snapshot},
         execution::{Status, is_retryable},
         failure::{ErrorType, Failure},
         fire::Fire,
+        trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::lease::{NotHeld, RunStop, Stop},
     response::Response,
-    run::attempt::Run,
-    trigger::replay,
+    run::attempt::AttemptRun,
+    trigger::replay::Input,
 };
 
-/// The longest time that the record of a cancelled run waits until its agent's session is stopped.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-
-impl Run<'_> {
+impl AttemptRun<'_> {
     /// Writes the ending of the attempt, and returns the invocation's result.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
-        let stop = self.stop_unwanted_agent(&ended).await;
+        let stop = self.stop_session(&ended).await;
         let mut ending = match self.ending(ended) {
             Ok(ending) => ending,
             Err(lost) => return Err(lost),
@@ -59,7 +55,9 @@ impl Run<'_> {
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
         {
             let facts = state.facts();
-            ending.snapshot = facts.ran.as_deref().map(|fire| replay::snapshot(fire, facts.definition.as_ref()));
+            // Of an ended run the protocol is that of the answer, and absent if there was none.
+            ending.snapshot = facts.snapshot.clone().map(|snapshot| Snapshot { protocol: None, ..snapshot });
+            ending.usage_before = attempt.usage_before;
             ending.request_id = facts.request_id.clone();
             ending.first_event_ms = facts.first_event_ms;
             ending.duration_ms = Some(millis_since(self.since));
@@ -117,34 +115,20 @@ impl Run<'_> {
         }
         let Attempt { execution_id, ttl, .. } = self.attempt;
         let until = self.context.deadline.write_until;
-        let (fire, definition) = (ran.as_deref().unwrap_or(fire), definition.as_ref());
-        replay::keep_input(self.owned.store, fire, definition, execution_id, *ttl, until).await;
-    }
-
-    /// Closing the connection may not stop the agent. On AgentCore, asks it to stop the session of a run that was
-    /// cancelled or took too long for its trigger (best effort, 2 s).
-    async fn stop_unwanted_agent(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
-        let is_unwanted = {
-            let facts = self.context.state.facts();
-            let is_cancelled = matches!(ended, Err(RunStop::Stopped(Stop::Cancelled)));
-            (is_cancelled || facts.is_timed_out) && facts.agent_called
+        let fire = match &ran {
+            Some(ran) => ran,
+            // The item of a stored trigger takes precedence over the event, which says nothing of what would have run.
+            None if matches!(self.owned.trigger.get(), Some(TriggerKnowledge::Present(_))) => return,
+            None => fire,
         };
-        if !is_unwanted {
-            return None;
-        }
-        let agents = &self.context.app.agents;
-        let ran = self.context.state.facts().ran.clone()?;
-        let stopping = async {
-            let agent = agents.find(&ran.task.agent_id).await.ok()?;
-            let authorization = agents.authorize(&agent).await.ok()?;
-            agent.stop_session(&self.attempt.session_id, &authorization).await
-        };
-        // The record does not wait longer for this.
-        tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))
+        let input = Input::new(fire, definition.as_ref());
+        // What is not kept is logged, and harms nothing else.
+        let _ = input.keep(self.owned.store, &fire.trigger_id, execution_id, (false, *ttl), until).await;
     }
 }
 
-/// Returns the invocation's result for an attempt that ended.
+/// Returns the invocation's result for an attempt whose end is recorded: its failure, or what became of it. The session
+/// is the one that the agent named, else the one that it was given.
 fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Failure> {
     let response = Response::new(fire, &attempt.execution_id);
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);

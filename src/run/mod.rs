@@ -2,7 +2,9 @@
 
 mod attempt;
 mod finish;
+mod input;
 mod prospect;
+mod session;
 mod stored;
 
 use std::sync::{
@@ -10,7 +12,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64},
 };
 
-use futures_util::future::{Either, Ready, ready, select};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ use crate::{
         fire::Fire,
         ids::ExecutionId,
     },
-    invocation::{InvocationContext, catch_panic},
+    invocation::{InvocationContext, catch_panic, poll_alongside},
     lifecycle::{
         claim::{Claim, claim_or_give_up},
         close::execution_of,
@@ -33,13 +34,16 @@ use crate::{
     },
     response::Response,
     run::{
-        attempt::Run,
-        prospect::{Prepared, prospect},
+        attempt::{AttemptRun, Beside},
+        prospect::prospect,
         stored::Resolved,
     },
     store::Store,
     telemetry::metrics::timed,
-    trigger::{item::TriggerItem, replay},
+    trigger::{
+        item::TriggerItem,
+        replay::{self, Input},
+    },
 };
 
 /// Runs one fire. If an earlier attempt ended it or works on it, the response says so.
@@ -56,14 +60,19 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
+    if stop.is_some() {
+        attempt.snapshot = None;
+    }
     let claiming = Box::pin(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
     let runs = stop.is_none();
     let preparing = async move {
         // A fire that ends without a run needs no token.
-        if runs { prepare(context, fire).await } else { std::future::pending().await }
+        if runs { prospect(context, fire).await } else { std::future::pending().await }
     };
-    let (claimed, prepared) =
-        poll_alongside(timed(state, |facts| &mut facts.claim_ms, claiming), Box::pin(catch_panic(preparing))).await;
+    let claiming = timed(state, |facts| &mut facts.claim_ms, claiming);
+    let reading = Box::pin(catch_panic(stored_trigger(&app.store, fire)));
+    let claiming = Box::pin(poll_alongside(claiming, reading));
+    let ((claimed, item), prospect) = poll_alongside(claiming, Box::pin(catch_panic(preparing))).await;
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,
@@ -79,20 +88,24 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
         has_run_lock: AtomicBool::new(false),
+        usage_before: attempt.usage_before,
         state,
     };
-    let run = Run { context, owned: &owned, attempt: &attempt, since };
-    let stopped = match stop {
-        Some((stop, knowledge)) => {
-            // It is set only here, so this cannot fail.
-            let _ = owned.trigger.set(knowledge);
-            Err(stop)
-        }
-        None => run.to_its_end(fire, prepared).await,
-    };
-    let result = run.finish(fire, stopped).await;
-    owned.release_run_lock(*deadline).await;
-    result
+    let run = AttemptRun { context, owned: &owned, attempt: &attempt, since, beside: Beside::default() };
+    run.with_writes_beside(async {
+        let stopped = match stop {
+            Some((stop, knowledge)) => {
+                // It is set only here, so this cannot fail.
+                let _ = owned.trigger.set(knowledge);
+                Err(stop)
+            }
+            None => run.to_its_end(fire, item, prospect).await,
+        };
+        let result = run.finish(fire, stopped).await;
+        owned.release_run_lock(*deadline).await;
+        result
+    })
+    .await
 }
 
 /// Returns the attempt as it would be if it were the first. The claim changes it if there were others.
@@ -111,33 +124,16 @@ fn first_attempt(
         started_at: started.at,
         ttl: started.ttl,
         trace: context.trace.clone(),
+        snapshot: Some(Input::new(fire, context.app.agents.known(&fire.task.agent_id).as_ref()).snapshot),
         before: None,
+        usage_before: None,
     }
-}
-
-/// Polls both futures until `first` is done. Returns its output, and `second` or a future of its output.
-///
-/// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. A
-/// panic in `second` must not lose the claim's answer, because a claimed execution has to be given up in order.
-async fn poll_alongside<T, U: Future + Unpin>(
-    first: impl Future<Output = T> + Unpin,
-    second: U,
-) -> (T, Either<U, Ready<U::Output>>) {
-    match select(first, second).await {
-        Either::Left((answer, second)) => (answer, Either::Left(second)),
-        Either::Right((answer, first)) => (first.await, Either::Right(ready(answer))),
-    }
-}
-
-/// Makes the agent ready that the event names, and reads the trigger item if there is one.
-async fn prepare(context: &InvocationContext<'_>, fire: &Fire) -> Prepared {
-    tokio::join!(prospect(context, fire), stored_trigger(&context.app.store, fire))
 }
 
 /// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
-/// trigger may have been switched off.
+/// trigger may have been switched off. `None` if the fire carries its item, or if there is no item whose key is usable.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
-    if fire.trigger.is_some() {
+    if fire.trigger.is_some() || fire.is_stored {
         return Ok(None);
     }
     let Some(item) = store.trigger(&fire.user_id, &fire.trigger_id).await? else { return Ok(None) };
@@ -164,12 +160,14 @@ async fn not_run(
             state.facts().count_end(Status::Cancelled);
             Ok(response.cancelled(session_id.as_deref()))
         }
-        Claim::Interrupted(failure) => {
+        Claim::Interrupted(failure, row) => {
             state.facts().count_end(Status::Failed);
+            let definition = app.agents.known(&fire.task.agent_id);
+            let dead = (&attempt.execution_id, Some(&row));
+            let until = deadline.write_until;
             // The task of a stored trigger that is gone is unknown.
             if !fire.task.prompt.is_empty() {
-                let (id, until) = (&attempt.execution_id, deadline.write_until);
-                replay::keep_input(&app.store, fire, None, id, attempt.ttl, until).await;
+                replay::keep_input_of(&app.store, fire, definition.as_ref(), dead, attempt.ttl, until).await;
             }
             Err(failure)
         }

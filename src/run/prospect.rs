@@ -10,9 +10,10 @@ use crate::{
     trigger::item::TriggerItem,
 };
 
-/// The results of the requests that run beside the claim: the agent that the event names, and the trigger item if there is
-/// one.
-pub(super) type Prepared = (Result<Prospect, Failure>, Result<Option<TriggerItem>, Failure>);
+/// The trigger item, if there is one, as it was read beside the claim.
+pub(super) type FoundItem = Result<Option<TriggerItem>, Failure>;
+/// The agent that the event names, as it was made ready beside the claim.
+pub(super) type FoundProspect = Result<Prospect, Failure>;
 
 /// An agent that is ready to be called.
 pub(super) struct Prospect {
@@ -23,7 +24,8 @@ pub(super) struct Prospect {
     pub(super) profile: Option<AgentProfile>,
 }
 
-/// Finds the agent of `fire`, its row of the agents table, and what proves to it who calls.
+/// Finds the agent of `fire`, its row of the agents table, and what proves to it who calls. The last two are awaited
+/// together, and a failure of the proof comes before one of the row.
 pub(super) async fn prospect(context: &InvocationContext<'_>, fire: &Fire) -> Result<Prospect, Failure> {
     let agents = &context.app.agents;
     let agent = agents.find(&fire.task.agent_id).await?;

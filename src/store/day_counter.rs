@@ -1,5 +1,7 @@
 //! A trigger's counters of a day, in UTC: the executions that started and the tokens that they used.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use crate::{
     backoff,
     clock::Clock,
@@ -16,6 +18,19 @@ use crate::{
 
 /// How long a day's counters are kept beyond their day, seconds.
 const DAY_TTL: i64 = 3 * 24 * 60 * 60;
+/// The attribute of a mark whose count was taken back.
+const TAKEN_BACK: &str = "takenBack";
+
+/// The result of counting a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It may run, and nothing was counted: the trigger has no limit, or an earlier attempt was counted.
+    Uncounted,
+    /// It may run, and was counted now.
+    Counted,
+    /// It must be skipped.
+    Refused(SkipReason),
+}
 
 /// Builds the write that adds `tokens` to the counters of the day in which `now`, milliseconds since 1970, is.
 pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite {
@@ -26,9 +41,8 @@ pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts a start of the day, once for an execution however many attempts it has. Returns a reason to skip it instead if
-    /// its trigger has run as often, or used as many tokens, as it may. The mark of a counted execution is written with
-    /// the count.
+    /// Counts a start of the day, once for an execution however many attempts it has. It is refused if its trigger has run
+    /// as often, or used as many tokens, as it may. The mark of a counted execution is written with the count.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -38,14 +52,16 @@ impl<T: Table, C: Clock> Store<T, C> {
         execution_id: &str,
         policy: &Policy,
         now: i64,
-    ) -> Result<Option<SkipReason>, StoreError> {
+    ) -> Result<Start, StoreError> {
         if policy.max_runs_per_day.is_none() && policy.max_tokens_per_day.is_none() {
-            return Ok(None);
+            return Ok(Start::Uncounted);
         }
         let ttl = now / 1000 + DAY_TTL;
         loop {
             let mut unmarked = Expression::default();
-            let is_unmarked = format!("attribute_not_exists({})", unmarked.name("PK"));
+            let is_absent = format!("attribute_not_exists({})", unmarked.name("PK"));
+            let is_unmarked =
+                format!("{is_absent} OR {}", unmarked.equals(TAKEN_BACK, Some(AttributeValue::Bool(true))));
             let mark = keyed(keys::counted_key(trigger_id, execution_id), ttl);
             let mut expression = Expression::default();
             let add = expression.add("runs", number(1));
@@ -61,9 +77,38 @@ impl<T: Table, C: Clock> Store<T, C> {
                 ConditionalWrite::Update { key, update, condition: Some(below.join(" AND ")), expression },
             ];
             match self.table.transact(writes).await? {
+                Transacted::Done => return Ok(Start::Counted),
                 // The mark exists: an earlier attempt counted, or the answer to this one's request was lost.
-                Transacted::Done | Transacted::Refused(0, _) => return Ok(None),
-                Transacted::Refused(_, day) => return Ok(Some(reached(day.as_ref(), policy))),
+                Transacted::Refused(0, _) => return Ok(Start::Uncounted),
+                Transacted::Refused(_, day) => return Ok(Start::Refused(reached(day.as_ref(), policy))),
+                // Another transaction won the conflict; retry after a short jittered wait.
+                Transacted::Conflict => self.clock.sleep(backoff::short()).await,
+            }
+        }
+    }
+
+    /// Takes a start back that was counted at `now`: the execution is skipped after all. Its mark says so, and the count is
+    /// taken back once.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn take_back_start(&self, trigger_id: &str, execution_id: &str, now: i64) -> Result<(), StoreError> {
+        loop {
+            let mut marked = Expression::default();
+            let is_counted = marked.equals(TAKEN_BACK, None);
+            let is_marked = format!("attribute_exists({}) AND {is_counted}", marked.name("PK"));
+            let mut mark = keyed(keys::counted_key(trigger_id, execution_id), now / 1000 + DAY_TTL);
+            mark.insert(TAKEN_BACK.to_owned(), AttributeValue::Bool(true));
+            let mut expression = Expression::default();
+            let update = expression.add("runs", number(-1));
+            let is_there = format!("attribute_exists({})", expression.name("PK"));
+            let key = keys::day_key(trigger_id, now);
+            let writes = vec![
+                ConditionalWrite::Put { item: mark, condition: is_marked, expression: marked },
+                ConditionalWrite::Update { key, update, condition: Some(is_there), expression },
+            ];
+            match self.table.transact(writes).await? {
+                Transacted::Done | Transacted::Refused(..) => return Ok(()),
                 // Another transaction won the conflict; retry after a short jittered wait.
                 Transacted::Conflict => self.clock.sleep(backoff::short()).await,
             }
@@ -71,6 +116,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
+/// Returns which limit the day's counters have reached. The runs come first; if they have not reached theirs, the
+/// refusal was for the tokens.
 fn reached(day: Option<&Item>, policy: &Policy) -> SkipReason {
     let runs = day.and_then(|day| integer(day, "runs")).unwrap_or_default();
     if policy.max_runs_per_day.is_some_and(|most| runs >= i64::from(most)) {

@@ -17,7 +17,7 @@ use crate::{
         error::StoreError,
         expression::Expression,
         item::{Item, Key, text},
-        table::{ConditionalWrite, Table, Transacted, Written},
+        table::{ConditionalWrite, Query, Table, Transacted, Written},
     },
 };
 
@@ -38,7 +38,8 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Creates the client of the table `name`: at most six tries of 2 s each, and 5 s in all, for each operation.
+    /// Creates the client of the table `name`: at most six tries of 2 s each, with waits from 50 ms to 1 s between
+    /// them, and 5 s in all, for each operation.
     pub(super) fn new(config: &aws_config::SdkConfig, name: String) -> Self {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(
@@ -117,7 +118,8 @@ impl DynamoDb {
         }
     }
 
-    /// Builds a transaction's part from a write. A refusal will return the item as it stands.
+    /// Builds a transaction's part from a write: the same conditions and placeholders as [`Self::put`] and
+    /// [`Self::update`] send. A refusal will return the item as it stands.
     fn transact_item(&self, write: ConditionalWrite) -> Result<TransactWriteItem, StoreError> {
         let placeholders = |expression: Expression| {
             let values = Some(expression.values).filter(|values| !values.is_empty());
@@ -163,6 +165,34 @@ impl Table for DynamoDb {
         Ok(output.item)
     }
 
+    async fn query(&self, query: Query) -> Result<Vec<Item>, StoreError> {
+        let Query { partition, from, to, filter, mut expression } = query;
+        let (pk, sk) = (expression.name("PK"), expression.name("SK"));
+        expression
+            .values
+            .extend([(":pk", partition), (":from", from), (":to", to)].map(|(n, v)| (n.to_owned(), text(v))));
+        let request = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .key_condition_expression(format!("{pk} = :pk AND {sk} BETWEEN :from AND :to"))
+            .filter_expression(filter)
+            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_values(Some(expression.values));
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = request.clone().set_exclusive_start_key(after);
+            let page = boxed(page.send()).await.map_err(|error| store_error("Query", &error))?;
+            found.extend(page.items.unwrap_or_default());
+            after = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
     async fn write(&self, write: ConditionalWrite, return_new: bool) -> Result<Written, StoreError> {
         match write {
             ConditionalWrite::Put { item, condition, expression } => self.put(item, condition, expression).await,
@@ -184,15 +214,23 @@ impl Table for DynamoDb {
         };
         if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
             let mut is_conflict = false;
+            let mut unwritable = None;
             for (index, reason) in cancelled.cancellation_reasons().iter().enumerate() {
                 match reason.code() {
                     Some("ConditionalCheckFailed") => return Ok(Transacted::Refused(index, reason.item.clone())),
                     Some("TransactionConflict") => is_conflict = true,
+                    Some("ValidationError" | "ItemCollectionSizeLimitExceeded") => {
+                        let message = reason.message().unwrap_or_default().to_owned();
+                        unwritable.get_or_insert(StoreError::Unwritable { index, message });
+                    }
                     _ => {}
                 }
             }
             if is_conflict {
                 return Ok(Transacted::Conflict);
+            }
+            if let Some(unwritable) = unwritable {
+                return Err(unwritable);
             }
         }
         Err(store_error("TransactWriteItems", &error))

@@ -6,11 +6,11 @@ use crate::{
     domain::{
         attempt::Attempt,
         ending::Ending,
-        execution::{ExecutionRef, Row},
+        execution::{ExecutionRef, Row, Status},
         fire::Fire,
     },
     store::{
-        execution_item::{FAILURE_ATTRIBUTES, ended_item, ending_attributes},
+        execution_item::{FAILURE_ATTRIBUTES, SNAPSHOT_ATTRIBUTES, ended_item, ending_attributes},
         expression::Expression,
         item::Key,
         keys::{self},
@@ -63,7 +63,13 @@ impl EndingWrite<'_> {
         match self {
             Self::Finished { owner, ending } => {
                 let condition = Some(expression.owned_and_running(owner));
-                let update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
+                let mut update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
+                if ending.status == Status::Skipped {
+                    update = format!("{update} {}", expression.remove(&SNAPSHOT_ATTRIBUTES));
+                } else if ending.protocol.is_none() {
+                    // The claim names the protocol in which the agent is asked. There was no answer in it.
+                    update = format!("{update} {}", expression.remove(&["protocol"]));
+                }
                 ConditionalWrite::Update { key, update, condition, expression }
             }
             Self::Abandoned { seen, ending } => {

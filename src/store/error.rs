@@ -32,9 +32,29 @@ pub enum StoreError {
     /// The items changed under every write.
     #[error("the execution's items changed too often while they were written")]
     Contended,
+    /// A write of a transaction can never be made: the item would be too large, or holds what the update cannot change.
+    /// Nothing was written.
+    #[error("DynamoDB TransactWriteItems cannot make the write {index}: {message}")]
+    Unwritable {
+        /// The write's index in the transaction.
+        index: usize,
+        /// DynamoDB's message.
+        message: String,
+    },
     /// The stored row is not one this version understands.
     #[error("the stored execution has no status this version knows")]
     Unreadable,
+}
+
+impl StoreError {
+    /// Returns true if DynamoDB refuses the request itself, so that it would refuse it again.
+    pub(crate) fn is_of_request(&self) -> bool {
+        match self {
+            Self::Service { code, .. } => code == "ValidationException",
+            Self::Unwritable { .. } => true,
+            Self::NoAnswer { .. } | Self::OutOfTime | Self::Contended | Self::Unreadable => false,
+        }
+    }
 }
 
 impl From<StoreError> for Failure {

@@ -4,12 +4,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     clock,
-    domain::answer::Usage,
     domain::{
         attempt::Attempt,
         ending::{Ending, Reported, Snapshot},
         execution::{Row, Status},
         fire::{Fire, Origin},
+        usage::{Usage, sum},
     },
     store::{
         item::{Item, integer, number, text},
@@ -64,10 +64,14 @@ pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> 
     if fire.chain_depth > 0 {
         item.insert("chainDepth".into(), number(fire.chain_depth));
     }
+    let snapshot = attempt.snapshot.as_ref().map(snapshot_attributes).unwrap_or_default();
+    let usage = attempt.usage_before.as_ref().map(|usage| ("usage", usage_map(usage)));
+    item.extend(snapshot.into_iter().chain(usage).map(|(name, value)| (name.to_owned(), value)));
     item
 }
 
-/// Builds the whole row of a fire that ended without any attempt's record.
+/// Builds the whole row of a fire that ended without any attempt's record: that of a running attempt without its owner
+/// and lease, with the ending.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
     let mut item = running_item(fire, attempt, 0);
     item.remove("owner");
@@ -76,15 +80,33 @@ pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Ite
     item
 }
 
-/// Returns the attributes that a heartbeat writes besides the lease.
-pub(crate) fn progress_attributes(reported: &Reported) -> Vec<(&'static str, AttributeValue)> {
+/// Returns the attributes that say how far a run has come. Its tokens are those of all attempts.
+pub(crate) fn progress_attributes(
+    reported: &Reported,
+    usage_before: Option<Usage>,
+) -> Vec<(&'static str, AttributeValue)> {
     let Reported { progress, last_event_at } = reported;
     let mut attributes = vec![
         ("events", number(progress.events)),
         ("bytes", number(progress.bytes)),
         ("lastEventAt", text(clock::rfc3339(*last_event_at))),
     ];
-    attributes.extend(progress.usage.as_ref().map(|usage| ("usage", usage_map(usage))));
+    attributes.extend(sum(usage_before, progress.usage).map(|usage| ("usage", usage_map(&usage))));
+    attributes
+}
+
+/// The attributes that say what ran. A fire that was skipped ran nothing.
+pub(crate) const SNAPSHOT_ATTRIBUTES: [&str; 4] = ["settingsHash", "protocol", "functionVersion", "triggerVersion"];
+
+/// Returns the attributes that say what runs.
+pub(crate) fn snapshot_attributes(snapshot: &Snapshot) -> Vec<(&'static str, AttributeValue)> {
+    let Snapshot { settings_hash, agent_id, protocol, trigger_version, function_version, agent_definition_changed } =
+        snapshot;
+    let mut attributes = vec![("agentId", text(agent_id)), ("settingsHash", text(settings_hash))];
+    attributes.extend(protocol.as_ref().map(|protocol| ("protocol", text(protocol))));
+    attributes.extend(function_version.map(|version| ("functionVersion", text(version))));
+    attributes.extend(agent_definition_changed.then_some(("agentDefinitionChanged", AttributeValue::Bool(true))));
+    attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
     attributes
 }
 
@@ -107,6 +129,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
         finish_reason,
         output,
         reported,
+        usage_before,
         stop,
         duration_ms,
         first_event_ms,
@@ -114,13 +137,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
     attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
     attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    if let Some(Snapshot { settings_hash, agent_id, trigger_version, agent_definition_changed }) = snapshot {
-        attributes.push(("agentId", text(agent_id)));
-        attributes.push(("settingsHash", text(settings_hash)));
-        attributes.push(("functionVersion", text(env!("CARGO_PKG_VERSION"))));
-        attributes.extend(agent_definition_changed.then_some(("agentDefinitionChanged", AttributeValue::Bool(true))));
-        attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
-    }
+    attributes.extend(snapshot.as_ref().map(snapshot_attributes).unwrap_or_default());
     if let Some(failure) = failure {
         attributes.push(("error", text(failure.record_text())));
         attributes.push(("errorType", text(failure.error_type.as_str())));
@@ -133,7 +150,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     attributes.extend(first_event_ms.map(|millis| ("firstEventMs", number(millis))));
     attributes.extend(session_id.as_ref().map(|id| ("sessionId", text(id))));
     if let Some(reported) = reported {
-        attributes.extend(progress_attributes(reported));
+        attributes.extend(progress_attributes(reported, *usage_before));
         attributes.push(("skippedEvents", number(reported.progress.skipped_events)));
         attributes.push(("toolUses", number(reported.progress.tool_uses)));
     }
@@ -148,6 +165,7 @@ pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, Attribute
     attributes
 }
 
+/// Returns the token counts as the record holds them. A count of zero is written, too.
 fn usage_map(usage: &Usage) -> AttributeValue {
     AttributeValue::M(Item::from([
         ("inputTokens".into(), number(usage.input_tokens)),
@@ -176,12 +194,17 @@ pub fn row(item: &Item) -> Option<Row> {
         error: text("error"),
         session_id: text("sessionId"),
         request_id: text("requestId"),
-        tokens: item.get("usage").and_then(|usage| usage.as_m().ok()).map_or(0, tokens),
+        usage: item.get("usage").and_then(|usage| usage.as_m().ok()).map(usage_of),
+        settings_hash: text("settingsHash"),
     })
 }
 
-/// Returns the input and output tokens of a stored usage.
-fn tokens(usage: &Item) -> u64 {
+fn usage_of(usage: &Item) -> Usage {
     let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
-    count("inputTokens").saturating_add(count("outputTokens"))
+    Usage {
+        input_tokens: count("inputTokens"),
+        output_tokens: count("outputTokens"),
+        cache_read_input_tokens: count("cacheReadInputTokens"),
+        cache_write_input_tokens: count("cacheWriteInputTokens"),
+    }
 }

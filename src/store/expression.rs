@@ -27,6 +27,7 @@ impl Expression {
         placeholder
     }
 
+    /// Adds a value and returns its placeholder.
     fn value(&mut self, value: AttributeValue) -> String {
         let placeholder = [":", &self.values.len().to_string()].concat();
         self.values.insert(placeholder.clone(), value);

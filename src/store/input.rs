@@ -1,49 +1,94 @@
-//! The input of an execution, kept so that it can be replayed.
+//! The input of an execution, kept so that it can be replayed. It says what ran, so it is written once and never changed.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-use crate::store::{
-    Store,
-    dynamodb::{boxed, store_error},
-    error::StoreError,
-    item::{keyed, text},
-    keys::{self},
-    table::Table,
+use crate::{
+    clock::Clock,
+    store::{
+        Store,
+        error::StoreError,
+        expression::Expression,
+        item::{keyed, text},
+        keys,
+        table::{ConditionalWrite, Table, Written},
+    },
 };
 
 /// The largest input in bytes. An item may have 400 KB; the rest is for keys and other attributes.
 const LARGEST_INPUT: usize = 390_000;
 
-impl Store {
-    /// Keeps the input of an execution so that it can be replayed. Returns false if it is too large to be kept.
+/// The attribute of an input that was kept by the holder of the run lock.
+const HAS_RUN_LOCK: &str = "hasRunLock";
+
+/// The result of keeping an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptInput {
+    /// It is stored now.
+    Stored,
+    /// An earlier attempt has stored one, and this is it.
+    Earlier(String),
+    /// It is too large to be stored.
+    TooLarge,
+}
+
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Keeps the input of an execution, unless one is kept: what an earlier attempt asked its agent is never overwritten.
+    /// `has_run_lock` says whether the execution has its trigger's run lock.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub(crate) async fn keep_input(
+    pub async fn keep_input(
         &self,
         trigger_id: &str,
         execution_id: &str,
-        detail: &Value,
+        detail: &str,
+        has_run_lock: bool,
         ttl: i64,
-    ) -> Result<bool, StoreError> {
-        let detail = detail.to_string();
+    ) -> Result<KeptInput, StoreError> {
         if detail.len() > LARGEST_INPUT {
-            return Ok(false);
+            return Ok(KeptInput::TooLarge);
         }
         let mut item = keyed(keys::input_key(trigger_id, execution_id), ttl);
         item.insert("detail".into(), text(detail));
-        let request = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
-        boxed(request.send()).await.map_err(|error| store_error("PutItem", &error))?;
-        Ok(true)
+        if has_run_lock {
+            item.insert(HAS_RUN_LOCK.into(), AttributeValue::Bool(true));
+        }
+        let (condition, expression) = Expression::absent(self.clock.now_millis());
+        Ok(match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
+            Written::Done(_) => KeptInput::Stored,
+            Written::Refused(earlier) => {
+                let detail = earlier.as_ref().and_then(|item| item.get("detail")?.as_s().ok().cloned());
+                KeptInput::Earlier(detail.unwrap_or_default())
+            }
+        })
+    }
+
+    /// Returns true if the input of an execution is kept and was kept without the run lock: the execution was admitted while
+    /// its trigger let several run at once.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn was_admitted_without_lock(&self, trigger_id: &str, execution_id: &str) -> Result<bool, StoreError> {
+        let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
+        Ok(item.is_some_and(|item| !item.contains_key(HAS_RUN_LOCK)))
     }
 
     /// Reads the input of an execution, if it was kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub(crate) async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
+    pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
+        let text = self.input_text(trigger_id, execution_id).await?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Reads the input of an execution as the text that was given to [`Store::keep_input`].
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn input_text(&self, trigger_id: &str, execution_id: &str) -> Result<Option<String>, StoreError> {
         let item = self.table.get(keys::input_key(trigger_id, execution_id), true).await?;
-        let detail = item.as_ref().and_then(|item| item.get("detail")?.as_s().ok());
-        Ok(detail.and_then(|detail| serde_json::from_str(detail).ok()))
+        Ok(item.as_ref().and_then(|item| item.get("detail")?.as_s().ok().cloned()))
     }
 }

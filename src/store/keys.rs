@@ -12,6 +12,11 @@ pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
 
+/// The key of the item that remembers which trigger a Lambda request runs in place.
+pub(crate) fn in_place_key(request_id: &str) -> Key {
+    (format!("REQUEST#{request_id}"), "IN_PLACE".to_owned())
+}
+
 /// The key of the trigger item that a management API may keep.
 pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))

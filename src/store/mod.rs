@@ -11,7 +11,8 @@ pub mod error;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
-pub(crate) mod input;
+pub(crate) mod in_place;
+pub mod input;
 pub mod item;
 pub mod keys;
 pub mod run_lock;
@@ -26,9 +27,10 @@ use crate::{
     clock::{Clock, SystemClock},
     domain::{
         attempt::Attempt,
-        ending::Reported,
+        ending::{Reported, Snapshot},
         execution::{ExecutionRef, Holder, Row, is_held},
         fire::Fire,
+        usage::Usage,
     },
     store::{
         dynamodb::DynamoDb,
@@ -60,6 +62,17 @@ pub enum Heartbeat {
     Refused,
 }
 
+/// What a heartbeat writes besides the lease.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct News<'a> {
+    /// How far the run has come.
+    pub reported: Option<&'a Reported>,
+    /// The tokens of earlier attempts.
+    pub usage_before: Option<Usage>,
+    /// What runs, if the claim did not say it.
+    pub snapshot: Option<&'a Snapshot>,
+}
+
 /// The table with its typed reads and writes. It is generic over the table itself and over the clock, so that the model
 /// check (tests/model) drives these very operations over a simulated table.
 #[derive(Debug, Clone)]
@@ -87,7 +100,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self.table
     }
 
-    /// Claims the execution if it does not exist, or if its ttl has passed.
+    /// Claims the execution if it does not exist, or if its ttl has passed. `now` is in milliseconds since 1970, as
+    /// `lease_until` is. A lost answer to a write that was applied looks like a refusal whose row names this attempt as
+    /// the owner: the caller looks.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -103,7 +118,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Claims the execution if its row is still exactly `seen`.
+    /// Claims the execution if its row is still exactly `seen`, in all attributes that a decision rests on. The row is
+    /// replaced as a whole.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -120,7 +136,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Extends the lease and writes the progress, if `owner` still owns a running execution. A heartbeat that arrives
+    /// Extends the lease and writes the news, if `owner` still owns a running execution. A heartbeat that arrives
     /// after a later one leaves the longer lease; otherwise another attempt could take over what the owner believes to
     /// hold.
     ///
@@ -130,14 +146,17 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self,
         holder: Holder<'_>,
         lease_until: i64,
-        reported: Option<&Reported>,
+        news: News<'_>,
     ) -> Result<Heartbeat, StoreError> {
         let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
         let mut expression = Expression::default();
         let is_longer = expression.at_most("leaseUntil", number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let progress = reported.map(execution_item::progress_attributes).unwrap_or_default();
-        let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(progress));
+        let News { reported, usage_before, snapshot } = news;
+        let progress = reported.map(|reported| execution_item::progress_attributes(reported, usage_before));
+        let snapshot = snapshot.map(execution_item::snapshot_attributes);
+        let news = progress.unwrap_or_default().into_iter().chain(snapshot.unwrap_or_default());
+        let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(news));
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         let row = match self.table.write(write, true).await? {
@@ -154,10 +173,10 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(if is_cancelled { Heartbeat::CancelRequested } else { Heartbeat::Extended })
     }
 
-    /// Makes a write of an execution's record.
+    /// Makes a write of an execution's record. A refusal is no error and holds the row as it stands.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the row that refused it is unreadable.
     pub async fn write_conditionally(&self, write: ConditionalWrite) -> Result<Write, StoreError> {
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => Write::Done,
@@ -165,7 +184,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Reads the execution's row, if there is one.
+    /// Reads the execution's row, if there is one, in a consistent read. A row whose ttl has passed is returned, too.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or the row is unreadable.
@@ -174,8 +193,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         item.map(|item| execution_item::row(&item).ok_or(StoreError::Unreadable)).transpose()
     }
 
-    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered
-    /// first, which is another one on Lambda's retry.
+    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered first,
+    /// which is another one on Lambda's retry. An item whose ttl has passed still counts until DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -203,6 +222,19 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
+    /// Returns the execution id that is remembered for a fire that only its Lambda request identifies, if one is.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub(crate) async fn remembered_execution_id(
+        &self,
+        trigger_id: &str,
+        request_id: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let item = self.table.get(keys::guard_key(trigger_id, request_id), true).await?;
+        Ok(item.and_then(|item| item.get("executionId")?.as_s().ok().cloned()))
+    }
+
     /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
     ///
     /// # Errors
@@ -216,7 +248,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Waits for `answer` until `until`.
+    /// Waits for `answer` until `until`. An answer that is not there by then is dropped, and may have been written.
     ///
     /// # Errors
     /// Returns the errors of `answer`, and [`StoreError::OutOfTime`] if there is no answer by then.

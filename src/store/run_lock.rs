@@ -14,9 +14,28 @@ use crate::{
         expression::Expression,
         item::{Item, integer, number, text},
         keys,
-        table::{ConditionalWrite, Table, Written},
+        table::{ConditionalWrite, Query, Table, Written},
     },
 };
+
+/// How far back fires are looked at for executions without the run lock.
+const LOOK_BACK_MILLIS: i64 = 60 * 60 * 1000;
+/// Sorts after every execution id.
+const LAST_ID: &str = "~";
+
+/// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`: ids
+/// are UUIDs that begin with the time of their fire, in milliseconds since 1970. Every id sorts after the text of an id
+/// that is no UUID.
+fn first_id(execution_id: &str, now: i64) -> String {
+    let time = execution_id.split_once('-').and_then(|(high, rest)| {
+        let low = rest.get(..4)?;
+        i64::from_str_radix(&[high, low].concat(), 16).ok()
+    });
+    let Some(time) = time else { return String::new() };
+    let from = time.min(now).saturating_sub(LOOK_BACK_MILLIS).max(0);
+    let hex = format!("{from:012x}");
+    format!("{}-{}", &hex[..8], &hex[8..12])
+}
 
 impl RunLock {
     /// Reads the item.
@@ -25,6 +44,7 @@ impl RunLock {
         Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
     }
 
+    /// Builds the condition that the lock is as it was read.
     fn unchanged_since(&self, expression: &mut Expression) -> String {
         [
             expression.equals("executionId", self.execution_id.as_ref().map(text)),
@@ -45,7 +65,9 @@ pub enum Taking {
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Takes the trigger's run lock, unless another execution that is alive has it. An attempt that has waited does not
-    /// take it after a newer execution either.
+    /// take it after a newer execution either. A lock is free if there is none, if its lease is over, if it is this
+    /// attempt's own, or if the row of its execution says that the attempt that took it has ended. The last is looked
+    /// up and the lock taken only if it has not changed, at most [`MAX_SWAPS`] times in a row.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or the item keeps changing.
@@ -109,6 +131,36 @@ impl<T: Table, C: Clock> Store<T, C> {
         Err(StoreError::Contended)
     }
 
+    /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
+    /// trigger let several run at once then. It looks at fires from an hour before this one, or before now if that is
+    /// earlier: a run lasts 15 minutes at most, and every record that is looked at is billed.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn living_without_lock(&self, holder: Holder<'_>, lease: Lease) -> Result<Option<String>, StoreError> {
+        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let now = self.clock.now_millis();
+        let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
+        let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
+        let mut expression = Expression::default();
+        let is_running = expression.equals("status", Some(text("running")));
+        let is_alive = expression.above("leaseUntil", number(over_before(lease, now)));
+        let filter = format!("{is_running} AND {is_alive}");
+        let living = self.table.query(Query { partition, from, to, filter, expression }).await?;
+        // Ids sort by time, so the newest comes last.
+        for item in living.iter().rev() {
+            let id = item.get("executionId").and_then(|id| id.as_s().ok()).filter(|id| *id != execution_id);
+            // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
+            let is_first = integer(item, "attempt") == Some(1) || item.contains_key("events");
+            if let Some(id) = id.filter(|_| is_first)
+                && self.was_admitted_without_lock(trigger_id, id).await?
+            {
+                return Ok(Some(id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Extends the run lock to the end of the execution's lease. Returns false if another attempt has it.
     ///
     /// # Errors
@@ -133,7 +185,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Releases the run lock, if this attempt still has it.
+    /// Releases the run lock, if this attempt still has it. If it does not, nothing happens. The item stays, with a
+    /// lease that has ended.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -146,7 +199,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Requests the end of an execution that is running. Nothing happens if it is not.
+    /// Requests the end of an execution that is running. Nothing happens if it is not. The attempt that owns it sees
+    /// the request at its next heartbeat.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -157,5 +211,27 @@ impl<T: Table, C: Clock> Store<T, C> {
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         self.table.write(write, false).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_the_hour_before_sort_after_the_first() {
+        // 2026-01-31T07:00:00Z, as the vectors of `domain::fire` have it.
+        const AT: i64 = 1_769_842_800_000;
+        let id = "019c12d9-f580-7649-82fb-aad573e743bb";
+        for (now, first) in [
+            (AT + 1, "019c12a3-0700"),
+            (AT + 24 * LOOK_BACK_MILLIS, "019c12a3-0700"),
+            (AT - LOOK_BACK_MILLIS, "019c126c-1880"),
+            (0, "00000000-0000"),
+        ] {
+            assert_eq!(first_id(id, now), first);
+            assert!(first < id && id < LAST_ID);
+        }
+        assert_eq!(first_id("e1", AT), "");
     }
 }

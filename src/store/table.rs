@@ -34,6 +34,21 @@ pub enum ConditionalWrite {
     },
 }
 
+/// A read of the items of one partition whose sort keys lie between two others.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The partition.
+    pub partition: String,
+    /// The lowest sort key.
+    pub from: String,
+    /// The highest sort key.
+    pub to: String,
+    /// The condition on the items to return.
+    pub filter: String,
+    /// The names and values of the filter.
+    pub expression: Expression,
+}
+
 /// The result of one conditional write.
 #[derive(Debug, Clone)]
 pub enum Written {
@@ -57,11 +72,18 @@ pub enum Transacted {
 
 /// The table with its retries. The futures are not boxed here, and `Send` where those of the implementation are.
 pub trait Table {
-    /// Reads an item.
+    /// Reads an item. Without `consistent` a write of the last moments may be missing. An item whose ttl has passed is
+    /// returned until DynamoDB deletes it.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
     fn get(&self, key: Key, consistent: bool) -> impl Future<Output = Result<Option<Item>, StoreError>>;
+
+    /// Reads all items that a query finds, as they are at the time.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
+    fn query(&self, query: Query) -> impl Future<Output = Result<Vec<Item>, StoreError>>;
 
     /// Makes one write. `return_new` asks for the item after an update.
     ///

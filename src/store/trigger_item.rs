@@ -33,7 +33,9 @@ pub(crate) struct Page {
 pub(crate) struct Cursor(Item);
 
 impl Store {
-    /// Reads a page of the trigger items that are subscribed to an event source.
+    /// Reads a page of the trigger items that are subscribed to an event source, through the index, which is eventually
+    /// consistent. `after` is the end of the page before, and `None` begins. Items whose ttl has passed are left out,
+    /// so that a page may be empty and still not the last.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::{
     clock::{Rfc3339, millis_since, now_millis},
     config::Config,
-    domain::answer::Usage,
+    domain::usage::Usage,
     domain::{
         failure::Failure,
         run_state::{Instead, RunFacts, RunState},
@@ -47,7 +47,7 @@ const BY_PROTOCOL: &[&[&str]] = &[&["service", "protocol"]];
 type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
 /// The metrics. Their names never change, because alarms and dashboards use them.
-const METRICS: [Metric; 16] = [
+const METRICS: [Metric; 17] = [
     ("Executions", "Count", |line| Some(line.facts.ends.total())),
     ("Completed", "Count", |line| Some(line.facts.ends.completed)),
     ("Failed", "Count", |line| Some(line.facts.ends.failed)),
@@ -56,6 +56,7 @@ const METRICS: [Metric; 16] = [
     ("Duplicates", "Count", |line| Some(line.facts.duplicates)),
     ("Overlaps", "Count", |line| Some(line.facts.overlaps)),
     ("HeartbeatFailures", "Count", |line| Some(line.facts.heartbeat_failures)),
+    ("LeftOut", "Count", |line| Some(line.facts.left_out)),
     ("ColdStart", "Count", |line| line.is_cold_start.map(u64::from)),
     ("DurationMs", "Milliseconds", |line| line.facts.ended_attempt?.duration_ms),
     ("FirstEventMs", "Milliseconds", |line| line.facts.ended_attempt?.first_event_ms),

@@ -62,6 +62,9 @@ impl Conditions {
 }
 
 impl Condition {
+    /// Reads one condition, which stands at `path`. All three of its members are required, and `value` may be null
+    /// unless the operator orders. Other members are ignored. `None` comes with at least one problem, but a problem of
+    /// `value` may come with a condition.
     fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = condition else {
             push(problems, format!("{path}: must be an object of field, operator and value, not {}", kind(condition)));
@@ -92,6 +95,9 @@ impl Condition {
         Some(Self { field: field?, operator: operator?, value: value?.clone() })
     }
 
+    /// Returns true if the condition holds for `event`. It never does for a field that is missing, not even `ne`. If a
+    /// query finds several values, one of them is enough, except for `ne`, which all must fulfil. Values of two types
+    /// are never equal, and only numbers and strings have an order.
     fn holds(&self, event: &Value) -> bool {
         let found = self.field.find(event);
         let mut found = found.iter();
@@ -110,6 +116,7 @@ impl Condition {
 }
 
 impl Operator {
+    /// Returns the operator of this name, in lower case as the items hold it.
     fn from_name(name: &str) -> Option<Self> {
         match name {
             "eq" => Some(Self::Equal),
@@ -125,6 +132,8 @@ impl Operator {
 }
 
 impl Field {
+    /// Reads a field: a query if it begins with `$`, else names joined by dots. An array's element is named by its
+    /// index. A name that holds a dot can only be asked for by a query.
     fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('$') {
             return query::parse(field).map(Self::Query);
@@ -176,6 +185,7 @@ fn contains(value: &Value, part: &Value) -> bool {
     }
 }
 
+/// Returns a required text, or adds its problem.
 fn text<'a>(value: Option<&'a Value>, path: &str, problems: &mut Vec<String>) -> Option<&'a str> {
     match value {
         Some(Value::String(text)) => return Some(text),

@@ -70,7 +70,11 @@ pub(crate) enum StoredTask {
 pub(crate) struct UnusableKey;
 
 impl TriggerItem {
-    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat.
+    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat. Nothing else of it
+    /// is read here.
+    ///
+    /// # Errors
+    /// If the key does not hold usable ids.
     pub(crate) fn read(item: Value) -> Result<Self, UnusableKey> {
         let Value::Object(item) = item else { return Err(UnusableKey) };
         let id = |name: &str| {
@@ -82,7 +86,8 @@ impl TriggerItem {
         Ok(Self { trigger_id: trigger_id.into(), user_id: user_id.into(), item })
     }
 
-    /// Returns the part of the item on which an execution's result depends.
+    /// Returns the part of the item on which an execution's result depends. What is not understood of it has its
+    /// default: problems are told where the item is used.
     pub(crate) fn snapshot(&self) -> TriggerSnapshot {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
@@ -159,6 +164,10 @@ impl TriggerItem {
         self.run(event, platform, Vec::new(), None)
     }
 
+    /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
+    /// deleted is skipped even if it has problems; otherwise one problem makes it invalid. The prompt and the mapped
+    /// inputs are filled in from the event. A mapped input replaces the member of `input` of its name. A fire that is
+    /// not run has the prompt as it stands in the item.
     fn run(
         &self,
         event: &BusEvent,
@@ -195,6 +204,9 @@ impl TriggerItem {
         TriggerDecision::Run(Box::new(fire), threshold)
     }
 
+    /// Reads the filters. Every problem is added to `problems`, those of misspelt members and of a `type` other than
+    /// `event` too, and a filter with a problem is `None`: the caller must not take that for an absent one. An event
+    /// pattern may be an object, or a text that holds one.
     fn filters(&self, problems: &mut Vec<String>) -> Filters {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
@@ -244,7 +256,7 @@ impl TriggerItem {
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
     }
 
-    /// Returns whether the trigger follows the executions of other users too.
+    /// Returns true if the trigger follows the executions of other users too. Absent or not understood, it does not.
     fn follows_any_user(&self, problems: &mut Vec<String>) -> bool {
         let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$", &self.item) };
         let follows = fields.flag("followsAnyUser");
@@ -252,6 +264,7 @@ impl TriggerItem {
         follows == Some(true)
     }
 
+    /// Returns `eventConfig`. `None` if it is absent, and if it is no object, which is a problem.
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
         match self.item.get("eventConfig") {
             None | Some(Value::Null) => None,
@@ -268,7 +281,9 @@ fn invalid(problems: &[String]) -> Failure {
     Failure::fatal(ErrorType::InvalidTrigger, format!("invalid trigger item: {}", problems.join("; ")))
 }
 
-/// Returns the reason why the trigger must not run whatever the event is, if there is one.
+/// Returns the reason why the trigger must not run whatever the event is, if there is one. A deleted trigger is one
+/// with any `deletedAt` but null, and that comes first. `enabled` counts only as `false`: any other value is a problem,
+/// which `fields` gets, or absent.
 fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     let is_disabled = fields.flag("enabled") == Some(false);
     if fields.value("deletedAt").is_some() {
@@ -280,7 +295,8 @@ fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     }
 }
 
-/// Reads a part of `eventConfig`, and adds its problems by their path in the item.
+/// Reads a part of `eventConfig`, and adds its problems by their path in the item. `None` if it is absent or has a
+/// problem.
 fn parsed<T>(
     config: Option<&Map<String, Value>>,
     name: &str,

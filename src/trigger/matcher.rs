@@ -58,7 +58,8 @@ pub(crate) struct Block {
 }
 
 impl Matcher {
-    /// Reads one entry of a field's list.
+    /// Reads one entry of a field's list, which stands at `path`: a plain value, which must be equal, or an object of
+    /// one matcher. `None` comes with a problem.
     pub(crate) fn parse(value: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(matcher) => {
@@ -76,6 +77,7 @@ impl Matcher {
         }
     }
 
+    /// Reads a matcher by its name. Only `prefix`, `suffix` and `anything-but` may hold another matcher.
     fn parse_named(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match (name, argument) {
             ("prefix" | "suffix", Value::Object(inner)) => {
@@ -136,6 +138,8 @@ impl Matcher {
     }
 }
 
+/// Reads `anything-but`: a value, a list of values of one type, or a matcher of texts with a text or a list of them. A
+/// list and a prefix or suffix must not be empty. An entry with a problem is left out.
 fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     const EXPECTED: &str = "prefix, suffix, equals-ignore-case, wildcard";
     let (name, path, values) = match argument {
@@ -181,6 +185,7 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
     Some(Matcher::AnythingBut(matchers))
 }
 
+/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. One with a problem is left out.
 fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
     let Some(terms) = terms else {
@@ -213,6 +218,7 @@ fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Op
 }
 
 impl Text {
+    /// Reads a matcher of texts by its name. Any name but the first three is `wildcard`.
     fn parse(name: &str, argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let text = string(argument, path, problems)?;
         match name {
@@ -229,6 +235,7 @@ impl Text {
         }
     }
 
+    /// Returns true if the test accepts `text`.
     fn matches(&self, text: &str) -> bool {
         match self {
             Self::Equal(expected) => text == expected,
@@ -242,7 +249,11 @@ impl Text {
     }
 }
 
-/// Splits a pattern at its wildcards. As in event-ruler, a backslash may stand only before `*` or another backslash.
+/// Splits a pattern at its wildcards: one text more than there are wildcards, any of them possibly empty. As in
+/// event-ruler, a backslash may stand only before `*` or another backslash.
+///
+/// # Errors
+/// Says what is wrong with the pattern.
 fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     let mut parts = Vec::new();
     let mut part = String::new();
@@ -295,6 +306,7 @@ fn begins(mut text: impl Iterator<Item = char>, mut start: impl Iterator<Item = 
 }
 
 impl Comparison {
+    /// Returns the comparison that a pattern spells so.
     fn from_sign(sign: &str) -> Option<Self> {
         match sign {
             "=" => Some(Self::Equal),
@@ -332,6 +344,7 @@ fn integer(number: &Number) -> Option<i128> {
 }
 
 impl Block {
+    /// Reads a block in CIDR notation. Bits of the address behind the length do not matter.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address = address.parse().ok()?;
@@ -340,6 +353,7 @@ impl Block {
         (length <= bits(address).1).then_some(Self { address, length })
     }
 
+    /// Returns true if an address is in the block. One of the other version of IP never is.
     fn contains(&self, address: IpAddr) -> bool {
         let ((ours, width), (other, other_width)) = (bits(self.address), bits(address));
         // A shift by all 128 bits is not possible, so checked_shr returns None for it.

@@ -178,6 +178,8 @@ struct Alternatives {
 }
 
 impl Alternatives {
+    /// Reads an object of fields that stands at `path`, below the names `above`. Its alternatives are those of all its
+    /// fields combined. `$or` is no field: its branches stand at the same place. What has a problem requires nothing.
     fn of_fields(
         fields: &Map<String, Value>,
         above: &[Arc<str>],
@@ -204,6 +206,7 @@ impl Alternatives {
         all
     }
 
+    /// Reads a `$or`, whose alternatives are those of all its branches.
     fn of_branches(value: &Value, above: &[Arc<str>], path: &str, problems: &mut Vec<String>) -> Self {
         let mut any = Self { list: Vec::new(), names: 0, are_too_many: false };
         let Some(branches) = value.as_array().filter(|branches| branches.len() >= 2) else {
@@ -220,6 +223,7 @@ impl Alternatives {
         any
     }
 
+    /// Reads the list of matchers of one field, of which a value must match one.
     fn of_value(entries: &[Value], place: Vec<Arc<str>>, path: &str, problems: &mut Vec<String>) -> Self {
         if entries.is_empty() {
             push(problems, format!("{path}: must not be empty"));
@@ -230,6 +234,7 @@ impl Alternatives {
         Self { list: vec![vec![Leaf { place: place.into(), matchers }]], names, are_too_many: false }
     }
 
+    /// Adds the alternatives of another branch. Once they are too many, none are added, and the pattern is refused.
     fn or(&mut self, other: Self) {
         self.names = self.names.saturating_add(other.names);
         self.are_too_many |= other.are_too_many || self.names > MOST_NAMES;
@@ -238,6 +243,8 @@ impl Alternatives {
         }
     }
 
+    /// Combines each alternative with each of another part. Once they are too many, none are added, and the pattern is
+    /// refused.
     fn and(&mut self, other: Self) {
         let (ours, theirs) = (self.names.saturating_mul(other.list.len()), other.names.saturating_mul(self.list.len()));
         self.names = ours.saturating_add(theirs);

@@ -1,17 +1,18 @@
 //! Replays: the input of an execution that is kept, and the fire that runs it again.
 //!
-//! The input is an item of its own, because every heartbeat is billed for the whole item that it writes. A scheduled
-//! run keeps one only if it did not complete, so that a short run costs no further write.
-
-use std::fmt::Write;
+//! The input is an item of its own, because every heartbeat is billed for the whole item that it writes. It says what ran,
+//! so it is kept before the call, and never overwritten. A scheduled run whose event says everything keeps one only if it
+//! did not complete, so that a short run costs no further write: its claim has the input's hash, and what is kept later
+//! must have the same.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::{
-    domain::ending::Snapshot,
     domain::{
         agent_definition::DefinitionMark,
+        ending::{INPUT_PROTOCOL, Snapshot, hash_of},
+        execution::Row,
         fire::Fire,
         ids::{ExecutionId, TriggerId, UserId},
         platform::Platform,
@@ -20,28 +21,103 @@ use crate::{
     events::bus::BusEvent,
     events::invalid::InvalidEvent,
     json::fields::Fields,
-    store::Store,
+    store::{Store, error::StoreError, input::KeptInput},
 };
 
-/// The members of a kept input that say how the agent was defined.
-const PROTOCOL: &str = "agentProtocol";
+/// The member of a kept input that holds the hash of the agent's definition.
 const DEFINITION: &str = "agentDefinition";
 
-/// Keeps the task of `fire` as the input of its execution. If that fails, only a replay is impossible.
-pub(crate) async fn keep_input(
+/// What an execution asks its agent, in the form in which it is kept.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// The task with its user, as the JSON text of a scheduled event's detail.
+    detail: String,
+    /// The short description of it that the record has.
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Input {
+    /// Returns the input of `fire`, which calls the agent as it is defined.
+    pub(crate) fn new(fire: &Fire, definition: Option<&DefinitionMark>) -> Self {
+        let detail = marked_detail(fire, definition).to_string();
+        let is_changed = |before: &String| definition.is_some_and(|definition| definition.hash != *before);
+        let snapshot = Snapshot {
+            settings_hash: hash_of(&detail),
+            agent_id: fire.task.agent_id.clone(),
+            protocol: definition.map(|definition| definition.protocol.to_owned()),
+            trigger_version: fire.trigger.as_ref().and_then(|stored| stored.version.clone()),
+            function_version: Some(env!("CARGO_PKG_VERSION")),
+            agent_definition_changed: fire.replayed_definition.as_ref().is_some_and(is_changed),
+        };
+        Self { detail, snapshot }
+    }
+
+    /// Keeps the input, unless an earlier attempt has kept one. If it is not kept, only a replay is impossible.
+    pub(crate) async fn keep(
+        &self,
+        store: &Store,
+        trigger_id: &TriggerId,
+        execution_id: &ExecutionId,
+        (has_run_lock, ttl): (bool, i64),
+        until: Instant,
+    ) -> Result<KeptInput, StoreError> {
+        let keeping = store.keep_input(trigger_id, execution_id, &self.detail, has_run_lock, ttl);
+        let kept = store.in_time(until, keeping).await;
+        match &kept {
+            Ok(KeptInput::Earlier(earlier)) if *earlier != self.detail => {
+                tracing::warn!("an earlier attempt of this execution kept another input, which stays");
+            }
+            Ok(KeptInput::Stored | KeptInput::Earlier(_)) => {}
+            Ok(KeptInput::TooLarge) => {
+                tracing::warn!("the input is too large to be kept: the execution cannot be replayed");
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "the input is not kept: the execution cannot be replayed");
+            }
+        }
+        kept
+    }
+}
+
+/// Keeps the input of an execution that another attempt ran, or that no attempt ran. What ran is known from the record and
+/// never from the event that is at hand now: without the hash of this very input in `row` nothing is kept. `definitions`
+/// are those that the agent may have had.
+pub(crate) async fn keep_input_of(
     store: &Store,
     fire: &Fire,
     definition: Option<&DefinitionMark>,
-    execution_id: &ExecutionId,
+    (execution_id, row): (&ExecutionId, Option<&Row>),
     ttl: i64,
-    until: tokio::time::Instant,
+    until: Instant,
 ) {
-    let detail = marked_detail(fire, definition);
-    match store.in_time(until, store.keep_input(&fire.trigger_id, execution_id, &detail, ttl)).await {
-        Ok(true) => {}
-        Ok(false) => tracing::warn!("the input is too large to be kept: the execution cannot be replayed"),
-        Err(error) => tracing::warn!(error = %error, "the input is not kept: the execution cannot be replayed"),
+    let mut inputs = [definition, None].into_iter().map(|definition| Input::new(fire, definition));
+    let input = match row {
+        None => inputs.next(),
+        Some(row) => inputs.find(|input| row.settings_hash.as_ref() == Some(&input.snapshot.settings_hash)),
+    };
+    let Some(input) = input else {
+        tracing::warn!("the event is not what ran, so no input is kept: the execution cannot be replayed");
+        return;
+    };
+    // The item of a stored trigger takes precedence over its schedule's copy. A run that has read it keeps its own input
+    // before the call, so a run that kept none called nobody.
+    let is_copy = fire.event_source_id.is_none()
+        && match store.in_time(until, store.trigger(&fire.user_id, &fire.trigger_id)).await {
+            Ok(item) => item.is_some(),
+            Err(_) => true,
+        };
+    if !is_copy {
+        // What is not kept is logged, and harms nothing else.
+        let _ = input.keep(store, &fire.trigger_id, execution_id, (false, ttl), until).await;
     }
+}
+
+/// Returns the task of a kept input, or `None` if it is not understood.
+pub(crate) fn task_of(detail: &str, platform: Platform) -> Option<Task> {
+    let detail: Value = serde_json::from_str(detail).ok()?;
+    let mut fields = Fields::new("$.input", detail.as_object()?);
+    let task = Task::read(&mut fields, platform);
+    fields.problems.is_empty().then_some(task)
 }
 
 /// Returns the task of `fire` and its user in the words of a scheduled event's detail.
@@ -72,27 +148,10 @@ pub(crate) fn detail(fire: &Fire) -> Value {
 fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
     let mut detail = detail(fire);
     if let Some(DefinitionMark { protocol, hash }) = definition {
-        detail[PROTOCOL] = json!(protocol);
+        detail[INPUT_PROTOCOL] = json!(protocol);
         detail[DEFINITION] = json!(hash);
     }
     detail
-}
-
-/// Returns a short description of what `fire` ran, with the agent as it was defined.
-pub(crate) fn snapshot(fire: &Fire, definition: Option<&DefinitionMark>) -> Snapshot {
-    let mut settings_hash = String::with_capacity(64);
-    for byte in Sha256::digest(marked_detail(fire, definition).to_string()) {
-        // Writing to a string cannot fail.
-        let _ = write!(settings_hash, "{byte:02x}");
-    }
-    let trigger_version = fire.trigger.as_ref().and_then(|stored| stored.version.clone());
-    let is_changed = |before: &String| definition.is_some_and(|definition| definition.hash != *before);
-    Snapshot {
-        settings_hash,
-        agent_id: fire.task.agent_id.clone(),
-        trigger_version,
-        agent_definition_changed: fire.replayed_definition.as_ref().is_some_and(is_changed),
-    }
 }
 
 /// Returns the fire that runs the kept input `detail` again. `event` is the request to do so.
@@ -111,7 +170,7 @@ pub(crate) fn fire(
     let user_id = fields.id("userId").map(UserId::from).unwrap_or_default();
     let task = Task::read(&mut fields, platform);
     if !fields.problems.is_empty() {
-        return Err(InvalidEvent { problems: fields.problems, trigger_id: Some(trigger_id.clone()) });
+        return Err(InvalidEvent { trigger_id: Some(trigger_id.clone()), ..InvalidEvent::new(fields.problems) });
     }
     let mut fire = event.fire(trigger_id, &user_id, task);
     fire.replay_of = Some(execution_id.clone());

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Output, Progress, Usage, Verdict};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Output, Progress, Verdict};
+use agent_trigger::domain::usage::Usage;
 
 use crate::{JSON, NDJSON, SSE, decode};
 

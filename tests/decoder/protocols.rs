@@ -2,9 +2,10 @@
 //! cut, what its answer is and what its usage. Every case is read whole, byte by byte, and torn before its end.
 
 use agent_trigger::agent::decoder::Decoder;
-use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Usage, Verdict};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Verdict};
 use agent_trigger::domain::finish_reason::FinishReason::{self, *};
 use agent_trigger::domain::protocol::Protocol;
+use agent_trigger::domain::usage::Usage;
 
 use crate::{JSON, NDJSON, SSE, decode};
 

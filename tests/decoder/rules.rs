@@ -1,7 +1,8 @@
 //! One table per rule of the three framings.
 
 use agent_trigger::agent::decoder::Decoder;
-use agent_trigger::domain::answer::{AnswerError, End, Interruption, Usage, Verdict};
+use agent_trigger::domain::answer::{AnswerError, End, Interruption, Verdict};
+use agent_trigger::domain::usage::Usage;
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 

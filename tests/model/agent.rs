@@ -70,6 +70,9 @@ impl Agent {
         sim.note(|| format!("{owner} reaches the agent: {posted:?}"));
         self.promises.call_arrives(sim, owner, is_accepted);
         self.alone.call_arrives(sim, self.execution, owner, is_accepted);
+        if matches!(posted, Posted::Failed(ErrorType::AgentFailed)) {
+            self.promises.agent_rests(owner);
+        }
         sim.sleep(if sim.chance(20) { sim.draw(1..=40_000) } else { sim.draw(1..=50) }).await;
         answer.deliver(sim, posted);
     }

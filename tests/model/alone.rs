@@ -108,6 +108,10 @@ impl Alone {
             self.broken.breaks(Promise::OnlyInTurn, detail);
         }
         let others = self.fires.iter().enumerate().filter(|(other, _)| *other != execution);
+        if let Some(other) = others.clone().find_map(|(_, fire)| fire.left_at_work()).filter(|_| is_accepted) {
+            let detail = format!("the agent accepted {owner} while it was at work for {other}, which had ended");
+            self.broken.breaks(Promise::SessionsEndFirst, detail);
+        }
         if let Some(other) =
             others.into_iter().find_map(|(_, fire)| fire.at_work(sim)).filter(|_| is_accepted && !has_left)
         {
@@ -142,6 +146,11 @@ impl Alone {
             let detail = format!("{} was skipped for {owner}, who had long died", name(execution));
             self.broken.breaks(Promise::NoTurnOfTheDead, detail);
         }
+    }
+
+    /// The input of an execution became another.
+    pub(crate) fn input_overwritten(&self, detail: String) {
+        self.broken.breaks(Promise::InputStays, detail);
     }
 
     pub(crate) fn count(&self, counts: &mut Counts) {

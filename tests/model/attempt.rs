@@ -11,23 +11,28 @@ use std::{
         OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use agent_trigger::{
     clock::{Clock as _, Deadline},
     domain::{
-        attempt::Attempt as Claimed,
-        ending::Ending,
-        execution::{ExecutionRef, Holder, Status},
+        answer::Progress,
+        attempt::{Attempt as Claimed, StartTime},
+        ending::{Ending, SkipReason},
+        execution::{CloseAction, ExecutionRef, Holder, Status},
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         policy::{Overlap, Policy},
         run_state::RunState,
         task::Task,
         trigger_snapshot::TriggerKnowledge,
+        usage::Usage,
     },
     lifecycle::{
         claim::{Claim, claim_or_give_up},
+        close::{CloseError, CloseLimits, UnstartedExecution},
+        earlier::Looker,
         lease::{NotHeld, OwnedExecution, RunStop, Stop},
         overlap::admit,
     },
@@ -38,7 +43,7 @@ use crate::{
     agent::{Agent, Posted},
     clock::SimClock,
     network::Client,
-    promises::Told,
+    promises::{REFUSED, Told},
     rules::{LEASE, Rule, Rules, millis},
     sender::{Phase, Sender},
     sim::Sim,
@@ -47,6 +52,8 @@ use crate::{
 
 /// As in `src/backoff.rs`.
 const MAX_TRIES: usize = 3;
+/// As in `src/run/session.rs`, and for the input in `src/run/input.rs`.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const USER: &str = "u";
 
 type Owned<'a> = OwnedExecution<'a, Client, SimClock>;
@@ -60,7 +67,17 @@ pub(crate) struct Attempt {
     pub(crate) sender: Rc<Sender>,
     pub(crate) request_id: String,
     pub(crate) overlap: Overlap,
+    pub(crate) detour: Option<Detour>,
     pub(crate) deadline: Deadline,
+}
+
+/// What keeps a delivery from claiming the execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detour {
+    /// The trigger is deleted: the event is refused.
+    Gone,
+    /// The trigger is switched off: the fire is skipped.
+    SwitchedOff,
 }
 
 /// Returns the fire of an execution.
@@ -87,6 +104,9 @@ impl Attempt {
     /// Runs the attempt and returns what Lambda is told. As `run_fire` does.
     pub(crate) async fn run(&self) -> Told {
         let fire = fire(self.sender.rerun);
+        if let Some(detour) = self.detour {
+            return self.past_the_claim(&fire, detour).await;
+        }
         let state = RunState::default();
         let mut attempt = Claimed {
             execution_id: name(self.sender.execution).into(),
@@ -97,9 +117,11 @@ impl Attempt {
             ttl: i64::MAX / 1000,
             session_id: "s".to_owned(),
             trace: None,
+            snapshot: None,
             before: None,
+            usage_before: None,
         };
-        let claiming = claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state);
+        let claiming = Box::pin(claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state));
         let until = match self.sender.within(Phase::Claim, claiming).await {
             Ok(Claim::Owned(until)) => until,
             Ok(Claim::Duplicate(row)) if row.status == Status::Failed => {
@@ -107,7 +129,7 @@ impl Attempt {
             }
             Ok(Claim::Duplicate(row)) => return Told::Duplicate(row.status),
             Ok(Claim::Cancelled(_)) => return Told::Cancelled,
-            Ok(Claim::Interrupted(failure)) => return Told::Replayed(failure.error_type),
+            Ok(Claim::Interrupted(failure, _)) => return Told::Replayed(failure.error_type),
             Err(failure) => return Told::Unrecorded(failure.error_type),
         };
         let execution = ExecutionRef { user_id: USER, trigger_id: TRIGGER, execution_id: &attempt.execution_id };
@@ -119,6 +141,7 @@ impl Attempt {
             until: AtomicI64::new(until),
             trigger: OnceLock::from(TriggerKnowledge::Absent),
             has_run_lock: AtomicBool::new(false),
+            usage_before: attempt.usage_before,
             state: &state,
         };
         let stopped = self.to_its_end(&owned).await;
@@ -128,6 +151,42 @@ impl Attempt {
         }
         owned.release_run_lock(self.deadline).await;
         told
+    }
+
+    /// Routes past the claim. As `Unrun` in src/routing/unrun.rs does.
+    async fn past_the_claim(&self, fire: &Fire, detour: Detour) -> Told {
+        if detour == Detour::Gone && !self.rules.has(Rule::DetoursLook) {
+            return REFUSED;
+        }
+        let state = RunState::default();
+        let limits = CloseLimits { until: self.deadline.run_until, state: &state };
+        let (lease, deadline) = (LEASE, self.deadline);
+        let looker = Looker { lambda_request_id: &self.request_id, lease, deadline, limits };
+        let started = StartTime::new(self.clock.now_millis(), std::time::Duration::from_secs(30 * 24 * 60 * 60));
+        let skipped = UnstartedExecution {
+            fire,
+            started: &started,
+            lambda_request_id: &self.request_id,
+            attempt: 1,
+            ending: Ending::skipped(self.clock.now_millis(), SkipReason::Disabled),
+        };
+        let skipped = Some(&skipped).filter(|_| detour == Detour::SwitchedOff);
+        let id = name(self.sender.execution);
+        let ending = looker.end(&self.store, fire, &id, skipped);
+        match self.clock.timeout_at(deadline.run_until, ending).await {
+            None | Some(Err(CloseError::Store(_) | CloseError::Contended | CloseError::OfAnotherUser(_))) => {
+                Told::Unrecorded(ErrorType::RecordStoreFailed)
+            }
+            Some(Err(CloseError::InProgress(_))) => Told::Unrecorded(ErrorType::InProgress),
+            Some(Ok((CloseAction::Create, _))) => Told::Duplicate(Status::Skipped),
+            Some(Ok((_, None))) => REFUSED,
+            Some(Ok((CloseAction::Interrupt, _))) => Told::Replayed(ErrorType::Interrupted),
+            Some(Ok((CloseAction::Cancel, _))) => Told::Cancelled,
+            Some(Ok((_, Some(row)))) if row.status == Status::Failed => {
+                Told::Replayed(Failure::of_row(&row).error_type)
+            }
+            Some(Ok((_, Some(row)))) => Told::Duplicate(row.status),
+        }
     }
 
     async fn to_its_end(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
@@ -155,6 +214,7 @@ impl Attempt {
         let token = self.token(owned).await;
         let policy = Policy { overlap: self.overlap, ..Policy::default() };
         self.sender.within(Phase::Admit, admit(owned, &policy)).await?;
+        self.keep_input(owned).await;
         token?;
         let mut tries = 1;
         let mut may_refresh = true;
@@ -178,7 +238,7 @@ impl Attempt {
                 Posted::Unavailable { retry_after } => {
                     owned.state.facts().agent_called = false;
                     let wait = self.sim.draw(0..=400 << tries).max(retry_after);
-                    let wait = std::time::Duration::from_millis(wait.unsigned_abs());
+                    let wait = Duration::from_millis(wait.unsigned_abs());
                     if tries == MAX_TRIES || !self.deadline.allows(&self.clock, wait) {
                         return Err(retryable(ErrorType::AgentUnavailable));
                     }
@@ -188,16 +248,41 @@ impl Attempt {
                 }
             }
         };
+        let usage = Some(Usage { input_tokens: 7, output_tokens: 3, ..Usage::default() });
+        let progress = Progress { events: 1, usage, ..Progress::default() };
+        owned.state.report(progress, || self.clock.now_millis());
         self.sim.sleep(answer_millis).await;
         drop(reading);
         match failure {
             _ if self.sim.chance(1) => Err(self.unless_called(owned, ErrorType::Internal)),
-            Some(error_type) => Err(fatal(error_type)),
+            Some(error_type) => {
+                if error_type == ErrorType::AgentFailed {
+                    self.agent.promises.agent_rests(&self.sender.owner);
+                }
+                Err(fatal(error_type))
+            }
             None => {
+                self.agent.promises.agent_rests(&self.sender.owner);
                 self.agent.promises.call_completed(&self.sender.owner);
                 Ok(())
             }
         }
+    }
+
+    /// Keeps the input, which differs from attempt to attempt as if the trigger item were edited all the time. As
+    /// `Run::keep_input` does.
+    async fn keep_input(&self, owned: &Owned<'_>) {
+        let (id, has_lock) = (owned.holder.execution.execution_id, owned.has_run_lock.load(Ordering::Relaxed));
+        let keeping = self.store.keep_input(TRIGGER, id, &self.sender.owner, has_lock, i64::MAX / 1000);
+        let until = self.clock.instant() + STOP_TIMEOUT;
+        // Kept or not, the run goes on.
+        let _ = self.clock.timeout_at(until, keeping).await;
+    }
+
+    /// Stops the agent's session, where the agent may still be at work. As `Run::stop_session` does.
+    async fn stop_session(&self) {
+        self.sim.sleep(self.sim.draw(0..=millis(STOP_TIMEOUT))).await;
+        self.agent.promises.session_stopped(&self.sender.owner);
     }
 
     async fn token(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
@@ -221,15 +306,19 @@ impl Attempt {
 
     /// Chooses the ending, writes it, and returns what Lambda is told. As `Run::finish` does.
     async fn finish(&self, owned: &Owned<'_>, outcome: Result<(), RunStop>, attempt: &Claimed) -> Told {
+        let may_be_at_work = owned.state.facts().agent_called && may_be_at_work(&outcome);
+        if may_be_at_work && self.rules.has(Rule::StopBeforeTheTurn) {
+            self.stop_session().await;
+        }
         let now = self.clock.now_millis();
         let mut ending = Ending::new(Status::Completed, now, None);
+        ending.usage_before = attempt.usage_before;
+        ending.reported = owned.state.facts().reported;
         let failure = match outcome {
             Ok(()) => None,
             Err(RunStop::Failed(failure)) => Some(failure),
             Err(RunStop::Stopped(Stop::Lost)) => return self.lost(owned),
             Err(RunStop::Stopped(Stop::Cancelled)) => {
-                // The agent's session is stopped first, where there is one.
-                self.sim.sleep(self.sim.draw(0..=millis(LEASE.skew()))).await;
                 ending.status = Status::Cancelled;
                 None
             }
@@ -253,6 +342,9 @@ impl Attempt {
             Err(NotHeld::Stopped(_)) => return self.lost(owned),
             Err(NotHeld::Store(_)) => return Told::Unrecorded(ErrorType::RecordStoreFailed),
         }
+        if may_be_at_work && !self.rules.has(Rule::StopBeforeTheTurn) {
+            self.stop_session().await;
+        }
         match ending.failure {
             Some(failure) => Told::Failed(failure.error_type, failure.retryable),
             None if ending.status == Status::Cancelled => Told::Cancelled,
@@ -273,6 +365,18 @@ impl Attempt {
         let is_over = owned.until.load(Ordering::Relaxed) <= self.clock.now_millis();
         self.agent.promises.stops(&self.sender.owner, is_over, self.agent.alone.lock_owner().as_deref());
         Told::Unrecorded(ErrorType::LeaseLost)
+    }
+}
+
+/// Returns true if the agent, which was called, may still be at work. As `at_work` in `src/run/session.rs` says.
+fn may_be_at_work(outcome: &Result<(), RunStop>) -> bool {
+    use ErrorType::{DeadlineExceeded, Internal, StreamInterrupted, StreamStalled};
+    match outcome {
+        Err(RunStop::Failed(failure)) => {
+            [DeadlineExceeded, Internal, StreamInterrupted, StreamStalled].contains(&failure.error_type)
+        }
+        Err(RunStop::Stopped(_)) => true,
+        Ok(()) | Err(RunStop::Skipped(..)) => false,
     }
 }
 

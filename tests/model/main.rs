@@ -2,9 +2,9 @@
 //! fault at once, in virtual time.
 //!
 //! The life cycle is the function's own code, never a copy: `claim_or_give_up`, `OwnedExecution` with its heartbeats, call
-//! window and finish, `admit` with the run lock, and `close_abandoned`, over the function's own `Store`. They run on two
-//! ports: the table (`network`, `table`), which evaluates the conditions that the store really sends (`expression`), and
-//! the clock (`clock`). Around them stand what the function has no say in: the SDK's tries and the network (`network`), the
+//! window and finish, `admit` with the run lock, `close_abandoned` and `Looker`, over the function's own `Store`. They run
+//! on two ports: the table (`network`, `table`), which evaluates the conditions that the store really sends
+//! (`expression`), and the clock (`clock`). Around them stand what the function has no say in: the SDK's tries and the network (`network`), the
 //! agent (`agent`), Lambda with its retries, twins, deadlines and second requests (`schedule`), and the settle queue
 //! (`settler`). A stand-in for what of `src/run/` needs HTTP clients is `attempt`; its header says what it copies.
 //!
@@ -62,7 +62,7 @@ const SCHEDULES: u64 = 40_000;
 const SEED: u64 = 20_260_131;
 
 /// What some schedule must come to, or the others prove little.
-const OUTCOMES: [&str; 31] = [
+const OUTCOMES: [&str; 32] = [
     "accepted calls: 0",
     "accepted calls: 1",
     "accepted calls: 3",
@@ -81,6 +81,7 @@ const OUTCOMES: [&str; 31] = [
     "told: DeadlineExceeded retryable",
     "record: skipped ",
     "told: InProgress unrecorded",
+    "told: InvalidEvent unrecorded",
     "told: Skipped",
     "turn: cancel asked for",
     "turn: skipped",

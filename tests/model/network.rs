@@ -7,12 +7,12 @@ use agent_trigger::domain::run_lock::RunLock;
 use agent_trigger::store::{
     error::StoreError,
     item::{Item, Key},
-    table::{self, ConditionalWrite, Transacted, Written},
+    table::{self, ConditionalWrite, Query, Transacted, Written},
 };
 use futures_util::future::{Either, select};
 
 use crate::{
-    expression::{Request, integer},
+    expression::{Condition, Request, integer},
     rules::{Rule, Rules},
     sender::{Phase, Sender},
     sim::{Letter, Sim},
@@ -199,6 +199,15 @@ impl Client {
 impl table::Table for Client {
     async fn get(&self, key: Key, _consistent: bool) -> Result<Option<Item>, StoreError> {
         self.read(key).await
+    }
+
+    async fn query(&self, query: Query) -> Result<Vec<Item>, StoreError> {
+        let Query { partition, from, to, filter, expression } = query;
+        let filter = Condition::parse(&filter, &expression);
+        match self.send(Operation::Query { partition, from, to, filter }).await? {
+            Answer::Found(items) => Ok(items),
+            answer => unreachable!("{answer:?} to a query"),
+        }
     }
 
     async fn write(&self, write: ConditionalWrite, return_new: bool) -> Result<Written, StoreError> {

@@ -65,6 +65,13 @@ pub(crate) enum Promise {
     LostIsTrue,
     /// While an attempt has the run lock, it lasts at least as long as the attempt believes its lease to last.
     LockOutlastsTheLease,
+    /// No attempt loses the tokens that earlier ones used.
+    TokensStay,
+    /// The input that an execution's first attempt kept is never overwritten.
+    InputStays,
+    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on in the session of
+    /// another fire's attempt that has written its end.
+    SessionsEndFirst,
     /// A run lock that was released is not held again by its attempt.
     ReleasedStaysReleased,
     /// A fire that has waited does not take the turn after a newer one. (Not promised: that it does not after an older
@@ -106,6 +113,9 @@ pub(crate) enum Told {
     Unrecorded(ErrorType),
 }
 
+/// The event was refused, and there was no record.
+pub(crate) const REFUSED: Told = Told::Unrecorded(ErrorType::InvalidEvent);
+
 impl Told {
     pub(crate) fn is_success(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Skipped | Self::Duplicate(_))
@@ -121,6 +131,9 @@ struct Attempt {
     clock: i64,
     is_reading: bool,
     was_accepted: bool,
+    /// Whether the agent is at work in its session.
+    is_agent_at_work: bool,
+    is_session_stopped: bool,
     has_completed: bool,
     has_ended: bool,
     told: Option<Told>,
@@ -154,6 +167,8 @@ impl Promises {
             clock,
             is_reading: false,
             was_accepted: false,
+            is_agent_at_work: false,
+            is_session_stopped: false,
             has_completed: false,
             has_ended: false,
             told: None,
@@ -166,6 +181,10 @@ impl Promises {
         let state = &mut *state;
         if let Some(old) = old.filter(|old| is_terminal(old) && *old != new) {
             state.breaks(Promise::TerminalStays, format!("{} became {}", old.status.as_str(), new.status.as_str()));
+        }
+        if let Some(old) = old.filter(|old| old.tokens() > new.tokens()) {
+            let detail = format!("{} tokens of {owner} became {}", old.tokens(), new.tokens());
+            state.breaks(Promise::TokensStay, detail);
         }
         if matches!(kind, Kind::Heartbeat | Kind::Finish)
             && !old.is_some_and(|old| old.owner.as_deref() == Some(owner) && old.status == Status::Running)
@@ -237,7 +256,30 @@ impl Promises {
         }
         if let Some(attempt) = state.attempt_mut(owner) {
             attempt.was_accepted = true;
+            attempt.is_agent_at_work = !attempt.is_session_stopped;
         }
+    }
+
+    /// The agent has ended its answer to the attempt.
+    pub(crate) fn agent_rests(&self, owner: &str) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.is_agent_at_work = false;
+        }
+    }
+
+    /// The attempt has stopped its agent's session.
+    pub(crate) fn session_stopped(&self, owner: &str) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.is_agent_at_work = false;
+            attempt.is_session_stopped = true;
+        }
+    }
+
+    /// An attempt that has written its end and whose agent works on.
+    pub(crate) fn left_at_work(&self) -> Option<String> {
+        let state = self.0.borrow();
+        let left = state.attempts.iter().find(|attempt| attempt.has_ended && attempt.is_agent_at_work);
+        left.map(|attempt| attempt.owner.clone())
     }
 
     /// The attempts that are awake and read an answer.
@@ -293,6 +335,10 @@ impl Promises {
         let state = self.0.borrow();
         if !has_ended {
             state.breaks(Promise::Ends, "the schedule does not end".to_owned());
+        }
+        // An event that was refused needs no record, if no attempt before has left one.
+        if row.is_none() && state.attempts.iter().any(|attempt| attempt.told == Some(REFUSED)) {
+            return;
         }
         let Some(row) = row.filter(|row| is_terminal(row)) else {
             let status = row.map_or("absent", |row| row.status.as_str());

@@ -14,7 +14,7 @@ use agent_trigger::{
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
-    expression::{Clause, Operator, Request},
+    expression::{Change, Clause, Operator, Request},
     sender::{Phase, Sender},
     table::{Answer, Kind, Operation, name},
 };
@@ -88,6 +88,14 @@ pub(crate) enum Rule {
     LockTakenMeanwhile,
     /// The third attempt's claim that is taken back is final too.
     TakenBackIsFinal,
+    /// An event that is refused, and the report of one, look at the execution's row before.
+    DetoursLook,
+    /// A claim keeps the tokens of the attempts before it.
+    TokensAreKept,
+    /// An input is kept only if none is.
+    InputIfAbsent,
+    /// The session of an agent that may be at work is stopped before the end is written.
+    StopBeforeTheTurn,
 }
 
 /// The rules of one run: all, or all but one.
@@ -112,6 +120,7 @@ impl Rules {
         }
         match operation {
             Operation::Get(key) => shown_as_older(key),
+            Operation::Query { .. } => {}
             Operation::Write(request) => self.change_write(request, sender),
             Operation::Transact(requests, _) => {
                 requests.iter_mut().for_each(|request| self.change_write(request, sender));
@@ -126,6 +135,15 @@ impl Rules {
         let is_taken_back = kind == Kind::Finish && sender.phase.get() == Phase::Claim;
         if is_taken_back && !self.has(Rule::TakenBackIsFinal) {
             request.replace("retryable", &AttributeValue::Bool(true));
+        }
+        if kind == Kind::ClaimOver
+            && !self.has(Rule::TokensAreKept)
+            && let Change::Put(item) = &mut request.change
+        {
+            item.remove("usage");
+        }
+        if !self.has(Rule::InputIfAbsent) && request.key.1.starts_with("INPUT#") {
+            request.condition.edit(&mut |clause| *clause = Clause::Always);
         }
         shown_as_older(&mut request.key);
         request.condition.edit(&mut |clause| self.change_clause(clause, kind, is_lock, takes_over));

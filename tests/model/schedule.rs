@@ -17,10 +17,10 @@ use crate::{
     Counts,
     agent::Agent,
     alone::Alone,
-    attempt::Attempt,
+    attempt::{Attempt, Detour},
     clock::SimClock,
     network::{Client, Outage, Weather},
-    promises::{Broken, Promise, Promises, Told},
+    promises::{Broken, Promise, Promises, REFUSED, Told},
     rules::{Rule, Rules},
     sender::Sender,
     settler,
@@ -62,10 +62,12 @@ pub(crate) enum Trouble {
     Overlap,
     /// The later of them cancel the earlier, rather than being skipped.
     CancelOther,
+    /// Deliveries find the trigger deleted, or switched off, and route past the claim.
+    Detours,
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -82,6 +84,7 @@ impl Trouble {
         Self::StoppedClocks,
         Self::Overlap,
         Self::CancelOther,
+        Self::Detours,
     ];
 }
 
@@ -125,6 +128,11 @@ pub(crate) fn run(
     let fires: Rc<Vec<_>> = Rc::new((0..count).map(|_| Promises::new(rerun, broken.clone())).collect());
     let alone = Alone::new(Rc::clone(&fires), overlap != Overlap::Allow, broken.clone());
     let table = Table::new(sim.clone(), Rc::clone(&fires), alone.clone());
+    let weather = Rc::new(weather(&sim, count, has));
+    // An event that is refused leaves no record. A claim that arrives more than a minute late, when the refusal is settled,
+    // would find nothing that refuses it: the function's client gives up after 5 s, so this is not modelled.
+    // Several fires have none, and no draw for it: what is looked for among them is rare enough.
+    let has_detours = !several && has(Trouble::Detours, 30) && weather.late == 0;
     let world = World {
         rules,
         rerun,
@@ -140,7 +148,8 @@ pub(crate) fn run(
             execution: 0,
             refuses: if has(Trouble::Refusals, 50) { 50 } else { 0 },
         },
-        weather: Rc::new(weather(&sim, count, has)),
+        weather,
+        detour_percent: if has_detours { 40 } else { 0 },
         table: table.clone(),
         delivers_again_at_settling: Rc::default(),
         actors: Rc::default(),
@@ -206,6 +215,8 @@ pub(crate) struct World {
     death_percent: i64,
     freeze_percent: i64,
     has_short_deadlines: bool,
+    /// How many deliveries find the trigger deleted or switched off.
+    detour_percent: i64,
     /// The fire's second request is to come when the first is being settled.
     delivers_again_at_settling: Rc<Cell<bool>>,
     actors: Rc<Cell<usize>>,
@@ -243,10 +254,13 @@ impl World {
         self.sim.spawn(None, async move {
             let sim = &world.sim;
             sim.sleep(after).await;
+            let mut was_refused = false;
             for wait in [60_000, 120_000, 0] {
-                if world.invoke(request_id).await.is_some_and(Told::is_success) {
+                let told = world.invoke(request_id).await;
+                if told.is_some_and(Told::is_success) {
                     return;
                 }
+                was_refused = told == Some(REFUSED);
                 sim.sleep(if sim.chance(70) { wait } else { sim.draw(0..=150_000) }).await;
             }
             if world.delivers_again_at_settling.take() {
@@ -255,7 +269,7 @@ impl World {
             let messages = if sim.chance(20) { 2 } else { 1 };
             for _ in 0..messages {
                 let world = world.clone();
-                sim.spawn(None, async move { settler::receive(&world, request_id).await });
+                sim.spawn(None, async move { settler::receive(&world, request_id, was_refused).await });
             }
         });
     }
@@ -270,6 +284,8 @@ impl World {
         };
         let deadline = sim.now() + time;
         let Machine { store, clock, sender } = self.machine("a");
+        let is_past_the_claim = self.detour_percent > 0 && sim.chance(self.detour_percent);
+        let detour = is_past_the_claim.then(|| sim.pick(&[Detour::Gone, Detour::SwitchedOff]));
         // Lambda's own clock is the machine's.
         let lambda_deadline = u64::try_from(clock.now_millis() + time).unwrap_or_default();
         let attempt = Attempt {
@@ -279,6 +295,7 @@ impl World {
             sender,
             request_id: request_id.to_owned(),
             overlap: self.overlap,
+            detour,
             deadline: Deadline::new(&clock, lambda_deadline),
             store,
             clock,

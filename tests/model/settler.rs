@@ -1,31 +1,39 @@
 //! Settling: the real `close_abandoned`, and the queue that delivers again. `Settler::settle` in `src/settle.rs` reads the
 //! row before it in the same way.
 
+use std::time::Duration;
+
 use agent_trigger::{
+    clock::Clock as _,
     domain::{
         attempt::StartTime,
         ending::Ending,
         execution::{CloseAction, Status},
         failure::{ErrorType, Failure},
+        run_state::RunState,
     },
-    lifecycle::close::{UnstartedExecution, close_abandoned},
+    lifecycle::close::{CloseLimits, UnstartedExecution, close_abandoned},
 };
 
 use crate::{
     attempt::fire,
-    rules::LEASE,
-    schedule::World,
+    rules::{LEASE, Rule},
+    schedule::{Machine, World},
     table::{TRIGGER, name},
 };
 
 /// The settle queue's delay, and its visibility timeout.
 pub(crate) const DELAY: i64 = 60_000;
+/// The time of an invocation that settles.
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// One message of the settle queue: delivered until it is settled.
-pub(crate) async fn receive(world: &World, request_id: &str) {
+///
+/// `was_refused` says that the last attempt returned `InvalidEvent`, after which no record is needed.
+pub(crate) async fn receive(world: &World, request_id: &str, was_refused: bool) {
     loop {
         world.sim.sleep(DELAY).await;
-        if settle(world, request_id).await {
+        if settle(world, request_id, was_refused).await {
             return;
         }
         world.sim.note(|| "not settled yet".to_owned());
@@ -33,11 +41,14 @@ pub(crate) async fn receive(world: &World, request_id: &str) {
 }
 
 /// Returns false if the message is left for another delivery.
-async fn settle(world: &World, request_id: &str) -> bool {
-    let store = world.machine("").store;
+async fn settle(world: &World, request_id: &str, was_refused: bool) -> bool {
+    if was_refused && !world.rules.has(Rule::DetoursLook) {
+        return true;
+    }
+    let Machine { store, clock, .. } = world.machine("");
     let (fire, id) = (fire(world.rerun), name(world.execution()));
     let Ok(row) = store.execution(TRIGGER, &id).await else { return false };
-    let started = StartTime::new(world.sim.now(), std::time::Duration::from_secs(30 * 24 * 60 * 60));
+    let started = StartTime::new(world.sim.now(), Duration::from_secs(30 * 24 * 60 * 60));
     let failure = Failure::fatal(ErrorType::RecordStoreFailed, "");
     let unstarted = UnstartedExecution {
         fire: &fire,
@@ -46,6 +57,9 @@ async fn settle(world: &World, request_id: &str) -> bool {
         attempt: 3,
         ending: Ending::new(Status::Failed, world.sim.now(), Some(failure)),
     };
-    let closed = close_abandoned(&store, LEASE, &fire, &id, row, Some(&unstarted)).await;
+    let unstarted = Some(&unstarted).filter(|_| !was_refused);
+    let state = RunState::default();
+    let limits = CloseLimits { until: clock.instant() + LIMIT, state: &state };
+    let closed = close_abandoned(&store, LEASE, &fire, &id, row, unstarted, limits).await;
     closed.is_ok_and(|(action, _)| action != CloseAction::Alive)
 }

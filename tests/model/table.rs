@@ -18,7 +18,7 @@ use agent_trigger::{
 
 use crate::{
     alone::Alone,
-    expression::{Change, Operator, Request, integer},
+    expression::{Change, Condition, Operator, Request, integer},
     promises::Promises,
     sender::Sender,
     sim::{START, Sim},
@@ -41,6 +41,13 @@ pub(crate) fn number(name: &str) -> usize {
 pub(crate) enum Operation {
     Get(Key),
     Write(Request),
+    /// The items of one partition with sort keys between two, for which the condition holds.
+    Query {
+        partition: String,
+        from: String,
+        to: String,
+        filter: Condition,
+    },
     /// Several writes as one, with the token that the tries of one call share.
     Transact(Vec<Request>, u64),
 }
@@ -48,6 +55,7 @@ pub(crate) enum Operation {
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Got(Option<Item>),
+    Found(Vec<Item>),
     Written(Written),
     Transacted(Transacted),
 }
@@ -123,6 +131,12 @@ impl Table {
     pub(crate) fn apply(&self, operation: &Operation, sender: &Sender) -> Answer {
         match operation {
             Operation::Get(key) => Answer::Got(self.items.borrow().get(key).cloned()),
+            Operation::Query { partition, from, to, filter } => {
+                let items = self.items.borrow();
+                let range = (partition.clone(), from.clone())..=(partition.clone(), to.clone());
+                let found = items.range(range).filter(|(_, item)| filter.holds(Some(item)));
+                Answer::Found(found.map(|(_, item)| item.clone()).collect())
+            }
             Operation::Write(request) => Answer::Written(self.write(request, sender)),
             Operation::Transact(requests, token) => Answer::Transacted(self.transact(requests, *token, sender)),
         }
@@ -170,6 +184,10 @@ impl Table {
         } else if request.key.1 == "RUNNING" {
             let old = old.map(RunLock::read);
             self.alone.written(kind, request, old.as_ref(), &RunLock::read(&new));
+        } else if request.key.1.starts_with("INPUT#")
+            && let Some(old) = old.filter(|old| old.get("detail") != new.get("detail"))
+        {
+            self.alone.input_overwritten(format!("{:?} became {:?}", old.get("detail"), new.get("detail")));
         }
         self.items.borrow_mut().insert(request.key.clone(), new);
     }

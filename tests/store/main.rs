@@ -20,7 +20,7 @@ use agent_trigger::{
         Store,
         error::StoreError,
         item::{Item, Key},
-        table::{ConditionalWrite, Table, Transacted, Written},
+        table::{ConditionalWrite, Query, Table, Transacted, Written},
     },
 };
 use aws_config::{BehaviorVersion, Region};
@@ -42,6 +42,10 @@ pub(crate) struct Recorder {
 impl Table for &Recorder {
     async fn get(&self, _: Key, _: bool) -> Result<Option<Item>, StoreError> {
         Ok(self.items.borrow_mut().pop_front().flatten())
+    }
+
+    async fn query(&self, _: Query) -> Result<Vec<Item>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn write(&self, write: ConditionalWrite, _: bool) -> Result<Written, StoreError> {

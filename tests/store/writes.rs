@@ -1,5 +1,7 @@
 //! Every conditional write of the store, caught at the table port, with the rows that it is applied to.
 
+use std::time::Duration;
+
 use agent_trigger::{
     domain::{
         attempt::{Attempt, StartTime},
@@ -8,20 +10,23 @@ use agent_trigger::{
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         policy::Policy,
+        run_state::RunState,
         task::Task,
         threshold::Threshold,
     },
-    lifecycle::close::close_abandoned,
+    lifecycle::close::{CloseLimits, close_abandoned},
     store::{
+        News,
         endings::{EndingWrite, key_of},
         table::ConditionalWrite,
     },
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{Cases, Recorder};
 
-const LEASE: Lease = Lease(std::time::Duration::from_secs(30));
+const LEASE: Lease = Lease(Duration::from_secs(30));
 const EXECUTION: ExecutionRef<'static> = ExecutionRef { user_id: "u", trigger_id: "t", execution_id: "e2" };
 const HOLDER: Holder<'static> = Holder { execution: EXECUTION, owner: "me" };
 /// A time in the past of every clock, milliseconds since 1970.
@@ -57,7 +62,9 @@ fn attempt() -> Attempt {
         ttl: FAR / 1000,
         session_id: "s".to_owned(),
         trace: None,
+        snapshot: None,
         before: None,
+        usage_before: None,
     }
 }
 
@@ -107,6 +114,13 @@ fn absent(name: &'static str, write: ConditionalWrite) -> Cases {
     Cases { name, write, satisfying: Some(json!({"ttl": NOW / 1000})), changed, creates: true }
 }
 
+/// The cases of an input, which demands that none is kept, or one whose ttl has passed.
+fn kept_input(write: ConditionalWrite) -> Cases {
+    let long_ago = json!({"detail": "other", "ttl": NOW / 1000});
+    let changed = vec![(json!({"ttl": FAR / 1000}), false), (json!({"ttl": null}), false)];
+    Cases { name: "the input", write, satisfying: Some(long_ago), changed, creates: true }
+}
+
 /// The cases of a write that demands that there is no item at all.
 fn first(name: &'static str, write: ConditionalWrite) -> Cases {
     Cases { name, write, satisfying: None, changed: vec![(json!({"executionId": "e1"}), false)], creates: true }
@@ -133,11 +147,14 @@ async fn records() -> Vec<Cases> {
     recorder.store().claim_over(&fire(), &attempt(), FAR, &bare).await.expect("a claim");
     let claim_bare = recorder.written(0);
     let recorder = Recorder::default();
-    recorder.store().heartbeat(HOLDER, NOW, None).await.expect("a heartbeat");
+    recorder.store().heartbeat(HOLDER, NOW, News::default()).await.expect("a heartbeat");
     let heartbeat = recorder.written(0);
     let recorder = Recorder::default();
     recorder.store().remember_execution_id("t", "r", "e2", FAR / 1000).await.expect("an id");
     let remembered = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().keep_input("t", "e2", "{}", false, FAR / 1000).await.expect("an input");
+    let input = recorder.written(0);
     let recorder = Recorder::default();
     recorder.store().touch_trigger("u", "t", "2027-01-15T08:00:00.000Z").await.expect("a trigger");
     let touched = recorder.written(0);
@@ -169,6 +186,7 @@ async fn records() -> Vec<Cases> {
         ),
         heartbeat,
         first("the id of a fire", remembered),
+        kept_input(input),
         Cases {
             name: "lastExecutedAt",
             write: touched,
@@ -188,9 +206,13 @@ async fn endings() -> Vec<Cases> {
     let dead = Row { status: Status::Running, owner: Some("other".to_owned()), ..Row::default() };
     let trigger = json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t", "health": "failing", "failures": 2, "enabled": true});
     let health_of = async |trigger: Value, row: &Row| {
-        let recorder = Recorder::reading([Some(trigger)]);
+        // The input is read first: it would say what the dead attempt ran.
+        let recorder = Recorder::reading([None, Some(trigger)]);
         let row = Some(row.clone());
-        close_abandoned(&recorder.store(), LEASE, &fire, "e2", row, None).await.expect("an end");
+        let state = RunState::default();
+        let until = Instant::now() + Duration::from_secs(60);
+        let limits = CloseLimits { until, state: &state };
+        close_abandoned(&recorder.store(), LEASE, &fire, "e2", row, None, limits).await.expect("an end");
         recorder.written(1)
     };
     let health = health_of(trigger, &dead).await;
@@ -327,8 +349,19 @@ async fn counters() -> Vec<Cases> {
     let mut limits =
         below("starts and tokens of a day", count_start(both, 1).await, &[json!({"runs": 3}), json!({"tokens": 100})]);
     limits.changed.push((json!({"tokens": 99}), true));
+    let take_back = async |index| {
+        let recorder = Recorder::default();
+        recorder.store().take_back_start("t", "e2", NOW).await.expect("a start");
+        recorder.written(index)
+    };
+    let mut mark = first("the mark of a start", count_start(runs.clone(), 0).await);
+    mark.changed.push((json!({"takenBack": true}), true));
+    let counted =
+        refused("the mark of a start that is taken back", take_back(0).await, json!({}), &[json!({"takenBack": true})]);
     vec![
-        first("the mark of a start", count_start(runs.clone(), 0).await),
+        mark,
+        counted,
+        refused("a start that is taken back", take_back(1).await, json!({"runs": 2}), &[]),
         below("starts of a day", count_start(runs, 1).await, &[json!({"runs": 3})]),
         limits,
         first("the mark of an event", count_event(None, 0).await),

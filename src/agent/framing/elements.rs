@@ -130,6 +130,7 @@ impl Elements {
     }
 
     /// Takes what belongs to the element, and the comma or bracket that ends it. Returns how many bytes that is.
+    /// Brackets are only counted: an element that mixes their kinds is found to be no JSON later.
     fn within(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
         while let Some(byte) = input.get(at) {

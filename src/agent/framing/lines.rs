@@ -43,6 +43,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// Creates the cutter of a stream with these line ends, whose lines may be as long as an event with its field's
+    /// name.
     pub(crate) fn new(end: LineEnd) -> Lines {
         let limit = match end {
             LineEnd::Lf => MAX_EVENT,
@@ -105,6 +107,7 @@ impl Lines {
         Line { bytes: &self.buffer.0, dropped: self.dropped }
     }
 
+    /// Clears away a line that was handed out from the buffer.
     fn clear_done(&mut self) {
         if self.done {
             self.done = false;
@@ -113,8 +116,8 @@ impl Lines {
         }
     }
 
-    /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, and the last byte
-    /// that is no whitespace.
+    /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, those of a field's
+    /// name beside them, and the last byte that is no whitespace.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.buffer.0.len() + part.len() <= self.limit {
             return self.buffer.append(part, self.limit);
@@ -137,7 +140,8 @@ pub(crate) fn last_token(part: &[u8]) -> Option<u8> {
 pub(crate) struct Buffer(pub(crate) Vec<u8>);
 
 impl Buffer {
-    /// Appends `part`, with which the buffer is at most `limit` long.
+    /// Appends `part`, with which the buffer is at most `limit` long: the caller checks that. The memory doubles as it
+    /// grows, but never beyond the limit.
     pub(crate) fn append(&mut self, part: &[u8], limit: usize) {
         let needed = self.0.len() + part.len();
         if needed > self.0.capacity() {
@@ -155,6 +159,7 @@ impl Buffer {
         self.append(&part[..part.len().min(room)], length);
     }
 
+    /// Empties the buffer. Its memory is kept for the next line, up to 256 KiB.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
         self.0.shrink_to(KEEP);

@@ -47,7 +47,7 @@ pub(crate) enum Declared {
 
 impl Declared {
     /// Returns what a media type, in lower case and without parameters, declares; `None` for types that agents do not
-    /// answer with.
+    /// answer with. An empty one is none declared.
     pub(crate) fn of(media_type: &str) -> Option<Declared> {
         Some(match media_type {
             "" => Declared::Nothing,
@@ -207,7 +207,8 @@ impl Framer {
         }
     }
 
-    /// Returns what is left of a body that is known to have arrived whole.
+    /// Returns what is left of a body that is known to have arrived whole. The caller chooses the framing before: while
+    /// it is open, the body is empty.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self {
             Framer::Lines(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_line(line))),

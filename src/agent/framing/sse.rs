@@ -84,6 +84,7 @@ impl Sse {
         if self.pending.is_begun() { Rest::Frame(self.pending.frame()) } else { Rest::Nothing }
     }
 
+    /// Clears away a frame that was handed out.
     fn clear_done(&mut self) {
         if self.done {
             self.done = false;
@@ -150,6 +151,7 @@ impl Pending {
         self.data.cut(value, PREFIX);
     }
 
+    /// Returns true if the lines so far are a frame: data, or a name alone.
     fn is_begun(&self) -> bool {
         self.has_data || !self.name.is_empty()
     }
@@ -173,6 +175,7 @@ impl Pending {
         self.name != b"error" && matches!(frame.text.first(), Some(b'{' | b'"')) && !frame.is_whole()
     }
 
+    /// Forgets the frame, so that the next one begins without a name.
     fn clear(&mut self) {
         self.name.clear();
         self.has_data = false;

@@ -249,12 +249,14 @@ fn cut(mut words: String) -> String {
     words
 }
 
+/// Appends the texts of a message's or an artifact's parts.
 fn push_message(message: RawJson<'_>, out: &mut BoundedText) {
     if let Some(parts) = message.get("parts") {
         push_texts(parts, out);
     }
 }
 
+/// Appends the texts of parts. A string in their place is none of A2A's and is left out.
 fn push_texts(parts: RawJson<'_>, out: &mut BoundedText) {
     if parts.is_array() {
         push_parts(parts, out);

@@ -9,7 +9,7 @@ use crate::agent::protocol::{
     reader::{Reader, decided, type_of},
 };
 use crate::agent::transcript::Transcript;
-use crate::domain::answer::{Usage, Verdict};
+use crate::domain::{answer::Verdict, usage::Usage};
 use crate::json::scan::{self, RawJson};
 
 /// Returns true for the start of a streamed message, or for a whole message as a document.

@@ -25,7 +25,8 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes an event. `messageStop` decides the run unless the message stopped for a tool; an exception decides it at
-    /// once. A frame with a member that is no event's may still report a failure.
+    /// once. The usage of each `metadata` is added. A frame with a member that is no event's may still report a
+    /// failure, and the members behind that are not read.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let union = RawJson::cut(frame.text);
         if let Some(event) = union.enter("contentBlockDelta") {

@@ -9,8 +9,11 @@ use crate::agent::protocol::words::{
 };
 use crate::agent::protocol::{failure::failure_in, generic, reader::Reader};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
-use crate::domain::answer::{AnswerError, Usage, Verdict};
 use crate::domain::finish_reason::FinishReason;
+use crate::domain::{
+    answer::{AnswerError, Verdict},
+    usage::Usage,
+};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
@@ -31,6 +34,7 @@ pub(super) fn is_own_name(name: &[u8]) -> bool {
     matches!(mode, b"values" | b"messages" | b"updates")
 }
 
+/// Returns true if a list holds a message of LangChain's types.
 fn has_graph_messages(messages: RawJson<'_>) -> bool {
     messages.elements().any(|message| {
         let kind = message.get("type").and_then(RawJson::as_str);
@@ -49,8 +53,8 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a frame by its mode. Only an error in a state decides the run. Each mode reports usage of the same model
-    /// calls, so that of one mode counts.
+    /// Takes a frame by its mode. An error in a state decides the run. `metadata` and `end` say nothing. Each mode
+    /// reports usage of the same model calls, so that of one mode counts.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a state. A
         // frame of another name may still report a failure.

@@ -24,9 +24,9 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a chunk. `finish`, `error`, `tripwire` and `abort` decide the run. The usage of `finish` is that of the
-    /// whole run, and its step's reason comes before its own. A frame without a payload may still report a failure, and
-    /// other chunks are ignored.
+    /// Takes a chunk. `finish`, `error`, `tripwire` and `abort` decide the run. The answer is the text of the last
+    /// step. The usage of `finish` is that of the whole run, and its step's reason comes before its own. A frame
+    /// without a type or of an unknown one without a payload may still report a failure, and other chunks are ignored.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };

@@ -148,11 +148,13 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// Returns the place of a member that was kept.
     fn entry(&mut self, name: Name) -> Option<&mut RawJson<'a>> {
         let found = self.found[..self.count].iter_mut().chain(&mut self.more);
         found.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
     }
 
+    /// Returns a member, the first of its spellings.
     #[inline(always)]
     pub(crate) fn get(&self, name: Name) -> Option<RawJson<'a>> {
         if self.has(name) { self.find(name) } else { None }

@@ -13,7 +13,9 @@ use crate::json::scan::{RawJson, Str};
 
 /// Reads the frames of one protocol.
 pub(crate) trait Reader: fmt::Debug + Send {
-    /// Takes a frame. `Some` once it decides the run.
+    /// Takes a frame, and writes down what it says: text, tool calls, usage, ids and how the agent stopped. `Some` once
+    /// it decides the run. A frame that is cut off never decides that all went well, and a frame of no type that the
+    /// protocol knows is ignored or read for a failure only.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict>;
 
     /// Decides a run whose answer ended in order without a terminal event.

@@ -22,8 +22,9 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
-    /// Takes a part. `finish`, `error` and `abort` decide the run. Other parts are ignored, the errors of tools among
-    /// them. A frame without a `type` may still report a failure.
+    /// Takes a part. `finish`, `error` and `abort` decide the run. The answer is the text of the last step, and the
+    /// usage that of the whole run, from `finish`. Other parts are ignored, the errors of tools among them. A frame
+    /// without a `type` may still report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
         let value = RawJson::cut(frame.text);

@@ -126,8 +126,9 @@ fn plain(text: &[u8]) -> Option<String> {
     Some(message.into_string()).filter(|message| !message.is_empty())
 }
 
-/// Returns the words of one member, if they are words: a string, or the `message` or `error` within an object. A flag
-/// or a number says nothing that the other members do not say better.
+/// Returns the words of one member, if they are words: a string, or the `message` or `error` within an object. Of
+/// duplicates the first that says something counts. At most 2 KiB. A flag or a number says nothing that the other
+/// members do not say better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     // The first of duplicate members that has words counts: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());

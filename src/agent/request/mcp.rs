@@ -29,7 +29,7 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
     })
 }
 
-/// Returns the request that opens a session.
+/// Returns the request that opens a session. The function offers the server no capabilities.
 pub(crate) fn initialize(request: &Request<'_>) -> Value {
     json!({
         "jsonrpc": "2.0",

@@ -18,7 +18,8 @@ use crate::{
     domain::{agent_definition::AgentDefinition, request_format::RequestFormat},
 };
 
-/// Returns the body for an agent of this definition.
+/// Returns the body for an agent of this definition, in the form that it says. Another try for the same execution has
+/// the same bytes.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     match definition.format {
         RequestFormat::Invocations => invocations::body(request, definition),

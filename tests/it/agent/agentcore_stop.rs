@@ -1,11 +1,15 @@
-//! Cancelling an agent on AgentCore: it goes on after its client has left, so its session is stopped.
+//! An agent on AgentCore goes on after its client has left, so its session is stopped when its run ends before it does.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use standins::{Invocation, Outcome, Script, Stack};
+use standins::{Fault, Gate, Invocation, Outcome, Rule, Script, Stack, Step};
 
-use crate::support::{lease, stack};
+use crate::support::one_fire::{
+    TRIGGER, assert_error, delivery, execution, fire, fire_with, lease_is_over, short_lease,
+};
+use crate::support::stored::{fire_at, long_lease, store};
+use crate::support::{gated, lease, scaled, stack};
 
 const ARN: &str = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-agent";
 
@@ -72,4 +76,127 @@ async fn f48_an_agent_elsewhere_is_not_asked_to_stop() {
     let row = cancelled(&stack, &stack.agent.url()).await;
     assert_eq!((row.get("stopRequested"), row.get("stopConfirmed")), (None, None), "{row:#}");
     assert_eq!(stack.agent.requests().len(), 1);
+}
+
+fn url(stack: &Stack) -> String {
+    format!("{}/runtimes/{ARN}", stack.agent.url())
+}
+
+/// The ways in which a run may end before its agent does: the answer, the time the invocation has, and the record's
+/// failure.
+fn unfinished() -> [(Script, Duration, &'static str); 4] {
+    let long = Duration::from_secs(900);
+    let begun = |step| {
+        let mut script = Script::ndjson_happy("three files");
+        script.steps.truncate(2);
+        script.then(step)
+    };
+    [
+        (begun(Step::Rst), long, "StreamInterrupted"),
+        (begun(Step::Hang), long, "StreamStalled"),
+        (Script::endless(Duration::from_millis(50)), scaled(6_000), "DeadlineExceeded"),
+        (Script::status(202, "{}"), long, "AgentIncomplete"),
+    ]
+}
+
+async fn run_unfinished(stack: &Stack, given: &Value, limit: Duration, error_type: &str) -> Value {
+    let function = stack.function(&[("AGENT_API_URL", &url(stack)), ("AGENT_IDLE_TIMEOUT_SECONDS", "1")]).await;
+    let outcome = function.invoke(fire_with(given).timeout(limit)).await;
+    assert_error(&outcome, error_type, false);
+    execution(stack)
+}
+
+#[tokio::test]
+async fn f69_a_run_that_ends_before_its_agent_stops_the_session_before_its_record_ends() {
+    for (script, limit, error_type) in unfinished() {
+        let stack = stack().await;
+        let gate = Gate::new();
+        stack.agent.default(script);
+        stack.agent.on_stop(Script::status(200, "{}").before_head(Step::Gate(gate.clone())));
+        let look = async {
+            gate.reached().await;
+            let row = execution(&stack);
+            gate.release();
+            row
+        };
+        let given = json!({});
+        let (row, before) = tokio::join!(run_unfinished(&stack, &given, limit, error_type), look);
+        assert_eq!(before["status"], "running", "{error_type}: {before:#}");
+        assert_eq!((&row["stopRequested"], &row["stopConfirmed"]), (&json!(true), &json!(true)), "{row:#}");
+        let stops = stack.agent.stops();
+        let session_id = "x-amzn-bedrock-agentcore-runtime-session-id";
+        assert_eq!((stops.len(), stops[0].header(session_id)), (1, row["sessionId"].as_str()));
+        stack.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn f69_a_session_that_was_given_may_be_somebodys_and_is_not_stopped() {
+    for (script, limit, error_type) in unfinished() {
+        let stack = stack().await;
+        stack.agent.default(script);
+        let given = json!({"sessionId": "the-conversation-of-somebody-else-1"});
+        let row = run_unfinished(&stack, &given, limit, error_type).await;
+        assert_eq!((row.get("stopRequested"), stack.agent.stops().len()), (None, 0), "{row:#}");
+        stack.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn f69_an_answer_that_ended_stops_no_session() {
+    for script in [Script::ndjson_happy("three files"), Script::server_error_event("no"), Script::status(400, "no")] {
+        let stack = stack().await;
+        stack.agent.default(script);
+        stack.function(&[("AGENT_API_URL", &url(&stack))]).await.invoke(fire()).await;
+        assert_eq!((execution(&stack).get("stopRequested"), stack.agent.stops().len()), (None, 0));
+    }
+}
+
+#[tokio::test]
+async fn f69_a_run_that_loses_its_turn_stops_its_session() {
+    let stack = stack().await;
+    store(&stack, json!({"overlap": "skip"}));
+    stack.agent.queue(gated(&Gate::new()));
+    let keep =
+        Rule::new("UpdateItem", Fault::Throttle).containing(r#""SK":{"S":"RUNNING"}"#).containing("#leaseUntil > ");
+    stack.dynamodb.inject(keep);
+    let function = stack.function(&[long_lease(), ("AGENT_API_URL", &url(&stack))]).await;
+    let outcome = function.invoke(fire_at(0)).await;
+    assert_error(&outcome, "LeaseLost", false);
+    assert_eq!(stack.agent.stops().len(), 1);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f69_an_attempt_whose_execution_another_reruns_does_not_stop_their_session() {
+    let stack = stack().await;
+    let (first, second) = (Gate::new(), Gate::new());
+    stack.agent.queue(gated(&first));
+    stack.agent.queue(gated(&second));
+    let url = url(&stack);
+    let settings = [short_lease(), ("AGENT_API_URL", url.as_str())];
+    let (frozen, winner) = (stack.function(&settings).await, stack.function(&settings).await);
+    let take_over = async {
+        first.reached().await;
+        frozen.freeze();
+        lease_is_over(&stack).await;
+        let wake = async {
+            second.reached().await;
+            frozen.thaw();
+            stack.agent.wait_until("the frozen one's leaving", |calls| calls[0].client_left).await;
+        };
+        let awake = async {
+            wake.await;
+            second.release();
+        };
+        tokio::join!(winner.invoke(delivery(true)), awake).0
+    };
+    let (lost, won) = tokio::join!(frozen.invoke(delivery(true)), take_over);
+    assert_error(&lost, "LeaseLost", false);
+    assert!(won.is_success(), "{won:?}");
+    let calls = stack.agent.calls();
+    assert_eq!((calls.len(), calls[0].session()), (2, calls[1].session()), "one session for all attempts");
+    assert_eq!((stack.agent.stops().len(), &execution(&stack)["attempt"]), (0, &json!(2)));
+    assert_eq!(execution(&stack)["triggerId"], TRIGGER);
+    stack.assert_clean();
 }

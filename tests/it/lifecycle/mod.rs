@@ -4,6 +4,7 @@ mod attempts;
 mod cancel_other;
 mod cancelled;
 mod clocks;
+mod harmless;
 mod killed;
 mod overlap;
 mod same_fire;

@@ -390,3 +390,49 @@ async fn a_frozen_run_that_wakes_in_anothers_turn_stops() {
     assert_eq!(left.get("completedAt"), None);
     stack.assert_clean();
 }
+
+/// Starts a run of a trigger that lets several run at once, and then lets its policy be another.
+async fn begun_before_its_policy(overlap: &str, minute: u32, next: u32) -> (Stack, [standins::Outcome; 2]) {
+    let stack = stack().await;
+    store(&stack, json!({"overlap": "allow"}));
+    let (one, other) = (stack.function(&[long_lease()]).await, stack.function(&[long_lease()]).await);
+    let gate = Gate::new();
+    stack.agent.queue(gated(&gate));
+    let edit = async {
+        gate.reached().await;
+        store(&stack, json!({ "overlap": overlap }));
+        let outcome = other.invoke(fire_at(next)).await;
+        gate.release();
+        outcome
+    };
+    let (first, second) = tokio::join!(one.invoke(fire_at(minute)), edit);
+    (stack, [first, second])
+}
+
+#[tokio::test]
+async fn f69_a_run_from_before_overlap_was_forbidden_is_seen() {
+    let now = 5;
+    let (stack, [first, second]) = begun_before_its_policy("skip", now, now + 1).await;
+    assert_completed(&stack, now, &first);
+    let row = assert_skipped(&stack, now + 1, &second, "Overlap");
+    assert_eq!(row["overlaps"], execution_at(&stack, now)["executionId"]);
+    assert_eq!((stack.agent.call_count(), &turn(&stack)["leaseUntil"]), (1, &json!(0)));
+    let other = stack.function(&[long_lease()]).await;
+    runs(&stack, &other, now + 2).await;
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f69_a_run_from_before_overlap_was_forbidden_is_cancelled_or_stays_if_it_is_newer() {
+    let now = 5;
+    let (stack, [first, second]) = begun_before_its_policy("cancelOther", now, now + 1).await;
+    crate::support::stored::assert_cancelled(&stack, now, &first);
+    assert_completed(&stack, now + 1, &second);
+    assert_eq!(stack.agent.call_count(), 2);
+    stack.assert_clean();
+    let (stack, [first, second]) = begun_before_its_policy("cancelOther", now, now - 1).await;
+    assert_completed(&stack, now, &first);
+    assert_skipped(&stack, now - 1, &second, "Overlap");
+    assert_eq!(stack.agent.call_count(), 1);
+    stack.assert_clean();
+}

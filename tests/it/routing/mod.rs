@@ -2,4 +2,5 @@
 
 mod chains;
 mod dispatch;
+pub(crate) mod ends;
 mod fan_out;

@@ -29,7 +29,7 @@ impl Resolve for PanicsOnce {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), runtime::Error> {
+async fn main() -> Result<(), lambda_runtime::Error> {
     log::init();
     let config = Config::from_env()?;
     let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -5,6 +5,8 @@ use std::io::Write;
 use serde_json::json;
 use standins::{CognitoOperation, Invocation, Lambda, Script, Stack};
 
+use crate::support::subscribed::{order, subscribe};
+
 const TRIGGER: &str = "trigger-1";
 
 async fn stack() -> Stack {
@@ -70,14 +72,29 @@ async fn a_failure_of_a_stored_trigger_is_counted_in_the_write_that_ends_it() {
 }
 
 #[tokio::test]
-async fn a_trigger_item_costs_one_write_more() {
+async fn a_trigger_item_costs_two_writes_more() {
     let stack = stack().await;
     stack.dynamodb.put_item(&json!({"PK": "TRIGGER#user-1", "SK": format!("TRIGGER#{TRIGGER}")}));
     let function = stack.function(&[]).await;
     run(&function, 0).await;
     let [puts, updates, gets] = requests(&stack);
     print("DynamoDB writes of a short run with a trigger item", puts + updates);
-    assert_eq!([puts, updates, gets], [1, 2, 1]);
+    assert_eq!([puts, updates, gets], [2, 2, 1], "the claim and the input; when it ran, and the end");
+}
+
+#[tokio::test]
+async fn the_run_of_an_event_writes_its_input_and_reads_its_trigger_once() {
+    let stack = stack().await;
+    subscribe(&stack, TRIGGER, json!({}));
+    let function = stack.function(&[]).await;
+    let outcome = function.invoke(Invocation::event(&order())).await;
+    assert!(outcome.is_success(), "{outcome:?}");
+    let counts = ["PutItem", "UpdateItem", "Query", "GetItem"].map(|operation| stack.dynamodb.count(operation));
+    print("DynamoDB writes of a short run of an event", counts[0] + counts[1]);
+    let what = "the claim, the input, and which trigger runs in place; when it ran, and the end; the subscriptions";
+    assert_eq!(counts, [3, 2, 1, 0], "{what}");
+    assert_eq!(stack.dynamodb.count_for("PutItem", "REQUEST#"), 1);
+    assert_eq!(stack.dynamodb.requests().len(), 6);
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ fn broken() -> Vec<(Value, &'static str)> {
         (config(json!({"threshold": {"count": 0, "windowSeconds": 60}})), "$.eventConfig.threshold.count"),
         (config(json!({"threshold": {"count": 5, "windowSeconds": HIDDEN}})), "$.eventConfig.threshold.windowSeconds"),
         (config(json!({"threshold": {"count": 5}})), "$.eventConfig.threshold.windowSeconds"),
+        (config(json!({"threshold": {"count": "", "windowSeconds": 60}})), "$.eventConfig.threshold.count"),
     ]
 }
 

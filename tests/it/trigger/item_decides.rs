@@ -231,6 +231,7 @@ async fn policy_values_that_are_not_known_fail_and_say_what_is_allowed() {
         (json!({"timeoutSeconds": 1.5}), format!("$.timeoutSeconds: {whole}")),
         (json!({"maxRunsPerDay": 0}), "$.maxRunsPerDay: must be from 1 to 4294967295".to_owned()),
         (json!({"maxRunsPerDay": "three"}), format!("$.maxRunsPerDay: {whole}")),
+        (json!({"maxRunsPerDay": ""}), format!("$.maxRunsPerDay: {whole}")),
         (json!({"maxTokensPerDay": -1}), format!("$.maxTokensPerDay: {whole}")),
         (json!({"pauseAfterFailures": 1e12}), "$.pauseAfterFailures: must be at most 4294967295".to_owned()),
         (json!({"pauseAfterFailures": [5]}), format!("$.pauseAfterFailures: {whole}")),

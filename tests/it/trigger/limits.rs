@@ -226,17 +226,97 @@ async fn the_tokens_of_a_run_that_was_cancelled_count() {
 #[tokio::test]
 async fn the_tokens_of_a_run_that_died_count_as_far_as_they_are_known() {
     let stack = limited(json!({"maxTokensPerDay": 1})).await;
-    stack.agent.queue(used_then(Step::Hang));
-    let (killed, other) = (stack.function(&[long_lease()]).await, stack.function(&[long_lease()]).await);
-    let used = wait_for(&stack, 0, |row| row["usage"]["outputTokens"] == HAPPY_USAGE.1);
-    killed_when(used, &killed, fire_at(0)).await;
-    update(&stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
+    dead_with_tokens(&stack, fire_at(0)).await;
+    let other = stack.function(&[long_lease()]).await;
     let retry = other.invoke(fire_at(0)).await;
     assert_failed(&stack, 0, &retry, ("Interrupted", false));
     assert_eq!(day(&stack)["tokens"], TOKENS);
     let outcome = other.invoke(fire_at(1)).await;
     assert_skipped(&stack, 1, &outcome, "MaxTokensPerDay");
     stack.assert_clean();
+}
+
+/// Kills a run after a heartbeat has said what it used, and lets its lease pass.
+async fn dead_with_tokens(stack: &Stack, invocation: standins::Invocation) {
+    stack.agent.queue(used_then(Step::Hang));
+    let killed = stack.function(&[long_lease()]).await;
+    let used = wait_for(stack, 0, |row| row["usage"]["outputTokens"] == HAPPY_USAGE.1);
+    killed_when(used, &killed, invocation).await;
+    update(stack, 0, &json!({"leaseUntil": now_millis() - 60_000}));
+}
+
+#[tokio::test]
+async fn f68_the_tokens_of_a_dead_attempt_count_with_those_of_its_rerun() {
+    let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
+    let stack = limited(json!({"maxTokensPerDay": 2 * TOKENS})).await;
+    dead_with_tokens(&stack, rerun()).await;
+    let function = stack.function(&[long_lease()]).await;
+    let outcome = function.invoke(rerun()).await;
+    let row = assert_completed(&stack, 0, &outcome);
+    assert_eq!((&row["attempt"], &day(&stack)["tokens"]), (&json!(2), &json!(2 * TOKENS)), "{row:#}");
+    assert_eq!(row["usage"]["inputTokens"], 2 * HAPPY_USAGE.0);
+    let outcome = function.invoke(fire_at(1)).await;
+    assert_skipped(&stack, 1, &outcome, "MaxTokensPerDay");
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f68_the_tokens_of_a_dead_attempt_count_whatever_becomes_of_the_next() {
+    let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
+    let stack = limited(json!({"maxTokensPerDay": 10 * TOKENS})).await;
+    dead_with_tokens(&stack, rerun()).await;
+    let function = stack.function(&[long_lease()]).await;
+    // The second attempt may be tried again. What it found counts once, with the third.
+    for _ in 0..3 {
+        stack.agent.queue(Script::status(429, "busy"));
+    }
+    let outcome = function.invoke(rerun()).await;
+    let row = assert_failed(&stack, 0, &outcome, ("AgentUnavailable", true));
+    assert_eq!((&row["usage"]["inputTokens"], day(&stack)["tokens"].as_u64()), (&json!(HAPPY_USAGE.0), None));
+    let outcome = function.invoke(rerun()).await;
+    assert_eq!(assert_completed(&stack, 0, &outcome)["attempt"], 3);
+    assert_eq!(day(&stack)["tokens"], 2 * TOKENS);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f68_the_tokens_of_an_attempt_that_is_found_dead_and_cancelled_count() {
+    let stack = limited(json!({"maxTokensPerDay": 1})).await;
+    dead_with_tokens(&stack, fire_at(0)).await;
+    cancel(&stack, 0);
+    let function = stack.function(&[long_lease()]).await;
+    let outcome = function.invoke(fire_at(0)).await;
+    assert_cancelled(&stack, 0, &outcome);
+    assert_eq!(day(&stack)["tokens"], TOKENS);
+    let outcome = function.invoke(fire_at(1)).await;
+    assert_skipped(&stack, 1, &outcome, "MaxTokensPerDay");
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f68_a_fire_that_is_skipped_for_another_is_no_start() {
+    for overlap in ["skip", "cancelOther"] {
+        let stack = limited(json!({"overlap": overlap, "maxRunsPerDay": 2})).await;
+        let gate = standins::Gate::new();
+        stack.agent.queue(gated(&gate));
+        let (one, other) = (stack.function(&[]).await, stack.function(&[]).await);
+        let skip = async {
+            gate.reached().await;
+            // With cancelOther too, what is older yields.
+            let outcome = other.invoke(fire_at(1)).await;
+            gate.release();
+            outcome
+        };
+        let (ran, skipped) = tokio::join!(one.invoke(fire_at(5)), skip);
+        assert_completed(&stack, 5, &ran);
+        assert_skipped(&stack, 1, &skipped, "Overlap");
+        assert_eq!(day(&stack)["runs"], 1, "{overlap}");
+        let outcome = other.invoke(fire_at(6)).await;
+        assert_completed(&stack, 6, &outcome);
+        let outcome = other.invoke(fire_at(7)).await;
+        assert_skipped(&stack, 7, &outcome, "MaxRunsPerDay");
+        stack.assert_clean();
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Stored triggers: their items, policies, limits and health.
 
+mod full_item;
 pub(crate) mod health;
 mod health_faults;
 mod invalid;
@@ -9,3 +10,4 @@ mod limits;
 mod replay;
 mod stored_only;
 mod threshold;
+mod what_ran;

@@ -1,0 +1,107 @@
+//! Looks at what an earlier attempt of the same Lambda request left, where this invocation will not run the execution
+//! itself: a living attempt is waited for, a dead one is ended.
+
+use std::time::Duration;
+
+use crate::{
+    clock::{Clock, Deadline},
+    domain::{
+        execution::{CloseAction, Lease, Row, Status},
+        fire::Fire,
+    },
+    lifecycle::close::{CloseError, CloseLimits, InProgress, UnstartedExecution, close_abandoned},
+    store::{Store, error::StoreError, table::Table},
+};
+
+/// The invocation that looks.
+#[derive(Debug, Clone, Copy)]
+pub struct Looker<'a> {
+    /// Its Lambda request.
+    pub lambda_request_id: &'a str,
+    /// The lease's times.
+    pub lease: Lease,
+    /// The invocation's time limits.
+    pub deadline: Deadline,
+    /// Where it is counted what is left out beside an end.
+    pub limits: CloseLimits<'a>,
+}
+
+impl Looker<'_> {
+    fn must_wait_for(&self, row: &Row, now: i64) -> bool {
+        row.status == Status::Running
+            && self.lease.is_alive(row.lease_until, now)
+            && row.lambda_request_id.as_deref() == Some(self.lambda_request_id)
+    }
+
+    /// Ends the execution of a fire that this invocation does not run. While another attempt of this request holds the
+    /// lease, waits. Writes `unstarted` if there is no row; without it, nothing is written then. Returns the action that
+    /// was taken, with the row that decided it.
+    ///
+    /// # Errors
+    /// Returns the errors of [`close_abandoned`], and [`InProgress`] if the other attempt outlasts the deadline.
+    pub async fn end<T: Table, C: Clock>(
+        self,
+        store: &Store<T, C>,
+        fire: &Fire,
+        execution_id: &str,
+        unstarted: Option<&UnstartedExecution<'_>>,
+    ) -> Result<(CloseAction, Option<Row>), CloseError> {
+        let mut row = match unstarted {
+            // Writing it shows the row that is there instead.
+            Some(_) => None,
+            None => self.wait(store, fire, execution_id).await?,
+        };
+        let is_expired = |row: &Row| row.ttl.is_some_and(|ttl| ttl <= store.clock.now_millis() / 1000);
+        if unstarted.is_none() && row.as_ref().is_none_or(is_expired) {
+            return Ok((CloseAction::Nothing, None));
+        }
+        loop {
+            let closing = close_abandoned(store, self.lease, fire, execution_id, row, unstarted, self.limits);
+            let (action, seen) = closing.await?;
+            let must_wait = seen.as_ref().is_some_and(|row| self.must_wait_for(row, store.clock.now_millis()));
+            if action != CloseAction::Alive || !must_wait {
+                return Ok((action, seen));
+            }
+            row = look_again(store, fire, execution_id, self.lease.heartbeat(), self.deadline).await?;
+        }
+    }
+
+    /// Waits until no other attempt of this request holds the lease, and returns the row as it is then.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer at once, or the other attempt outlasts the deadline.
+    pub async fn wait<T: Table, C: Clock>(
+        self,
+        store: &Store<T, C>,
+        fire: &Fire,
+        execution_id: &str,
+    ) -> Result<Option<Row>, CloseError> {
+        let mut row = store.execution(&fire.trigger_id, execution_id).await?;
+        while row.as_ref().is_some_and(|row| self.must_wait_for(row, store.clock.now_millis())) {
+            row = look_again(store, fire, execution_id, self.lease.heartbeat(), self.deadline).await?;
+        }
+        Ok(row)
+    }
+}
+
+/// Waits, then reads the row. After a read that fails it waits again.
+pub(crate) async fn look_again<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    fire: &Fire,
+    execution_id: &str,
+    wait: Duration,
+    deadline: Deadline,
+) -> Result<Option<Row>, InProgress> {
+    loop {
+        if !deadline.allows(&store.clock, wait) {
+            return Err(InProgress);
+        }
+        store.clock.sleep(wait).await;
+        match store.in_time(deadline.run_until, store.execution(&fire.trigger_id, execution_id)).await {
+            Ok(row) => return Ok(row),
+            // The time is up, and nothing was written.
+            Err(StoreError::OutOfTime) => return Err(InProgress),
+            Err(error) => tracing::warn!(error = %error, "cannot see whether the other attempt is still at work"),
+        }
+    }
+}

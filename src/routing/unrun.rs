@@ -1,0 +1,146 @@
+//! A fire that this invocation does not run: its execution is looked at first, for an earlier attempt of the same request
+//! may have claimed it and died before what it read was changed.
+
+use serde_json::Value;
+
+use crate::{
+    app::App,
+    domain::{
+        attempt::StartTime,
+        detour::Detour,
+        ending::Ending,
+        execution::{CloseAction, Row, Status},
+        failure::Failure,
+        fire::Fire,
+        ids::ExecutionId,
+    },
+    invocation::InvocationContext,
+    lifecycle::{
+        close::{CloseError, CloseLimits, UnstartedExecution},
+        earlier::Looker,
+        identify::{identify, recall},
+    },
+    response::Response,
+    store::error::StoreError,
+};
+
+/// A fire that this invocation does not run.
+pub(super) struct Unrun<'a> {
+    pub(super) context: &'a InvocationContext<'a>,
+    pub(super) started: &'a StartTime,
+    pub(super) fire: &'a Fire,
+}
+
+/// What was done about a fire that is not run.
+struct Closed {
+    execution_id: ExecutionId,
+    action: CloseAction,
+    row: Option<Row>,
+}
+
+impl Unrun<'_> {
+    /// Writes the record of the fire, and returns the response. If there is a record already, an earlier delivery ran
+    /// the fire, or died while it did. `is_of_many` says that a trigger that runs in an invocation of its own reports
+    /// its failure there.
+    pub(super) async fn record(&self, ending: Ending, is_of_many: bool) -> Result<Value, Failure> {
+        let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
+        let Some(closed) = self.close(Some(ending)).await? else { return Ok(Value::Null) };
+        self.context.state.facts().count_close(closed.action, status);
+        let is_created = closed.action == CloseAction::Create;
+        if let Some(row) = closed.row.as_ref().filter(|_| !is_created) {
+            let is_own = row.lambda_request_id.as_ref() == Some(&self.context.invocation.request_id);
+            return self.respond(&closed, row, is_of_many && !is_own);
+        }
+        match (failure, skip_reason) {
+            (Some(failure), _) => Err(self.with_ids(failure, &closed.execution_id)),
+            (None, Some(reason)) => Ok(Response::new(self.fire, &closed.execution_id).skipped(reason)),
+            (None, None) => Ok(Value::Null),
+        }
+    }
+
+    /// Ends what an earlier attempt of this request left, and returns the response about it, or `None` if there is no
+    /// record. Nothing is written then.
+    pub(super) async fn look(&self, detour: Detour) -> Result<Option<Value>, Failure> {
+        tracing::info!(detour = detour.as_str(), "looking for what an earlier attempt left");
+        let Some(closed) = self.close(None).await? else { return Ok(None) };
+        let Some(row) = &closed.row else { return Ok(None) };
+        self.context.state.facts().count_close(closed.action, row.status);
+        self.respond(&closed, row, false).map(Some)
+    }
+
+    /// Waits until no other attempt of this request works on the execution.
+    pub(super) async fn wait(&self, detour: Detour) -> Result<(), Failure> {
+        tracing::info!(detour = detour.as_str(), "waiting for what an earlier attempt left");
+        let InvocationContext { app, deadline, .. } = self.context;
+        let Some(id) = self.id(false).await? else { return Ok(()) };
+        let waiting = self.looker().wait(&app.store, self.fire, &id);
+        let waited = tokio::time::timeout_at(deadline.run_until, waiting).await;
+        let waited = waited.unwrap_or(Err(StoreError::OutOfTime.into()));
+        waited.map(|_| ()).map_err(|error| self.with_ids(error.into(), &id))
+    }
+
+    fn looker(&self) -> Looker<'_> {
+        let InvocationContext { app, invocation, deadline, state, .. } = self.context;
+        let limits = CloseLimits { until: deadline.run_until, state };
+        Looker { lambda_request_id: &invocation.request_id, lease: app.lease(), deadline: *deadline, limits }
+    }
+
+    /// Returns the execution's id. If nothing is to be written, a fire that only its request identifies may have none.
+    async fn id(&self, writes: bool) -> Result<Option<ExecutionId>, Failure> {
+        let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
+        let request_id = &invocation.request_id;
+        let identifying = async {
+            if writes {
+                return identify(store, self.fire, request_id, self.started).await.map(Some);
+            }
+            recall(store, self.fire, request_id, self.started).await
+        };
+        Ok(store.in_time(deadline.run_until, identifying).await?.map(ExecutionId::from))
+    }
+
+    /// Ends the execution. Writes a record with `ending` if there is none; without it, returns `None` then.
+    async fn close(&self, ending: Option<Ending>) -> Result<Option<Closed>, Failure> {
+        let InvocationContext { app, invocation, deadline, state, .. } = self.context;
+        let is_look = ending.is_none();
+        let Some(execution_id) = self.id(!is_look).await? else { return Ok(None) };
+        let unstarted = ending.map(|ending| UnstartedExecution {
+            fire: self.fire,
+            started: self.started,
+            lambda_request_id: &invocation.request_id,
+            attempt: 1,
+            ending,
+        });
+        let closing = self.looker().end(&app.store, self.fire, &execution_id, unstarted.as_ref());
+        let closed = tokio::time::timeout_at(deadline.run_until, closing).await;
+        let closed = closed.unwrap_or(Err(StoreError::OutOfTime.into()));
+        let is_other = matches!(closed, Err(CloseError::OfAnotherUser(_))) || matches!(closed, Ok((_, None)));
+        if is_look && is_other {
+            return Ok(None);
+        }
+        let is_this_fire = state.facts().fire.is_some();
+        if is_this_fire {
+            self.context.note_execution(self.fire, execution_id.clone());
+        }
+        let (action, row) = closed.map_err(|error| self.with_ids(error.into(), &execution_id))?;
+        Ok(Some(Closed { execution_id, action, row }))
+    }
+
+    /// Returns the response about a fire that has a record.
+    fn respond(&self, closed: &Closed, row: &Row, is_reported_elsewhere: bool) -> Result<Value, Failure> {
+        let Closed { execution_id, action, .. } = closed;
+        let response = Response::new(self.fire, execution_id);
+        let failure = match action {
+            CloseAction::Cancel => return Ok(response.cancelled(row.session_id.as_deref())),
+            _ if is_reported_elsewhere => return Ok(response.duplicate(row)),
+            CloseAction::Interrupt => Failure::interrupted(row),
+            _ if row.status == Status::Failed => Failure::of_row(row),
+            _ => return Ok(response.duplicate(row)),
+        };
+        Err(self.with_ids(failure, execution_id))
+    }
+
+    fn with_ids(&self, failure: Failure, execution_id: &ExecutionId) -> Failure {
+        let trigger_id = Some(self.fire.trigger_id.clone());
+        Failure { trigger_id, execution_id: Some(execution_id.clone()), ..failure }
+    }
+}

@@ -1,0 +1,54 @@
+//! The input of a run: noted for the record, and kept before the call where the event alone does not say it. So a replay
+//! asks what was asked, whatever becomes of the trigger item, the schedule's copy and this process.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    domain::{agent_definition::DefinitionMark, attempt::Attempt, fire::Fire},
+    invocation::InvocationContext,
+    run::attempt::AttemptRun,
+    store::input::KeptInput,
+    trigger::replay::{Input, task_of},
+};
+
+/// The longest time that the call waits for its input to be kept: as long as one try of the table may take. A run does not
+/// fail for an input that is not kept.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl AttemptRun<'_> {
+    /// Notes what runs: for the next heartbeat, if the claim did not say it, and for the end.
+    pub(super) fn note_input(&self, fire: &Fire, definition: Option<DefinitionMark>) {
+        let snapshot = Input::new(fire, definition.as_ref()).snapshot;
+        let is_told = self.attempt.snapshot.as_ref() == Some(&snapshot);
+        let mut facts = self.context.state.facts();
+        facts.snapshot = (!is_told).then_some(snapshot);
+        facts.definition = definition;
+    }
+
+    /// Keeps the input of a run whose event does not say everything, and returns the fire as it runs: as an earlier attempt
+    /// kept it, if one did. An execution asks one thing, however many attempts it has.
+    pub(super) async fn keep_input(&self, fire: Arc<Fire>) -> Arc<Fire> {
+        let InvocationContext { app, deadline, state, .. } = self.context;
+        if fire.trigger.is_none() && fire.event_source_id.is_none() {
+            return fire;
+        }
+        let definition = state.facts().definition.clone();
+        let input = Input::new(&fire, definition.as_ref());
+        let until = deadline.run_until.min(Instant::now() + KEEP_TIMEOUT);
+        let Attempt { execution_id, ttl, .. } = self.attempt;
+        let has_run_lock = self.owned.has_run_lock.load(Ordering::Relaxed);
+        let kept = input.keep(&app.store, &fire.trigger_id, execution_id, (has_run_lock, *ttl), until).await;
+        state.facts().is_input_kept = kept.is_ok();
+        let Ok(KeptInput::Earlier(earlier)) = kept else { return fire };
+        let Some(task) = task_of(&earlier, app.platform()).filter(|task| *task != fire.task) else { return fire };
+        let fire = Arc::new(Fire { task, ..Fire::clone(&fire) });
+        state.facts().ran = Some(Arc::clone(&fire));
+        self.note_input(&fire, app.agents.known(&fire.task.agent_id));
+        fire
+    }
+}

@@ -1,0 +1,164 @@
+//! The stop of an agent's session. Closing the connection may not stop the agent, but AgentCore can be asked to. It is asked
+//! before the record ends and the run lock is released, so that no other run begins while the agent is still at work.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    clock::now_millis,
+    domain::{
+        answer::{Outcome, Verdict},
+        ending::StopOutcome,
+        execution::Lease,
+        failure::ErrorType,
+        finish_reason::FinishReason,
+    },
+    lifecycle::lease::{RunStop, Stop},
+    run::attempt::AttemptRun,
+};
+
+/// The longest time that the end of a run waits until its agent's session is stopped. It is less than the clocks' tolerance
+/// of an ordinary lease (5 s), in which nobody takes over a lease that is lost.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The reason why the agent of a run that has ended may still be at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtWork {
+    /// Somebody asked for the run's end, and so for that of its session.
+    Cancelled,
+    /// The lease or the run lock is lost.
+    Lost,
+    /// The answer was not read to its end, or says that the agent works on.
+    Unfinished,
+}
+
+/// Returns the reason why the agent, which was called, may still be at work, if it may.
+fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
+    use ErrorType::{DeadlineExceeded, Internal, StreamInterrupted, StreamStalled};
+    match ended {
+        Err(RunStop::Stopped(Stop::Cancelled)) => Some(AtWork::Cancelled),
+        Err(RunStop::Stopped(Stop::Lost)) => Some(AtWork::Lost),
+        Err(RunStop::Failed(failure)) => {
+            let is_unread =
+                [DeadlineExceeded, Internal, StreamInterrupted, StreamStalled].contains(&failure.error_type);
+            is_unread.then_some(AtWork::Unfinished)
+        }
+        Err(RunStop::Skipped(..)) => None,
+        Ok(outcome) => match outcome.verdict {
+            Verdict::Interrupted(_) | Verdict::Incomplete(FinishReason::Working) => Some(AtWork::Unfinished),
+            Verdict::Incomplete(_) | Verdict::Failed(_) | Verdict::Completed => None,
+        },
+    }
+}
+
+/// Returns how long an attempt that lost its lease may take to stop its session. With rerun the next attempt works in a
+/// session of the same id, so that the time ends when that attempt may begin.
+fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_taken_over: bool) -> Option<Duration> {
+    if !is_rerun {
+        return Some(STOP_TIMEOUT);
+    }
+    let skew = i64::try_from(lease.skew().as_millis()).unwrap_or(0);
+    let left = u64::try_from(lease_until.saturating_add(skew).saturating_sub(now)).ok().filter(|left| *left > 0);
+    left.filter(|_| !is_taken_over).map(|left| STOP_TIMEOUT.min(Duration::from_millis(left)))
+}
+
+impl AttemptRun<'_> {
+    /// Asks AgentCore to stop the session of a run whose agent may still be at work (best effort, 2 s). A session that the
+    /// event or the trigger names may be somebody's conversation. It is stopped only if somebody cancels the run.
+    pub(super) async fn stop_session(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
+        let reason = at_work(ended)?;
+        let (ran, is_called, is_taken_over) = {
+            let facts = self.context.state.facts();
+            (facts.ran.clone()?, facts.agent_called, facts.is_taken_over)
+        };
+        let is_own = ran.task.session_id.is_none();
+        if !is_called || !(is_own || reason == AtWork::Cancelled) {
+            return None;
+        }
+        let owned = self.owned;
+        let until = owned.until.load(std::sync::atomic::Ordering::Relaxed);
+        let limit = match reason {
+            AtWork::Lost => time_to_stop(owned.lease, until, now_millis(), owned.rerun_if_interrupted, is_taken_over)?,
+            AtWork::Cancelled | AtWork::Unfinished => STOP_TIMEOUT,
+        };
+        // The record does not wait longer for this, and has as much time again to be written.
+        let left = self.context.deadline.write_until.saturating_duration_since(Instant::now());
+        let agents = &self.context.app.agents;
+        let stopping = async {
+            let agent = agents.find(&ran.task.agent_id).await.ok()?;
+            if !agent.can_be_stopped() {
+                return None;
+            }
+            let authorization = agents.authorize(&agent).await.ok()?;
+            agent.stop_session(&self.attempt.session_id, &authorization).await
+        };
+        let stopped = tokio::time::timeout(limit.min(left / 2), stopping).await;
+        stopped.unwrap_or(Some(StopOutcome { confirmed: false }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        answer::{AnswerError, Interruption, Progress},
+        ending::SkipReason,
+        failure::Failure,
+        protocol::Protocol,
+    };
+
+    fn answered(verdict: Verdict) -> Result<Outcome, RunStop> {
+        Ok(Outcome {
+            verdict,
+            protocol: Protocol::Generic,
+            finish_reason: None,
+            request_id: None,
+            session_id: None,
+            output: None,
+            progress: Progress::default(),
+        })
+    }
+
+    #[test]
+    fn an_agent_may_be_at_work_unless_its_answer_ended() {
+        let failed = |error_type| Err(RunStop::Failed(Failure::fatal(error_type, "x")));
+        for (ended, expected) in [
+            (answered(Verdict::Completed), None),
+            (answered(Verdict::Failed(AnswerError::Empty)), None),
+            (answered(Verdict::Incomplete(FinishReason::MaxTokens)), None),
+            (answered(Verdict::Incomplete(FinishReason::InputRequired)), None),
+            (answered(Verdict::Incomplete(FinishReason::Working)), Some(AtWork::Unfinished)),
+            (answered(Verdict::Interrupted(Interruption::Torn)), Some(AtWork::Unfinished)),
+            (failed(ErrorType::StreamInterrupted), Some(AtWork::Unfinished)),
+            (failed(ErrorType::StreamStalled), Some(AtWork::Unfinished)),
+            (failed(ErrorType::DeadlineExceeded), Some(AtWork::Unfinished)),
+            (failed(ErrorType::Internal), Some(AtWork::Unfinished)),
+            (failed(ErrorType::AgentRejected), None),
+            (failed(ErrorType::AgentFailed), None),
+            (Err(RunStop::Stopped(Stop::Lost)), Some(AtWork::Lost)),
+            (Err(RunStop::Stopped(Stop::Cancelled)), Some(AtWork::Cancelled)),
+            (Err(RunStop::Skipped(SkipReason::Overlap, None)), None),
+        ] {
+            assert_eq!(at_work(&ended), expected, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn the_session_of_a_next_attempt_is_not_stopped() {
+        const UNTIL: i64 = 1_000_000;
+        let lease = Lease(Duration::from_secs(30));
+        let two_seconds = Some(Duration::from_secs(2));
+        for (now, is_rerun, is_taken_over, expected) in [
+            (UNTIL, false, false, two_seconds),
+            (UNTIL + 90_000, false, true, two_seconds),
+            (UNTIL, true, false, two_seconds),
+            (UNTIL + 4_000, true, false, Some(Duration::from_secs(1))),
+            (UNTIL + 5_000, true, false, None),
+            (UNTIL + 90_000, true, false, None),
+            (UNTIL - 1_000, true, true, None),
+        ] {
+            assert_eq!(time_to_stop(lease, UNTIL, now, is_rerun, is_taken_over), expected, "{now} {is_rerun}");
+        }
+    }
+}
