@@ -23,7 +23,18 @@ from samtranslator.yaml_helper import yaml_parse
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
-SOURCES = Path(__file__).parent.parent / "src"
+ROOT = Path(__file__).parent.parent
+# The sources of each function's own code, by its role, and the actions that it calls through the other's.
+FUNCTIONS = {
+    "FunctionRole": ("src", set()),
+    "ManageRole": (
+        "api/src",
+        {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
+    ),
+}
+
+# The routes of the control plane that need no login: the page, and whether it lives.
+OPEN_ROUTES = {"GET /ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
 
 # Actions that may have the resource `*`, with the reason.
 ANY_RESOURCE = {
@@ -53,6 +64,10 @@ PARTS = {
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
     "ssm:GetParameter": "parameter${AgentParameterPath}*",
+    "scheduler:CreateSchedule": "${ScheduleGroup}/trigger-*",
+    "scheduler:UpdateSchedule": "${ScheduleGroup}/trigger-*",
+    "scheduler:DeleteSchedule": "${ScheduleGroup}/trigger-*",
+    "scheduler:GetSchedule": "${ScheduleGroup}/trigger-*",
 }
 
 # The calls of the function as the SDK spells them, with the IAM action that each needs. Each call needs its action, and
@@ -74,6 +89,10 @@ SDK_CALLS = {
     r"\.\s*describe_user_pool\(\)": "cognito-idp:DescribeUserPool",
     r"\.\s*describe_user_pool_client\(\)": "cognito-idp:DescribeUserPoolClient",
     r"\.\s*invoke\(\)": "lambda:InvokeFunction",
+    r"\.\s*create_schedule\(\)": "scheduler:CreateSchedule",
+    r"\.\s*update_schedule\(\)": "scheduler:UpdateSchedule",
+    r"\.\s*delete_schedule\(\)": "scheduler:DeleteSchedule",
+    r"\.\s*get_schedule\(\)": "scheduler:GetSchedule",
     # These are no calls of the SDK but requests of the function's own.
     r"\"bedrock-agentcore\"": "bedrock-agentcore:InvokeAgentRuntime",
     r"/stopruntimesession": "bedrock-agentcore:StopRuntimeSession",
@@ -163,18 +182,24 @@ def problems(template):
         for action, resource in grants(template, name):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
-            known = json.dumps(resource).replace(PARTS[action], "") if action in PARTS else json.dumps(resource)
+            known = json.dumps(resource)
+            for part in (PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*"):
+                known = known.replace(part, "") if part != "*" else known
             if "*" in known and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
 
-    for role in {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}:
+    used = {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}
+    if used != set(FUNCTIONS):
+        yield f"the functions have the roles {sorted(used)}, and {sorted(FUNCTIONS)} are checked"
+    for role, (folder, through_the_other) in FUNCTIONS.items():
         granted = {action for action, _ in grants(template, role)}
-        source = "".join(p.read_text() for p in sorted(SOURCES.rglob("*.rs")))
-        called = {action for call, action in SDK_CALLS.items() if re.search(call, source)}
+        source = "".join(p.read_text() for p in sorted((ROOT / folder).rglob("*.rs")))
+        called = {action for call, action in SDK_CALLS.items() if re.search(call, source)} | through_the_other
         for action in sorted(called - granted):
-            yield f"the function calls {action}, which its role does not grant"
+            yield f"{role}: its function calls {action}, which it does not grant"
         for action in sorted((granted & set(SDK_CALLS.values())) - called):
-            yield f"the function's role grants {action}, which it does not call"
+            yield f"{role}: grants {action}, which its function does not call"
+    yield from route_problems(template)
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
     topics = of_type(template, "AWS::SNS::Topic")
@@ -245,6 +270,23 @@ def mark_problems(name, rule, target):
     inputs = {key: value for key, value in target.items() if key.startswith("Input")}
     if inputs != ({"InputTransformer": wrapped} if is_own else {}):
         yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
+
+
+def route_problems(template):
+    """Yield a route of the control plane that is open, or that takes every method and so puts preflights behind a login."""
+    for name, route in of_type(template, "AWS::ApiGatewayV2::Route").items():
+        key = route["RouteKey"]
+        if key.split()[0] == "ANY" or key == "$default":
+            yield f"{name}: lists no method"
+        if key not in OPEN_ROUTES and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
+            "JWT",
+            {"Ref": "ManageAuthorizer"},
+        ):
+            yield f"{name}: {key} has no authorizer"
+    for name, resource in template["Resources"].items():
+        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith("Manage")
+        if is_of_api and resource.get("Condition") not in ("MakeApi", "MakeHttpApi"):
+            yield f"{name}: belongs to the control plane and is deployed without it"
 
 
 def main():

@@ -490,6 +490,16 @@ fn source_tree() -> Tree {
     tree
 }
 
+/// The control plane's rooms in which the SDKs' types may appear. `api.rs` builds the shared configuration.
+const SDK_ROOMS_OF_API: [&str; 3] = ["api", "clients", "store"];
+
+fn api_tree() -> Tree {
+    let mut tree = Tree::new();
+    read_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("api/src"), "", &mut tree);
+    assert!(tree.len() > 20, "{:?}", tree.keys());
+    tree
+}
+
 /// Fails with one finding on each line.
 fn assert_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
@@ -518,6 +528,24 @@ fn types_of_other_crates_stay_in_their_rooms() {
 #[test]
 fn each_name_has_one_place() {
     assert_none(&passed_on(&source_tree()));
+}
+
+#[test]
+fn the_control_plane_keeps_the_rules_too() {
+    let tree = api_tree();
+    let mut found = wrong_lengths(&tree);
+    found.extend(passed_on(&tree));
+    for (file, source) in &tree {
+        let of_sdk =
+            source.tokens.iter().filter(|token| token.text.starts_with("aws_sdk") || token.text == "AttributeValue");
+        let misplaced = of_sdk.filter(|_| !SDK_ROOMS_OF_API.contains(&room_of(file)));
+        found.extend(misplaced.map(|Token { text, line }| format!("{file}:{line}: {text} must not appear here")));
+        // The pure part asks nothing, except for its routes.
+        let is_pure = room_of(file) == "schedules" && file != "schedules/routes.rs";
+        let asks = source.tokens.iter().filter(|token| is_pure && ["async", "await"].contains(&token.text.as_str()));
+        found.extend(asks.map(|Token { text, line }| format!("{file}:{line}: {text} must not appear here")));
+    }
+    assert_none(&found);
 }
 
 #[test]

@@ -22,7 +22,7 @@ const MAX_TRIES: u32 = 5;
 
 /// The reason why Lambda did not accept an event.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DispatchError {
+pub enum DispatchError {
     /// Lambda answered with an error.
     #[error("Lambda Invoke failed: {code}: {message}")]
     Service {
@@ -56,12 +56,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// If Lambda does not accept it. After [`DispatchError::NoAnswer`] it may have been queued.
-    pub(crate) async fn invoke(
-        &self,
-        function: &str,
-        payload: String,
-        trace: Option<&str>,
-    ) -> Result<(), DispatchError> {
+    pub async fn invoke(&self, function: &str, payload: String, trace: Option<&str>) -> Result<(), DispatchError> {
         let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
         let trace = trace.map(str::to_owned);
         // The SDK would take the header from an environment variable, which several invocations at once cannot share.

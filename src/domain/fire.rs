@@ -20,6 +20,8 @@ pub struct Fire {
     pub user_id: UserId,
     /// The task that the agent gets.
     pub task: Task,
+    /// True if the trigger item alone says what to run (`stored: true`). The task is unknown until the item is read.
+    pub is_stored: bool,
     /// The trigger item as it was read, if it has been read.
     pub trigger: Option<Box<TriggerSnapshot>>,
     /// The cause of the fire.

@@ -16,6 +16,21 @@ const SESSION_ID_LIMIT: usize = 256;
 pub const BODY_FIELDS: [&str; 8] =
     ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
 
+/// The names of a task's fields, in the order in which [`Task::fields`] writes them. Scheduled events and trigger items
+/// know them all.
+pub const TASK_FIELDS: [&str; 10] = [
+    "agentId",
+    "prompt",
+    "sessionId",
+    "modelId",
+    "workingDirectory",
+    "enabledTools",
+    "reasoningEffort",
+    "onInterrupted",
+    "input",
+    "acceptFinishReasons",
+];
+
 /// The instructions for an agent, which scheduled events, trigger items and kept inputs contain in the same words. It
 /// has no default, so that a new field does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +121,7 @@ impl Task {
 
     /// Returns every field by its name in a detail, with the value that a detail has for it, or `None` if it is left
     /// out there. Every field that is added must state its precedence here.
-    fn fields(&self) -> [(&'static str, Option<Value>, Precedence); 10] {
+    fn fields(&self) -> [(&'static str, Option<Value>, Precedence); TASK_FIELDS.len()] {
         use Precedence::{Event, Item};
         let Self {
             agent_id,
@@ -184,6 +199,11 @@ mod tests {
     fn object(value: Value) -> Map<String, Value> {
         let Value::Object(object) = value else { unreachable!() };
         object
+    }
+
+    #[test]
+    fn every_field_is_a_known_name() {
+        assert_eq!(Task::unknown().fields().map(|(name, ..)| name), TASK_FIELDS);
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl BusEvent {
             event_time: text("time"),
             chain_depth: if follows { self.chain_depth.saturating_add(1) } else { 0 },
             task,
+            is_stored: false,
             trigger: None,
             replay_of: None,
             replayed_definition: None,
@@ -240,14 +241,14 @@ impl OwnEvent {
                     trigger_id: detail.id("triggerId").unwrap_or_default().into(),
                     user_id: detail.id("userId").unwrap_or_default().into(),
                 };
-                near_misses(&mut detail, &["triggerId", "userId"]);
+                near_misses(&mut detail, &[&["triggerId", "userId"]]);
             }
             Some(REPLAY_EXECUTION) => {
                 own.target = EventTarget::ReplayExecution {
                     trigger_id: detail.id("triggerId").unwrap_or_default().into(),
                     execution_id: detail.id("executionId").unwrap_or_default().into(),
                 };
-                near_misses(&mut detail, &["triggerId", "executionId"]);
+                near_misses(&mut detail, &[&["triggerId", "executionId"]]);
             }
             Some(EXECUTION_STATUS_CHANGE) => {
                 // The pipe delivers at least once, and each time as a new event. Only the execution that it announces

@@ -9,7 +9,7 @@ use crate::{
         fire::{Fire, Origin},
         ids::{TriggerId, UserId},
         platform::Platform,
-        task::Task,
+        task::{TASK_FIELDS, Task},
     },
     events::{bus::BusEvent, classify::MarkedEvent, invalid::InvalidEvent},
     json::{
@@ -19,24 +19,8 @@ use crate::{
     },
 };
 
-/// The members of a scheduled event's `detail`.
-const DETAIL_FIELDS: [&str; 15] = [
-    "triggerId",
-    "userId",
-    "agentId",
-    "prompt",
-    "sessionId",
-    "modelId",
-    "workingDirectory",
-    "enabledTools",
-    "reasoningEffort",
-    "scheduledTime",
-    "onInterrupted",
-    "acceptFinishReasons",
-    "detached",
-    "stored",
-    "input",
-];
+/// The members of a scheduled event's `detail` besides those of a task.
+pub const DETAIL_FIELDS: [&str; 5] = ["triggerId", "userId", "scheduledTime", "stored", "detached"];
 
 /// An event that reaches the function from EventBridge.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,19 +83,22 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     let mut fields = Fields { problems, ..Fields::new("$.detail", detail) };
     let trigger_id = fields.id("triggerId").map(TriggerId::from);
     let user_id = fields.id("userId").map(UserId::from);
-    let task = Task::read(&mut fields, platform);
+    // The item alone says what to run, so an old copy of it in the event is not even read.
+    let is_stored = fields.flag("stored") == Some(true);
+    let task = if is_stored { Task::unknown() } else { Task::read(&mut fields, platform) };
     let has_time = fields.value("scheduledTime").is_some();
     let origin = match fields.instant("scheduledTime") {
         Some((text, instant)) => Some(Origin::Schedule { text, instant }),
         None => (!has_time).then_some(Origin::Request { dispatcher: None }),
     };
-    near_misses(&mut fields, &DETAIL_FIELDS);
+    near_misses(&mut fields, &[&TASK_FIELDS, &DETAIL_FIELDS]);
     let problems = fields.problems;
     let is_identified = trigger_id.is_some() && user_id.is_some() && origin.is_some();
     let fire = Fire {
         trigger_id: trigger_id.clone().unwrap_or_default(),
         user_id: user_id.unwrap_or_default(),
         task: if problems.is_empty() { task } else { Task::unknown() },
+        is_stored,
         trigger: None,
         origin: origin.unwrap_or(Origin::Request { dispatcher: None }),
         event_id,

@@ -6,8 +6,9 @@ use crate::json::fields::Fields;
 /// The least length of a known name for which one edit is taken for a slip, not for another word.
 const LEAST_EDITED: usize = 8;
 
-/// Adds a problem for each member that is nearly one of the `known` names, where the known name itself is absent.
-pub(crate) fn near_misses(fields: &mut Fields<'_>, known: &[&str]) {
+/// Adds a problem for each member that is nearly one of the names in `known`, where the known name itself is absent.
+pub(crate) fn near_misses(fields: &mut Fields<'_>, known: &[&[&str]]) {
+    let known = known.concat();
     let object = fields.object;
     // Null counts as absent, here as everywhere.
     let has = |name: &str| object.get(name).is_some_and(|value| !value.is_null());
@@ -60,7 +61,7 @@ mod tests {
 
     fn found(object: &Value) -> Vec<String> {
         let mut fields = Fields::new("$", object.as_object().unwrap());
-        near_misses(&mut fields, &KNOWN);
+        near_misses(&mut fields, &[&KNOWN]);
         fields.problems.iter().map(|problem| problem.split(": ").next().unwrap().to_owned()).collect()
     }
 
@@ -105,7 +106,7 @@ mod tests {
     fn the_name_that_is_meant_is_named() {
         let object = json!({"treshold": "hidden"});
         let mut fields = Fields::new("$.detail", object.as_object().unwrap());
-        near_misses(&mut fields, &KNOWN);
+        near_misses(&mut fields, &[&KNOWN]);
         assert_eq!(fields.problems, ["$.detail.treshold: is not known; threshold is, and nearly the same"]);
     }
 }

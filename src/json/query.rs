@@ -6,6 +6,8 @@
 //! So the shape of a query is checked first, and its work on an event is counted before it is asked
 //! ([`crate::json::query_cost`]). Hardly any trigger needs what is refused.
 
+use std::fmt;
+
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
@@ -71,6 +73,12 @@ impl Query {
     pub fn find<'e>(&self, event: &'e Value, steps: &Steps) -> Result<Vec<&'e Value>, TooMuchWork> {
         count(&self.segments, event, steps)?;
         Ok(self.path.query(event).all())
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
     }
 }
 

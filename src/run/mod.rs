@@ -5,6 +5,7 @@ mod finish;
 mod input;
 mod prospect;
 mod session;
+mod stored;
 
 use std::sync::{
     OnceLock,
@@ -35,6 +36,7 @@ use crate::{
     run::{
         attempt::{AttemptRun, Beside},
         prospect::prospect,
+        stored::Resolved,
     },
     store::Store,
     telemetry::metrics::timed,
@@ -50,18 +52,27 @@ use crate::{
 /// Returns every failure, recorded before it is returned.
 pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -> Result<Value, Failure> {
     let InvocationContext { app, invocation, deadline, state, .. } = context;
-    let fire = &*context.note_fire(fire);
     let since = Instant::now();
+    let Resolved { fire, stop } = stored::resolve(context, fire).await?;
+    let fire = &*context.note_fire(fire);
     let started = StartTime::new(now_millis(), app.config.execution_ttl);
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let mut attempt = first_attempt(context, fire, execution_id, started);
+    if stop.is_some() {
+        attempt.snapshot = None;
+    }
     let claiming = Box::pin(claim_or_give_up(&app.store, fire, &mut attempt, app.lease(), *deadline, state));
+    let runs = stop.is_none();
+    let preparing = async move {
+        // A fire that ends without a run needs no token.
+        if runs { prospect(context, fire).await } else { std::future::pending().await }
+    };
     let claiming = timed(state, |facts| &mut facts.claim_ms, claiming);
     let reading = Box::pin(catch_panic(stored_trigger(&app.store, fire)));
     let claiming = Box::pin(poll_alongside(claiming, reading));
-    let ((claimed, item), prospect) = poll_alongside(claiming, Box::pin(catch_panic(prospect(context, fire)))).await;
+    let ((claimed, item), prospect) = poll_alongside(claiming, Box::pin(catch_panic(preparing))).await;
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,
@@ -82,7 +93,14 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     };
     let run = AttemptRun { context, owned: &owned, attempt: &attempt, since, beside: Beside::default() };
     run.with_writes_beside(async {
-        let stopped = run.to_its_end(fire, item, prospect).await;
+        let stopped = match stop {
+            Some((stop, knowledge)) => {
+                // It is set only here, so this cannot fail.
+                let _ = owned.trigger.set(knowledge);
+                Err(stop)
+            }
+            None => run.to_its_end(fire, item, prospect).await,
+        };
         let result = run.finish(fire, stopped).await;
         owned.release_run_lock(*deadline).await;
         result
@@ -115,7 +133,7 @@ fn first_attempt(
 /// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
 /// trigger may have been switched off. `None` if the fire carries its item, or if there is no item whose key is usable.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
-    if fire.trigger.is_some() {
+    if fire.trigger.is_some() || fire.is_stored {
         return Ok(None);
     }
     let Some(item) = store.trigger(&fire.user_id, &fire.trigger_id).await? else { return Ok(None) };
@@ -147,7 +165,10 @@ async fn not_run(
             let definition = app.agents.known(&fire.task.agent_id);
             let dead = (&attempt.execution_id, Some(&row));
             let until = deadline.write_until;
-            replay::keep_input_of(&app.store, fire, definition.as_ref(), dead, attempt.ttl, until).await;
+            // The task of a stored trigger that is gone is unknown.
+            if !fire.task.prompt.is_empty() {
+                replay::keep_input_of(&app.store, fire, definition.as_ref(), dead, attempt.ttl, until).await;
+            }
             Err(failure)
         }
         // This does not happen, because the caller runs an execution that it owns.

@@ -58,6 +58,16 @@ impl DynamoDb {
         Self { client: Client::from_conf(config), name }
     }
 
+    /// Returns the client, for reads that only the control plane makes.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns the table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Replaces an item if its condition holds. A refusal returns the item as it stands, if there is one. It may also
     /// be the answer to the SDK's second try of a put whose first was applied.
     async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Written, StoreError> {

@@ -18,7 +18,7 @@ pub mod keys;
 pub mod run_lock;
 pub mod table;
 pub(crate) mod threshold;
-pub(crate) mod trigger_item;
+pub mod trigger_item;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;

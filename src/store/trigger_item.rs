@@ -87,7 +87,7 @@ fn is_expired(ttl: i64, now: i64) -> bool {
 }
 
 /// Returns an item without DynamoDB's types. Binary values, which no trigger has, become null.
-pub(super) fn json_of(item: Item) -> Value {
+pub fn json_of(item: Item) -> Value {
     item.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 

@@ -2,12 +2,16 @@
 
 use serde_json::Value;
 
-use crate::json::{
-    fields::{Fields, member, member_at},
-    near_miss::near_misses,
+use crate::{
+    domain::task::TASK_FIELDS,
+    json::{
+        fields::{Fields, member, member_at},
+        near_miss::near_misses,
+    },
 };
 
-const ITEM: [&str; 25] = [
+/// The members besides those of a task.
+const ITEM: [&str; 15] = [
     "id",
     "userId",
     "name",
@@ -15,16 +19,6 @@ const ITEM: [&str; 25] = [
     "enabled",
     "deletedAt",
     "pausedAt",
-    "agentId",
-    "prompt",
-    "sessionId",
-    "modelId",
-    "workingDirectory",
-    "enabledTools",
-    "reasoningEffort",
-    "onInterrupted",
-    "acceptFinishReasons",
-    "input",
     "inputMapping",
     "eventConfig",
     "overlap",
@@ -40,7 +34,7 @@ const CONDITION: [&str; 3] = ["field", "operator", "value"];
 
 /// Adds the misspelt members of the item itself. Its keys, `input` and `inputMapping` may hold any name.
 pub(crate) fn misspelt(fields: &mut Fields<'_>) {
-    near_misses(fields, &ITEM);
+    near_misses(fields, &[&TASK_FIELDS, &ITEM]);
 }
 
 /// Adds the misspelt members of `eventConfig`. An event pattern may hold any name: it names those of events.
@@ -62,7 +56,7 @@ pub(crate) fn misspelt_config(config: &Value, problems: &mut Vec<String>) {
 fn look(value: &Value, place: &str, known: &[&str], problems: &mut Vec<String>) {
     let Value::Object(object) = value else { return };
     let mut fields = Fields { problems: std::mem::take(problems), ..Fields::new(place, object) };
-    near_misses(&mut fields, known);
+    near_misses(&mut fields, &[known]);
     *problems = fields.problems;
 }
 

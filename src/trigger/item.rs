@@ -109,6 +109,52 @@ impl TriggerItem {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
+    /// Returns everything that is wrong with the item, whatever event would run it.
+    pub(crate) fn problems(&self, platform: Platform) -> Vec<String> {
+        let mut problems = Vec::new();
+        // A schedule has no filters. What else an item may hold is the same for both.
+        let is_schedule = self.item.get("type").and_then(Value::as_str) == Some("schedule");
+        if !is_schedule {
+            self.filters(&mut problems);
+        }
+        let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
+        skip_reason(&mut fields);
+        documented::misspelt(&mut fields);
+        TriggerSnapshot::read(&mut fields, &self.item);
+        fields.text("name");
+        let task = Task::read(&mut fields, platform);
+        let mapping = body_members(&mut fields, "inputMapping");
+        let mut problems = fields.problems;
+        Mapping::parse(&mapping, &mut problems);
+        if !is_schedule {
+            Prompt::parse(&task.prompt, &mut problems);
+        }
+        problems
+    }
+
+    /// Returns which of the filters do not match an event, by their names in `eventConfig`.
+    pub(crate) fn refusing(&self, event: &BusEvent) -> Vec<&'static str> {
+        let filters = self.filters(&mut Vec::new());
+        let is_refused = filters.pattern.is_some_and(|pattern| !pattern.matches(&event.event));
+        let pattern = is_refused.then_some("eventPattern");
+        let is_refused = filters.conditions.is_some_and(|conditions| !conditions.matches(&event.event));
+        pattern.into_iter().chain(is_refused.then_some("condition")).collect()
+    }
+
+    /// Returns the queries of the prompt and of `inputMapping` that find nothing in an event.
+    pub(crate) fn empty_queries(&self, event: &BusEvent) -> Vec<String> {
+        let prompt = self.item.get("prompt").and_then(Value::as_str).unwrap_or_default();
+        let mapping = self.item.get("inputMapping").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut unused = Vec::new();
+        let of_prompt = Prompt::parse(prompt, &mut unused).empty_queries(&event.event);
+        of_prompt.into_iter().chain(Mapping::parse(&mapping, &mut unused).empty_queries(&event.event)).collect()
+    }
+
+    /// Returns the item's task as far as it can be read, for the record of a fire that does not run.
+    pub(crate) fn task(&self, platform: Platform) -> Task {
+        Task::read(&mut Fields::new("$", &self.item), platform)
+    }
+
     /// Decides whether an event is meant for this trigger.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> FilterDecision {
         let mut problems = Vec::new();
@@ -223,8 +269,13 @@ impl TriggerItem {
     /// `InvalidTrigger` with every problem at once.
     pub(crate) fn stored_task(&self, fire: &Fire, platform: Platform) -> Result<StoredTask, Failure> {
         // A replay repeats the task of the execution that it replays.
-        let is_replay = fire.replay_of.is_some();
-        let merged = if is_replay { fire.task.to_detail() } else { fire.task.to_detail_over(&self.item) };
+        let merged = if fire.replay_of.is_some() {
+            fire.task.to_detail()
+        } else if fire.is_stored {
+            self.item.clone()
+        } else {
+            fire.task.to_detail_over(&self.item)
+        };
         let mut fields = Fields::new("$", &self.item);
         let skip_reason = skip_reason(&mut fields);
         documented::misspelt(&mut fields);

@@ -1,6 +1,7 @@
 //! Stored triggers: what a trigger item runs, for which events, and with which prompt.
 
 pub mod bounds;
+pub mod check;
 pub mod condition;
 pub(crate) mod documented;
 pub mod item;

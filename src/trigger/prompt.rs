@@ -103,6 +103,15 @@ impl Prompt {
         Self(parts)
     }
 
+    /// Returns the queries that find nothing in `event`.
+    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
+        let empty = |part: &Part| match part {
+            Part::Query(query) => name_if_empty(query, event),
+            Part::Text(_) => None,
+        };
+        self.0.iter().filter_map(empty).collect()
+    }
+
     /// Returns the prompt for one event, with a section that describes the event.
     ///
     /// # Errors
@@ -183,6 +192,11 @@ impl Mapping {
         Self(queries)
     }
 
+    /// Returns the queries that find nothing in `event`.
+    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
+        self.0.iter().filter_map(|(_, query)| name_if_empty(query, event)).collect()
+    }
+
     /// Returns the values in `event`. A name whose query finds nothing is left out.
     ///
     /// # Errors
@@ -208,6 +222,12 @@ impl Mapping {
         }
         Ok(mapped)
     }
+}
+
+/// Returns the text of a query that finds nothing in `event`. A query that costs too much is none.
+fn name_if_empty(query: &Query, event: &Value) -> Option<String> {
+    let found = query.find(event, &Steps::new(MOST_STEPS)).ok()?;
+    found.is_empty().then(|| query.to_string())
 }
 
 /// Returns a value as JSON that can end neither its line nor its section, and its length. Not much more than `limit` bytes

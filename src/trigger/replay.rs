@@ -127,6 +127,7 @@ pub(crate) fn detail(fire: &Fire) -> Value {
         task,
         // These a replay gets from the event that requests it.
         trigger_id: _,
+        is_stored: _,
         trigger: _,
         origin: _,
         event_id: _,

@@ -96,6 +96,7 @@ pub(crate) fn fire(rerun: bool) -> Fire {
         chain_depth: 0,
         replay_of: None,
         replayed_definition: None,
+        is_stored: false,
     }
 }
 

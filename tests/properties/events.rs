@@ -1,15 +1,17 @@
 //! Whatever comes in, the event parser answers: with the fire that the event says, or with the paths of what is wrong.
 
+use std::sync::LazyLock;
+
 use agent_trigger::{
     domain::finish_reason::FinishReason::{
         self, Cancelled, ContentFilter, Guardrail, Limit, MaxTokens, Pause, Refusal,
     },
     domain::fire::{Fire, Origin},
     domain::platform::Platform,
-    domain::task::{BODY_FIELDS, Task},
+    domain::task::{BODY_FIELDS, TASK_FIELDS, Task},
     events::bus::{BusEvent, EventTarget},
     events::invalid::InvalidEvent,
-    events::schedule::{Event, parse},
+    events::schedule::{DETAIL_FIELDS, Event, parse},
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -23,26 +25,13 @@ const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refu
 /// Begins every text that stands as a value, and no name.
 const MARK: &str = "VALUE";
 
-/// The names that an event may hold, so that arbitrary events come near to valid ones.
-const NAMES: [&str; 25] = [
+/// The names that an event may hold besides those of a task and of a scheduled event's detail.
+const ENVELOPE_NAMES: [&str; 12] = [
     "detail-type",
     "detail",
     "id",
     "source",
     "time",
-    "triggerId",
-    "userId",
-    "agentId",
-    "prompt",
-    "sessionId",
-    "modelId",
-    "workingDirectory",
-    "enabledTools",
-    "reasoningEffort",
-    "scheduledTime",
-    "onInterrupted",
-    "acceptFinishReasons",
-    "input",
     "unknown",
     "replay-name",
     "_eventSourceId",
@@ -51,6 +40,15 @@ const NAMES: [&str; 25] = [
     "_event",
     "executionId",
 ];
+
+/// The names that an event may hold, so that arbitrary events come near to valid ones.
+static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| [&ENVELOPE_NAMES[..], &DETAIL_FIELDS, &TASK_FIELDS].concat());
+
+/// The fields of a detail that are read, none of which is a number. Nothing reads `detached` yet.
+fn read_fields() -> Vec<&'static str> {
+    let detail = DETAIL_FIELDS.iter().copied().filter(|name| *name != "detached");
+    detail.chain(TASK_FIELDS).collect()
+}
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -232,6 +230,7 @@ prop_compose! {
                 .map_or(Origin::Request { dispatcher: None }, |(text, instant)| Origin::Schedule { text, instant }),
             event_source_id: None, detail_type: None, event_time: None, chain_depth: 0, replay_of: None,
             replayed_definition: None,
+            is_stored: false,
         }
     }
 }
@@ -327,13 +326,20 @@ proptest! {
     }
 
     #[test]
-    fn valid_events_round_trip(fire in fire(), is_null in any::<bool>(), platform in prop_oneof![Just(Platform::Other), Just(Platform::AgentCore)]) {
-        let event = event_of(&fire, is_null).to_string();
+    fn valid_events_round_trip(mut fire in fire(), is_null in any::<bool>(), stored in option::of(any::<bool>()), platform in prop_oneof![Just(Platform::Other), Just(Platform::AgentCore)]) {
+        let mut event = event_of(&fire, is_null);
+        if let Some(stored) = stored {
+            event["detail"]["stored"] = json!(stored);
+        }
+        if stored == Some(true) {
+            fire = Fire { is_stored: true, task: Task::unknown(), ..fire };
+        }
+        let event = event.to_string();
         prop_assert_eq!(parse(Some(&event), platform), Ok(Event::Scheduled(Box::new(fire))));
     }
 
     #[test]
-    fn each_bad_field_adds_its_path(fire in fire(), bad in prop::collection::btree_set(select(&NAMES[5..17]), 1..12)) {
+    fn each_bad_field_adds_its_path(fire in fire(), bad in prop::collection::btree_set(select(read_fields()), 1..12)) {
         let mut event = event_of(&fire, false);
         for name in &bad {
             event["detail"][*name] = json!(7);

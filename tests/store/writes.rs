@@ -48,6 +48,7 @@ fn fire() -> Fire {
         chain_depth: 0,
         replay_of: None,
         replayed_definition: None,
+        is_stored: false,
     }
 }
 

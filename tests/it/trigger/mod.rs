@@ -10,5 +10,6 @@ mod item;
 mod item_decides;
 mod limits;
 mod replay;
+mod stored_only;
 mod threshold;
 mod what_ran;

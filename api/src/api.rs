@@ -1,0 +1,42 @@
+//! The shared handles that every request borrows: the settings and one client for each service.
+
+use agent_trigger::{
+    clients::{
+        http::{Clients, SdkHttpClient},
+        lambda::Dispatcher,
+    },
+    store::Store,
+};
+use aws_config::{BehaviorVersion, Region};
+
+use crate::{clients::scheduler::Scheduler, settings::Settings, store::Items};
+
+/// The settings and the services.
+#[derive(Debug)]
+pub struct Api {
+    /// The settings.
+    pub settings: Settings,
+    /// The table.
+    pub items: Items,
+    /// EventBridge Scheduler.
+    pub scheduler: Scheduler,
+    /// The client that invokes the run function.
+    pub dispatcher: Dispatcher,
+}
+
+impl Api {
+    /// Builds the handles. It sends no request yet.
+    pub async fn new(settings: Settings, clients: &Clients) -> Self {
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(SdkHttpClient::new(clients.aws.clone()))
+            .region(Region::new(settings.region.clone()))
+            .load()
+            .await;
+        Self {
+            items: Items::new(Store::new(&aws, settings.table_name.clone())),
+            scheduler: Scheduler::new(&aws, &settings),
+            dispatcher: Dispatcher::new(aws),
+            settings,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Clients of the services that only the control plane uses.
+
+pub mod scheduler;

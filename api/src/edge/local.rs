@@ -1,0 +1,81 @@
+//! The edge on a port of 127.0.0.1, for one user. Any web page can reach a local port, and a run costs money. So each
+//! request must carry the key and name a loopback host, none may come from a foreign origin, and a write must be JSON,
+//! which a foreign page cannot send without a preflight.
+
+use std::{collections::HashMap, io::Write, net::Ipv4Addr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, Method, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tokio::net::TcpListener;
+
+use crate::{api::Api, auth::Claims, error::ApiError, router, settings::Local};
+
+/// Serves the port until the process ends. Writes the address to standard output once it listens.
+///
+/// # Errors
+/// If the port is taken.
+pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local.port)).await?;
+    let address = listener.local_addr()?;
+    writeln!(std::io::stdout(), "listening on http://{address}")?;
+    axum::serve(listener, guarded(router::routes(api), local)).await?;
+    Ok(())
+}
+
+/// Returns the router with the checks of a local port around it.
+pub fn guarded(router: Router, local: Local) -> Router {
+    router.layer(from_fn_with_state(Arc::new(local), guard))
+}
+
+async fn guard(State(local): State<Arc<Local>>, mut request: Request, next: Next) -> Response {
+    let (method, headers) = (request.method(), request.headers());
+    if !is_loopback(headers) || !is_own_origin(headers) {
+        return router::rendered(ApiError::Forbidden.into_response(), None, None);
+    }
+    if !method.is_safe() && *method != Method::DELETE && !is_json(headers) {
+        let problem = ApiError::InvalidArgument("the content type must be application/json".to_owned());
+        return router::rendered(problem.into_response(), None, None);
+    }
+    request.extensions_mut().remove::<Claims>();
+    if has_key(request.headers(), &local.key) {
+        let claims =
+            [("sub", local.user_id.as_str()), ("username", "local"), ("client_id", "local"), ("token_use", "access")];
+        let claims: HashMap<_, _> = claims.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        request.extensions_mut().insert(Claims(claims));
+    }
+    next.run(request).await
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Returns true if the host is this machine, so that no name that a page has made to point here is served.
+fn is_loopback(headers: &HeaderMap) -> bool {
+    let host = text(headers, header::HOST).map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host))
+}
+
+/// Returns true unless the request comes from a page of another origin.
+fn is_own_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = text(headers, header::ORIGIN) else { return !headers.contains_key(header::ORIGIN) };
+    text(headers, header::HOST).is_some_and(|host| origin == format!("http://{host}"))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = text(headers, header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Compares the bearer with the key without stopping at the first difference.
+fn has_key(headers: &HeaderMap, key: &str) -> bool {
+    let bearer =
+        text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let differences = bearer.bytes().zip(key.bytes()).fold(0, |found, (left, right)| found | (left ^ right));
+    differences == 0 && bearer.len() == key.len()
+}

@@ -1,0 +1,175 @@
+//! The errors of the API, each with its status and its code. Their form is that of the frontend which the API serves.
+
+use agent_trigger::store::error::StoreError;
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::clients::scheduler::SchedulerError;
+
+/// A field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field, such as `scheduleConfig.expression`.
+    pub field: String,
+    /// One sentence.
+    pub description: String,
+}
+
+/// An error that a client sees.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ApiError {
+    /// The request is not one that the route understands.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// Fields are wrong. All of them are named.
+    #[error("the request has invalid fields")]
+    Validation(Vec<Violation>),
+    /// There is no usable token.
+    #[error("authentication is required")]
+    Unauthenticated,
+    /// The request comes from a place that a local port does not serve.
+    #[error("this port serves only pages of its own")]
+    Forbidden,
+    /// There is no such thing for this user.
+    #[error("not found")]
+    NotFound,
+    /// The route does not know the method.
+    #[error("the method is not allowed here")]
+    MethodNotAllowed,
+    /// The state of things does not allow it.
+    #[error("{message}")]
+    Conflict {
+        /// One sentence.
+        message: String,
+        /// What stands in its way.
+        details: Value,
+    },
+    /// The trigger has another version than the client believes.
+    #[error("the trigger was changed since you read it")]
+    VersionMismatch {
+        /// The version that it has.
+        version: Value,
+    },
+    /// The body is too large.
+    #[error("the body is too large")]
+    TooLarge,
+    /// A fault of the API's own.
+    #[error("an internal error occurred")]
+    Internal,
+    /// A service that the API uses refused.
+    #[error("{0}")]
+    Upstream(String),
+    /// A service that the API uses does not answer. Trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The error of a response, for the layer that writes its body.
+#[derive(Debug, Clone)]
+pub struct Failed(pub ApiError);
+
+impl ApiError {
+    /// Returns the error of one field.
+    pub fn field(field: &str, description: impl Into<String>) -> Self {
+        Self::Validation(vec![Violation { field: field.to_owned(), description: description.into() }])
+    }
+
+    /// Returns the status, the code, and the reason that the body names.
+    pub fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::InvalidArgument(_) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "Bad Request"),
+            Self::Validation(_) => (StatusCode::BAD_REQUEST, "VALIDATION_ERROR", "Validation Error"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not Found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "INVALID_ARGUMENT", "Method Not Allowed"),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, "CONFLICT", "Conflict"),
+            Self::VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "CONFLICT", "Precondition Failed"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Payload Too Large"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "Internal Server Error"),
+            Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "UPSTREAM_ERROR", "Bad Gateway"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", "Service Unavailable"),
+        }
+    }
+
+    /// Returns the body.
+    pub fn body(&self, request_id: &str, timestamp: &str) -> Value {
+        let (_, code, reason) = self.kind();
+        let details = match self {
+            Self::Validation(violations) => {
+                let violations = violations
+                    .iter()
+                    .map(|Violation { field, description }| json!({"field": field, "description": description}));
+                Some(json!({"fieldViolations": violations.collect::<Vec<_>>()}))
+            }
+            Self::Conflict { details, .. } => Some(details.clone()),
+            Self::VersionMismatch { version } => Some(json!({"version": version})),
+            _ => None,
+        };
+        // The form of the frontend shows the message alone, so it names the fields too.
+        let message = match self {
+            Self::Validation(violations) => {
+                let said: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+                said.join("; ")
+            }
+            other => other.to_string(),
+        };
+        let mut body = json!({"error": reason, "message": message, "code": code, "requestId": request_id,
+            "timestamp": timestamp});
+        if let Some(details) = details {
+            body["details"] = details;
+        }
+        body
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.kind().0;
+        if matches!(self, Self::Unavailable(_)) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response.extensions_mut().insert(Failed(self));
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(cause = %agent_trigger::error_chain::chain(&error), "the table failed");
+        match error {
+            StoreError::Unreadable => Self::Internal,
+            // Numbers, depths and sizes that DynamoDB does not take.
+            StoreError::Service { code, message, .. } if code == "ValidationException" => {
+                Self::InvalidArgument(format!("the table does not take it: {message}"))
+            }
+            _ => Self::Unavailable("the table does not answer; try again".to_owned()),
+        }
+    }
+}
+
+impl From<SchedulerError> for ApiError {
+    fn from(error: SchedulerError) -> Self {
+        match error {
+            SchedulerError::Refused(words) => {
+                Self::field("scheduleConfig.expression", format!("EventBridge Scheduler refused it: {words}"))
+            }
+            other => {
+                tracing::error!(cause = %other, "EventBridge Scheduler failed");
+                match other {
+                    SchedulerError::Denied(_) => {
+                        Self::Upstream("EventBridge Scheduler does not let the API in".to_owned())
+                    }
+                    _ => Self::Unavailable(
+                        "EventBridge Scheduler does not answer; save again to complete this".to_owned(),
+                    ),
+                }
+            }
+        }
+    }
+}

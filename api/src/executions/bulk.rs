@@ -1,0 +1,74 @@
+//! `POST /executions/cancel` and `/executions/replay`: the same for up to 25 executions. Each has a result of its own, so a
+//! wrong one keeps no other from being done.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    executions::{cancel, replay},
+    reply::Reply,
+    request::JsonObject,
+};
+
+/// The most executions of one request.
+const MOST: usize = 25;
+
+/// `POST /executions/cancel`: `{executions: [{triggerId, executionId}]}`.
+///
+/// # Errors
+/// If the list is not understood.
+pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
+    let mut results = Vec::new();
+    for (trigger, execution) in listed(&body)? {
+        let result = cancel::one(&api, &caller, trigger, execution).await;
+        results.push(shown(trigger, execution, result));
+    }
+    Ok(Reply::ok(json!({"results": results})).count(results.len()))
+}
+
+/// `POST /executions/replay`: `{executions: [{triggerId, executionId}]}`.
+///
+/// # Errors
+/// If the list is not understood.
+pub async fn replay(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
+    let mut results = Vec::new();
+    for (trigger, execution) in listed(&body)? {
+        let result = replay::one(&api, &caller, trigger, execution).await;
+        results.push(shown(trigger, execution, result));
+    }
+    Ok(Reply::ok(json!({"results": results})).count(results.len()))
+}
+
+/// Reads the list.
+fn listed(JsonObject(body): &JsonObject) -> Result<Vec<(&str, &str)>, ApiError> {
+    let problem = || {
+        ApiError::field("executions", format!("must be a list of 1 to {MOST} objects with triggerId and executionId"))
+    };
+    let list = body.get("executions").and_then(Value::as_array).ok_or_else(problem)?;
+    if !(1..=MOST).contains(&list.len()) {
+        return Err(problem());
+    }
+    let ids = list.iter().map(|entry| entry["triggerId"].as_str().zip(entry["executionId"].as_str()));
+    ids.collect::<Option<_>>().ok_or_else(problem)
+}
+
+/// Returns the result of one execution: what its own route would answer.
+fn shown(trigger: &str, execution: &str, result: Result<Value, ApiError>) -> Value {
+    match result {
+        Ok(mut answer) => {
+            answer["of"] = json!({"triggerId": trigger, "executionId": execution});
+            answer["status"] = json!(202);
+            answer
+        }
+        Err(error) => {
+            let (status, code, _) = error.kind();
+            json!({"of": {"triggerId": trigger, "executionId": execution}, "status": status.as_u16(), "code": code,
+                "message": error.to_string()})
+        }
+    }
+}

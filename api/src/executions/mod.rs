@@ -1,0 +1,118 @@
+//! The routes of executions. They are read through their trigger, and the row's user must agree.
+
+pub mod across;
+pub mod bulk;
+pub mod cancel;
+pub mod replay;
+pub mod view;
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    executions::view::{listed, shown},
+    page,
+    reply::Reply,
+    request::Params,
+    store::executions::Filter,
+    triggers::{checked, find},
+};
+
+/// The statuses of executions.
+const STATUSES: [&str; 5] = ["running", "completed", "failed", "cancelled", "skipped"];
+/// The number of executions of a page, unless the client says otherwise.
+pub const DEFAULT_PAGE: usize = 20;
+
+/// `GET /triggers/{id}/executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
+///
+/// # Errors
+/// If there is no such trigger, a parameter is wrong, or the table does not answer.
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Reply, ApiError> {
+    let filter = filter(&params)?;
+    let limit = page::limit(params.get("limit"), DEFAULT_PAGE)?;
+    let after = page::after(params.get("nextToken"))?;
+    let (trigger, page) =
+        tokio::join!(find(&api, &caller, &id), api.items.executions(&caller.0, &id, &filter, after.as_deref(), limit));
+    trigger?;
+    let page = page?;
+    let executions: Vec<Value> = page.rows.iter().map(listed).collect();
+    let (count, next) = (executions.len(), page.next.map(|id| page::token(&id)));
+    Ok(Reply::ok(json!({"executions": executions, "nextToken": next})).count(count))
+}
+
+/// `GET /triggers/{id}/executions/{execution}`
+///
+/// # Errors
+/// If there is no such execution of a trigger of the caller.
+pub async fn get(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((id, execution)): Path<(String, String)>,
+) -> Result<Reply, ApiError> {
+    let row = row(&api, &caller, &id, &execution).await?;
+    Ok(Reply::ok(json!({"execution": shown(&row)})))
+}
+
+/// `GET /triggers/{id}/executions/{execution}/input`: what the agent was asked, if it is kept.
+///
+/// # Errors
+/// If there is no such execution, or its input is not kept.
+pub async fn input(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path((id, execution)): Path<(String, String)>,
+) -> Result<Reply, ApiError> {
+    row(&api, &caller, &id, &execution).await?;
+    let mut input = api.items.input(&id, &execution).await?.ok_or(ApiError::NotFound)?;
+    if let Some(input) = input.as_object_mut() {
+        input.remove("userId");
+    }
+    Ok(Reply::ok(json!({"executionId": execution, "triggerId": id, "input": input})))
+}
+
+/// Reads an execution of a trigger of the caller.
+///
+/// # Errors
+/// [`ApiError::NotFound`] if there is none.
+pub async fn row(api: &Api, caller: &Caller, id: &str, execution: &str) -> Result<Map<String, Value>, ApiError> {
+    let execution = checked(execution)?;
+    let (trigger, row) = tokio::join!(find(api, caller, id), api.items.execution(&caller.0, id, execution));
+    trigger?;
+    row?.ok_or(ApiError::NotFound)
+}
+
+/// Reads the filters of a list.
+///
+/// # Errors
+/// If one of them is not understood.
+pub fn filter(params: &Params) -> Result<Filter, ApiError> {
+    let instant = |name: &str| -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = params.get(name) else { return Ok(None) };
+        let at = text.parse::<Timestamp>().ok().filter(|at| at.as_second() >= 0);
+        at.map(Some).ok_or_else(|| ApiError::field(name, "must be an RFC 3339 time such as 2026-01-31T07:00:00Z"))
+    };
+    let statuses: Vec<String> = params
+        .get("status")
+        .map(|list| list.split(',').map(|status| status.trim().to_owned()).collect())
+        .unwrap_or_default();
+    if statuses.iter().any(|status| !STATUSES.contains(&status.as_str())) {
+        return Err(ApiError::field("status", format!("must be a list of {}", STATUSES.join(", "))));
+    }
+    let is_ascending = match params.get("order") {
+        None | Some("desc") => false,
+        Some("asc") => true,
+        Some(_) => return Err(ApiError::field("order", "must be asc or desc")),
+    };
+    Ok(Filter { from: instant("from")?, to: instant("to")?, statuses, is_ascending })
+}

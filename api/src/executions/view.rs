@@ -1,0 +1,108 @@
+//! An execution as answers show it. The frontend that the API serves paints everything green that has no `errorMessage`, so
+//! whatever did not complete has one.
+
+use serde_json::{Map, Value, json};
+
+use crate::{store::executions::time_of, times::rfc3339};
+
+/// The attributes that are the function's own business.
+const HIDDEN: [&str; 9] =
+    ["PK", "SK", "ttl", "userId", "owner", "leaseUntil", "lambdaRequestId", "settingsHash", "stored"];
+
+/// Returns an execution with everything.
+pub fn shown(row: &Map<String, Value>) -> Value {
+    let mut shown: Map<String, Value> = row
+        .iter()
+        .filter(|(name, _)| !HIDDEN.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let text = |name: &str| row.get(name).and_then(Value::as_str);
+    let status = text("status").unwrap_or_default();
+    // The rows of the function that this one replaces have these.
+    let executed = text("startedAt").or(text("executedAt")).map(str::to_owned);
+    let executed = executed.or_else(|| Some(rfc3339(time_of(text("executionId")?)?)));
+    shown.insert("executedAt".to_owned(), json!(executed.unwrap_or_default()));
+    if let Some(message) = error_message(row, status) {
+        shown.insert("errorMessage".to_owned(), json!(message));
+    }
+    let may_run = status == "running" || row.get("retryable").and_then(Value::as_bool) == Some(true);
+    let is_cancelled = row.get("cancelRequested").and_then(Value::as_bool) == Some(true);
+    shown.insert("canCancel".to_owned(), json!(may_run && !is_cancelled));
+    // An input is kept for every run of an event, and for every other that ended and did not complete.
+    let is_kept = match status {
+        "failed" | "cancelled" => !may_run,
+        "completed" => text("eventSourceId").is_some(),
+        _ => false,
+    };
+    shown.insert("canReplay".to_owned(), json!(is_kept));
+    Value::Object(shown)
+}
+
+/// Returns an execution of a list: without the agent's answer, which may have 8 KB.
+pub fn listed(row: &Map<String, Value>) -> Value {
+    let mut shown = shown(row);
+    if let Some(members) = shown.as_object_mut()
+        && members.remove("output").is_some()
+    {
+        members.remove("outputTruncated");
+        members.insert("hasOutput".to_owned(), json!(true));
+    }
+    shown
+}
+
+fn error_message(row: &Map<String, Value>, status: &str) -> Option<String> {
+    let text = |name: &str| row.get(name).and_then(Value::as_str);
+    match status {
+        "completed" => None,
+        "running" => Some("running".to_owned()),
+        "skipped" => Some(format!("skipped: {}", text("skipReason").unwrap_or("no reason"))),
+        "cancelled" => Some("cancelled".to_owned()),
+        "failed" => Some(match (text("errorType"), text("error")) {
+            (Some(kind), Some(error)) => format!("{kind}: {error}"),
+            (kind, error) => kind.or(error).unwrap_or("failed").to_owned(),
+        }),
+        _ => text("errorMessage").map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_completed_has_no_error_message() {
+        for (row, message, can_cancel, can_replay) in [
+            (json!({"status": "completed"}), None, false, false),
+            (json!({"status": "completed", "eventSourceId": "aws-s3"}), None, false, true),
+            (json!({"status": "running"}), Some("running"), true, false),
+            (json!({"status": "running", "cancelRequested": true}), Some("running"), false, false),
+            (
+                json!({"status": "failed", "errorType": "AgentFailed", "error": "500"}),
+                Some("AgentFailed: 500"),
+                false,
+                true,
+            ),
+            (json!({"status": "failed", "retryable": true}), Some("failed"), true, false),
+            (json!({"status": "cancelled"}), Some("cancelled"), false, true),
+            (json!({"status": "skipped", "skipReason": "Deleted"}), Some("skipped: Deleted"), false, false),
+        ] {
+            let mut full = row.clone();
+            for (name, value) in [
+                ("PK", json!("TRIGGER#t")),
+                ("owner", json!("o")),
+                ("userId", json!("u")),
+                ("startedAt", json!("now")),
+                ("output", json!("x")),
+            ] {
+                full[name] = value;
+            }
+            let shown = listed(full.as_object().unwrap());
+            assert_eq!(shown.get("errorMessage").and_then(Value::as_str), message, "{row}");
+            assert_eq!((&shown["canCancel"], &shown["canReplay"]), (&json!(can_cancel), &json!(can_replay)), "{row}");
+            assert_eq!((&shown["executedAt"], &shown["hasOutput"]), (&json!("now"), &json!(true)));
+            for hidden in ["PK", "owner", "userId", "output"] {
+                assert_eq!(shown.get(hidden), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Pages of lists: their size, and the token of the next one. A token holds an id and nothing else: the partition comes
+//! from the path and the caller, so a forged one only begins the caller's own list elsewhere.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+
+/// The most entries of a page.
+pub const LARGEST: usize = 100;
+/// The longest id in a token, in bytes.
+const LONGEST_ID: usize = 256;
+
+/// Reads the number of entries that a client asks for.
+///
+/// # Errors
+/// If it is no number from 1 on. A larger one than [`LARGEST`] means that.
+pub fn limit(text: Option<&str>, default: usize) -> Result<usize, ApiError> {
+    let Some(text) = text else { return Ok(default) };
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    number
+        .map(|number| number.min(LARGEST))
+        .ok_or_else(|| ApiError::field("limit", "must be a whole number from 1 to 100"))
+}
+
+/// Returns the token of the page after the entry with this id.
+pub fn token(after: &str) -> String {
+    URL_SAFE_NO_PAD.encode(json!({"v": 1, "a": after}).to_string())
+}
+
+/// Reads a token.
+///
+/// # Errors
+/// If it is none of this API's.
+pub fn after(token: Option<&str>) -> Result<Option<String>, ApiError> {
+    let Some(token) = token else { return Ok(None) };
+    let read = || {
+        let token: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+        let id = token.get("a")?.as_str().filter(|_| token.get("v") == Some(&json!(1)))?;
+        let is_id = !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(char::is_control);
+        is_id.then(|| id.to_owned())
+    };
+    read().map(Some).ok_or_else(|| ApiError::field("nextToken", "is not a token of this list"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_hold_an_id() {
+        assert_eq!(after(Some(&token("trigger#1/ü"))), Ok(Some("trigger#1/ü".to_owned())));
+        assert_eq!(after(None), Ok(None));
+        let forged = [
+            json!({"v": 2, "a": "x"}),
+            json!({"a": "x"}),
+            json!({"v": 1}),
+            json!({"v": 1, "a": ""}),
+            json!([]),
+            json!({"v": 1, "a": "x\u{0}"}),
+            json!({"v": 1, "a": "x".repeat(257)}),
+            json!({"v": 1, "a": {"S": "x"}}),
+        ];
+        for value in forged {
+            assert!(after(Some(&URL_SAFE_NO_PAD.encode(value.to_string()))).is_err(), "{value}");
+        }
+        for text in ["", "!", "bm8", "eyJ2IjoxLCJhIjoi"] {
+            assert!(after(Some(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_bounded() {
+        for (text, expected) in [(None, Ok(20)), (Some("1"), Ok(1)), (Some("1000"), Ok(100))] {
+            assert_eq!(limit(text, 20), expected);
+        }
+        for text in ["0", "-1", "ten", "", "1.5"] {
+            assert!(limit(Some(text), 20).is_err(), "{text}");
+        }
+    }
+}

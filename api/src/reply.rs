@@ -1,0 +1,66 @@
+//! Answers: the members of a route, to which the layer around all routes adds `metadata`.
+
+use axum::{
+    body::Body,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value};
+
+/// An answer without its metadata.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: StatusCode,
+    members: Map<String, Value>,
+    count: Option<usize>,
+}
+
+/// The answer of a response, for the layer that writes its body.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The members of the body.
+    pub members: Map<String, Value>,
+    /// The number of entries, if it is a list.
+    pub count: Option<usize>,
+}
+
+impl Reply {
+    /// Returns an answer with these members. Those that are null are left out.
+    pub fn ok(members: Value) -> Self {
+        Self::new(StatusCode::OK, members)
+    }
+
+    /// Returns the answer to a request that created something.
+    pub fn created(members: Value) -> Self {
+        Self::new(StatusCode::CREATED, members)
+    }
+
+    /// Returns the answer to a request that goes on after it.
+    pub fn accepted(members: Value) -> Self {
+        Self::new(StatusCode::ACCEPTED, members)
+    }
+
+    /// Adds the number of entries of a list.
+    #[must_use]
+    pub fn count(self, count: usize) -> Self {
+        Self { count: Some(count), ..self }
+    }
+
+    fn new(status: StatusCode, members: Value) -> Self {
+        let members = match members {
+            Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+            _ => Map::new(),
+        };
+        Self { status, members, count: None }
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let Self { status, members, count } = self;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        response.extensions_mut().insert(Answered { members, count });
+        response
+    }
+}

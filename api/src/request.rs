@@ -1,0 +1,72 @@
+//! What handlers take from a request: the body as JSON, the query, and the caller.
+
+use std::collections::HashMap;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::request::Parts,
+};
+use serde_json::{Map, Value};
+
+use crate::{auth::Caller, error::ApiError};
+
+/// The largest body in bytes. An item may have 400 KB, of which an API needs a part itself.
+pub const LARGEST_BODY: usize = 256 * 1024;
+
+/// The object in a request's body. An empty body is an empty object.
+#[derive(Debug)]
+pub struct JsonObject(pub Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for JsonObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = Bytes::from_request(request, state).await.map_err(|_| ApiError::TooLarge)?;
+        if body.len() > LARGEST_BODY {
+            return Err(ApiError::TooLarge);
+        }
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(Map::new()));
+        }
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(object)) => Ok(Self(object)),
+            Ok(_) => Err(ApiError::InvalidArgument("the body must be a JSON object".to_owned())),
+            // The position is enough; serde_json's own words may quote the body.
+            Err(error) => {
+                let at = format!("the body must be JSON (line {}, column {})", error.line(), error.column());
+                Err(ApiError::InvalidArgument(at))
+            }
+        }
+    }
+}
+
+/// The query's parameters. Of several with one name the last counts.
+#[derive(Debug)]
+pub struct Params(HashMap<String, String>);
+
+impl Params {
+    /// Returns a parameter, unless it is empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(pairs) = query.map_err(|_| ApiError::InvalidArgument("the query cannot be read".to_owned()))?;
+        Ok(Self(pairs.into_iter().collect()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // The layer around the routes has put it there.
+        parts.extensions.get::<Self>().cloned().ok_or(ApiError::Unauthenticated)
+    }
+}

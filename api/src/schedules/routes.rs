@@ -1,0 +1,125 @@
+//! The routes that say when schedules fire: of a trigger, of an expression that is being written, and of all triggers.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use jiff::{Timestamp, Zoned};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::{ApiError, Violation},
+    page,
+    reply::Reply,
+    request::{JsonObject, Params},
+    schedules::{expression::Expression, schedule::Schedule},
+    times::{self, rfc3339},
+    triggers::{
+        find,
+        view::{is_enabled, saved_at, schedule_of},
+    },
+};
+
+/// The number of runs that are shown, unless the client says otherwise.
+const DEFAULT_RUNS: usize = 5;
+
+/// `GET /triggers/{id}/next-runs`: `limit`.
+///
+/// # Errors
+/// If there is no such trigger, or it has no schedule.
+pub async fn next_runs(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Reply, ApiError> {
+    let limit = page::limit(params.get("limit"), DEFAULT_RUNS)?;
+    let item = find(&api, &caller, &id).await?;
+    let now = times::now();
+    let Some(schedule) = schedule_of(&item) else {
+        return Err(ApiError::Conflict { message: "the trigger has no schedule".to_owned(), details: json!({}) });
+    };
+    let mut shown = preview_of(&schedule, now, saved_at(&item, now), limit);
+    shown["triggerId"] = json!(id);
+    shown["enabled"] = json!(is_enabled(&item));
+    Ok(Reply::ok(shown))
+}
+
+/// `POST /schedules/preview`: `{expression, timezone?, startDate?, endDate?, flexibleTimeWindowMinutes?, limit?}`.
+///
+/// # Errors
+/// Names every problem of the schedule.
+pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) -> Result<Reply, ApiError> {
+    let limit = match body.get("limit") {
+        None | Some(Value::Null) => DEFAULT_RUNS,
+        Some(limit) => page::limit(Some(&limit.to_string()), DEFAULT_RUNS)?,
+    };
+    let violation = |(field, description): (&str, String)| Violation { field: field.to_owned(), description };
+    let schedule = Schedule::read(&body)
+        .map_err(|problems| ApiError::Validation(problems.into_iter().map(violation).collect()))?;
+    let now = times::now();
+    let problem = schedule.check(now, api.settings.min_schedule_minutes);
+    problem.map_err(|problem| ApiError::Validation(vec![violation(problem)]))?;
+    Ok(Reply::ok(preview_of(&schedule, now, now, limit)))
+}
+
+/// `GET /upcoming-runs`: the next runs of all of a user's triggers, by their times: `limit`.
+///
+/// # Errors
+/// If the table does not answer.
+pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
+    let limit = page::limit(params.get("limit"), 20)?;
+    let now = times::now();
+    let found = api.items.triggers(&caller.0, None, page::LARGEST, is_enabled).await?;
+    let mut runs: Vec<(Timestamp, &Map<String, Value>)> = Vec::new();
+    for item in &found.items {
+        if let Some(schedule) = schedule_of(item) {
+            runs.extend(schedule.runs_after(now, saved_at(item, now)).take(limit).map(|run| (run, item)));
+        }
+    }
+    runs.sort_by_key(|(run, _)| *run);
+    runs.truncate(limit);
+    let shown: Vec<Value> = runs
+        .into_iter()
+        .map(|(run, item)| json!({"triggerId": item.get("id"), "name": item.get("name"), "at": rfc3339(run)}))
+        .collect();
+    let count = shown.len();
+    Ok(Reply::ok(json!({"runs": shown})).count(count))
+}
+
+/// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next runs in UTC and in its zone.
+pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: usize) -> Value {
+    let runs: Vec<Timestamp> = schedule.runs_after(now, saved).take(limit).collect();
+    let shown: Vec<Value> = runs
+        .iter()
+        .map(|run| {
+            let there = run.to_zoned(schedule.zone.clone());
+            let mut shown = json!({"utc": rfc3339(*run), "local": there.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()});
+            if let Some(note) = note(&there) {
+                shown["note"] = json!(note);
+            }
+            shown
+        })
+        .collect();
+    let mut notes = Vec::new();
+    if matches!(schedule.expression, Expression::Rate { .. }) && schedule.start.is_none() {
+        notes.push("a rate counts from the moment at which the schedule is saved");
+    }
+    if runs.windows(2).any(|pair| offset(schedule, pair[0]) != offset(schedule, pair[1])) {
+        notes.push("the clocks change between these runs");
+    }
+    json!({"expression": schedule.expression.canonical(), "timezone": schedule.zone_name,
+        "description": schedule.describe(), "nextRuns": shown, "notes": notes})
+}
+
+fn offset(schedule: &Schedule, at: Timestamp) -> jiff::tz::Offset {
+    schedule.zone.to_offset(at)
+}
+
+/// Returns what is odd about a run: its time comes twice on that day.
+fn note(run: &Zoned) -> Option<&'static str> {
+    let ambiguous = run.time_zone().to_ambiguous_timestamp(run.datetime());
+    let is_repeated = matches!(ambiguous.offset(), jiff::tz::AmbiguousOffset::Fold { .. });
+    is_repeated.then_some("this time comes twice, because the clocks go back; it runs once, at the first")
+}

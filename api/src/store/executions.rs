@@ -1,0 +1,155 @@
+//! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of the
+//! fire's time, so a filter by time is one of keys.
+
+use agent_trigger::store::error::StoreError;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::store::{
+    Changes, Items, Write,
+    query::{Range, key_text},
+};
+
+/// The most rows that one request for a list reads, however few of them it wants.
+const MOST_READ: usize = 1_000;
+
+/// Which executions a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// The earliest time of a fire.
+    pub from: Option<Timestamp>,
+    /// The latest time of a fire.
+    pub to: Option<Timestamp>,
+    /// The statuses. None means all.
+    pub statuses: Vec<String>,
+    /// True for the oldest first.
+    pub is_ascending: bool,
+}
+
+/// One page of a trigger's executions.
+#[derive(Debug, Default)]
+pub struct ExecutionPage {
+    /// The rows.
+    pub rows: Vec<Map<String, Value>>,
+    /// The id after which the next page begins, if there may be one.
+    pub next: Option<String>,
+}
+
+impl Items {
+    /// Reads a page of a trigger's executions.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn executions(
+        &self,
+        user_id: &str,
+        trigger_id: &str,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ExecutionPage, StoreError> {
+        let bound = |at: Option<Timestamp>, bits: [u8; 10], other: &str| match at {
+            Some(at) => {
+                let millis = u64::try_from(at.as_millisecond()).unwrap_or_default();
+                format!("EXECUTION#{}", uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid())
+            }
+            None => other.to_owned(),
+        };
+        let range = Range {
+            pk: format!("TRIGGER#{trigger_id}"),
+            first: bound(filter.from, [0; 10], "EXECUTION#"),
+            last: bound(filter.to, [0xff; 10], "EXECUTION$"),
+            is_ascending: filter.is_ascending,
+        };
+        if range.first > range.last {
+            return Ok(ExecutionPage::default());
+        }
+        let after = after.map(|id| format!("EXECUTION#{id}"));
+        // DynamoDB refuses a start outside the range. A page after the range's end is empty, one before it the first.
+        let mut after = match after {
+            Some(key) if range.is_ascending && key > range.last => return Ok(ExecutionPage::default()),
+            Some(key) if !range.is_ascending && key < range.first => return Ok(ExecutionPage::default()),
+            Some(key) => Some(key).filter(|key| (&range.first..=&range.last).contains(&key)),
+            None => None,
+        };
+        let wanted = |row: &Map<String, Value>| {
+            let status = row.get("status").and_then(Value::as_str).unwrap_or_default();
+            let is_users = row.get("userId").is_none_or(|user| user == user_id);
+            is_users && (filter.statuses.is_empty() || filter.statuses.iter().any(|wanted| wanted == status))
+        };
+        let batch = if filter.statuses.is_empty() { limit } else { (limit * 4).clamp(50, MOST_READ) };
+        let (mut rows, mut read) = (Vec::new(), 0);
+        loop {
+            let page = self.page(&range, after.as_deref(), batch).await?;
+            let now = Self::now_seconds();
+            let count = page.items.len();
+            for (at, row) in page.items.into_iter().enumerate() {
+                let key = key_text(&row, "SK").to_owned();
+                let is_over = row.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl <= now);
+                if !is_over && wanted(&row) {
+                    rows.push(row);
+                }
+                after = Some(key);
+                if rows.len() == limit && (page.has_more || at + 1 < count) {
+                    return Ok(ExecutionPage { rows, next: after.map(|key| id_of(&key)) });
+                }
+            }
+            read += count;
+            if !page.has_more {
+                return Ok(ExecutionPage { rows, next: None });
+            }
+            if read >= MOST_READ {
+                return Ok(ExecutionPage { rows, next: after.map(|key| id_of(&key)) });
+            }
+        }
+    }
+
+    /// Reads an execution of a user.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn execution(
+        &self,
+        user_id: &str,
+        trigger_id: &str,
+        execution_id: &str,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
+        let row = self.item(key).await?;
+        Ok(row.filter(|row| row.get("userId").is_none_or(|user| user == user_id)))
+    }
+
+    /// Reads the kept input of an execution.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
+        let key = (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"));
+        let item = self.item(key).await?;
+        Ok(item.and_then(|item| serde_json::from_str(item.get("detail")?.as_str()?).ok()))
+    }
+
+    /// Requests the end of an execution that runs or may run again.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Write, StoreError> {
+        let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
+        let mut changes = Changes::default().set("cancelRequested", &json!(true));
+        let (status, retryable) = (changes.name("status"), changes.name("retryable"));
+        let (running, yes) = (changes.value(&json!("running")), changes.value(&json!(true)));
+        let condition = format!("{status} = {running} OR {retryable} = {yes}");
+        self.update(key, changes, &condition).await
+    }
+}
+
+fn id_of(key: &str) -> String {
+    key.trim_start_matches("EXECUTION#").to_owned()
+}
+
+/// Returns the time of a fire from its execution's id, if that is a UUIDv7.
+pub fn time_of(execution_id: &str) -> Option<Timestamp> {
+    let (seconds, nanos) = Uuid::parse_str(execution_id).ok()?.get_timestamp()?.to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+}

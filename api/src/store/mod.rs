@@ -1,0 +1,160 @@
+//! The table as the control plane uses it: trigger items, executions and their inputs. Keys and conditions are those of
+//! the function; what comes out is JSON. No other folder of this package names DynamoDB's types.
+
+pub mod executions;
+mod query;
+pub mod triggers;
+
+use agent_trigger::{
+    clock::{Clock, SystemClock},
+    store::{
+        Store,
+        dynamodb::DynamoDb,
+        error::StoreError,
+        expression::Expression,
+        item::{Item, Key},
+        table::{ConditionalWrite, Table, Written},
+        trigger_item::json_of,
+    },
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Value};
+
+/// The table.
+#[derive(Debug)]
+pub struct Items {
+    store: Store,
+}
+
+/// The result of a conditional write of one item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// It is stored. Holds the item after it.
+    Done(Map<String, Value>),
+    /// Its condition did not hold. Holds the item as it stands, if there is one.
+    Refused(Option<Map<String, Value>>),
+}
+
+impl Items {
+    /// Returns the table of a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    fn table(&self) -> &DynamoDb {
+        self.store.table()
+    }
+
+    /// Returns the present time in seconds since 1970.
+    fn now_seconds() -> i64 {
+        SystemClock.now_millis() / 1000
+    }
+
+    async fn item(&self, key: Key) -> Result<Option<Map<String, Value>>, StoreError> {
+        let item = self.table().get(key, true).await?;
+        Ok(item.and_then(|item| current(item, Self::now_seconds())))
+    }
+
+    async fn update(&self, key: Key, changes: Changes, condition: &str) -> Result<Write, StoreError> {
+        let (update, expression) = changes.into_parts();
+        let write = ConditionalWrite::Update { key, update, condition: Some(condition.to_owned()), expression };
+        Ok(match self.table().write(write, true).await? {
+            Written::Done(item) => Write::Done(item.map(object_of).unwrap_or_default()),
+            Written::Refused(item) => Write::Refused(item.map(object_of)),
+        })
+    }
+}
+
+/// Attributes to set and to remove, with the values that a condition needs.
+#[derive(Debug, Default, Clone)]
+pub struct Changes {
+    set: Vec<String>,
+    remove: Vec<String>,
+    expression: Expression,
+}
+
+impl Changes {
+    /// Sets an attribute. Null removes it.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &Value) -> Self {
+        if value.is_null() {
+            return self.remove(name);
+        }
+        let (name, value) = (self.name(name), self.value(value));
+        self.set.push(format!("{name} = {value}"));
+        self
+    }
+
+    /// Sets a member of a map that exists.
+    #[must_use]
+    pub fn set_member(mut self, name: &str, member: &str, value: &Value) -> Self {
+        let (name, member, value) = (self.name(name), self.name(member), self.value(value));
+        self.set.push(format!("{name}.{member} = {value}"));
+        self
+    }
+
+    /// Removes an attribute.
+    #[must_use]
+    pub fn remove(mut self, name: &str) -> Self {
+        let name = self.name(name);
+        self.remove.push(name);
+        self
+    }
+
+    /// Returns the placeholder of an attribute, for a condition.
+    pub fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+        self.expression.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    /// Returns the placeholder of a value, for a condition.
+    pub fn value(&mut self, value: &Value) -> String {
+        let placeholder = format!(":{}", self.expression.values.len());
+        self.expression.values.insert(placeholder.clone(), attribute_of(value));
+        placeholder
+    }
+
+    fn into_parts(self) -> (String, Expression) {
+        let clause = |word: &str, parts: &[String]| match parts {
+            [] => String::new(),
+            parts => format!("{word} {} ", parts.join(", ")),
+        };
+        let update = format!("{}{}", clause("SET", &self.set), clause("REMOVE", &self.remove));
+        (update.trim_end().to_owned(), self.expression)
+    }
+}
+
+/// Returns an item as JSON, or `None` if its ttl has passed: DynamoDB deletes it only later.
+fn current(item: Item, now: i64) -> Option<Map<String, Value>> {
+    let item = object_of(item);
+    let is_over = item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
+    (!is_over).then_some(item)
+}
+
+fn object_of(item: Item) -> Map<String, Value> {
+    match json_of(item) {
+        Value::Object(item) => item,
+        _ => Map::new(),
+    }
+}
+
+/// Returns JSON as an attribute.
+fn attribute_of(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(flag) => AttributeValue::Bool(*flag),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Array(values) => AttributeValue::L(values.iter().map(attribute_of).collect()),
+        Value::Object(members) => AttributeValue::M(item_of(members)),
+    }
+}
+
+fn item_of(members: &Map<String, Value>) -> Item {
+    members.iter().map(|(name, value)| (name.clone(), attribute_of(value))).collect()
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}

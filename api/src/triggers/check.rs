@@ -1,0 +1,86 @@
+//! `POST /triggers/check`: what is wrong with a trigger, and what an event would make of it. Nothing is written.
+
+use std::sync::Arc;
+
+use agent_trigger::trigger::check::{self, Preview};
+use axum::extract::State;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::{ApiError, Violation},
+    reply::Reply,
+    request::JsonObject,
+    schedules::routes::preview_of,
+    times,
+    triggers::{
+        draft::{Draft, violations},
+        find,
+    },
+};
+
+/// `POST /triggers/check`: `{trigger, event?}`, or `{triggerId, trigger?, event?}` for changes of a stored one.
+///
+/// # Errors
+/// If the body is not understood, or there is no such trigger.
+pub async fn check(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    JsonObject(body): JsonObject,
+) -> Result<Reply, ApiError> {
+    let given = match body.get("trigger") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(trigger)) => trigger.clone(),
+        Some(_) => return Err(ApiError::field("trigger", "must be an object")),
+    };
+    let stored = match body.get("triggerId") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) => Some(find(&api, &caller, id).await?),
+        Some(_) => return Err(ApiError::field("triggerId", "must be a string")),
+    };
+    let before = stored.as_ref().map_or(Draft(Map::new()), Draft::of_item);
+    let draft = before.merged(&given);
+    let now = times::now();
+    let violations = violations(&draft, &given, stored.as_ref(), &api.settings, now);
+    let listed: Vec<Value> = violations
+        .iter()
+        .map(|Violation { field, description }| json!({"field": field, "description": description}))
+        .collect();
+    let mut answer = json!({"valid": violations.is_empty(), "fieldViolations": listed});
+    if let Some(schedule) = draft.schedule() {
+        answer["schedule"] = preview_of(&schedule, now, now, 3);
+    }
+    if draft.kind() == Some("schedule") {
+        answer["prompt"] = draft.0.get("prompt").cloned().unwrap_or_default();
+    }
+    if let Some(event) = body.get("event").filter(|event| !event.is_null() && draft.kind() == Some("event")) {
+        match previewed(&draft, stored.as_ref(), &caller, event, &api) {
+            Ok(preview) => answer["event"] = preview,
+            Err(problems) => {
+                let description = problems.join("; ");
+                return Err(ApiError::field("event", description));
+            }
+        }
+    }
+    Ok(Reply::ok(answer))
+}
+
+fn previewed(
+    draft: &Draft,
+    stored: Option<&Map<String, Value>>,
+    Caller(user_id): &Caller,
+    event: &Value,
+    api: &Api,
+) -> Result<Value, Vec<String>> {
+    let mut item = draft.0.clone();
+    let id = stored.and_then(|item| item.get("id")?.as_str()).unwrap_or("new");
+    item.insert("PK".to_owned(), json!(format!("TRIGGER#{user_id}")));
+    item.insert("SK".to_owned(), json!(format!("TRIGGER#{id}")));
+    item.remove("id");
+    let preview = check::preview(Value::Object(item), &event.to_string(), api.settings.platform);
+    let Preview { refused_by, skip_reason, prompt, input, empty_queries } =
+        preview.map_err(|invalid| invalid.problems)?;
+    Ok(json!({"matches": refused_by.is_empty(), "refusedBy": refused_by, "skipReason": skip_reason, "prompt": prompt,
+        "input": input, "emptyQueries": empty_queries}))
+}

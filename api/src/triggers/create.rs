@@ -1,0 +1,139 @@
+//! `POST /triggers`: the item first, then its schedule, then the schedule's ARN in the item. A crash leaves a trigger that is
+//! shown with `scheduleStatus: missing`; saving it again completes it.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::{Builder, Uuid};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    reply::Reply,
+    request::JsonObject,
+    store::{
+        Changes,
+        triggers::{Created, is_tombstone},
+    },
+    times,
+    triggers::{
+        draft::{Draft, violations},
+        sync::sync,
+        view::view,
+    },
+};
+
+/// How long an `Idempotency-Key` counts, in milliseconds: it is a part of the id, and the id's time is that of the window
+/// in which the key was first used.
+const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
+const LONGEST_KEY: usize = 256;
+
+/// `POST /triggers`
+///
+/// # Errors
+/// If fields are wrong, if the user has too many triggers, or if a service does not answer.
+pub async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    headers: HeaderMap,
+    JsonObject(body): JsonObject,
+) -> Result<Reply, ApiError> {
+    let now = times::now();
+    let draft = Draft(Map::new()).merged(&body);
+    let violations = violations(&draft, &body, None, &api.settings, now);
+    if !violations.is_empty() {
+        return Err(ApiError::Validation(violations));
+    }
+    let (user_id, id) = (&caller.0, new_id(&caller, &headers)?);
+    let item = new_item(&draft, user_id, &id, &times::rfc3339(now));
+    let item = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit).await? {
+        Created::Done => item,
+        // The same key again: the first request may have been cut short.
+        Created::Exists(item) if !is_tombstone(&item) => item,
+        Created::Exists(_) => {
+            let message = "the trigger of this Idempotency-Key was deleted".to_owned();
+            return Err(ApiError::Conflict { message, details: json!({"triggerId": id}) });
+        }
+        Created::LimitReached => {
+            let limit = api.settings.trigger_limit;
+            let message = format!("Trigger limit reached (maximum {limit} per user)");
+            return Err(ApiError::Conflict { message, details: json!({"limit": limit}) });
+        }
+    };
+    let item = if draft.schedule().is_some() { scheduled(&api, user_id, &id, item).await? } else { item };
+    Ok(Reply::created(json!({"trigger": view(&item, now)})))
+}
+
+/// Creates the schedule of a new trigger. If Scheduler refuses it, the trigger is removed.
+async fn scheduled(
+    api: &Api,
+    user_id: &str,
+    id: &str,
+    item: Map<String, Value>,
+) -> Result<Map<String, Value>, ApiError> {
+    let version = item["version"].clone();
+    match sync(api, user_id, id, item).await {
+        Err(refused @ ApiError::Validation(_)) => {
+            let gone = Changes::default().set("deletedAt", &json!(times::rfc3339(times::now())));
+            // Nothing was ever scheduled, so the tombstone need not outlive the hour.
+            let gone =
+                gone.set("ttl", &json!(times::now().as_second() + 60 * 60)).remove("prompt").remove("scheduleVersion");
+            api.items.bury_trigger(user_id, id, &version, gone).await?;
+            Err(refused)
+        }
+        result => result,
+    }
+}
+
+/// Returns the item of a new trigger.
+fn new_item(draft: &Draft, user_id: &str, id: &str, now: &str) -> Map<String, Value> {
+    let mut item = draft.0.clone();
+    let kind = draft.kind().unwrap_or_default();
+    item.extend(index_keys(draft, user_id, id));
+    for (name, value) in [
+        ("PK", json!(format!("TRIGGER#{user_id}"))),
+        ("SK", json!(format!("TRIGGER#{id}"))),
+        ("id", json!(id)),
+        ("userId", json!(user_id)),
+        ("version", json!(1)),
+        ("createdAt", json!(now)),
+        ("updatedAt", json!(now)),
+    ] {
+        item.insert(name.to_owned(), value);
+    }
+    item.entry("enabled").or_insert(json!(true));
+    if kind == "schedule" {
+        // From now on a schedule may exist.
+        item.insert("scheduleVersion".to_owned(), json!(0));
+    }
+    item
+}
+
+/// Returns the keys of the indexes: by type, and by event source.
+pub fn index_keys(draft: &Draft, user_id: &str, id: &str) -> Vec<(String, Value)> {
+    let mut keys = vec![
+        ("GSI1PK".to_owned(), json!(format!("TYPE#{}", draft.kind().unwrap_or_default()))),
+        ("GSI1SK".to_owned(), json!(format!("USER#{user_id}#{id}"))),
+    ];
+    if let Some(source) = draft.event_source().filter(|_| draft.kind() == Some("event")) {
+        keys.push(("GSI2PK".to_owned(), json!(format!("EVENTSOURCE#{source}"))));
+        keys.push(("GSI2SK".to_owned(), json!(format!("USER#{user_id}#TRIGGER#{id}"))));
+    }
+    keys
+}
+
+/// Returns the id of a new trigger. The server chooses it: executions are keyed by it alone, so a chosen one would open
+/// somebody's history. With an `Idempotency-Key` the id follows from the key and the user.
+fn new_id(Caller(user_id): &Caller, headers: &HeaderMap) -> Result<String, ApiError> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(Uuid::now_v7().to_string()) };
+    let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);
+    let key = key.ok_or_else(|| ApiError::field("Idempotency-Key", "must have 1 to 256 visible characters"))?;
+    let millis = u64::try_from(times::now().as_millisecond()).unwrap_or_default();
+    let window = millis - millis % KEY_WINDOW_MILLIS;
+    let mut bits = [0; 10];
+    bits.copy_from_slice(&Sha256::digest(format!("trigger\0{user_id}\0{key}\0{window}"))[..10]);
+    Ok(Builder::from_unix_timestamp_millis(window, &bits).into_uuid().to_string())
+}

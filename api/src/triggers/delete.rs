@@ -1,0 +1,67 @@
+//! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its schedule is
+//! deleted after that. Deleting again completes what was cut short.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    reply::Reply,
+    router::done,
+    store::{Changes, triggers::is_tombstone},
+    times,
+    triggers::{
+        checked,
+        sync::{sync, version_of},
+    },
+};
+
+/// How long a tombstone is kept, in seconds: longer than any queue keeps a fire.
+const TOMBSTONE_SECONDS: i64 = 30 * 24 * 60 * 60;
+const MAX_ROUNDS: usize = 5;
+
+/// `DELETE /triggers/{id}`. The answer is the same if there is no such trigger.
+///
+/// # Errors
+/// If a service does not answer.
+pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
+    let Ok(id) = checked(&id) else { return Ok(done("Trigger deleted")) };
+    for _ in 0..MAX_ROUNDS {
+        let Some(item) = api.items.trigger_or_tombstone(&caller.0, id).await? else {
+            return Ok(done("Trigger deleted"));
+        };
+        if is_tombstone(&item) {
+            if has_schedule(&item) {
+                sync(&api, &caller.0, id, item).await?;
+            }
+            return Ok(done("Trigger deleted"));
+        }
+        let version = item.get("version").cloned().unwrap_or_default();
+        api.items.bury_trigger(&caller.0, id, &version, tombstone(&item)).await?;
+    }
+    Err(ApiError::Conflict { message: "the trigger is changed by somebody else".to_owned(), details: json!({}) })
+}
+
+/// Returns the changes that make an item a tombstone: it loses its place in the indexes, and what it would run.
+fn tombstone(item: &Map<String, Value>) -> Changes {
+    let now = times::now();
+    let mut changes = Changes::default()
+        .set("deletedAt", &json!(times::rfc3339(now)))
+        .set("updatedAt", &json!(times::rfc3339(now)))
+        .set("version", &json!(version_of(item) + 1))
+        .set("ttl", &json!(now.as_second() + TOMBSTONE_SECONDS));
+    for name in ["prompt", "input", "inputMapping", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK"] {
+        changes = changes.remove(name);
+    }
+    changes
+}
+
+/// Returns true if Scheduler may have a schedule of this trigger.
+fn has_schedule(item: &Map<String, Value>) -> bool {
+    item.contains_key("scheduleVersion")
+        || item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string())
+}

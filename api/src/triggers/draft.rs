@@ -1,0 +1,242 @@
+//! Trigger items out of what clients send: which members they may set, how an update merges, and everything that is wrong
+//! with the result. The function's own reader of items finds the problems.
+
+use agent_trigger::{domain::platform::Platform, trigger::check};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{error::Violation, event_sources::is_source, schedules::schedule::Schedule, settings::Settings};
+
+/// The members that a client sets as a whole.
+const WHOLE: [&str; 19] = [
+    "name",
+    "description",
+    "type",
+    "agentId",
+    "prompt",
+    "sessionId",
+    "modelId",
+    "reasoningEffort",
+    "workingDirectory",
+    "enabledTools",
+    "onInterrupted",
+    "acceptFinishReasons",
+    "input",
+    "overlap",
+    "timeoutSeconds",
+    "maxRunsPerDay",
+    "maxTokensPerDay",
+    "pauseAfterFailures",
+    "enabled",
+];
+/// The objects that an update merges, one level deep.
+const MERGED: [&str; 3] = ["scheduleConfig", "eventConfig", "inputMapping"];
+/// The members of `scheduleConfig` that only the API writes. Clients send them back.
+const OWN_SCHEDULE_MEMBERS: [&str; 2] = ["schedulerArn", "scheduleGroupName"];
+/// The longest name, and the longest description, in characters.
+const LONGEST_NAME: usize = 256;
+const LONGEST_DESCRIPTION: usize = 2_000;
+/// The largest item in bytes of JSON. DynamoDB's limit is 400 KB, and the function adds to the item.
+const LARGEST_ITEM: usize = 300 * 1024;
+
+/// The members of a trigger that clients may set, by their names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft(pub Map<String, Value>);
+
+impl Draft {
+    /// Takes what a client may set out of an item.
+    pub fn of_item(item: &Map<String, Value>) -> Self {
+        let known = item.iter().filter(|(name, _)| WHOLE.contains(&name.as_str()) || MERGED.contains(&name.as_str()));
+        let mut draft: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // Items of other writers may leave the type out.
+        let kind = if draft.contains_key("scheduleConfig") { "schedule" } else { "event" };
+        draft.entry("type").or_insert(json!(kind));
+        Self(draft)
+    }
+
+    /// Merges a request's body. Null removes a member. Unknown members are left out, but stay in the item that is
+    /// checked, so that a misspelt one is named.
+    #[must_use]
+    pub fn merged(mut self, body: &Map<String, Value>) -> Self {
+        for (name, value) in body.iter().filter(|(name, _)| WHOLE.contains(&name.as_str())) {
+            put(&mut self.0, name, value.clone());
+        }
+        for (name, value) in body.iter().filter(|(name, _)| MERGED.contains(&name.as_str())) {
+            let merged = match (self.0.get(name), value) {
+                (Some(Value::Object(before)), Value::Object(given)) => {
+                    let mut merged = before.clone();
+                    for (member, value) in given {
+                        if name != "scheduleConfig" || !OWN_SCHEDULE_MEMBERS.contains(&member.as_str()) {
+                            put(&mut merged, member, value.clone());
+                        }
+                    }
+                    Value::Object(merged)
+                }
+                (_, Value::Object(given)) => {
+                    let kept = given.iter().filter(|(member, value)| {
+                        let is_own = name == "scheduleConfig" && OWN_SCHEDULE_MEMBERS.contains(&member.as_str());
+                        !is_own && !value.is_null()
+                    });
+                    Value::Object(kept.map(|(member, value)| (member.clone(), value.clone())).collect())
+                }
+                (_, other) => other.clone(),
+            };
+            put(&mut self.0, name, merged);
+        }
+        // A schedule has no event, and the other way round. A client that changes the type sends only the new part.
+        match self.kind() {
+            Some("schedule") => drop(self.0.remove("eventConfig")),
+            Some("event") => drop(self.0.remove("scheduleConfig")),
+            _ => {}
+        }
+        self
+    }
+
+    /// Returns `type`.
+    pub fn kind(&self) -> Option<&str> {
+        self.0.get("type")?.as_str()
+    }
+
+    /// Returns `eventConfig.eventSourceId`.
+    pub fn event_source(&self) -> Option<&str> {
+        self.0.get("eventConfig")?.get("eventSourceId")?.as_str()
+    }
+
+    /// Returns the schedule, if the draft is one and it is valid.
+    pub fn schedule(&self) -> Option<Schedule> {
+        Schedule::read(self.0.get("scheduleConfig").filter(|_| self.kind() == Some("schedule"))?.as_object()?).ok()
+    }
+}
+
+fn put(object: &mut Map<String, Value>, name: &str, value: Value) {
+    if value.is_null() {
+        object.remove(name);
+    } else {
+        object.insert(name.to_owned(), value);
+    }
+}
+
+/// Returns everything that is wrong with a draft. `body` is the request's, for misspelt names. `before` is the item that
+/// the draft changes: a source that it subscribes to already may stay.
+pub fn violations(
+    draft: &Draft,
+    body: &Map<String, Value>,
+    before: Option<&Map<String, Value>>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let mut violations = of_reader(draft, body, settings.platform);
+    let mut add = |field: &str, description: String| {
+        if !violations.iter().any(|known: &Violation| known.field == field) {
+            violations.push(Violation { field: field.to_owned(), description });
+        }
+    };
+    match draft.0.get("name") {
+        None => add("name", "is missing".to_owned()),
+        Some(Value::String(name)) if name.trim().is_empty() => add("name", "must not be empty".to_owned()),
+        Some(Value::String(name)) if name.chars().count() > LONGEST_NAME => {
+            add("name", format!("must have at most {LONGEST_NAME} characters"));
+        }
+        Some(Value::String(_)) => {}
+        Some(_) => add("name", "must be a string".to_owned()),
+    }
+    if let Some(description) = draft.0.get("description") {
+        match description {
+            Value::String(text) if text.chars().count() <= LONGEST_DESCRIPTION => {}
+            _ => add("description", format!("must be a string of at most {LONGEST_DESCRIPTION} characters")),
+        }
+    }
+    match draft.kind() {
+        Some("schedule") => {
+            for (field, description) in of_schedule(draft, before, settings, now) {
+                add(&format!("scheduleConfig.{field}"), description);
+            }
+        }
+        Some("event") => {
+            let was = before.map(Draft::of_item).and_then(|draft| draft.event_source().map(str::to_owned));
+            match draft.event_source() {
+                None => add("eventConfig.eventSourceId", "is required for a trigger of type event".to_owned()),
+                Some(source) if was.as_deref() == Some(source) || is_source(&settings.event_sources, source) => {}
+                Some(_) => add("eventConfig.eventSourceId", "must be one of GET /events".to_owned()),
+            }
+        }
+        _ => add("type", "must be \"schedule\" or \"event\"".to_owned()),
+    }
+    if serde_json::to_vec(&draft.0).is_ok_and(|item| item.len() > LARGEST_ITEM) {
+        add("prompt", format!("the trigger must have at most {LARGEST_ITEM} bytes"));
+    }
+    violations
+}
+
+/// Returns the problems that the function's own reader finds.
+fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Vec<Violation> {
+    // What the client sent beside the known members is looked at for misspelt names, and never stored.
+    let mut item = body.clone();
+    for name in ["id", "userId", "PK", "SK", "ttl", "deletedAt", "pausedAt", "version", "followsAnyUser"] {
+        item.remove(name);
+    }
+    for name in WHOLE.iter().chain(&MERGED) {
+        item.remove(*name);
+    }
+    item.extend(draft.0.clone());
+    item.insert("PK".to_owned(), json!("TRIGGER#check"));
+    item.insert("SK".to_owned(), json!("TRIGGER#check"));
+    let violation = |problem: String| {
+        let (path, description) = problem.split_once(": ").unwrap_or(("$", &problem));
+        let field = path.strip_prefix("$.").unwrap_or(path).to_owned();
+        Violation { field, description: description.to_owned() }
+    };
+    check::problems(Value::Object(item), platform).into_iter().map(violation).collect()
+}
+
+fn of_schedule(
+    draft: &Draft,
+    before: Option<&Map<String, Value>>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
+    let none = Map::new();
+    let config = match draft.0.get("scheduleConfig") {
+        Some(Value::Object(config)) => config,
+        None => &none,
+        Some(_) => return vec![("expression", "scheduleConfig must be an object".to_owned())],
+    };
+    match Schedule::read(config) {
+        Err(problems) => problems,
+        // A schedule that has fired its last time may be renamed, or get another prompt.
+        Ok(schedule) if before.is_some_and(|item| Draft::of_item(item).schedule().as_ref() == Some(&schedule)) => {
+            Vec::new()
+        }
+        Ok(schedule) => schedule.check(now, settings.min_schedule_minutes).err().into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(object) = value else { unreachable!() };
+        object
+    }
+
+    #[test]
+    fn an_update_merges_one_level_deep_and_null_removes() {
+        let before = Draft(object(json!({"type": "schedule", "name": "n", "modelId": "m", "prompt": "p",
+            "scheduleConfig": {"expression": "rate(1 hour)", "timezone": "Europe/Berlin", "schedulerArn": "arn"},
+            "inputMapping": {"a": "$.a", "b": "$.b"}})));
+        let body = object(json!({"name": "new", "modelId": null, "unknown": 1, "PK": "x", "followsAnyUser": true,
+            "scheduleConfig": {"expression": "rate(2 hours)", "schedulerArn": "forged", "timezone": null},
+            "inputMapping": {"b": null, "c": "$.c"}}));
+        let expected = object(json!({"type": "schedule", "name": "new", "prompt": "p",
+            "scheduleConfig": {"expression": "rate(2 hours)", "schedulerArn": "arn"},
+            "inputMapping": {"a": "$.a", "c": "$.c"}}));
+        assert_eq!(before.clone().merged(&body).0, expected);
+        assert_eq!(before.clone().merged(&object(json!({"inputMapping": null}))).0.get("inputMapping"), None);
+        let event = before.merged(&object(json!({"type": "event", "eventConfig": {"eventSourceId": "s"}})));
+        assert_eq!(
+            (event.kind(), event.event_source(), event.0.get("scheduleConfig")),
+            (Some("event"), Some("s"), None)
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! The routes of triggers. Each write has an order that survives a crash after any of its steps (docs/api.md, Writes):
+//! what is left is shown, and the same request again completes it.
+
+pub mod check;
+pub mod create;
+pub mod delete;
+pub mod draft;
+pub mod run;
+pub mod status;
+pub mod switch;
+pub mod sync;
+pub mod update;
+pub mod view;
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api, auth::Caller, error::ApiError, page, reply::Reply, request::Params, store::triggers::is_tombstone, times,
+    triggers::view::view,
+};
+
+/// `GET /triggers`: `type`, `enabled`, `health`, `limit`, `nextToken`. The default page holds all of a user's triggers.
+///
+/// # Errors
+/// If a parameter is wrong, or if the table does not answer.
+pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
+    let kind = params.get("type").filter(|kind| ["schedule", "event"].contains(kind));
+    if kind != params.get("type") {
+        return Err(ApiError::field("type", "must be schedule or event"));
+    }
+    let enabled = match params.get("enabled") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(ApiError::field("enabled", "must be true or false")),
+    };
+    let health = params.get("health");
+    let wanted = |item: &Map<String, Value>| {
+        let text = |name: &str| item.get(name).and_then(Value::as_str);
+        let is_enabled = item.get("enabled").and_then(Value::as_bool) != Some(false);
+        kind.is_none_or(|kind| text("type") == Some(kind))
+            && enabled.is_none_or(|enabled| enabled == is_enabled)
+            && health.is_none_or(|health| text("health").unwrap_or("ok") == health)
+    };
+    let limit = page::limit(params.get("limit"), page::LARGEST)?;
+    let after = page::after(params.get("nextToken"))?;
+    let found = api.items.triggers(&caller.0, after.as_deref(), limit, wanted).await?;
+    let now = times::now();
+    let triggers: Vec<Value> = found.items.iter().map(|item| view(item, now)).collect();
+    let next = found.next.map(|id| page::token(&id));
+    let count = triggers.len();
+    Ok(Reply::ok(json!({"triggers": triggers, "nextToken": next})).count(count))
+}
+
+/// `GET /triggers/{id}`
+///
+/// # Errors
+/// If there is no such trigger of the caller.
+pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
+    let item = find(&api, &caller, &id).await?;
+    Ok(Reply::ok(json!({"trigger": view(&item, times::now())})))
+}
+
+/// Reads a trigger of the caller.
+///
+/// # Errors
+/// [`ApiError::NotFound`] if there is none, or only a tombstone, or one of somebody else.
+pub async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
+    let item = api.items.trigger_or_tombstone(&caller.0, checked(id)?).await?;
+    item.filter(|item| !is_tombstone(item)).ok_or(ApiError::NotFound)
+}
+
+/// Returns an id from a path, if it can be one of a key.
+///
+/// # Errors
+/// [`ApiError::NotFound`] otherwise: nothing has such an id.
+pub fn checked(id: &str) -> Result<&str, ApiError> {
+    let is_id = !id.trim().is_empty() && id.len() <= 256 && !id.contains(char::is_control);
+    if is_id { Ok(id) } else { Err(ApiError::NotFound) }
+}

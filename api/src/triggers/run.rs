@@ -1,0 +1,66 @@
+//! `POST /triggers/{id}/run`: the run function is invoked asynchronously. What identifies the fire is chosen here, so the
+//! execution's id is known before it runs.
+
+use std::sync::Arc;
+
+use agent_trigger::domain::fire::{Identity, execution_id};
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    reply::Reply,
+    times::{self, rfc3339},
+    triggers::find,
+};
+
+/// `POST /triggers/{id}/run`
+///
+/// # Errors
+/// If there is no such trigger, or Lambda does not take the event.
+pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
+    let item = find(&api, &caller, &id).await?;
+    let user_id = &caller.0;
+    let is_schedule = item.get("type").is_some_and(|kind| kind == "schedule");
+    let (event, execution) = if is_schedule {
+        // It runs as its schedule would, at this moment. Such a fire has no id of a bus.
+        let now = times::now();
+        let event = json!({"detail-type": "Scheduled Event", "source": "agent-trigger.api", "detail":
+            {"triggerId": id, "userId": user_id, "stored": true, "scheduledTime": rfc3339(now)}});
+        (event, execution_id(&id, Identity::Scheduled(instant(now.as_millisecond()))))
+    } else {
+        command("Run Trigger", &id, json!({"triggerId": id, "userId": user_id}))
+    };
+    invoke(&api, &event).await?;
+    Ok(Reply::accepted(json!({"executionId": execution.to_string(), "triggerId": id})))
+}
+
+/// Returns a command for the run function, and the id of the execution that it makes.
+pub fn command(name: &str, trigger_id: &str, detail: Value) -> (Value, Uuid) {
+    let (id, now) = (Uuid::new_v4(), times::now());
+    let event = json!({"_from": "stack-bus", "version": "0", "id": id.to_string(), "detail-type": name,
+        "source": "agent-trigger", "time": rfc3339(now), "resources": [], "detail": detail});
+    let identity = Identity::Event { id, time: instant(now.as_millisecond()), replay_name: None };
+    (event, execution_id(trigger_id, identity))
+}
+
+/// Invokes the run function asynchronously.
+///
+/// # Errors
+/// If Lambda does not take the event.
+pub async fn invoke(api: &Api, event: &Value) -> Result<(), ApiError> {
+    let invoking = api.dispatcher.invoke(&api.settings.run_function, event.to_string(), None);
+    invoking.await.map_err(|error| {
+        tracing::error!(cause = %error, "the run function could not be invoked");
+        ApiError::Unavailable("the run function could not be invoked; it is unknown whether the run begins".to_owned())
+    })
+}
+
+fn instant(millis: i64) -> OffsetDateTime {
+    let nanos = i128::from(millis) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

@@ -1,0 +1,90 @@
+//! `GET /triggers/{id}/status`: everything that says whether a trigger will run, with what Scheduler itself has.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    executions,
+    reply::Reply,
+    store::executions::Filter,
+    times::{self, rfc3339},
+    triggers::{
+        find,
+        view::{is_enabled, saved_at, schedule_of, schedule_status},
+    },
+};
+
+/// The number of coming runs that are shown.
+const NEXT_RUNS: usize = 3;
+
+/// `GET /triggers/{id}/status`
+///
+/// # Errors
+/// If there is no such trigger, or the table does not answer.
+pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
+    let item = find(&api, &caller, &id).await?;
+    let now = times::now();
+    let filter = Filter::default();
+    let schedule = schedule_of(&item);
+    let known = async {
+        match &schedule {
+            Some(_) => Some(api.scheduler.get(&id).await),
+            None => None,
+        }
+    };
+    let last = api.items.executions(&caller.0, &id, &filter, None, 1);
+    let (known, last) = tokio::join!(known, last);
+    let last = last?.rows.first().map(executions::view::listed);
+    let mut answer =
+        json!({"triggerId": id, "enabled": is_enabled(&item), "health": "ok", "failures": 0, "lastRun": last});
+    for name in [
+        "health",
+        "healthSince",
+        "failures",
+        "healthErrorType",
+        "healthError",
+        "healthExecutionId",
+        "pausedAt",
+        "pausedReason",
+        "lastExecutedAt",
+    ] {
+        if let Some(value) = item.get(name) {
+            answer[name] = value.clone();
+        }
+    }
+    if let Some(schedule) = &schedule {
+        let runs = schedule.runs_after(now, saved_at(&item, now)).take(NEXT_RUNS);
+        let runs: Vec<Value> = runs.filter(|_| is_enabled(&item)).map(|run| json!(rfc3339(run))).collect();
+        let mut state = schedule_status(&item, schedule, now);
+        let scheduler = match known {
+            // What Scheduler says counts more than what the item notes.
+            Some(Ok(Some(found))) => {
+                let agrees = found.expression == schedule.expression.canonical() && found.zone == schedule.zone_name;
+                if state == "ok" && !(agrees && found.is_enabled) {
+                    state = "missing";
+                }
+                json!({"enabled": found.is_enabled, "expression": found.expression, "timezone": found.zone})
+            }
+            Some(Ok(None)) => {
+                if state == "ok" {
+                    state = "missing";
+                }
+                json!({"exists": false})
+            }
+            Some(Err(error)) => {
+                tracing::warn!(cause = %error, "Scheduler could not be asked");
+                json!({"unknown": true})
+            }
+            None => Value::Null,
+        };
+        answer["scheduleStatus"] = json!(state);
+        answer["schedule"] = scheduler;
+        answer["nextRuns"] = json!(runs);
+    }
+    Ok(Reply::ok(json!({"status": answer})))
+}

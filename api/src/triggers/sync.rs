@@ -1,0 +1,124 @@
+//! Makes Scheduler agree with a trigger's item. It is always built from the item, because an update replaces everything.
+//!
+//! The item's `scheduleVersion` says what Scheduler has: absent, no schedule was ever made; 0, one may exist; else the
+//! version of the item that it was built from. It is 0 from before the first request to Scheduler until after the last, so a
+//! crash between them leaves a trace.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    clients::scheduler::{Definition, SchedulerError},
+    error::ApiError,
+    store::{Changes, Write, triggers::is_tombstone},
+    times,
+    triggers::view::{is_enabled, schedule_of},
+};
+
+/// How often the item may change under a request before it gives up.
+const MAX_ROUNDS: usize = 5;
+
+/// The event that a schedule sends: ids alone, so that no prompt stands in Scheduler, and none can be stale.
+pub fn input_of(trigger_id: &str, user_id: &str) -> String {
+    json!({"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {"triggerId": trigger_id, "userId": user_id,
+        "stored": true, "scheduledTime": "<aws.scheduler.scheduled-time>"}})
+    .to_string()
+}
+
+/// Returns the version of an item as a number, 0 if it has none.
+pub fn version_of(item: &Map<String, Value>) -> u64 {
+    item.get("version").and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// Makes Scheduler agree with `item`, notes that in the item, and returns the item as it is then. If somebody changes
+/// the item meanwhile, what Scheduler has may be older than theirs, so it is made to agree again.
+///
+/// # Errors
+/// Returns an error if Scheduler or the table does not do it. The item says then that the schedule is missing.
+pub async fn sync(
+    api: &Api,
+    user_id: &str,
+    trigger_id: &str,
+    item: Map<String, Value>,
+) -> Result<Map<String, Value>, ApiError> {
+    let mut item = item;
+    for _ in 0..MAX_ROUNDS {
+        let schedule = schedule_of(&item).filter(|_| !is_tombstone(&item));
+        let now = times::now();
+        if let Some(group) = foreign_group(&item, api.scheduler.group()) {
+            // Left alone, it would fire beside the new one, and each fire of the two would run.
+            api.scheduler.delete_in(group, trigger_id).await?;
+        }
+        let changes = match schedule {
+            Some(schedule) if schedule.runs_after(now, now).next().is_some() => {
+                let is_enabled = is_enabled(&item);
+                let version = version_of(&item);
+                let input = input_of(trigger_id, user_id);
+                let definition = Definition { trigger_id, version, schedule: &schedule, is_enabled, input };
+                let arn = write(api, &definition, item.get("scheduleVersion")).await?;
+                Changes::default()
+                    .set("scheduleVersion", &json!(version))
+                    .set("scheduleSavedAt", &json!(times::rfc3339(now)))
+                    .set_member("scheduleConfig", "schedulerArn", &json!(arn))
+                    .set_member("scheduleConfig", "scheduleGroupName", &json!(api.scheduler.group()))
+            }
+            // A schedule that fires no more is nothing that Scheduler takes.
+            Some(_) => {
+                api.scheduler.delete(trigger_id).await?;
+                Changes::default().set("scheduleVersion", &json!(version_of(&item)))
+            }
+            None => {
+                api.scheduler.delete(trigger_id).await?;
+                Changes::default().remove("scheduleVersion").remove("scheduleSavedAt").remove("scheduleConfig")
+            }
+        };
+        let version = item.get("version").cloned().unwrap_or_default();
+        match api.items.note_schedule(user_id, trigger_id, &version, changes).await? {
+            Write::Done(after) => return Ok(after),
+            Write::Refused(Some(newer)) => item = newer,
+            // Nobody removes an item but its ttl.
+            Write::Refused(None) => return Err(ApiError::NotFound),
+        }
+    }
+    Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
+}
+
+/// Returns the group of a schedule that another API has made, if the item names one.
+fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a str> {
+    let config = item.get("scheduleConfig")?;
+    let is_made = config.get("schedulerArn").is_some_and(Value::is_string);
+    config.get("scheduleGroupName")?.as_str().filter(|group| is_made && *group != own)
+}
+
+/// Creates or replaces a schedule, whichever is needed, and returns its ARN.
+async fn write(api: &Api, definition: &Definition<'_>, known: Option<&Value>) -> Result<String, SchedulerError> {
+    let mut exists = known.is_some_and(|version| *version != json!(0));
+    let mut result = Err(SchedulerError::NotFound);
+    // What was thought to exist may be gone, and what was thought to be new may be there after an answer was lost.
+    for _ in 0..3 {
+        result = if exists { api.scheduler.update(definition).await } else { api.scheduler.create(definition).await };
+        match &result {
+            Err(SchedulerError::NotFound) if exists => exists = false,
+            Err(SchedulerError::Conflict(_)) if !exists => exists = true,
+            _ => return result,
+        }
+    }
+    result
+}
+
+/// Switches a schedule on before its item is. The item's version, which the next write changes, is not noted.
+///
+/// # Errors
+/// Returns an error if Scheduler does not do it.
+pub async fn write_enabled(
+    api: &Api,
+    user_id: &str,
+    trigger_id: &str,
+    item: &Map<String, Value>,
+) -> Result<(), ApiError> {
+    let Some(schedule) = schedule_of(item) else { return Ok(()) };
+    let (version, input) = (version_of(item), input_of(trigger_id, user_id));
+    let definition = Definition { trigger_id, version, schedule: &schedule, is_enabled: true, input };
+    write(api, &definition, item.get("scheduleVersion")).await?;
+    Ok(())
+}

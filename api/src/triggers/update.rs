@@ -1,0 +1,132 @@
+//! `PUT /triggers/{id}`: one conditional write on the item's version, then the schedule. A client sends only what changes;
+//! see [`Draft::merged`].
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, header::IF_MATCH},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    reply::Reply,
+    request::JsonObject,
+    store::{Changes, Write, triggers::is_tombstone},
+    times,
+    triggers::{
+        create::index_keys,
+        draft::{Draft, violations},
+        find,
+        sync::{sync, version_of},
+        view::view,
+    },
+};
+
+/// How often an update without `If-Match` is merged again because somebody else's came first.
+const MAX_ROUNDS: usize = 5;
+
+/// `PUT /triggers/{id}`
+///
+/// # Errors
+/// If there is no such trigger, fields are wrong, the version is another one, or a service does not answer.
+pub async fn update(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonObject(body): JsonObject,
+) -> Result<Reply, ApiError> {
+    let wanted = if_match(&headers)?;
+    let mut before = find(&api, &caller, &id).await?;
+    for _ in 0..MAX_ROUNDS {
+        if let Some(wanted) = wanted
+            && wanted != version_of(&before)
+        {
+            return Err(ApiError::VersionMismatch { version: json!(version_of(&before)) });
+        }
+        let now = times::now();
+        let draft = Draft::of_item(&before).merged(&without_enabled(&body));
+        let violations = violations(&draft, &body, Some(&before), &api.settings, now);
+        if !violations.is_empty() {
+            return Err(ApiError::Validation(violations));
+        }
+        let version = before.get("version").cloned().unwrap_or_default();
+        let changes = changes(&before, &draft, &caller.0, &id);
+        match api.items.change_trigger(&caller.0, &id, &version, changes).await? {
+            Write::Done(after) => {
+                let after = if needs_sync(&after) { sync(&api, &caller.0, &id, after).await? } else { after };
+                return Ok(Reply::ok(json!({"trigger": view(&after, now)})));
+            }
+            Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
+            Write::Refused(_) => return Err(ApiError::NotFound),
+        }
+    }
+    Err(ApiError::Conflict { message: "the trigger is changed by somebody else".to_owned(), details: json!({}) })
+}
+
+/// Reads the version that a client has.
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text.trim_matches('"').parse().ok();
+    version.map(Some).ok_or_else(|| ApiError::InvalidArgument("If-Match must be the trigger's version".to_owned()))
+}
+
+/// Leaves out `enabled`: switching has an order of its own, and a form that sends the whole trigger back must not undo it.
+fn without_enabled(body: &Map<String, Value>) -> Map<String, Value> {
+    body.iter().filter(|(name, _)| *name != "enabled").map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Returns true if Scheduler may have another schedule than the item says, or one too many.
+fn needs_sync(item: &Map<String, Value>) -> bool {
+    let is_schedule = item.get("type").is_some_and(|kind| kind == "schedule");
+    match item.get("scheduleVersion") {
+        Some(version) => !is_schedule || Some(version) != item.get("version"),
+        None => is_schedule,
+    }
+}
+
+/// Returns the difference between an item and the draft of it, with the next version. The function writes to the item too,
+/// so only what differs is written.
+fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str) -> Changes {
+    let Draft(was) = Draft::of_item(before);
+    let mut changes = Changes::default();
+    for (name, value) in &draft.0 {
+        if was.get(name) != Some(value) {
+            changes = changes.set(name, value);
+        }
+    }
+    for name in was.keys().filter(|name| !draft.0.contains_key(*name)) {
+        changes = changes.remove(name);
+    }
+    let keys: Map<String, Value> = index_keys(draft, user_id, id).into_iter().collect();
+    for name in ["GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK"] {
+        changes = match (before.get(name), keys.get(name)) {
+            (before, Some(key)) if before != Some(key) => changes.set(name, key),
+            (Some(_), None) => changes.remove(name),
+            _ => changes,
+        };
+    }
+    // The API neither sets nor keeps it: it lets a trigger follow other users' executions.
+    if before.contains_key("followsAnyUser") {
+        changes = changes.remove("followsAnyUser");
+    }
+    let version = version_of(before) + 1;
+    let is_schedule = draft.kind() == Some("schedule");
+    let is_same_schedule = was.get("scheduleConfig") == draft.0.get("scheduleConfig");
+    let was_synced = before.get("scheduleVersion").is_some_and(|synced| Some(synced) == before.get("version"));
+    if is_schedule && is_same_schedule && was_synced {
+        // Scheduler has ids alone, so nothing that it has has changed.
+        changes = changes.set("scheduleVersion", &json!(version));
+    } else if is_schedule && !before.contains_key("scheduleVersion") {
+        changes = changes.set("scheduleVersion", &json!(0));
+    }
+    changes.set("version", &json!(version)).set("updatedAt", &json!(times::rfc3339(times::now())))
+}

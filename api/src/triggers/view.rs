@@ -1,0 +1,122 @@
+//! A trigger as answers show it: what the client set, and what the API and the function know beside it. The keys and the
+//! user are left out.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    schedules::{expression::Expression, schedule::Schedule},
+    times::rfc3339,
+    triggers::draft::Draft,
+};
+
+/// The attributes that the API and the function write, in the order of their meaning.
+const SHOWN: [&str; 13] = [
+    "id",
+    "enabled",
+    "version",
+    "createdAt",
+    "updatedAt",
+    "lastExecutedAt",
+    "health",
+    "healthSince",
+    "failures",
+    "healthExecutionId",
+    "healthErrorType",
+    "pausedAt",
+    "pausedReason",
+];
+
+/// Returns a trigger as answers show it.
+pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
+    let Draft(mut shown) = Draft::of_item(item);
+    for name in SHOWN {
+        if let Some(value) = item.get(name).filter(|value| !value.is_null()) {
+            shown.insert(name.to_owned(), value.clone());
+        }
+    }
+    shown.entry("enabled").or_insert(json!(true));
+    // Items of other writers may lack these, and the frontend's form needs them.
+    for name in ["name", "prompt", "agentId"] {
+        shown.entry(name).or_insert(json!(""));
+    }
+    if let Some(schedule) = schedule_of(item) {
+        let is_enabled = is_enabled(item);
+        let next = is_enabled.then(|| schedule.runs_after(now, saved_at(item, now)).next()).flatten();
+        shown.insert("scheduleStatus".to_owned(), json!(schedule_status(item, &schedule, now)));
+        shown.insert("scheduleDescription".to_owned(), json!(schedule.describe()));
+        if let Some(next) = next {
+            shown.insert("nextRun".to_owned(), json!(rfc3339(next)));
+        }
+    }
+    Value::Object(shown)
+}
+
+/// Returns the schedule of a trigger, if it is of that type and valid.
+pub fn schedule_of(item: &Map<String, Value>) -> Option<Schedule> {
+    Draft::of_item(item).schedule()
+}
+
+/// Returns false only for a trigger that is switched off.
+pub fn is_enabled(item: &Map<String, Value>) -> bool {
+    item.get("enabled").and_then(Value::as_bool) != Some(false)
+}
+
+/// Returns the time at which Scheduler got the schedule, as far as the item says: a rate counts from it.
+pub fn saved_at(item: &Map<String, Value>, now: Timestamp) -> Timestamp {
+    let text = ["scheduleSavedAt", "createdAt"].into_iter().find_map(|name| item.get(name)?.as_str());
+    text.and_then(|text| text.parse().ok()).unwrap_or(now)
+}
+
+/// Returns the state of a trigger's schedule: `disabled`; `done` if it fires no more; `missing` if a write was cut short, or
+/// if nobody has made one; else `ok`.
+pub fn schedule_status(item: &Map<String, Value>, schedule: &Schedule, now: Timestamp) -> &'static str {
+    let is_synced = item.get("scheduleVersion").is_some_and(|version| Some(version) == item.get("version"));
+    // A trigger of another API has an ARN and no versions.
+    let is_foreign = item.get("scheduleVersion").is_none()
+        && item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string());
+    let fires = || schedule.runs_after(now, saved_at(item, now)).next().is_some();
+    match &schedule.expression {
+        _ if !is_enabled(item) => "disabled",
+        Expression::At(_) | Expression::Cron(_) if !fires() => "done",
+        Expression::Rate { .. } if schedule.end.is_some_and(|end| end <= now) => "done",
+        _ if is_synced || is_foreign => "ok",
+        _ => "missing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_has_a_status() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let item = |changes: Value| {
+            let mut item = json!({"id": "t", "PK": "TRIGGER#u", "userId": "u", "type": "schedule", "version": 3,
+                "scheduleVersion": 3, "scheduleConfig": {"expression": "rate(1 hour)"}, "createdAt": "2025-12-31T23:30:00.000Z"});
+            item.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            item.as_object().unwrap().clone()
+        };
+        for (changes, expected) in [
+            (json!({}), "ok"),
+            (json!({"scheduleVersion": 2}), "missing"),
+            (json!({"scheduleVersion": null}), "missing"),
+            (json!({"enabled": false, "scheduleVersion": 2}), "disabled"),
+            (json!({"scheduleConfig": {"expression": "at(2025-12-31T23:00:00)"}}), "done"),
+            (json!({"scheduleConfig": {"expression": "at(2026-01-01T00:30:00)"}}), "ok"),
+            (json!({"scheduleConfig": {"expression": "rate(1 hour)", "endDate": "2025-12-31T00:00:00Z"}}), "done"),
+        ] {
+            let shown = view(&item(changes.clone()), now);
+            assert_eq!(shown["scheduleStatus"], expected, "{changes}");
+            assert_eq!((shown.get("PK"), shown.get("userId")), (None, None));
+        }
+        let shown = view(&item(json!({})), now);
+        assert_eq!(shown["nextRun"], "2026-01-01T00:30:00.000Z");
+        assert_eq!(shown["scheduleDescription"], "Every hour");
+        let mut foreign = item(json!({"scheduleConfig": {"expression": "0 9 * * ? *", "schedulerArn": "arn"}}));
+        foreign.remove("scheduleVersion");
+        foreign.remove("version");
+        assert_eq!(view(&foreign, now)["scheduleStatus"], "ok");
+    }
+}

@@ -1,0 +1,14 @@
+//! What others see of the API: the built binary over real sockets, on Lambda's edge and on a local port, against the
+//! stand-ins.
+#![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
+
+mod crashes;
+mod executions;
+mod fires;
+mod frontend;
+mod local_port;
+mod schedules;
+mod strangers;
+mod support;
+mod tokens;
+mod triggers;

@@ -1,0 +1,123 @@
+//! What can be said about a trigger item before it is stored: everything that is wrong with it, and what an event would
+//! make of it. The control plane asks; the function itself never does.
+
+use serde_json::Value;
+
+use crate::{
+    domain::platform::Platform,
+    events::{
+        bus::BusEvent,
+        invalid::InvalidEvent,
+        schedule::{self, Event},
+    },
+    trigger::item::{FilterDecision, TriggerDecision, TriggerItem},
+};
+
+/// What an event would make of a trigger item.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Preview {
+    /// The filters that do not match the event: `eventPattern`, `condition`, or `userId` where the event announces another
+    /// user's execution.
+    pub refused_by: Vec<&'static str>,
+    /// The reason why the fire would be skipped, if it would.
+    pub skip_reason: Option<&'static str>,
+    /// The prompt as the agent would get it.
+    pub prompt: Option<String>,
+    /// The members that the trigger adds to the agent's request.
+    pub input: Option<Value>,
+    /// The queries of the prompt and the mapping that find nothing in the event.
+    pub empty_queries: Vec<String>,
+}
+
+/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path.
+pub fn problems(item: Value, platform: Platform) -> Vec<String> {
+    match TriggerItem::read(item) {
+        Ok(item) => item.problems(platform),
+        Err(unusable) => vec![format!("$: {unusable}")],
+    }
+}
+
+/// Returns what an event, as its text, would make of an item.
+///
+/// # Errors
+/// Names what is wrong with the event.
+pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, InvalidEvent> {
+    let event = match schedule::parse(Some(event), platform)? {
+        Event::Bus(event) => event,
+        Event::Scheduled(_) => {
+            return Err(InvalidEvent::new(vec!["$.detail-type: a schedule's fire is not filtered".to_owned()]));
+        }
+    };
+    let Ok(item) = TriggerItem::read(item) else { return Ok(Preview::default()) };
+    Ok(preview_of(&item, &event, platform))
+}
+
+fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
+    let empty_queries = item.empty_queries(event);
+    let mut refused_by = item.refusing(event);
+    if refused_by.is_empty() && matches!(item.decide(event, platform), FilterDecision::Filtered) {
+        refused_by.push("userId");
+    }
+    // The filters are left out here, so that the prompt shows even if one of them refuses.
+    let (skip_reason, fire) = match item.run_now(event, platform) {
+        TriggerDecision::Run(fire) => (None, Some(fire)),
+        TriggerDecision::Skip(_, reason) => (Some(reason.as_str()), None),
+        TriggerDecision::Invalid(..) => (None, None),
+    };
+    let (prompt, input) = fire.map(|fire| (fire.task.prompt, Value::Object(fire.task.input))).unzip();
+    Preview { refused_by, skip_reason, prompt, input, empty_queries }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(attributes: Value) -> Value {
+        let mut item = json!({"PK": "TRIGGER#u", "SK": "TRIGGER#t", "id": "t", "userId": "u", "type": "event",
+            "agentId": "a", "prompt": "Read {{ $.detail.key }} of {{ $.detail.bucket }}"});
+        item.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
+        item
+    }
+
+    fn preview_with(attributes: Value) -> Preview {
+        let event = json!({"detail-type": "Object Created", "source": "aws.s3", "id": "1",
+            "detail": {"key": "k", "size": 5}});
+        preview(item(attributes), &event.to_string(), Platform::Other).unwrap()
+    }
+
+    #[test]
+    fn every_problem_is_named_by_its_path() {
+        let wrong = item(json!({"agentId": 7, "prompt": "{{ $..[ }}", "overlap": "queue", "treshold": 1,
+            "inputMapping": {"x": 5}, "eventConfig": {"eventPattern": {"detail": 7}, "condition": [{}]}}));
+        let problems = problems(wrong, Platform::Other);
+        for path in [
+            "$.agentId",
+            "$.prompt",
+            "$.overlap",
+            "$.inputMapping.x",
+            "$.eventConfig.eventPattern",
+            "$.eventConfig.condition",
+        ] {
+            assert!(problems.iter().any(|problem| problem.starts_with(path)), "{path} in {problems:?}");
+        }
+        let schedule = item(json!({"type": "schedule", "prompt": "no query: {{ $..[ }}", "eventConfig": null}));
+        assert_eq!(super::problems(schedule, Platform::Other), Vec::<String>::new());
+        assert_eq!(super::problems(json!({"PK": "x"}), Platform::Other).len(), 1);
+    }
+
+    #[test]
+    fn a_preview_shows_the_prompt_and_who_refuses() {
+        let seen = preview_with(json!({"inputMapping": {"size": "$.detail.size", "none": "$.detail.none"}}));
+        assert_eq!(seen.refused_by, Vec::<&str>::new());
+        assert!(seen.prompt.unwrap().starts_with("Read \"k\" of null"));
+        assert_eq!(seen.input, Some(json!({"size": 5})));
+        assert_eq!(seen.empty_queries.len(), 2, "{:?}", seen.empty_queries);
+        let seen = preview_with(json!({"eventConfig": {"eventPattern": {"source": ["aws.ec2"]},
+            "condition": {"field": "detail.size", "operator": "gt", "value": 9}}}));
+        assert_eq!(seen.refused_by, ["eventPattern", "condition"]);
+        assert!(seen.prompt.is_some());
+        assert_eq!(preview_with(json!({"enabled": false})).skip_reason, Some("Disabled"));
+    }
+}
