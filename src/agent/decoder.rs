@@ -86,7 +86,7 @@ impl Decoder {
     }
 
     /// Returns true once the answer is decided. Where [`Decoder::feed`] still returns `None`, only usage is awaited, and
-    /// nobody need wait long for it.
+    /// nobody need wait long for it: nothing that comes changes the verdict.
     pub fn is_decided(&self) -> bool {
         self.reading.verdict.is_some()
     }

@@ -4,6 +4,7 @@
 mod agentcore;
 pub mod authorization;
 pub mod call;
+pub mod decision;
 pub mod decoder;
 pub mod error;
 pub mod framing;
@@ -27,13 +28,14 @@ use reqwest::{
     Client, Method, Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tracing::Span;
 
 use crate::{
     agent::{
         authorization::Authorization,
         call::{Call, SESSION_ID, Setup},
+        decision::Decision,
         error::AgentError,
         head::Head,
         status::{StatusClass, classify},
@@ -48,7 +50,8 @@ use crate::{
 /// The bytes of an error body that are read: enough for the record's 1 KiB after quotations of the prompt are masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for usage that may follow the terminal event: an agent may keep the connection open behind it.
+/// How long to wait for usage that may follow the terminal event: an agent may keep the connection open behind it, and
+/// send other things meanwhile.
 const USAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An agent, as it is called.
@@ -78,9 +81,10 @@ impl Answer {
     /// Reads it to its terminal event or its end, and calls `report` after each piece. `run` is the span to log in,
     /// which is not entered with each piece.
     ///
-    /// `idle_timeout` bounds the wait for each piece; the whole answer has no limit here. Once the run is decided, each
-    /// wait for usage is at most 2 s instead, and an answer that is kept open then counts as ended. A connection that
-    /// breaks, or closes where nothing tells the body's end from that, is a torn answer and no error.
+    /// `idle_timeout` bounds the wait for each piece; the whole answer has no limit here. Once the run is decided, which
+    /// `decision` is told, the wait for usage is at most 2 s instead and ends sooner if `decision` says so. An answer that
+    /// is kept open then counts as ended. A connection that breaks, or closes where nothing tells the body's end from
+    /// that, is a torn answer and no error.
     ///
     /// # Errors
     /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
@@ -88,25 +92,34 @@ impl Answer {
         mut self,
         idle_timeout: Option<Duration>,
         report: impl Fn(Progress),
+        decision: Decision,
         run: Span,
     ) -> Result<Outcome, AgentError> {
         let Head { mut decoder, is_framed, .. } = self.head;
+        let mut usage_until = None;
         let end = loop {
             let next = self.response.chunk();
-            let chunk = match (decoder.is_decided(), idle_timeout) {
-                (true, _) => match tokio::time::timeout(USAGE_TIMEOUT, next).await {
-                    Ok(chunk) => chunk,
-                    Err(_) => break End::Framed,
+            let chunk = match (usage_until, idle_timeout) {
+                (Some(until), _) => tokio::select! {
+                    // The ends of the wait come first: an agent may send without a pause.
+                    biased;
+                    () = decision.wait_ended() => break End::Framed,
+                    () = tokio::time::sleep_until(until) => break End::Framed,
+                    chunk = next => chunk,
                 },
-                (false, Some(limit)) => {
+                (None, Some(limit)) => {
                     tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?
                 }
-                (false, None) => next.await,
+                (None, None) => next.await,
             };
             match chunk {
                 Ok(Some(bytes)) => {
                     let is_done = decoder.feed(&bytes).is_some();
                     report(decoder.progress());
+                    if decoder.is_decided() {
+                        decision.make();
+                        usage_until.get_or_insert_with(|| Instant::now() + USAGE_TIMEOUT);
+                    }
                     if is_done {
                         break End::Framed;
                     }
@@ -119,6 +132,7 @@ impl Answer {
                 }
             }
         };
+        decision.make();
         let outcome = decoder.finish(end);
         if outcome.protocol == Protocol::Unknown {
             let events = outcome.progress.events;
@@ -223,8 +237,9 @@ impl Agent {
         }
     }
 
-    /// Reads an answer to its terminal event or its end, reporting progress after each piece of it; `authorization`
-    /// and `call` are what the agent must not be quoted with.
+    /// Reads an answer to its terminal event or its end, reporting progress after each piece of it. `decision` is told when
+    /// the answer is decided, and may end the wait for usage that follows. `authorization` and `call` are what the agent
+    /// must not be quoted with.
     ///
     /// # Errors
     /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
@@ -234,11 +249,12 @@ impl Agent {
         call: &Call,
         authorization: &Authorization,
         report: impl Fn(Progress) + Send + 'static,
+        decision: &Decision,
     ) -> Result<Outcome, AgentError> {
         // In a task, so that a piece of the answer wakes that alone, and not every layer of a run above it. The set ends
         // the task when this is dropped.
         let mut reading = JoinSet::new();
-        reading.spawn(answer.read(self.idle_timeout, report, Span::current()));
+        reading.spawn(answer.read(self.idle_timeout, report, decision.clone(), Span::current()));
         let read = reading.join_next().await.expect("one task was spawned");
         let mut outcome = read.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))?;
         if let Verdict::Failed(AnswerError::Reported { message: Some(message) }) = &mut outcome.verdict {

@@ -10,11 +10,11 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    agent::{call::Call, error::AgentError, request::parts::Request},
+    agent::{call::Call, decision::Decision, error::AgentError, request::parts::Request},
     backoff,
     clock::{SystemClock, millis_since, now_millis},
     domain::{
-        answer::Outcome,
+        answer::{Outcome, Progress},
         attempt::Attempt,
         failure::{ErrorType, Failure},
         fire::Fire,
@@ -44,6 +44,8 @@ pub(super) struct AttemptRun<'a> {
     pub(super) since: Instant,
     /// The signal for what is written beside the call.
     pub(super) beside: Beside,
+    /// The signal that the agent's answer is decided.
+    pub(super) decision: Decision,
 }
 
 /// The signal that the agent is about to be called, for what is written beside the call. That is no part of the run: the
@@ -63,8 +65,11 @@ impl Beside {
 }
 
 impl AttemptRun<'_> {
-    /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
-    /// Dropping the work ends the call. A panic is a failure that may be retried unless the agent was called.
+    /// Runs the agent for `fire` until its verdict, or until the deadline, a cancellation, SIGTERM or the loss of the lease
+    /// ends the run. Dropping the work ends the call. A panic is a failure that may be retried unless the agent was called.
+    ///
+    /// Once the answer is decided, none of them ends the run: they end only the wait for usage. If the lease is really
+    /// lost, the table refuses the outcome.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
@@ -88,14 +93,17 @@ impl AttemptRun<'_> {
             }),
         ];
         let mut limits = FuturesUnordered::from_iter(limits);
-        tokio::select! {
+        let mut working = pin!(catch_panic(self.admit_and_call(fire, item, prospect)));
+        let worked = tokio::select! {
             biased;
-            worked = catch_panic(self.admit_and_call(fire, item, prospect)) => {
-                let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
-                worked.unwrap_or_else(|panicked| Err(stop(panicked)))
-            }
-            Some(stop) = limits.next() => Err(stop),
-        }
+            worked = &mut working => worked,
+            Some(stop) = limits.next() => match self.decision.end_wait() {
+                true => working.await,
+                false => return Err(stop),
+            },
+        };
+        let stop = |panicked| RunStop::Failed(self.context.state.retryable_unless_called(panicked));
+        worked.unwrap_or_else(|panicked| Err(stop(panicked)))
     }
 
     /// Returns the stop for a time limit that was exceeded. It is retryable unless the agent may have been called.
@@ -139,10 +147,15 @@ impl AttemptRun<'_> {
             self.call_agent(&fire, &call, prospect).await
         };
         let Some(limit) = policy.timeout else { return running.await };
-        tokio::time::timeout_at(self.since + limit, running).await.unwrap_or_else(|_| {
-            self.context.state.facts().is_timed_out = true;
-            Err(self.out_of_time(format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs())))
-        })
+        let mut running = pin!(running);
+        match tokio::time::timeout_at(self.since + limit, &mut running).await {
+            Ok(ran) => ran,
+            Err(_) if self.decision.end_wait() => running.await,
+            Err(_) => {
+                self.context.state.facts().is_timed_out = true;
+                Err(self.out_of_time(format!("the trigger's timeoutSeconds, {}, were over", limit.as_secs())))
+            }
+        }
     }
 
     /// Returns the fire with the values of the trigger item, and keeps what is known of the item for the end of the
@@ -291,12 +304,13 @@ impl AttemptRun<'_> {
         }
         tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
-        let outcome = agent.read(answer, call, &authorization, move |progress| {
+        let report = move |progress: Progress| {
             if progress.events > 0 {
                 reported.facts().first_event_ms.get_or_insert_with(|| millis_since(since));
             }
             reported.report(progress, now_millis);
-        });
+        };
+        let outcome = agent.read(answer, call, &authorization, report, &self.decision);
         // The event and the trigger take precedence over the agent's definition.
         let accepted = fire.task.accept_finish_reasons.as_ref().unwrap_or(&agent.definition.accept_finish_reasons);
         Ok(outcome.await?.accept(accepted))

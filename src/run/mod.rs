@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
+    agent::decision::Decision,
     clock::now_millis,
     domain::{
         attempt::{Attempt, StartTime},
@@ -93,7 +94,14 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         usage_before: attempt.usage_before,
         state,
     };
-    let run = AttemptRun { context, owned: &owned, attempt: &attempt, since, beside: Beside::default() };
+    let run = AttemptRun {
+        context,
+        owned: &owned,
+        attempt: &attempt,
+        since,
+        beside: Beside::default(),
+        decision: Decision::default(),
+    };
     run.with_writes_beside(async {
         let stopped = match stop {
             Some((stop, knowledge)) => {

@@ -4,6 +4,7 @@ mod attempts;
 mod cancel_other;
 mod cancelled;
 mod clocks;
+mod decided;
 mod harmless;
 mod killed;
 mod overlap;
