@@ -253,17 +253,44 @@ impl Router<'_> {
         }
     }
 
-    /// Decides about one subscription. The event is counted for a threshold only if the trigger would run otherwise. An
-    /// item with problems is due: the invocation that handles it records its failure.
+    /// Decides anew about the only trigger that is due, from a consistent read of its item: the index's copy may be from
+    /// before a change, and the item is not read again before it runs in this invocation. One that is gone by now is
+    /// skipped as deleted. Several triggers are left alone, because each is read by the invocation that it is handed to.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
+    pub(super) async fn decide_only_one_anew(&self, mut subscribers: Subscribers) -> Result<Subscribers, Failure> {
+        let Subscribers { due, failures, first: Some(copy), .. } = &subscribers else { return Ok(subscribers) };
+        let ([Due { trigger: (user_id, trigger_id), .. }], []) = (&due[..], &failures[..]) else {
+            return Ok(subscribers);
+        };
+        let decision = match self.stored(user_id, trigger_id).await? {
+            Ok(current) if current == **copy => return Ok(subscribers),
+            Ok(current) if !current.is_subscribed_to(&self.event.event_source_id) => Ok(Subscription::Filtered),
+            // An event is counted for a threshold once, however often it is decided.
+            Ok(current) => self.decide_trigger(current, false).await,
+            Err(None) => Ok(self.skipped(self.unknown_fire(trigger_id, user_id), SkipReason::Deleted)),
+            Err(Some(unreadable)) => Err(unreadable),
+        };
+        tracing::info!("the only trigger that is due was changed a moment ago, and is decided anew");
+        subscribers.forget_due();
+        subscribers.add(decision);
+        Ok(subscribers)
+    }
+
+    /// Decides about one subscription, by the item as the index gives it.
     async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
+        self.decide_trigger(trigger, is_too_deep).await
+    }
+
+    /// Decides about one trigger. The event is counted for a threshold only if the trigger would run otherwise. An item
+    /// with problems is due: the invocation that handles it records its failure.
+    async fn decide_trigger(&self, trigger: TriggerItem, is_too_deep: bool) -> Result<Subscription, Failure> {
         Ok(match trigger.decide(self.event, self.context.app.platform()) {
             FilterDecision::Filtered => Subscription::Filtered,
-            // Every skip is announced. If skips of skips were recorded, a few disabled triggers that follow everything
-            // would record each other's skips for ever.
-            FilterDecision::Skip(..) if self.event.announces_skip() => Subscription::Unrecorded,
-            FilterDecision::Skip(fire, reason) => Subscription::Skipped(fire, reason),
+            FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {
                 Subscription::Skipped(fire, SkipReason::ChainTooDeep)
             }
@@ -273,6 +300,12 @@ impl Router<'_> {
             FilterDecision::Due(..) => Subscription::Due(Box::new(trigger), false),
             FilterDecision::TooCostly(_) => Subscription::Due(Box::new(trigger), true),
         })
+    }
+
+    /// Returns the skip of a trigger that is switched off or deleted. Every skip is announced. If skips of skips were
+    /// recorded, a few disabled triggers that follow everything would record each other's skips for ever.
+    fn skipped(&self, fire: Box<Fire>, reason: SkipReason) -> Subscription {
+        if self.event.announces_skip() { Subscription::Unrecorded } else { Subscription::Skipped(fire, reason) }
     }
 
     /// Counts the event for the trigger. Returns true if it reaches the threshold. An event without a time of its own
@@ -303,6 +336,14 @@ impl Subscribers {
             let trigger_id = Some(fire.trigger_id);
             Failure { trigger_id, ..OfAnotherUser.into() }
         }));
+    }
+
+    /// Takes back the decisions that made triggers due.
+    fn forget_due(&mut self) {
+        self.counts.subscriptions -= self.due.len();
+        self.counts.dispatched -= self.due.len();
+        self.due.clear();
+        self.first = None;
     }
 
     /// Adds the decision about one subscription, and counts it.

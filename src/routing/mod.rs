@@ -94,14 +94,15 @@ async fn refused(
 }
 
 impl Router<'_> {
-    /// Records the skips. Then it runs the only trigger that is due, or hands the event on for each that is due. With
-    /// failures the event is always handed on, because Lambda's retry of this invocation must decide those anew. A
+    /// Records the skips. Then it runs the only trigger that is due and still is by a consistent read, or hands the event on
+    /// for each that is due. With failures the event is always handed on, because Lambda's retry of this invocation must decide those anew. A
     /// trigger that is handed the event twice runs once.
     ///
     /// # Errors
-    /// `DispatchFailed` if the event was not handed on for every trigger, else a failure of a subscription, a retryable
-    /// one first.
-    async fn serve(&self, mut subscribers: Subscribers) -> Result<Route, Failure> {
+    /// The table's failure if the only trigger that is due cannot be read again, `DispatchFailed` if the event was not
+    /// handed on for every trigger, else a failure of a subscription, a retryable one first.
+    async fn serve(&self, subscribers: Subscribers) -> Result<Route, Failure> {
+        let mut subscribers = self.decide_only_one_anew(subscribers).await?;
         subscribers.refuse_shared_ids();
         self.record_skips(&mut subscribers).await;
         let Subscribers { counts, due, first, mut failures, .. } = subscribers;

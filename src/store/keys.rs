@@ -22,6 +22,11 @@ pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
+/// The partition of the index that holds the triggers which are subscribed to an event source.
+pub(crate) fn subscribers_of(event_source_id: &str) -> String {
+    format!("EVENTSOURCE#{event_source_id}")
+}
+
 /// The key of the kept input of an execution, for a replay.
 pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"))

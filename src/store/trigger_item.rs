@@ -42,7 +42,7 @@ impl Store {
     /// Returns an error if DynamoDB does not answer.
     pub(crate) async fn subscriptions(&self, event_source_id: &str, after: Option<Cursor>) -> Result<Page, StoreError> {
         let mut expression = Expression::default();
-        let condition = expression.equals("GSI2PK", Some(text(format!("EVENTSOURCE#{event_source_id}"))));
+        let condition = expression.equals("GSI2PK", Some(text(keys::subscribers_of(event_source_id))));
         let request = self
             .table
             .client

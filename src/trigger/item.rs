@@ -22,6 +22,7 @@ use crate::{
         lenient,
         steps::Steps,
     },
+    store::keys,
     trigger::{
         bounds::MOST_STEPS,
         condition::Conditions,
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// A stored trigger.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct TriggerItem {
     pub(crate) trigger_id: TriggerId,
     pub(crate) user_id: UserId,
@@ -148,6 +149,11 @@ impl TriggerItem {
         let mut unused = Vec::new();
         let of_prompt = Prompt::parse(prompt, &mut unused).empty_queries(&event.event);
         of_prompt.into_iter().chain(Mapping::parse(&mapping, &mut unused).empty_queries(&event.event)).collect()
+    }
+
+    /// Returns true if the item is subscribed to an event source, as the index finds it.
+    pub(crate) fn is_subscribed_to(&self, event_source_id: &str) -> bool {
+        self.item.get("GSI2PK").and_then(Value::as_str) == Some(keys::subscribers_of(event_source_id).as_str())
     }
 
     /// Returns the item's task as far as it can be read, for the record of a fire that does not run.

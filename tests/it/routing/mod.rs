@@ -4,3 +4,4 @@ mod chains;
 mod dispatch;
 pub(crate) mod ends;
 mod fan_out;
+mod stale_copies;
