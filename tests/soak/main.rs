@@ -1,7 +1,9 @@
-//! The soak test: many fires at once, every fault drawn at random from a seed, and one true record for each in the end.
+//! The soak test: many fires at once, every fault and every change of a trigger drawn at random from a seed, and one true
+//! record for each in the end.
 //!
 //! `SOAK_FIRES=2000 SOAK_CONCURRENCY=64 SOAK_SEED=7 cargo test --test soak` runs the long version.
 
+mod edits;
 mod lambda;
 mod plan;
 mod verdict;
@@ -14,8 +16,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 use standins::{AgentRequest, CognitoOperation, Injected, Stack, assert_no_secrets};
 
+use crate::edits::{Kind, item};
 use crate::lambda::{Pool, Queue};
 use crate::plan::{PROMPT, Plan, token_answers};
 use crate::verdict::Fired;
@@ -58,22 +62,23 @@ async fn s5_every_fire_ends_with_one_true_record() {
 
     let mut calls: BTreeMap<String, Vec<AgentRequest>> = BTreeMap::new();
     for call in pool.stack.agent.calls() {
-        calls.entry(call.field("prompt").to_owned()).or_default().push(call);
+        calls.entry(trigger_of(call.field("prompt"))).or_default().push(call);
     }
     let mut tally = Tally::default();
     let mut problems = Vec::new();
     for (fired, faults) in &fired {
-        let calls = calls.remove(&fired.plan.prompt).unwrap_or_default();
+        let calls = calls.remove(&fired.plan.trigger_id).unwrap_or_default();
         let rows = pool.stack.dynamodb.executions(&fired.plan.trigger_id);
         for problem in fired.problems(&rows, &calls) {
             let (plan, told) = (&fired.plan, &fired.told);
             let calls: Vec<_> = calls.iter().map(|call| (call.status, call.events_sent)).collect();
             problems.push(format!(
-                "{} ({:?}, rerun {}, {faults:?}): {problem}\n  record {rows:?}\n  told {told:?}\n  calls {calls:?}",
-                plan.trigger_id, plan.agent, plan.rerun
+                "{} ({:?}, {:?}, rerun {}, {:?}, {faults:?}): {problem}\n  record {rows:?}\n  told {told:?}\n  \
+                 calls {calls:?}",
+                plan.trigger_id, plan.kind, plan.agent, plan.rerun, plan.edits
             ));
         }
-        tally.count(fired, &rows[0], &calls, faults);
+        tally.count(fired, rows.first(), &calls, faults);
     }
     let took = since.elapsed();
     let counts = [
@@ -90,16 +95,25 @@ async fn s5_every_fire_ends_with_one_true_record() {
     assert!(calls.is_empty(), "calls for no fire: {calls:?}");
     let rows = pool.stack.dynamodb.scan();
     let is_execution = |row: &&serde_json::Value| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
-    assert_eq!(rows.iter().filter(is_execution).count(), fires, "one record for each fire and none besides");
+    let records = fires - tally.unrecorded();
+    assert_eq!(rows.iter().filter(is_execution).count(), records, "one record for each fire and none besides");
     let secrets = [PROMPT.to_owned(), "standin-token-".to_owned(), pool.stack.cognito.secret()];
-    // The input for a replay contains the prompt by design.
-    let is_input = |row: &serde_json::Value| row["SK"].as_str().is_some_and(|sk| sk.starts_with("INPUT#"));
-    let (inputs, records): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_input);
+    // A trigger item and the input for a replay contain the prompt by design.
+    let has_prompt = |row: &serde_json::Value| {
+        row["SK"].as_str().is_some_and(|sk| ["INPUT#", "TRIGGER#"].iter().any(|prefix| sk.starts_with(prefix)))
+    };
+    let (with_prompt, records): (Vec<_>, Vec<_>) = rows.into_iter().partition(has_prompt);
     assert_no_secrets(&secrets, &pool.logs().await, &records);
-    assert_no_secrets(&secrets[1..], &[], &inputs);
+    assert_no_secrets(&secrets[1..], &[], &with_prompt);
 }
 
 type Faults = Vec<(&'static str, usize)>;
+
+/// Returns the id of the trigger whose prompt this is, as it stands within what the agent was asked.
+fn trigger_of(prompt: &str) -> String {
+    let id = prompt.split_once(PROMPT).map_or("", |(_, rest)| rest.trim_start());
+    id.chars().take("soak-00000".len()).collect()
+}
 
 /// Sends one fire with all its faults, until Lambda is done with it.
 async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
@@ -108,6 +122,9 @@ async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
         stack.agent.queue_for_prompt(&plan.prompt, plan.first_answers.iter().cloned());
     }
     stack.agent.on_prompt(&plan.prompt, plan.answer.clone());
+    if plan.kind.has_item() {
+        stack.dynamodb.put_trigger(&item(plan.kind, &plan.trigger_id, &plan.prompt, plan.rerun));
+    }
     let inject = |(name, rule): &(&'static str, _)| (*name, stack.dynamodb.inject(Clone::clone(rule)));
     let faults: Vec<(_, Injected)> = plan.store_faults.iter().map(inject).collect();
 
@@ -120,7 +137,7 @@ async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
     let duplicate = async {
         tokio::time::sleep(plan.duplicate_after?).await;
         // A fire that only its request identifies is a duplicate only if Lambda delivers the same request twice.
-        let again = if plan.is_scheduled { plan.invocation() } else { invocation.clone() };
+        let again = if plan.is_identified() { plan.invocation() } else { invocation.clone() };
         let told = pool.deliver(&again, None).await;
         queue.report(&again, &told).await;
         Some(told)
@@ -136,15 +153,29 @@ async fn fire(pool: &Pool, queue: &Queue, plan: Plan) -> (Fired, Faults) {
         };
         rows.first().is_some_and(cancel)
     };
-    let (told, again, was_cancelled) = tokio::join!(delivery, duplicate, cancel);
+    let edit = async {
+        let since = tokio::time::Instant::now();
+        let mut done = Vec::new();
+        for (after, edit) in &plan.edits {
+            tokio::time::sleep_until(since + *after).await;
+            if edit.apply(&stack.dynamodb, &plan.trigger_id) {
+                done.push((edit.name(), 1));
+            }
+        }
+        done
+    };
+    let (told, again, was_cancelled, edited) = tokio::join!(delivery, duplicate, cancel, edit);
     let rows_then = stack.dynamodb.executions(&plan.trigger_id);
     let hits = faults.iter().map(|(name, fault)| {
         fault.remove();
         (*name, fault.hits())
     });
-    let hits = hits.collect();
+    let hits = hits.chain(edited).collect();
     (Fired { plan, told: std::iter::once(told).chain(again).collect(), was_cancelled, rows_then }, hits)
 }
+
+/// What the table says of an event that was meant for nobody any more.
+const UNRECORDED: &str = "(no record)";
 
 /// The counts of the table.
 #[derive(Default)]
@@ -153,6 +184,8 @@ struct Tally {
     ends: BTreeMap<(String, String), [u64; 3]>,
     /// By the agent's behaviour: the number of fires, calls, and accepted calls.
     agents: BTreeMap<String, [u64; 3]>,
+    /// By the kind of the fire: the number of fires, calls, and accepted calls.
+    kinds: BTreeMap<Kind, [u64; 3]>,
     faults: BTreeMap<&'static str, u64>,
     /// By the outcome that Lambda got.
     told: BTreeMap<String, u64>,
@@ -164,11 +197,16 @@ fn add<K: Ord>(map: &mut BTreeMap<K, [u64; 3]>, key: K, counts: [u64; 3]) {
 }
 
 impl Tally {
-    fn count(&mut self, fired: &Fired, row: &serde_json::Value, calls: &[AgentRequest], faults: &Faults) {
-        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    /// Counts a fire with its record, if it has one.
+    fn count(&mut self, fired: &Fired, row: Option<&serde_json::Value>, calls: &[AgentRequest], faults: &Faults) {
+        let none = json!({"status": UNRECORDED});
+        let row = row.unwrap_or(&none);
+        let text = |name: &str| row[name].as_str().map(str::to_owned);
         let accepted = calls.iter().filter(|call| fired.accepts(call)).count() as u64;
         let attempts = row["attempt"].as_u64().unwrap_or_default();
-        add(&mut self.ends, (text("status"), text("errorType")), [1, attempts, accepted]);
+        let reason = text("errorType").or(text("skipReason")).unwrap_or_default();
+        add(&mut self.ends, (text("status").unwrap_or_default(), reason), [1, attempts, accepted]);
+        add(&mut self.kinds, fired.plan.kind, [1, calls.len() as u64, accepted]);
         add(&mut self.agents, format!("{:?}", fired.plan.agent), [1, calls.len() as u64, accepted]);
         let befell = |wanted: bool, name| wanted.then_some((name, 1));
         let plan = &fired.plan;
@@ -191,6 +229,12 @@ impl Tally {
         }
     }
 
+    /// Returns the number of fires without a record, whose events were meant for nobody any more.
+    fn unrecorded(&self) -> usize {
+        let is_unrecorded = |((status, _), _): &(&(String, String), &[u64; 3])| status == UNRECORDED;
+        self.ends.iter().filter(is_unrecorded).map(|(_, [fires, ..])| *fires as usize).sum()
+    }
+
     fn table(&self, counts: &[(&str, usize)]) -> String {
         let mut lines = vec![format!("{:<34}{:>8}{:>10}{:>10}", "record", "fires", "attempts", "accepted")];
         for ((status, error_type), [fires, attempts, accepted]) in &self.ends {
@@ -199,6 +243,10 @@ impl Tally {
         lines.push(format!("{:<34}{:>8}{:>10}{:>10}", "agent", "fires", "calls", "accepted"));
         for (agent, [fires, calls, accepted]) in &self.agents {
             lines.push(format!("{agent:<34}{fires:>8}{calls:>10}{accepted:>10}"));
+        }
+        lines.push(format!("{:<34}{:>8}{:>10}{:>10}", "kind", "fires", "calls", "accepted"));
+        for (kind, [fires, calls, accepted]) in &self.kinds {
+            lines.push(format!("{:<34}{fires:>8}{calls:>10}{accepted:>10}", format!("{kind:?}")));
         }
         let counted = |heading: &str, entries: Vec<(&str, u64)>| {
             let entries: Vec<_> = entries.into_iter().map(|(name, count)| format!("{name} {count}")).collect();

@@ -5,7 +5,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use standins::runtime_api::scheduled_event;
-use standins::{Fault, Framing, Invocation, Rule, Script, Step, TokenAnswer};
+use standins::{Fault, Framing, Invocation, Rule, Script, Step, TokenAnswer, bus_event};
+
+use crate::edits::{Edit, Kind, source};
 
 /// The text with which every prompt begins, so that tests can look for it where it must not be.
 pub(crate) const PROMPT: &str = "soak-prompt";
@@ -43,6 +45,11 @@ pub(crate) struct Plan {
     pub(crate) duplicate_after: Option<Duration>,
     /// The time after which its cancellation is requested.
     pub(crate) cancel_after: Option<Duration>,
+    pub(crate) kind: Kind,
+    /// What is done to its trigger's item, each with its time.
+    pub(crate) edits: Vec<(Duration, Edit)>,
+    /// The event on the bus, which is one however often it is delivered.
+    bus_event: Value,
 }
 
 fn chance(rng: &mut Rng, percent: u32) -> bool {
@@ -68,6 +75,8 @@ impl Plan {
             88..96 => Agent::Tears,
             _ => Agent::Endless,
         };
+        let kind = Kind::draw(rng);
+        let edits = Edit::draw(kind, rng);
         let refusals = if agent == Agent::Refuses { rng.usize(1..5) } else { 0 };
         Self {
             prompt: format!("{PROMPT} {trigger_id}"),
@@ -85,6 +94,9 @@ impl Plan {
             kill_after: chance(rng, 2).then(|| millis(rng, 0..600)),
             duplicate_after: chance(rng, 15).then(|| millis(rng, 0..2500)),
             cancel_after: chance(rng, 6).then(|| millis(rng, 0..1500)),
+            bus_event: bus_event(&source(&trigger_id), "Soaked", json!({})),
+            kind,
+            edits,
             agent,
             trigger_id,
         }
@@ -92,12 +104,29 @@ impl Plan {
 
     /// Returns its event in a Lambda request of its own.
     pub(crate) fn invocation(&self) -> Invocation {
+        if self.kind == Kind::Subscribed {
+            return Invocation::event(&self.bus_event).timeout(self.timeout);
+        }
         let time = self.is_scheduled.then_some("2026-01-01T00:00:00Z");
         let mut event = scheduled_event(&self.trigger_id, &self.prompt, time);
         if self.rerun {
             event["detail"]["onInterrupted"] = json!("rerun");
         }
+        if self.kind == Kind::Stored {
+            event["detail"] = json!({"triggerId": self.trigger_id, "userId": "user-1", "stored": true,
+                "scheduledTime": event["detail"]["scheduledTime"]});
+        }
         Invocation::event(&event).timeout(self.timeout)
+    }
+
+    /// Returns true if one of these things was to be done to its trigger.
+    pub(crate) fn has_edit(&self, edits: &[Edit]) -> bool {
+        self.edits.iter().any(|(_, edit)| edits.contains(edit))
+    }
+
+    /// Returns true if its event says which fire it is. Otherwise only the Lambda request does.
+    pub(crate) fn is_identified(&self) -> bool {
+        self.is_scheduled || self.kind == Kind::Subscribed
     }
 
     /// Returns the number of pieces that an agent has sent when it completes.

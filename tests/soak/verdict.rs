@@ -3,6 +3,7 @@
 use serde_json::Value;
 use standins::{AgentRequest, Outcome};
 
+use crate::edits::{Edit, Kind};
 use crate::plan::{Agent, Plan};
 
 /// Everything that is known about a fire.
@@ -24,6 +25,10 @@ impl Fired {
     /// Returns everything that is wrong with a fire whose final records are `rows` and whose calls the agent saw as
     /// `calls`.
     pub(crate) fn problems(&self, rows: &[Value], calls: &[AgentRequest]) -> Vec<String> {
+        if rows.is_empty() {
+            let problem = "no record, though it was due".to_owned();
+            return if self.may_have_no_record(calls) { Vec::new() } else { vec![problem] };
+        }
         let [row] = rows else { return vec![format!("{} records", rows.len())] };
         let mut problems = Vec::new();
         let mut check = |holds: bool, problem: String| {
@@ -33,7 +38,7 @@ impl Fired {
         };
         let text = |name: &str| row[name].as_str().unwrap_or_default();
         let (status, error_type) = (text("status"), text("errorType"));
-        check(["completed", "failed", "cancelled"].contains(&status), format!("ends as {status}"));
+        check(["completed", "failed", "cancelled", "skipped"].contains(&status), format!("ends as {status}"));
         check(row["retryable"] != true, "is still retryable".to_owned());
         check((status == "failed") == row.get("errorType").is_some(), format!("{status} with error {error_type:?}"));
         check(self.rows_then == rows, format!("changed after its end: {:?}", self.rows_then));
@@ -47,6 +52,7 @@ impl Fired {
         match status {
             "completed" => check(completions > 0, "says completed, which the agent never did".to_owned()),
             "cancelled" => check(self.was_cancelled, "cancelled by nobody".to_owned()),
+            "skipped" => check(self.may_skip(text("skipReason")) && accepted == 0, "skipped for no reason".to_owned()),
             _ => check(self.explains(row, accepted), format!("{error_type} for no reason")),
         }
         for told in &self.told {
@@ -70,6 +76,24 @@ impl Fired {
             && call.events_sent == self.plan.pieces()
     }
 
+    /// Returns true if the fire may have no record, because its event was meant for nobody any more: no call was made,
+    /// and Lambda was told so at last.
+    fn may_have_no_record(&self, calls: &[AgentRequest]) -> bool {
+        let is_unmet = self.plan.has_edit(&[Edit::Deleted, Edit::Unmatched]);
+        let is_done = self.told.iter().any(|told| told.last().is_some_and(Outcome::is_success));
+        self.plan.kind == Kind::Subscribed && is_unmet && is_done && calls.is_empty()
+    }
+
+    /// Returns true if what was done to the trigger explains a skip.
+    fn may_skip(&self, reason: &str) -> bool {
+        match reason {
+            "Disabled" => self.plan.has_edit(&[Edit::Disabled]),
+            "Deleted" if self.plan.kind.needs_item() => self.plan.has_edit(&[Edit::Deleted, Edit::Tombstoned]),
+            "Deleted" => self.plan.has_edit(&[Edit::Tombstoned]),
+            _ => false,
+        }
+    }
+
     /// Returns true if one of the fire's faults explains this failure.
     fn explains(&self, row: &Value, accepted: usize) -> bool {
         let error_type = row["errorType"].as_str().unwrap_or_default();
@@ -89,6 +113,7 @@ impl Fired {
             "AuthenticationFailed" => uncalled && self.outcomes().any(|told| told.error_type() == error_type),
             "RecordStoreFailed" => uncalled && self.outcomes().any(lost),
             "Interrupted" => self.outcomes().any(|told| died(told) || lost(told)),
+            "InvalidTrigger" => accepted == 0 && self.plan.has_edit(&[Edit::MadeInvalid]),
             "Internal" => accepted == 0 && self.told.iter().any(|told| told.last().is_some_and(died)),
             _ => false,
         }
@@ -103,11 +128,13 @@ fn agrees(told: &Outcome, row: &Value, is_last: bool) -> bool {
     match told {
         Outcome::Died | Outcome::TimedOut => true,
         Outcome::Success(_) if body["success"] != true || !is(&body["executionId"]) => false,
+        // The event was meant for nobody, or its only trigger was skipped.
+        Outcome::Success(_) if body["subscriptions"].is_number() => body["dispatched"] == 0,
         Outcome::Success(_) => match body["status"].as_str() {
             None => row["status"] == "completed" && body["requestId"] == row["requestId"],
             Some("running") => body["duplicate"] == true,
             Some("completed") => body["duplicate"] == true && row["status"] == "completed",
-            Some(status) => status == "cancelled" && row["status"] == "cancelled",
+            Some(status) => ["cancelled", "skipped"].contains(&status) && row["status"] == status,
         },
         Outcome::FunctionError { error_type, .. } => {
             let is_same = row["errorType"] == *error_type && is(&body["executionId"]);
