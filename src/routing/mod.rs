@@ -94,9 +94,9 @@ async fn refused(
 }
 
 impl Router<'_> {
-    /// Records the skips. Then it runs the only trigger that is due and still is by a consistent read, or hands the event on
-    /// for each that is due. With failures the event is always handed on, because Lambda's retry of this invocation must decide those anew. A
-    /// trigger that is handed the event twice runs once.
+    /// Records the skips. Then it runs the only trigger that is due, if it still is by a consistent read, or hands the event
+    /// on for each that is due. With failures the event is always handed on, because Lambda's retry of this invocation
+    /// must decide those anew. A trigger that is handed the event twice runs once.
     ///
     /// # Errors
     /// The table's failure if the only trigger that is due cannot be read again, `DispatchFailed` if the event was not

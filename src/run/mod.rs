@@ -109,7 +109,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
                 let _ = owned.trigger.set(knowledge);
                 Err(stop)
             }
-            None => run.to_its_end(fire, item, prospect).await,
+            None => Box::pin(run.to_its_end(fire, item, prospect)).await,
         };
         let result = run.finish(fire, stopped).await;
         owned.release_run_lock(*deadline).await;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standins::destination::{failed_messages, notification, report, sqs_batch};
 use standins::{Invocation, Lambda, Outcome, Stack};
@@ -75,8 +75,8 @@ impl Pool {
         Arc::clone(&lambda)
     }
 
-    /// Runs one invocation in some environment, and kills the process after `kill_after`.
-    pub(crate) async fn invoke(&self, invocation: Invocation, kill_after: Option<Duration>) -> Outcome {
+    /// Runs one invocation in some environment, and kills the process after `kill_after`. Returns how long it took, too.
+    pub(crate) async fn invoke(&self, invocation: Invocation, kill_after: Option<Duration>) -> (Outcome, Duration) {
         let _permit = self.permits.acquire().await.expect("nobody closes it");
         let slot = {
             let mut free = lock(&self.free);
@@ -85,6 +85,7 @@ impl Pool {
         };
         self.invocations.fetch_add(1, Ordering::Relaxed);
         let lambda = self.environment(&self.slots[slot]).await;
+        let since = Instant::now();
         let invoking = lambda.invoke(invocation);
         tokio::pin!(invoking);
         let outcome = match kill_after {
@@ -99,25 +100,30 @@ impl Pool {
             },
         };
         lock(&self.free).push(slot);
-        outcome
+        (outcome, since.elapsed())
     }
 
-    /// Delivers an event as Lambda does, in three attempts, and returns the outcome of each.
-    pub(crate) async fn deliver(&self, invocation: &Invocation, kill_after: Option<Duration>) -> Vec<Outcome> {
-        let mut told = Vec::new();
+    /// Delivers an event as Lambda does, in three attempts. Returns the outcome of each, and how long the longest took.
+    pub(crate) async fn deliver(
+        &self,
+        invocation: &Invocation,
+        kill_after: Option<Duration>,
+    ) -> (Vec<Outcome>, Duration) {
+        let (mut told, mut longest) = (Vec::new(), Duration::ZERO);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 // After this pause the lease is over in most cases.
                 tokio::time::sleep(scaled(Duration::from_millis(fastrand::u64(600..1800)))).await;
             }
-            let outcome = self.invoke(invocation.clone(), kill_after.filter(|_| attempt == 0)).await;
+            let (outcome, took) = self.invoke(invocation.clone(), kill_after.filter(|_| attempt == 0)).await;
+            longest = longest.max(took);
             let is_success = outcome.is_success();
             told.push(outcome);
             if is_success {
                 break;
             }
         }
-        told
+        (told, longest)
     }
 
     /// Returns every line of every process.
@@ -179,7 +185,7 @@ impl Queue {
         let bodies = batch.iter().map(|message| (message.id.as_str(), message.body.as_str()));
         let garbage = has_garbage.then_some(("garbage", "{\"Type\":\"Notification\",\"Message\":\"?\"}"));
         let invocation = sqs_batch(garbage.into_iter().chain(bodies)).timeout(Duration::from_secs(60));
-        let failed = match pool.invoke(invocation, None).await {
+        let failed = match pool.invoke(invocation, None).await.0 {
             // In that case SQS delivers the whole batch again.
             Outcome::Died | Outcome::TimedOut => None,
             outcome => Some(failed_messages(&outcome)),

@@ -1,5 +1,7 @@
 //! The promises that must hold for every fire in the end, whatever its faults were.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use standins::{AgentRequest, Outcome};
 
@@ -11,6 +13,8 @@ pub(crate) struct Fired {
     pub(crate) plan: Plan,
     /// The outcomes that Lambda got, by delivery and by attempt.
     pub(crate) told: Vec<Vec<Outcome>>,
+    /// How long the longest of its invocations took.
+    pub(crate) longest: Duration,
     /// True if a request to cancel came in time.
     pub(crate) was_cancelled: bool,
     /// The records at the time when Lambda was done with the fire.
@@ -107,9 +111,7 @@ impl Fired {
             "StreamInterrupted" => agent == Agent::Tears,
             "AgentUnavailable" => uncalled && matches!(agent, Agent::Refuses | Agent::RefusesForEver),
             // A run ends at its time less the margin, a tenth, whatever made it take so long.
-            "DeadlineExceeded" => {
-                row["durationMs"].as_u64().map(u128::from) >= Some(self.plan.timeout.as_millis() * 4 / 5)
-            }
+            "DeadlineExceeded" => self.longest >= self.plan.timeout * 4 / 5,
             "AuthenticationFailed" => uncalled && self.outcomes().any(|told| told.error_type() == error_type),
             "RecordStoreFailed" => uncalled && self.outcomes().any(lost),
             "Interrupted" => self.outcomes().any(|told| died(told) || lost(told)),
