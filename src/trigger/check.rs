@@ -52,6 +52,7 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
     Ok(preview_of(&item, &event, platform))
 }
 
+/// Returns what an event would make of an item that was read.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     let empty_queries = item.empty_queries(event);
     let mut refused_by = item.refusing(event);
