@@ -105,7 +105,12 @@ impl Agents {
         agent.map(|agent| agent.definition.mark())
     }
 
-    /// Reads the definition of an agent from its parameter. `None` if there is no such parameter.
+    /// Reads the definition of an agent from its parameter, at most every five minutes. `None` if there is no such
+    /// parameter, or if the id cannot be the end of a parameter's name.
+    ///
+    /// # Errors
+    /// `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the definition
+    /// is unusable.
     async fn of_parameter(&self, path: &str, id: &str) -> Result<Option<Arc<Agent>>, Failure> {
         let now = SystemTime::now();
         if let Some((until, agent)) = self.read().get(id)
@@ -133,8 +138,11 @@ impl Agents {
         Ok(Some(agent))
     }
 
-    /// Reads a definition from the text of its parameter. A problem names the agent, the parameter and the place, and never
-    /// the text.
+    /// Reads the definition in `text`, the value of the parameter `name`.
+    ///
+    /// # Errors
+    /// `AgentNotFound` with every problem at once, or the place of what is no JSON, and if its auth is Cognito without
+    /// a machine client in the settings. No value of the definition is repeated.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =

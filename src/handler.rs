@@ -77,5 +77,5 @@ async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) 
             Route::Done(response) => return Ok(response),
         },
     };
-    run::run_fire(context, fire).await
+    Box::pin(run::run_fire(context, fire)).await
 }

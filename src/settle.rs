@@ -39,7 +39,7 @@ use crate::{
     store::{error::StoreError, in_place::InPlace},
     telemetry::metrics::MetricsLine,
     trigger::{
-        item::{TriggerDecision, TriggerItem},
+        item::{FilterDecision, TriggerItem},
         replay,
     },
 };
@@ -272,12 +272,12 @@ impl Settler<'_> {
             for item in page.items {
                 let Ok(trigger) = TriggerItem::read(item) else { continue };
                 match trigger.decide(event, self.app.platform()) {
-                    TriggerDecision::Filtered => {}
-                    TriggerDecision::Run(fire, threshold) => {
+                    FilterDecision::Filtered => {}
+                    FilterDecision::Due(fire, threshold) => {
                         is_certain &= threshold.is_none();
                         due.push(fire);
                     }
-                    TriggerDecision::Skip(fire, _) | TriggerDecision::Invalid(fire, _) => due.push(fire),
+                    FilterDecision::Skip(fire, _) | FilterDecision::TooCostly(fire) => due.push(fire),
                 }
             }
             match page.next {

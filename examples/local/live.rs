@@ -12,7 +12,7 @@ use crate::recognised::{self, Answer};
 use crate::report::{executions_of, say, text};
 
 /// The number of answers that are explained.
-const MOST_ANSWERS: usize = 8;
+const MOST_ANSWERS: usize = 50;
 
 /// The answers seen so far.
 pub(crate) struct Live {

@@ -2,6 +2,7 @@
 //! reads it, one frame at a time, so that the effect of each frame shows.
 
 use agent_trigger::agent::decoder::{Decoder, UnsupportedContentType};
+use agent_trigger::agent::framing::frame::MAX_EVENT;
 use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Progress, Verdict};
 use agent_trigger::domain::finish_reason::FinishReason;
 use agent_trigger::domain::protocol::Protocol;
@@ -74,6 +75,10 @@ struct Reading {
     idle: Vec<(String, usize)>,
     /// The frames after the one that decided.
     unread: usize,
+    /// The frames that were too large to keep.
+    large: usize,
+    /// The lines that say nothing.
+    strange: usize,
 }
 
 /// Feeds the frames one by one.
@@ -82,13 +87,16 @@ fn read(
     answer: &Answer,
 ) -> Result<Reading, UnsupportedContentType> {
     let (mut useful, mut idle, mut decided_by, mut unread) = (Vec::new(), Vec::new(), None, 0);
+    let (mut large, mut strange) = (0, 0);
     let frames = split(&answer.body);
     let state = |decoder: &Decoder| (decoder.text().into_owned(), figures(decoder.progress()), decoder.is_decided());
+    let skipped = |decoder: &Decoder| decoder.progress().skipped_events;
     let mut reading = decoder()?;
     let (mut before, mut last_word) = (state(&reading), None);
     for (at, frame) in frames.iter().enumerate() {
         let kind = kind_of(frame);
         let is_over = before.2;
+        let skipped_before = skipped(&reading);
         reading.feed(frame);
         let after = state(&reading);
         let word = if is_over || frames.len() > MOST_FRAMES { None } else { last_word_of(decoder()?, &frames[..=at]) };
@@ -102,6 +110,9 @@ fn read(
                 decided_by = None;
             }
             unread += usize::from(is_over);
+            if skipped(&reading) > skipped_before {
+                if frame.len() > MAX_EVENT { large += 1 } else { strange += 1 }
+            }
             count(if after == before && !has_said { &mut idle } else { &mut useful }, kind);
         }
         (before, last_word) = (after, word);
@@ -111,7 +122,7 @@ fn read(
         // A document is read at its end, so none of its lines shows an effect.
         useful = std::mem::take(&mut idle);
     }
-    Ok(Reading { outcome, decided_by, useful, idle, unread })
+    Ok(Reading { outcome, decided_by, useful, idle, unread, large, strange })
 }
 
 /// Returns how an answer of these frames would end other than well, if it ended here.
@@ -127,9 +138,9 @@ fn last_word_of(mut decoder: Decoder, frames: &[&[u8]]) -> Option<(bool, Option<
     }
 }
 
-/// The figures that a frame can change besides the counts of frames and bytes.
-fn figures(progress: Progress) -> (u64, u64, Option<agent_trigger::domain::usage::Usage>) {
-    (progress.skipped_events, progress.tool_uses, progress.usage)
+/// The figures that a frame can change besides the counts of frames, of bytes and of what was passed over.
+fn figures(progress: Progress) -> (u64, Option<agent_trigger::domain::usage::Usage>) {
+    (progress.tool_uses, progress.usage)
 }
 
 fn count(kinds: &mut Vec<(String, usize)>, kind: String) {
@@ -139,8 +150,12 @@ fn count(kinds: &mut Vec<(String, usize)>, kind: String) {
     }
 }
 
-/// Cuts a body where frames end: at the blank lines of an event stream, else at each line.
+/// Cuts a body where frames end: at the blank lines of an event stream, else at each line. A document is one frame,
+/// however many lines it has.
 fn split(body: &[u8]) -> Vec<&[u8]> {
+    if serde_json::from_slice::<Value>(body).is_ok() {
+        return vec![body];
+    }
     let is_sse = body
         .split(|byte| *byte == b'\n')
         .take(8)
@@ -211,7 +226,17 @@ fn why_ended(reading: &Reading, is_whole: bool) -> String {
         kind.as_ref().map_or_else(|| end.to_owned(), |kind| format!("the frame {kind} says so"))
     };
     match &reading.outcome.verdict {
-        Verdict::Completed => format!("completed: {}", said(&reading.decided_by)),
+        Verdict::Completed => {
+            let doubt = match reading.strange {
+                0 => String::new(),
+                1 => ". One frame was passed over: if it says that the agent failed, say so as docs/agents.md does"
+                    .to_owned(),
+                many => format!(
+                    ". {many} frames were passed over: if one says that the agent failed, say so as docs/agents.md does"
+                ),
+            };
+            format!("completed: {}{doubt}", said(&reading.decided_by))
+        }
         Verdict::Incomplete(_) => format!("stopped short: {}", said(&reading.decided_by)),
         Verdict::Failed(AnswerError::Reported { message }) => {
             let message = message.as_deref().unwrap_or("without a message");
@@ -220,7 +245,11 @@ fn why_ended(reading: &Reading, is_whole: bool) -> String {
         }
         Verdict::Failed(error) => format!("failed: {error}"),
         Verdict::Interrupted(interruption) => {
-            let hint = match (interruption, terminal_events(reading.outcome.protocol)) {
+            let terminal = terminal_events(reading.outcome.protocol);
+            if *interruption == Interruption::NoTerminalEvent && terminal.is_none() {
+                return "interrupted: the answer ended within a line or a document, or said nothing".to_owned();
+            }
+            let hint = match (interruption, terminal) {
                 (Interruption::NoTerminalEvent | Interruption::Torn, Some(events)) => {
                     format!("; expected was {events}")
                 }
@@ -255,8 +284,12 @@ fn frames(reading: &Reading) -> Vec<String> {
     if !reading.idle.is_empty() {
         lines.push(format!("            not used: {}", listed(&reading.idle)));
     }
-    if progress.skipped_events > 0 {
-        lines.push(format!("            skipped, because too large or not understood: {}", progress.skipped_events));
+    if reading.large > 0 {
+        lines
+            .push(format!("            over 1 MiB, of which only the members at the top were read: {}", reading.large));
+    }
+    if reading.strange > 0 {
+        lines.push(format!("            passed over, because nothing in them was understood: {}", reading.strange));
     }
     if reading.unread > 0 {
         lines.push(format!("            after the end, where only usage is read: {}", reading.unread));

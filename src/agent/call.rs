@@ -17,6 +17,7 @@ use crate::{
         request_format::{A2aVersion, RequestFormat},
         trace::traceparent,
     },
+    json::surrogate,
     redact::redact,
 };
 
@@ -92,7 +93,8 @@ impl Call {
 
 /// Serializes a body.
 pub(super) fn bytes(body: &Value) -> Result<Vec<u8>, AgentError> {
-    serde_json::to_vec(body).map_err(|error| AgentError::Request(error.to_string()))
+    let json = serde_json::to_string(body).map_err(|error| AgentError::Request(error.to_string()))?;
+    Ok(surrogate::unmarked(json).into_bytes())
 }
 
 /// Returns the headers that each try of a call sends, all but the authorization. The function's own replace those of
@@ -141,6 +143,8 @@ fn private_texts(request: &Request<'_>) -> Vec<String> {
         private.extend(profile.system_prompt.clone());
         profile.mcp_config.iter().for_each(|config| collect_texts(config, &mut private));
     }
+    // What the agent was sent as half a surrogate pair it quotes as U+FFFD.
+    private.iter_mut().for_each(|text| *text = surrogate::shown(text).into_owned());
     private
 }
 

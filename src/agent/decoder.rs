@@ -4,8 +4,8 @@
 //! - The protocol is recognised by its first frames, or set for the agent. From then on its rules decide.
 //! - The first terminal event decides. Behind it only usage is read, where a protocol sends it last.
 //! - A torn answer is never a success, and neither is an end without the terminal event that a protocol promises.
-//! - Memory is constant and time linear, however the bytes are chunked: an event of more than 1 MiB is dropped as it
-//!   streams by; only its first 4 KiB are read, for the `type` or error that decides.
+//! - Memory is constant and time linear, however the bytes are chunked: of an event of more than 1 MiB
+//!   the members at its top are kept as it streams by, each up to a limit: those that say what it is and how the run ended.
 //! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
 
 use crate::agent::framing::{
@@ -60,6 +60,7 @@ impl Decoder {
     #[must_use]
     pub fn with_protocol(mut self, protocol: Option<Protocol>) -> Decoder {
         if let Some(protocol) = protocol.filter(|protocol| protocol.is_set_for_answers()) {
+            self.reading.is_set = true;
             self.reading.protocol = Some(protocol);
             self.reading.reader = protocol::reader(protocol);
         }
@@ -105,7 +106,10 @@ impl Decoder {
 
     /// Bytes of memory held at present: at most a few KiB, the text kept, and the event under way.
     pub fn buffered(&self) -> usize {
-        self.framer.capacity() + self.reading.transcript.capacity() + self.reading.inner.capacity()
+        self.framer.capacity()
+            + self.reading.loose.capacity()
+            + self.reading.transcript.capacity()
+            + self.reading.inner.capacity()
     }
 
     /// Ends the answer and returns all that is known of it.
@@ -147,16 +151,23 @@ impl Decoder {
         let is_sse = framer.is_sse();
         if reading.verdict.is_none() {
             match framer.rest() {
+                Rest::Nothing if reading.is_within_document() && reading.reader.is_none() => {
+                    return reading.transcript.without_terminal_event();
+                }
                 Rest::Nothing => {}
                 Rest::Frame(frame) => {
                     let is_cut = frame.source == Source::Line && frame.text.starts_with(b"{") && !frame.is_whole();
                     reading.read(&frame);
+                    let is_cut = is_cut || reading.is_within_document();
                     if is_cut && reading.verdict.is_none() && reading.reader.is_none() {
                         return reading.transcript.without_terminal_event();
                     }
                 }
                 Rest::Cut => return reading.without(Interruption::WithinEvent),
-                Rest::NotJson => return Verdict::Failed(AnswerError::NotJson),
+                Rest::NotJson => {
+                    let Some(lines) = framer.lines_of_document() else { return Verdict::Failed(AnswerError::NotJson) };
+                    return self.framed_again(&lines);
+                }
                 Rest::Empty => return Verdict::Failed(AnswerError::Empty),
             }
         }
@@ -188,20 +199,41 @@ impl Decoder {
         verdict
     }
 
+    /// Decides a document that was none, but lines of JSON of which the first alone exceeds what the framing is chosen by.
+    fn framed_again(&mut self, lines: &[u8]) -> Verdict {
+        self.framer = Framer::lines();
+        let bytes = std::mem::take(&mut self.reading.transcript.progress.bytes);
+        self.read(lines);
+        self.reading.transcript.progress.bytes = bytes;
+        match &self.reading.verdict {
+            Some(verdict) => verdict.clone(),
+            None => self.framed(),
+        }
+    }
+
     /// Takes the document as it stands for the answer, where nothing in it is named one. A string was read as one
     /// already, and null says nothing. Of an array its kept beginning is taken.
     fn whole_document(&mut self) {
         let pieces = &mut self.reading.transcript.pieces;
         match &mut self.framer {
             Framer::Document(document) => {
-                if let Rest::Frame(frame) = document.rest()
-                    && frame.source == Source::Document
-                    && !matches!(frame.text, [b'"', ..] | b"null")
-                {
-                    RawJson::cut(frame.text).compact_into(pieces);
+                let is_told = matches!(document.rest(), Rest::Frame(frame)
+                    if frame.source == Source::Document && !matches!(frame.text, [b'"', ..] | b"null"));
+                let value = RawJson::cut(document.head());
+                if is_told && !(value.is_object() || value.is_array()) || value.is_something() && is_told {
+                    value.compact_into(pieces);
+                } else {
+                    // An answer without text, as null is.
+                    self.reading.transcript.is_understood |= is_told;
                 }
             }
-            Framer::Elements(elements) => RawJson::cut(elements.head().0).compact_into(pieces),
+            Framer::Elements(elements) => {
+                let value = RawJson::cut(elements.head().0);
+                if value.is_something() {
+                    value.compact_into(pieces);
+                }
+                self.reading.transcript.is_understood |= !value.is_something();
+            }
             _ => {}
         }
     }

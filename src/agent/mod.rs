@@ -8,12 +8,14 @@ pub mod decoder;
 pub mod error;
 pub mod framing;
 mod head;
+mod loose;
 pub(crate) mod protocol;
 mod reading;
 pub mod request;
 mod setup;
 mod status;
 pub mod transcript;
+mod within;
 
 use std::{
     panic,

@@ -1,34 +1,23 @@
 //! What the decoder makes of an answer's frames: the protocol, recognised or set, and the facts that it reads.
 
 use crate::agent::framing::frame::{Frame, MAX_EVENT, Source};
+use crate::agent::loose::{Found, Loose};
 use crate::agent::protocol::{
     self,
+    failure::failure_of,
     generic::Generic,
     members::{Members, Name},
+    notes::note_stop,
     reader::Reader,
     words::{message_of_frame, reported},
 };
 use crate::agent::transcript::Transcript;
+use crate::agent::within::{self, DATA, EVENT, is_frame_within, literals};
 use crate::domain::answer::{AnswerError, Interruption, Outcome, Verdict};
 use crate::domain::finish_reason::FinishReason;
 use crate::domain::protocol::Protocol;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
-
-/// The field that agents write into data themselves.
-const DATA: &[u8] = b"data:";
-
-/// The field that names an event, which they may write before it.
-const EVENT: &[u8] = b"event:";
-
-/// Returns true if data is a frame of server-sent events itself.
-fn is_frame_within(text: &[u8]) -> bool {
-    text.starts_with(DATA) || text.starts_with(EVENT)
-}
-
-fn line_end(text: &[u8]) -> usize {
-    memchr::memchr(b'\n', text).unwrap_or(text.len())
-}
 
 /// The state of reading an answer's frames: what is recognised, what is decided, and the transcript.
 #[derive(Debug)]
@@ -38,6 +27,16 @@ pub(super) struct Reading {
     pub(super) protocol: Option<Protocol>,
     pub(super) reader: Option<Box<dyn Reader>>,
     generic: Generic,
+    /// Lines that are no frames.
+    pub(super) loose: Loose,
+    /// The name of an event that stood on the line before.
+    line_name: Vec<u8>,
+    /// The protocol was set for the agent.
+    pub(super) is_set: bool,
+    /// Frames of the recognised protocol's own.
+    own_frames: u64,
+    /// A frame named `metadata` came.
+    has_metadata: bool,
     /// A string of JSON that was looked into.
     pub(super) inner: BoundedText,
     pub(super) verdict: Option<Verdict>,
@@ -59,6 +58,11 @@ impl Reading {
             protocol: None,
             reader: None,
             generic: Generic::default(),
+            loose: Loose::default(),
+            line_name: Vec::new(),
+            is_set: false,
+            own_frames: 0,
+            has_metadata: false,
             inner: BoundedText::new(MAX_EVENT),
             verdict: None,
             awaits_usage: false,
@@ -84,6 +88,13 @@ impl Reading {
         {
             return;
         }
+        if frame.source == Source::Loose || frame.source == Source::Line && self.loose.continues(frame.data) {
+            if self.verdict.is_none() {
+                self.verdict = self.take_loose(frame);
+            }
+            return;
+        }
+        self.loose.leave();
         if self.verdict.is_some() {
             let reader = self.reader.as_mut();
             self.awaits_usage = !reader.is_none_or(|reader| reader.read_usage(frame, &mut self.transcript));
@@ -98,7 +109,7 @@ impl Reading {
             self.transcript.progress.skipped_events += u64::from(frame.dropped.is_some());
         }
         self.transcript.is_muted = frame.dropped.is_some();
-        self.has_dropped |= frame.dropped.is_some();
+        self.has_dropped |= frame.dropped.is_some() && !(frame.text.starts_with(b"{") && frame.is_whole());
         if frame.name == b"error" {
             self.verdict = Some(self.read_error(frame));
             return;
@@ -109,10 +120,12 @@ impl Reading {
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
             (_, Some(b'"')) if frame.source != Source::Text => self.read_string(frame),
-            (_, Some(b'd' | b'e')) if frame.source == Source::Sse && is_frame_within(frame.text) => {
-                self.read_string(frame)
+            (_, Some(b'd' | b'e'))
+                if matches!(frame.source, Source::Sse | Source::Line) && is_frame_within(frame.text) =>
+            {
+                self.read_frame_within(frame)
             }
-            (Some(reader), _) => reader.read(frame, &mut self.transcript),
+            (Some(_), _) => self.follow(frame),
             (None, _) => self.interpret(frame, frame),
         };
         if self.verdict.is_some() {
@@ -137,6 +150,68 @@ impl Reading {
             Some(reader) => reader.error(frame, &mut self.transcript),
             None => Verdict::Failed(reported(message_of_frame(frame))),
         }
+    }
+
+    /// Takes data or a line that is a frame of server-sent events itself. In lines the name of an event stands on a line
+    /// before its data.
+    fn read_frame_within(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+        if frame.source != Source::Line {
+            return self.read_string(frame);
+        }
+        if let Some(name) = frame.text.strip_prefix(EVENT) {
+            let name = scan::trim(name);
+            self.line_name = name[..name.len().min(64)].to_vec();
+            self.transcript.progress.skipped_events += 1;
+            return None;
+        }
+        let name = std::mem::take(&mut self.line_name);
+        let named = Frame { name: &name, ..*frame };
+        if name == b"error" {
+            let data = scan::trim(&frame.text[DATA.len()..]);
+            return Some(self.read_error(&Frame { text: data, data, ..named }));
+        }
+        self.read_string(&named)
+    }
+
+    /// Takes a line that is no frame. An object between server-sent events is read as a line of NDJSON, and so is a
+    /// document in several lines once it is whole, and a dictionary as Python prints it. A failure is noted, and later
+    /// text takes it back.
+    fn take_loose(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+        if frame.source == Source::Loose && frame.data.starts_with(b"{") && scan::is_whole(frame.text) {
+            let text = frame.text.to_vec();
+            self.read(&Frame::new(Source::Line, &text));
+            return self.verdict.take();
+        }
+        if let Some(json) = literals(frame.text) {
+            return self.interpret_object(json.as_bytes(), frame);
+        }
+        match self.loose.take(frame.data) {
+            Found::Nothing => None,
+            Found::Failure(words) => {
+                self.transcript.is_understood = true;
+                self.transcript.failure = Some(reported(words));
+                None
+            }
+            Found::Document => {
+                let document = self.loose.take_document();
+                let skipped = &mut self.transcript.progress.skipped_events;
+                *skipped = skipped.saturating_sub(u64::from(frame.source == Source::Line));
+                self.transcript.progress.events += u64::from(frame.source == Source::Loose);
+                self.interpret_object(&document, frame)
+            }
+        }
+    }
+
+    /// Takes an object that was found in the lines of a stream.
+    fn interpret_object(&mut self, object: &[u8], of: &Frame<'_>) -> Option<Verdict> {
+        let source = if of.source == Source::Loose { Source::Line } else { of.source };
+        let frame = Frame { source, data: object, text: object, ..*of };
+        self.interpret(&frame, &frame)
+    }
+
+    /// Returns true if the stream ended within a document in several lines.
+    pub(super) fn is_within_document(&self) -> bool {
+        self.loose.is_open()
     }
 
     /// Takes a string or unquoted text. If another event is found within it, by [`Self::look_into`], that is read in
@@ -196,46 +271,93 @@ impl Reading {
         } else if scan::is_whole(frame.text) {
             RawJson::whole(frame.text).as_str()?.push_into(inner);
         }
-        let text = scan::trim(inner.as_str().as_bytes());
-        let (name, text) = match text.strip_prefix(EVENT).map(|rest| rest.split_at(line_end(rest))) {
-            Some((name, rest)) => (scan::trim(name), scan::trim(rest)),
-            None => (&b""[..], text),
-        };
-        let is_object = |text: &[u8]| text.starts_with(b"{") && Members::of(text).is_closed;
-        let data = match text.strip_prefix(DATA).map(scan::trim) {
-            Some(data) => {
-                (is_object(data) || data == b"[DONE]" || scan::is_whole(data) || name == b"error").then_some(data)
-            }
-            None => (is_object(text) && name.is_empty()).then_some(text),
-        };
-        data.map(|data| (name, data))
+        within::event(scan::trim(inner.as_str().as_bytes()))
+    }
+
+    /// Takes a frame by the rules of the protocol that is known. A frame that is none of its own is read by the generic
+    /// rules: what it says of a failure, a stop or an answer counts as if nothing was recognised. An event that ends the
+    /// run well is read by them, too: it may carry a failure.
+    fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+        let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
+        if std::mem::take(&mut self.transcript.is_foreign) {
+            return self.read_foreign(frame);
+        }
+        self.own_frames += 1;
+        match verdict {
+            Some(verdict @ (Verdict::Completed | Verdict::Incomplete(_))) => Some(self.confirmed(frame, verdict)),
+            other => other,
+        }
+    }
+
+    /// Takes a frame that is none of the recognised protocol's by the generic rules.
+    fn read_foreign(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
+        if !frame.has_data {
+            return None;
+        }
+        if frame.source == Source::Line && !frame.text.starts_with(b"{") {
+            return self.pass_over(frame, &Members::none());
+        }
+        let is_object = frame.source != Source::Text && frame.text.starts_with(b"{");
+        let members = if is_object { Members::of(frame.text) } else { Members::none() };
+        let (is_understood, verdict) =
+            self.generic.read(frame, Some(&members).filter(|_| is_object), &mut self.transcript);
+        if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {
+            return self.pass_over(frame, &members).or(verdict);
+        }
+        verdict
+    }
+
+    /// Returns the verdict of an event that ends the run in order, unless that event itself says in the generic way
+    /// that the run failed or stopped short.
+    fn confirmed(&mut self, frame: &Frame<'_>, verdict: Verdict) -> Verdict {
+        if !frame.text.starts_with(b"{") {
+            return verdict;
+        }
+        let members = Members::of(frame.text);
+        if let Some(failed) = failure_of(frame, &members) {
+            return Verdict::Failed(reported(failed.message));
+        }
+        if verdict == Verdict::Completed && self.transcript.finish.is_none() {
+            note_stop(frame, &members, &mut self.transcript);
+            return self.transcript.last_word();
+        }
+        verdict
     }
 
     /// Takes a frame by the protocol's rules. If no protocol is known yet, it is recognised here, and the generic rules
     /// read a frame that no protocol recognises. `frame` may be the object found within the string `outer`. Otherwise
     /// both are the same frame.
     fn interpret(&mut self, frame: &Frame<'_>, outer: &Frame<'_>) -> Option<Verdict> {
-        if let Some(reader) = &mut self.reader {
-            return reader.read(frame, &mut self.transcript);
+        if frame.source == Source::Sse
+            && let Some(json) = literals(frame.text)
+        {
+            return self.interpret_object(json.as_bytes(), frame);
+        }
+        if self.reader.is_some() {
+            return self.follow(frame);
         }
         let mut members = Members::none();
         let is_object = frame.source != Source::Text && frame.text.starts_with(b"{");
         if is_object {
             members.read(frame.text);
         }
+        self.has_metadata |= frame.name == b"metadata";
         let recognised = match Some(&members).filter(|_| is_object) {
             Some(members) if self.is_known_as_generic(frame, members) => None,
             Some(members) => protocol::recognise(frame, members),
             None if frame.name.is_empty() => None,
             None => protocol::recognise(frame, &members),
         };
-        if let Some(protocol) = recognised {
-            let mut reader = protocol::reader(protocol)?;
+        // A string is LangServe's, whatever stands within it.
+        let is_known = self.has_metadata || frame.name == b"data" && outer.text.starts_with(b"\"");
+        let by_name = || protocol::recognise_by_name(frame.name).filter(|_| is_known);
+        let recognised = recognised.filter(|protocol| !self.generic.has_said() || !protocol::is_weak(*protocol));
+        if let Some(protocol) = recognised.or_else(by_name) {
+            let reader = protocol::reader(protocol)?;
             let frame = if reader.takes_strings() { outer } else { frame };
-            let verdict = reader.read(frame, &mut self.transcript);
             self.protocol = Some(protocol);
             self.reader = Some(reader);
-            return verdict;
+            return self.follow(frame);
         }
         if !frame.has_data {
             return None;
@@ -246,19 +368,35 @@ impl Reading {
             // An inner object that says nothing was the agent's answer, written as JSON.
             self.generic.read(outer, None, &mut self.transcript);
         } else if !is_understood && frame.source == Source::Line && frame.dropped.is_none() {
-            let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
-            self.transcript.progress.skipped_events += u64::from(!has_type);
+            return self.pass_over(frame, &members).or(verdict);
         }
         verdict
     }
 
+    /// Passes over a line that says nothing. One that is no object may be a part of something else.
+    fn pass_over(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> Option<Verdict> {
+        let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
+        self.transcript.progress.skipped_events += u64::from(!has_type);
+        let is_string = frame.text.starts_with(b"\"") && scan::is_whole(frame.text);
+        if members.is_closed || is_string { None } else { self.take_loose(frame) }
+    }
+
     /// Decides an answer that ended in order without a terminal event: by the rules of its protocol, or by the generic
     /// ones, for which that is a success unless the last word said otherwise.
+    ///
+    /// A protocol of whose frames only a `start` came, which any agent may send, was none if everything else of the
+    /// answer was understood by the generic rules.
     pub(super) fn end(&mut self) -> Verdict {
-        match &mut self.reader {
-            Some(reader) => reader.end(&mut self.transcript),
-            None => self.generic.end(&self.transcript),
+        let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
+        let verdict = reader.end(&mut self.transcript);
+        let was_none =
+            self.protocol == Some(Protocol::Vercel) && self.own_frames == 1 && self.generic.has_said() && !self.is_set;
+        if was_none && verdict == Verdict::Interrupted(Interruption::NoTerminalEvent) {
+            self.protocol = None;
+            self.reader = None;
+            return self.generic.end(&self.transcript);
         }
+        verdict
     }
 
     /// Decides an answer whose connection ended before it did. It is never a success.

@@ -1,6 +1,6 @@
 //! What is kept of a run while it streams by: counts, usage, ids, the answer's text, and the last word on how it went.
 
-use crate::agent::protocol::usage::Counts;
+use crate::agent::protocol::{names::is_failure_word, usage::Counts};
 use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Verdict, is_plain_id};
 use crate::domain::finish_reason::FinishReason;
 use crate::domain::usage::Usage;
@@ -21,6 +21,8 @@ pub(crate) struct Transcript {
     between_messages: bool,
     /// The frame under way was too large to keep: it has no text.
     pub(crate) is_muted: bool,
+    /// The frame under way is none of the recognised protocol's own: the generic rules read it.
+    pub(crate) is_foreign: bool,
     /// Something of the answer was understood.
     pub(crate) is_understood: bool,
     /// What the agent said last, if that was a failure.
@@ -40,6 +42,7 @@ impl Transcript {
             pieces: BoundedText::new(MAX_OUTPUT),
             between_messages: false,
             is_muted: false,
+            is_foreign: false,
             is_understood: false,
             failure: None,
             finish: None,
@@ -119,14 +122,16 @@ impl Transcript {
     }
 
     /// Notes how the agent says that it stopped: the last word counts, and one that means a finished run takes back a
-    /// reason before it. `error`, and a word that begins with `malformed_`, is a failure, too, unless one with the
-    /// agent's words was reported already. What is no string, or is cut off, is ignored.
+    /// reason before it. `error`, `failed` and their like, and a word that begins with `malformed_`, are a failure, too,
+    /// unless one with the agent's words was reported already. What is no string, or is cut off, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;
         let reason = reason.read(64);
-        self.finish = FinishReason::from_wire(&reason);
-        if reason == "error" || reason.starts_with("malformed_") {
+        // As a state the word says less: a document may be called incomplete.
+        let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);
+        self.finish = FinishReason::from_wire(&reason).or(is_incomplete);
+        if is_failure_word(&reason) || reason.starts_with("malformed_") {
             self.failure.get_or_insert(AnswerError::Reported { message: None });
         }
     }

@@ -15,6 +15,7 @@ use crate::{
         protocol::Protocol,
         usage::{Usage, sum},
     },
+    json::lenient,
 };
 
 /// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim
@@ -42,7 +43,7 @@ pub(crate) const INPUT_PROTOCOL: &str = "agentProtocol";
 impl Snapshot {
     /// Returns what a kept input says of the run that kept it, or `None` if it is not understood.
     pub fn of_input(detail: &str) -> Option<Self> {
-        let input: Value = serde_json::from_str(detail).ok()?;
+        let input: Value = lenient::parse(detail).ok()?;
         let text = |name: &str| input.get(name)?.as_str().map(str::to_owned);
         Some(Self {
             settings_hash: hash_of(detail),

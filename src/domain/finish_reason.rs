@@ -75,25 +75,37 @@ impl FinishReason {
         !matches!(self, Self::Working | Self::InputRequired | Self::AuthRequired | Self::Interrupt)
     }
 
+    /// Returns true if the run waits for a person: only further answer takes such a word back, no other word does.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::Interrupt | Self::InputRequired | Self::AuthRequired)
+    }
+
     /// Returns the reason that an agent's stop reason or state stands for, or `None` for the words of a run that
-    /// finished and for unknown words. Case, `_` and `-` do not matter: each SDK spells the words in its own way. A
-    /// `TASK_STATE_` before the word does not matter, and every word that begins with `limit` is a limit.
+    /// finished and for unknown words. Case, `_`, `-` and spaces do not matter: each SDK spells the words in its own way.
+    /// A `TASK_STATE_` before the word does not matter, and every word that begins or ends with `limit`, or begins with
+    /// `max`, is a limit.
     pub fn from_wire(word: &str) -> Option<Self> {
-        let word: String = word.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect();
+        let word: String =
+            word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect();
         let word = word.strip_prefix("taskstate").unwrap_or(&word);
         Some(match word {
-            "maxtokens" | "maxoutputtokens" | "length" | "modelcontextwindowexceeded" => Self::MaxTokens,
-            "contentfilter" | "contentfiltered" | "safety" | "recitation" | "blocklist" | "prohibitedcontent"
-            | "spii" => Self::ContentFilter,
-            "guardrailintervened" | "tripwire" => Self::Guardrail,
-            "refusal" => Self::Refusal,
-            "cancelled" | "canceled" | "abort" | "aborted" => Self::Cancelled,
-            "interrupt" | "interrupted" | "suspended" => Self::Interrupt,
-            "inputrequired" => Self::InputRequired,
-            "authrequired" => Self::AuthRequired,
-            "queued" | "inprogress" | "submitted" | "working" => Self::Working,
-            "pauseturn" => Self::Pause,
-            _ if word.starts_with("limit") => Self::Limit,
+            "maxtokens" | "maxoutputtokens" | "length" | "tokenlimit" | "modelcontextwindowexceeded" => Self::MaxTokens,
+            "contentfilter" | "contentfiltered" | "safety" | "recitation" | "blocklist" | "blocked"
+            | "prohibitedcontent" | "spii" => Self::ContentFilter,
+            "guardrail" | "guardrailintervened" | "tripwire" => Self::Guardrail,
+            "refusal" | "refused" => Self::Refusal,
+            "cancelled" | "canceled" | "abort" | "aborted" | "usercancelled" | "usercanceled" => Self::Cancelled,
+            "interrupt" | "interrupted" | "suspended" | "requiresaction" | "actionrequired" | "approvalrequired"
+            | "requiresapproval" | "needsapproval" | "pendingapproval" | "waitingforapproval" | "awaitingapproval"
+            | "waitingforhuman" | "humanintheloop" => Self::Interrupt,
+            "inputrequired" | "requiresinput" | "needsinput" | "humaninput" | "waitingforinput" | "awaitinginput" => {
+                Self::InputRequired
+            }
+            "authrequired" | "authenticationrequired" | "authorizationrequired" => Self::AuthRequired,
+            "queued" | "inprogress" | "submitted" | "working" | "running" | "pending" => Self::Working,
+            "pause" | "paused" | "pauseturn" => Self::Pause,
+            "timeout" | "timedout" | "budgetexceeded" => Self::Limit,
+            _ if word.starts_with("limit") || word.ends_with("limit") || word.starts_with("max") => Self::Limit,
             _ => return None,
         })
     }
@@ -168,12 +180,25 @@ mod tests {
                     "SPII",
                 ],
             ),
-            (Guardrail, &["guardrail_intervened", "guardrailIntervened", "tripwire"]),
-            (Limit, &["limit_turns", "limit_output_tokens", "limitTurns"]),
+            (Guardrail, &["guardrail", "guardrail_intervened", "guardrailIntervened", "tripwire"]),
+            (
+                Limit,
+                &[
+                    "limit",
+                    "limit_turns",
+                    "limit_output_tokens",
+                    "limitTurns",
+                    "recursion_limit",
+                    "iteration_limit",
+                    "max_turns",
+                    "timeout",
+                    "timed out",
+                ],
+            ),
             (Cancelled, &["cancelled", "canceled", "TASK_STATE_CANCELED", "abort"]),
-            (Interrupt, &["interrupt", "suspended"]),
-            (Refusal, &["refusal"]),
-            (Pause, &["pause_turn"]),
+            (Interrupt, &["interrupt", "suspended", "requires_action", "approval_required", "REQUIRES-APPROVAL"]),
+            (Refusal, &["refusal", "refused"]),
+            (Pause, &["pause_turn", "pause", "paused"]),
             (InputRequired, &["input-required", "TASK_STATE_INPUT_REQUIRED"]),
             (AuthRequired, &["auth-required", "TASK_STATE_AUTH_REQUIRED"]),
             (Working, &["queued", "in_progress", "submitted", "working", "TASK_STATE_WORKING"]),
@@ -183,8 +208,18 @@ mod tests {
                 assert_eq!(FinishReason::from_wire(word), Some(reason), "{word}");
             }
         }
-        for word in ["", "stop", "end_turn", "endTurn", "stop_sequence", "tool_use", "tool_calls", "STOP", "completed"]
-        {
+        for word in [
+            "",
+            "stop",
+            "end_turn",
+            "endTurn",
+            "stop_sequence",
+            "tool_use",
+            "tool_calls",
+            "STOP",
+            "completed",
+            "success",
+        ] {
             assert_eq!(FinishReason::from_wire(word), None, "{word}");
         }
     }

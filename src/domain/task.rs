@@ -145,7 +145,8 @@ impl Task {
             ("enabledTools", enabled_tools.as_ref().map(|value| json!(value)), Item),
             ("reasoningEffort", reasoning_effort.as_ref().map(|value| json!(value)), Item),
             ("onInterrupted", rerun_if_interrupted.then(|| json!("rerun")), Event),
-            ("input", Some(json!(input)).filter(|_| !input.is_empty()), Item),
+            // Not json!, which spells numbers anew.
+            ("input", Some(Value::Object(input.clone())).filter(|_| !input.is_empty()), Item),
             ("acceptFinishReasons", accepted.map(|names| names.collect()), Item),
         ]
     }

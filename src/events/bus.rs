@@ -21,12 +21,15 @@ use crate::{
     json::{
         fields::{Fields, kind},
         near_miss::near_misses,
+        surrogate,
     },
 };
 
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
+/// The member of a dispatch to a trigger whose filters cost too much on the event.
+const TOO_COSTLY: &str = "tooCostly";
 
 /// An event for the triggers that are subscribed to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +48,8 @@ pub struct BusEvent {
     pub provenance: Provenance,
     /// True if it looks like a schedule's fire and is not believed to be one.
     pub resembles_fire: bool,
+    /// True if it was handed on to a trigger whose filters cost too much on it.
+    pub is_too_costly: bool,
     /// Its text as it was published, and so with numbers and escapes that the value does not have.
     published: Box<str>,
     is_wrapped: bool,
@@ -105,9 +110,9 @@ impl BusEvent {
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
         }
-        let (target, dispatcher) = match dispatched {
-            Some(Dispatch { target, request_id }) => (target, request_id),
-            None => (own.target, None),
+        let (target, dispatcher, is_too_costly) = match dispatched {
+            Some(Dispatch { target, request_id, is_too_costly }) => (target, request_id, is_too_costly),
+            None => (own.target, None, false),
         };
         let by_id = || {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
@@ -120,6 +125,7 @@ impl BusEvent {
             chain_depth: own.chain_depth,
             provenance,
             resembles_fire,
+            is_too_costly,
             published,
             is_wrapped,
             event: Value::Object(envelope),
@@ -165,7 +171,8 @@ impl BusEvent {
 
     /// Returns the fire of one trigger by this event. The caller adds what its trigger item or its replay adds.
     pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
-        let text = |name: &str| self.text(name).map(str::to_owned);
+        // What the table cannot hold becomes U+FFFD.
+        let text = |name: &str| self.text(name).map(|text| surrogate::shown(text).into_owned());
         let follows = matches!(self.origin, Origin::Execution { .. });
         Fire {
             trigger_id: trigger_id.clone(),
@@ -187,13 +194,22 @@ impl BusEvent {
 
     /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
     /// of this invocation. It identifies an event that has no id of its own when it is delivered again. The event
-    /// is handed on as its own text.
-    pub(crate) fn dispatched_to(&self, trigger_id: &TriggerId, user_id: &UserId, request_id: &str) -> String {
+    /// is handed on as its own text. `is_too_costly` is true if the trigger's filters cost too much on it.
+    pub(crate) fn dispatched_to(
+        &self,
+        trigger_id: &TriggerId,
+        user_id: &UserId,
+        request_id: &str,
+        is_too_costly: bool,
+    ) -> String {
         let request_id = match &self.origin {
             Origin::Request { dispatcher: Some(first) } => first,
             _ => request_id,
         };
-        let dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
+        let mut dispatch = json!({"triggerId": trigger_id, "userId": user_id, "requestId": request_id});
+        if is_too_costly {
+            dispatch[TOO_COSTLY] = json!(true);
+        }
         let source_id = json!(self.event_source_id);
         let from = self.provenance.mark().map(|mark| format!(r#""{FROM}":"{mark}","#)).unwrap_or_default();
         let marks = format!(r#"{from}"{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}"#);
@@ -254,6 +270,7 @@ struct Dispatch {
     target: EventTarget,
     /// The request of the invocation that handed the event on.
     request_id: Option<String>,
+    is_too_costly: bool,
 }
 
 impl Dispatch {
@@ -270,8 +287,9 @@ impl Dispatch {
             user_id: fields.id("userId").unwrap_or_default().into(),
         };
         let request_id = fields.id("requestId");
+        let is_too_costly = fields.flag(TOO_COSTLY) == Some(true);
         *problems = fields.problems;
-        Some(Self { target, request_id })
+        Some(Self { target, request_id, is_too_costly })
     }
 }
 
@@ -334,7 +352,8 @@ mod tests {
                 "detail": {"a": [1, "}"]}});
             let event = read(published).unwrap();
             let once =
-                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first")).unwrap()).unwrap();
+                read(serde_json::from_str(&event.dispatched_to(&"t\"".into(), &"u".into(), "first", false)).unwrap())
+                    .unwrap();
             assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t\"".into(), user_id: "u".into() });
             assert_eq!((&once.event, &once.event_source_id), (&event.event, &event.event_source_id));
             let dispatcher = Some("first".to_owned());
@@ -344,7 +363,8 @@ mod tests {
             let hostile = json!({"detail-type": "x", "source": "y", "_dispatch": {"triggerId": "v"}, "_from": "queue"});
             let event = read(json!({"_from": "stack-bus", "_event": hostile})).unwrap();
             let once =
-                read(serde_json::from_str(&event.dispatched_to(&"t".into(), &"u".into(), "first")).unwrap()).unwrap();
+                read(serde_json::from_str(&event.dispatched_to(&"t".into(), &"u".into(), "first", false)).unwrap())
+                    .unwrap();
             assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t".into(), user_id: "u".into() });
             assert_eq!((once.provenance, &once.event), (Provenance::StackBus, &event.event));
         }

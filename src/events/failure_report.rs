@@ -4,7 +4,10 @@
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::domain::failure::{ErrorType, Failure};
+use crate::{
+    domain::failure::{ErrorType, Failure},
+    json::lenient,
+};
 
 /// A batch of messages from the settle queue.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
@@ -57,7 +60,8 @@ pub(crate) struct Report<'a> {
     #[serde(borrow)]
     pub(crate) request_payload: &'a RawValue,
     /// An error object, or anything else that the function or Lambda returned.
-    pub(crate) response_payload: Option<Value>,
+    #[serde(borrow)]
+    response_payload: Option<&'a RawValue>,
 }
 
 /// The part of a report that describes the failed invocation.
@@ -98,7 +102,8 @@ impl Batch {
 /// none of our error types, it is `Internal`, and its message says whether the event grew too old or the attempt died.
 /// It is never retryable.
 pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
-    let text = |name: &str| report.response_payload.as_ref().and_then(|payload| payload.get(name)?.as_str());
+    let response = report.response_payload.and_then(|payload| lenient::parse(payload.get()).ok());
+    let text = |name: &str| response.as_ref().and_then(|payload| payload.get(name)?.as_str());
     if let Some(error_type) = text("errorType").and_then(ErrorType::from_name) {
         let body: Option<Value> = text("errorMessage").and_then(|message| serde_json::from_str(message).ok());
         let message =

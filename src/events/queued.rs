@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 
 use crate::events::{
     classify::{FROM, MESSAGE, Provenance, WRAPPED},
@@ -28,6 +28,14 @@ struct Notification<'a> {
     message: Cow<'a, str>,
 }
 
+/// What tells a report that lacks its event from other messages.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "that it is there is all that counts")]
+struct UnreadableReport {
+    #[serde(rename = "requestContext")]
+    request_context: IgnoredAny,
+}
+
 /// The members without which there is no event on a bus. The others are not looked at, so that no number and no text in
 /// them refuses it.
 #[derive(Deserialize)]
@@ -49,7 +57,8 @@ pub(crate) fn read(message: &str) -> Queued<'_> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
     }
-    if serde_json::from_str::<Value>(message).is_ok_and(|value| value.get("requestContext").is_some()) {
+    // serde reads an array as such an object, too.
+    if message.trim_start().starts_with('{') && serde_json::from_str::<UnreadableReport>(message).is_ok() {
         return Queued::UnreadableReport;
     }
     let mark = Provenance::Queue.mark().unwrap_or_default();
@@ -62,6 +71,8 @@ pub(crate) fn read(message: &str) -> Queued<'_> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn handed_on(message: &str) -> Option<Value> {

@@ -38,9 +38,7 @@ pub enum Event {
 pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;
-    let event = lenient::parse(payload)
-        // Only the position is shown, because serde_json quotes the value in some of its messages.
-        .map_err(|error| unreadable(format!("$: must be JSON (line {}, column {})", error.line(), error.column())))?;
+    let event = lenient::parse(payload).map_err(|error| unreadable(format!("$: {error}")))?;
     let Value::Object(envelope) = event else {
         return Err(unreadable(format!("$: must be an object, not {}", kind(&event))));
     };

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::redact::cut;
+use crate::{
+    json::{number, surrogate},
+    redact::cut,
+};
 
 /// The longest id, and the longest other text that is stored as it is, in bytes. Two of them with their prefixes stay
 /// far below the 1 KiB of DynamoDB's sort key.
@@ -64,9 +67,10 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes.
+    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes. Half a surrogate pair, which the
+    /// table cannot hold, becomes U+FFFD.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
-        let text = self.text(name)?;
+        let text = surrogate::shown(&self.text(name)?).into_owned();
         if text.len() > ID_LIMIT {
             self.problem(name, &format!("must have at most {ID_LIMIT} bytes, not {}", text.len()));
             return None;
@@ -76,7 +80,7 @@ impl<'a> Fields<'a> {
 
     /// Reads an id: a required text of at most [`ID_LIMIT`] bytes without control characters.
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
-        let id = self.required_text(name)?;
+        let id = surrogate::shown(&self.required_text(name)?).into_owned();
         if id.len() > ID_LIMIT {
             self.problem(name, &format!("must have at most {ID_LIMIT} bytes, not {}", id.len()));
         } else if id.contains(char::is_control) {
@@ -183,20 +187,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The largest number up to which an f64 holds every whole number.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
-
-/// Returns the whole number that a value spells, as a number or as a text, if it is one and not negative. A spelling
-/// with a point or an exponent counts up to 2^53, where an f64 is still exact.
+/// Returns the whole number that a value spells in any way, as a number or as a text, if it is one, is not negative and
+/// fits 64 bits.
 pub(crate) fn whole_number(value: &Value) -> Option<u64> {
-    let (exact, float) = match value {
-        Value::Number(number) => (number.as_u64(), number.as_f64()),
-        Value::String(text) => (text.parse().ok(), text.parse().ok()),
-        _ => return None,
-    };
-    let is_whole = |float: &f64| float.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(float);
-    // The range was just checked, so nothing is cut.
-    exact.or_else(|| float.filter(is_whole).map(|float| float as u64))
+    match value {
+        Value::Number(number) => number::whole(number.as_str()),
+        Value::String(text) => number::whole(text),
+        _ => None,
+    }
 }
 
 /// Adds a problem, unless there are too many already. A hostile event must not cause an error longer than itself.

@@ -1,65 +1,172 @@
-//! Reads JSON that serde_json refuses although it is JSON: half a surrogate pair, which JavaScript leaves where it cuts a
-//! text within an emoji; a number that no f64 holds; and more than 128 levels.
+//! Reads JSON as it came. serde_json refuses half a surrogate pair, which JavaScript leaves where it cuts a text within an
+//! emoji, and more than 128 levels. It also changes the spelling of a number (`1e15` becomes `1e+15`), and takes an
+//! object whose only name begins with `$serde_json` for a number or a text of its own. Here numbers keep their spelling
+//! and any size, and halves are marked ([`crate::json::surrogate`]).
 
-use serde_json::{Value, value::RawValue};
+use memchr::{memchr, memchr2};
+use serde_json::{Map, Number, Value, value::RawValue};
 
-use crate::json::scan::{Members, RawJson, Str};
+use crate::json::surrogate;
 
 /// The deepest nesting that is read. Deeper values would cost the readers of the value too much stack.
-const MOST_LEVELS: usize = 256;
+pub const MOST_LEVELS: usize = 256;
 
-/// Reads a text. Half a surrogate pair becomes U+FFFD, and a number that no f64 holds becomes the text that spells it.
+/// The reasons why a text is not read. They hold nothing of the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LenientError {
+    /// It is not JSON.
+    #[error("must be JSON (line {line}, column {column})")]
+    Syntax {
+        /// The line of the first fault, from 1.
+        line: usize,
+        /// The column of the first fault, from 1.
+        column: usize,
+    },
+    /// It is nested too deeply.
+    #[error("must have at most {MOST_LEVELS} levels")]
+    TooDeep,
+}
+
+/// Reads a text. Of several members of one name the last one counts.
 ///
 /// # Errors
-/// Those of serde_json, if the text is no JSON, or is nested too deeply.
-pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(text).or_else(|error| {
-        // Validates the whole text, and builds nothing. What follows may rest on it.
-        let raw: &RawValue = serde_json::from_str(text)?;
-        let is_shallow = levels(raw.get()) <= MOST_LEVELS;
-        is_shallow.then(|| value(RawJson::whole(raw.get().as_bytes()))).flatten().ok_or(error)
-    })
+/// If the text is not JSON, or is nested too deeply.
+pub fn parse(text: &str) -> Result<Value, LenientError> {
+    // This validates the whole text without recursion, and builds nothing. The reader below rests on it.
+    let raw: &RawValue = serde_json::from_str(text)
+        .map_err(|error| LenientError::Syntax { line: error.line(), column: error.column() })?;
+    Reader { text: raw.get(), at: 0 }.value(MOST_LEVELS).ok_or(LenientError::TooDeep)
 }
 
-/// Returns how many levels a text has that is known to be JSON.
-fn levels(text: &str) -> usize {
-    let (mut level, mut most, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = in_string,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                level += 1;
-                most = most.max(level);
+/// A reader of a text that is known to be JSON.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Reader<'_> {
+    /// Reads the next value. Returns `None` if it has more than `levels` levels.
+    fn value(&mut self, levels: usize) -> Option<Value> {
+        match self.next_byte()? {
+            b'{' => {
+                let levels = levels.checked_sub(1)?;
+                let mut members = Map::new();
+                self.at += 1;
+                while self.has_next(b'}')? {
+                    let name = self.string()?;
+                    // The colon.
+                    self.next_byte()?;
+                    self.at += 1;
+                    members.insert(name, self.value(levels)?);
+                }
+                Some(Value::Object(members))
             }
-            b'}' | b']' if !in_string => level = level.saturating_sub(1),
-            _ => {}
+            b'[' => {
+                let levels = levels.checked_sub(1)?;
+                let mut items = Vec::new();
+                self.at += 1;
+                while self.has_next(b']')? {
+                    items.push(self.value(levels)?);
+                }
+                Some(Value::Array(items))
+            }
+            b'"' => self.string().map(Value::String),
+            first => {
+                let rest = &self.text[self.at..];
+                let word = &rest[..rest.find([',', ']', '}', ' ', '\t', '\r', '\n']).unwrap_or(rest.len())];
+                self.at += word.len();
+                Some(match first {
+                    b'n' => Value::Null,
+                    b't' | b'f' => Value::Bool(first == b't'),
+                    _ => Value::Number(Number::from_string_unchecked(word.to_owned())),
+                })
+            }
         }
     }
-    most
+
+    /// Passes over the comma before the next element, or over the end of the object or array. Returns true if there is
+    /// another element.
+    fn has_next(&mut self, end: u8) -> Option<bool> {
+        let byte = self.next_byte()?;
+        if byte == end || byte == b',' {
+            self.at += 1;
+        }
+        Some(byte != end)
+    }
+
+    /// Reads a string, whose opening quote is next.
+    fn string(&mut self) -> Option<String> {
+        self.next_byte()?;
+        let begin = self.at + 1;
+        let (mut end, mut has_escapes) = (begin, false);
+        loop {
+            end += memchr2(b'"', b'\\', &self.text.as_bytes()[end..])?;
+            if self.text.as_bytes()[end] == b'"' {
+                break;
+            }
+            has_escapes = true;
+            end += 2;
+        }
+        self.at = end + 1;
+        let raw = &self.text[begin..end];
+        let mut text = String::with_capacity(raw.len());
+        if has_escapes {
+            unescape(raw, &mut text)?
+        } else {
+            surrogate::push_plain(&mut text, raw)
+        }
+        Some(text)
+    }
+
+    /// Passes over whitespace, and returns the byte behind it.
+    fn next_byte(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        while matches!(bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied()
+    }
 }
 
-/// Builds a value of a text that is known to be JSON of few levels: it recurses, and scans each level once more.
-fn value(raw: RawJson<'_>) -> Option<Value> {
-    let text = raw.raw();
-    Some(match text.first()? {
-        b'{' => {
-            let member = |(name, member): (Str<'_>, _)| Some((read(name), value(member)?));
-            Value::Object(Members::of(text).map(member).collect::<Option<_>>()?)
-        }
-        b'[' => Value::Array(raw.elements().map(value).collect::<Option<_>>()?),
-        b'"' => Value::String(read(raw.as_str()?)),
-        _ => {
-            let text = std::str::from_utf8(text).ok()?;
-            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
-        }
-    })
+/// Appends the inside of a JSON string with its escapes read.
+fn unescape(raw: &str, text: &mut String) -> Option<()> {
+    let mut rest = raw;
+    while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+        surrogate::push_plain(text, &rest[..at]);
+        let escape = *rest.as_bytes().get(at + 1)?;
+        rest = &rest[at + 2..];
+        let plain = match escape {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'u' => {
+                rest = unescape_units(rest, text)?;
+                continue;
+            }
+            other => char::from(other),
+        };
+        text.push(plain);
+    }
+    surrogate::push_plain(text, rest);
+    Some(())
 }
 
-/// Reads a whole string. None of its escapes is shorter than a third of what it stands for.
-fn read(string: Str<'_>) -> String {
-    string.read(3 * string.raw().len())
+/// Appends the character whose UTF-16 code `rest` begins with, and returns what follows. The other half of a pair is the
+/// next escape.
+fn unescape_units<'a>(rest: &'a str, text: &mut String) -> Option<&'a str> {
+    let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+    let (first, behind) = (unit(rest)?, &rest[4..]);
+    let second = behind.strip_prefix("\\u").and_then(unit);
+    let mut units = char::decode_utf16([first].into_iter().chain(second));
+    match units.next()? {
+        Ok(char) => surrogate::push_plain(text, char.encode_utf8(&mut [0; 4])),
+        Err(half) => surrogate::push_half(text, half.unpaired_surrogate()),
+    }
+    // A pair took both.
+    let is_pair = second.is_some() && units.next().is_none();
+    Some(if is_pair { &behind[6..] } else { behind })
 }
 
 #[cfg(test)]
@@ -67,19 +174,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::json::surrogate::to_json;
 
     #[test]
-    fn what_is_json_is_read() {
+    fn what_is_json_is_read_and_written_as_it_came() {
+        for text in [
+            r#"{"a":"cut \ud83d","b":[1,"\ude00 x",{}],"c":{"\ud83d":null}}"#,
+            r#"{"x":1e400,"y":-1E+400,"z":1.50}"#,
+            r#"[1e15,123456789012345678901234567890,-0,0.10,true,false,null,[],""]"#,
+            r#"{"$serde_json::private::Number":"5"}"#,
+            r#"{"$serde_json::private::RawValue":"{}"}"#,
+            "\"\u{fdd0}\u{e000}\u{fdd0}\\ud800\"",
+            "1e400",
+            r#""\ud83d\ud83d""#,
+            r#""\udc00\ud83d""#,
+        ] {
+            assert_eq!(to_json(&parse(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn escapes_and_spaces_are_read() {
         for (text, expected) in [
-            (r#"{"a": "cut \ud83d", "b": [1, "\ude00 x"]}"#, json!({"a": "cut \u{fffd}", "b": [1, "\u{fffd} x"]})),
-            (r#"{"cut \ud83d": "\ud83d\ude00 \"\\\n\u00e4ä"}"#, json!({"cut \u{fffd}": "😀 \"\\\nää"})),
-            (
-                r#" {"x": 1e400, "y": -1e400, "z": 1.5, "n": null, "t": true} "#,
-                json!({"x": "1e400", "y": "-1e400", "z": 1.5, "n": null, "t": true}),
-            ),
-            (r#"{"x": 1e400, "e": {}, "l": [ ], "s": "", "x": 2}"#, json!({"x": 2, "e": {}, "l": [], "s": ""})),
-            ("1e400", json!("1e400")),
-            (r#""\ud83d""#, json!("\u{fffd}")),
+            (r#" { "a" : [ 1 , 2 ] , "b" : { } , "c" : [ ] } "#, json!({"a": [1, 2], "b": {}, "c": []})),
+            (r#""\ud83d\ude00 \"\\\n\t\r\b\f\/\u00e4ä\u0041""#, json!("😀 \"\\\n\t\r\u{8}\u{c}/ääA")),
+            (r#"{"x": 1, "x": 2}"#, json!({"x": 2})),
+            (r#"{"a\u0022":"[{,}]"}"#, json!({"a\"": "[{,}]"})),
         ] {
             assert_eq!(parse(text).unwrap(), expected, "{text}");
         }
@@ -87,10 +207,18 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for text in
-            ["", "{", r#"{"a": 1e400"#, r#"{"a": "\ud83"}"#, r#"["\ud83d" 1]"#, r#"["\x"]"#, "1e400 2", "\"\n\""]
-        {
-            assert!(parse(text).is_err(), "{text}");
+        for text in [
+            "",
+            "{",
+            r#"{"a": 1e400"#,
+            r#"{"a": "\ud83"}"#,
+            r#"["\ud83d" 1]"#,
+            r#"["\x"]"#,
+            "1e400 2",
+            "\"\n\"",
+            "[1,]",
+        ] {
+            assert!(matches!(parse(text), Err(LenientError::Syntax { .. })), "{text}");
         }
     }
 
@@ -100,25 +228,8 @@ mod tests {
             let nested = |levels: usize| format!("{}1{}", open.repeat(levels), close.repeat(levels));
             assert_eq!(parse(&nested(200)).unwrap().to_string(), nested(200));
             assert!(parse(&nested(MOST_LEVELS)).is_ok());
-            assert!(parse(&nested(MOST_LEVELS + 1)).is_err());
-            assert!(parse(&nested(100_000)).is_err());
-        }
-    }
-
-    #[test]
-    fn levels_are_counted_outside_of_texts() {
-        for (text, expected) in
-            [("1", 0), ("[]", 1), (r#"{"a":[{}],"b":[[]]}"#, 3), (r#"["[[\"[[", "\\", [[]]]"#, 3), (r#"["{\\\"["]"#, 1)]
-        {
-            assert_eq!(levels(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_serde_json_reads_is_read_as_it_does() {
-        for text in [r#"{"b":{"c":[1,2.5,"x\u0041",{"d":null}]},"a":true}"#, "[[],{},\"\",0,-1.5e-3]", "\"x\""] {
-            let strict: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(value(RawJson::whole(text.as_bytes())), Some(strict));
+            assert_eq!(parse(&nested(MOST_LEVELS + 1)), Err(LenientError::TooDeep));
+            assert_eq!(parse(&nested(100_000)), Err(LenientError::TooDeep));
         }
     }
 }

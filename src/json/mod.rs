@@ -1,8 +1,14 @@
 //! Reads JSON that others wrote.
 
 pub(crate) mod fields;
-pub(crate) mod lenient;
+pub mod lenient;
 pub(crate) mod near_miss;
-pub(crate) mod query;
+pub(crate) mod number;
+pub(crate) mod python;
+pub mod query;
+mod query_cost;
 pub(crate) mod scan;
+pub(crate) mod skim;
+pub mod steps;
+pub(crate) mod surrogate;
 pub(crate) mod text;

@@ -1,49 +1,154 @@
 //! RFC 9535 queries, restricted so that they cannot bring the function down.
 //!
 //! The author of a trigger also writes its queries, and one bad query must not prevent the event's other triggers from
-//! running. serde_json_path evaluates a filter inside a filter twice, so its time doubles with each level, and it
+//! running. serde_json_path reads a filter inside a filter twice, so its time doubles with each level, and it
 //! overflows the stack on a few hundred parentheses. RFC 9535 itself allows queries whose results outgrow any memory.
-//! So the shape of a query is checked first. Hardly any trigger needs what is refused.
+//! So the shape of a query is checked first, and its work on an event is counted before it is asked
+//! ([`crate::json::query_cost`]). Hardly any trigger needs what is refused.
 
+use std::fmt;
+
+use serde_json::Value;
 use serde_json_path::JsonPath;
 
-/// The longest query, in bytes.
-const LONGEST: usize = 1_000;
-/// The deepest nesting of brackets and parentheses.
-const DEEPEST: usize = 8;
-/// The number of times that selectors such as `[0, 0]` may find the same value.
-const MOST_REPEATS: usize = 100;
+use crate::json::{
+    query_cost::{FilterCost, Segment, Selector, count, quoted_length},
+    steps::Steps,
+};
 
-/// Parses a query, which begins with `$`.
-///
-/// # Errors
-/// Says what is wrong with the query, or why it is refused.
-pub(crate) fn parse(query: &str) -> Result<JsonPath, String> {
-    if query.len() > LONGEST {
-        return Err(format!("must have at most {LONGEST} bytes, not {}", query.len()));
+pub use crate::json::query_cost::{MOST_FOUND, TooMuchWork};
+
+/// The longest query, in bytes.
+pub const LONGEST: usize = 1_000;
+/// The deepest nesting of brackets and parentheses.
+pub const DEEPEST: usize = 8;
+/// The deepest nesting of filters. The parser takes twice as long for each level.
+pub const DEEPEST_FILTERS: usize = 2;
+/// The number of times that selectors such as `[0, 0]` may find the same value.
+pub const MOST_REPEATS: usize = 100;
+
+/// A query, which begins with `$`.
+#[derive(Debug)]
+pub struct Query {
+    path: JsonPath,
+    segments: Vec<Segment>,
+}
+
+impl Query {
+    /// Parses a query.
+    ///
+    /// # Errors
+    /// Says what is wrong with the query, or why it is refused.
+    pub fn parse(query: &str) -> Result<Self, String> {
+        if query.len() > LONGEST {
+            return Err(format!("must have at most {LONGEST} bytes, not {}", query.len()));
+        }
+        let shape = Shape::of(query);
+        if shape.depth > DEEPEST {
+            return Err(format!("must nest brackets at most {DEEPEST} deep, not {}", shape.depth));
+        }
+        if shape.filters > DEEPEST_FILTERS {
+            return Err(format!("must nest filters at most {DEEPEST_FILTERS} deep, not {}", shape.filters));
+        }
+        if shape.descendants > 1 {
+            return Err("must have at most one descendant segment (..)".to_owned());
+        }
+        if shape.repeats > MOST_REPEATS {
+            return Err(format!(
+                "must not list several selectors ([a, b]) so often that there are over {MOST_REPEATS} ways"
+            ));
+        }
+        if shape.is_product {
+            return Err("must not have *, :, ? or .. behind a $ within a filter".to_owned());
+        }
+        let path = JsonPath::parse(query)
+            .map_err(|error| format!("must be an RFC 9535 query, which begins with $: {error}"))?;
+        Ok(Self { segments: segments(query), path })
     }
-    let shape = Shape::of(query);
-    if shape.depth > DEEPEST {
-        return Err(format!("must nest brackets at most {DEEPEST} deep, not {}", shape.depth));
+
+    /// Returns what the query finds in an event.
+    ///
+    /// # Errors
+    /// If it takes more steps than there are.
+    pub fn find<'e>(&self, event: &'e Value, steps: &Steps) -> Result<Vec<&'e Value>, TooMuchWork> {
+        count(&self.segments, event, steps)?;
+        Ok(self.path.query(event).all())
     }
-    if shape.descendants > 1 {
-        return Err("must have at most one descendant segment (..)".to_owned());
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
     }
-    if shape.repeats > MOST_REPEATS {
-        return Err(format!(
-            "must not list several selectors ([a, b]) so often that there are over {MOST_REPEATS} ways"
-        ));
+}
+
+/// Separates the segments of a query that is known to be one.
+fn segments(query: &str) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut rest = query.trim_start_matches('$').trim_start();
+    while !rest.is_empty() {
+        let (is_descendant, behind) = match rest.strip_prefix("..") {
+            Some(behind) => (true, behind.trim_start()),
+            None => (false, rest.strip_prefix('.').unwrap_or(rest).trim_start()),
+        };
+        let (selectors, behind) = match behind.strip_prefix('[') {
+            Some(inside) => bracket(inside),
+            None => {
+                let end = behind.find(['.', '[', ' ', '\t', '\r', '\n']).unwrap_or(behind.len());
+                // Always at least one character, so that the loop ends whatever the text is.
+                let end = if end == 0 { behind.chars().next().map_or(0, char::len_utf8) } else { end };
+                let (name, behind) = behind.split_at(end);
+                let selector = if name == "*" { Selector::Every } else { Selector::Name(name.to_owned()) };
+                (vec![selector], behind)
+            }
+        };
+        segments.push(Segment { is_descendant, selectors });
+        rest = behind.trim_start();
     }
-    if shape.is_product {
-        return Err("must not have *, :, ? or .. behind a $ within a filter".to_owned());
+    segments
+}
+
+/// Reads the selectors of a bracket, the text behind which is `inside`. Returns what follows the bracket, too.
+fn bracket(inside: &str) -> (Vec<Selector>, &str) {
+    let bytes = inside.as_bytes();
+    let (mut selectors, mut begin, mut at, mut depth) = (Vec::new(), 0, 0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\'' | b'"' => at += quoted_length(&bytes[at + 1..], *byte),
+            b'[' | b'(' => depth += 1,
+            b',' | b']' if depth == 0 => {
+                selectors.push(selector(inside[begin..at].trim()));
+                begin = at + 1;
+                if *byte == b']' {
+                    break;
+                }
+            }
+            b']' | b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
     }
-    JsonPath::parse(query).map_err(|error| format!("must be an RFC 9535 query, which begins with $: {error}"))
+    (selectors, inside.get(begin.max(at)..).map_or("", |rest| rest.strip_prefix(']').unwrap_or(rest)))
+}
+
+fn selector(text: &str) -> Selector {
+    if let Some(filter) = text.strip_prefix('?') {
+        return Selector::Filter(FilterCost::of(filter));
+    }
+    let quoted = ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
+    match quoted {
+        // An escape in a name is not looked into.
+        Some(name) if !name.contains('\\') => Selector::Name(name.to_owned()),
+        _ => text.parse().map_or(Selector::Every, Selector::Index),
+    }
 }
 
 /// The properties of a query that decide how much it costs.
 #[derive(Debug)]
 struct Shape {
     depth: usize,
+    /// The number of filters within each other.
+    filters: usize,
     descendants: usize,
     /// The number of ways to choose one selector from each bracket.
     repeats: usize,
@@ -54,36 +159,37 @@ struct Shape {
 impl Shape {
     /// Examines the punctuation outside quotes. A text that is not a query may have any shape.
     fn of(query: &str) -> Self {
-        let mut shape = Self { depth: 0, descendants: 0, repeats: 1, is_product: false };
-        // One entry for each open bracket or parenthesis: whether it is a bracket, and the number of its selectors.
-        let mut open: Vec<(bool, usize)> = Vec::new();
+        let mut shape = Self { depth: 0, filters: 0, descendants: 0, repeats: 1, is_product: false };
+        // One entry for each open bracket or parenthesis: whether it is a bracket, the number of its selectors, and whether
+        // one of them is a filter.
+        let mut open: Vec<(bool, usize, bool)> = Vec::new();
         let mut roots = 0_usize;
-        let mut bytes = query.bytes().peekable();
-        while let Some(byte) = bytes.next() {
+        let (bytes, mut at) = (query.as_bytes(), 0);
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
             match byte {
-                b'\'' | b'"' => {
-                    while let Some(inner) = bytes.next().filter(|inner| *inner != byte) {
-                        if inner == b'\\' {
-                            bytes.next();
-                        }
-                    }
-                }
+                b'\'' | b'"' => at += quoted_length(&bytes[at..], byte),
                 b'[' | b'(' => {
-                    open.push((byte == b'[', 1));
+                    open.push((byte == b'[', 1, false));
                     shape.depth = shape.depth.max(open.len());
                 }
                 b']' | b')' => {
-                    if let Some((true, selectors)) = open.pop() {
+                    if let Some((true, selectors, _)) = open.pop() {
                         shape.repeats = shape.repeats.saturating_mul(selectors);
                     }
                     if open.is_empty() {
                         roots = roots.min(1);
                     }
                 }
-                b',' => open.last_mut().into_iter().for_each(|(_, selectors)| *selectors += 1),
+                b',' => open.last_mut().into_iter().for_each(|(_, selectors, _)| *selectors += 1),
                 b'$' => roots += 1,
-                b'*' | b':' | b'?' => shape.is_product |= roots > 1,
-                b'.' if bytes.peek() == Some(&b'.') => {
+                b'?' => {
+                    open.last_mut().into_iter().for_each(|(_, _, has_filter)| *has_filter = true);
+                    shape.filters = shape.filters.max(open.iter().filter(|(_, _, has_filter)| *has_filter).count());
+                    shape.is_product |= roots > 1;
+                }
+                b'*' | b':' => shape.is_product |= roots > 1,
+                b'.' if bytes.get(at) == Some(&b'.') => {
                     shape.descendants += 1;
                     shape.is_product |= roots > 1;
                 }
@@ -108,12 +214,13 @@ mod tests {
             (&nested("(", ")", 8), "must nest brackets at most 8 deep, not 9"),
             (&nested("@[?", "]", 8), "must nest brackets at most 8 deep, not 9"),
             (&format!("$.{}", "a".repeat(999)), "must have at most 1000 bytes, not 1001"),
+            ("$.a[?@[?@[?@.b]]]", "must nest filters at most 2 deep, not 3"),
             ("$..a..b", "must have at most one descendant segment (..)"),
             (&format!("${}", "[0, 0]".repeat(7)), "must not list several selectors"),
             ("$.a[?@ == $.b[*]]", "must not have *, :, ? or .. behind a $"),
             ("$.a[?count($.a[?@.b]) > 1]", "must not have *, :, ? or .. behind a $"),
         ] {
-            let problem = parse(query).unwrap_err();
+            let problem = Query::parse(query).unwrap_err();
             assert!(problem.starts_with(expected), "{query}: {problem}");
         }
     }
@@ -126,11 +233,12 @@ mod tests {
             "$..a[*]",
             "$.a[?@.price > $.limit && @.tags[0] == 'x'].names[*]",
             "$.a[?count(@.tags[*]) > 1]",
+            "$.a[?@.b[?@.c], ?@.d[?@.e]][?@.f]",
             "$.a[0, 1]['b', 'c', 'd'][1:5]",
             &names,
             "$.a[?(((((((@.b)))))))]",
         ] {
-            assert!(parse(query).is_ok(), "{query}: {:?}", parse(query));
+            assert!(Query::parse(query).is_ok(), "{query}: {:?}", Query::parse(query));
         }
     }
 
@@ -138,7 +246,7 @@ mod tests {
     fn what_is_quoted_is_no_shape() {
         for name in ["a..b..c", "((((((((((", r"\'[[[[[[[[[[", r"\\", "$$**"] {
             let query = format!("$['{name}']");
-            assert!(parse(&query).is_ok(), "{query}: {:?}", parse(&query));
+            assert!(Query::parse(&query).is_ok(), "{query}: {:?}", Query::parse(&query));
         }
         // An escaped quote does not end the name. One behind an escaped backslash does.
         assert_eq!(Shape::of(r"$['\\']..a..b").descendants, 2);

@@ -392,7 +392,7 @@ pub async fn close_abandoned<T: Table, C: Clock>(
 }
 
 impl UnstartedExecution<'_> {
-    /// Returns the attempt that the record names, although none was made.
+    /// Returns the attempt that the record names. Its `owner` is empty, because no invocation owns the execution.
     fn as_attempt(&self, execution_id: &str) -> Attempt {
         Attempt {
             execution_id: execution_id.into(),

@@ -55,8 +55,8 @@ pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the identity of a fire by its origin. Without one of its own it is Lambda's request: the one that handed the event
-/// on, if one did.
+/// Returns the identity of a fire with this origin. Without one of its own it is the Lambda request of the invocation
+/// that handed the event on, else that of this one.
 fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &StartTime) -> Identity<'a> {
     match origin {
         Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),

@@ -103,8 +103,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Renews the lease every third of it until the run must stop. A heartbeat that DynamoDB does not take is counted and
-    /// logged, and the next one tries again.
+    /// Renews the lease at every heartbeat, until a renewal says that the run must stop. One that fails is counted and
+    /// logged, and the next comes as usual; [`Self::lapse`] tells when there is no time left for that.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -157,8 +157,13 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
-    /// Extends the lease, and the run lock beside it, and writes the news. The lease counts as extended only if the run
-    /// lock is too.
+    /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the news. The lease
+    /// counts from the time before the request. If the run lock is taken meanwhile, the known end of the lease stays,
+    /// because this renewal did not extend the lock.
+    ///
+    /// # Errors
+    /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
+    /// DynamoDB fails. The lease comes before the lock.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
@@ -224,8 +229,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes the end until it is stored, refused, or the deadline is too near for another try. A refusal by a row that is
-    /// this very end is a success.
+    /// Writes how the attempt ended until it is taken, the row refuses it, or the time of the last write does not last
+    /// for another try. A refusal by a row that holds this very end is a success whose answer was lost. The write is
+    /// repeated whatever the error is.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());

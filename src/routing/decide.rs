@@ -24,8 +24,9 @@ use crate::{
     },
     invocation::InvocationContext,
     lifecycle::identify::mark_of,
+    store::in_place::InPlace,
     trigger::{
-        item::{TriggerDecision, TriggerItem, UnusableKey},
+        item::{FilterDecision, TriggerDecision, TriggerItem, UnusableKey},
         replay,
     },
 };
@@ -60,14 +61,21 @@ pub(super) enum RoutingDecision {
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) counts: RoutingCounts,
-    /// The triggers that are due, each with its user.
-    pub(super) due: Vec<(UserId, TriggerId)>,
-    /// The decision of the first trigger that is due. It is needed only if no other trigger is due.
-    pub(super) first: Option<TriggerDecision>,
+    /// The triggers that are due.
+    pub(super) due: Vec<Due>,
+    /// The item of the first trigger that is due. It is needed only if no other trigger is due.
+    pub(super) first: Option<Box<TriggerItem>>,
     /// The fires to record as skipped.
     pub(super) skips: Vec<(Box<Fire>, SkipReason)>,
     /// The failures of subscriptions that could not be decided, and so must be decided again.
     pub(super) failures: Vec<Failure>,
+}
+
+/// A trigger that is due.
+pub(super) struct Due {
+    pub(super) trigger: InPlace,
+    /// True if its filters cost too much on the event. It is due to fail.
+    pub(super) is_too_costly: bool,
 }
 
 /// The number of an event's subscriptions, by the decisions about them.
@@ -106,8 +114,8 @@ enum Subscription {
     Skipped(Box<Fire>, SkipReason),
     /// The trigger's threshold is not reached yet.
     Waiting,
-    /// The trigger is due, or its item is invalid.
-    Due(UserId, TriggerId, Box<TriggerDecision>),
+    /// The trigger is due, if only to fail because its filters cost too much.
+    Due(Box<TriggerItem>, bool),
 }
 
 impl Router<'_> {
@@ -119,7 +127,9 @@ impl Router<'_> {
         match &self.event.target {
             EventTarget::Subscribers => self.decide_subscribers().await,
             EventTarget::Dispatched { trigger_id, user_id } => {
-                let decide = |trigger: TriggerItem| trigger.handed_on(self.event, self.context.app.platform());
+                let decide = |trigger: TriggerItem| {
+                    trigger.handed_on(self.event, self.context.app.platform(), self.event.is_too_costly)
+                };
                 Ok(match self.stored(user_id, trigger_id).await? {
                     Ok(trigger) => RoutingDecision::InPlace(decide(trigger)),
                     Err(None) => {
@@ -162,7 +172,7 @@ impl Router<'_> {
             return Ok(self.refused(trigger_id, &UserId::default(), Detour::InputGone, failure));
         };
         Ok(match replay::fire(self.event, trigger_id, execution_id, &detail, app.platform()) {
-            Ok(fire) => RoutingDecision::InPlace(TriggerDecision::Run(Box::new(fire), None)),
+            Ok(fire) => RoutingDecision::InPlace(TriggerDecision::Run(Box::new(fire))),
             Err(invalid) => self.refused(trigger_id, &UserId::default(), Detour::InvalidInput, invalid.into()),
         })
     }
@@ -241,18 +251,19 @@ impl Router<'_> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
         Ok(match trigger.decide(self.event, self.context.app.platform()) {
-            TriggerDecision::Filtered => Subscription::Filtered,
+            FilterDecision::Filtered => Subscription::Filtered,
             // Every skip is announced. If skips of skips were recorded, a few disabled triggers that follow everything
             // would record each other's skips for ever.
-            TriggerDecision::Skip(..) if self.event.announces_skip() => Subscription::Unrecorded,
-            TriggerDecision::Skip(fire, reason) => Subscription::Skipped(fire, reason),
-            TriggerDecision::Run(fire, _) | TriggerDecision::Invalid(fire, _) if is_too_deep => {
+            FilterDecision::Skip(..) if self.event.announces_skip() => Subscription::Unrecorded,
+            FilterDecision::Skip(fire, reason) => Subscription::Skipped(fire, reason),
+            FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {
                 Subscription::Skipped(fire, SkipReason::ChainTooDeep)
             }
-            TriggerDecision::Run(_, Some(threshold)) if !self.is_reached(&trigger, threshold).await? => {
+            FilterDecision::Due(_, Some(threshold)) if !self.is_reached(&trigger, threshold).await? => {
                 Subscription::Waiting
             }
-            due => Subscription::Due(trigger.user_id, trigger.trigger_id, Box::new(due)),
+            FilterDecision::Due(..) => Subscription::Due(Box::new(trigger), false),
+            FilterDecision::TooCostly(_) => Subscription::Due(Box::new(trigger), true),
         })
     }
 
@@ -273,7 +284,8 @@ impl Subscribers {
     /// Refuses the skips of triggers whose id another user's due trigger has too. They are one execution, and a record
     /// that says `skipped` would take the other one's run away.
     pub(super) fn refuse_shared_ids(&mut self) {
-        let due: HashMap<&str, &str> = self.due.iter().map(|(user, id)| (id.as_str(), user.as_str())).collect();
+        let due: HashMap<&str, &str> =
+            self.due.iter().map(|Due { trigger: (user, id), .. }| (id.as_str(), user.as_str())).collect();
         let is_shared =
             |fire: &Fire| due.get(fire.trigger_id.as_str()).is_some_and(|user| *user != fire.user_id.as_str());
         let (shared, skips) = std::mem::take(&mut self.skips).into_iter().partition(|(fire, _)| is_shared(fire));
@@ -294,10 +306,11 @@ impl Subscribers {
             Ok(Subscription::Unrecorded) => counts.disabled += 1,
             Ok(Subscription::Waiting) => counts.waiting += 1,
             Ok(Subscription::Skipped(fire, reason)) => self.skips.push((fire, reason)),
-            Ok(Subscription::Due(user_id, trigger_id, decision)) => {
+            Ok(Subscription::Due(trigger, is_too_costly)) => {
                 counts.dispatched += 1;
-                self.due.push((user_id, trigger_id));
-                self.first.get_or_insert(*decision);
+                let due = (trigger.user_id.clone(), trigger.trigger_id.clone());
+                self.due.push(Due { trigger: due, is_too_costly });
+                self.first.get_or_insert(trigger);
             }
             Err(failure) => self.failures.push(failure),
         }

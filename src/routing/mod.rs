@@ -17,7 +17,6 @@ use crate::{
         execution::Status,
         failure::{ErrorType, Failure},
         fire::Fire,
-        ids::{TriggerId, UserId},
         run_state::Instead,
     },
     events::{
@@ -26,7 +25,7 @@ use crate::{
     },
     invocation::{Invocation, InvocationContext},
     routing::{
-        decide::{MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
+        decide::{Due, MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
         unrun::Unrun,
     },
     store::in_place::InPlace,
@@ -100,10 +99,11 @@ impl Router<'_> {
         subscribers.refuse_shared_ids();
         self.record_skips(&mut subscribers).await;
         let Subscribers { counts, due, first, mut failures, .. } = subscribers;
-        if let ([only], [], Some(first)) = (&due[..], &failures[..], first)
-            && self.may_run_in_place(only, &first).await?
-        {
-            return self.in_place(first).await;
+        if let ([only], [], Some(first)) = (&due[..], &failures[..], first) {
+            let decision = first.handed_on(self.event, self.context.app.platform(), only.is_too_costly);
+            if self.may_run_in_place(&only.trigger, &decision).await? {
+                return self.in_place(decision).await;
+            }
         }
         let detour = if due.is_empty() { Detour::NothingDue } else { Detour::HandedOn };
         failures.extend(self.end_earlier(detour, &due).await.err());
@@ -136,13 +136,17 @@ impl Router<'_> {
 
     /// Ends the execution of the trigger that an earlier attempt of this request ran in place. If it is due still, it is
     /// handed on, and only waited for: a living attempt of this request is a duplicate for the invocation that gets it.
-    async fn end_earlier(&self, detour: Detour, due: &[InPlace]) -> Result<(), Failure> {
+    async fn end_earlier(&self, detour: Detour, due: &[Due]) -> Result<(), Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let reading = store.in_place(&invocation.request_id);
         let Some(earlier) = store.in_time(deadline.run_until, reading).await? else { return Ok(()) };
         let fire = self.unknown_fire(&earlier.1, &earlier.0);
         let unrun = self.unrun(&fire);
-        if due.contains(&earlier) { unrun.wait(detour).await } else { unrun.look(detour).await.map(|_| ()) }
+        if due.iter().any(|due| due.trigger == earlier) {
+            unrun.wait(detour).await
+        } else {
+            unrun.look(detour).await.map(|_| ())
+        }
     }
 
     /// Records a skipped execution for each skip, and counts it.
@@ -163,10 +167,9 @@ impl Router<'_> {
 
     /// Hands the event on for each of these triggers. Returns the number of those for which it failed, with the cause
     /// of the first failure.
-    async fn dispatch(&self, due: &[(UserId, TriggerId)]) -> Option<(usize, String)> {
+    async fn dispatch(&self, due: &[Due]) -> Option<(usize, String)> {
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
-        let dispatches: Vec<_> =
-            due.iter().map(|(user_id, trigger_id)| self.dispatch_to(user_id, trigger_id)).collect();
+        let dispatches: Vec<_> = due.iter().map(|due| self.dispatch_to(due)).collect();
         let mut answers = stream::iter(dispatches).buffered(MOST_IN_FLIGHT);
         let mut failed: Option<(usize, String)> = None;
         while let Some(answer) = answers.next().await {
@@ -178,9 +181,9 @@ impl Router<'_> {
     }
 
     /// Hands the event on for one trigger.
-    async fn dispatch_to(&self, user_id: &UserId, trigger_id: &TriggerId) -> Result<(), String> {
-        let payload = self.event.dispatched_to(trigger_id, user_id, &self.context.invocation.request_id);
-        let Invocation { function_arn, xray_trace_id, .. } = self.context.invocation;
+    async fn dispatch_to(&self, Due { trigger: (user_id, trigger_id), is_too_costly }: &Due) -> Result<(), String> {
+        let Invocation { function_arn, request_id, xray_trace_id, .. } = self.context.invocation;
+        let payload = self.event.dispatched_to(trigger_id, user_id, request_id, *is_too_costly);
         let invoking = self.context.app.dispatcher.invoke(function_arn, payload, xray_trace_id.as_deref());
         let error = match tokio::time::timeout_at(self.context.deadline.run_until, invoking).await {
             Ok(Ok(())) => return Ok(()),
@@ -194,7 +197,7 @@ impl Router<'_> {
     /// Returns the fire to run in this invocation, or records why it does not run.
     async fn in_place(&self, decision: TriggerDecision) -> Result<Route, Failure> {
         match decision {
-            TriggerDecision::Run(fire, _) => Ok(Route::Run(fire)),
+            TriggerDecision::Run(fire) => Ok(Route::Run(fire)),
             TriggerDecision::Skip(fire, reason) => {
                 let fire = self.context.note_fire(fire);
                 self.skip(&fire, reason).await.map(Route::Done)
@@ -205,7 +208,6 @@ impl Router<'_> {
                 let ending = Ending::new(Status::Failed, now_millis(), Some(failure));
                 self.unrun(&fire).record(ending, false).await.map(Route::Done)
             }
-            TriggerDecision::Filtered => Ok(Route::Done(self.summary(RoutingCounts::default()))),
         }
     }
 

@@ -195,7 +195,8 @@ impl AttemptRun<'_> {
         Ok((kept, ready))
     }
 
-    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names another.
+    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names
+    /// another, which is then asked for now. A failure to get the first does not count in that case.
     async fn prospect_of(
         &self,
         fire: &Fire,

@@ -55,7 +55,7 @@ impl AttemptRun<'_> {
         let mut ending = Ending::new(Status::Completed, now_millis(), None);
         {
             let facts = state.facts();
-            // The protocol of an ended run is that of the answer, and absent if there was none.
+            // An ended run names the protocol of its answer, and none without an answer.
             ending.snapshot = facts.snapshot.clone().map(|snapshot| Snapshot { protocol: None, ..snapshot });
             ending.usage_before = attempt.usage_before;
             ending.request_id = facts.request_id.clone();

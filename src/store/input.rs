@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Clock,
+    json::lenient,
     store::{
         Store,
         error::StoreError,
@@ -80,7 +81,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not answer.
     pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let text = self.input_text(trigger_id, execution_id).await?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+        Ok(text.and_then(|text| lenient::parse(&text).ok()))
     }
 
     /// Reads the input of an execution as the text that was given to [`Store::keep_input`].

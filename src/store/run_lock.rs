@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How far back fires are looked at for executions without the run lock.
-const LOOK_BACK_MILLIS: i64 = 60 * 60 * 1000;
+const LOOK_BACK_MILLIS: i64 = 2 * 60 * 60 * 1000;
 /// Sorts after every execution id.
 const LAST_ID: &str = "~";
 
@@ -132,8 +132,9 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
-    /// trigger let several run at once then. It looks at fires from an hour before this one, or before now if that is
-    /// earlier: a run lasts 15 minutes at most, and every record that is looked at is billed.
+    /// trigger let several run at once then. It looks at fires from two hours before this one, or before now if that is
+    /// earlier: Lambda lets a run last 15 minutes, or 90 on instances of one's own, and every record that is looked at is
+    /// billed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -161,7 +162,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(None)
     }
 
-    /// Extends the run lock to the end of the execution's lease. Returns false if another attempt has it.
+    /// Extends the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns false if
+    /// another attempt has it or it was released. A request that arrives after a later one leaves the longer lease and
+    /// is true.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -219,14 +222,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_the_hour_before_sort_after_the_first() {
+    fn ids_of_the_hours_before_sort_after_the_first() {
         // 2026-01-31T07:00:00Z, as the vectors of `domain::fire` have it.
         const AT: i64 = 1_769_842_800_000;
         let id = "019c12d9-f580-7649-82fb-aad573e743bb";
         for (now, first) in [
-            (AT + 1, "019c12a3-0700"),
-            (AT + 24 * LOOK_BACK_MILLIS, "019c12a3-0700"),
-            (AT - LOOK_BACK_MILLIS, "019c126c-1880"),
+            (AT + 1, "019c126c-1880"),
+            (AT + 24 * LOOK_BACK_MILLIS, "019c126c-1880"),
+            (AT - LOOK_BACK_MILLIS, "019c11fe-3b80"),
             (0, "00000000-0000"),
         ] {
             assert_eq!(first_id(id, now), first);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::Clock,
+    json::number::number,
     store::{
         Store,
         dynamodb::{boxed, store_error},
@@ -107,7 +108,7 @@ pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
 fn json_value(value: AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => Value::String(text),
-        AttributeValue::N(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        AttributeValue::N(text) => number(&text).map_or(Value::String(text), Value::Number),
         AttributeValue::Bool(flag) => Value::Bool(flag),
         AttributeValue::L(values) => values.into_iter().map(json_value).collect(),
         AttributeValue::M(item) => json_of(item),

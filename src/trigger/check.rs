@@ -10,7 +10,7 @@ use crate::{
         invalid::InvalidEvent,
         schedule::{self, Event},
     },
-    trigger::item::{TriggerDecision, TriggerItem},
+    trigger::item::{FilterDecision, TriggerDecision, TriggerItem},
 };
 
 /// What an event would make of a trigger item.
@@ -56,14 +56,14 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     let empty_queries = item.empty_queries(event);
     let mut refused_by = item.refusing(event);
-    if refused_by.is_empty() && matches!(item.decide(event, platform), TriggerDecision::Filtered) {
+    if refused_by.is_empty() && matches!(item.decide(event, platform), FilterDecision::Filtered) {
         refused_by.push("userId");
     }
     // The filters are left out here, so that the prompt shows even if one of them refuses.
     let (skip_reason, fire) = match item.run_now(event, platform) {
-        TriggerDecision::Run(fire, _) => (None, Some(fire)),
+        TriggerDecision::Run(fire) => (None, Some(fire)),
         TriggerDecision::Skip(_, reason) => (Some(reason.as_str()), None),
-        TriggerDecision::Filtered | TriggerDecision::Invalid(..) => (None, None),
+        TriggerDecision::Invalid(..) => (None, None),
     };
     let (prompt, input) = fire.map(|fire| (fire.task.prompt, Value::Object(fire.task.input))).unzip();
     Preview { refused_by, skip_reason, prompt, input, empty_queries }

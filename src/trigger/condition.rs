@@ -1,12 +1,15 @@
 //! Conditions on the fields of an event. An event pattern lists values, and a condition compares.
 
 use serde_json::Value;
-use serde_json_path::JsonPath;
 
 use crate::{
-    json::fields::{kind, member, member_at, push},
-    json::query,
-    trigger::matcher::{Comparison, compare},
+    json::{
+        fields::{kind, member, member_at, push},
+        number::compare,
+        query::Query,
+        steps::{Steps, of_bytes},
+    },
+    trigger::{bounds::MOST_CONDITIONS, matcher::Comparison},
 };
 
 const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, contains";
@@ -27,7 +30,7 @@ struct Condition {
 enum Field {
     /// Names from the event's root. In an array, a number is the index of an element.
     Names(Vec<String>),
-    Query(JsonPath),
+    Query(Query),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,9 @@ impl Conditions {
     pub fn parse(conditions: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let conditions: Vec<_> = match conditions {
+            Value::Array(list) if list.len() > MOST_CONDITIONS => {
+                return Err(vec![format!("$: must be at most {MOST_CONDITIONS} conditions, not {}", list.len())]);
+            }
             Value::Array(list) => {
                 let parse = |(at, condition)| Condition::parse(condition, &member_at("$", at), &mut problems);
                 list.iter().enumerate().filter_map(parse).collect()
@@ -57,7 +63,12 @@ impl Conditions {
 
     /// Returns true if all conditions hold for `event`. No condition holds for a field that is missing.
     pub fn matches(&self, event: &Value) -> bool {
-        self.0.iter().all(|condition| condition.holds(event))
+        self.matches_within(event, &Steps::new(u64::MAX))
+    }
+
+    /// Returns true if all conditions hold for `event`. Once the steps are spent, the result means nothing.
+    pub fn matches_within(&self, event: &Value, steps: &Steps) -> bool {
+        self.0.iter().all(|condition| condition.holds(event, steps))
     }
 }
 
@@ -98,18 +109,21 @@ impl Condition {
     /// Returns true if the condition holds for `event`. It never does for a field that is missing, not even `ne`. If a
     /// query finds several values, one of them is enough, except for `ne`, which all must fulfil. Values of two types
     /// are never equal, and only numbers and strings have an order.
-    fn holds(&self, event: &Value) -> bool {
-        let found = self.field.find(event);
+    fn holds(&self, event: &Value, steps: &Steps) -> bool {
+        let found = self.field.find(event, steps);
         let mut found = found.iter();
         match self.operator {
-            Operator::Equal => found.any(|value| is_same(value, &self.value)),
+            Operator::Equal => found.any(|value| is_same(value, &self.value, steps)),
             // This is the opposite of eq: if a query finds several values, none of them may be equal.
-            Operator::NotEqual => found.len() > 0 && !found.any(|value| is_same(value, &self.value)),
-            Operator::Contains => found.any(|value| contains(value, &self.value)),
-            Operator::Compare(comparison) => found.any(|value| match (value, &self.value) {
-                (Value::Number(left), Value::Number(right)) => comparison.holds(compare(left, right)),
-                (Value::String(left), Value::String(right)) => comparison.holds(Some(left.cmp(right))),
-                _ => false,
+            Operator::NotEqual => found.len() > 0 && !found.any(|value| is_same(value, &self.value, steps)),
+            Operator::Contains => found.any(|value| contains(value, &self.value, steps)),
+            Operator::Compare(comparison) => found.any(|value| {
+                steps.take(1 + of_leaf(value))
+                    && match (value, &self.value) {
+                        (Value::Number(left), Value::Number(right)) => comparison.holds(compare(left, right)),
+                        (Value::String(left), Value::String(right)) => comparison.holds(Some(left.cmp(right))),
+                        _ => false,
+                    }
             }),
         }
     }
@@ -136,7 +150,7 @@ impl Field {
     /// index. A name that holds a dot can only be asked for by a query.
     fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('$') {
-            return query::parse(field).map(Self::Query);
+            return Query::parse(field).map(Self::Query);
         }
         let names: Vec<_> = field.split('.').map(str::to_owned).collect();
         if names.iter().any(String::is_empty) {
@@ -145,10 +159,14 @@ impl Field {
         Ok(Self::Names(names))
     }
 
-    fn find<'a>(&self, event: &'a Value) -> Vec<&'a Value> {
+    fn find<'a>(&self, event: &'a Value, steps: &Steps) -> Vec<&'a Value> {
         match self {
-            Self::Query(query) => query.query(event).all(),
-            Self::Names(names) => names.iter().try_fold(event, |value, name| child(value, name)).into_iter().collect(),
+            // Its steps are spent if it is not asked.
+            Self::Query(query) => query.find(event, steps).unwrap_or_default(),
+            Self::Names(names) => {
+                steps.take(names.len() as u64);
+                names.iter().try_fold(event, |value, name| child(value, name)).into_iter().collect()
+            }
         }
     }
 }
@@ -162,14 +180,19 @@ fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 /// Returns true if two values are the same. Numbers are compared by value.
-fn is_same(left: &Value, right: &Value) -> bool {
+fn is_same(left: &Value, right: &Value, steps: &Steps) -> bool {
+    if !steps.take(1 + of_leaf(left).min(of_leaf(right))) {
+        return false;
+    }
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => Comparison::Equal.holds(compare(left, right)),
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same(left, right))
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same(left, right, steps))
         }
         (Value::Object(left), Value::Object(right)) => {
-            let has_same = |(name, left)| right.get(name).is_some_and(|right| is_same(left, right));
+            let has_same = |(name, left): (&String, &Value)| {
+                steps.take(of_bytes(name.len())) && right.get(name).is_some_and(|right| is_same(left, right, steps))
+            };
             left.len() == right.len() && left.iter().all(has_same)
         }
         _ => left == right,
@@ -177,11 +200,22 @@ fn is_same(left: &Value, right: &Value) -> bool {
 }
 
 /// Returns true if a string contains another, or an array contains an element.
-fn contains(value: &Value, part: &Value) -> bool {
+fn contains(value: &Value, part: &Value, steps: &Steps) -> bool {
     match (value, part) {
-        (Value::String(text), Value::String(part)) => text.contains(&part[..]),
-        (Value::Array(items), part) => items.iter().any(|item| is_same(item, part)),
+        (Value::String(text), Value::String(part)) => {
+            steps.take(1 + of_bytes(text.len() + part.len())) && text.contains(&part[..])
+        }
+        (Value::Array(items), part) => items.iter().any(|item| is_same(item, part, steps)),
         _ => false,
+    }
+}
+
+/// Returns the steps of looking at the bytes of a text or a number.
+fn of_leaf(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => of_bytes(text.len()),
+        Value::Number(number) => of_bytes(number.as_str().len()),
+        _ => 0,
     }
 }
 

@@ -17,12 +17,17 @@ use crate::{
         trigger_snapshot::TriggerSnapshot,
     },
     events::bus::BusEvent,
-    json::fields::{Fields, ID_LIMIT, kind, member},
+    json::{
+        fields::{Fields, ID_LIMIT, kind, member},
+        lenient,
+        steps::Steps,
+    },
     trigger::{
+        bounds::MOST_STEPS,
         condition::Conditions,
         documented,
         pattern::Pattern,
-        prompt::{Mapping, Prompt},
+        prompt::{Allowance, Mapping, Prompt, TooCostly},
     },
 };
 
@@ -41,16 +46,28 @@ struct Filters {
     threshold: Option<Threshold>,
 }
 
-/// The decision of a stored trigger about an event.
+/// The decision of a stored trigger's filters about an event. Only the filters are asked, so that no other fault of an
+/// item, and no cost of its prompt, reaches the invocation that decides about all triggers. The fires have no prompt.
 #[derive(Debug)]
-pub(crate) enum TriggerDecision {
+pub(crate) enum FilterDecision {
     /// The trigger's pattern or its conditions do not match.
     Filtered,
-    /// The trigger matches and must run. If it has a threshold, it runs only when its events reach that.
-    Run(Box<Fire>, Option<Threshold>),
+    /// The trigger matches. If it has a threshold, it runs only when its events reach that.
+    Due(Box<Fire>, Option<Threshold>),
     /// The trigger matches and is deliberately not run.
     Skip(Box<Fire>, SkipReason),
-    /// The trigger matches, but its item is invalid.
+    /// The filters cost too much on this event. The trigger must fail as invalid.
+    TooCostly(Box<Fire>),
+}
+
+/// The decision of a stored trigger about an event that is meant for it.
+#[derive(Debug)]
+pub(crate) enum TriggerDecision {
+    /// The trigger must run.
+    Run(Box<Fire>),
+    /// The trigger is deliberately not run.
+    Skip(Box<Fire>, SkipReason),
+    /// The trigger's item is invalid.
     Invalid(Box<Fire>, Failure),
 }
 
@@ -138,43 +155,56 @@ impl TriggerItem {
         Task::read(&mut Fields::new("$", &self.item), platform)
     }
 
-    /// Decides about an event. The filters decide first, so that a trigger with other faults fails only on events that
-    /// are meant for it.
-    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
+    /// Decides whether an event is meant for this trigger.
+    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> FilterDecision {
         let mut problems = Vec::new();
         if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
-            return TriggerDecision::Filtered;
+            return FilterDecision::Filtered;
         }
-        let filters = self.filters(&mut problems);
-        let matches = filters.pattern.is_none_or(|pattern| pattern.matches(&event.event))
-            && filters.conditions.is_none_or(|conditions| conditions.matches(&event.event));
-        if matches { self.run(event, platform, problems, filters.threshold) } else { TriggerDecision::Filtered }
+        let Filters { pattern, conditions, threshold } = self.filters(&mut problems);
+        let steps = Steps::new(MOST_STEPS);
+        let matches = pattern.is_none_or(|pattern| pattern.matches_within(&event.event, &steps))
+            && conditions.is_none_or(|conditions| conditions.matches_within(&event.event, &steps));
+        if !matches && !steps.are_spent() {
+            return FilterDecision::Filtered;
+        }
+        // The problems are told by the trigger's own invocation.
+        let mut fields = Fields::new("$", &self.item);
+        let skip_reason = skip_reason(&mut fields);
+        let trigger = TriggerSnapshot::read(&mut fields, &self.item);
+        let task = Task { prompt: String::new(), ..Task::read(&mut fields, platform) };
+        let mut fire = Box::new(event.fire(&self.trigger_id, &self.user_id, task));
+        fire.trigger = Some(Box::new(trigger));
+        match skip_reason {
+            Some(reason) => FilterDecision::Skip(fire, reason),
+            None if steps.are_spent() => FilterDecision::TooCostly(fire),
+            None => FilterDecision::Due(fire, threshold),
+        }
     }
 
     /// Decides about an event that was handed on to this trigger because its filters matched. They are not applied
-    /// again: they may have changed since, and an execution that has begun must come to its end.
-    pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
+    /// again: they may have changed since, and an execution that has begun must come to its end. `are_too_costly` is true
+    /// if they could not be applied.
+    pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform, are_too_costly: bool) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
-        self.run(event, platform, problems, None)
+        if are_too_costly {
+            let problem = format!("its filters take more than {MOST_STEPS} steps on this event");
+            problems.push(format!("$.eventConfig: {problem} (docs/triggers.md, What an item may cost)"));
+        }
+        self.run(event, platform, problems)
     }
 
     /// Decides about an event that is meant for this trigger whatever its filters say.
     pub(crate) fn run_now(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
-        self.run(event, platform, Vec::new(), None)
+        self.run(event, platform, Vec::new())
     }
 
     /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
     /// deleted is skipped even if it has problems; otherwise one problem makes it invalid. The prompt and the mapped
     /// inputs are filled in from the event. A mapped input replaces the member of `input` of its name. A fire that is
     /// not run has the prompt as it stands in the item.
-    fn run(
-        &self,
-        event: &BusEvent,
-        platform: Platform,
-        problems: Vec<String>,
-        threshold: Option<Threshold>,
-    ) -> TriggerDecision {
+    fn run(&self, event: &BusEvent, platform: Platform, problems: Vec<String>) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         for (name, own) in [("id", self.trigger_id.as_str()), ("userId", self.user_id.as_str())] {
             if fields.text(name).is_some_and(|id| id != own) {
@@ -199,9 +229,17 @@ impl TriggerItem {
         if !problems.is_empty() {
             return TriggerDecision::Invalid(Box::new(fire), invalid(&problems));
         }
-        fire.task.prompt = prompt.render(event, &self.trigger_id, name.as_deref());
-        fire.task.input.extend(mapping.apply(&event.event));
-        TriggerDecision::Run(Box::new(fire), threshold)
+        let allowance = Allowance::default();
+        let told = prompt.render(event, &self.trigger_id, name.as_deref(), &allowance);
+        let told = told.and_then(|prompt| Ok((prompt, mapping.apply(&event.event, &allowance)?)));
+        match told {
+            Ok((prompt, mapped)) => {
+                fire.task.prompt = prompt;
+                fire.task.input.extend(mapped);
+                TriggerDecision::Run(Box::new(fire))
+            }
+            Err(cost) => TriggerDecision::Invalid(Box::new(fire), too_costly(cost)),
+        }
     }
 
     /// Reads the filters. Every problem is added to `problems`, those of misspelt members and of a `type` other than
@@ -211,10 +249,7 @@ impl TriggerItem {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
             // Some APIs store the pattern as a text.
-            Value::String(text) => {
-                let value = serde_json::from_str(text).map_err(|_| vec!["$: must be JSON".to_owned()])?;
-                Pattern::parse(&value)
-            }
+            Value::String(text) => Pattern::parse(&lenient::parse(text).map_err(|error| vec![format!("$: {error}")])?),
             value => Pattern::parse(value),
         });
         let conditions = parsed(config, "condition", problems, Conditions::parse);
@@ -279,6 +314,11 @@ impl TriggerItem {
 
 fn invalid(problems: &[String]) -> Failure {
     Failure::fatal(ErrorType::InvalidTrigger, format!("invalid trigger item: {}", problems.join("; ")))
+}
+
+fn too_costly(cost: TooCostly) -> Failure {
+    let message = format!("the trigger costs too much on this event: {cost} (docs/triggers.md, What an item may cost)");
+    Failure::fatal(ErrorType::InvalidTrigger, message)
 }
 
 /// Returns the reason why the trigger must not run whatever the event is, if there is one. A deleted trigger is one

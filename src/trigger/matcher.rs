@@ -4,10 +4,15 @@ use std::{cmp::Ordering, net::IpAddr};
 
 use serde_json::{Map, Number, Value};
 
-use crate::json::fields::{kind, member, member_at, push};
+use crate::json::{
+    fields::{kind, member, member_at, push},
+    number,
+    steps::{Steps, of_bytes},
+};
 
 /// The matchers that a pattern may name, as problems list them.
-const NAMES: &str = "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists";
+pub(crate) const NAMES: &str =
+    "exactly, prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists";
 
 /// One entry of the list that a pattern has for a field.
 #[derive(Debug)]
@@ -73,7 +78,15 @@ impl Matcher {
             Value::Null => Some(Self::Null),
             Value::Bool(value) => Some(Self::Bool(*value)),
             Value::Number(value) => Some(Self::Number(value.clone())),
-            Value::String(value) => Some(Self::Text(Text::Equal(value.clone()))),
+            Value::String(value) => Some(Self::equal(value)),
+        }
+    }
+
+    /// Returns the matcher of one text. That of an address accepts every spelling of the address.
+    fn equal(text: &str) -> Self {
+        match address(text) {
+            Some(address) => Self::Cidr(Block { address, length: bits(address).1 }),
+            None => Self::Text(Text::Equal(text.to_owned())),
         }
     }
 
@@ -95,6 +108,7 @@ impl Matcher {
             ("prefix" | "suffix" | "equals-ignore-case" | "wildcard", _) => {
                 Text::parse(name, argument, path, problems).map(Self::Text)
             }
+            ("exactly", _) => string(argument, path, problems).map(|text| Self::Text(Text::Equal(text.to_owned()))),
             ("anything-but", _) => parse_anything_but(argument, path, problems),
             ("numeric", _) => parse_numeric(argument, path, problems),
             ("cidr", _) => {
@@ -120,8 +134,19 @@ impl Matcher {
         }
     }
 
-    /// Returns true if the matcher accepts `leaf`, a value that is neither an object nor an array.
-    pub(crate) fn matches(&self, leaf: &Value) -> bool {
+    /// Returns true if the matcher accepts `leaf`, a value that is neither an object nor an array. Without steps it accepts
+    /// none.
+    pub(crate) fn matches(&self, leaf: &Value, steps: &Steps) -> bool {
+        let bytes = match leaf {
+            Value::String(text) => text.len(),
+            Value::Number(number) => number.as_str().len(),
+            _ => 0,
+        };
+        // No test looks at a byte twice, but letters without their case take longer.
+        let folded = if let Self::Text(test) = self { test.folded_bytes().min(bytes) } else { 0 };
+        if !steps.take(1 + of_bytes(bytes) + of_bytes(8 * folded)) {
+            return false;
+        }
         match (self, leaf) {
             (Self::Null, Value::Null) | (Self::Exists, _) => true,
             (Self::Bool(expected), Value::Bool(value)) => expected == value,
@@ -130,9 +155,11 @@ impl Matcher {
                 bounds.iter().all(|(comparison, bound)| comparison.holds(compare(value, bound)))
             }
             (Self::Text(test), Value::String(value)) => test.matches(value),
-            (Self::Cidr(block), Value::String(value)) => value.parse().is_ok_and(|address| block.contains(address)),
+            (Self::Cidr(block), Value::String(value)) => address(value).is_some_and(|address| block.contains(address)),
             // A value of another type matches too: a number is anything but "initializing".
-            (Self::AnythingBut(matchers), leaf) => !matchers.iter().any(|matcher| matcher.matches(leaf)),
+            (Self::AnythingBut(matchers), leaf) => {
+                !matchers.iter().any(|matcher| matcher.matches(leaf, steps)) && !steps.are_spent()
+            }
             _ => false,
         }
     }
@@ -171,7 +198,9 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
                 None
             }
             (Some(name), value) => Text::parse(name, value, path, problems).map(Matcher::Text),
-            (None, Value::String(_) | Value::Number(_)) => Matcher::parse(value, path, problems),
+            // As in event-ruler, the spelling of an address counts here.
+            (None, Value::String(text)) => Some(Matcher::Text(Text::Equal(text.clone()))),
+            (None, Value::Number(_)) => Matcher::parse(value, path, problems),
             (None, other) => {
                 push(problems, format!("{path}: must be a string or a number, not {}", kind(other)));
                 None
@@ -235,6 +264,16 @@ impl Text {
         }
     }
 
+    /// Returns the most bytes that are compared without their case.
+    fn folded_bytes(&self) -> usize {
+        match self {
+            Self::EqualIgnoringCase(text) | Self::PrefixIgnoringCase(text) | Self::SuffixIgnoringCase(text) => {
+                text.len()
+            }
+            Self::Equal(_) | Self::Prefix(_) | Self::Suffix(_) | Self::Wildcard(_) => 0,
+        }
+    }
+
     /// Returns true if the test accepts `text`.
     fn matches(&self, text: &str) -> bool {
         match self {
@@ -282,9 +321,11 @@ fn fits(parts: &[String], text: &str) -> bool {
     };
     let rest = text.strip_prefix(&first[..]).and_then(|rest| rest.strip_suffix(&last[..]));
     rest.is_some_and(|mut rest| {
-        between.iter().all(|part| match rest.split_once(&part[..]) {
-            Some((_, behind)) => {
-                rest = behind;
+        // A search prepares itself for the whole part, so it is not begun for one that cannot be there.
+        let search = |rest: &'_ str, part: &String| if part.len() > rest.len() { None } else { rest.find(&part[..]) };
+        between.iter().all(|part| match search(rest, part) {
+            Some(at) => {
+                rest = &rest[at + part.len()..];
                 true
             }
             None => false,
@@ -331,23 +372,20 @@ impl Comparison {
     }
 }
 
-/// Compares two numbers by value. Integers are compared exactly, others as doubles.
-pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
-    match (integer(left), integer(right)) {
-        (Some(left), Some(right)) => Some(left.cmp(&right)),
-        _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
+/// Compares two numbers as EventBridge does: as doubles, so that 9007199254740993 and 9007199254740992 are the same.
+/// Numbers that are too large for a double are compared exactly.
+fn compare(left: &Number, right: &Number) -> Option<Ordering> {
+    match (left.as_f64(), right.as_f64()) {
+        (Some(left), Some(right)) => left.partial_cmp(&right),
+        _ => number::compare(left, right),
     }
-}
-
-fn integer(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
 }
 
 impl Block {
     /// Reads a block in CIDR notation. Bits of the address behind the length do not matter.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
-        let address = address.parse().ok()?;
+        let address = self::address(address)?;
         // The length must have no sign, which u32 would accept.
         let length = length.parse().ok().filter(|_| length.bytes().all(|byte| byte.is_ascii_digit()))?;
         (length <= bits(address).1).then_some(Self { address, length })
@@ -359,6 +397,24 @@ impl Block {
         // A shift by all 128 bits is not possible, so checked_shr returns None for it.
         width == other_width && (ours ^ other).checked_shr(width - self.length).unwrap_or(0) == 0
     }
+}
+
+/// Reads an address as event-ruler does: the numbers of an IPv4 address are decimal, whatever zeros they begin with.
+fn address(text: &str) -> Option<IpAddr> {
+    // The longest address has 45 characters. Zeros in front may be more.
+    if text.len() > 64 || !text.contains([':', '.']) {
+        return None;
+    }
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let mut bytes = [0; 4];
+    let mut parts = text.split('.');
+    for byte in &mut bytes {
+        let part = parts.next().filter(|part| part.bytes().all(|digit| digit.is_ascii_digit()))?;
+        *byte = part.parse().ok()?;
+    }
+    parts.next().is_none().then(|| bytes.into())
 }
 
 /// Returns an address as a number, and the number of its bits.

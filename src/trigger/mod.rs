@@ -1,10 +1,11 @@
 //! Stored triggers: what a trigger item runs, for which events, and with which prompt.
 
+pub mod bounds;
 pub mod check;
 pub mod condition;
 pub(crate) mod documented;
 pub mod item;
 mod matcher;
 pub mod pattern;
-pub(crate) mod prompt;
+pub mod prompt;
 pub(crate) mod replay;

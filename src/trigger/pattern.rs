@@ -5,8 +5,10 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html>) and, where the guide is
 //! silent, as its open source engine reads it (<https://github.com/aws/event-ruler>). Where these leave a choice:
 //!
-//! - Numbers are compared by value, so `[300]` matches 300.0. EventBridge does the same, although the guide says
-//!   otherwise. The guide's limit of five billion, above which EventBridge compares no numbers, does not apply.
+//! - Numbers are compared by value, as doubles, so `[300]` matches 300.0. EventBridge does the same, although the guide
+//!   says otherwise. The guide's limit of five billion, above which EventBridge compares no numbers, does not apply.
+//! - A text that is an IP address matches every spelling of that address. `exactly` matches the spelling.
+//! - `$or` is a field's name like any other, if a member of its objects has the name of a matcher.
 //! - An array matches if one of its elements matches. The fields that a pattern requires of an object must be found in
 //!   one object: fields of two elements of an array never match together. `exists: false` beside other fields applies
 //!   to the element in which these were found. If all of an object's fields must be missing, it applies to every
@@ -23,13 +25,15 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    json::fields::{kind, member, member_at, push},
-    trigger::matcher::Matcher,
+    json::{
+        fields::{kind, member, member_at, push},
+        steps::Steps,
+    },
+    trigger::{
+        bounds::{MOST_MATCHERS, MOST_NAMES},
+        matcher::{self, Matcher},
+    },
 };
-
-/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens. Without
-/// a limit, each `$or` multiplies the others until the function does nothing else.
-const MOST_NAMES: usize = 10_000;
 
 /// A valid pattern.
 #[derive(Debug)]
@@ -61,6 +65,10 @@ impl Pattern {
         let Value::Object(fields) = pattern else {
             return Err(vec![format!("$: must be an object, not {}", kind(pattern))]);
         };
+        let matchers = matchers_of(fields);
+        if matchers > MOST_MATCHERS {
+            return Err(vec![format!("$: must have at most {MOST_MATCHERS} matchers, not {matchers}")]);
+        }
         let read = Alternatives::of_fields(fields, &[], "$", &mut problems);
         if read.are_too_many {
             push(&mut problems, format!("$: its $or multiply out to more than {MOST_NAMES} names"));
@@ -85,7 +93,12 @@ impl Pattern {
 
     /// Returns true if `event` matches. The time is proportional to the size of the event, whatever it contains.
     pub fn matches(&self, event: &Value) -> bool {
-        event.is_object() && self.alternatives.iter().any(|fields| find_fields(fields, Some(event)).is_found())
+        self.matches_within(event, &Steps::new(u64::MAX))
+    }
+
+    /// Returns true if `event` matches. Once the steps are spent, the result means nothing.
+    pub fn matches_within(&self, event: &Value, steps: &Steps) -> bool {
+        event.is_object() && self.alternatives.iter().any(|fields| find_fields(fields, Some(event), steps).is_found())
     }
 }
 
@@ -114,20 +127,20 @@ impl Found {
 }
 
 /// Looks for these fields in `value`, which is `None` for a missing field. The recursion is as deep as the event, whose
-/// depth its parser limits: serde_json to 128, DynamoDB to 32.
-fn find_fields(fields: &Fields, value: Option<&Value>) -> Found {
+/// depth its reader limits to 256.
+fn find_fields(fields: &Fields, value: Option<&Value>, steps: &Steps) -> Found {
     if let Some(Value::Array(items)) = value {
-        return find_in_array(items, |item| find_fields(fields, item));
+        return find_in_array(items, steps, |item| find_fields(fields, item, steps));
     }
     let object = value.and_then(Value::as_object);
     let mut found = Found { with_something: false, with_nothing: true };
     for (name, node) in fields {
         let field = object.and_then(|object| object.get(&**name));
         found = found.and(match node {
-            Node::Value(matchers) => find_value(matchers, field),
-            Node::Object(fields) => find_fields(fields, field),
+            Node::Value(matchers) => find_value(matchers, field, steps),
+            Node::Object(fields) => find_fields(fields, field, steps),
         });
-        if !found.is_found() {
+        if !steps.take(1) || !found.is_found() {
             break;
         }
     }
@@ -135,29 +148,64 @@ fn find_fields(fields: &Fields, value: Option<&Value>) -> Found {
 }
 
 /// Looks for a value that matches. An object never matches, because matchers apply only to the leaves of an event.
-fn find_value(matchers: &[Matcher], value: Option<&Value>) -> Found {
+fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Found {
     match value {
-        Some(Value::Array(items)) => find_in_array(items, |item| find_value(matchers, item)),
+        Some(Value::Array(items)) => find_in_array(items, steps, |item| find_value(matchers, item, steps)),
         None | Some(Value::Object(_)) => {
-            let with_nothing = matchers.iter().any(|matcher| matches!(matcher, Matcher::Missing));
+            let with_nothing = matchers.iter().any(|matcher| steps.take(1) && matches!(matcher, Matcher::Missing));
             Found { with_something: false, with_nothing }
         }
         Some(leaf) => {
-            Found { with_something: matchers.iter().any(|matcher| matcher.matches(leaf)), with_nothing: false }
+            Found { with_something: matchers.iter().any(|matcher| matcher.matches(leaf, steps)), with_nothing: false }
         }
     }
 }
 
 /// Looks in each element. Either one element has what is required, or it is missing in all of them. An empty array
 /// counts as a missing field.
-fn find_in_array(items: &[Value], find: impl Fn(Option<&Value>) -> Found) -> Found {
-    items.iter().fold(find(None), |so_far, item| {
-        let found = find(Some(item));
-        Found {
-            with_something: so_far.with_something || found.with_something,
-            with_nothing: so_far.with_nothing && found.with_nothing,
+fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -> Found) -> Found {
+    let mut so_far = find(None);
+    for item in items {
+        // A found value stays found.
+        if (so_far.with_something && !so_far.with_nothing) || !steps.take(1) {
+            break;
         }
-    })
+        let found = find(Some(item));
+        so_far.with_something |= found.with_something;
+        so_far.with_nothing &= found.with_nothing;
+    }
+    so_far
+}
+
+/// Returns true if a field is the relation `$or`, and no field of that name: no member of its branches may have the name of
+/// a matcher.
+fn is_or(name: &str, value: &Value) -> bool {
+    let branches = || value.as_array().into_iter().flatten().filter_map(Value::as_object);
+    name == "$or" && !branches().flat_map(Map::keys).any(|name| matcher::NAMES.split(", ").any(|known| known == name))
+}
+
+/// Returns the number of matchers in a pattern, before its `$or` are multiplied out.
+fn matchers_of(fields: &Map<String, Value>) -> usize {
+    let of_list = |argument: &Value| argument.as_array().map_or(1, Vec::len);
+    let of_entry = |entry: &Value| match entry {
+        Value::Object(matcher) => matcher
+            .values()
+            .map(|argument| match argument {
+                Value::Object(inner) => inner.values().map(of_list).sum(),
+                argument => of_list(argument),
+            })
+            .sum(),
+        _ => 1,
+    };
+    let of_field = |(name, value): (&String, &Value)| match value {
+        Value::Object(fields) => matchers_of(fields),
+        Value::Array(branches) if is_or(name, value) => {
+            branches.iter().filter_map(Value::as_object).map(matchers_of).sum()
+        }
+        Value::Array(entries) => entries.iter().map(of_entry).sum(),
+        _ => 0,
+    };
+    fields.iter().map(of_field).sum()
 }
 
 /// The requirement for one place in an event.
@@ -194,7 +242,7 @@ impl Alternatives {
             let path = &member(path, name);
             let place = || [above, &[Arc::from(&name[..])]].concat();
             match value {
-                _ if name == "$or" => all.and(Self::of_branches(value, above, path, problems)),
+                _ if is_or(name, value) => all.and(Self::of_branches(value, above, path, problems)),
                 Value::Object(fields) => all.and(Self::of_fields(fields, &place(), path, problems)),
                 Value::Array(entries) => all.and(Self::of_value(entries, place(), path, problems)),
                 other => {

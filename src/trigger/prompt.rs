@@ -4,72 +4,139 @@
 //! `>` are escaped. It can close neither its quotes, nor its line, nor the section around it. So the agent can always
 //! distinguish it from the text of the trigger's author.
 
-use std::fmt::Write;
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
 use serde_json::{Map, Value};
-use serde_json_path::JsonPath;
 
 use crate::{
     events::bus::BusEvent,
-    json::fields::{kind, member, push},
-    json::query,
+    json::{
+        fields::{kind, member, push},
+        query::{Query, TooMuchWork},
+        steps::Steps,
+        surrogate,
+    },
     redact::cut,
+    trigger::bounds::{MOST_MAPPED, MOST_PLACEHOLDERS, MOST_RENDERED, MOST_STEPS},
 };
 
 /// The most of an event's detail that a prompt contains, in bytes of JSON.
 const DETAIL_LIMIT: usize = 10 * 1024;
 
+/// The part of one event that a trigger may take for its prompt and its mapping together.
+#[derive(Debug)]
+pub struct Allowance {
+    steps: Steps,
+    /// The bytes that are left.
+    room: Cell<usize>,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { steps: Steps::new(MOST_STEPS), room: Cell::new(MOST_RENDERED) }
+    }
+}
+
+impl Allowance {
+    /// Returns the steps that were taken, and the bytes.
+    pub fn taken(&self) -> (u64, usize) {
+        (self.steps.taken(), MOST_RENDERED - self.room.get())
+    }
+}
+
+/// The reasons why a part of an event is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooCostly {
+    /// The queries cost too much.
+    #[error("its queries {0}")]
+    Work(#[from] TooMuchWork),
+    /// The values that they find are too large.
+    #[error("what its placeholders and inputMapping take from this event has over {MOST_RENDERED} bytes")]
+    Size,
+}
+
 /// A prompt with placeholders: `{{ $.detail.object.key }}`, an RFC 9535 query in double braces.
 #[derive(Debug)]
-pub(crate) struct Prompt(Vec<Part>);
+pub struct Prompt(Vec<Part>);
 
 #[derive(Debug)]
 enum Part {
     Text(String),
-    Query(JsonPath),
+    Query(Query),
 }
 
 impl Prompt {
     /// Reads `text`. A query that cannot be parsed is a problem. Other text in double braces stays as it is.
-    pub(crate) fn parse(text: &str, problems: &mut Vec<String>) -> Self {
+    pub fn parse(text: &str, problems: &mut Vec<String>) -> Self {
         let mut parts = Vec::new();
+        let (mut plain, mut placeholders) = (String::new(), 0);
         let mut rest = text;
         while let Some(at) = rest.find("{{") {
             let inner = &rest[at + 2..];
-            let end = inner.find("}}").filter(|_| inner.trim_start().starts_with('$'));
-            let Some(end) = end else {
+            if !inner.trim_start().starts_with('$') {
                 // The second brace may be the first of a placeholder's: `{{{ $.detail.size }}}`.
-                parts.push(Part::Text(rest[..=at].to_owned()));
+                plain.push_str(&rest[..=at]);
                 rest = &rest[at + 1..];
                 continue;
-            };
-            parts.push(Part::Text(rest[..at].to_owned()));
-            match query::parse(inner[..end].trim()) {
+            }
+            // If none ends here, none ends further on.
+            let Some(end) = inner.find("}}") else { break };
+            placeholders += 1;
+            if placeholders > MOST_PLACEHOLDERS {
+                push(problems, format!("$.prompt: must have at most {MOST_PLACEHOLDERS} placeholders"));
+                break;
+            }
+            plain.push_str(&rest[..at]);
+            parts.push(Part::Text(std::mem::take(&mut plain)));
+            match Query::parse(inner[..end].trim()) {
                 Ok(query) => parts.push(Part::Query(query)),
                 Err(problem) => push(problems, format!("$.prompt: a placeholder {problem}")),
             }
             rest = &inner[end + 2..];
         }
-        parts.push(Part::Text(rest.to_owned()));
+        plain.push_str(rest);
+        parts.push(Part::Text(plain));
         Self(parts)
     }
 
     /// Returns the queries that find nothing in `event`.
     pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
         let empty = |part: &Part| match part {
-            Part::Query(query) if found(query, event).is_none() => Some(query.to_string()),
-            Part::Query(_) | Part::Text(_) => None,
+            Part::Query(query) => name_if_empty(query, event),
+            Part::Text(_) => None,
         };
         self.0.iter().filter_map(empty).collect()
     }
 
     /// Returns the prompt for one event, with a section that describes the event.
-    pub(crate) fn render(&self, event: &BusEvent, trigger_id: &str, name: Option<&str>) -> String {
+    ///
+    /// # Errors
+    /// If it takes more of the event than it may.
+    pub fn render(
+        &self,
+        event: &BusEvent,
+        trigger_id: &str,
+        name: Option<&str>,
+        allowance: &Allowance,
+    ) -> Result<String, TooCostly> {
         let mut text = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(part) => text.push_str(part),
-                Part::Query(query) => text.push_str(&quoted(&found(query, &event.event).unwrap_or_default())),
+                Part::Query(query) => {
+                    let found = query.find(&event.event, &allowance.steps)?;
+                    let mut fenced = Fenced { text, room: allowance.room.get(), bytes: 0 };
+                    fenced.list(&found).map_err(|_| TooCostly::Size)?;
+                    if fenced.bytes > fenced.room {
+                        return Err(TooCostly::Size);
+                    }
+                    allowance.room.set(fenced.room - fenced.bytes);
+                    text = fenced.text;
+                }
             }
         }
         text.push_str(
@@ -80,7 +147,7 @@ impl Prompt {
         );
         let mut line = |name: &str, value: &Value| {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}: {}", quoted(value));
+            let _ = writeln!(text, "{name}: {}", quoted(value, usize::MAX).0);
         };
         line("trigger", &Value::from(name.unwrap_or(trigger_id)));
         for name in ["time", "source", "detail-type", "region", "id"] {
@@ -88,30 +155,34 @@ impl Prompt {
                 line(name, &Value::from(value));
             }
         }
-        let detail = quoted(event.event.get("detail").unwrap_or_default());
+        let (detail, bytes) = quoted(event.event.get("detail").unwrap_or_default(), DETAIL_LIMIT);
         let shown = cut(&detail, DETAIL_LIMIT);
         text.push_str("detail: ");
         text.push_str(shown);
-        if shown.len() < detail.len() {
-            let _ = write!(text, "\n(the detail is cut here: {} of {} bytes)", shown.len(), detail.len());
+        if shown.len() < bytes {
+            let _ = write!(text, "\n(the detail is cut here: {} of {bytes} bytes)", shown.len());
         }
         text.push_str("\n</event>");
-        text
+        Ok(text)
     }
 }
 
 /// Names in the agent's request body, each with the query that finds its value in an event.
 #[derive(Debug)]
-pub(crate) struct Mapping(Vec<(String, JsonPath)>);
+pub struct Mapping(Vec<(String, Query)>);
 
 impl Mapping {
     /// Reads the members of `inputMapping`.
-    pub(crate) fn parse(members: &Map<String, Value>, problems: &mut Vec<String>) -> Self {
+    pub fn parse(members: &Map<String, Value>, problems: &mut Vec<String>) -> Self {
         let mut queries = Vec::new();
+        if members.len() > MOST_MAPPED {
+            push(problems, format!("$.inputMapping: must have at most {MOST_MAPPED} names, not {}", members.len()));
+            return Self(queries);
+        }
         for (name, value) in members {
             let path = member("$.inputMapping", name);
             match value {
-                Value::String(text) => match query::parse(text) {
+                Value::String(text) => match Query::parse(text) {
                     Ok(query) => queries.push((name.clone(), query)),
                     Err(problem) => push(problems, format!("{path}: {problem}")),
                 },
@@ -123,42 +194,133 @@ impl Mapping {
 
     /// Returns the queries that find nothing in `event`.
     pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
-        let empty = |(_, query): &(String, JsonPath)| found(query, event).is_none().then(|| query.to_string());
-        self.0.iter().filter_map(empty).collect()
+        self.0.iter().filter_map(|(_, query)| name_if_empty(query, event)).collect()
     }
 
     /// Returns the values in `event`. A name whose query finds nothing is left out.
-    pub(crate) fn apply(&self, event: &Value) -> Map<String, Value> {
-        let value = |(name, query): &(String, JsonPath)| Some((name.clone(), found(query, event)?));
-        self.0.iter().filter_map(value).collect()
-    }
-}
-
-/// Returns the node that a query finds, or a list of nodes if it finds several.
-fn found(query: &JsonPath, event: &Value) -> Option<Value> {
-    let mut nodes = query.query(event).all();
-    match nodes.len() {
-        0 => None,
-        1 => nodes.pop().cloned(),
-        _ => Some(nodes.into_iter().cloned().collect()),
-    }
-}
-
-/// Returns a value as JSON that can end neither its line nor its section. serde_json escapes control characters and
-/// quotes.
-fn quoted(value: &Value) -> String {
-    let json = value.to_string();
-    let mut escaped = String::with_capacity(json.len());
-    for char in json.chars() {
-        match char {
-            // JSON has none of these outside its strings.
-            '<' | '>' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(char));
+    ///
+    /// # Errors
+    /// If it takes more of the event than it may.
+    pub fn apply(&self, event: &Value, allowance: &Allowance) -> Result<Map<String, Value>, TooCostly> {
+        let mut mapped = Map::new();
+        for (name, query) in &self.0 {
+            let found = query.find(event, &allowance.steps)?;
+            // Before anything is copied: what a query finds may be many times the size of the event.
+            let mut measured = Measured { bytes: 0, room: allowance.room.get() };
+            for value in &found {
+                serde_json::to_writer(&mut measured, value).map_err(|_| TooCostly::Size)?;
+                measured.bytes += 1;
             }
-            char => escaped.push(char),
+            let left = measured.room.checked_sub(measured.bytes).ok_or(TooCostly::Size)?;
+            allowance.room.set(left);
+            let value = match found[..] {
+                [] => continue,
+                [value] => value.clone(),
+                _ => found.into_iter().cloned().collect(),
+            };
+            mapped.insert(name.clone(), value);
+        }
+        Ok(mapped)
+    }
+}
+
+/// Returns the text of a query that finds nothing in `event`. A query that costs too much is none.
+fn name_if_empty(query: &Query, event: &Value) -> Option<String> {
+    let found = query.find(event, &Steps::new(MOST_STEPS)).ok()?;
+    found.is_empty().then(|| query.to_string())
+}
+
+/// Returns a value as JSON that can end neither its line nor its section, and its length. Not much more than `limit` bytes
+/// of it are kept.
+fn quoted(value: &Value, limit: usize) -> (String, usize) {
+    let mut cut = Cut { fenced: Fenced { text: String::new(), room: usize::MAX, bytes: 0 }, limit };
+    // Neither the value nor the writer can fail.
+    let _ = serde_json::to_writer(&mut cut, value);
+    (cut.fenced.text, cut.fenced.bytes)
+}
+
+/// Writes JSON that can end neither its line nor its section. serde_json escapes control characters and quotes.
+struct Fenced {
+    text: String,
+    /// The most bytes that may be written.
+    room: usize,
+    /// The bytes that were written.
+    bytes: usize,
+}
+
+impl Fenced {
+    /// Writes the value that a query found, or a list of them if it found several.
+    fn list(&mut self, found: &[&Value]) -> io::Result<()> {
+        match found {
+            [] => self.write_all(b"null"),
+            [value] => Ok(serde_json::to_writer(self, value)?),
+            _ => Ok(serde_json::to_writer(self, found)?),
         }
     }
-    escaped
+}
+
+impl io::Write for Fenced {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let before = self.text.len();
+        // serde_json never writes a part of a character.
+        let part = std::str::from_utf8(json).map_err(io::Error::other)?;
+        let mut fence = |text: &mut String, part: &str| {
+            for char in part.chars() {
+                match char {
+                    // JSON has none of these outside its strings.
+                    '<' | '>' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                        let _ = write!(text, "\\u{:04x}", u32::from(char));
+                    }
+                    char => text.push(char),
+                }
+            }
+        };
+        surrogate::escape_halves(part, &mut self.text, &mut fence);
+        self.bytes += self.text.len() - before;
+        if self.bytes > self.room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(json.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes like [`Fenced`], but keeps no more than there is to see.
+struct Cut {
+    fenced: Fenced,
+    limit: usize,
+}
+
+impl io::Write for Cut {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let before = self.fenced.text.len();
+        let written = self.fenced.write(json)?;
+        if before >= self.limit {
+            self.fenced.text.truncate(before);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Measures JSON instead of writing it.
+struct Measured {
+    bytes: usize,
+    room: usize,
+}
+
+impl io::Write for Measured {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        self.bytes = self.bytes.saturating_add(json.len());
+        if self.bytes > self.room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(json.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -179,7 +341,7 @@ mod tests {
         let mut problems = Vec::new();
         let prompt = Prompt::parse(prompt, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
-        prompt.render(&event(detail), "trigger-1", None)
+        prompt.render(&event(detail), "trigger-1", None, &Allowance::default()).unwrap()
     }
 
     #[test]
@@ -215,7 +377,8 @@ mod tests {
         let mapping = json!({"key": "$.detail.key", "all": "$.detail.tags[*]", "none": "$.detail.missing"});
         let mut problems = Vec::new();
         let mapping = Mapping::parse(mapping.as_object().unwrap(), &mut problems);
-        let found = mapping.apply(&event(&json!({"key": {"a": 1}, "tags": [1, 2]})).event);
+        let event = event(&json!({"key": {"a": 1}, "tags": [1, 2]})).event;
+        let found = mapping.apply(&event, &Allowance::default()).unwrap();
         assert_eq!(Value::Object(found), json!({"key": {"a": 1}, "all": [1, 2]}));
     }
 

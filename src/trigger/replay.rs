@@ -20,7 +20,7 @@ use crate::{
     },
     events::bus::BusEvent,
     events::invalid::InvalidEvent,
-    json::fields::Fields,
+    json::{fields::Fields, lenient, surrogate::to_json},
     store::{Store, error::StoreError, input::KeptInput},
 };
 
@@ -39,7 +39,7 @@ pub(crate) struct Input {
 impl Input {
     /// Returns the input of `fire`, which calls the agent as it is defined.
     pub(crate) fn new(fire: &Fire, definition: Option<&DefinitionMark>) -> Self {
-        let detail = marked_detail(fire, definition).to_string();
+        let detail = to_json(&marked_detail(fire, definition));
         let is_changed = |before: &String| definition.is_some_and(|definition| definition.hash != *before);
         let snapshot = Snapshot {
             settings_hash: hash_of(&detail),
@@ -114,7 +114,7 @@ pub(crate) async fn keep_input_of(
 
 /// Returns the task of a kept input, or `None` if it is not understood.
 pub(crate) fn task_of(detail: &str, platform: Platform) -> Option<Task> {
-    let detail: Value = serde_json::from_str(detail).ok()?;
+    let detail = lenient::parse(detail).ok()?;
     let mut fields = Fields::new("$.input", detail.as_object()?);
     let task = Task::read(&mut fields, platform);
     fields.problems.is_empty().then_some(task)

@@ -4,6 +4,7 @@ use agent_trigger::agent::decoder::Decoder;
 use agent_trigger::agent::framing::frame::{MAX_EVENT, PREFIX};
 use agent_trigger::agent::transcript::MAX_OUTPUT;
 use agent_trigger::domain::answer::{AnswerError, End, Interruption, Outcome, Verdict};
+use agent_trigger::domain::finish_reason::FinishReason;
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
@@ -116,7 +117,7 @@ fn passes_over_a_large_comment() {
 }
 
 #[test]
-fn a_type_behind_the_prefix_is_heard_only_up_to_a_mebibyte() {
+fn the_last_byte_of_a_mebibyte_changes_nothing() {
     let event = |size: usize| {
         let tail = ",\"type\":\"serverCompletionEvent\"}";
         let pad = size - "{\"a\":\"\"".len() - tail.len();
@@ -124,7 +125,7 @@ fn a_type_behind_the_prefix_is_heard_only_up_to_a_mebibyte() {
     };
     assert_eq!(whole(NDJSON, event(MAX_EVENT)).verdict, Verdict::Completed);
     let over = whole(NDJSON, event(MAX_EVENT + 1));
-    assert_eq!(over.verdict, Verdict::Interrupted(Interruption::NoTerminalEvent));
+    assert_eq!(over.verdict, Verdict::Completed);
     assert_eq!(over.progress.skipped_events, 1);
     for size in [MAX_EVENT, MAX_EVENT + 1] {
         let body = event(size);
@@ -201,13 +202,15 @@ fn frame(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn decides_json_documents_by_their_first_mebibyte() {
+fn decides_json_documents_of_any_size() {
     let limit = MAX_EVENT + OVERHEAD;
     let error = bounded(JSON, &large("{\"error\":\"boom\",\"x\":\"", "\"}"), limit);
     assert_eq!(error.verdict, reported("boom"));
     let result = bounded(JSON, &large("{\"error\":null,\"result\":\"fine\",\"x\":\"", "\"}"), limit);
     assert_eq!((result.verdict, result.output.expect("an output").text.as_str()), (Verdict::Completed, "fine"));
-    let result = bounded(JSON, &large("{\"result\":\"", "\",\"error\":\"unseen\"}"), limit);
+    let error = bounded(JSON, &large("{\"result\":\"", "\",\"error\":\"seen\"}"), limit);
+    assert_eq!(error.verdict, reported("seen"));
+    let result = bounded(JSON, &large("{\"result\":\"", "\",\"error\":null}"), limit);
     assert_eq!(result.verdict, Verdict::Completed);
     assert!(result.output.is_some_and(|output| output.truncated && output.text.len() == MAX_OUTPUT));
     let string = bounded(JSON, &large("\"", "\""), limit);
@@ -244,11 +247,49 @@ fn whitespace_behind_a_large_event_is_no_part_of_it() {
 }
 
 #[test]
-fn the_type_of_a_large_event_must_end_within_the_prefix() {
-    for (over, verdict) in [(0, Verdict::Completed), (1, Verdict::Interrupted(Interruption::NoTerminalEvent))] {
+fn the_type_of_a_large_event_is_heard_wherever_it_stands() {
+    for over in [0, 1, 2 * MAX_EVENT] {
         let kind = "\",\"type\":\"serverCompletionEvent\"";
         let pad = "x".repeat(PREFIX + over - kind.len() - "{\"a\":\"".len());
         let body = large(&format!("{{\"a\":\"{pad}{kind},\"log\":\""), "\"}\n");
-        assert_eq!(whole(NDJSON, &body).verdict, verdict);
+        assert_eq!(whole(NDJSON, &body).verdict, Verdict::Completed, "{over}");
     }
+}
+
+/// What says how the run ended is heard of a frame of any size, wherever it stands.
+#[test]
+fn the_end_of_a_large_frame_says_how_the_run_ended() {
+    let closed = reported("closed");
+    let asks = Verdict::Incomplete(FinishReason::Interrupt);
+    for (tail, verdict) in [
+        ("\"success\":false,\"message\":\"closed\"", &closed),
+        ("\"error\":\"closed\"", &closed),
+        ("\"error\":{\"message\":\"closed\"},\"usage\":{}", &closed),
+        ("\"status\":\"failed\",\"reason\":\"closed\"", &closed),
+        ("\"stop_reason\":\"interrupt\"", &asks),
+        ("\"usage\":{\"input_tokens\":21}", &Verdict::Completed),
+        ("\"steps\":[{\"error\":\"no\"}]", &Verdict::Completed),
+    ] {
+        for (of, head, end) in [
+            (JSON, "", "}"),
+            (JSON, "", " \n}\n"),
+            (NDJSON, "", "}\n"),
+            (NDJSON, "{\"text\":\"a\"}\n", "}"),
+            (SSE, "data: ", "}\n\n"),
+            (SSE, "data: {\"text\":\"a\"}\n\ndata: ", "}"),
+            (JSON, "[{\"text\":\"a\"},", "}]"),
+        ] {
+            let body = large(&format!("{head}{{\"result\":\""), &format!("\",{tail}{end}"));
+            let outcome = bounded(of, &body, 2 * MAX_EVENT + OVERHEAD);
+            assert_eq!(&outcome.verdict, verdict, "{of:?} {head:?} {tail}");
+            assert_eq!(decode(of, [&body[..]], End::Framed), outcome, "{of:?} {head:?} {tail} in one chunk");
+            assert_ne!(decode(of, [&body[..body.len() - 3]], End::Torn).verdict, Verdict::Completed);
+            if *verdict != closed {
+                assert!(outcome.output.is_some_and(|output| output.truncated), "{of:?} {head:?} {tail}");
+            }
+        }
+    }
+    // The errors of tools are the agent's own business, however large they are.
+    let tool = large("{\"type\":\"tool_result\",\"content\":\"", "\",\"is_error\":true}\n{\"text\":\"a\"}\n");
+    assert_eq!(whole(NDJSON, &tool).verdict, Verdict::Completed);
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
 /// Frames of each protocol, as server-sent events.
-const FRAMES: [&str; 40] = [
+const FRAMES: [&str; 48] = [
     "data: {\"type\":\"RUN_STARTED\"}\n\n",
     "data: {\"type\":\"TEXT_MESSAGE_CONTENT\",\"messageId\":\"1\",\"delta\":\"x\"}\n\n",
     "data: {\"type\":\"RUN_FINISHED\",\"usage\":[{\"inputTokens\":1}]}\n\n",
@@ -50,6 +50,14 @@ const FRAMES: [&str; 40] = [
     "data: {\"type\":\"agentResultEvent\",\"result\":{\"stopReason\":\"endTurn\"}}\n\n",
     "data: {\"error\":\"boom\"}\n\n",
     "data: {\"text\":\"x\"}\n\n",
+    "event: end\ndata: {\"error\":\"boom\"}\n\n",
+    "event: updates\ndata: {\"error\":\"boom\"}\n\n",
+    "event: agent_error\ndata: boom\n\n",
+    "{\"error\":\"boom\"}\n",
+    "{\n  \"error\": \"boom\"\n}\n",
+    "Traceback (most recent call last):\n  x\nKeyError: boom\n",
+    "data: {'error': 'boom'}\n\n",
+    "data: {\"stop_reason\":\"interrupt\"}\n\n",
 ];
 
 /// What stands in the events that end a run well at once.
@@ -99,6 +107,9 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
             "-1.5e999",
             "🚀",
             "{'",
+            "{'a': 'b'}\n",
+            "Traceback (most recent call last):\n",
+            "  \"a\": 1,\n",
             " ",
             "\"type\":",
             "\"error\":",

@@ -59,3 +59,17 @@ fn what_was_not_recognised_is_said() {
     let torn = explain(&answer("application/x-ndjson", "{\"text\":\"a\"}\n", false), None);
     assert_eq!(line(&torn, "end"), "interrupted: the connection closed before the answer ended");
 }
+
+#[test]
+fn what_was_passed_over_is_said() {
+    let body = "{\"text\":\"a\"}\n{\"reply\":\"b\"}\n{\"reply\":\"c\"}\n";
+    let lines = explain(&answer("application/x-ndjson", body, true), None);
+    assert_eq!(line(&lines, "frames"), "3; used: text");
+    assert_eq!(line(&lines, "            not used:"), "reply ×2");
+    assert_eq!(line(&lines, "            passed over, because nothing in them was understood:"), "2");
+    assert!(line(&lines, "end").contains("2 frames were passed over"), "{lines:#?}");
+    let pretty = answer("application/json", "{\n  \"result\": \"a\"\n}\n", true);
+    assert_eq!(line(&explain(&pretty, None), "frames"), "1; used: result");
+    let cut = explain(&answer("application/x-ndjson", "{\"text\":\"a\"}\n{\"te", true), None);
+    assert_eq!(line(&cut, "end"), "interrupted: the answer ended within a line or a document, or said nothing");
+}

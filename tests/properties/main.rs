@@ -2,5 +2,6 @@
 //! process is started and nothing is sent.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
+mod bounds;
 mod events;
 mod pattern;

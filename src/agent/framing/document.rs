@@ -3,19 +3,18 @@
 use serde::de::IgnoredAny;
 
 use crate::agent::framing::{
-    frame::{Frame, MAX_EVENT, Rest, Source},
+    frame::{Frame, MAX_EVENT, Rest, Source, is_kept},
     lines::Buffer,
 };
 use crate::json::scan;
+use crate::json::skim::Skim;
 
-/// Bytes of plain text that are kept: more than any output holds.
-const MAX_TEXT: usize = 16 * 1024;
+/// Bytes of plain text that are kept, and of a document too large to be kept: more than any output holds.
+const MAX_HEAD: usize = 16 * 1024;
 
 /// How a body that is not JSON is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fallback {
-    /// No answer.
-    None,
     /// Plain text, unless JSON or HTML was begun.
     IfNotBegun,
     /// Plain text in any case: it is not read as JSON.
@@ -29,26 +28,53 @@ pub(crate) struct Document {
     kept: Buffer,
     /// More came than is kept, and this was the last byte of it that is no whitespace.
     dropped: Option<u8>,
+    /// Skims what is more than is kept.
+    skim: Option<Box<Skim>>,
 }
 
 impl Document {
     pub(crate) fn new(fallback: Fallback) -> Document {
-        Document { fallback, kept: Buffer::default(), dropped: None }
+        Document { fallback, kept: Buffer::default(), dropped: None, skim: None }
     }
 
-    /// Takes the next bytes. At most 1 MiB is kept, and 16 KiB of plain text. Of what is beyond that only the last byte
-    /// that is no whitespace is remembered: it shows whether the document has its end.
+    /// Takes the next bytes. At most 1 MiB is kept, and 16 KiB of plain text. Of what is larger the beginning is kept,
+    /// the members of an object that are asked for, and the last byte that is no whitespace: it shows whether the document
+    /// has its end.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        let limit = if self.fallback == Fallback::Text { MAX_TEXT } else { MAX_EVENT };
-        let room = limit - self.kept.0.len();
-        if bytes.len() > room {
-            self.dropped = super::lines::last_token(bytes).or(self.dropped).or(Some(b' '));
+        if self.dropped.is_none() && self.kept.0.len() + bytes.len() <= self.limit() {
+            return self.kept.append(bytes, self.limit());
         }
-        self.kept.append(&bytes[..bytes.len().min(room)], limit);
+        if self.fallback != Fallback::Text {
+            let skim = self.skim.get_or_insert_with(|| {
+                let mut skim = Box::new(Skim::new(is_kept));
+                skim.feed(&self.kept.0);
+                skim
+            });
+            skim.feed(bytes);
+        }
+        if self.dropped.is_none() {
+            self.kept.cut(bytes, MAX_HEAD);
+        }
+        self.dropped = super::lines::last_token(bytes).or(self.dropped).or(Some(b' '));
+    }
+
+    /// The bytes of the largest document that is kept.
+    fn limit(&self) -> usize {
+        if self.fallback == Fallback::Text { MAX_HEAD } else { MAX_EVENT }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.kept.0.capacity()
+        self.kept.0.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
+    }
+
+    /// Returns the document if all of it was kept.
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        (self.fallback != Fallback::Text && self.dropped.is_none()).then_some(&self.kept.0)
+    }
+
+    /// Returns the document's beginning.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.kept.0
     }
 
     /// Returns what is kept of a body that is plain text whatever it holds, unless it is blank.
@@ -59,7 +85,7 @@ impl Document {
     /// Decides what the document is, which is known to have arrived whole. A document too large to keep counts as JSON
     /// if its first and last bytes belong together. One that is not JSON is no answer, or plain text, as its fallback
     /// says.
-    pub(crate) fn rest(&self) -> Rest<'_> {
+    pub(crate) fn rest(&mut self) -> Rest<'_> {
         let text = scan::trim(&self.kept.0);
         if text.is_empty() {
             return Rest::Empty;
@@ -67,14 +93,17 @@ impl Document {
         // Only the first and last bytes of a document that is too large to keep can be judged. IgnoredAny does not recurse: no depth is refused.
         let is_json = match (self.fallback, self.dropped) {
             (Fallback::Text, _) => false,
+            (_, Some(_)) if text[0] == b'{' => self.skim.as_ref().is_some_and(|skim| skim.is_whole()),
             (_, Some(last)) => matches!((text[0], last), (b'{', b'}') | (b'[', b']') | (b'"', b'"')),
             (_, None) => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
         };
+        if let Some(skim) = self.skim.as_deref_mut().filter(|skim| is_json && skim.is_whole()) {
+            return Rest::Frame(Frame { dropped: Some(b'}'), ..Frame::new(Source::Document, skim.object()) });
+        }
         if is_json {
             return Rest::Frame(Frame { dropped: self.dropped, ..Frame::new(Source::Document, &self.kept.0) });
         }
         match self.fallback {
-            Fallback::None => Rest::NotJson,
             Fallback::IfNotBegun if is_begun(text) => Rest::NotJson,
             _ => Rest::Frame(Frame::new(Source::Text, &self.kept.0)),
         }

@@ -6,10 +6,11 @@ use serde::de::IgnoredAny;
 
 use crate::agent::framing::{
     document::is_begun,
-    frame::{Frame, MAX_EVENT, PREFIX, Rest, Source},
+    frame::{Frame, MAX_EVENT, PREFIX, Rest, Source, is_kept},
     lines::{Buffer, last_token},
 };
 use crate::json::scan;
+use crate::json::skim::Skim;
 
 /// Bytes of the array's beginning that are kept: it is the answer where no element says one.
 const MAX_HEAD: usize = 16 * 1024;
@@ -47,6 +48,8 @@ pub(crate) struct Elements {
     escaped: bool,
     element: Buffer,
     dropped: Option<u8>,
+    /// Skims an element that is too large to be kept.
+    skim: Option<Box<Skim>>,
     /// The element was handed out, and goes with the next call.
     done: bool,
     head: Vec<u8>,
@@ -66,6 +69,7 @@ impl Elements {
             escaped: false,
             element: Buffer::default(),
             dropped: None,
+            skim: None,
             done: false,
             head: Vec::new(),
             head_is_cut: false,
@@ -78,7 +82,8 @@ impl Elements {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.element.0.capacity() + self.head.capacity()
+        let skim = self.skim.as_ref().map_or(0, |skim| skim.capacity());
+        self.element.0.capacity() + self.head.capacity() + skim
     }
 
     /// Takes the next element that is complete from `input`. At `None` all of `input` is taken. A body that breaks the
@@ -88,6 +93,7 @@ impl Elements {
         if self.done {
             self.done = false;
             self.dropped = None;
+            self.skim = None;
             self.element.clear();
         }
         while let Some(first) = input.first().copied() {
@@ -166,13 +172,19 @@ impl Elements {
         input.len()
     }
 
-    /// Appends a part of the element. Once the element exceeds 1 MiB, only its first 4 KiB are kept, and the last byte
-    /// that is no whitespace.
+    /// Appends a part of the element. Once the element exceeds 1 MiB, only its first 4 KiB are kept, the last byte
+    /// that is no whitespace, and the members of an object that are asked for.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.element.0.len() + part.len() <= MAX_EVENT {
             return self.element.append(part, MAX_EVENT);
         }
         let last = last_token(part).or(self.dropped).or_else(|| last_token(&self.element.0));
+        let skim = self.skim.get_or_insert_with(|| {
+            let mut skim = Box::new(Skim::new(is_kept));
+            skim.feed(&self.element.0);
+            skim
+        });
+        skim.feed(part);
         if self.dropped.is_none() {
             self.element.cut(part, PREFIX);
         }
@@ -186,7 +198,11 @@ impl Elements {
         self.head.extend_from_slice(&part[..part.len().min(room)]);
     }
 
-    fn frame(&self) -> Frame<'_> {
+    fn frame(&mut self) -> Frame<'_> {
+        if let Some(skim) = self.skim.as_deref_mut().filter(|skim| skim.is_object()) {
+            let dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+            return Frame { dropped, ..Frame::new(Source::Element, skim.object()) };
+        }
         Frame { dropped: self.dropped, ..Frame::new(Source::Element, &self.element.0) }
     }
 

@@ -5,8 +5,126 @@ use crate::json::scan;
 /// Bytes of the largest event that is read (1 MiB).
 pub const MAX_EVENT: usize = 1024 * 1024;
 
-/// Bytes of a larger event in which its `type` must stand to be heard (4 KiB).
+/// Bytes that are kept of the beginning of a larger event that is no object (4 KiB).
 pub const PREFIX: usize = 4 * 1024;
+
+/// The members of a larger event that are kept: those that say what it is, how the run ended, what was answered and what
+/// it cost.
+const KEPT: &[&[u8]] = &[
+    b"type",
+    b"event",
+    b"kind",
+    b"object",
+    b"jsonrpc",
+    b"id",
+    b"method",
+    b"subtype",
+    b"role",
+    b"author",
+    b"invocationId",
+    b"runId",
+    b"messageId",
+    b"payload",
+    b"error",
+    b"Error",
+    b"ERROR",
+    b"error_type",
+    b"original_type",
+    b"errors",
+    b"errorMessage",
+    b"error_message",
+    b"error_description",
+    b"errorText",
+    b"errorType",
+    b"errorCode",
+    b"error_code",
+    b"exception",
+    b"Exception",
+    b"detail",
+    b"details",
+    b"reason",
+    b"code",
+    b"status",
+    b"state",
+    b"success",
+    b"ok",
+    b"failed",
+    b"isError",
+    b"is_error",
+    b"statusCode",
+    b"status_code",
+    b"stop_reason",
+    b"stopReason",
+    b"finish_reason",
+    b"finishReason",
+    b"done_reason",
+    b"incomplete_details",
+    b"interrupted",
+    b"interrupt",
+    b"requires_approval",
+    b"requiresApproval",
+    b"needs_approval",
+    b"needsApproval",
+    b"tripwire",
+    b"outcome",
+    b"partial",
+    b"force_stop",
+    b"force_stop_reason",
+    b"init_event_loop",
+    b"tool_interrupt_event",
+    b"messageStart",
+    b"messageStop",
+    b"messages",
+    b"choices",
+    b"__error__",
+    b"__interrupt__",
+    b"data",
+    b"text",
+    b"content",
+    b"chunk",
+    b"token",
+    b"delta",
+    b"response",
+    b"answer",
+    b"result",
+    b"output",
+    b"message",
+    b"lastMessage",
+    b"usage",
+    b"usageMetadata",
+    b"usage_metadata",
+    b"token_usage",
+    b"tokenUsage",
+    b"totalUsage",
+    b"metadata",
+    b"input_tokens",
+    b"output_tokens",
+    b"inputTokens",
+    b"outputTokens",
+    b"prompt_tokens",
+    b"completion_tokens",
+    b"promptTokens",
+    b"completionTokens",
+    b"tool",
+    b"tool_call_id",
+    b"toolCallId",
+    b"tool_use_id",
+    b"tool_name",
+    b"toolName",
+    b"toolUseId",
+    b"toolResult",
+    b"tool_result",
+    b"err",
+    b"traceback",
+    b"fault",
+    b"stopreason",
+    b"StopReason",
+];
+
+/// Returns true if the member of this name is kept of an event that is too large to keep. A name with escapes may be any.
+pub(crate) fn is_kept(name: &[u8]) -> bool {
+    KEPT.contains(&name) || name.ends_with(b"Exception") || name.contains(&b'\\')
+}
 
 /// What a frame was in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +137,13 @@ pub(crate) enum Source {
     Document,
     /// An element of the one JSON document, which is an array.
     Element,
+    /// A line between server-sent events that is no field of theirs.
+    Loose,
     /// Plain text, all that is kept of it.
     Text,
 }
 
-/// One frame, or the beginning of one that was too large to keep.
+/// One frame, or what is kept of one that was too large to keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
     pub(crate) source: Source,
@@ -35,7 +155,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) text: &'a [u8],
     /// False for server-sent events of a name alone.
     pub(crate) has_data: bool,
-    /// Set if it was too large: the last byte of it.
+    /// Set if it was too large. Of an object the data is then the members that were kept, and this is `}` if it had its
+    /// end; of anything else the data is the beginning, and this the last byte.
     pub(crate) dropped: Option<u8>,
 }
 

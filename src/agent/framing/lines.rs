@@ -2,7 +2,8 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::agent::framing::frame::{MAX_EVENT, PREFIX};
+use crate::agent::framing::frame::{MAX_EVENT, PREFIX, is_kept};
+use crate::json::skim::Skim;
 
 /// What a line may be longer than an event by: SSE's `data: `.
 const FIELD: usize = 16;
@@ -27,6 +28,8 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes: &'a [u8],
     /// Set if the line was too long to be kept: the last byte of it that is not whitespace, or a space.
     pub(crate) dropped: Option<u8>,
+    /// Of an object too long to be kept, the members that were kept; else empty.
+    pub(crate) skimmed: &'a [u8],
 }
 
 /// The line under way.
@@ -36,6 +39,8 @@ pub(crate) struct Lines {
     limit: usize,
     buffer: Buffer,
     dropped: Option<u8>,
+    /// Skims a line that is too long to be kept.
+    skim: Option<Box<Skim>>,
     /// The buffered line was handed out, and goes with the next call.
     done: bool,
     /// The last line ended in CR: an LF now belongs to it.
@@ -50,7 +55,7 @@ impl Lines {
             LineEnd::Lf => MAX_EVENT,
             LineEnd::Any => MAX_EVENT + FIELD,
         };
-        Lines { end, limit, buffer: Buffer::default(), dropped: None, done: false, after_cr: false }
+        Lines { end, limit, buffer: Buffer::default(), dropped: None, skim: None, done: false, after_cr: false }
     }
 
     /// Takes the next line that is complete from `input`. At `None` all of `input` is taken. Blank lines are returned,
@@ -77,7 +82,7 @@ impl Lines {
         self.after_cr = input[at] == b'\r';
         *input = &input[at + 1..];
         if self.is_empty() && line.len() <= self.limit {
-            return Some(Line { bytes: line, dropped: None });
+            return Some(Line { bytes: line, dropped: None, skimmed: b"" });
         }
         self.append(line);
         self.done = true;
@@ -96,15 +101,19 @@ impl Lines {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.buffer.0.capacity()
+        self.buffer.0.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
     fn is_empty(&self) -> bool {
         self.buffer.0.is_empty()
     }
 
-    fn line(&self) -> Line<'_> {
-        Line { bytes: &self.buffer.0, dropped: self.dropped }
+    fn line(&mut self) -> Line<'_> {
+        let Some(skim) = self.skim.as_deref_mut().filter(|skim| skim.is_object()) else {
+            return Line { bytes: &self.buffer.0, dropped: self.dropped, skimmed: b"" };
+        };
+        let dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+        Line { bytes: &self.buffer.0, dropped, skimmed: skim.object() }
     }
 
     /// Clears away a line that was handed out from the buffer.
@@ -112,17 +121,24 @@ impl Lines {
         if self.done {
             self.done = false;
             self.dropped = None;
+            self.skim = None;
             self.buffer.clear();
         }
     }
 
     /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, those of a field's
-    /// name beside them, and the last byte that is no whitespace.
+    /// name beside them, the last byte that is no whitespace, and the members of an object that are asked for.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.buffer.0.len() + part.len() <= self.limit {
             return self.buffer.append(part, self.limit);
         }
         let last = last_token(part).or(self.dropped).or_else(|| last_token(&self.buffer.0));
+        let skim = self.skim.get_or_insert_with(|| {
+            let mut skim = Box::new(Skim::new(is_kept));
+            skim.feed(&self.buffer.0);
+            skim
+        });
+        skim.feed(part);
         if self.dropped.is_none() {
             self.buffer.cut(part, PREFIX + FIELD);
         }

@@ -6,7 +6,7 @@
 //! | --- | --- | --- | --- |
 //! | `text/event-stream` | SSE | NDJSON | SSE |
 //! | NDJSON in its spellings | SSE | NDJSON | NDJSON |
-//! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream, else a document | document |
+//! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream or another follows on a line of its own, else a document | document |
 //! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone | plain text |
 //!
 //! A byte order mark and blank lines before that are passed over. A document that is an array is read as its elements.
@@ -78,8 +78,8 @@ impl Declared {
         match self {
             Declared::Ndjson => Framer::Lines(Lines::new(LineEnd::Lf)),
             Declared::Sse => Framer::Sse(Box::new(Sse::new())),
-            Declared::Json | Declared::JsonOrLines => Framer::document(Fallback::IfNotBegun),
-            Declared::Nothing => Framer::document(Fallback::None),
+            Declared::Json | Declared::JsonOrLines | Declared::Nothing => Framer::document(Fallback::IfNotBegun),
+
             Declared::Text | Declared::Bytes => Framer::document(Fallback::Text),
         }
     }
@@ -102,6 +102,20 @@ pub(crate) enum Framer {
 impl Framer {
     pub(crate) fn new(declared: Declared) -> Framer {
         Framer::Open { declared, head: Vec::new() }
+    }
+
+    /// Lines of JSON.
+    pub(crate) fn lines() -> Framer {
+        Declared::Ndjson.framing()
+    }
+
+    /// Returns the bytes of a document that is not JSON if they are lines of JSON: an object, and another on a line of its
+    /// own.
+    pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
+        let Framer::Document(document) = self else { return None };
+        let text = document.whole()?;
+        let end = scan::end_of_object(scan::trim(text))?;
+        (text.first() == Some(&b'{') && are_lines(&text[end..])).then(|| text.to_vec())
     }
 
     fn document(fallback: Fallback) -> Framer {
@@ -129,20 +143,15 @@ impl Framer {
             (Declared::Sse, b'{') => Some(Declared::Ndjson.framing()),
             (Declared::Json | Declared::JsonOrLines | Declared::Nothing, b'{') => match is_stream(text) {
                 Some(true) => Some(Declared::Ndjson.framing()),
-                Some(false) if declared != Declared::JsonOrLines => Some(declared.framing()),
                 _ => match scan::end_of_object(text) {
-                    _ if is_final && declared != Declared::JsonOrLines => Some(declared.framing()),
-                    Some(_) if declared != Declared::JsonOrLines => Some(declared.framing()),
-                    // Another object on a line of its own makes it NDJSON.
                     Some(end) if !scan::trim(&text[end..]).is_empty() => {
-                        let is_lines = text[end..].contains(&b'\n') && scan::trim(&text[end..]).starts_with(b"{");
-                        Some(if is_lines { Declared::Ndjson.framing() } else { declared.framing() })
+                        Some(if are_lines(&text[end..]) { Declared::Ndjson.framing() } else { declared.framing() })
                     }
                     _ => is_final.then(|| declared.framing()),
                 },
             },
             (Declared::Json | Declared::JsonOrLines | Declared::Nothing, b'[') => {
-                Some(Framer::Elements(Box::new(Elements::new(declared != Declared::Nothing))))
+                Some(Framer::Elements(Box::new(Elements::new(true))))
             }
             (Declared::Text | Declared::Bytes, b'{') => {
                 let space = text[1..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -243,9 +252,18 @@ impl Framer {
     }
 }
 
+/// Returns true if what stands behind an object is another on a line of its own.
+fn are_lines(behind: &[u8]) -> bool {
+    let line_end = behind.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(behind.len());
+    behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")
+}
+
 /// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. Of a line too long to keep it has the
-/// first 4 KiB.
+/// members that were kept, and the first 4 KiB if it is no object.
 fn frame_of_line(line: Line<'_>) -> Frame<'_> {
+    if !line.skimmed.is_empty() {
+        return Frame { dropped: line.dropped, ..Frame::new(Source::Line, line.skimmed) };
+    }
     // Only of a dropped line are there bytes behind the prefix that could depend on chunking.
     let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };
     // RFC 7464 begins each text with a record separator.

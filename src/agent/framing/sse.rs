@@ -8,18 +8,24 @@
 use memchr::{memchr, memchr2};
 
 use crate::agent::framing::{
-    frame::{Frame, MAX_EVENT, PREFIX, Rest, Source},
+    frame::{Frame, MAX_EVENT, PREFIX, Rest, Source, is_kept},
     lines::{Buffer, Line, LineEnd, Lines, last_token},
 };
 use crate::json::scan;
+use crate::json::skim::Skim;
 
 /// The bytes of a frame's name that are kept. No known name is longer, so a longer one may be cut.
 const MAX_NAME: usize = 64;
+
+/// The bytes of a line that is no field of an event which are handed on (64 KiB).
+const MAX_LOOSE: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sse {
     lines: Lines,
     pending: Pending,
+    /// The last line that is no field.
+    loose: Vec<u8>,
     /// The frame was handed out, and goes with the next call.
     done: bool,
 }
@@ -29,16 +35,18 @@ pub(crate) struct Sse {
 struct Pending {
     /// The `event` field.
     name: Vec<u8>,
-    /// The `data` lines joined; of too many, the first [`PREFIX`] bytes.
+    /// The `data` lines joined; of too many, the first [`PREFIX`] bytes, or the members that are kept.
     data: Buffer,
     has_data: bool,
     /// Set if the data was too large: the last byte of it.
     dropped: Option<u8>,
+    /// Skims data of several lines that is too large.
+    skim: Option<Box<Skim>>,
 }
 
 impl Sse {
     pub(crate) fn new() -> Sse {
-        Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), done: false }
+        Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), loose: Vec::new(), done: false }
     }
 
     /// Takes the next frame that a blank line ends from `input`. At `None` all of `input` is taken. Blank lines,
@@ -54,9 +62,14 @@ impl Sse {
         }
         while let Some(line) = self.lines.next(input) {
             if !line.bytes.is_empty() {
-                self.pending.take_line(line);
+                if !self.pending.take_line(line) {
+                    self.loose.clear();
+                    self.loose.extend_from_slice(&line.bytes[..line.bytes.len().min(MAX_LOOSE)]);
+                    return Some(Frame::new(Source::Loose, &self.loose));
+                }
             } else if self.pending.is_begun() {
                 self.done = true;
+                self.pending.close();
                 return Some(self.pending.frame());
             }
         }
@@ -64,7 +77,12 @@ impl Sse {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.lines.capacity() + self.pending.data.0.capacity() + self.pending.name.capacity()
+        let skim = self.pending.skim.as_ref().map_or(0, |skim| skim.capacity());
+        self.lines.capacity()
+            + self.pending.data.0.capacity()
+            + self.pending.name.capacity()
+            + self.loose.capacity()
+            + skim
     }
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
@@ -73,9 +91,16 @@ impl Sse {
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
-        if let Some(line) = rest {
-            self.pending.take_line(line);
+        if let Some(line) = rest
+            && !self.pending.take_line(line)
+            && !self.pending.is_begun()
+            && is_no_part_of_a_field(line.bytes)
+        {
+            self.loose.clear();
+            self.loose.extend_from_slice(&line.bytes[..line.bytes.len().min(MAX_LOOSE)]);
+            return Rest::Frame(Frame::new(Source::Loose, &self.loose));
         }
+        self.pending.close();
         let begun = rest.is_some() || !self.pending.name.is_empty();
         let is_named = matches!(self.pending.name.as_slice(), b"error" | b"end");
         if self.pending.is_cut() || (begun && !self.pending.has_data && !is_named) {
@@ -91,6 +116,11 @@ impl Sse {
             self.pending.clear();
         }
     }
+}
+
+/// Returns true if the last line of a stream is surely not the beginning of a field.
+fn is_no_part_of_a_field(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b'{' | b'}' | b']' | b' ' | b'\t')) || line.contains(&b':')
 }
 
 /// Returns the frame that `input` begins with, and its length, if it is one as nearly all are: all of it there, at most
@@ -118,20 +148,28 @@ fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
 
 impl Pending {
     /// Takes a line that is not blank. A line without a colon is a field with an empty value. A further `event`
-    /// replaces the name, and a further `data` is appended. Every other field and every comment is ignored.
-    fn take_line(&mut self, line: Line<'_>) {
+    /// replaces the name, and a further `data` is appended. The other fields and every comment are ignored. Returns false
+    /// for a line that is no field of an event's.
+    fn take_line(&mut self, line: Line<'_>) -> bool {
         let colon = memchr(b':', line.bytes);
         let (field, value) = line.bytes.split_at(colon.unwrap_or(line.bytes.len()));
         let value = value.strip_prefix(b":").unwrap_or(value);
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
+            b"data" if !line.skimmed.is_empty() && !self.has_data => {
+                self.has_data = true;
+                self.dropped = line.dropped;
+                self.data.append(line.skimmed, MAX_EVENT);
+            }
             b"data" => self.append(value, line.dropped),
             b"event" => {
                 self.name.clear();
                 self.name.extend_from_slice(&value[..value.len().min(MAX_NAME)]);
             }
-            _ => {}
+            b"" | b"id" | b"retry" => {}
+            _ => return false,
         }
+        true
     }
 
     /// Appends the value of a `data` line, behind a line end if it is not the first. `dropped` is set if the line
@@ -145,10 +183,31 @@ impl Pending {
             self.data.append(separator, MAX_EVENT);
             return self.data.append(value, MAX_EVENT);
         }
+        if self.dropped.is_none() && dropped.is_none() {
+            let mut skim = Box::new(Skim::new(is_kept));
+            skim.feed(&self.data.0);
+            self.skim = Some(skim);
+        }
+        match &mut self.skim {
+            Some(skim) if dropped.is_none() => {
+                skim.feed(separator);
+                skim.feed(value);
+            }
+            // A line of it was not kept.
+            _ => self.skim = None,
+        }
         let last = dropped.or_else(|| last_token(value)).or(self.dropped).or_else(|| last_token(&self.data.0));
         self.dropped = Some(last.unwrap_or(b' '));
         self.data.cut(separator, PREFIX);
         self.data.cut(value, PREFIX);
+    }
+
+    /// Ends the data of a frame that was too large: of an object the members that were kept are left.
+    fn close(&mut self) {
+        let Some(mut skim) = self.skim.take().filter(|skim| skim.is_object()) else { return };
+        self.dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+        self.data.clear();
+        self.data.append(skim.object(), MAX_EVENT);
     }
 
     /// Returns true if the lines so far are a frame: data, or a name alone.
@@ -180,6 +239,7 @@ impl Pending {
         self.name.clear();
         self.has_data = false;
         self.dropped = None;
+        self.skim = None;
         self.data.clear();
     }
 }

@@ -2,11 +2,8 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided},
-};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::{Interruption, Verdict};
 use crate::domain::finish_reason::FinishReason;
@@ -62,11 +59,11 @@ impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         // One of the two, and nearly always the one.
-        let Some((at, member)) = value.enter_any(&["result", "error"]) else { return failure_in(frame, transcript) };
+        let Some((at, member)) = value.enter_any(&["result", "error"]) else { return foreign(transcript) };
         if at == 1 || !member.is_object() {
             let [version, error] = scan::pick(frame.text, ["jsonrpc", "error"]);
             if version.is_none() {
-                return failure_in(frame, transcript);
+                return foreign(transcript);
             }
             if error.is_some_and(RawJson::is_something) {
                 transcript.is_understood = true;

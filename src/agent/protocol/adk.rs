@@ -2,8 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
-use crate::agent::protocol::{failure::failure_in, reader::Reader};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -29,6 +29,7 @@ impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
+        let mut says_otherwise = false;
         for (name, value) in scan::Members::of(frame.text) {
             let place = match name.raw() {
                 b"invocationId" => &mut invocation,
@@ -39,12 +40,18 @@ impl Reader for Reading {
                 b"finishReason" => &mut reason,
                 b"interrupted" => &mut interrupted,
                 b"usageMetadata" => &mut usage,
+                b"error" | b"errors" | b"success" | b"ok" | b"status" | b"isError" | b"is_error" | b"stop_reason"
+                | b"stopReason" | b"finish_reason" | b"text" => {
+                    says_otherwise |= value.is_something() || value.is_false();
+                    continue;
+                }
                 _ => continue,
             };
             place.get_or_insert(value);
         }
-        if invocation.is_none() {
-            return failure_in(frame, transcript);
+        // ADK's own events say none of this.
+        if invocation.is_none() || (says_otherwise && code.is_none()) {
+            return foreign(transcript);
         }
         transcript.is_understood = true;
         let is_partial = partial.is_some_and(RawJson::is_true);

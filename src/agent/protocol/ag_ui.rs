@@ -2,11 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{message_of, push_last_answer, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided, type_of},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson, Str};
@@ -33,7 +30,7 @@ impl Reader for Reading {
     /// snapshot replaces it by the last answer in it. Unknown types in capitals are ignored; any other frame may still
     /// report a failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return foreign(transcript) };
         match &*kind {
             b"TEXT_MESSAGE_CONTENT" | b"TEXT_MESSAGE_CHUNK" => {
                 let value = RawJson::cut(frame.text);
@@ -63,7 +60,7 @@ impl Reader for Reading {
             }
             b"RUN_STARTED" => transcript.is_understood = true,
             // The protocol's own types are in capitals.
-            raw if raw.iter().any(u8::is_ascii_lowercase) => return failure_in(frame, transcript),
+            raw if raw.iter().any(u8::is_ascii_lowercase) => return foreign(transcript),
             _ => {}
         }
         None

@@ -2,12 +2,9 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{message_of, push_content, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided, type_of},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::{answer::Verdict, usage::Usage};
 use crate::json::scan::{self, RawJson};
@@ -37,7 +34,7 @@ impl Reader for Reading {
     /// another message then. `error` and a whole message decide it, too. An event of another type may still report a
     /// failure.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);
         match &*kind {
             b"content_block_delta" => {
@@ -86,7 +83,7 @@ impl Reader for Reading {
                 return decided(frame, transcript, verdict);
             }
             b"content_block_stop" | b"ping" => {}
-            _ => return failure_in(frame, transcript),
+            _ => return foreign(transcript),
         }
         None
     }

@@ -1,20 +1,17 @@
 //! Bedrock's ConverseStream, sent on as it comes.
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
 
-use crate::agent::framing::frame::Frame;
+use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{error_text, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 
 /// Returns true for the start of a message. Other events of Bedrock's, bare, are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
-    members.has_object(Name::MessageStart)
+    members.get(Name::MessageStart).and_then(|start| start.get("role")).is_some()
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +29,9 @@ impl Reader for Reading {
         if let Some(event) = union.enter("contentBlockDelta") {
             delta(event, transcript);
             return None;
+        }
+        if frame.source == Source::Line && !frame.text.starts_with(b"{") {
+            return foreign(transcript);
         }
         for (name, value) in scan::Members::of(frame.text) {
             match name.raw() {
@@ -52,7 +52,7 @@ impl Reader for Reading {
                 b"metadata" => transcript.add_usage(value.get("usage")),
                 b"contentBlockStop" => {}
                 _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
-                _ => return failure_in(frame, transcript),
+                _ => return foreign(transcript),
             }
         }
         None

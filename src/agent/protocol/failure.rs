@@ -2,91 +2,143 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
-use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported};
-use crate::agent::transcript::Transcript;
-use crate::domain::answer::Verdict;
-use crate::json::scan::{self, RawJson};
-
-/// Takes a frame that is none of a recognised protocol's own. An agent may still say in it that it failed, as the
-/// AgentCore SDK does for whatever its agent streams. The failure is noted, and later text takes it back; only the
-/// SDK's own error frame decides the run, because nothing comes behind it.
-pub(super) fn failure_in(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-    if !frame.text.starts_with(b"{") {
-        return None;
-    }
-    let members = Members::of(frame.text);
-    let failed = failure_of(frame, &members)?;
-    transcript.is_understood = true;
-    transcript.failure = Some(reported(failed.message));
-    failed.is_final.then(|| transcript.last_word())
-}
+use crate::agent::protocol::names::is_failure_word;
+use crate::agent::protocol::words::{error_text, message_of, message_of_frame};
+use crate::json::scan::{self, RawJson, Str};
 
 /// A failure that a frame reports.
-pub(super) struct Failed {
-    pub(super) message: Option<String>,
+pub(crate) struct Failed {
+    pub(crate) message: Option<String>,
     /// It is the AgentCore SDK's own frame, behind which there is nothing.
-    pub(super) is_final: bool,
+    pub(crate) is_final: bool,
 }
 
+/// The members that hold an answer, and may hold the failure in its place.
+const HOLDERS: [Name; 8] =
+    [Name::Data, Name::Content, Name::Event, Name::Response, Name::Answer, Name::Result, Name::Output, Name::Message];
+
 /// Returns the failure that a frame reports, if it says that the run failed. A `type` or `event` of `error`, an
-/// exception, and the AgentCore SDK's error frame always say so. An `error`, a status, a flag, and Lambda's form of an
-/// error do so only where the frame is not about a tool: the errors of tools are the agent's own business. The SDK's
-/// report that it could not serialize something (`original_type`) is no failure.
-pub(super) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
-    const SIGNS: [Name; 10] = [
+/// exception, and the AgentCore SDK's error frame always say so. Any other sign does so only where the frame is not
+/// about a tool: the errors of tools are the agent's own business. The object in a member that holds an answer may be
+/// the failure as well. The SDK's report that it could not serialize something (`original_type`) is no failure.
+pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
+    const SIGNS: [Name; 18] = [
+        Name::Kind,
+        Name::Code,
         Name::Error,
+        Name::ErrorCode,
         Name::ErrorMessage,
         Name::Errors,
         Name::Event,
         Name::Exception,
+        Name::ExceptionText,
+        Name::Failed,
+        Name::GraphError,
         Name::IsError,
+        Name::Ok,
         Name::Status,
         Name::StatusCode,
         Name::Success,
         Name::Type,
+        Name::ErrorKind,
     ];
-    if !members.has_any(&SIGNS) {
+    let mut nested = members.objects(&HOLDERS).peekable();
+    if nested.peek().is_none() && !members.has_any(&SIGNS) {
         return None;
     }
-    let word = |name| members.get(name).and_then(RawJson::whole_str);
     let is_error_by_type = members.is(Name::Type, "error") || members.is(Name::Event, "error");
     let exception = exception_of(members);
     let is_final = !members.has(Name::Type)
         && matches!((members.get(Name::Error), members.get(Name::ErrorKind)), (Some(error), Some(kind))
             if !(error.is_null() && kind.is_null()));
-    let by_error = || members.get(Name::Error).is_some_and(RawJson::is_something) && !members.has(Name::OriginalType);
-    let by_status = || {
-        // RFC 9457's problem documents tell the status as a number.
-        let code = members.get(Name::Status).and_then(RawJson::as_count);
-        code.is_some_and(|code| (400..600).contains(&code))
-            || word(Name::Status)
-                .is_some_and(|status| ["error", "failed"].iter().any(|name| status.read(8).eq_ignore_ascii_case(name)))
-    };
-    let by_flag = || {
-        members.get(Name::Success).is_some_and(RawJson::is_false)
-            || members.get(Name::IsError).is_some_and(RawJson::is_true)
-            || members.get(Name::Errors).is_some_and(|errors| errors.is_array() && errors.is_something())
-    };
-    let by_lambda = || {
-        let code = members.get(Name::StatusCode);
-        let code = code.and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).parse().ok()));
-        members.has(Name::ErrorMessage) && members.has(Name::ErrorType) || code.is_some_and(|code| code >= 400)
-    };
-    let is_failure = is_error_by_type
-        || exception.is_some()
-        || is_final
-        || (!is_tools(frame, members) && (by_error() || by_status() || by_flag() || by_lambda()));
-    if !is_failure {
+    let is_certain = is_error_by_type || exception.is_some() || is_final;
+    if !is_certain && is_tools(frame, members) {
         return None;
     }
-    let message = match exception {
-        Some(exception) => error_text(exception),
-        None => {
-            let value = if members.is_closed { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
-            message_of(value, &[]).or_else(|| message_of_frame(frame).filter(|_| is_final))
-        }
+    if is_certain || says_failed(members) {
+        let message = match exception {
+            Some(exception) => error_text(exception),
+            None => {
+                let value = if members.is_closed { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
+                message_of(value, &[]).or_else(|| message_of_frame(frame).filter(|_| is_final))
+            }
+        };
+        return Some(Failed { message, is_final });
+    }
+    nested.find_map(|value| {
+        let inner = Members::of(value.raw());
+        let is_failure = !is_tools(frame, &inner)
+            && (inner.is(Name::Type, "error") || exception_of(&inner).is_some() || says_failed(&inner));
+        is_failure.then(|| Failed { message: message_of(value, &[]), is_final: false })
+    })
+}
+
+/// Returns true if the members of an object that is about no tool say that the run failed.
+fn says_failed(members: &Members<'_>) -> bool {
+    let get = |name| members.get(name);
+    let is_failure_word = |value: Option<RawJson<'_>>| value.and_then(RawJson::whole_str).is_some_and(is_failure);
+    let is_text = |name| get(name).is_some_and(|value| value.is_something() && !is_nothing_said(value));
+    // A count may be written as a text.
+    let count =
+        |name| get(name).and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).trim().parse().ok()));
+    let is_flag = |name, flag: &str| {
+        get(name).is_some_and(|value| {
+            value.raw() == flag.as_bytes()
+                || value.whole_str().is_some_and(|word| word.read(8).eq_ignore_ascii_case(flag))
+        })
     };
-    Some(Failed { message, is_final })
+    let by_error = || is_text(Name::Error) && !members.has(Name::OriginalType);
+    // RFC 9457's problem documents tell the status as a number.
+    let by_status = || {
+        // JSend's `fail` is the caller's fault, and says nothing of the run.
+        (is_failure_word(get(Name::Status)) && !members.is(Name::Status, "fail"))
+            || get(Name::Status).and_then(RawJson::as_count).is_some_and(|code| (400..600).contains(&code))
+    };
+    let by_flag = || {
+        [Name::Success, Name::Ok].into_iter().any(|name| is_flag(name, "false"))
+            || [Name::IsError, Name::Failed].into_iter().any(|name| is_flag(name, "true"))
+    };
+    let by_text = || {
+        [Name::Errors, Name::ErrorMessage, Name::ExceptionText, Name::GraphError].into_iter().any(is_text)
+            || (is_text(Name::ErrorCode) && !is_word_of_success(get(Name::ErrorCode)))
+    };
+    // A bare `code` is many things. Beside nothing but a message it is a status.
+    let by_code = || {
+        count(Name::StatusCode).is_some_and(|code| code >= 400)
+            || (count(Name::Code).is_some_and(|code| (400..600).contains(&code))
+                && members.has(Name::Message)
+                && !members.has_any(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]))
+    };
+    let by_name = || [Name::Type, Name::Event, Name::Kind].into_iter().any(|name| is_failure_word(get(name)));
+    by_error() || by_status() || by_flag() || by_text() || by_code() || by_name()
+}
+
+/// Returns true if a word says that something failed.
+fn is_failure(word: Str<'_>) -> bool {
+    // Nearly every type is none: no copy is made of it.
+    const HINTS: [&[u8]; 5] = [b"err", b"fai", b"exc", b"cra", b"fat"];
+    let hints = |part: &[u8]| HINTS.iter().any(|hint| part.eq_ignore_ascii_case(hint));
+    (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
+}
+
+/// Returns true for texts that say nothing, as the placeholders of languages do, and for an object whose code is 0.
+fn is_nothing_said(value: RawJson<'_>) -> bool {
+    if value.is_object() {
+        let [code, message] = scan::pick(value.raw(), ["code", "message"]);
+        let message = message.and_then(RawJson::as_str).map(|text| text.read(16).to_ascii_lowercase());
+        return code.is_some_and(|code| code.raw() == b"0")
+            && message.is_none_or(|text| matches!(text.as_str(), "" | "ok" | "success"));
+    }
+    value.whole_str().is_some_and(|text| {
+        matches!(text.read(16).trim().to_ascii_lowercase().as_str(), "" | "none" | "null" | "false" | "undefined")
+    })
+}
+
+/// Returns true if a code says that nothing went wrong.
+fn is_word_of_success(value: Option<RawJson<'_>>) -> bool {
+    let word = value.and_then(RawJson::whole_str).map(|word| word.read(16).to_ascii_lowercase());
+    word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "200"))
+        || value.and_then(RawJson::as_count).is_some_and(|code| code < 400)
 }
 
 /// Returns an exception of Bedrock's kind, at the top or within `event`. The one at the top comes first.
@@ -100,15 +152,15 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
 /// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
 /// an answer may name a tool beside what the agent says.
 pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    let is_tools_name = |name: &[u8]| name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"tool");
+    if is_tools_name(frame.name) {
+        return true;
+    }
     if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
         return false;
     }
-    let names_tool = |name| {
-        members.get(name).and_then(RawJson::whole_str).is_some_and(|word| {
-            let word = word.raw();
-            word.len() >= 4 && word[..4].eq_ignore_ascii_case(b"tool")
-        })
-    };
+    let names_tool =
+        |name| members.get(name).and_then(RawJson::whole_str).is_some_and(|word| is_tools_name(word.raw()));
     (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
         || names_tool(Name::Type)
         || names_tool(Name::Event)

@@ -4,8 +4,10 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{failure_of, is_tools};
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::{is_failure_word, stop_by_name};
+use crate::agent::protocol::notes::{STOP_HOLDERS, STOP_SIGNS, note_stop, note_usage, stop_by_state};
 use crate::agent::protocol::strands;
-use crate::agent::protocol::words::{is_repr, is_word, push_answer, reported};
+use crate::agent::protocol::words::{is_repr, is_word, message_of, message_of_frame, push_answer, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -57,10 +59,31 @@ enum Under {
     Remark,
 }
 
+impl Under {
+    /// Returns true if nothing that counts as an answer was said.
+    fn is_silent(self) -> bool {
+        matches!(self, Under::Nothing | Under::Remark)
+    }
+}
+
+/// Returns true if the name of a server-sent event says that it is about the run, not its answer.
+fn is_remark_by_name(frame: &Frame<'_>) -> bool {
+    frame.source == Source::Sse
+        && !frame.name.is_empty()
+        && (REMARKS.iter().any(|name| frame.name == name.as_bytes()) || matches!(frame.name, b"bye" | b"close"))
+}
+
 /// Reads the generic dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Generic {
     under: Under,
+    /// Something of an answer was understood, which is no remark.
+    has_said: bool,
+    /// The agent waits for a person, and said nothing further since.
+    waits: bool,
+    /// The name of an event, and a type, that say nothing of how the run ends: the last ones seen.
+    plain_name: Vec<u8>,
+    plain_type: Vec<u8>,
 }
 
 impl Generic {
@@ -102,6 +125,12 @@ impl Generic {
     ) -> (bool, Option<Verdict>) {
         let was_understood = std::mem::take(&mut transcript.is_understood);
         let verdict = match members {
+            _ if frame.source == Source::Sse
+                && !frame.name.is_empty()
+                && self.heeds_name(frame, members, transcript) =>
+            {
+                None
+            }
             Some(members) => self.take_object(frame, members, transcript),
             None => {
                 self.take_bare(frame, transcript);
@@ -111,6 +140,36 @@ impl Generic {
         let understood = transcript.is_understood;
         transcript.is_understood |= was_understood;
         (understood, verdict)
+    }
+
+    /// Takes a server-sent event whose name says that the run failed, or that the agent waits for a person. Returns true
+    /// if nothing else of it is read.
+    fn heeds_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> bool {
+        // Nearly every name is that of the frame before.
+        if frame.name == self.plain_name {
+            return false;
+        }
+        let Ok(name) = std::str::from_utf8(frame.name) else { return false };
+        if is_failure_word(name) {
+            transcript.is_understood = true;
+            transcript.failure = Some(reported(message_of_frame(frame)));
+            if let Some(members) = members {
+                note_usage(frame, members, transcript);
+            }
+            return true;
+        }
+        if let Some(reason) = stop_by_name(name) {
+            transcript.is_understood = true;
+            transcript.finish = Some(reason);
+        } else {
+            self.plain_name = frame.name.to_vec();
+        }
+        false
+    }
+
+    /// Returns true once something of an answer was understood.
+    pub(crate) fn has_said(&self) -> bool {
+        self.has_said
     }
 
     /// Takes what is not an object. A string, a list of objects in an SSE frame, plain text and the unquoted data of an
@@ -131,7 +190,7 @@ impl Generic {
                     if let Some(string) = RawJson::whole(frame.text).as_str() {
                         string.push_into(&mut text);
                     }
-                    self.take_string(text.as_str(), transcript);
+                    self.take_string(frame, text.as_str(), transcript);
                 } else if frame.is_document()
                     && let Some(string) = RawJson::cut(frame.text).as_str()
                 {
@@ -145,13 +204,13 @@ impl Generic {
                 // A pair of LangGraph's, for one: a chunk of a message, and what is known of it.
                 let mut text = BoundedText::new(MAX_OUTPUT + 4);
                 push_answer(RawJson::whole(frame.text), &mut text, DEPTH);
-                self.take_string(text.as_str(), transcript);
+                self.take_string(frame, text.as_str(), transcript);
             }
             (Source::Text, _) | (Source::Sse, _) if frame.dropped.is_none() => {
                 // The whitespace of a piece counts, the end of a text file does not.
                 let text = if frame.source == Source::Text { frame.text } else { frame.data };
                 let before = transcript.pieces.len();
-                self.take_unquoted(text, transcript);
+                self.take_unquoted(frame, text, transcript);
                 transcript.is_understood |= transcript.pieces.len() > before || transcript.pieces.is_truncated();
             }
             _ => {}
@@ -160,19 +219,24 @@ impl Generic {
 
     /// Takes text without quotes as a piece of the answer. Unlike a string it may be Python's repr: it is plain text
     /// then.
-    fn take_unquoted(&mut self, text: &[u8], transcript: &mut Transcript) {
-        if text.is_empty() {
+    fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
+        let is_said = !self.under.is_silent() || transcript.failure.is_some();
+        if text.is_empty() || (is_said && is_remark_by_name(frame)) {
             return;
         }
-        self.make_room(Under::Bare, transcript);
+        self.make_room(Under::Bare, text, transcript);
         transcript.pieces.push_lossy(text);
     }
 
     /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which nobody can read.
-    pub(crate) fn take_string(&mut self, text: &str, transcript: &mut Transcript) {
+    fn take_string(&mut self, frame: &Frame<'_>, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
+        let is_said = !self.under.is_silent() || transcript.failure.is_some();
+        if is_said && is_remark_by_name(frame) {
+            return;
+        }
         if !text.is_empty() && !is_repr(text) && !transcript.is_muted {
-            self.make_room(Under::Bare, transcript);
+            self.make_room(Under::Bare, text.as_bytes(), transcript);
             transcript.pieces.push(text);
         }
     }
@@ -189,37 +253,40 @@ impl Generic {
     ) -> Option<Verdict> {
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
-            note_usage(members, transcript);
-            note_stop(members, transcript);
+            note_usage(frame, members, transcript);
+            self.note_stop(frame, members, transcript);
             transcript.failure = Some(reported(failed.message));
             return failed.is_final.then(|| transcript.last_word());
         }
         if !members.is_closed && frame.dropped.is_none() {
             // Unquoted text that happens to begin with a bracket. A line of NDJSON is garbage then.
             if frame.source == Source::Sse {
-                self.take_unquoted(frame.data, transcript);
+                self.take_unquoted(frame, frame.data, transcript);
                 transcript.is_understood = true;
             }
             return None;
         }
-        note_usage(members, transcript);
-        note_stop(members, transcript);
+        note_usage(frame, members, transcript);
         // The one document of an answer may be named after a tool, and still hold what the agent says.
         let is_document = frame.source == Source::Document;
-        if !is_document && is_tools(frame, members) || transcript.is_muted && !frame.is_document() {
+        if !is_document && is_tools(frame, members) {
+            if members.has(Name::StopReason) {
+                self.note_stop(frame, members, transcript);
+            }
             return None;
         }
         if members.is(Name::Type, "modelMessageStartEvent") {
             transcript.begin_message_of(members.get(Name::Role));
             self.under = Under::Remark;
         }
-        self.take_answer(members, transcript);
+        self.take_answer(frame, members, transcript);
+        self.note_stop(frame, members, transcript);
         None
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
     /// only where nothing else has been said, and is replaced by what is said next.
-    fn take_answer(&mut self, members: &Members<'_>, transcript: &mut Transcript) {
+    fn take_answer(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
             return;
@@ -228,11 +295,16 @@ impl Generic {
         transcript.is_understood = true;
         let kind = members.get(Name::Type).and_then(RawJson::whole_str);
         let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
-            || (name == Name::Message && members.has(Name::Status));
-        if is_remark && !matches!(self.under, Under::Nothing | Under::Remark) {
+            || (name == Name::Message && members.has(Name::Status))
+            || is_remark_by_name(frame);
+        if is_remark && !self.under.is_silent() {
             return;
         }
-        self.make_room(if is_remark { Under::Remark } else { Under::Member(name) }, transcript);
+        self.make_room(
+            if is_remark { Under::Remark } else { Under::Member(name) },
+            text.as_str().as_bytes(),
+            transcript,
+        );
         transcript.pieces.push(text.as_str());
     }
 
@@ -249,17 +321,53 @@ impl Generic {
 
     /// Makes room for a piece that stands under `under`. A remark is replaced by what comes next. A member that says
     /// the whole answer replaces pieces under another. Whatever is said after a failure by another name than `message`
-    /// takes it back: the agent went on.
-    fn make_room(&mut self, under: Under, transcript: &mut Transcript) {
+    /// takes it back, and so it does a word that the agent waits: the agent went on. Blank text says nothing, and the
+    /// same answer said again is no further one.
+    fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
+        let goes_on = !matches!(under, Under::Member(Name::Message) | Under::Remark);
+        if goes_on && (transcript.failure.is_some() || self.waits) {
+            let text = text.trim_ascii();
+            let said = transcript.pieces.as_str().as_bytes().trim_ascii();
+            let is_news = !text.is_empty() && text != said;
+            if is_news {
+                transcript.failure = None;
+                self.waits = false;
+            }
+        }
         if self.under == Under::Remark || (is_whole_answer && self.under != under) {
             transcript.pieces.clear();
         }
-        if !matches!(under, Under::Member(Name::Message) | Under::Remark) {
-            transcript.failure = None;
-        }
+        self.has_said |= under != Under::Remark;
         self.under = under;
+    }
+
+    /// Notes how a frame says that the agent stopped. A tripwire comes first, then the frame's own reason, then that of
+    /// the object in `result`, `response` or another member that holds an answer, then a `status` or `type` that is such
+    /// a word. A word of failure is a failure in the frame's words. That the agent waits for a person is taken back by
+    /// further answer alone: a `finally` says `end_turn` whatever went before.
+    fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+        let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
+        let says_nothing = !members.has_any(&STOP_SIGNS)
+            && members.objects(&STOP_HOLDERS).next().is_none()
+            && frame.source != Source::Document;
+        if says_nothing && (kind.is_empty() || kind == self.plain_type) {
+            return;
+        }
+        let had_failed = transcript.failure.is_some();
+        let before = transcript.finish.filter(|reason| self.waits && reason.waits());
+        note_stop(frame, members, transcript);
+        if !had_failed && transcript.failure.is_some() {
+            transcript.failure = Some(reported(message_of(RawJson::cut(frame.text), &[])));
+        }
+        if transcript.finish.is_none() {
+            transcript.finish = before;
+        }
+        self.waits = transcript.finish.is_some_and(FinishReason::waits);
+        if says_nothing && stop_by_state(frame, members).is_none() {
+            self.plain_type = kind[..kind.len().min(64)].to_vec();
+        }
     }
 
     /// Decides an answer that ended in order: its last word decides, and without one it is complete.
@@ -271,58 +379,6 @@ impl Generic {
 /// Returns true if a text is a JSON array that begins with an object.
 fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-/// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
-/// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
-/// message.
-fn note_usage(members: &Members<'_>, transcript: &mut Transcript) {
-    const HOLDERS: [Name; 8] = [
-        Name::Usage,
-        Name::Metadata,
-        Name::Result,
-        Name::Response,
-        Name::Output,
-        Name::Answer,
-        Name::Message,
-        Name::Data,
-    ];
-    if !members.has_any(&HOLDERS) {
-        return;
-    }
-    let own = members.get(Name::Usage);
-    if own.is_some() {
-        return transcript.add_usage(own);
-    }
-    if let Some(usage) = members.get(Name::Metadata).and_then(|metadata| metadata.get("usage")) {
-        return transcript.add_usage(Some(usage));
-    }
-    let message = [Name::Result, Name::Response, Name::Output, Name::Answer, Name::Message, Name::Data]
-        .into_iter()
-        .find_map(|name| members.get(name).filter(|value| value.is_object()));
-    if let Some(message) = message {
-        let [usage, snake, metadata] = scan::pick(message.raw(), ["usage", "usage_metadata", "metadata"]);
-        transcript.add_usage(usage.or(snake).or_else(|| metadata?.get("usage")));
-    }
-}
-
-/// Notes how a frame says that the agent stopped. A tripwire comes first, then the frame's own reason, then that of the
-/// object in `result` or `response`.
-fn note_stop(members: &Members<'_>, transcript: &mut Transcript) {
-    // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
-    if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
-        transcript.finish = Some(FinishReason::Guardrail);
-        return;
-    }
-    if let Some(reason) = members.get(Name::StopReason) {
-        return transcript.stopped(Some(reason));
-    }
-    let result =
-        [Name::Result, Name::Response].into_iter().find_map(|name| members.get(name).filter(|v| v.is_object()));
-    if let Some(result) = result {
-        let [snake, camel, chat] = scan::pick(result.raw(), ["stop_reason", "stopReason", "finish_reason"]);
-        transcript.stopped(snake.or(camel).or(chat));
-    }
 }
 
 /// Returns the first of the members of [`ANSWERS`] that has text, and that text. What the user or a tool said is no

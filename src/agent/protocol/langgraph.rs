@@ -2,12 +2,14 @@
 //! <https://langchain-ai.github.io/langgraph/cloud/reference/api/api_ref.html>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::failure::failure_of;
+use crate::agent::protocol::generic;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
     error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
 };
-use crate::agent::protocol::{failure::failure_in, generic, reader::Reader};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::finish_reason::FinishReason;
 use crate::domain::{
@@ -20,7 +22,7 @@ use crate::json::text::BoundedText;
 /// Returns true for a frame in one of LangGraph's stream modes, or for a document that is a graph's state: with an
 /// error, an interrupt, or messages of LangChain's types. `event: metadata` is LangServe's, too, and decides nothing.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
-    is_own_name(frame.name)
+    has_own_form(frame, members)
         || (frame.is_document()
             && (members.has(Name::GraphError)
                 || members.has(Name::GraphInterrupt)
@@ -32,6 +34,38 @@ pub(super) fn is_own_name(name: &[u8]) -> bool {
     // A mode may name its part or its subgraph: `messages/partial`, `values|agent:1`.
     let mode = name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
     matches!(mode, b"values" | b"messages" | b"updates")
+}
+
+/// Returns true if a frame is of one of the stream modes, and its data of the form that the mode has: an agent of another
+/// kind may name its events so.
+fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
+    if !is_own_name(frame.name) {
+        return false;
+    }
+    match frame.name {
+        [b'v', ..] => {
+            members.has_any(&[Name::GraphError, Name::GraphInterrupt])
+                || members.get(Name::Messages).is_some_and(RawJson::is_array)
+        }
+        _ => has_form_of_mode(frame),
+    }
+}
+
+/// Returns true if the data of a frame of `messages` or `updates` has the form of that mode.
+fn has_form_of_mode(frame: &Frame<'_>) -> bool {
+    match frame.name {
+        // Each node has the object that it changed, or null.
+        [b'u', ..] => {
+            let mut nodes = scan::Members::of(frame.text).peekable();
+            frame.text.starts_with(b"{")
+                && nodes.peek().is_some()
+                && nodes.all(|(name, value)| {
+                    let is_change = (value.is_object() || value.is_null()) && !name.is("error");
+                    is_change || name.is("__interrupt__")
+                })
+        }
+        _ => frame.text.starts_with(b"[") || frame.name.starts_with(b"messages/metadata"),
+    }
 }
 
 /// Returns true if a list holds a message of LangChain's types.
@@ -60,6 +94,8 @@ impl Reader for Reading {
         // frame of another name may still report a failure.
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
         match mode {
+            b"messages" | b"updates" if !has_form_of_mode(frame) => return foreign(transcript),
+            b"end" if frame.text.starts_with(b"{") => return foreign(transcript),
             b"messages" => self.take_chunk(frame, transcript),
             b"values" | b"" => {
                 let verdict = self.take_state(frame, transcript);
@@ -68,7 +104,7 @@ impl Reader for Reading {
             }
             b"updates" => self.take_updates(frame, transcript),
             b"metadata" | b"end" => {}
-            _ => return failure_in(frame, transcript),
+            _ => return foreign(transcript),
         }
         self.note_usage(transcript);
         None
@@ -110,9 +146,13 @@ impl Reading {
         if messages.is_none() && error.is_none() && interrupt.is_none() {
             // A frame without a name is somebody else's, but a state may have channels of any name.
             if frame.name.is_empty() {
-                return failure_in(frame, transcript);
+                return foreign(transcript);
             }
-            transcript.message(|out| generic::push_answer_of(&Members::of(frame.text), out));
+            let members = Members::of(frame.text);
+            if members.has(Name::StopReason) || failure_of(frame, &members).is_some() {
+                return foreign(transcript);
+            }
+            transcript.message(|out| generic::push_answer_of(&members, out));
             return None;
         }
         transcript.is_understood = true;

@@ -2,38 +2,58 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::Members;
+use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::push_parts;
-use crate::agent::protocol::{failure::failure_in, reader::Reader};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for a frame with one of LangServe's own names.
+/// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a string, a chunk or a
+/// list of changes in `data`, nothing in `end`. An agent of another kind may name its events so.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
-    is_own_name(frame.name)
+    match frame.name {
+        b"data" if frame.text.starts_with(b"{") => {
+            RawJson::cut(frame.text).enter_any(&["content", "output", "ops"]).is_some()
+        }
+        b"data" => true,
+        b"end" => !says_something(frame),
+        _ => false,
+    }
 }
 
-/// Returns true if a frame's name is one of LangServe's.
-pub(super) fn is_own_name(name: &[u8]) -> bool {
-    matches!(name, b"data" | b"end")
+/// Returns true if the data of `end` is something: LangServe sends none.
+fn says_something(frame: &Frame<'_>) -> bool {
+    frame.text.starts_with(b"{") && RawJson::cut(frame.text).is_something()
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reading;
+pub(super) struct Reading {
+    /// `end` came with data of the agent's own.
+    is_over: bool,
+}
 
 impl Reader for Reading {
     /// Takes a frame by its name. `end` decides the run. The data of `/stream` is a string or a chunk's object, that of
-    /// `/stream_log` a list of changes. `metadata` is ignored; a frame of another name may still report a failure.
+    /// `/stream_log` a list of changes. `metadata` is ignored; an object that is no chunk, and a
+    /// frame of another name, are left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         match frame.name {
+            // The generic rules read it before it decides.
+            b"end" if says_something(frame) => {
+                self.is_over = true;
+                return foreign(transcript);
+            }
             b"end" => {
                 transcript.is_understood = true;
                 return Some(transcript.last_word());
             }
             b"data" => {}
             b"metadata" => return None,
-            _ => return failure_in(frame, transcript),
+            _ => return foreign(transcript),
+        }
+        if frame.text.starts_with(b"{") && RawJson::cut(frame.text).enter_any(&["content", "output", "ops"]).is_none() {
+            return foreign(transcript);
         }
         transcript.is_understood = true;
         if !transcript.wants_text() {
@@ -45,6 +65,11 @@ impl Reader for Reading {
             _ => {}
         }
         None
+    }
+
+    /// Decides a stream that ended in order: `end` must have come, and what it said counts.
+    fn end(&mut self, transcript: &mut Transcript) -> Verdict {
+        if self.is_over { transcript.last_word() } else { transcript.without_terminal_event() }
     }
 
     fn takes_strings(&self) -> bool {

@@ -1,12 +1,10 @@
 //! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::failure::failure_of;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{message_of, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided, type_of},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -14,7 +12,28 @@ use crate::json::scan::{self, RawJson};
 
 /// Returns true for a chunk of Mastra's. The AI SDK's parts, which have the same types, have no `runId` or `payload`.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
-    members.has(Name::Type) && members.has(Name::RunId) && members.has_object(Name::Payload)
+    let kind = members.get(Name::Type).and_then(RawJson::whole_str);
+    members.has(Name::RunId) && members.has_object(Name::Payload) && kind.is_some_and(|kind| is_own(kind.raw()))
+}
+
+/// Returns true if a type is a chunk's of Mastra's.
+fn is_own(kind: &[u8]) -> bool {
+    const OWN: [&[u8]; 11] = [
+        b"start",
+        b"finish",
+        b"error",
+        b"abort",
+        b"tripwire",
+        b"response-metadata",
+        b"source",
+        b"file",
+        b"raw",
+        b"object",
+        b"watch",
+    ];
+    const FAMILIES: [&[u8]; 9] =
+        [b"step-", b"text-", b"reasoning-", b"redacted-", b"tool-", b"workflow-", b"network-", b"agent-", b"routing-"];
+    OWN.contains(&kind) || kind.starts_with(b"data-") || FAMILIES.iter().any(|family| kind.starts_with(family))
 }
 
 #[derive(Debug, Default)]
@@ -26,11 +45,10 @@ pub(super) struct Reading {
 impl Reader for Reading {
     /// Takes a chunk. `finish`, `error`, `tripwire` and `abort` decide the run. The answer is the text of the last
     /// step. The usage of `finish` is that of the whole run, and its step's reason comes before its own. A frame
-    /// without a type or of an unknown one without a payload may still report a failure, and other chunks are ignored.
+    /// that is no chunk is left to the generic rules, and other chunks are ignored.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
-        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
-        transcript.is_understood = true;
+        let Some(kind) = type_of(frame) else { return foreign(transcript) };
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
                 let text = value.enter("payload").and_then(|payload| payload.get("text"));
@@ -53,15 +71,19 @@ impl Reader for Reading {
             b"abort" => return stopped(frame, FinishReason::Cancelled, transcript),
             b"finish" => {
                 let payload = value.get("payload").map(RawJson::raw).unwrap_or_default();
+                if let Some(failed) = failure_of(frame, &Members::of(payload)) {
+                    transcript.failure = Some(reported(message_of(RawJson::cut(payload), &[]).or(failed.message)));
+                }
                 let [result, output, reason] = scan::pick(payload, ["stepResult", "output", "finishReason"]);
                 transcript.set_usage(output.and_then(|output| output.get("usage")));
                 transcript.stopped(result.and_then(|result| result.get("reason")).or(reason));
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
             }
-            _ if value.get("payload").is_none() => return failure_in(frame, transcript),
+            raw if !is_own(raw) || value.get("payload").is_none() => return foreign(transcript),
             _ => {}
         }
+        transcript.is_understood = true;
         None
     }
 

@@ -2,19 +2,17 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_content, push_parts, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
 /// Returns true for what is left of JSON-RPC once A2A is ruled out.
-pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
+pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Jsonrpc)
+        && (members.has_any(&[Name::Result, Name::Error]) || RawJson::cut(frame.text).get("method").is_some())
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +31,7 @@ impl Reader for Reading {
         }
         let [version, result, error] = scan::pick(frame.text, ["jsonrpc", "result", "error"]);
         if version.is_none() {
-            return failure_in(frame, transcript);
+            return foreign(transcript);
         }
         transcript.is_understood = true;
         if error.is_some_and(RawJson::is_something) {

@@ -19,6 +19,9 @@ macro_rules! names {
                 match self { $(Name::$variant => [$($word as &[u8]),+][0],)* }
             }
 
+            #[cfg(test)]
+            const SPELLINGS: &[&[u8]] = &[$($($word as &[u8]),+),*];
+
             /// Reads the members of an object. Anything else has none.
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
@@ -34,18 +37,28 @@ macro_rules! names {
 names! {
     Type = b"type",
     Event = b"event",
-    Error = b"error",
+    Error = b"error" = b"Error" = b"ERROR" = b"err",
     ErrorKind = b"error_type",
     OriginalType = b"original_type",
     Status = b"status",
     Success = b"success",
-    IsError = b"isError",
+    IsError = b"isError" = b"is_error",
+    Ok = b"ok",
+    Failed = b"failed",
     Errors = b"errors",
-    ErrorMessage = b"errorMessage",
+    ErrorMessage = b"errorMessage" = b"error_message",
+    ErrorCode = b"errorCode" = b"error_code",
+    Code = b"code",
     ErrorType = b"errorType",
-    StatusCode = b"statusCode",
-    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason",
+    StatusCode = b"statusCode" = b"status_code",
+    ExceptionText = b"exception" = b"Exception" = b"traceback" = b"fault",
+    Kind = b"kind",
+    Choices = b"choices",
+    StopReason = b"stop_reason" = b"stopReason" = b"finish_reason" = b"finishReason" = b"done_reason"
+        = b"stopreason" = b"StopReason",
     Tripwire = b"tripwire",
+    Interrupt = b"interrupt",
+    NeedsApproval = b"requires_approval" = b"requiresApproval" = b"needs_approval" = b"needsApproval",
     Data = b"data",
     Text = b"text",
     Content = b"content",
@@ -57,7 +70,9 @@ names! {
     Result = b"result",
     Output = b"output",
     Message = b"message",
-    Usage = b"usage" = b"usageMetadata" = b"usage_metadata",
+    Usage = b"usage" = b"usageMetadata" = b"usage_metadata" = b"token_usage" = b"tokenUsage",
+    Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
+        = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     Metadata = b"metadata",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
@@ -181,6 +196,13 @@ impl<'a> Members<'a> {
         self.get(name).and_then(RawJson::whole_str).is_some_and(|value| value.is(word))
     }
 
+    /// Returns the members of these names that hold an object, in their order.
+    pub(crate) fn objects(&self, names: &[Name]) -> impl Iterator<Item = RawJson<'a>> {
+        let bits = names.iter().fold(0, |bits, name| bits | name.bit());
+        let found = self.found[..self.count].iter().chain(&self.more);
+        found.filter(move |(name, value)| name.bit() & bits != 0 && value.is_object()).map(|(_, value)| *value)
+    }
+
     /// Returns true if the member is an object.
     pub(crate) fn has_object(&self, name: Name) -> bool {
         self.get(name).is_some_and(RawJson::is_object)
@@ -198,4 +220,18 @@ pub(crate) fn is_exception(name: &[u8], value: RawJson<'_>) -> bool {
         && name.ends_with(b"Exception")
         && (value.is_object() || value.as_str().is_some())
         && value.is_something()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::framing::frame::is_kept;
+
+    /// A name that is asked for, but is not kept of an event that is too large, would be missed there.
+    #[test]
+    fn every_name_is_kept_of_a_large_event() {
+        for word in Name::SPELLINGS.iter().filter(|word| **word != b"\0") {
+            assert!(is_kept(word), "{}", String::from_utf8_lossy(word));
+        }
+    }
 }

@@ -6,13 +6,15 @@ mod adk;
 mod ag_ui;
 mod anthropic;
 mod bedrock;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod generic;
 mod langgraph;
 mod langserve;
 mod mastra;
 mod mcp;
 pub(crate) mod members;
+pub(crate) mod names;
+pub(crate) mod notes;
 mod openai_chat;
 mod openai_responses;
 pub(crate) mod reader;
@@ -65,7 +67,8 @@ const ROWS: [Row; 14] = rows! {
 };
 
 /// The members that protocols are recognised by, beside `type` and a `message` that is an object.
-pub(crate) const SIGNS: [Name; 9] = [
+pub(crate) const SIGNS: [Name; 10] = [
+    Name::Choices,
     Name::Event,
     Name::ForceStop,
     Name::InitEventLoop,
@@ -81,6 +84,21 @@ pub(crate) const SIGNS: [Name; 9] = [
 /// none for anything else.
 pub(crate) fn recognise(frame: &Frame<'_>, members: &Members<'_>) -> Option<Protocol> {
     ROWS.iter().find(|row| (row.recognises)(frame, members)).map(|row| row.protocol)
+}
+
+/// Returns true if a protocol is recognised by a sign that agents of another kind give, too: a word of everyday English
+/// that names a frame. It counts no more once the generic rules have understood answer text.
+pub(crate) fn is_weak(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Langgraph | Protocol::Langserve | Protocol::Vercel)
+}
+
+/// Recognises the protocol behind `event: metadata`, with which both servers of LangChain's begin, by a frame's name
+/// alone.
+pub(crate) fn recognise_by_name(name: &[u8]) -> Option<Protocol> {
+    match name {
+        b"data" | b"end" => Some(Protocol::Langserve),
+        name => langgraph::is_own_name(name).then_some(Protocol::Langgraph),
+    }
 }
 
 /// The reader of a protocol, if it has one of its own.

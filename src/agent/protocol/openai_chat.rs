@@ -1,21 +1,27 @@
 //! OpenAI's Chat Completions API, which LiteLLM, vLLM and others serve, too.
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
-use crate::agent::framing::frame::Frame;
+use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_content, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for a chunk of a completion, or for a whole one.
+/// Returns true for a chunk of a completion, or for a whole one. Servers that leave out what `object` says are known by
+/// the message or the delta of the first choice.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
-    members.is(Name::Object, "chat.completion.chunk") || members.is(Name::Object, "chat.completion")
+    let has_own_choice = || {
+        let choice = members.get(Name::Choices).and_then(RawJson::first_element).map(RawJson::end);
+        choice.is_some_and(|choice| {
+            scan::pick(choice.raw(), ["message", "delta"]).into_iter().flatten().any(RawJson::is_object)
+        })
+    };
+    members.is(Name::Object, "chat.completion.chunk")
+        || members.is(Name::Object, "chat.completion")
+        || (!members.has(Name::Object) && has_own_choice())
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +36,7 @@ impl Reader for Reading {
     /// [`Self::read_usage`] take them.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.text.starts_with(b"{") {
-            return None;
+            return if frame.source == Source::Line { foreign(transcript) } else { None };
         }
         let value = RawJson::cut(frame.text);
         let choice = value.enter("choices").and_then(RawJson::first_element).filter(|choice| choice.is_object());
@@ -93,7 +99,7 @@ impl Reading {
             return Some(Verdict::Failed(reported(message)));
         }
         if choices.is_none() {
-            return failure_in(frame, transcript);
+            return foreign(transcript);
         }
         transcript.set_usage(usage);
         None

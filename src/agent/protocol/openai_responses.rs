@@ -2,11 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{error_text, message_of, push_content, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided, type_of},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::{AnswerError, Verdict};
 use crate::domain::finish_reason::FinishReason;
@@ -26,7 +23,9 @@ const OWN: [&str; 6] = [
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| kind.position(&OWN).is_some())
-        || (frame.is_document() && members.is(Name::Object, "response"))
+        || (frame.is_document()
+            && members.is(Name::Object, "response")
+            && members.get(Name::Output).is_none_or(|output| output.is_array() || output.is_null()))
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +43,7 @@ impl Reader for Reading {
             if object.is_some_and(|object| object.is("response")) {
                 return self.take_response(frame, value, transcript);
             }
-            return failure_in(frame, transcript);
+            return foreign(transcript);
         };
         match &*kind {
             b"response.output_text.delta" => {
@@ -68,7 +67,7 @@ impl Reader for Reading {
                 return self.take_response(frame, value.get("response").unwrap_or(value), transcript);
             }
             b"error" => return Some(Verdict::Failed(reported(message_of(value, &["code"])))),
-            raw if !raw.starts_with(b"response.") => return failure_in(frame, transcript),
+            raw if !raw.starts_with(b"response.") => return foreign(transcript),
             _ => transcript.is_understood = true,
         }
         None

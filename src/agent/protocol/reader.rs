@@ -62,6 +62,14 @@ pub(super) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
     if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }
 
+/// Leaves a frame that is none of the protocol's own to the generic rules: an agent may say in it that it failed or
+/// stopped, as the AgentCore SDK does for whatever its agent streams, and its text is the answer where the protocol's
+/// frames hold none.
+pub(super) fn foreign(transcript: &mut Transcript) -> Option<Verdict> {
+    transcript.is_foreign = true;
+    None
+}
+
 /// Decides a run by an event that says all went well or stopped in order, if the event has its end: half an event is not
 /// believed.
 pub(super) fn decided(frame: &Frame<'_>, transcript: &mut Transcript, verdict: Verdict) -> Option<Verdict> {

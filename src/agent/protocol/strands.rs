@@ -4,7 +4,10 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
-use crate::agent::protocol::{bedrock, failure::failure_in, reader::Reader};
+use crate::agent::protocol::{
+    bedrock,
+    reader::{Reader, foreign},
+};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -18,10 +21,25 @@ const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InitEventLoop)
         || members.get(Name::ForceStop).is_some_and(RawJson::is_true)
-        || members.has_object(Name::Event)
+        || members.get(Name::Event).is_some_and(is_model_event)
         || members.has(Name::ToolInterrupt)
         || members.is(Name::Type, "agent_result")
         || (!members.has(Name::Type) && members.get(Name::Message).is_some_and(|message| is_message(message)))
+}
+
+/// Returns true if a value is an event of the model, by its first member.
+fn is_model_event(event: RawJson<'_>) -> bool {
+    const EVENTS: [&str; 7] = [
+        "messageStart",
+        "contentBlockStart",
+        "contentBlockDelta",
+        "contentBlockStop",
+        "messageStop",
+        "metadata",
+        "redactContent",
+    ];
+    let first = scan::Members::of(event.raw()).next();
+    first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(name.raw(), value))
 }
 
 /// Returns true if a value is a message of Strands': its content is a list, where Ollama's chunks have a string.
@@ -59,6 +77,7 @@ impl Reader for Reading {
                 transcript.pieces.push_lossy(frame.data);
                 None
             }
+            _ if frame.source == Source::Line => foreign(transcript),
             _ => None,
         }
     }
@@ -93,8 +112,9 @@ impl Reading {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);
         }
-        let names = ["type", "message", "force_stop", "force_stop_reason", "tool_interrupt_event", "result", "data"];
-        let [kind, message, force_stop, reason, interrupt, result, data] = scan::pick(frame.text, names);
+        let names =
+            ["type", "message", "force_stop", "force_stop_reason", "tool_interrupt_event", "result", "data", "error"];
+        let [kind, message, force_stop, reason, interrupt, result, data, error] = scan::pick(frame.text, names);
         if force_stop.is_some_and(RawJson::is_true) {
             return Some(Verdict::Failed(reported(reason.and_then(error_text))));
         }
@@ -112,14 +132,14 @@ impl Reading {
         }
         match message.filter(|message| kind.is_none() && message.is_object()) {
             Some(message) => self.take_message(message, transcript),
-            None if data.is_none() => return failure_in(frame, transcript),
+            None if data.is_none() || error.is_some() => return foreign(transcript),
             None => transcript.is_understood = true,
         }
         None
     }
 
     /// Takes an event of the model. Strands sends Bedrock's events, whatever the model is. An exception decides the
-    /// run. Unknown events are ignored.
+    /// run. An event that is not the model's is left to the generic rules.
     fn take_model_event(&mut self, event: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(delta) = event.enter("contentBlockDelta") {
             bedrock::delta(delta, transcript);
@@ -133,7 +153,9 @@ impl Reading {
                 // A later message repeats this usage. `take_message` counts it only if none was counted before.
                 b"metadata" => transcript.add_usage(value.get("usage")),
                 _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
-                _ => {}
+                b"contentBlockStop" | b"redactContent" => {}
+                // An event of the agent's own, which may say anything.
+                _ => return foreign(transcript),
             }
         }
         None

@@ -3,11 +3,8 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, name_of, type_of};
 use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided, name_of, type_of},
-};
 use crate::agent::transcript::{Transcript, id};
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson, Str};
@@ -55,16 +52,10 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes an event. `serverErrorEvent` and `serverCompletionEvent` decide the run; the result decides with the end
-    /// of the stream. Unknown types that end in `Event` are ignored, any other frame may still report a failure. A line
-    /// that has no type and reports none is counted as skipped.
+    /// of the stream. Unknown types that end in `Event` are ignored, and any other frame is left to the generic
+    /// rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else {
-            if frame.source == Source::Line && failure_in(frame, transcript).is_none() && transcript.failure.is_none() {
-                transcript.progress.skipped_events += u64::from(frame.dropped.is_none());
-                return None;
-            }
-            return failure_in(frame, transcript);
-        };
+        let Some(kind) = type_of(frame) else { return foreign(transcript) };
         transcript.is_understood = true;
         let value = RawJson::cut(frame.text);
         // Nearly all events are deltas, bare or wrapped.
@@ -88,7 +79,7 @@ impl Reader for Reading {
             b"agentResultEvent" | b"agentResult" => self.take_result(frame, value, transcript),
             raw if self.take_model_event(raw, value, transcript) => None,
             // An agent that catches its error may say so in an object of its own.
-            raw if !raw.ends_with(b"Event") => failure_in(frame, transcript),
+            raw if !raw.ends_with(b"Event") => foreign(transcript),
             _ => None,
         }
     }

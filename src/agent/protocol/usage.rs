@@ -18,14 +18,15 @@ impl Counts {
         let mut counts = Counts::default();
         for (name, value) in Members::of(usage.raw()) {
             let slot = match name.raw() {
-                b"inputTokens" | b"input_tokens" | b"prompt_tokens" | b"promptTokens" | b"promptTokenCount" => {
-                    &mut counts.input
-                }
+                b"inputTokens" | b"input_tokens" | b"prompt_tokens" | b"promptTokens" | b"promptTokenCount"
+                | b"inputTokenCount" | b"input" => &mut counts.input,
                 b"outputTokens"
                 | b"output_tokens"
                 | b"completion_tokens"
                 | b"completionTokens"
-                | b"candidatesTokenCount" => &mut counts.output,
+                | b"candidatesTokenCount"
+                | b"outputTokenCount"
+                | b"output" => &mut counts.output,
                 b"cacheReadInputTokens"
                 | b"cache_read_input_tokens"
                 | b"cachedInputTokens"

@@ -3,11 +3,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{message_of, reported};
-use crate::agent::protocol::{
-    failure::failure_in,
-    reader::{Reader, decided, type_of},
-};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -24,11 +21,10 @@ pub(super) struct Reading;
 impl Reader for Reading {
     /// Takes a part. `finish`, `error` and `abort` decide the run. The answer is the text of the last step, and the
     /// usage that of the whole run, from `finish`. Other parts are ignored, the errors of tools among them. A frame
-    /// without a `type` may still report a failure.
+    /// that is no part is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        let Some(kind) = type_of(frame) else { return failure_in(frame, transcript) };
+        let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);
-        transcript.is_understood = true;
         match &*kind {
             b"text-delta" if transcript.wants_text() => {
                 let text = value.enter_any(&["delta", "text"]).map(|(_, text)| text.end());
@@ -46,13 +42,22 @@ impl Reader for Reading {
             }
             b"finish" => {
                 // The usage within `messageMetadata` is the application's own.
-                transcript.set_usage(value.get("totalUsage"));
+                transcript.set_usage(value.get("totalUsage").or_else(|| value.get("usage")));
                 transcript.stopped(value.get("finishReason"));
                 let verdict = transcript.last_word();
                 return decided(frame, transcript, verdict);
             }
-            _ => {}
+            raw if is_own(raw) => {}
+            _ => return foreign(transcript),
         }
+        transcript.is_understood = true;
         None
     }
+}
+
+/// Returns true if a type is a part's of the UI stream or of `fullStream`. The application's own begin with `data-`.
+fn is_own(kind: &[u8]) -> bool {
+    const OWN: [&[u8]; 5] = [b"start", b"finish-step", b"file", b"raw", b"message-metadata"];
+    const FAMILIES: [&[u8]; 6] = [b"text-", b"reasoning", b"source", b"tool-", b"data-", b"step-"];
+    OWN.contains(&kind) || FAMILIES.iter().any(|family| kind.starts_with(family))
 }

@@ -144,11 +144,30 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
     let all = names.into_iter().chain(last.iter().copied());
-    let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body"];
-    all.chain(others).find_map(|name| words_of(object, name)).or_else(|| {
+    let spellings = [
+        "error_message",
+        "error_description",
+        "exception",
+        "Error",
+        "ERROR",
+        "err",
+        "Exception",
+        "traceback",
+        "__error__",
+    ];
+    let others = ["error_type", "content", "text", "data", "detail", "details", "errors", "body", "result", "output"];
+    let said = all.chain(spellings).chain(others).find_map(|name| words_of(object, name));
+    said.or_else(|| {
+        // MCP's results and Anthropic's messages say it in parts.
+        let mut parts = BoundedText::new(MAX_MESSAGE);
+        push_content(object, &mut parts);
+        Some(parts.into_string()).filter(|parts| !parts.is_empty())
+    })
+    .or_else(|| {
         let mut members = scan::Members::of(object.raw());
         let error = members.find(|(name, error)| name.is("error") && error.is_something()).map(|(_, error)| error);
-        let first = object.get("errors").and_then(|errors| errors.elements().next());
+        let errors = object.get("errors");
+        let first = errors.and_then(|errors| errors.elements().next().or(errors.is_object().then_some(errors)));
         error.or(first).and_then(error_text)
     })
 }

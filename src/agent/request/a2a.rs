@@ -29,12 +29,15 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition, version:
                 "parts": [{"text": prompt}]}),
         ),
     };
-    json!({
+    let mut body = json!({
         "jsonrpc": "2.0",
         "id": request.execution_id,
         "method": method,
-        "params": {"message": message, "metadata": request.settings(definition)},
-    })
+        "params": {"message": message},
+    });
+    // Not within json!, which spells numbers anew.
+    body["params"]["metadata"] = Value::Object(request.settings(definition));
+    body
 }
 
 #[cfg(test)]

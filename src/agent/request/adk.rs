@@ -18,7 +18,8 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
         "streaming": true,
     });
     if !task.input.is_empty() {
-        body["stateDelta"] = json!(task.input);
+        // Not json!, which spells numbers anew.
+        body["stateDelta"] = Value::Object(task.input.clone());
     }
     body
 }

@@ -16,15 +16,17 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
     if system.is_some() {
         properties.remove("systemPrompt");
     }
-    json!({
+    let mut body = json!({
         "threadId": request.session_id,
         "runId": request.execution_id,
         "state": {},
         "messages": system.into_iter().chain([user]).collect::<Vec<_>>(),
         "tools": [],
         "context": [],
-        "forwardedProps": properties,
-    })
+    });
+    // Not within json!, which spells numbers anew.
+    body["forwardedProps"] = Value::Object(properties);
+    body
 }
 
 #[cfg(test)]

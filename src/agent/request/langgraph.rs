@@ -18,13 +18,15 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
     if let Some(model) = request.model(definition) {
         configurable["model"] = json!(model);
     }
-    json!({
+    let mut body = json!({
         "assistant_id": request.name_on_server(definition),
-        "input": input,
         "stream_mode": ["values"],
         "config": {"configurable": configurable},
         "metadata": {"executionId": request.execution_id, "sessionId": request.session_id},
-    })
+    });
+    // Not within json!, which spells numbers anew.
+    body["input"] = Value::Object(input);
+    body
 }
 
 #[cfg(test)]

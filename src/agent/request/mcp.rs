@@ -21,12 +21,15 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
     if let Some(tool) = &definition.tool {
         arguments.insert(tool.argument.clone(), json!(task.prompt));
     }
-    json!({
+    let mut body = json!({
         "jsonrpc": "2.0",
         "id": request.execution_id,
         "method": "tools/call",
-        "params": {"name": name, "arguments": arguments},
-    })
+        "params": {"name": name},
+    });
+    // Not within json!, which spells numbers anew.
+    body["params"]["arguments"] = Value::Object(arguments);
+    body
 }
 
 /// Returns the request that opens a session. The function offers the server no capabilities.

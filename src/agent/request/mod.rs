@@ -42,6 +42,7 @@ pub(super) mod tests {
     use crate::{
         domain::{agent_definition::Defaults, fire::Fire, platform::Platform},
         events::schedule::{Event, parse},
+        json::lenient,
     };
 
     /// The fire of an event with these members in its detail.
@@ -89,6 +90,23 @@ pub(super) mod tests {
             let is_the_same = matches!(format, RequestFormat::Invocations | RequestFormat::Adk);
             assert_eq!(body("execution-1") == body("execution-2"), is_the_same, "{format}");
             assert!(body("execution-1").to_string().contains(r#"Say \"hi\""#), "{format}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_spelling_in_every_body() {
+        let mut fire = fire(json!({}));
+        let Ok(Value::Object(input)) = lenient::parse(r#"{"x":[1e15,1.50,1e400]}"#) else { unreachable!() };
+        fire.task.input = input;
+        for format in RequestFormat::ALL {
+            let mut members = json!({"protocol": format.as_str()});
+            match format {
+                RequestFormat::Mcp => members["tool"] = json!({"name": "run", "argument": "task"}),
+                RequestFormat::Custom => members["template"] = json!({"q": "{{prompt}}"}),
+                _ => {}
+            }
+            let body = body(&request(&fire), &definition(members)).to_string();
+            assert!(body.contains("[1e15,1.50,1e400]"), "{format}: {body}");
         }
     }
 

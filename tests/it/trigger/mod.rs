@@ -1,5 +1,7 @@
 //! Stored triggers: their items, policies, limits and health.
 
+mod bombs;
+mod exact_text;
 mod full_item;
 pub(crate) mod health;
 mod health_faults;

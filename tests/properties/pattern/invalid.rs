@@ -28,16 +28,16 @@ fn every_problem_is_named_at_once() {
             "$.detail[\"$or\"]: must be an array of two objects or more, one of which has to match",
             "$.detail.inner[\"$or\"][0]: must be an object, not a string",
             "$.detail.inner[\"$or\"][1][\"a.b\"][0].wildcard: must not hold two wildcards in a row",
-            "$.detail.size[1].numric: is no matcher: those are prefix, suffix, equals-ignore-case, wildcard, \
-             anything-but, numeric, cidr, exists",
+            "$.detail.size[1].numric: is no matcher: those are exactly, prefix, suffix, equals-ignore-case, \
+             wildcard, anything-but, numeric, cidr, exists",
             "$.detail.size[2].numeric[1]: must be a number, not a string",
             "$.detail-type: must not be empty",
             "$.region[0]: must be a value or a matcher, not an array",
             "$.source: must be an array of values, or an object of fields, not a string",
-            "$.time[0]: must have exactly one member, of prefix, suffix, equals-ignore-case, wildcard, anything-but, \
-             numeric, cidr, exists",
-            "$.time[1]: must have exactly one member, of prefix, suffix, equals-ignore-case, wildcard, anything-but, \
-             numeric, cidr, exists",
+            "$.time[0]: must have exactly one member, of exactly, prefix, suffix, equals-ignore-case, wildcard, \
+             anything-but, numeric, cidr, exists",
+            "$.time[1]: must have exactly one member, of exactly, prefix, suffix, equals-ignore-case, wildcard, \
+             anything-but, numeric, cidr, exists",
         ]
     );
 }

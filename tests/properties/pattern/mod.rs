@@ -5,6 +5,7 @@ use serde_json::Value;
 
 mod bounds;
 mod comparison;
+mod engine;
 mod invalid;
 mod naive;
 mod pipe;

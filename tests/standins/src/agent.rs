@@ -30,6 +30,8 @@ pub struct AgentRequest {
     pub headers: Vec<(String, String)>,
     /// The body as JSON, or `Null` if it is not JSON.
     pub body: Value,
+    /// The body as it came. It may be JSON that Rust's texts cannot hold.
+    pub text: String,
     /// The request id that `{{requestId}}` stands for.
     pub request_id: String,
     /// When the whole request had arrived.
@@ -343,6 +345,7 @@ fn register(shared: &Shared, raw: RawRequest) -> (usize, AgentRequest, Script) {
     });
     let mut request = AgentRequest {
         body: serde_json::from_slice(&raw.body).unwrap_or(Value::Null),
+        text: String::from_utf8_lossy(&raw.body).into_owned(),
         method: raw.method,
         path: raw.path,
         headers: raw.headers,

@@ -1,0 +1,113 @@
+//! What a frame of no protocol says beside its answer: the tokens it cost, and how the agent stopped.
+
+use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::stop_by_name;
+use crate::agent::transcript::Transcript;
+use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::{self, RawJson};
+
+/// The members that say how the agent stopped, beside `type`.
+pub(super) const STOP_SIGNS: [Name; 7] = [
+    Name::Event,
+    Name::GraphInterrupt,
+    Name::Interrupt,
+    Name::NeedsApproval,
+    Name::Status,
+    Name::StopReason,
+    Name::Tripwire,
+];
+
+/// The members whose object may say it in their place.
+pub(super) const STOP_HOLDERS: [Name; 2] = [Name::Result, Name::Response];
+/// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
+/// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
+/// message.
+pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+    const HOLDERS: [Name; 9] = [
+        Name::Usage,
+        Name::Tokens,
+        Name::Metadata,
+        Name::Result,
+        Name::Response,
+        Name::Output,
+        Name::Answer,
+        Name::Message,
+        Name::Data,
+    ];
+    if !members.has_any(&HOLDERS) {
+        return;
+    }
+    let own = members.get(Name::Usage);
+    if own.is_some() {
+        return transcript.add_usage(own);
+    }
+    if let Some(usage) = members.get(Name::Metadata).and_then(|metadata| metadata.get("usage")) {
+        return transcript.add_usage(Some(usage));
+    }
+    let message = [Name::Result, Name::Response, Name::Output, Name::Answer, Name::Message, Name::Data]
+        .into_iter()
+        .find_map(|name| members.get(name).filter(|value| value.is_object()));
+    if let Some(message) = message {
+        let [usage, snake, metadata] = scan::pick(message.raw(), ["usage", "usage_metadata", "metadata"]);
+        transcript.add_usage(usage.or(snake).or_else(|| metadata?.get("usage")));
+    }
+    if members.has(Name::Tokens) {
+        transcript.add_usage(Some(RawJson::cut(frame.text)));
+    }
+}
+
+/// Notes the words of [`Generic::note_stop`]. The last of several frames counts.
+pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
+    // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
+    if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {
+        transcript.finish = Some(FinishReason::Guardrail);
+        return;
+    }
+    let asks = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
+    if members.has_any(&asks) && asks.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something)) {
+        transcript.finish = Some(FinishReason::Interrupt);
+        transcript.is_understood = true;
+        return;
+    }
+    if let Some(reason) = members.get(Name::StopReason) {
+        return transcript.stopped(word_in(reason));
+    }
+    // In a stream a message is one of many.
+    let message = members.get(Name::Message).filter(|message| frame.source == Source::Document && message.is_object());
+    for holder in members.objects(&STOP_HOLDERS).chain(message) {
+        let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
+        let [snake, camel, chat, other] = scan::pick(holder.raw(), names);
+        if let Some(reason) = snake.or(camel).or(chat).or(other) {
+            return transcript.stopped(word_in(reason));
+        }
+    }
+    if let Some(reason) = stop_by_state(frame, members) {
+        transcript.finish = Some(reason);
+        transcript.is_understood = true;
+    }
+}
+
+/// Returns the word of a stop reason: a string, the `type` or `reason` of an object, or the first of a list.
+fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
+    match reason.raw().first() {
+        Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
+        Some(b'[') => reason.elements().next(),
+        _ => Some(reason),
+    }
+}
+
+/// Returns how the `status`, `type` or `event` of a frame says that the agent stopped. That it is at work is progress, of
+/// which a stream has much: only a document without an answer is believed.
+pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
+    const ANSWERS: [Name; 7] =
+        [Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output];
+    if !members.has_any(&[Name::Status, Name::Type, Name::Event]) {
+        return None;
+    }
+    let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
+    let is_ticket = frame.source == Source::Document && !members.has_any(&ANSWERS);
+    let by_status =
+        || FinishReason::from_wire(&word(Name::Status)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
+    by_status().or_else(|| stop_by_name(&word(Name::Type)?)).or_else(|| stop_by_name(&word(Name::Event)?))
+}

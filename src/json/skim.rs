@@ -1,0 +1,382 @@
+//! Skims an object that is too large to keep: its top-level members are kept while the bytes pass, each up to a limit, so
+//! that what says how a run ended is known wherever it stands.
+
+/// Bytes that are kept of all members together (64 KiB). Each member may take at most half of what is left, so that there
+/// is always room for a short one behind it.
+const ALL: usize = 64 * 1024;
+
+/// Bytes that are kept of one value: enough for the longest output, all of it escaped.
+const VALUE: usize = 24 * 1024;
+
+/// Bytes of a member's name. No name that anybody asks for is longer.
+const NAME: usize = 48;
+
+/// Where the object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before its bracket, or within the `data:` before that.
+    Before,
+    /// Before a member's name, or the end.
+    Between,
+    Name,
+    /// Between a name and its colon.
+    Colon,
+    /// Between a colon and a value.
+    Value,
+    /// Within a value that is neither a string nor has brackets.
+    Word,
+    Text,
+    Nested,
+    /// Behind its end.
+    Behind,
+    /// It is no object.
+    Broken,
+}
+
+/// The members so far, as an object of its own.
+#[derive(Debug)]
+pub(crate) struct Skim {
+    keep: fn(&[u8]) -> bool,
+    place: Place,
+    escaped: bool,
+    /// Within a string of a nested value.
+    in_string: bool,
+    name: Vec<u8>,
+    /// The brackets that are open in a nested value.
+    depth: usize,
+    /// Those of them that were kept open.
+    open: Vec<u8>,
+    out: Vec<u8>,
+    /// Where the value under way may end in `out`; 0 if it is not kept any more.
+    limit: usize,
+}
+
+impl Skim {
+    /// Creates a skim before the object's first byte. `keep` says of a name whether its member is kept.
+    pub(crate) fn new(keep: fn(&[u8]) -> bool) -> Skim {
+        Skim {
+            keep,
+            place: Place::Before,
+            escaped: false,
+            in_string: false,
+            name: Vec::new(),
+            depth: 0,
+            open: Vec::new(),
+            out: b"{".to_vec(),
+            limit: 0,
+        }
+    }
+
+    /// Returns the members that were kept, as an object. It has its end only if the object itself had, and nothing came
+    /// behind it.
+    pub(crate) fn object(&mut self) -> &[u8] {
+        if self.place == Place::Behind && !self.out.ends_with(b"\n") {
+            // A mark that closes it once: whitespace behind an object is none of it.
+            self.out.extend_from_slice(b"}\n");
+        }
+        &self.out
+    }
+
+    /// Returns true if it is an object as far as it came.
+    pub(crate) fn is_object(&self) -> bool {
+        !matches!(self.place, Place::Before | Place::Broken)
+    }
+
+    /// Returns true if the object had its end, and nothing came behind it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.place == Place::Behind
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.out.capacity() + self.name.capacity() + self.open.capacity()
+    }
+
+    /// Takes the next bytes, split anywhere. Behind a place that is no JSON nothing is taken.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.place != Place::Broken {
+            let taken = match self.place {
+                Place::Text => self.text(rest),
+                Place::Nested => self.nested(rest),
+                _ => {
+                    self.byte(rest[0]);
+                    1
+                }
+            };
+            rest = &rest[taken..];
+        }
+    }
+
+    /// Takes one byte outside strings and nested values.
+    fn byte(&mut self, byte: u8) {
+        let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        self.place = match (self.place, byte) {
+            (Place::Before, b'{') => Place::Between,
+            (Place::Before, b'd' | b'a' | b't' | b':' | 0x1e) => Place::Before,
+            (Place::Before | Place::Between | Place::Colon | Place::Value | Place::Behind, _) if is_space => self.place,
+            (Place::Between, b',') => Place::Between,
+            (Place::Between, b'}') => Place::Behind,
+            (Place::Between, b'"') => {
+                self.name.clear();
+                Place::Name
+            }
+            (Place::Name, _) => self.in_name(byte),
+            (Place::Colon, b':') => Place::Value,
+            (Place::Value, b'"') => self.begin(byte, Place::Text),
+            (Place::Value, b'{' | b'[') => {
+                self.depth = 1;
+                self.begin(byte, Place::Nested)
+            }
+            (Place::Value, b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => self.begin(byte, Place::Word),
+            (Place::Word, b',') => Place::Between,
+            (Place::Word, b'}') => Place::Behind,
+            (Place::Word, _) if is_space => Place::Between,
+            (Place::Word, _) => {
+                self.push(byte);
+                Place::Word
+            }
+            _ => Place::Broken,
+        };
+    }
+
+    /// Takes a byte of a name. One that is too long to be anybody's is no more than passed over.
+    fn in_name(&mut self, byte: u8) -> Place {
+        if self.escaped {
+            self.escaped = false;
+        } else if byte == b'\\' {
+            self.escaped = true;
+        } else if byte == b'"' {
+            return Place::Colon;
+        }
+        if self.name.len() < NAME {
+            self.name.push(byte);
+        }
+        Place::Name
+    }
+
+    /// Begins the value of the name that was taken, and keeps both if somebody asks for it and there is room.
+    fn begin(&mut self, first: u8, place: Place) -> Place {
+        let room = ((ALL - self.out.len()) / 2).min(VALUE);
+        self.limit = 0;
+        self.open.clear();
+        if self.name.len() < NAME && room > 2 * NAME && (self.keep)(&self.name) {
+            if self.out.len() > 1 {
+                self.out.push(b',');
+            }
+            self.out.push(b'"');
+            self.out.extend_from_slice(&self.name);
+            self.out.extend_from_slice(b"\":");
+            self.limit = self.out.len() + room - NAME;
+            self.push(first);
+            if place == Place::Nested {
+                self.open.push(first);
+            }
+        }
+        place
+    }
+
+    /// Keeps a byte of the value under way.
+    fn push(&mut self, byte: u8) {
+        if self.out.len() < self.limit {
+            self.out.push(byte);
+        } else if self.limit > 0 {
+            self.cut();
+        }
+    }
+
+    /// Ends a value that is longer than is kept: its string, and every bracket that is open.
+    fn cut(&mut self) {
+        if self.place == Place::Text || self.in_string {
+            if self.escaped {
+                // Half an escape.
+                self.out.pop();
+            }
+            self.out.push(b'"');
+        }
+        for bracket in self.open.drain(..).rev() {
+            self.out.push(if bracket == b'{' { b'}' } else { b']' });
+        }
+        self.limit = 0;
+    }
+
+    /// Takes what belongs to a string, up to its quote. Returns how many bytes that is.
+    fn text(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at).copied() {
+            if self.limit == 0 && !self.escaped {
+                // Nothing more is kept.
+                at += memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
+                match bytes.get(at) {
+                    Some(b'"') => {
+                        self.place = Place::Between;
+                        return at + 1;
+                    }
+                    Some(_) => self.escaped = true,
+                    None => return at,
+                }
+                at += 1;
+                continue;
+            }
+            at += 1;
+            if self.escaped {
+                self.push(byte);
+                self.escaped = false;
+            } else if byte == b'"' {
+                if self.limit > 0 {
+                    self.out.push(byte);
+                }
+                self.place = Place::Between;
+                return at;
+            } else {
+                self.push(byte);
+                self.escaped = byte == b'\\';
+            }
+        }
+        at
+    }
+
+    /// Takes what belongs to an object or array, up to its bracket. Returns how many bytes that is.
+    fn nested(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at).copied() {
+            if self.in_string && self.limit == 0 && !self.escaped {
+                at += memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
+                match bytes.get(at) {
+                    Some(b'"') => self.in_string = false,
+                    Some(_) => self.escaped = true,
+                    None => return at,
+                }
+                at += 1;
+                continue;
+            }
+            at += 1;
+            // Every bracket that is kept open needs room for its end.
+            if self.limit > 0 && self.out.len() + self.open.len() >= self.limit {
+                self.cut();
+            }
+            self.push(byte);
+            if self.in_string {
+                match (self.escaped, byte) {
+                    (true, _) => self.escaped = false,
+                    (false, b'\\') => self.escaped = true,
+                    (false, b'"') => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    if self.limit > 0 {
+                        self.open.push(byte);
+                    }
+                }
+                b'}' | b']' => {
+                    self.depth -= 1;
+                    self.open.pop();
+                    if self.depth == 0 {
+                        self.place = Place::Between;
+                        return at;
+                    }
+                }
+                _ => {}
+            }
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    fn skimmed(text: &[u8], chunk: usize) -> (Vec<u8>, bool) {
+        let mut skim = Skim::new(|name| name != b"other");
+        text.chunks(chunk).for_each(|part| skim.feed(part));
+        let is_whole = skim.is_whole();
+        (skim.object().to_vec(), is_whole)
+    }
+
+    /// Any value of a moderate size.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                vec((any::<String>(), inner), 0..4).prop_map(|members| Map::from_iter(members).into()),
+            ]
+        })
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        let name =
+            prop::sample::select(vec!["error", "status", "text", "other", "usage", "type"]).prop_map(str::to_owned);
+        vec((name, value()), 0..6).prop_map(|members| Map::from_iter(members).into())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What fits is what serde_json reads, without the members that nobody asked for, however it is split.
+        #[test]
+        fn small_members_are_kept_as_they_are(object in object(), pretty in any::<bool>(), chunk in 1..40_usize) {
+            let text = if pretty { serde_json::to_vec_pretty(&object) } else { serde_json::to_vec(&object) };
+            let text = text.expect("JSON");
+            let (kept, is_whole) = skimmed(&text, chunk);
+            prop_assert!(is_whole);
+            let mut expected = object;
+            expected.as_object_mut().expect("an object").remove("other");
+            prop_assert_eq!(serde_json::from_slice::<Value>(&kept).expect("JSON"), expected);
+        }
+
+        /// A cut object is never whole, whatever is behind it, and never causes a panic.
+        #[test]
+        fn a_part_is_not_whole(object in object(), cut in any::<u16>(), garbage in vec(any::<u8>(), 0..20)) {
+            let text = serde_json::to_vec(&object).expect("JSON");
+            let at = usize::from(cut) * (text.len() - 1) / usize::from(u16::MAX);
+            prop_assert!(!skimmed(&text[..at], 7).1);
+            skimmed(&[&text[..at], &garbage].concat(), 3);
+            let behind = [&text[..], b" x"].concat();
+            prop_assert!(!skimmed(&behind, 5).1);
+        }
+
+        /// Whatever a long member holds, the others are found and the object stays one.
+        #[test]
+        fn a_long_member_hides_no_other(long in value(), times in 1..3_usize, chunk in 1..5_000_usize) {
+            let list: Vec<Value> = std::iter::repeat_n(long, 3_000).collect();
+            for long in [json!(list), json!({"a": {"b": list}}), json!(serde_json::to_string(&list).expect("JSON"))] {
+                let body = format!(
+                    "{{{}\"error\":\"closed\",\"usage\":{{\"input_tokens\":21}}}}",
+                    format!("\"text\":{long},").repeat(times)
+                );
+                let (kept, is_whole) = skimmed(body.as_bytes(), chunk);
+                prop_assert!(is_whole && kept.len() <= ALL);
+                let [error, usage] = crate::json::scan::pick(&kept, ["error", "usage"]);
+                prop_assert_eq!(error.map(crate::json::scan::RawJson::raw), Some(&b"\"closed\""[..]));
+                prop_assert_eq!(usage.map(crate::json::scan::RawJson::raw), Some(&b"{\"input_tokens\":21}"[..]));
+                prop_assert!(crate::json::scan::is_whole(&kept));
+                prop_assert_eq!(&skimmed(body.as_bytes(), usize::MAX).0, &kept);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_none() {
+        for text in ["[1]", "\"a\"", "x", "{x}", "{\"a\" 1}", "{\"a\":}", "{\"a\":1}}", "{\"a\":1} {}"] {
+            assert!(!skimmed(text.as_bytes(), 2).1, "{text}");
+        }
+        for text in ["data: {\"a\":1}", "{}", " {\"a\":\"\\\"}\"} \n", "\u{1e}{\"a\":[\"]\"]}"] {
+            assert!(skimmed(text.as_bytes(), 2).1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The bounds of what a trigger item may cost (docs/triggers.md, What an item may cost). Whoever writes an item, or
+//! publishes an event for it, must not be able to keep the event's other triggers from running. What is over a bound
+//! fails as `InvalidTrigger`, that trigger alone.
+//!
+//! Some bounds hold for the item, when it is read. What depends on the event at hand is counted: the steps of its filters,
+//! and those of its prompt and its mapping, which are evaluated in the trigger's own invocation.
+
+use crate::json::{lenient::MOST_LEVELS, query};
+
+/// The most placeholders of a prompt.
+pub const MOST_PLACEHOLDERS: usize = 100;
+/// The most names of an `inputMapping`.
+pub const MOST_MAPPED: usize = 100;
+/// The most matchers of a pattern. The longest pattern that EventBridge takes itself has room for about 1,000.
+pub const MOST_MATCHERS: usize = 2_000;
+/// The most names that the alternatives of a pattern may have together. Patterns that people write have dozens. Without
+/// a limit, each `$or` multiplies the others until the function does nothing else.
+pub const MOST_NAMES: usize = 10_000;
+/// The most conditions of a trigger.
+pub const MOST_CONDITIONS: usize = 100;
+/// The most bytes that the placeholders of a prompt and its mapping are replaced by, all together: as much as the largest
+/// event that EventBridge had for years.
+pub const MOST_RENDERED: usize = 256 * 1024;
+/// The most steps that the filters of a trigger may take on one event, and the most that its placeholders and its mapping
+/// may take. It is at most about a third of a second of CPU. An event of 1 MiB, the largest that Lambda queues, has at most
+/// about half a million values, so each may be looked at several times.
+pub const MOST_STEPS: u64 = 5_000_000;
+
+/// Every bound by the words that the documentation has for it.
+pub const TABLE: [(&str, u64); 13] = [
+    ("placeholders of a prompt", MOST_PLACEHOLDERS as u64),
+    ("names of an `inputMapping`", MOST_MAPPED as u64),
+    ("bytes of what placeholders and mapped names are replaced by, together", MOST_RENDERED as u64),
+    ("matchers of an `eventPattern`", MOST_MATCHERS as u64),
+    ("names of an `eventPattern`, its `$or` multiplied out", MOST_NAMES as u64),
+    ("conditions", MOST_CONDITIONS as u64),
+    ("bytes of a query", query::LONGEST as u64),
+    ("brackets of a query within each other", query::DEEPEST as u64),
+    ("filters of a query within each other", query::DEEPEST_FILTERS as u64),
+    ("ways to choose from a query's lists of selectors", query::MOST_REPEATS as u64),
+    ("values that a query finds in one event", query::MOST_FOUND as u64),
+    ("steps of all filters on one event, and of all placeholders and mapped names", MOST_STEPS),
+    ("levels of an event", MOST_LEVELS as u64),
+];

@@ -1,0 +1,154 @@
+//! Case 61: items and events that were made to cost too much. Each fails alone, and what it costs is bounded.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use standins::destination::{failed_messages, notification, report_of_age, sqs_batch};
+use standins::{Invocation, Lambda};
+
+use crate::support::one_fire::event_of;
+use crate::support::subscribed::{config, order_with, subscribe};
+use crate::support::{alone, changed, execution, stack};
+
+/// The CPU that one event of a bomb may cost in all its invocations: 1 s of a release build, whose unoptimised form is
+/// several times slower.
+const MOST_CPU_SECONDS: f64 = 5.0;
+const MOST_MEMORY_KIB: u64 = 64 * 1024;
+
+/// One part of an item that costs too much, an event that makes it do so, and a part of the error's words.
+struct Bomb {
+    name: &'static str,
+    changes: Value,
+    detail: Value,
+    said: &'static str,
+}
+
+/// A detail of about 200 KB: two equal copies of a list, and a text.
+fn large() -> Value {
+    let list = vec![json!({"k": "v", "n": 1}); 5_000];
+    json!({"a": list, "b": list, "text": "x".repeat(20_000)})
+}
+
+fn bombs() -> Vec<Bomb> {
+    let numbers = || json!({"list": vec![1; 100_000]});
+    let texts = || json!({"list": vec!["aaaaaaaaaaaaaaab"; 10_000]});
+    let placeholders = |query: &str, times: usize| json!({"prompt": format!("{{{{ {query} }}}}").repeat(times)});
+    let names = |query: &str, times: usize| {
+        let names: serde_json::Map<_, _> = (0..times).map(|at| (format!("name-{at}"), json!(query))).collect();
+        json!({ "inputMapping": names })
+    };
+    let condition = |query: &str| json!({"field": query, "operator": "eq", "value": "x"});
+    let conditions = |query: &str, times: usize| config(json!({"condition": vec![condition(query); times]}));
+    let matchers = |times: usize| (0..times).map(|at| json!({"wildcard": format!("*a*{at}")})).collect::<Vec<_>>();
+    let pattern = |times: usize| config(json!({"eventPattern": {"detail": {"list": matchers(times)}}}));
+    let multiplied = format!("$.detail[{0}][{0}]", ["*"; 10].join(","));
+    let compared = "$.detail.a[?$.detail.a == $.detail.b]";
+    let nested = format!("$[?@[?{}@.a]]", "@.a||".repeat(190));
+    let bomb = |name, changes, detail, said| Bomb { name, changes, detail, said };
+    vec![
+        bomb("2,000 placeholders", placeholders("$.detail", 2_000), large(), "at most 100 placeholders"),
+        bomb("100 placeholders of it all", placeholders("$.detail", 100), large(), "over 262144 bytes"),
+        bomb("a placeholder that multiplies", placeholders(&multiplied, 1), numbers(), "too many steps"),
+        bomb("a placeholder of each value", placeholders("$..*", 1), large(), "over 262144 bytes"),
+        bomb("a placeholder that compares", placeholders(compared, 1), large(), "too many steps"),
+        bomb("100 placeholders of long queries", placeholders(&nested, 100), large(), "too many steps"),
+        bomb("1,000 mapped names", names("$.detail", 1_000), large(), "at most 100 names, not 1000"),
+        bomb("100 mapped names of it all", names("$.detail", 100), large(), "over 262144 bytes"),
+        bomb("a mapped name that multiplies", names(&multiplied, 1), numbers(), "too many steps"),
+        bomb("a mapped name that compares", names(compared, 1), large(), "too many steps"),
+        bomb("8,000 matchers", pattern(8_000), texts(), "at most 2000 matchers, not 8000"),
+        bomb("2,000 matchers", pattern(2_000), texts(), "more than 5000000 steps"),
+        bomb("5,000 conditions", conditions("detail.a", 5_000), large(), "at most 100 conditions, not 5000"),
+        bomb("a condition that multiplies", conditions(&multiplied, 1), numbers(), "more than 5000000 steps"),
+        bomb("a condition that compares", conditions(compared, 1), large(), "more than 5000000 steps"),
+        bomb("open braces", json!({"prompt": format!("{}{{{{ $..[ }}}}", "{{".repeat(150_000))}), large(), "RFC 9535"),
+    ]
+}
+
+/// The seconds of CPU that a process has had.
+fn cpu(function: &Lambda) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", function.process.pid())).unwrap();
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    // The fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+#[tokio::test]
+async fn f61_what_costs_too_much_fails_alone() {
+    let _machine = alone().await;
+    let stack = stack().await;
+    // One process has all of them, so that its peak is that of the worst.
+    let function = stack.function(&[]).await;
+    let mut worst = (0.0, "");
+    for (at, Bomb { name, changes, detail, said }) in bombs().into_iter().enumerate() {
+        let source = format!("bomb-{at}");
+        let of_source = |changes: Value| changed(changes, json!({"GSI2PK": format!("EVENTSOURCE#{source}")}));
+        let (bad, good) = (format!("bad-{at}"), format!("good-{at}"));
+        subscribe(&stack, &bad, of_source(changes));
+        subscribe(&stack, &good, of_source(json!({})));
+        let event = order_with(json!({"source": source, "detail": detail}));
+        let size = event.to_string().len();
+        assert!((150_000..260_000).contains(&size), "{name}: {size} bytes");
+        let (before, dispatched) = (cpu(&function), stack.lambda.dispatched().len());
+        let outcome = function.invoke(Invocation::event(&event)).await;
+        assert_eq!(outcome.body()["dispatched"], 2, "{name}: {outcome:?}");
+        for invoked in stack.lambda.dispatched().split_off(dispatched) {
+            let outcome = function.invoke(Invocation::new(invoked.payload.clone())).await;
+            let is_bad = invoked.json()["_dispatch"]["triggerId"] == json!(bad);
+            assert_eq!(outcome.error_type(), if is_bad { "InvalidTrigger" } else { "" }, "{name}: {outcome:?}");
+        }
+        let (row, ran) = (execution(&stack, &bad), execution(&stack, &good));
+        assert_eq!((&row["status"], &row["retryable"]), (&json!("failed"), &json!(false)), "{name}: {row:#}");
+        assert!(row["error"].as_str().unwrap().contains(said), "{name}: {row:#}");
+        assert_eq!(ran["status"], "completed", "{name}: {ran:#}");
+        let seconds = cpu(&function) - before;
+        eprintln!("{name}: {seconds:.2} s of CPU, {} KiB at most so far", function.process.peak_rss_kib().unwrap());
+        worst = if seconds > worst.0 { (seconds, name) } else { worst };
+    }
+    assert_eq!(stack.agent.call_count(), bombs().len());
+    assert!(worst.0 < MOST_CPU_SECONDS, "{worst:?}");
+    let peak = function.process.peak_rss_kib().unwrap();
+    assert!(peak < MOST_MEMORY_KIB, "{peak} KiB");
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f61_a_bomb_that_is_alone_fails_in_place() {
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    for (at, Bomb { name, changes, detail, said }) in bombs().into_iter().enumerate().filter(|(at, _)| at % 4 == 3) {
+        let (source, id) = (format!("bomb-{at}"), format!("bad-{at}"));
+        subscribe(&stack, &id, changed(changes, json!({"GSI2PK": format!("EVENTSOURCE#{source}")})));
+        let event = order_with(json!({"source": source, "detail": detail}));
+        for _ in 0..2 {
+            let outcome = function.invoke(Invocation::event(&event)).await;
+            assert_eq!(outcome.error_type(), "InvalidTrigger", "{name}: {outcome:?}");
+        }
+        let row = execution(&stack, &id);
+        assert!(row["error"].as_str().unwrap().contains(said), "{name}: {row:#}");
+    }
+    assert_eq!(stack.agent.call_count(), 0);
+    stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f61_settling_asks_filters_alone() {
+    let stack = stack().await;
+    let bombs = bombs();
+    for (at, bomb) in bombs.iter().enumerate() {
+        let changes = changed(bomb.changes.clone(), json!({"GSI2PK": "EVENTSOURCE#bombs"}));
+        subscribe(&stack, &format!("bad-{at}"), changes);
+    }
+    let function = stack.function(&[]).await;
+    let of_bombs = Invocation::event(&order_with(json!({"source": "bombs", "detail": large()})));
+    let of_another = Invocation::event(&event_of("another"));
+    let bodies = [&of_bombs, &of_another].map(|invocation| notification(&report_of_age(invocation).to_string()));
+    let batch = sqs_batch([("bombs", bodies[0].as_str()), ("another", bodies[1].as_str())]);
+    let before = cpu(&function);
+    let outcome = function.invoke(batch).await;
+    assert_eq!(failed_messages(&outcome), Vec::<String>::new());
+    eprintln!("{} bombs in a batch: {:.2} s of CPU", bombs.len(), cpu(&function) - before);
+    assert_eq!(execution(&stack, "another")["status"], "failed");
+    assert_eq!(stack.agent.call_count(), 0);
+    stack.assert_clean();
+}
