@@ -53,7 +53,8 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
 }
 
 /// Settles a batch of failure reports, runs the fire of a schedule, or routes a bus event, which may become a fire that
-/// runs here.
+/// runs here. A batch is settled and an invalid event refused however little time is left; for anything else 5 s must
+/// be left.
 async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) -> Result<Value, Failure> {
     if let Some(batch) = payload.and_then(Batch::read) {
         context.state.facts().instead = Some(Instead::Settled);

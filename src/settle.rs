@@ -99,7 +99,8 @@ pub(crate) async fn settle(
     Ok(json!({"batchItemFailures": failures}))
 }
 
-/// Settles a message that is a report. Any other message is handed on, and settled by that.
+/// Settles one message, or hands it on as an invocation of its own if it is no report. A report that cannot be read is
+/// left for another delivery.
 async fn settle_message(
     app: &App,
     message: &Message,
@@ -119,7 +120,9 @@ async fn settle_message(
     }
 }
 
-/// Closes the executions of a reported event. An event that is invalid has them too, if it names its fire.
+/// Settles the executions of the event that a report is about. A record's time starts with the report's, or now if it
+/// has none that is understood. For an event that was refused as invalid no record is written, and only one that an
+/// earlier attempt left is ended. The same holds for a replay whose input is not kept, because its user is unknown.
 async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);

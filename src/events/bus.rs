@@ -84,7 +84,9 @@ pub enum EventTarget {
 }
 
 impl BusEvent {
-    /// Reads an event whose `detail-type` is a text, out of a payload of this text.
+    /// Reads an event whose `detail-type` is a text, out of a payload of this text. `id`, `time` and the name of a
+    /// replay need not be usable: an event without an id or a time is identified by its Lambda request. The mark of an
+    /// event that was handed on names its target, before what the event itself asks for.
     ///
     /// # Errors
     /// Names every unusable field by its JSON path at once.
@@ -169,7 +171,8 @@ impl BusEvent {
         OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
     }
 
-    /// Returns the fire of one trigger by this event. The caller adds what its trigger item or its replay adds.
+    /// Returns the fire of one trigger by this event. The caller adds what its trigger item or its replay adds. The
+    /// chain is one longer than that of the execution whose end the event announces, and 0 for any other event.
     pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
         // What the table cannot hold becomes U+FFFD.
         let text = |name: &str| self.text(name).map(|text| surrogate::shown(text).into_owned());
@@ -193,8 +196,9 @@ impl BusEvent {
     }
 
     /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
-    /// of this invocation. It identifies an event that has no id of its own when it is delivered again. The event
-    /// is handed on as its own text. `is_too_costly` is true if the trigger's filters cost too much on it.
+    /// of this invocation. It identifies an event that has no id of its own when it is delivered again; an event that
+    /// was handed on before keeps the first one. The event is handed on as its own text, with the mark of where it came
+    /// from. `is_too_costly` is true if the trigger's filters cost too much on it.
     pub(crate) fn dispatched_to(
         &self,
         trigger_id: &TriggerId,
@@ -230,6 +234,8 @@ struct OwnEvent {
 
 impl OwnEvent {
     /// Reads the detail of an event whose type is `own_type`, or `None` if it is not one of the function's own events.
+    /// An unknown type is an event like others. A missing detail is read as an empty one, whose required members are
+    /// problems. A field with a problem is left empty: the caller refuses the event.
     fn read(own_type: Option<&str>, detail: Option<&Value>, problems: &mut Vec<String>) -> Self {
         let no_detail = Map::new();
         let detail = detail.and_then(Value::as_object).unwrap_or(&no_detail);

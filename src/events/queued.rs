@@ -52,7 +52,8 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
     serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
 }
 
-/// Says what a message is.
+/// Classifies a message. A report that lacks what is needed is an unreadable one rather than an event, so that it is
+/// not run as one. Of an event only its `detail-type` and source are looked at.
 pub(crate) fn read(message: &str) -> Queued<'_> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);

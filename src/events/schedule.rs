@@ -31,10 +31,13 @@ pub enum Event {
     Bus(Box<BusEvent>),
 }
 
-/// Reads one event. `payload` is `None` if it was not UTF-8. The length of a session id depends on `platform`.
+/// Reads one event. An event with a `detail-type` that [`MarkedEvent::is_fire`] does not accept is a bus event. Every
+/// other is read as a schedule's fire. `payload` is `None` if it was not UTF-8. The shortest session id depends on
+/// `platform`.
 ///
 /// # Errors
-/// Names every unusable field by its JSON path at once.
+/// Names every unusable field at once. A payload that is no object, a wrong mark and a false claim are each named
+/// alone.
 pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;

@@ -6,7 +6,7 @@ pub(crate) mod near_miss;
 pub(crate) mod number;
 pub(crate) mod python;
 pub mod query;
-mod query_cost;
+pub mod query_cost;
 pub(crate) mod scan;
 pub(crate) mod skim;
 pub mod steps;

@@ -44,6 +44,8 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
 }
 
 impl Decimal {
+    /// Reads a number's text, its sign first, which may be `+`. `None` if it is no number in decimal notation, or its
+    /// exponent fits no `i64`. Zeros at both ends of the digits do not matter, and zero has no sign.
     fn read(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.as_bytes() {
             [b'-', ..] => (true, &text[1..]),
@@ -68,6 +70,7 @@ impl Decimal {
         Some(Self { is_negative: is_negative && !digits.is_empty(), digits, magnitude })
     }
 
+    /// Compares two decimals by value: their signs first, then their magnitudes, then their digits.
     fn compare(&self, other: &Self) -> Ordering {
         let sign = |decimal: &Self| match (decimal.digits.is_empty(), decimal.is_negative) {
             (true, _) => 0,

@@ -12,11 +12,9 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use crate::json::{
-    query_cost::{FilterCost, Segment, Selector, count, quoted_length},
+    query_cost::{FilterCost, Segment, Selector, TooMuchWork, count, quoted_length},
     steps::Steps,
 };
-
-pub use crate::json::query_cost::{MOST_FOUND, TooMuchWork};
 
 /// The longest query, in bytes.
 pub const LONGEST: usize = 1_000;
@@ -131,6 +129,8 @@ fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     (selectors, inside.get(begin.max(at)..).map_or("", |rest| rest.strip_prefix(']').unwrap_or(rest)))
 }
 
+/// Reads one selector for what it may cost: a name or an index finds at most one value, everything else that is not
+/// understood counts as every value.
 fn selector(text: &str) -> Selector {
     if let Some(filter) = text.strip_prefix('?') {
         return Selector::Filter(FilterCost::of(filter));

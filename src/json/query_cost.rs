@@ -92,7 +92,7 @@ impl<'a> Counter<'a, '_> {
                 }
             }
             if found.len() > MOST_FOUND {
-                // Whoever asks only the steps hears it, too.
+                // A caller that asks only the steps hears it, too.
                 self.steps.take(u64::MAX);
                 return Err(TooMuchWork);
             }
@@ -209,6 +209,8 @@ impl Default for FilterShape {
 }
 
 impl FilterShape {
+    /// Reads the text of a filter for what it costs: its operations, those that look at the whole event again, and
+    /// whether it may find several values. A text that is no filter may cost anything: the parser refuses it.
     fn read(&mut self, filter: &[u8]) {
         let mut at = 0;
         while let Some(byte) = filter.get(at) {

@@ -52,11 +52,15 @@ pub enum ClaimError {
     OfAnotherUser(#[from] OfAnotherUser),
 }
 
-/// Claims the execution for `attempt`. Sets the attempt's number and start from the stored row; after an error they are
-/// those of the claim that may have been written.
+/// Claims the execution for `attempt`. Sets the attempt's number, its start and what earlier attempts left from the
+/// stored row; after an error they are those of the claim that may have been written. What [`decide_claim`] decides for
+/// the row is done under the condition that the row is unchanged, and decided anew if it is not, at most [`MAX_SWAPS`]
+/// times. Waiting for another attempt of the same request counts as none of these. The first try writes without a read,
+/// on the condition that there is no row.
 ///
 /// # Errors
-/// Returns an error if DynamoDB fails, the row keeps changing, or another attempt of this request outlasts the deadline.
+/// Returns an error if DynamoDB fails, the row keeps changing, the execution is another user's, or another attempt of
+/// this request outlasts the deadline.
 pub async fn claim<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,
@@ -143,11 +147,12 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
     attempt.ttl = row.ttl.filter(|_| !expired).unwrap_or(*ttl);
 }
 
-/// Claims the execution, and takes the claim back after a failure. One of the SDK's tries may have been applied all the
-/// same; left `running`, the execution would look like a run that died.
+/// Claims the execution until the run's time is up, and takes the claim back after a failure of the table. One of the
+/// SDK's tries may have been applied all the same; left `running`, the execution would look like a run that died.
+/// Taking it back is tried once, until the time of the last write.
 ///
 /// # Errors
-/// Returns the errors of the claim.
+/// Returns the errors of the claim. One of the table is retryable unless this was the last attempt.
 pub async fn claim_or_give_up<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,

@@ -19,7 +19,9 @@ use crate::{
 /// The wait between two looks at whether a cancelled execution has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes sure that the trigger's policy lets the execution start.
+/// Makes sure that the trigger's policy lets the execution start: that no other execution is alive where that matters,
+/// and that the limits of the day are not reached. A run lock that was taken is not released here: the caller does that
+/// at the end of the run.
 ///
 /// # Errors
 /// Returns an error if it is to be skipped, or DynamoDB does not answer.
@@ -51,7 +53,11 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     entered
 }
 
-/// Makes sure that no other execution of the trigger is alive, as its policy wants it.
+/// Makes sure that no other execution of the trigger is alive, as its policy wants it. Waits without end for an
+/// execution whose end it has requested: the caller limits the time.
+///
+/// # Errors
+/// A skip if another execution comes first, or the loss of the execution to another attempt of its own.
 async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Overlap) -> Result<(), RunStop> {
     if overlap == Overlap::Allow {
         return Ok(());

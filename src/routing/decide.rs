@@ -119,7 +119,8 @@ enum Subscription {
 }
 
 impl Router<'_> {
-    /// Decides about the event.
+    /// Decides about the event by its target. A trigger that it was handed on to and that is gone is skipped as
+    /// deleted. A command that names one that is not there is refused, because somebody expects its run.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -156,7 +157,8 @@ impl Router<'_> {
         }
     }
 
-    /// Decides about the command to run an execution again. Its kept input says what runs, and for whom.
+    /// Decides about a replay. One whose input is not kept, or is not understood, is refused, because somebody expects
+    /// its run.
     async fn decide_replay(
         &self,
         trigger_id: &TriggerId,
@@ -186,7 +188,12 @@ impl Router<'_> {
         Box::new(self.event.fire(trigger_id, user_id, Task::unknown()))
     }
 
-    /// Decides about an event of a source: which of its subscribers it is meant for, unless its chain is over the limit.
+    /// Decides about the event for every subscriber. A chain of executions beyond the limit is skipped for each trigger
+    /// that would run, and one step further it ends without a trace in the table. An event that looks like a fire and
+    /// has no subscriber is unclaimed.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer. A single subscription's failure is in the result instead.
     async fn decide_subscribers(&self) -> Result<RoutingDecision, Failure> {
         let limit = self.context.app.config.chain_depth_limit;
         let depth = match self.event.origin {
@@ -246,7 +253,8 @@ impl Router<'_> {
         }
     }
 
-    /// Decides about one subscription. The event is counted if the trigger has a threshold.
+    /// Decides about one subscription. The event is counted for a threshold only if the trigger would run otherwise. An
+    /// item with problems is due: the invocation that handles it records its failure.
     async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;

@@ -94,7 +94,13 @@ async fn refused(
 }
 
 impl Router<'_> {
-    /// Records the skips. Then it runs the only trigger that is due, or hands the event on for each that is due.
+    /// Records the skips. Then it runs the only trigger that is due, or hands the event on for each that is due. With
+    /// failures the event is always handed on, because Lambda's retry of this invocation must decide those anew. A
+    /// trigger that is handed the event twice runs once.
+    ///
+    /// # Errors
+    /// `DispatchFailed` if the event was not handed on for every trigger, else a failure of a subscription, a retryable
+    /// one first.
     async fn serve(&self, mut subscribers: Subscribers) -> Result<Route, Failure> {
         subscribers.refuse_shared_ids();
         self.record_skips(&mut subscribers).await;
@@ -194,7 +200,8 @@ impl Router<'_> {
         Err(error)
     }
 
-    /// Returns the fire to run in this invocation, or records why it does not run.
+    /// Returns the fire to run in this invocation, or records why it does not run. The fire of one that does not
+    /// becomes the invocation's.
     async fn in_place(&self, decision: TriggerDecision) -> Result<Route, Failure> {
         match decision {
             TriggerDecision::Run(fire) => Ok(Route::Run(fire)),

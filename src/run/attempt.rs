@@ -63,8 +63,8 @@ impl Beside {
 }
 
 impl AttemptRun<'_> {
-    /// Runs the agent for `fire` until its verdict, or until the deadline, the loss of the lease or the end of the
-    /// process ends the run.
+    /// Runs the agent for `fire` until its verdict, or until the deadline or the loss of the lease ends the run.
+    /// Dropping the work ends the call. A panic is a failure that may be retried unless the agent was called.
     pub(super) async fn to_its_end(
         &self,
         fire: &Fire,
@@ -115,7 +115,9 @@ impl AttemptRun<'_> {
         RunStop::Failed(self.context.state.retryable_unless_called(failure))
     }
 
-    /// Admits the run and calls the agent, within the trigger's own time limit.
+    /// Takes over the trigger item's values, admits the run, and calls the agent. A failure to make the agent ready
+    /// counts only after the admission, so a run that is skipped never fails for it. The trigger's time limit counts
+    /// from `since`. The wait for `item` is not interrupted by it.
     async fn admit_and_call(
         &self,
         fire: &Fire,
@@ -143,7 +145,11 @@ impl AttemptRun<'_> {
         })
     }
 
-    /// Returns the fire with the values of the trigger item. Without an item, the event alone decides.
+    /// Returns the fire with the values of the trigger item, and keeps what is known of the item for the end of the
+    /// execution. A fire that carries its item is returned as it is. Without an item, the event alone decides.
+    ///
+    /// # Errors
+    /// A failure to read the item, an item that cannot be used, and a skip if the trigger is disabled or deleted.
     fn current(&self, fire: &Fire, item: FoundItem) -> Result<Fire, RunStop> {
         let know = |knowledge: TriggerKnowledge| {
             // It is set only here, so this cannot fail.

@@ -20,7 +20,12 @@ use crate::{
 };
 
 impl AttemptRun<'_> {
-    /// Writes the ending of the attempt, and returns the invocation's result.
+    /// Writes the ending of the attempt, and returns the invocation's result. An agent that nobody waits for is stopped
+    /// before that, and the input of a run that may be replayed is kept beside it.
+    ///
+    /// # Errors
+    /// The failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's failure if
+    /// the ending could not be written.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
         let stop = self.stop_session(&ended).await;
@@ -46,7 +51,8 @@ impl AttemptRun<'_> {
         respond(fire, attempt, ending)
     }
 
-    /// Computes the ending.
+    /// Computes the ending. A run that is skipped though an earlier attempt had failed ends with that failure, made
+    /// final. A failure of the last attempt is not retryable.
     ///
     /// # Errors
     /// Returns `LeaseLost`, for which nothing may be written.
@@ -104,7 +110,8 @@ impl AttemptRun<'_> {
         Ok(ending)
     }
 
-    /// Keeps the input of a run that did not complete, unless it was kept before.
+    /// Keeps the input of a run that failed for good or was cancelled, unless it was kept before. Its task is the one
+    /// that ran, else that of `fire`, unless the trigger's item, of which nothing ran, takes precedence over that.
     async fn keep_input_if_worth_it(&self, fire: &Fire, ending: &Ending, is_final: bool) {
         let (ran, definition, is_kept) = {
             let facts = self.context.state.facts();

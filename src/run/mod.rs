@@ -46,10 +46,12 @@ use crate::{
     },
 };
 
-/// Runs one fire. If an earlier attempt ended it or works on it, the response says so.
+/// Runs one fire. If an earlier attempt ended it or works on it, the response says so, or is its failure. The agent is
+/// made ready beside the claim, which costs nothing if the claim fails. The run lock is released last, after the end is
+/// written.
 ///
 /// # Errors
-/// Returns every failure, recorded before it is returned.
+/// Returns every failure, recorded before it is returned unless it says that the record could not be written.
 pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -> Result<Value, Failure> {
     let InvocationContext { app, invocation, deadline, state, .. } = context;
     let since = Instant::now();
@@ -141,7 +143,9 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Returns the response about an execution that this attempt does not own.
+/// Returns the response about an execution that this attempt does not own, and counts it. One that has failed, or whose
+/// attempt had died, is a failure of this invocation, too. The input of one whose attempt had died is kept here if it
+/// is known, because nobody else will.
 async fn not_run(
     context: &InvocationContext<'_>,
     fire: &Fire,

@@ -41,8 +41,10 @@ pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts a start of the day, once for an execution however many attempts it has. It is refused if its trigger has run
-    /// as often, or used as many tokens, as it may. The mark of a counted execution is written with the count.
+    /// Counts a start of the day, once for an execution however many attempts it has. It is refused if its trigger has
+    /// run as often, or used as many tokens, as it may. The mark of a counted execution is written with the count.
+    /// Without a limit in `policy` nothing is counted. A conflict with another transaction is tried again without end:
+    /// the caller limits the time.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.

@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left.
+/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left, the failure and a
+/// request to cancel among it, but for what `attempt` carries over. What the fire does not have is absent.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
     let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
     let mut item = Item::from([
@@ -80,7 +81,8 @@ pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Ite
     item
 }
 
-/// Returns the attributes that say how far a run has come. Its tokens are those of all attempts.
+/// Returns the attributes that say how far a run has come. Its tokens are those of all attempts. The counts of skipped
+/// events and tools are written at the end only.
 pub(crate) fn progress_attributes(
     reported: &Reported,
     usage_before: Option<Usage>,
@@ -113,7 +115,8 @@ pub(crate) fn snapshot_attributes(snapshot: &Snapshot) -> Vec<(&'static str, Att
 /// The attributes that only a failed execution has.
 pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
 
-/// Returns what the end of an attempt writes. An attribute that nobody measured is absent.
+/// Returns what the end of an attempt writes. An attribute that nobody measured is absent, and so is one that says "no"
+/// where its absence says so too.
 pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
     // Destructured in full: a new field does not compile until it is written, or left out on purpose.
     let Ending {
@@ -175,7 +178,8 @@ fn usage_map(usage: &Usage) -> AttributeValue {
     ]))
 }
 
-/// Reads a stored execution; `None` if its status is not one this version knows.
+/// Reads a stored execution; `None` if its status is not one this version knows. Any other attribute that is missing or
+/// of another type counts as absent.
 pub fn row(item: &Item) -> Option<Row> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();

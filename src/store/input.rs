@@ -75,7 +75,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(item.is_some_and(|item| !item.contains_key(HAS_RUN_LOCK)))
     }
 
-    /// Reads the input of an execution, if it was kept.
+    /// Reads the input of an execution, if it was kept. One that is no JSON counts as absent.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -136,12 +136,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Extends the lease and writes the news, if `owner` still owns a running execution. A heartbeat that arrives
-    /// after a later one leaves the longer lease; otherwise another attempt could take over what the owner believes to
-    /// hold.
+    /// Extends the lease to `lease_until`, milliseconds since 1970, and writes the news, if `owner` still owns a
+    /// running execution. A heartbeat that arrives after a later one leaves the longer lease, and still counts as
+    /// extended; otherwise another attempt could take over what the owner believes to hold.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the row is unreadable.
     pub async fn heartbeat(
         &self,
         holder: Holder<'_>,

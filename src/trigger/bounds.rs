@@ -5,7 +5,7 @@
 //! Some bounds hold for the item, when it is read. What depends on the event at hand is counted: the steps of its filters,
 //! and those of its prompt and its mapping, which are evaluated in the trigger's own invocation.
 
-use crate::json::{lenient::MOST_LEVELS, query};
+use crate::json::{lenient::MOST_LEVELS, query, query_cost};
 
 /// The most placeholders of a prompt.
 pub const MOST_PLACEHOLDERS: usize = 100;
@@ -38,7 +38,7 @@ pub const TABLE: [(&str, u64); 13] = [
     ("brackets of a query within each other", query::DEEPEST as u64),
     ("filters of a query within each other", query::DEEPEST_FILTERS as u64),
     ("ways to choose from a query's lists of selectors", query::MOST_REPEATS as u64),
-    ("values that a query finds in one event", query::MOST_FOUND as u64),
+    ("values that a query finds in one event", query_cost::MOST_FOUND as u64),
     ("steps of all filters on one event, and of all placeholders and mapped names", MOST_STEPS),
     ("levels of an event", MOST_LEVELS as u64),
 ];

@@ -52,7 +52,8 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
     Ok(preview_of(&item, &event, platform))
 }
 
-/// Returns what an event would make of an item that was read.
+/// Previews what an item makes of an event: which filters refuse it, whether it is switched off, and what the agent
+/// would be told, even if a filter refuses the event. An invalid item has no prompt; its problems are told elsewhere.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     let empty_queries = item.empty_queries(event);
     let mut refused_by = item.refusing(event);

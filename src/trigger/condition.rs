@@ -42,7 +42,7 @@ enum Operator {
 }
 
 impl Conditions {
-    /// Reads a condition, or a list of them.
+    /// Reads a condition, or a list of them, all of which must hold. An empty list always holds.
     ///
     /// # Errors
     /// Names every problem at once. Each begins with its JSON path within `conditions`.
@@ -108,7 +108,7 @@ impl Condition {
 
     /// Returns true if the condition holds for `event`. It never does for a field that is missing, not even `ne`. If a
     /// query finds several values, one of them is enough, except for `ne`, which all must fulfil. Values of two types
-    /// are never equal, and only numbers and strings have an order.
+    /// are never equal, and only numbers and strings have an order. Once the steps are spent, the result means nothing.
     fn holds(&self, event: &Value, steps: &Steps) -> bool {
         let found = self.field.find(event, steps);
         let mut found = found.iter();
@@ -159,6 +159,7 @@ impl Field {
         Ok(Self::Names(names))
     }
 
+    /// Returns the values of the field in `event`: at most one for names, and none if the steps do not suffice.
     fn find<'a>(&self, event: &'a Value, steps: &Steps) -> Vec<&'a Value> {
         match self {
             // Its steps are spent if it is not asked.

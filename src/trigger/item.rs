@@ -155,7 +155,10 @@ impl TriggerItem {
         Task::read(&mut Fields::new("$", &self.item), platform)
     }
 
-    /// Decides whether an event is meant for this trigger.
+    /// Decides whether an event is meant for this trigger. A filter that is absent or not understood lets every event
+    /// pass: the invocation that handles the trigger names the problem, as it does every other fault of the item. A
+    /// trigger that is switched off is skipped even if its filters cost too much. If there is a threshold, the caller
+    /// counts the event before it runs the trigger.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> FilterDecision {
         let mut problems = Vec::new();
         if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
@@ -183,8 +186,8 @@ impl TriggerItem {
     }
 
     /// Decides about an event that was handed on to this trigger because its filters matched. They are not applied
-    /// again: they may have changed since, and an execution that has begun must come to its end. `are_too_costly` is true
-    /// if they could not be applied.
+    /// again, nor is the threshold: they may have changed since, and an execution that has begun must come to its end.
+    /// Their problems count all the same. `are_too_costly` is true if they could not be applied.
     pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform, are_too_costly: bool) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
@@ -195,15 +198,16 @@ impl TriggerItem {
         self.run(event, platform, problems)
     }
 
-    /// Decides about an event that is meant for this trigger whatever its filters say.
+    /// Decides about an event that is meant for this trigger whatever its filters say. Even their problems do not
+    /// count. A trigger that is switched off is skipped all the same.
     pub(crate) fn run_now(&self, event: &BusEvent, platform: Platform) -> TriggerDecision {
         self.run(event, platform, Vec::new())
     }
 
     /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
-    /// deleted is skipped even if it has problems; otherwise one problem makes it invalid. The prompt and the mapped
-    /// inputs are filled in from the event. A mapped input replaces the member of `input` of its name. A fire that is
-    /// not run has the prompt as it stands in the item.
+    /// deleted is skipped even if it has problems; otherwise one problem makes it invalid, and so does a prompt or
+    /// mapping that takes more of the event than it may. A mapped input replaces the member of `input` of its name. A
+    /// fire that is not run has the prompt as it stands in the item.
     fn run(&self, event: &BusEvent, platform: Platform, problems: Vec<String>) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         for (name, own) in [("id", self.trigger_id.as_str()), ("userId", self.user_id.as_str())] {
@@ -263,7 +267,10 @@ impl TriggerItem {
         Filters { pattern, conditions, threshold }
     }
 
-    /// Decides about a fire whose event defines itself what to run. The item's values take precedence over the event's.
+    /// Decides about a fire whose event defines itself what to run, or names a trigger whose item does. The item's
+    /// values take precedence over the event's, except for a replay, which repeats the task of the execution that it
+    /// replays. The item's policy and health apply to all of them. A trigger that is disabled or deleted is skipped
+    /// even if it has problems. The filters do not apply.
     ///
     /// # Errors
     /// `InvalidTrigger` with every problem at once.

@@ -134,8 +134,7 @@ impl Matcher {
         }
     }
 
-    /// Returns true if the matcher accepts `leaf`, a value that is neither an object nor an array. Without steps it accepts
-    /// none.
+    /// Returns true if the matcher accepts `leaf`, which is no object and no array. Without steps it accepts none.
     pub(crate) fn matches(&self, leaf: &Value, steps: &Steps) -> bool {
         let bytes = match leaf {
             Value::String(text) => text.len(),

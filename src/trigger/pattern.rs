@@ -56,10 +56,11 @@ enum Node {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Reads a pattern. Each `$or` is multiplied out, so that an event must match one of the alternatives as a whole.
     ///
     /// # Errors
-    /// Names every problem at once. Each begins with its JSON path within the pattern.
+    /// Names every problem at once. Each begins with its JSON path within the pattern. A pattern without a field, one
+    /// that is too large, also with its `$or` multiplied out, and one that asks for a place twice are problems, too.
     pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let Value::Object(fields) = pattern else {
@@ -126,8 +127,9 @@ impl Found {
     }
 }
 
-/// Looks for these fields in `value`, which is `None` for a missing field. The recursion is as deep as the event, whose
-/// depth its reader limits to 256.
+/// Looks for these fields in `value`, which is `None` for a missing field. All of them must be found in one object, or
+/// be missing in it where that is required. Of an array, one element must have them. The recursion is as deep as the
+/// event, whose depth its reader limits to 256.
 fn find_fields(fields: &Fields, value: Option<&Value>, steps: &Steps) -> Found {
     if let Some(Value::Array(items)) = value {
         return find_in_array(items, steps, |item| find_fields(fields, item, steps));

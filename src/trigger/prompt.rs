@@ -16,7 +16,8 @@ use crate::{
     events::bus::BusEvent,
     json::{
         fields::{kind, member, push},
-        query::{Query, TooMuchWork},
+        query::Query,
+        query_cost::TooMuchWork,
         steps::Steps,
         surrogate,
     },
@@ -70,7 +71,8 @@ enum Part {
 }
 
 impl Prompt {
-    /// Reads `text`. A query that cannot be parsed is a problem. Other text in double braces stays as it is.
+    /// Reads `text`. A query that cannot be parsed is a problem, and nothing stands in its place. Text in double braces
+    /// that does not begin with `$` stays as it is, and so do braces that are never closed.
     pub fn parse(text: &str, problems: &mut Vec<String>) -> Self {
         let mut parts = Vec::new();
         let (mut plain, mut placeholders) = (String::new(), 0);
@@ -112,7 +114,9 @@ impl Prompt {
         self.0.iter().filter_map(empty).collect()
     }
 
-    /// Returns the prompt for one event, with a section that describes the event.
+    /// Returns the prompt for one event, with a section that describes the event. A placeholder becomes the JSON of
+    /// what its query finds, a list if that is several values, and null if it is nothing. The section names the trigger
+    /// by its `name`, or by its id, and has at most 10 KiB of the event's detail.
     ///
     /// # Errors
     /// If it takes more of the event than it may.
@@ -172,7 +176,7 @@ impl Prompt {
 pub struct Mapping(Vec<(String, Query)>);
 
 impl Mapping {
-    /// Reads the members of `inputMapping`.
+    /// Reads the members of `inputMapping`. One with a problem is left out.
     pub fn parse(members: &Map<String, Value>, problems: &mut Vec<String>) -> Self {
         let mut queries = Vec::new();
         if members.len() > MOST_MAPPED {

@@ -154,7 +154,9 @@ fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
     detail
 }
 
-/// Returns the fire that runs the kept input `detail` again. `event` is the request to do so.
+/// Returns the fire that runs the kept input `detail` again. `event` is the request to do so, and gives the fire its
+/// identity and origin; the trigger and the execution are those that the request names. The user and the task are those
+/// of the input.
 ///
 /// # Errors
 /// Returns an error if the input is not understood.

@@ -6,10 +6,7 @@ use std::{cell::Cell, fmt::Write, fs, path::Path};
 use agent_trigger::{
     domain::platform::Platform,
     events::schedule::{Event, parse},
-    json::{
-        query::{MOST_FOUND, Query},
-        steps::Steps,
-    },
+    json::{query::Query, query_cost::MOST_FOUND, steps::Steps},
     trigger::{
         bounds::{MOST_RENDERED, MOST_STEPS, TABLE},
         condition::Conditions,

@@ -28,7 +28,7 @@ pub(crate) struct Line<'a> {
     pub(crate) bytes: &'a [u8],
     /// Set if the line was too long to be kept: the last byte of it that is not whitespace, or a space.
     pub(crate) dropped: Option<u8>,
-    /// Of an object too long to be kept, the members that were kept; else empty.
+    /// The members that were kept of an object too long to be kept whole; else empty.
     pub(crate) skimmed: &'a [u8],
 }
 
