@@ -59,13 +59,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves invocations until Lambda ends the process: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
-/// SIGTERM ends every run in flight. Lambda sends it to functions on Managed Instances, and to others only if they have
+/// SIGTERM ends every run in flight. `Ok` is returned once they have ended, or after 1.8 s. A worker that panics before
+/// SIGTERM is replaced. Lambda sends SIGTERM to functions on Managed Instances, and to others only if they have
 /// an extension. The function registers none: Lambda waits for an invocation before it ends the environment of a
 /// function that handles one at a time.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 ///
 /// # Errors
-/// Returns an error if this does not run on Lambda.
+/// Returns an error if this does not run on Lambda. A failing poll is none.
 pub async fn serve(app: App) -> Result<(), Error> {
     let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
         let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: cargo run --example local";
