@@ -16,6 +16,7 @@ use crate::{
     app::App,
     clients::{
         cognito::TokenSource,
+        credentials::FunctionCredentials,
         http::{Clients, SdkHttpClient},
         lambda::Dispatcher,
         runtime_api::{Answer, Delivery, RuntimeApi},
@@ -44,9 +45,11 @@ pub async fn app(config: Config, clients: &Clients) -> App {
 
 /// Builds the configuration that all of the SDK's clients share. Credentials are looked for here, but not requested.
 async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
+    let (region, http) = (Region::new(config.region.clone()), SdkHttpClient::new(clients.aws.clone()));
     aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(config.region.clone()))
-        .http_client(SdkHttpClient::new(clients.aws.clone()))
+        .region(region.clone())
+        .credentials_provider(FunctionCredentials::new(region, http.clone()))
+        .http_client(http)
         // The SDK's stalled-stream protection waits longer than any try may take, and wraps every body to do so.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
