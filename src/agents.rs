@@ -198,7 +198,8 @@ impl Agents {
     /// then.
     ///
     /// # Errors
-    /// The errors of SSM, and `AgentNotFound` if the value is no JSON.
+    /// `AuthenticationFailed` if SSM does not give the value, retryable if it may later. `AgentNotFound` if the value
+    /// is no JSON.
     async fn mcp_env(&self, user_id: &str, agent_id: &str) -> Result<Value, Failure> {
         let prefix = self.config.parameter_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
         let name = format!("{prefix}/agents/{user_id}/{agent_id}/mcp-env");

@@ -7,8 +7,7 @@ use agent_trigger::{clients::http::Clients, config::Config, runtime, telemetry::
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs the function until its process ends. An error at the start or of the Runtime API is logged and ends it with a
-/// failure.
+/// Runs the function until its process is to end. An error at the start is logged and ends it with a failure.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     log::init();

@@ -16,6 +16,7 @@ use crate::{
     app::App,
     clients::{
         cognito::TokenSource,
+        credentials::FunctionCredentials,
         http::{Clients, SdkHttpClient},
         lambda::Dispatcher,
         runtime_api::{Answer, Delivery, RuntimeApi},
@@ -44,9 +45,11 @@ pub async fn app(config: Config, clients: &Clients) -> App {
 
 /// Builds the configuration that all of the SDK's clients share. Credentials are looked for here, but not requested.
 async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
+    let (region, http) = (Region::new(config.region.clone()), SdkHttpClient::new(clients.aws.clone()));
     aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(config.region.clone()))
-        .http_client(SdkHttpClient::new(clients.aws.clone()))
+        .region(region.clone())
+        .credentials_provider(FunctionCredentials::new(region, http.clone()))
+        .http_client(http)
         // The SDK's stalled-stream protection waits longer than any try may take, and wraps every body to do so.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
@@ -59,13 +62,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves invocations until Lambda ends the process: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
-/// SIGTERM ends every run in flight. Lambda sends it to functions on Managed Instances, and to others only if they have
+/// SIGTERM ends every run in flight. `Ok` is returned once they have ended, or after 1.8 s. A worker that panics before
+/// SIGTERM is replaced. Lambda sends SIGTERM to functions on Managed Instances, and to others only if they have
 /// an extension. The function registers none: Lambda waits for an invocation before it ends the environment of a
 /// function that handles one at a time.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 ///
 /// # Errors
-/// Returns an error if this does not run on Lambda.
+/// Returns an error if this does not run on Lambda. A failing poll is none.
 pub async fn serve(app: App) -> Result<(), Error> {
     let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
         let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: cargo run --example local";

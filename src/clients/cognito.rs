@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -64,7 +64,8 @@ pub struct TokenSource(Arc<Source>);
 #[derive(Debug)]
 struct Source {
     http: reqwest::Client,
-    cognito: Client,
+    aws: aws_config::SdkConfig,
+    cognito: OnceLock<Client>,
     config: Config,
     state: Mutex<State>,
 }
@@ -115,13 +116,7 @@ struct ErrorResponse {
 impl TokenSource {
     /// Creates the source. It makes no request until the first token is needed.
     pub fn new(config: Config, http: reqwest::Client, aws: &aws_config::SdkConfig) -> Self {
-        let cognito = aws_sdk_cognitoidentityprovider::config::Builder::from(aws)
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRY_TIMEOUT).build())
-            // Tries are counted here, in one place for both ways to get a token.
-            .retry_config(RetryConfig::disabled())
-            .build();
-        let cognito = Client::from_conf(cognito);
-        Self(Arc::new(Source { http, cognito, config, state: Mutex::default() }))
+        Self(Arc::new(Source { http, aws: aws.clone(), cognito: OnceLock::new(), config, state: Mutex::default() }))
     }
 
     /// Returns a token, from the cache while it is younger than 75 % of its life. Concurrent callers share one request,
@@ -239,9 +234,22 @@ impl Source {
         Ok(MachineClient { secret, is_discovered, endpoint })
     }
 
+    /// Returns the SDK's client. It is built when it is first asked: a start does not need it, and neither does a
+    /// function whose settings hold the secret and the domain.
+    fn cognito(&self) -> &Client {
+        self.cognito.get_or_init(|| {
+            let config = aws_sdk_cognitoidentityprovider::config::Builder::from(&self.aws)
+                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TRY_TIMEOUT).build())
+                // Tries are counted here, in one place for both ways to get a token.
+                .retry_config(RetryConfig::disabled())
+                .build();
+            Client::from_conf(config)
+        })
+    }
+
     /// Reads the app client in one try.
     async fn describe_client(&self) -> Result<UserPoolClientType, TokenError> {
-        let request = self.cognito.describe_user_pool_client();
+        let request = self.cognito().describe_user_pool_client();
         let request = request.user_pool_id(&self.config.user_pool_id).client_id(&self.config.client_id);
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPoolClient", &error))?;
         output.user_pool_client.ok_or_else(|| TokenError::Transient("DescribeUserPoolClient says nothing".to_owned()))
@@ -252,7 +260,7 @@ impl Source {
     /// # Errors
     /// `Refused` if the pool has no domain, or one that is no host.
     async fn describe_endpoint(&self) -> Result<Url, TokenError> {
-        let request = self.cognito.describe_user_pool().user_pool_id(&self.config.user_pool_id);
+        let request = self.cognito().describe_user_pool().user_pool_id(&self.config.user_pool_id);
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;
         let pool = output.user_pool.ok_or_else(|| TokenError::Transient("DescribeUserPool says nothing".to_owned()))?;
         let named = |domain: Option<String>| domain.filter(|domain| !domain.is_empty());
@@ -291,7 +299,7 @@ impl Source {
     /// `InvalidClient` if Cognito says that the client is not authorised, and otherwise as [`cognito_error`] has it.
     async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
-        let request = self.cognito.get_client_token().client_id(&self.config.client_id).secret(secret.expose());
+        let request = self.cognito().get_client_token().client_id(&self.config.client_id).secret(secret.expose());
         let output =
             request.set_scopes(scopes).send().await.map_err(|error| match cognito_error("GetClientToken", &error) {
                 TokenError::Refused(_) if error.code() == Some("NotAuthorizedException") => TokenError::InvalidClient,

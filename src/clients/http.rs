@@ -40,11 +40,12 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Builds both clients on one trust store: Mozilla's roots, which need no file to be read, and those of
-    /// `extra_roots`, the PEM file that `AWS_CA_BUNDLE` names.
+    /// Builds both clients on one trust store: Mozilla's roots, which need no file to be read, and those of the PEM
+    /// file at the path `extra_roots` (`AWS_CA_BUNDLE`). A certificate that is no usable root is passed over if another
+    /// is usable.
     ///
     /// # Errors
-    /// Says what is wrong with the PEM file.
+    /// If the file cannot be read as PEM, or holds no usable certificate.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = extra_roots {

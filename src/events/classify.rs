@@ -116,10 +116,10 @@ impl MarkedEvent {
         wrapped.and_then(|event| std::str::from_utf8(event.raw()).ok()).unwrap_or(payload)
     }
 
-    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. One from
-    /// a queue, or that was handed on, never is. One whose source only AWS may use is, if its detail is a fire's. Any
-    /// other is only if it came over no bus, which gives ids, and bears no mark: its caller may invoke the function and
-    /// needs no such trick.
+    /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. Its
+    /// `detail-type` must be `Scheduled Event`. One from a queue, or that was handed on, never is. One whose source
+    /// only AWS may use (`aws.`, but not `aws.partner/`) is, if its detail is a fire's. Any other is only if it came
+    /// over no bus, which gives ids, and bears no mark: its caller may invoke the function and needs no such trick.
     pub(crate) fn is_fire(&self) -> bool {
         if self.text("detail-type") != Some(SCHEDULED_EVENT) || self.dispatch.is_some() {
             return false;

@@ -128,7 +128,9 @@ impl Reader<'_> {
     }
 }
 
-/// Appends the inside of a JSON string with its escapes read.
+/// Appends the inside of a JSON string with its escapes read and half a surrogate pair marked. `raw` must be valid: an
+/// unknown escape stands for its own character. Returns `None` for an escape that is cut off or a `\u` without four
+/// hexadecimal digits, and a part is appended then.
 fn unescape(raw: &str, text: &mut String) -> Option<()> {
     let mut rest = raw;
     while let Some(at) = memchr(b'\\', rest.as_bytes()) {

@@ -67,7 +67,8 @@ pub(super) struct Subscribers {
     pub(super) first: Option<Box<TriggerItem>>,
     /// The fires to record as skipped.
     pub(super) skips: Vec<(Box<Fire>, SkipReason)>,
-    /// The failures of subscriptions that could not be decided, and so must be decided again.
+    /// The failures of subscriptions: those not decided, those refused for a shared id, and skips that could not be
+    /// recorded. With any of them the event is handed on and not run in place.
     pub(super) failures: Vec<Failure>,
 }
 

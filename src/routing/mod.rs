@@ -156,7 +156,8 @@ impl Router<'_> {
         }
     }
 
-    /// Records a skipped execution for each skip, and counts it.
+    /// Records a skipped execution for each skip, and empties `skips`. Each one recorded counts as disabled or too
+    /// deep, by its reason. The failure of one is added to `failures` and not counted.
     async fn record_skips(&self, subscribers: &mut Subscribers) {
         let skips = std::mem::take(&mut subscribers.skips);
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.

@@ -56,7 +56,7 @@ use crate::{
 pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -> Result<Value, Failure> {
     let InvocationContext { app, invocation, deadline, state, .. } = context;
     let since = Instant::now();
-    let Resolved { fire, stop } = stored::resolve(context, fire).await?;
+    let Resolved { fire, stop } = Box::pin(stored::resolve(context, fire)).await?;
     let fire = &*context.note_fire(fire);
     let started = StartTime::new(now_millis(), app.config.execution_ttl);
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
@@ -104,7 +104,8 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     };
     run.with_writes_beside(async {
         let stopped = match stop {
-            Some((stop, knowledge)) => {
+            Some(stop) => {
+                let (stop, knowledge) = *stop;
                 // It is set only here, so this cannot fail.
                 let _ = owned.trigger.set(knowledge);
                 Err(stop)

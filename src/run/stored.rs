@@ -13,7 +13,7 @@ pub(super) struct Resolved {
     pub(super) fire: Box<Fire>,
     /// The reason why the fire ends without a run, and what is known of its trigger. The end is recorded like that of a
     /// run.
-    pub(super) stop: Option<(RunStop, TriggerKnowledge)>,
+    pub(super) stop: Option<Box<(RunStop, TriggerKnowledge)>>,
 }
 
 /// Completes a fire with the task of its trigger item, unless its event says itself what to run.
@@ -31,7 +31,7 @@ pub(super) async fn resolve(context: &InvocationContext<'_>, fire: Box<Fire>) ->
     // The ids of the key were checked when the event was read, so an item that was found is readable.
     let Some(item) = item.and_then(|item| TriggerItem::read(item).ok()) else {
         let stop = (RunStop::Skipped(SkipReason::Deleted, None), TriggerKnowledge::Absent);
-        return Ok(Resolved { fire, stop: Some(stop) });
+        return Ok(Resolved { fire, stop: Some(Box::new(stop)) });
     };
     let platform = context.app.platform();
     let stop = match item.stored_task(&fire, platform) {
@@ -40,5 +40,6 @@ pub(super) async fn resolve(context: &InvocationContext<'_>, fire: Box<Fire>) ->
         Err(invalid) => RunStop::Failed(invalid),
     };
     let fire = Box::new(Fire { task: item.task(platform), ..*fire });
-    Ok(Resolved { fire, stop: Some((stop, TriggerKnowledge::Present(Box::new(item.snapshot())))) })
+    let knowledge = TriggerKnowledge::Present(Box::new(item.snapshot()));
+    Ok(Resolved { fire, stop: Some(Box::new((stop, knowledge))) })
 }

@@ -103,8 +103,8 @@ pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
     })
 }
 
-/// Returns a value without DynamoDB's types. A set becomes an array, a number that JSON cannot hold a text, and a
-/// binary value null.
+/// Returns a value without DynamoDB's types. A set of texts or numbers becomes an array, and a number that JSON cannot
+/// hold a text. A binary value and a set of them become null.
 fn json_value(value: AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => Value::String(text),

@@ -146,11 +146,18 @@ fn a2a() {
             r#"{{"kind":"artifact-update","append":{append},"artifact":{{"artifactId":"{id}","parts":[{{"kind":"text","text":"{text}"}}]}}}}"#
         ))
     };
+    // The members may stand in any order.
+    let late = |text: &str| {
+        old(&format!(
+            r#"{{"artifact":{{"artifactId":"1","parts":[{{"kind":"text","text":"{text}"}}]}},"kind":"artifact-update","append":true}}"#
+        ))
+    };
     let working = status("working", "on it");
     for (frames, expected) in [
         (vec![status("completed", "all done")], Done("all done")),
         (vec![artifact("1", false, "a"), artifact("1", true, "b"), status("completed", "no")], Done("ab")),
         (vec![artifact("1", false, "a"), artifact("1", false, "b"), status("completed", "no")], Done("b")),
+        (vec![artifact("1", false, "a"), late("b"), late("c"), status("completed", "no")], Done("abc")),
         (vec![artifact("1", false, "a"), artifact("2", false, "b"), status("completed", "no")], Done("ab")),
         (
             vec![
@@ -726,6 +733,19 @@ fn generic_frames() {
             ("{\"message\":{\"content\":\"a\"}}", Done("a")),
             ("{\"content\":[{\"role\":\"user\",\"text\":\"no\"},{\"text\":\"a\"}]}", Done("a")),
             ("{\"role\":\"user\",\"content\":\"no\"}\n{\"text\":\"a\"}", Done("a")),
+            (
+                "{\"text\":\"a\"}\nevent: interrupt\n{\"message\":\"May I?\"}\n{\"stop_reason\":\"end_turn\"}",
+                Short(Interrupt),
+            ),
+            (
+                "{\"text\":\"a\"}\nevent: interrupt\n{\"text\":\"May I?\"}\n{\"stop_reason\":\"end_turn\"}",
+                Short(Interrupt),
+            ),
+            (
+                "event: interrupt\n{\"message\":\"May I?\"}\n{\"text\":\"on\"}\n{\"stop_reason\":\"end_turn\"}",
+                Done("May I?on"),
+            ),
+            ("event: interrupt\n{\"stop_reason\":\"max_tokens\"}", Short(MaxTokens)),
             ("\"a\"\n{\"error\":\"boom\"}", Failed("boom")),
             (
                 "\"a\"\n{\"error\":null}\n{\"error\":\"\"}\n{\"error\":{}}\n{\"error\":[]}\n{\"error\":false}\n{\"error\":0}",

@@ -16,6 +16,9 @@ const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 /// The kinds of a result in 0.3, in the same order.
 const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-update"];
 
+/// The place of an update of an artifact among the kinds.
+const UPDATE: usize = 3;
+
 /// Returns true for a JSON-RPC result of one of A2A's kinds. An error alone does not tell A2A and MCP apart: it counts
 /// as MCP's in a document or a frame named `message`, and as A2A's elsewhere.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
@@ -101,8 +104,8 @@ struct Update<'a> {
 
 impl<'a> Update<'a> {
     /// Returns which kind a result is, by its place in [`KINDS`], and what holds it: the result itself in 0.3, a member
-    /// of it in 1.0. `None` if it is of no known kind. The members of an update that stand before its `kind` are kept
-    /// on the way.
+    /// of it in 1.0. `None` if it is of no known kind. In 0.3 the members of an update are found as well. In 1.0 the caller
+    /// finds them by [`Self::read`].
     fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
         let mut members = scan::Members::of(result.raw());
         while let Some(name) = members.name() {
@@ -116,7 +119,7 @@ impl<'a> Update<'a> {
                 b"kind" => {
                     let kind = value.whole_str()?;
                     let at = kind.position(&OLD_KINDS)?;
-                    if self.artifact.is_none() {
+                    if at == UPDATE && (self.append.is_none() || self.artifact.is_none()) {
                         self.read(result);
                     }
                     return Some((at, result));
@@ -129,7 +132,7 @@ impl<'a> Update<'a> {
         None
     }
 
-    /// Finds the members of an update that were not found on the way to its kind.
+    /// Finds both members of an update, in place of those found before.
     fn read(&mut self, update: RawJson<'a>) {
         [self.append, self.artifact] = scan::pick(update.raw(), ["append", "artifact"]);
     }

@@ -86,6 +86,16 @@ pub(crate) struct Generic {
     plain_type: Vec<u8>,
 }
 
+/// The meaning of a server-sent event's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// The run failed.
+    Failure,
+    /// The agent stopped short.
+    Stop(FinishReason),
+    Nothing,
+}
+
 impl Generic {
     /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
     /// same member and of `kind`, a type that is known as nobody's. It need not be looked at any closer. A failure that
@@ -124,47 +134,51 @@ impl Generic {
         transcript: &mut Transcript,
     ) -> (bool, Option<Verdict>) {
         let was_understood = std::mem::take(&mut transcript.is_understood);
+        let is_named = frame.source == Source::Sse && !frame.name.is_empty();
+        let finish_before = transcript.finish;
+        let named = if is_named { self.take_name(frame, members, transcript) } else { Named::Nothing };
         let verdict = match members {
-            _ if frame.source == Source::Sse
-                && !frame.name.is_empty()
-                && self.heeds_name(frame, members, transcript) =>
-            {
-                None
-            }
+            _ if named == Named::Failure => None,
             Some(members) => self.take_object(frame, members, transcript),
             None => {
                 self.take_bare(frame, transcript);
                 None
             }
         };
+        // Behind the frame's own text, which would be further answer. The frame's own word comes first.
+        if let Named::Stop(reason) = named
+            && transcript.finish == finish_before
+        {
+            transcript.is_understood = true;
+            transcript.finish = Some(reason);
+            self.waits = reason.waits();
+        }
         let understood = transcript.is_understood;
         transcript.is_understood |= was_understood;
         (understood, verdict)
     }
 
-    /// Takes a server-sent event whose name says that the run failed, or that the agent waits for a person. Returns true
-    /// if nothing else of it is read.
-    fn heeds_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> bool {
+    /// Takes the name of a server-sent event. A name of failure makes the frame a failure in its words, and only its usage
+    /// is read beside them. A name that says how the agent stopped is returned, and the rest of such a frame is read.
+    fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.
         if frame.name == self.plain_name {
-            return false;
+            return Named::Nothing;
         }
-        let Ok(name) = std::str::from_utf8(frame.name) else { return false };
+        let Ok(name) = std::str::from_utf8(frame.name) else { return Named::Nothing };
         if is_failure_word(name) {
             transcript.is_understood = true;
             transcript.failure = Some(reported(message_of_frame(frame)));
             if let Some(members) = members {
                 note_usage(frame, members, transcript);
             }
-            return true;
+            return Named::Failure;
         }
         if let Some(reason) = stop_by_name(name) {
-            transcript.is_understood = true;
-            transcript.finish = Some(reason);
-        } else {
-            self.plain_name = frame.name.to_vec();
+            return Named::Stop(reason);
         }
-        false
+        self.plain_name = frame.name.to_vec();
+        Named::Nothing
     }
 
     /// Returns true once something of an answer was understood.
@@ -321,8 +335,8 @@ impl Generic {
 
     /// Makes room for a piece that stands under `under`. A remark is replaced by what comes next. A member that says
     /// the whole answer replaces pieces under another. Whatever is said after a failure by another name than `message`
-    /// takes it back, and so it does a word that the agent waits: the agent went on. Blank text says nothing, and the
-    /// same answer said again is no further one.
+    /// takes it back: the agent went on. It also lets a later stop word replace one that says that the agent waits.
+    /// Blank text says nothing, and the same answer said again is no further one.
     fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));

@@ -1,4 +1,5 @@
 //! Tokens and connections.
 
 mod cognito_token;
+mod credentials;
 mod dead_connections;

@@ -28,7 +28,12 @@ const STREAM_POLLS: f64 = 4.0 * MONTH_SECONDS;
 /// The kinds of resources that cost something while nothing happens.
 const CHARGED: [&str; 3] = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Serverless::Function"];
 /// The kinds that AWS charges for their requests, their messages, their users or their contents only, or never.
-const FREE_WHILE_IDLE: [&str; 19] = [
+const FREE_WHILE_IDLE: [&str; 24] = [
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Authorizer",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::Stage",
     "AWS::Cognito::UserPool",
     "AWS::Cognito::UserPoolClient",
     "AWS::Cognito::UserPoolDomain",
@@ -58,6 +63,9 @@ fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
 }
 
+/// The condition of the control plane, which is off by default.
+const API: &str = "MakeApi";
+
 /// How many metrics an alarm watches: one, or those of its expression.
 fn metrics_of(alarm: &Value) -> usize {
     let Some(parts) = alarm["Metrics"].as_array() else { return 1 };
@@ -79,10 +87,16 @@ fn thousands(count: f64) -> String {
 #[test]
 fn the_readme_says_what_an_idle_month_costs() {
     let template = template();
-    let of = |kind| template.resources(kind).into_iter().map(|(_, properties)| properties).collect::<Vec<_>>();
+    let made = |kind, with_api: bool| {
+        let of_kind = template.resources(kind).into_iter();
+        let made = of_kind.filter(|(id, _)| with_api == (template.condition(id) == Some(API)));
+        made.map(|(_, properties)| properties).collect::<Vec<_>>()
+    };
+    let of = |kind| made(kind, false);
     let count = |number: usize| u32::try_from(number).map(f64::from).unwrap();
     let alarms = of("AWS::CloudWatch::Alarm");
-    let watched = count(alarms.iter().map(metrics_of).sum());
+    let watched_by = |alarms: &[Value]| count(alarms.iter().map(metrics_of).sum());
+    let watched = watched_by(&alarms);
     let dashboards = count(of("AWS::CloudWatch::Dashboard").len());
     let polls = QUEUE_POLLS * count(of("AWS::Serverless::Function").iter().map(polled_queues).sum());
     let items = [
@@ -99,6 +113,10 @@ fn the_readme_says_what_an_idle_month_costs() {
     let rows = items.iter().map(|(item, price, count, each)| format!("| {item} | {each} | ${:.2} |\n", price * count));
     let table = format!("{}| together | | ${total:.2} |\n", rows.collect::<String>());
     assert!(readme().contains(&table), "README.md must hold:\n{table}");
+
+    let of_api = watched_by(&made("AWS::CloudWatch::Alarm", true));
+    let more = format!("`ApiState: ENABLED` adds {of_api} metrics, ${:.2}", of_api * price::ALARM_METRIC);
+    assert!(readme().contains(&more), "README.md must hold: {more}");
 
     let reads = STREAM_POLLS * count(of("AWS::Pipes::Pipe").len());
     let shard = format!("({} a shard and month, ${:.2})", thousands(reads), reads * price::STREAM_READ);

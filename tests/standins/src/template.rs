@@ -55,6 +55,11 @@ impl Template {
         of_kind.map(|(id, resource)| (id.clone(), resource["Properties"].clone())).collect()
     }
 
+    /// Returns the condition on which the stack has the resource with this logical id, if it has one.
+    pub fn condition(&self, id: &str) -> Option<&str> {
+        self.0["Resources"][id]["Condition"].as_str()
+    }
+
     /// Returns the types of all resources.
     pub fn kinds(&self) -> BTreeSet<String> {
         let all = self.0["Resources"].as_object().into_iter().flatten();
