@@ -347,11 +347,11 @@ fn no_query_outgrows_the_largest_events() {
                 }
                 Err(_) => outcomes[1] += 1,
             }
-            // The search in the values that were found is counted, too.
+            // The search in the values that were found is counted, too. `$` finds an object, which is not searched.
             let condition = json!({"field": text, "operator": "contains", "value": "aaaaab"});
             let steps = Steps::new(MOST_STEPS);
             Conditions::parse(&condition).unwrap().matches_within(&event, &steps);
-            assert!(steps.taken() > 0, "{text} on {name}");
+            assert!(steps.taken() > 0 || text == "$", "{text} on {name}");
         }
     }
     assert!(outcomes.iter().all(|count| *count > 20), "{outcomes:?}");
