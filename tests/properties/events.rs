@@ -125,10 +125,17 @@ fn check(error: &InvalidEvent) {
 }
 
 fn check_fire(fire: &Fire, platform: Platform) {
-    for id in [fire.trigger_id.as_str(), fire.user_id.as_str(), fire.task.agent_id.as_str()] {
+    let mut ids = vec![fire.trigger_id.as_str(), fire.user_id.as_str()];
+    if fire.is_stored {
+        // The item says the rest.
+        assert!(fire.task.agent_id.is_empty() && fire.task.prompt.is_empty());
+    } else {
+        ids.push(fire.task.agent_id.as_str());
+        assert!(!fire.task.prompt.is_empty());
+    }
+    for id in ids {
         assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
     }
-    assert!(!fire.task.prompt.is_empty());
     if let Some(id) = &fire.task.session_id {
         let shortest = if platform == Platform::AgentCore { 33 } else { 1 };
         assert!((shortest..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?}");
