@@ -187,7 +187,7 @@ fn nothing(table: &Table, options: &Options) -> String {
     let what_to_do = match &options.trigger {
         Some(_) => "without --trigger those of all are listed",
         None if table.is_local_run() => {
-            "send an event: cargo lambda invoke --invoke-address 127.0.0.1 --data-file events/scheduled.json"
+            "send an event: cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json"
         }
         None => "send an event as README.md says (Deploy, Try it)",
     };

@@ -17,9 +17,9 @@ use crate::run::TIMEOUT;
 /// The ports next to 9000, which `cargo lambda watch` uses.
 pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003, lambda: 9004 };
 /// The address of `watch`'s Invoke API. It runs one event after another and answers each when it is done, so a function
-/// that hands events on to itself would wait for itself. The stand-in for Lambda is therefore placed in between. `_` is
-/// the function that `cargo lambda invoke` means.
-const WATCH: &str = "http://127.0.0.1:9000/2015-03-31/functions/_/invocations";
+/// that hands events on to itself would wait for itself. The stand-in for Lambda is therefore placed in between. The
+/// workspace has two functions, so each is called by its name.
+const WATCH: &str = "http://127.0.0.1:9000/2015-03-31/functions/agent-trigger/invocations";
 
 /// Writes the env file, then shows each execution that ends, until Ctrl-C.
 pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Result<(), String> {
@@ -39,7 +39,7 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
         "Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}.\n\n\
          Now, each in a shell of its own:\n\n  \
          cargo lambda watch -A 127.0.0.1 --env-file .local/env\n  \
-         cargo lambda invoke --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
+         cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
          What the function hands on to itself, and the ends of executions, come back to it through `watch`, one after\n\
          another. Executions are shown here as they end. Ctrl-C ends the stand-ins and what they hold.\n",
         stack.cognito.url(),
