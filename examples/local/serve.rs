@@ -38,7 +38,7 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
     say(&format!(
         "Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}.\n\n\
          Now, each in a shell of its own:\n\n  \
-         cargo lambda watch -A 127.0.0.1 --env-file .local/env\n  \
+         cargo lambda watch -p agent-trigger -A 127.0.0.1 --env-file .local/env\n  \
          cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
          What the function hands on to itself, and the ends of executions, come back to it through `watch`, one after\n\
          another. Executions are shown here as they end. Ctrl-C ends the stand-ins and what they hold.\n",
