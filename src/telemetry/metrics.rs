@@ -67,12 +67,12 @@ const METRICS: [Metric; 17] = [
     ("StreamBytes", "Bytes", |line| Some(line.facts.ended_attempt?.progress?.bytes)),
 ];
 
-/// Returns a future that runs `future` and notes how long the caller waited for it. `millis` selects the fact that gets
+/// Returns a future that runs `future` and notes how long the caller waited for it. `field` selects the fact that gets
 /// the milliseconds. A fact that is there already stays. The time counts from the first poll that was not ready. A
 /// future that is ready at once, or is dropped before it is ready, leaves nothing.
 pub(crate) fn timed<T>(
     state: &RunState,
-    millis: fn(&mut RunFacts) -> &mut Option<u64>,
+    field: fn(&mut RunFacts) -> &mut Option<u64>,
     mut future: impl Future<Output = T> + Unpin,
 ) -> impl Future<Output = T> + Unpin {
     let mut since = None;
@@ -81,7 +81,7 @@ pub(crate) fn timed<T>(
         if polled.is_pending() {
             since.get_or_insert_with(Instant::now);
         } else if let Some(since) = since {
-            millis(&mut state.facts()).get_or_insert_with(|| millis_since(since));
+            field(&mut state.facts()).get_or_insert_with(|| millis_since(since));
         }
         polled
     })

@@ -134,8 +134,7 @@ impl Matcher {
         }
     }
 
-    /// Returns true if the matcher accepts `leaf`, which is no object and no array. It accepts none once the steps are
-    /// spent.
+    /// Returns true if the matcher accepts `leaf`, which is no object and no array. False once the steps are spent.
     pub(crate) fn matches(&self, leaf: &Value, steps: &Steps) -> bool {
         let bytes = match leaf {
             Value::String(text) => text.len(),

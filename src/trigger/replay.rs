@@ -105,8 +105,8 @@ pub(crate) async fn keep_input_of(
         tracing::warn!("the event is not what ran, so no input is kept: the execution cannot be replayed");
         return;
     };
-    // The item of a stored trigger takes precedence over its schedule's copy. A run that has read it keeps its own input
-    // before the call, so a run that kept none called nobody.
+    // The item of a stored trigger takes precedence over its schedule's copy. A run that has read it keeps its own
+    // input before the call. So a run that kept none called nobody.
     let is_copy = fire.event_source_id.is_none()
         && match store.in_time(until, store.trigger(&fire.user_id, &fire.trigger_id)).await {
             Ok(item) => item.is_some(),
