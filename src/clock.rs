@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// The least time that must be left at the start. With less, no agent can run.
 const LEAST_TO_START: Duration = Duration::from_secs(5);
-/// The time reserved after the run to record how it ended: this, or a tenth of what was left if that is less.
+/// The time reserved after the run to record its end: this, or a tenth of the time that was left if that is less.
 const LARGEST_MARGIN: Duration = Duration::from_secs(10);
 const MARGIN_FRACTION: u32 = 10;
 /// The time reserved after the last write to answer Lambda before it ends the invocation.
@@ -126,7 +126,7 @@ impl Deadline {
     pub fn new(clock: &impl Clock, deadline_millis: u64) -> Self {
         let now = u64::try_from(clock.now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
-        // A deadline beyond a year is a local tool's way to say that there is none.
+        // With a deadline beyond a year, a local tool says that there is none.
         let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
         let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
         let now = clock.instant();

@@ -41,8 +41,8 @@ pub struct Config {
     pub unnamed_agent: Option<AgentDefinition>,
     /// `AGENTS`: the agents by id.
     pub agents: AgentSource,
-    /// True if the only agent is that at `AGENT_API_URL` and it is on Amazon Bedrock AgentCore. Then a session id that is
-    /// too short for AgentCore is a fault of the event. Where there are more agents, it is known once one is called.
+    /// True if the only agent is that at `AGENT_API_URL` and it is on Amazon Bedrock AgentCore. Then a session id that
+    /// is too short for AgentCore is a fault of the event. With more agents, this is known only once one is called.
     pub is_agentcore: bool,
     /// `AGENTS_TABLE_NAME`: the table of agents by user and agent id. If set, an agent without a row is not called.
     pub agents_table: Option<String>,

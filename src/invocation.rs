@@ -118,8 +118,8 @@ pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Out
 /// its output if it is done.
 ///
 /// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. The
-/// trigger's admission and the input's write use what is left of the token's time. A panic in `second` must not lose
-/// the claim's answer, because a claimed execution has to be given up in order. So the caller passes a `second` that
+/// trigger's admission and the input's write use the rest of the token's time. A panic in `second` must not lose the
+/// claim's answer, because a claimed execution has to be given up in order. So the caller passes a `second` that
 /// catches panics.
 pub(crate) async fn poll_alongside<T, U: Future + Unpin>(
     first: impl Future<Output = T> + Unpin,

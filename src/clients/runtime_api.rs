@@ -27,7 +27,7 @@ const TRACE_ID: &str = "lambda-runtime-trace-id";
 /// The time limit of one try to post an answer. The API is on the same machine. A poll has no limit: it waits for work.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the Runtime API gave no invocation or took no answer.
+/// The reason why the Runtime API gave no invocation or took no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RuntimeApiError {
     /// The connection failed.

@@ -44,7 +44,7 @@ pub struct Signer {
     cached: Mutex<Option<Credentials>>,
 }
 
-/// What signs requests for one service in one region.
+/// The credentials that sign requests for one service in one region.
 #[derive(Clone)]
 pub struct SigningKey {
     credentials: Credentials,

@@ -24,7 +24,7 @@ use crate::{
 
 /// The time limit of one try.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a value is used before it is read again.
+/// The time for which a value is used before it is read again.
 const LIFE: Duration = Duration::from_secs(5 * 60);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 /// The codes of throttling, which SSM answers with 400.

@@ -1,4 +1,4 @@
-//! How the caller proves its identity to an agent, as the agent's definition says it.
+//! The proof of identity that an agent's requests bear, as its definition says it.
 
 use serde_json::{Map, Value};
 
@@ -23,7 +23,7 @@ const RESERVED_HEADERS: [&str; 14] = [
     "x-amzn-trace-id",
 ];
 
-/// How the caller proves its identity to an agent.
+/// The proof of identity that an agent's requests bear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentAuth {
     /// A bearer token of the machine user, from Cognito.

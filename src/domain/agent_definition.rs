@@ -23,7 +23,7 @@ use crate::{
 const MEMBERS: [&str; 9] =
     ["url", "protocol", "auth", "model", "name", "tool", "template", "headers", "acceptFinishReasons"];
 
-/// How to call one agent.
+/// The definition of how to call one agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentDefinition {
     /// The address that its requests go to.
@@ -32,7 +32,7 @@ pub struct AgentDefinition {
     pub is_agentcore: bool,
     /// The form of its requests.
     pub format: RequestFormat,
-    /// How the caller proves its identity to it.
+    /// The proof of identity that its requests bear.
     pub auth: AgentAuth,
     /// The model that it should use where neither the event nor the trigger names one.
     pub model: Option<String>,
@@ -68,7 +68,7 @@ pub struct Tool {
     pub argument: String,
 }
 
-/// Where the definitions of agents are.
+/// The place of the agents' definitions.
 #[derive(Debug, Clone)]
 pub enum AgentSource {
     /// In the setting itself.
@@ -184,8 +184,8 @@ impl AgentDefinition {
     }
 
     /// Sets the hash of all members. The hash covers the names of a secret's header and parameter, but never its value.
-    /// A change of what is hashed, or of its order, makes every kept input look as if its agent had been defined in
-    /// another way.
+    /// If the hashed members or their order change, every kept input looks as if its agent had been defined in another
+    /// way.
     fn hashed(mut self) -> Self {
         let Self {
             url, is_agentcore, format, auth, model, name, tool, template, headers, accept_finish_reasons, ..

@@ -122,7 +122,7 @@ pub struct Ending {
     pub session_id: Option<String>,
     /// The protocol that the answer was read by.
     pub protocol: Option<Protocol>,
-    /// How the agent stopped short, also beside a failure or an accepted completion.
+    /// The way in which the agent stopped short. It may stand beside a failure or an accepted completion.
     pub finish_reason: Option<FinishReason>,
     /// The agent's final answer.
     pub output: Option<Output>,

@@ -1,4 +1,4 @@
-//! The address at which an agent is called: which addresses may get a credential, what is appended to them, and
+//! The address at which an agent is called: the addresses that may get a credential, the paths that are appended, and
 //! the region that an AgentCore address names.
 
 use url::Url;

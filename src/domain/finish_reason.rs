@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::json::fields::Fields;
 
-/// How an agent stopped short. The names never change: records and settings hold them.
+/// The way in which an agent stopped short. The names never change: records and settings hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
     /// The model reached its token limit or the end of its context window.

@@ -40,7 +40,7 @@ pub enum Protocol {
     Bedrock,
     /// Frames, documents or text of an agent's own making.
     Generic,
-    /// Events of which none was understood.
+    /// Events that no rules understood.
     Unknown,
 }
 

@@ -105,7 +105,7 @@ pub struct EndedAttempt {
     pub progress: Option<Progress>,
     /// The protocol that the answer was read by.
     pub protocol: Option<Protocol>,
-    /// How the agent stopped short.
+    /// The way in which the agent stopped short.
     pub finish_reason: Option<FinishReason>,
 }
 

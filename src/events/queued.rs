@@ -54,7 +54,7 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
 }
 
 /// Classifies a message, which [`unwrapped`] must have unwrapped. A report that lacks a member it needs is unreadable.
-/// It must not be taken for an event, because it would run. Of an event only `detail-type` and `source` are looked at.
+/// It must not be taken for an event, because it would run. Only `detail-type` and `source` of an event are looked at.
 pub(crate) fn read(message: &str) -> Queued<'_> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);

@@ -35,7 +35,7 @@ pub enum Claim {
     Interrupted(Failure, Row),
 }
 
-/// Why the execution could not be claimed.
+/// The reason why the execution could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// DynamoDB failed.

@@ -78,12 +78,12 @@ impl<'a> FinalResult<'a> {
         Self { status: ending.status, failure: ending.failure.as_ref(), tokens }
     }
 
-    /// Returns the result of a failure that is made final, of an execution whose attempts left `row`.
+    /// Returns the result of an execution whose failure is made final. Its attempts left `row`.
     pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
         Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens() }
     }
 
-    /// Returns the result of an execution that is cancelled after its attempts left `row`.
+    /// Returns the result of an execution that is cancelled. Its attempts left `row`.
     pub(crate) fn cancelled(row: &Row) -> Self {
         Self { status: Status::Cancelled, failure: None, tokens: row.tokens() }
     }
@@ -301,7 +301,7 @@ pub struct UnstartedExecution<'a> {
     pub lambda_request_id: &'a str,
     /// The attempts that Lambda made.
     pub attempt: u32,
-    /// How it ended.
+    /// The ending.
     pub ending: Ending,
 }
 
@@ -316,7 +316,7 @@ impl From<InProgress> for Failure {
     }
 }
 
-/// Why an execution could not be closed.
+/// The reason why an execution could not be closed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     /// The row changed under every decision.

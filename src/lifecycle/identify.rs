@@ -75,6 +75,6 @@ fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Sta
 /// Returns the agent session of an execution whose event names none. An id that is no UUID gets another one with each
 /// call.
 pub(crate) fn session_of(execution_id: &str) -> String {
-    // The function writes only UUIDs. An id that is none was written by somebody else.
+    // The function writes only UUIDs. Any other id was written by somebody else.
     Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))
 }

@@ -23,7 +23,7 @@ use crate::{
     store::{Heartbeat, News, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
-/// Why a run must stop.
+/// The reason why a run must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// Another attempt owns the execution, or another execution has the run lock. Nothing may be written any more.
@@ -32,7 +32,7 @@ pub enum Stop {
     Cancelled,
 }
 
-/// Why the agent may not be called now.
+/// The reason why the agent may not be called now.
 #[derive(Debug)]
 pub enum NotHeld {
     /// See [`Stop`].
@@ -41,7 +41,7 @@ pub enum NotHeld {
     Store(StoreError),
 }
 
-/// Why a run stopped before the agent's answer decided it.
+/// The reason why a run stopped before the agent's answer decided it.
 #[derive(Debug)]
 pub enum RunStop {
     /// The lease ended, or somebody asked for the execution's end.
@@ -76,14 +76,14 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub lease: Lease,
     /// The execution and the attempt that holds it.
     pub holder: Holder<'a>,
-    /// Whether another attempt may run the agent once the lease is over, so that a run whose lease cannot be extended
-    /// must stop.
+    /// True if another attempt may run the agent once the lease is over. Then a run whose lease cannot be extended must
+    /// stop.
     pub rerun_if_interrupted: bool,
     /// The lease's end, in milliseconds since 1970.
     pub until: AtomicI64,
     /// The knowledge of the trigger item.
     pub trigger: OnceLock<TriggerKnowledge>,
-    /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
+    /// True if the trigger's run lock is taken (see `overlap`). It must be kept as long as the lease.
     pub has_run_lock: AtomicBool,
     /// The tokens of the attempts before this one.
     pub usage_before: Option<Usage>,

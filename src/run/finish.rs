@@ -125,7 +125,8 @@ impl AttemptRun<'_> {
         let until = self.context.deadline.write_until;
         let fire = match &ran {
             Some(ran) => ran,
-            // The item of a stored trigger takes precedence over the event, which says nothing of what would have run.
+            // The item of a stored trigger takes precedence over the event, so the event does not say what would have
+            // run.
             None if matches!(self.owned.trigger.get(), Some(TriggerKnowledge::Present(_))) => return,
             None => fire,
         };

@@ -11,7 +11,7 @@ use crate::{
 /// A fire whose item was read, if it needs one.
 pub(super) struct Resolved {
     pub(super) fire: Box<Fire>,
-    /// The reason why the fire ends without a run, and what is known of its trigger. The end is recorded like that of a
+    /// The reason why the fire ends without a run, and the knowledge of its trigger. The end is recorded like that of a
     /// run.
     pub(super) stop: Option<Box<(RunStop, TriggerKnowledge)>>,
 }

@@ -1,6 +1,6 @@
-//! The bounds of what a trigger item may cost (docs/triggers.md, What an item may cost). Whoever writes an item, or
-//! publishes an event for it, must not be able to keep the event's other triggers from running. A trigger over a bound
-//! fails as `InvalidTrigger`, and no other trigger with it.
+//! The bounds of a trigger item's cost (docs/triggers.md, What an item may cost). Whoever writes an item, or publishes
+//! an event for it, must not be able to keep the event's other triggers from running. A trigger over a bound fails as
+//! `InvalidTrigger`, and no other trigger with it.
 //!
 //! Some bounds hold for the item, when it is read. Costs that depend on the event are counted as steps: those of the
 //! filters, and those of the prompt and the mapping, which are evaluated in the trigger's own invocation.

@@ -42,7 +42,7 @@ enum Operator {
 }
 
 impl Conditions {
-    /// Reads a condition, or a list of them, all of which must hold. An empty list always holds.
+    /// Reads a condition, or a list of conditions. All of them must hold. An empty list always holds.
     ///
     /// # Errors
     /// Names every problem at once. Each begins with its JSON path within `conditions`.
@@ -75,7 +75,7 @@ impl Conditions {
 impl Condition {
     /// Reads one condition, which stands at `path`. All three of its members are required, and `value` may be null
     /// unless the operator orders. Other members are ignored. `None` comes with at least one problem. A condition may
-    /// come with one, too, of its `value`: the caller must look at the problems.
+    /// come with a problem of its `value`, too: the caller must look at the problems.
     fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = condition else {
             push(problems, format!("{path}: must be an object of field, operator and value, not {}", kind(condition)));

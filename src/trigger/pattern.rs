@@ -38,7 +38,7 @@ use crate::{
 /// A valid pattern.
 #[derive(Debug)]
 pub struct Pattern {
-    /// The alternatives, of which an event must match one. There are several only with `$or`, which is multiplied out,
+    /// The alternatives. An event must match one of them. There are several only with `$or`, which is multiplied out,
     /// because a branch and the fields beside the `$or` must match in the same elements of arrays.
     alternatives: Vec<Fields>,
 }
@@ -277,7 +277,7 @@ impl Alternatives {
         any
     }
 
-    /// Reads the list of matchers of one field, of which a value must match one.
+    /// Reads the list of matchers of one field. A value must match one of them.
     fn of_value(entries: &[Value], place: Vec<Arc<str>>, path: &str, problems: &mut Vec<String>) -> Self {
         if entries.is_empty() {
             push(problems, format!("{path}: must not be empty"));
