@@ -102,7 +102,7 @@ impl Parameters {
     /// transient errors are tried again. Concurrent callers are not joined: each makes its own request.
     ///
     /// # Errors
-    /// Those of [`Self::try_get`]. A transient one is returned after three tries.
+    /// `NotFound`, `Refused`, or `Transient` after three tries of 5 s each.
     pub async fn get(&self, name: &str) -> Result<Secret, ParameterError> {
         let now = SystemTime::now();
         if let Some((until, value)) = self.cache().get(name)
