@@ -29,8 +29,8 @@ impl FunctionCredentials {
     }
 
     /// Returns the credentials of the environment, or those of the chain if the environment has none. The chain is
-    /// kept, and caches credentials by itself. Those of the environment are read at each call. Environment variables
-    /// that are set but unusable are an error, and the chain is not asked.
+    /// built once and kept. The environment is read at each call. Environment variables that are set but unusable are
+    /// an error, and the chain is not asked.
     async fn credentials(&self) -> Result {
         match self.environment.provide_credentials().await {
             Err(CredentialsError::CredentialsNotLoaded(_)) => {}
