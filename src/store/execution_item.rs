@@ -292,3 +292,71 @@ pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = [ERROR, ERROR_TYPE, RETRYABLE];
 
 /// The attributes that say what ran. A fire that was skipped ran nothing.
 pub(crate) const SNAPSHOT_ATTRIBUTES: [&str; 4] = [SETTINGS_HASH, PROTOCOL, FUNCTION_VERSION, TRIGGER_VERSION];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    /// Returns an item that has every attribute.
+    fn full() -> Map<String, Value> {
+        let value = |name: &str, kind: &str| match kind {
+            "S" => json!(name),
+            "N" => json!(7),
+            "BOOL" => json!(true),
+            "M" => UsageItem::ATTRIBUTES.iter().map(|(name, _)| ((*name).to_owned(), json!(7))).collect(),
+            other => panic!("{other}"),
+        };
+        ExecutionItem::ATTRIBUTES.iter().map(|(name, kind)| ((*name).to_owned(), value(name, kind))).collect()
+    }
+
+    #[test]
+    fn every_attribute_reads_back_as_it_was_written() {
+        let item = ExecutionItem::read(full());
+        let written = item.clone().into_attributes();
+        let names: Vec<_> = written.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ExecutionItem::ATTRIBUTES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        assert_eq!(item.usage.clone().map(|usage| usage.into_attributes().len()), Some(UsageItem::ATTRIBUTES.len()));
+        let written: HashMap<_, _> = written.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert_eq!(ExecutionItem::read(written), item);
+    }
+
+    #[test]
+    fn an_absent_attribute_is_not_written() {
+        assert_eq!(ExecutionItem::default().into_attributes(), []);
+        let usage = UsageItem { output_tokens: Some(0), ..UsageItem::default() };
+        assert_eq!(usage.into_attributes(), [(OUTPUT_TOKENS, AttributeValue::N("0".to_owned()))]);
+    }
+
+    #[test]
+    fn an_attribute_of_a_strange_type_is_absent_and_costs_no_other() {
+        let whole = ExecutionItem::read(full());
+        for strange in [json!(null), json!([1]), json!(-1.5), json!({"S": "text"}), json!("text"), json!(true)] {
+            for (name, kind) in ExecutionItem::ATTRIBUTES {
+                let mut row = full();
+                row.insert((*name).to_owned(), strange.clone());
+                row.insert("colour".to_owned(), strange.clone());
+                let fits = matches!(
+                    (*kind, &strange),
+                    ("S", Value::String(_)) | ("BOOL", Value::Bool(_)) | ("M", Value::Object(_))
+                );
+                let read = ExecutionItem::read(row).into_attributes();
+                let found: Vec<_> = read.iter().map(|(name, _)| *name).collect();
+                let expected = whole.clone().into_attributes();
+                let expected: Vec<_> =
+                    expected.iter().map(|(name, _)| *name).filter(|other| fits || other != name).collect();
+                assert_eq!(found, expected, "{name} is {strange}");
+            }
+        }
+        let strange = [
+            (STATUS, AttributeValue::Null(true)),
+            (TTL, AttributeValue::S("7".to_owned())),
+            (EVENTS, AttributeValue::N("1.5".to_owned())),
+        ];
+        let read = ExecutionItem::read(strange.map(|(name, value)| (name.to_owned(), value)));
+        assert_eq!(read, ExecutionItem::default());
+    }
+}
