@@ -21,6 +21,7 @@ pub mod table;
 pub(crate) mod threshold;
 pub mod trigger_item;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -73,6 +74,20 @@ pub struct News<'a> {
     pub usage_before: Option<Usage>,
     /// What runs, if the claim did not say it.
     pub snapshot: Option<&'a Snapshot>,
+}
+
+impl News<'_> {
+    /// Returns what a heartbeat writes. It is no part of the heartbeat itself, whose future would keep the whole item.
+    fn attributes(self, lease_until: i64) -> Vec<(&'static str, AttributeValue)> {
+        let mut record = ExecutionItem { lease_until: Some(lease_until), ..ExecutionItem::default() };
+        if let Some(reported) = self.reported {
+            record.add_progress(reported, self.usage_before);
+        }
+        if let Some(snapshot) = self.snapshot {
+            record.add_snapshot(snapshot);
+        }
+        record.into_attributes()
+    }
 }
 
 /// The table with its typed reads and writes. It is generic over the table itself and over the clock, so that the model
@@ -154,15 +169,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let mut expression = Expression::default();
         let is_longer = expression.at_most(LEASE_UNTIL, number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let News { reported, usage_before, snapshot } = news;
-        let mut record = ExecutionItem { lease_until: Some(lease_until), ..ExecutionItem::default() };
-        if let Some(reported) = reported {
-            record.add_progress(reported, usage_before);
-        }
-        if let Some(snapshot) = snapshot {
-            record.add_snapshot(snapshot);
-        }
-        let update = expression.set(record.into_attributes());
+        let update = expression.set(news.attributes(lease_until));
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         let row = match self.table.write(write, true).await? {
