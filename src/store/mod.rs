@@ -77,9 +77,10 @@ pub struct News<'a> {
 }
 
 impl News<'_> {
-    /// Returns what a heartbeat writes. It is no part of the heartbeat itself, whose future would keep the whole item.
-    fn attributes(self, lease_until: i64) -> Vec<(&'static str, AttributeValue)> {
-        let mut record = ExecutionItem { lease_until: Some(lease_until), ..ExecutionItem::default() };
+    /// Returns the attributes of the news. The heartbeat does not build them itself, because its future would keep the whole
+    /// item.
+    fn attributes(self) -> Vec<(&'static str, AttributeValue)> {
+        let mut record = ExecutionItem::default();
         if let Some(reported) = self.reported {
             record.add_progress(reported, self.usage_before);
         }
@@ -169,7 +170,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         let mut expression = Expression::default();
         let is_longer = expression.at_most(LEASE_UNTIL, number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let update = expression.set(news.attributes(lease_until));
+        let lease = [(LEASE_UNTIL, number(lease_until))];
+        let update = expression.set(lease.into_iter().chain(news.attributes()));
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         let row = match self.table.write(write, true).await? {
