@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{store::executions::time_of, times::rfc3339};
 
-/// The attributes that are the function's own business.
-const HIDDEN: [&str; 9] =
-    ["PK", "SK", "ttl", "userId", "owner", "leaseUntil", "lambdaRequestId", "settingsHash", "stored"];
+/// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is over is
+/// one that nobody works on.
+const HIDDEN: [&str; 8] = ["PK", "SK", "ttl", "userId", "owner", "lambdaRequestId", "settingsHash", "stored"];
 
 /// Returns an execution with everything.
 pub fn shown(row: &Map<String, Value>) -> Value {

@@ -80,7 +80,7 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
     let shown = api.get(&path).await.expect(200)["execution"].clone();
     assert_eq!((&shown["output"], &shown["usage"]["outputTokens"]), (&json!("the answer"), &json!(7)));
     assert_eq!((&shown["canCancel"], &shown["canReplay"]), (&json!(false), &json!(true)));
-    for hidden in ["PK", "SK", "owner", "leaseUntil", "userId", "ttl"] {
+    for hidden in ["PK", "SK", "owner", "userId", "ttl"] {
         assert_eq!(shown.get(hidden), None);
     }
     assert_eq!(api.get(&format!("{path}/input")).await.status, 404, "it is not kept");

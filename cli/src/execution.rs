@@ -98,8 +98,19 @@ impl Execution {
         self.text("executionId").unwrap_or_default()
     }
 
+    /// Returns true if `part` is the id, or the beginning or the end of it.
+    pub(crate) fn is_named(&self, part: &str) -> bool {
+        self.id().starts_with(part) || self.id().ends_with(part)
+    }
+
     pub(crate) fn trigger(&self) -> &str {
         self.text("triggerId").unwrap_or_default()
+    }
+
+    /// Returns the time of the fire in milliseconds since 1970, which the id begins with (UUIDv7).
+    pub(crate) fn fired_at(&self) -> Option<i64> {
+        let digits: String = self.id().chars().filter(|c| *c != '-').take(12).collect();
+        i64::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)
     }
 
     pub(crate) fn state(&self, now: i64) -> State {
