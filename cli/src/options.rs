@@ -8,14 +8,18 @@ use clap_complete::Shell;
 use crate::execution::Execution;
 
 const AFTER: &str = "\
-Where it looks: --api URL, or AGENT_TRIGGER_API, is the control plane's address; the access token is taken from
-AGENT_TRIGGER_TOKEN, never from an option. Without it, --table NAME, or TRIGGERS_TABLE_NAME, is the table, and the control
-plane's code runs in this process with your own AWS credentials. Without that, it is the local run while that is serving
-(`cargo run --example local -- --serve`).
+Where it looks, in this order:
+  --api URL, or AGENT_TRIGGER_API      the control plane at this address. The access token is
+                                       taken from AGENT_TRIGGER_TOKEN, never from an option.
+  --table NAME, or TRIGGERS_TABLE_NAME the table. The control plane's code runs in this process,
+                                       with your own AWS credentials. Commands that run or change
+                                       something read RUN_FUNCTION_ARN, SCHEDULE_GROUP_NAME and
+                                       SCHEDULER_ROLE_ARN, as the control plane does.
+  .local/env                           the local run, while it is serving
+                                       (`cargo run --example local -- --serve`).
 
-With a table, commands that run or change something read RUN_FUNCTION_ARN, SCHEDULE_GROUP_NAME and SCHEDULER_ROLE_ARN, as
-the control plane does. Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool. Times are UTC. NO_COLOR
-turns the colours off.";
+Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool. Times are UTC.
+NO_COLOR turns the colours off.";
 
 /// Manages triggers and shows executions of agent-trigger.
 #[derive(Debug, Parser)]
