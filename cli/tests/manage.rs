@@ -225,11 +225,11 @@ async fn a_trigger_in_a_file_is_checked_without_a_table() {
     }
     let mut invalid = schedule();
     invalid["scheduleConfig"]["timezone"] = json!("Mars");
-    invalid["agent_id"] = json!("x");
+    invalid["timeoutSecond"] = json!(60);
     let output = crate::program(&["check", &world.file("invalid.json", &invalid)]).output().await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        !output.status.success() && said.contains("scheduleConfig.timezone") && said.contains("agent_id"),
+        !output.status.success() && said.contains("scheduleConfig.timezone") && said.contains("timeoutSecond"),
         "{said}"
     );
 }
