@@ -246,3 +246,70 @@ async fn many_are_cancelled_and_replayed_at_once() {
         assert_eq!(refused.violations(), ["executions"]);
     }
 }
+
+#[tokio::test]
+async fn a_filter_that_finds_little_loses_nothing() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let (first, second) = (api.create(subscribed()).await, api.create(scheduled()).await);
+    let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let put = |trigger: &Value, second: i64, status: &str| {
+        let at = start + jiff::SignedDuration::from_secs(second);
+        world.put_execution(id(trigger), &at.to_string(), json!({"status": status}))
+    };
+    // One request reads about 1,000 rows of a trigger, and between the failures of the first lie more.
+    for second in 100..1200 {
+        put(&first, second, "completed");
+    }
+    let mut failed = vec![put(&second, 5, "failed"), put(&first, 10, "failed"), put(&first, 2000, "failed")];
+    failed.push(put(&second, 3000, "failed"));
+    for (query, is_ascending) in [
+        ("status=failed", false),
+        ("status=failed&limit=1", false),
+        ("status=failed&order=asc", true),
+        ("status=failed&order=asc&limit=1", true),
+    ] {
+        let (mut found, mut path): (Vec<String>, _) = (Vec::new(), format!("/executions?{query}"));
+        loop {
+            let page = api.get(&path).await.expect(200);
+            found.extend(ids(&page).iter().map(|id| (*id).to_owned()));
+            match page.get("nextToken").and_then(Value::as_str) {
+                Some(token) => path = format!("/executions?{query}&nextToken={token}"),
+                None => break,
+            }
+        }
+        if !is_ascending {
+            found.reverse();
+        }
+        assert_eq!(found, failed, "{query}");
+    }
+    // A page without a match says that there is more.
+    let to = "to=2026-01-01T00:30:00Z";
+    let page = api.get(&format!("/executions?status=cancelled&{to}")).await.expect(200);
+    assert_eq!((&page["executions"], page["nextToken"].is_string()), (&json!([]), true));
+}
+
+#[tokio::test]
+async fn many_triggers_share_a_page() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let mut made = Vec::new();
+    for _ in 0..12 {
+        let trigger = api.create(subscribed()).await;
+        for minute in 10..40 {
+            made.push(world.put_execution(id(&trigger), &format!("2026-01-01T07:{minute}:00Z"), json!({})));
+        }
+    }
+    made.sort();
+    made.reverse();
+    let (mut found, mut path): (Vec<String>, _) = (Vec::new(), "/executions?limit=100".to_owned());
+    loop {
+        let page = api.get(&path).await.expect(200);
+        found.extend(ids(&page).iter().map(|id| (*id).to_owned()));
+        match page.get("nextToken").and_then(Value::as_str) {
+            Some(token) => path = format!("/executions?limit=100&nextToken={token}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, made);
+}

@@ -87,3 +87,26 @@ async fn nothing_that_a_user_sent_is_logged() {
     }
     assert!(logs.contains(r#""route":"/triggers/{id}""#), "{logs}");
 }
+
+#[tokio::test]
+async fn the_stage_of_ones_own_api_is_no_part_of_the_route() {
+    let world = World::start().await;
+    let authorizer = json!({"jwt": {"claims": claims(USER), "scopes": null}});
+    for overrides in [&[][..], &[("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")]] {
+        let api = world.lambda(overrides).await;
+        for (stage, path, status) in [
+            ("prod", "/prod/triggers?limit=1", 200),
+            ("prod", "/prod/v1/triggers", 200),
+            ("prod", "/prod/ping", 200),
+            // A custom domain leaves the stage out.
+            ("$default", "/triggers", 200),
+            ("$default", "/prod/triggers", 404),
+            ("prod", "/production/triggers", 404),
+        ] {
+            let mut event = gateway_event(Some(authorizer.clone()), "GET", path, None, json!({}));
+            event["requestContext"]["stage"] = json!(stage);
+            let answer = api.send_event(event).await;
+            assert_eq!(answer.status, status, "{stage} {path}: {:#}", answer.body);
+        }
+    }
+}

@@ -31,7 +31,7 @@ const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
 const TICK: Duration = Duration::from_millis(50);
 
 /// A function that returns the next time at which a schedule fires after another one, both in milliseconds since 1970. The
-/// schedule is the body of its last write.
+/// schedule is the body of its last write, with that write's own time in `SavedAt`: a rate counts from it.
 pub type NextRun = Arc<dyn Fn(&Value, i64) -> Option<i64> + Send + Sync>;
 
 #[derive(Default)]
@@ -274,12 +274,12 @@ fn serve(inner: &Inner, operation: &str, name: &str, query: &HashMap<String, Str
                 return error(409, "ConflictException", &format!("Schedule {name} already exists."));
             }
             book.tokens.insert(token, body.clone());
-            book.schedules.insert(name.to_owned(), body);
+            book.schedules.insert(name.to_owned(), saved(body));
             json_answer(&arn)
         }
         "UpdateSchedule" => match book.schedules.get_mut(name) {
             Some(schedule) => {
-                *schedule = body;
+                *schedule = saved(body);
                 json_answer(&arn)
             }
             None => missing(),
@@ -300,7 +300,14 @@ fn serve(inner: &Inner, operation: &str, name: &str, query: &HashMap<String, Str
     }
 }
 
-/// Checks what Scheduler checks first: the names, the required members, and the outer form of the expression.
+/// Returns what is stored: the body of a write with its time.
+fn saved(mut body: Value) -> Value {
+    body["SavedAt"] = json!(now_millis());
+    body
+}
+
+/// Checks what Scheduler checks first: the names, the required members, the outer form of the expression, and that the
+/// schedule has not ended.
 fn check(name: &str, body: &Value) -> Result<(), String> {
     let is_name = |text: &str| {
         (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
@@ -335,7 +342,19 @@ fn check(name: &str, body: &Value) -> Result<(), String> {
     } else {
         inside("at").is_some_and(|time| time.len() == 19 && time.as_bytes()[10] == b'T')
     };
-    if is_valid { Ok(()) } else { Err(format!("Invalid Schedule Expression {expression}.")) }
+    if !is_valid {
+        return Err(format!("Invalid Schedule Expression {expression}."));
+    }
+    let now = now_millis();
+    if body["EndDate"].as_f64().is_some_and(|end| end * 1000.0 <= now as f64) {
+        return Err("The EndDate you specify must be in the future.".to_owned());
+    }
+    // No zone's clocks are more than 12 hours behind UTC, so this time has passed in each.
+    let long_ago = rfc3339(now - 12 * 60 * 60 * 1000);
+    if inside("at").is_some_and(|time| time < long_ago.trim_end_matches('Z')) {
+        return Err(format!("Invalid Schedule Expression {expression}: it has passed."));
+    }
+    Ok(())
 }
 
 fn refuse(fault: &Fault) -> Response {
