@@ -69,12 +69,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 ///
 /// # Errors
-/// Returns an error if this does not run on Lambda. A failing poll is none.
+/// Returns an error if this does not run on Lambda, or if SnapStart does not take its snapshot. A failing poll is none.
 pub async fn serve(app: App) -> Result<(), Error> {
     let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
         let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: cargo run --example local";
         return Err(missing.into());
     };
+    if std::env::var("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Ok("snap-start") {
+        RuntimeApi::new(&authority)?.restored().await?;
+    }
     let mut terminated = signal(SignalKind::terminate())?;
     let worker = Arc::new(Worker { api: RuntimeApi::new(&authority)?, app });
     // Each worker is a task of its own, so that it is woken alone.

@@ -265,7 +265,8 @@ impl Settler<'_> {
 
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each one
     /// is settled. If there is no record for a trigger, the event may still be on its way to an invocation of its own,
-    /// unless only one trigger was due.
+    /// unless only one is due, and no other is remembered to have run in place. With an unreadable subscription the event
+    /// was handed on.
     async fn settle_subscribers(&self, event: &BusEvent, may_create: bool) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();
@@ -273,7 +274,10 @@ impl Settler<'_> {
         loop {
             let page = self.app.store.subscriptions(&event.event_source_id, after).await?;
             for item in page.items {
-                let Ok(trigger) = TriggerItem::read(item) else { continue };
+                let Ok(trigger) = TriggerItem::read(item) else {
+                    is_certain = false;
+                    continue;
+                };
                 match trigger.decide(event, self.app.platform()) {
                     FilterDecision::Filtered => {}
                     FilterDecision::Due(fire, threshold) => {
@@ -288,17 +292,17 @@ impl Settler<'_> {
                 None => break,
             }
         }
-        let creates = due.len() == 1 && is_certain && may_create;
+        let in_place = self.app.store.in_place(&self.report.request_context.request_id).await?;
+        let is_due = |(user_id, trigger_id): &InPlace| {
+            due.iter().any(|fire| fire.user_id == *user_id && fire.trigger_id == *trigger_id)
+        };
+        let creates = due.len() == 1 && is_certain && may_create && in_place.as_ref().is_none_or(is_due);
         let mut result = Ok(());
         for fire in &due {
             if let Err(unsettled) = self.settle(fire, creates).await {
                 result = Err(unsettled);
             }
         }
-        let in_place = self.app.store.in_place(&self.report.request_context.request_id).await?;
-        let is_due = |(user_id, trigger_id): &InPlace| {
-            due.iter().any(|fire| fire.user_id == *user_id && fire.trigger_id == *trigger_id)
-        };
         if let Some((user_id, trigger_id)) = in_place.filter(|in_place| !is_due(in_place)) {
             note(Detour::SettledNotDue);
             self.settle(&event.fire(&trigger_id, &user_id, Task::unknown()), false).await?;

@@ -17,7 +17,8 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 use crate::{backoff, error_chain::chain};
 
-const PATH: &str = "2018-06-01/runtime/invocation";
+const INVOCATION_PATH: &str = "2018-06-01/runtime/invocation";
+const RESTORE_PATH: &str = "2018-06-01/runtime/restore/next";
 /// The header that tells two deliveries with one request id apart. It comes with a delivery and goes with its answer.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 const FUNCTION_ARN: &str = "lambda-runtime-invoked-function-arn";
@@ -101,7 +102,20 @@ impl RuntimeApi {
             .build()
             .map_err(|error| chain(&error))?;
         let authority = authority.strip_prefix("http://").unwrap_or(authority).trim_end_matches('/');
-        Ok(Self { client, base: format!("http://{authority}/{PATH}") })
+        Ok(Self { client, base: format!("http://{authority}/{INVOCATION_PATH}") })
+    }
+
+    /// Tells Lambda that the start is done, and waits until the process goes on from its snapshot (SnapStart). No connection
+    /// outlives a snapshot, so the caller drops this client afterwards.
+    ///
+    /// # Errors
+    /// If the API does not answer or refuses.
+    pub(crate) async fn restored(self) -> Result<(), RuntimeApiError> {
+        let url = self.base.replace(INVOCATION_PATH, RESTORE_PATH);
+        match self.client.get(url).send().await?.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(RuntimeApiError::Refused(status)),
+        }
     }
 
     /// Waits for an invocation. Returns `None` if the API has none and did not wait, as local tools do.

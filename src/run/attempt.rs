@@ -10,7 +10,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    agent::{call::Call, decision::Decision, error::AgentError, request::parts::Request},
+    agent::{Agent, call::Call, decision::Decision, error::AgentError, request::parts::Request},
     backoff,
     clock::{SystemClock, millis_since, now_millis},
     domain::{
@@ -42,6 +42,8 @@ pub(super) struct AttemptRun<'a> {
     pub(super) attempt: &'a Attempt,
     /// The time at which the invocation began to handle this fire.
     pub(super) since: Instant,
+    /// The agent that was called, as it was defined then.
+    pub(super) called: OnceLock<Arc<Agent>>,
     /// The signal for what is written beside the call.
     pub(super) beside: Beside,
     /// The signal that the agent's answer is decided.
@@ -262,6 +264,8 @@ impl AttemptRun<'_> {
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;
+        // An attempt calls one agent, so this cannot fail.
+        let _ = self.called.set(Arc::clone(&agent));
         let state = &self.context.state;
         let mut waits = backoff::waits();
         let mut may_refresh = true;

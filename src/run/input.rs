@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    domain::{agent_definition::DefinitionMark, attempt::Attempt, fire::Fire},
+    domain::{agent_definition::DefinitionMark, attempt::Attempt, fire::Fire, task::Task},
     invocation::InvocationContext,
     run::attempt::AttemptRun,
     store::input::KeptInput,
@@ -45,7 +45,10 @@ impl AttemptRun<'_> {
         let kept = input.keep(&app.store, &fire.trigger_id, execution_id, (has_run_lock, *ttl), until).await;
         state.facts().is_input_kept = kept.is_ok();
         let Ok(KeptInput::Earlier(earlier)) = kept else { return fire };
-        let Some(task) = task_of(&earlier, app.platform()).filter(|task| *task != fire.task) else { return fire };
+        // The session is that of this attempt, which the record names.
+        let task = task_of(&earlier, app.platform());
+        let task = task.map(|task| Task { session_id: fire.task.session_id.clone(), ..task });
+        let Some(task) = task.filter(|task| *task != fire.task) else { return fire };
         let fire = Arc::new(Fire { task, ..Fire::clone(&fire) });
         state.facts().ran = Some(Arc::clone(&fire));
         self.note_input(&fire, app.agents.known(&fire.task.agent_id));

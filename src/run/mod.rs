@@ -99,6 +99,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         owned: &owned,
         attempt: &attempt,
         since,
+        called: OnceLock::new(),
         beside: Beside::default(),
         decision: Decision::default(),
     };

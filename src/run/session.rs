@@ -22,6 +22,9 @@ use crate::{
 /// of an ordinary lease (5 s), in which nobody takes over a lease that is lost.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The same after SIGTERM, when the process has less than 2 s for all of its runs.
+const STOP_TIMEOUT_AT_THE_END: Duration = Duration::from_millis(500);
+
 /// The reason why the agent of a run that has ended may still be at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AtWork {
@@ -35,13 +38,13 @@ enum AtWork {
 
 /// Returns the reason why the agent, which was called, may still be at work, if it may.
 fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
-    use ErrorType::{DeadlineExceeded, Internal, StreamInterrupted, StreamStalled};
+    use ErrorType::{DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled};
     match ended {
         Err(RunStop::Stopped(Stop::Cancelled)) => Some(AtWork::Cancelled),
         Err(RunStop::Stopped(Stop::Lost)) => Some(AtWork::Lost),
         Err(RunStop::Failed(failure)) => {
-            let is_unread =
-                [DeadlineExceeded, Internal, StreamInterrupted, StreamStalled].contains(&failure.error_type);
+            let is_unread = [DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled]
+                .contains(&failure.error_type);
             is_unread.then_some(AtWork::Unfinished)
         }
         Err(RunStop::Skipped(..)) => None,
@@ -79,6 +82,7 @@ impl AttemptRun<'_> {
         let owned = self.owned;
         let until = owned.until.load(std::sync::atomic::Ordering::Relaxed);
         let limit = match reason {
+            _ if self.context.app.shutdown.has_begun() => STOP_TIMEOUT_AT_THE_END,
             AtWork::Lost => time_to_stop(owned.lease, until, now_millis(), owned.rerun_if_interrupted, is_taken_over)?,
             AtWork::Cancelled | AtWork::Unfinished => STOP_TIMEOUT,
         };
@@ -86,11 +90,11 @@ impl AttemptRun<'_> {
         let left = self.context.deadline.write_until.saturating_duration_since(Instant::now());
         let agents = &self.context.app.agents;
         let stopping = async {
-            let agent = agents.find(&ran.task.agent_id).await.ok()?;
+            let agent = self.called.get()?;
             if !agent.can_be_stopped() {
                 return None;
             }
-            let authorization = agents.authorize(&agent).await.ok()?;
+            let authorization = agents.authorize(agent).await.ok()?;
             agent.stop_session(&self.attempt.session_id, &authorization).await
         };
         let stopped = tokio::time::timeout(limit.min(left / 2), stopping).await;
@@ -134,6 +138,7 @@ mod tests {
             (failed(ErrorType::StreamStalled), Some(AtWork::Unfinished)),
             (failed(ErrorType::DeadlineExceeded), Some(AtWork::Unfinished)),
             (failed(ErrorType::Internal), Some(AtWork::Unfinished)),
+            (failed(ErrorType::Interrupted), Some(AtWork::Unfinished)),
             (failed(ErrorType::AgentRejected), None),
             (failed(ErrorType::AgentFailed), None),
             (Err(RunStop::Stopped(Stop::Lost)), Some(AtWork::Lost)),

@@ -80,8 +80,8 @@ impl Input {
 }
 
 /// Keeps the input of an execution that another attempt ran, or that no attempt ran. What ran is known from the record and
-/// never from the event that is at hand now: without the hash of this very input in `row` nothing is kept. `definitions`
-/// are those that the agent may have had.
+/// never from the event that is at hand now: without the hash of this very input in `row` nothing is kept. The agent may
+/// have had `definition`, or none that was known.
 pub(crate) async fn keep_input_of(
     store: &Store,
     fire: &Fire,

@@ -1,7 +1,7 @@
 //! One attempt: the real claim, lease, run lock and finish, driven over the simulated ports. What stands in for the rest of
 //! `src/run/` is here, and is all of the function that the model copies: the order of the steps (`run_fire`), the race of
-//! the call with its limits (`Run::to_its_end`), the tries of the call (`Run::call_agent`), the token, and the choice of
-//! the ending (`Run::ending`). They need an `App` with its HTTP clients, which knows no simulated machine.
+//! the call with its limits (`AttemptRun::to_its_end`), the tries of the call (`AttemptRun::call_agent`), the token, and the choice of
+//! the ending (`AttemptRun::ending`). They need an `App` with its HTTP clients, which knows no simulated machine.
 
 use std::{
     future::poll_fn,
@@ -270,7 +270,7 @@ impl Attempt {
     }
 
     /// Keeps the input, which differs from attempt to attempt as if the trigger item were edited all the time. As
-    /// `Run::keep_input` does.
+    /// `AttemptRun::keep_input` does.
     async fn keep_input(&self, owned: &Owned<'_>) {
         let (id, has_lock) = (owned.holder.execution.execution_id, owned.has_run_lock.load(Ordering::Relaxed));
         let keeping = self.store.keep_input(TRIGGER, id, &self.sender.owner, has_lock, i64::MAX / 1000);
@@ -279,7 +279,7 @@ impl Attempt {
         let _ = self.clock.timeout_at(until, keeping).await;
     }
 
-    /// Stops the agent's session, where the agent may still be at work. As `Run::stop_session` does.
+    /// Stops the agent's session, where the agent may still be at work. As `AttemptRun::stop_session` does.
     async fn stop_session(&self) {
         self.sim.sleep(self.sim.draw(0..=millis(STOP_TIMEOUT))).await;
         self.agent.promises.session_stopped(&self.sender.owner);
@@ -304,7 +304,7 @@ impl Attempt {
         RunStop::Failed(owned.state.retryable_unless_called(failure))
     }
 
-    /// Chooses the ending, writes it, and returns what Lambda is told. As `Run::finish` does.
+    /// Chooses the ending, writes it, and returns what Lambda is told. As `AttemptRun::finish` does.
     async fn finish(&self, owned: &Owned<'_>, outcome: Result<(), RunStop>, attempt: &Claimed) -> Told {
         let may_be_at_work = owned.state.facts().agent_called && may_be_at_work(&outcome);
         if may_be_at_work && self.rules.has(Rule::StopBeforeTheTurn) {
@@ -370,10 +370,10 @@ impl Attempt {
 
 /// Returns true if the agent, which was called, may still be at work. As `at_work` in `src/run/session.rs` says.
 fn may_be_at_work(outcome: &Result<(), RunStop>) -> bool {
-    use ErrorType::{DeadlineExceeded, Internal, StreamInterrupted, StreamStalled};
+    use ErrorType::{DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled};
     match outcome {
         Err(RunStop::Failed(failure)) => {
-            [DeadlineExceeded, Internal, StreamInterrupted, StreamStalled].contains(&failure.error_type)
+            [DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled].contains(&failure.error_type)
         }
         Err(RunStop::Stopped(_)) => true,
         Ok(()) | Err(RunStop::Skipped(..)) => false,

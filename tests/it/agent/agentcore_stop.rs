@@ -9,7 +9,7 @@ use crate::support::one_fire::{
     TRIGGER, assert_error, delivery, execution, fire, fire_with, lease_is_over, short_lease,
 };
 use crate::support::stored::{fire_at, long_lease, store};
-use crate::support::{gated, lease, scaled, stack};
+use crate::support::{gated, killed_when, lease, scaled, stack};
 
 const ARN: &str = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-agent";
 
@@ -140,6 +140,27 @@ async fn f69_a_session_that_was_given_may_be_somebodys_and_is_not_stopped() {
         assert_eq!((row.get("stopRequested"), stack.agent.stops().len()), (None, 0), "{row:#}");
         stack.assert_clean();
     }
+}
+
+#[tokio::test]
+async fn f69_a_session_that_was_given_between_two_attempts_is_not_stopped() {
+    let stack = stack().await;
+    store(&stack, json!({"onInterrupted": "rerun"}));
+    let gate = Gate::new();
+    stack.agent.queue(gated(&gate));
+    let url = url(&stack);
+    let settings = [short_lease(), ("AGENT_API_URL", url.as_str())];
+    killed_when(gate.reached(), &stack.function(&settings).await, fire_at(0).request_id("request-1")).await;
+    let given = "the-conversation-of-somebody-else-1";
+    store(&stack, json!({"onInterrupted": "rerun", "sessionId": given}));
+    lease_is_over(&stack).await;
+    let [(torn, ..), ..] = unfinished();
+    stack.agent.queue(torn);
+    let outcome = stack.function(&settings).await.invoke(fire_at(0).request_id("request-1")).await;
+    assert_error(&outcome, "StreamInterrupted", false);
+    let calls = stack.agent.calls();
+    assert_eq!((calls.len(), calls[1].session()), (2, given));
+    assert_eq!(stack.agent.stops().len(), 0, "it may be somebody's conversation");
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ async fn delivered_again(stack: &Stack, event: &Value) -> (Outcome, Vec<String>)
 }
 
 /// Asserts that the log names this detour, or none.
-fn assert_detour(logs: &[String], detour: Option<&str>) {
+pub(crate) fn assert_detour(logs: &[String], detour: Option<&str>) {
     let expected = detour.map(|name| format!(r#""detour":"{name}""#));
     let found = lines(logs, r#""detour":"#);
     match expected {

@@ -272,3 +272,13 @@ async fn no_level_logs_a_secret() {
     assert_completed(&stack, &outcome);
     stack.assert_clean();
 }
+
+#[tokio::test]
+async fn a_process_with_snapstart_waits_until_it_is_restored_before_it_asks_for_work() {
+    let stack = stack().await;
+    for (initialization, restores) in [("on-demand", 0), ("snap-start", 1)] {
+        let function = stack.function(&[("AWS_LAMBDA_INITIALIZATION_TYPE", initialization)]).await;
+        assert!(function.invoke(fire()).await.is_success(), "{initialization}");
+        assert_eq!(function.api.restores(), restores, "{initialization}");
+    }
+}

@@ -54,6 +54,23 @@ async fn f71_sigterm_in_mid_stream_ends_the_run_for_good() {
 }
 
 #[tokio::test]
+async fn f71_sigterm_stops_a_session_of_the_executions_own_on_agentcore() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.agent.queue(gated(&gate));
+    let url = format!("{}/runtimes/arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/a", stack.agent.url());
+    let function = stack.function(&[short_lease(), ("AGENT_API_URL", &url)]).await;
+    let terminate = async {
+        gate.reached().await;
+        function.process.terminate();
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(delivery(false)), terminate);
+    ends(&function).await;
+    let record = assert_failed(&stack, &outcome, "Interrupted", false);
+    assert_eq!((&record["stopConfirmed"], stack.agent.stops().len()), (&json!(true), 1), "{record:#}");
+}
+
+#[tokio::test]
 async fn f71_sigterm_before_the_call_leaves_the_run_to_the_next_attempt() {
     let stack = stack().await;
     let outcome = terminated_before_the_call(&stack).await;
@@ -128,9 +145,12 @@ async fn f71_what_cannot_end_in_time_is_left_to_lambdas_retry() {
         let claims = stack.dynamodb.count("PutItem");
         let terminate = async {
             // Its claim was refused once there are two.
-            while stack.dynamodb.count("PutItem") < claims + 1 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+            let refused = async {
+                while stack.dynamodb.count("PutItem") < claims + 1 {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(LIMIT, refused).await.expect("the second claim is made");
             waiting.process.terminate();
         };
         let (outcome, ()) = tokio::join!(waiting.invoke(delivery(false)), terminate);

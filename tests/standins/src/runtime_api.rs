@@ -172,6 +172,7 @@ struct Book {
     polls: usize,
     refusal: Option<StatusCode>,
     lost_answers: usize,
+    restores: usize,
 }
 
 pub(crate) struct Shared {
@@ -268,6 +269,7 @@ impl RuntimeApi {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
+            .route("/2018-06-01/runtime/restore/next", get(restore))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(Arc::clone(&shared));
         Ok(Self { shared, server: Server::start_http(addr, router).await? })
@@ -276,6 +278,11 @@ impl RuntimeApi {
     /// Returns `host:port`, the form of AWS_LAMBDA_RUNTIME_API.
     pub fn authority(&self) -> String {
         self.server.addr().to_string()
+    }
+
+    /// Returns how often the process was restored from a snapshot.
+    pub fn restores(&self) -> usize {
+        self.shared.book().restores
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -442,6 +449,12 @@ async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, header
     }
     let posted = serde_json::from_slice(&body).unwrap_or(Value::Null);
     shared.finish(&id, &headers, Outcome::function_error(posted)).into_response()
+}
+
+/// Restores the process from its snapshot at once.
+async fn restore(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.book().restores += 1;
+    StatusCode::OK
 }
 
 async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {
