@@ -79,6 +79,10 @@ fn rates_and_single_times() {
         "endDate": "2026-01-05T08:00:00Z"}));
     let times: Vec<_> = started.runs_after(now, at(day)).map(|run| run.to_string()).collect();
     assert_eq!(times, ["2026-01-03T08:00:00Z", "2026-01-04T08:00:00Z"]);
+    // It does not fire when it is saved, whenever that is asked.
+    let rate = read(json!({"expression": "rate(1 day)"}));
+    let next = rate.runs_after(at("2025-12-31T23:00:00Z"), now).next().map(|run| run.to_string());
+    assert_eq!(next.as_deref(), Some("2026-01-02T00:00:00Z"));
     // Scheduler does not get a start that has passed, so a rate counts from the moment at which it was saved.
     let begun = read(json!({"expression": "rate(1 day)", "startDate": "2025-12-01T08:00:00Z"}));
     let next = begun.runs_after(at("2026-01-01T12:00:00Z"), now).next().map(|run| run.to_string());
