@@ -117,6 +117,14 @@ impl Scheduler {
         self.inner.book().schedules.insert(format!("default/{name}"), schedule);
     }
 
+    /// Makes a schedule one that was saved this long before it was.
+    pub fn age(&self, name: &str, by: Duration) {
+        if let Some(schedule) = self.inner.book().schedules.get_mut(name) {
+            let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+            schedule["SavedAt"] = json!(schedule["SavedAt"].as_i64().unwrap_or_default() - by);
+        }
+    }
+
     /// Deletes a schedule, as one that fires once does after it has fired.
     pub fn forget(&self, name: &str) {
         self.inner.book().schedules.remove(name);
@@ -226,6 +234,7 @@ async fn answer(
         headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let fault = inner.rules.befalls(operation, &format!("{name} {body}"));
     // In a task of its own: what the client has given up on is still done, as it would be behind a real network.
+    let schedule = name.clone();
     let played = tokio::spawn(async move {
         let apply = async {
             if !authorization.starts_with("AWS4-") || !authorization.contains("/scheduler/aws4_request") {
@@ -233,7 +242,7 @@ async fn answer(
             }
             serve(&inner, operation, &name, &query, body)
         };
-        play(fault, apply, refuse).await
+        play(fault, apply, |fault| refuse(fault, &schedule)).await
     });
     played.await.unwrap_or_else(|_| drop_connection())
 }
@@ -357,12 +366,14 @@ fn check(name: &str, body: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn refuse(fault: &Fault) -> Response {
+fn refuse(fault: &Fault, name: &str) -> Response {
+    let arn = format!("arn:aws:scheduler:us-east-1:123456789012:schedule/{SCHEDULE_GROUP}/{name}");
+    let denied = format!("not authorized to perform: scheduler:CreateSchedule on resource: {arn}");
     match fault {
         Fault::Throttle => error(429, "ThrottlingException", "Rate exceeded"),
-        Fault::Deny => error(403, "AccessDeniedException", "not authorized to perform scheduler:CreateSchedule"),
-        Fault::NotFound => error(404, "ResourceNotFoundException", "does not exist."),
-        Fault::Conflict => error(409, "ConflictException", "already exists."),
+        Fault::Deny => error(403, "AccessDeniedException", &denied),
+        Fault::NotFound => error(404, "ResourceNotFoundException", &format!("Schedule {name} does not exist.")),
+        Fault::Conflict => error(409, "ConflictException", &format!("Schedule {name} already exists.")),
         _ => error(500, "InternalServerException", "Unexpected error encountered while processing your request."),
     }
 }
