@@ -1,6 +1,7 @@
 //! Lists of executions, single ones, and what can be done with them.
 
 use agent_trigger::domain::fire::{Identity, execution_id};
+use agent_trigger::json::{lenient, surrogate::to_json};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -23,7 +24,8 @@ async fn lists_are_newest_first_filtered_and_paged() {
     }
     // Another user's row, one whose time is over, and the items beside executions are not shown.
     world.put_execution(id(&trigger), "2026-01-05T08:00:00Z", json!({"userId": "other"}));
-    world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": 1_000_000_000}));
+    let over = jiff::Timestamp::now().as_second() - 60;
+    world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": over}));
     world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": "RUNNING"}));
     let newest: Vec<&str> = made.iter().rev().map(String::as_str).collect();
     let all = api.get(&path).await.expect(200);
@@ -88,6 +90,15 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
         "detail": json!({"userId": crate::support::USER, "agentId": "agent-1", "prompt": "Look at it"}).to_string()}));
     let input = api.get(&format!("{path}/input")).await.expect(200);
     assert_eq!(input["input"], json!({"agentId": "agent-1", "prompt": "Look at it"}));
+    // It is shown as it is kept.
+    let kept = format!(r#"{{"userId":"{}","agentId":"agent-1","input":[1e15,1.50,"\ud83d"]}}"#, crate::support::USER);
+    world
+        .stack
+        .dynamodb
+        .put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"), "detail": kept}));
+    let input = api.get(&format!("{path}/input")).await.expect(200);
+    assert_eq!(to_json(&input["input"]["input"]), r#"[1e15,1.50,"\ud83d"]"#);
+    assert_eq!(lenient::parse(&kept).unwrap()["input"], input["input"]["input"]);
     assert_eq!(api.get(&format!("/triggers/{}/executions/unknown", id(&trigger))).await.status, 404);
 }
 

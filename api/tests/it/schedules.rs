@@ -116,6 +116,18 @@ async fn scheduler_away_is_said_and_completed_later() {
     assert_eq!(status["scheduleStatus"], "missing");
     api.post(&format!("{path}/enable"), json!({})).await.expect(200);
     assert!(world.schedule(id(&trigger)).is_some());
+    // To save it again with its schedule does the same. What is there is not written again: a rate would count anew.
+    let form = json!({"name": "n", "scheduleConfig": {"expression": "rate(1 hour)"}});
+    api.put(&path, form.clone()).await.expect(200);
+    world.scheduler.forget(&format!("trigger-{}", id(&trigger)));
+    world.scheduler.clear_requests();
+    api.put(&path, form.clone()).await.expect(200);
+    assert_eq!(world.schedule(id(&trigger)).unwrap()["ScheduleExpression"], "rate(1 hour)");
+    world.scheduler.clear_requests();
+    api.put(&path, form).await.expect(200);
+    assert_eq!((world.scheduler.count("UpdateSchedule"), world.scheduler.count("CreateSchedule")), (0, 0));
+    let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
+    assert_eq!(status["scheduleStatus"], "ok");
 }
 
 #[tokio::test]
@@ -258,6 +270,7 @@ async fn what_is_half_made_is_shown() {
     assert_eq!((shown["deletedAt"].is_string(), shown.get("nextRun")), (true, None));
     assert_eq!(api.get("/triggers?enabled=false").await.expect(200)["metadata"]["count"], 1);
     assert_eq!(api.get("/upcoming-runs").await.expect(200)["runs"], json!([]));
+    assert!(world.item(id(&trigger)).get("ttl").is_none(), "it stays until its schedule is deleted");
     let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
     assert_eq!((&status["enabled"], &status["scheduleStatus"]), (&json!(false), &json!("missing")));
     // It cannot be brought back.
@@ -269,6 +282,7 @@ async fn what_is_half_made_is_shown() {
     assert_eq!(world.scheduler.requests(), Vec::new());
     rule.remove();
     api.delete(&path).await.expect(200);
+    assert!(world.item(id(&trigger))["ttl"].is_u64());
     assert_eq!(api.get(&path).await.status, 404);
     assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 1);
     assert_eq!(world.scheduler.names(), Vec::<String>::new());
