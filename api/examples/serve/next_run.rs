@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Returns the next run after `after` of a schedule as the stand-in has it, in milliseconds since 1970.
-pub fn next_run(schedule: &Value, after: i64) -> Option<i64> {
+pub(crate) fn next_run(schedule: &Value, after: i64) -> Option<i64> {
     let date = |name: &str| {
         let seconds = schedule[name].as_f64()?;
         Timestamp::from_second(seconds as i64).ok().map(|at| at.to_string())
