@@ -35,8 +35,9 @@ def send(url, key, method, path, body=None):
 
 
 def watch(page, problems):
-    # The browser logs answers that the page expects: of a run that has not begun yet, and of a schedule half written.
-    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404) ", text)
+    # The browser logs answers that the page expects: of a run that has not begun yet, of a schedule half
+    # written, and of a trigger that somebody else has changed.
+    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404|412) ", text)
     page.on("console", lambda m: m.type == "error" and not is_noise(m.text) and problems.append(m.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
 
@@ -90,6 +91,8 @@ def use(page, url, key, shots):
     page.keyboard.press("Enter")
     expect(page.get_by_text("Replays")).to_be_visible(timeout=30000)
 
+    edit(page, url, key)
+
     # The filter is in the address, and the switch works.
     page.goto(f"{url}/#/runs")
     page.get_by_label("Status").select_option("failed")
@@ -111,6 +114,30 @@ def use(page, url, key, shots):
         assert wide <= 0, f"{name}: the page is {wide} pixels too wide"
         if shots:
             page.screenshot(path=str(Path(shots) / f"page-{name}.png"))
+
+
+def edit(page, url, key):
+    """Edit a trigger whose source is offered no more, after a look at another tab, and after somebody else."""
+    uploads = lambda: next(t for t in send(url, key, "GET", "/triggers")["triggers"] if t["name"].startswith("Check uploads"))
+    trigger = uploads()
+    asked = []
+    others = {"eventSources": [{"id": "other", "name": "Others"}]}
+    page.route("**/events", lambda route: (asked.append(route), route.fulfill(json=others)))
+    page.goto(f"{url}/#/edit/{trigger['id']}")
+    page.get_by_label("Name").fill("Check uploads twice")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate("fetch('/ping').then((answer) => answer.text())")
+    assert len(asked) == 1, "the form is drawn anew, and what was written is lost"
+    send(url, key, "PUT", f"/triggers/{trigger['id']}", {"description": "Somebody else's"})
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this trigger")
+    assert uploads()["name"] == "Check uploads"
+    expect(page.get_by_label("Name")).to_have_value("Check uploads twice")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Check uploads twice")).to_be_visible()
+    page.unroute("**/events")
+    assert uploads()["eventConfig"]["eventSourceId"] == trigger["eventConfig"]["eventSourceId"], "it was rewired"
+    assert uploads()["description"] == "Somebody else's", "a change is lost"
 
 
 def main():

@@ -1,6 +1,7 @@
 //! Lists of executions, single ones, and what can be done with them.
 
 use agent_trigger::domain::fire::{Identity, execution_id};
+use agent_trigger::json::{lenient, surrogate::to_json};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -23,7 +24,8 @@ async fn lists_are_newest_first_filtered_and_paged() {
     }
     // Another user's row, one whose time is over, and the items beside executions are not shown.
     world.put_execution(id(&trigger), "2026-01-05T08:00:00Z", json!({"userId": "other"}));
-    world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": 1_000_000_000}));
+    let over = jiff::Timestamp::now().as_second() - 60;
+    world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": over}));
     world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": "RUNNING"}));
     let newest: Vec<&str> = made.iter().rev().map(String::as_str).collect();
     let all = api.get(&path).await.expect(200);
@@ -88,6 +90,15 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
         "detail": json!({"userId": crate::support::USER, "agentId": "agent-1", "prompt": "Look at it"}).to_string()}));
     let input = api.get(&format!("{path}/input")).await.expect(200);
     assert_eq!(input["input"], json!({"agentId": "agent-1", "prompt": "Look at it"}));
+    // It is shown as it is kept.
+    let kept = format!(r#"{{"userId":"{}","agentId":"agent-1","input":[1e15,1.50,"\ud83d"]}}"#, crate::support::USER);
+    world
+        .stack
+        .dynamodb
+        .put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"), "detail": kept}));
+    let input = api.get(&format!("{path}/input")).await.expect(200);
+    assert_eq!(to_json(&input["input"]["input"]), r#"[1e15,1.50,"\ud83d"]"#);
+    assert_eq!(lenient::parse(&kept).unwrap()["input"], input["input"]["input"]);
     assert_eq!(api.get(&format!("/triggers/{}/executions/unknown", id(&trigger))).await.status, 404);
 }
 
@@ -245,4 +256,71 @@ async fn many_are_cancelled_and_replayed_at_once() {
         let refused = api.post("/executions/cancel", json!({"executions": executions})).await;
         assert_eq!(refused.violations(), ["executions"]);
     }
+}
+
+#[tokio::test]
+async fn a_filter_that_finds_little_loses_nothing() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let (first, second) = (api.create(subscribed()).await, api.create(scheduled()).await);
+    let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let put = |trigger: &Value, second: i64, status: &str| {
+        let at = start + jiff::SignedDuration::from_secs(second);
+        world.put_execution(id(trigger), &at.to_string(), json!({"status": status}))
+    };
+    // One request reads about 1,000 rows of a trigger, and between the failures of the first lie more.
+    for second in 100..1200 {
+        put(&first, second, "completed");
+    }
+    let mut failed = vec![put(&second, 5, "failed"), put(&first, 10, "failed"), put(&first, 2000, "failed")];
+    failed.push(put(&second, 3000, "failed"));
+    for (query, is_ascending) in [
+        ("status=failed", false),
+        ("status=failed&limit=1", false),
+        ("status=failed&order=asc", true),
+        ("status=failed&order=asc&limit=1", true),
+    ] {
+        let (mut found, mut path): (Vec<String>, _) = (Vec::new(), format!("/executions?{query}"));
+        loop {
+            let page = api.get(&path).await.expect(200);
+            found.extend(ids(&page).iter().map(|id| (*id).to_owned()));
+            match page.get("nextToken").and_then(Value::as_str) {
+                Some(token) => path = format!("/executions?{query}&nextToken={token}"),
+                None => break,
+            }
+        }
+        if !is_ascending {
+            found.reverse();
+        }
+        assert_eq!(found, failed, "{query}");
+    }
+    // A page without a match says that there is more.
+    let to = "to=2026-01-01T00:30:00Z";
+    let page = api.get(&format!("/executions?status=cancelled&{to}")).await.expect(200);
+    assert_eq!((&page["executions"], page["nextToken"].is_string()), (&json!([]), true));
+}
+
+#[tokio::test]
+async fn many_triggers_share_a_page() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let mut made = Vec::new();
+    for _ in 0..12 {
+        let trigger = api.create(subscribed()).await;
+        for minute in 10..40 {
+            made.push(world.put_execution(id(&trigger), &format!("2026-01-01T07:{minute}:00Z"), json!({})));
+        }
+    }
+    made.sort();
+    made.reverse();
+    let (mut found, mut path): (Vec<String>, _) = (Vec::new(), "/executions?limit=100".to_owned());
+    loop {
+        let page = api.get(&path).await.expect(200);
+        found.extend(ids(&page).iter().map(|id| (*id).to_owned()));
+        match page.get("nextToken").and_then(Value::as_str) {
+            Some(token) => path = format!("/executions?limit=100&nextToken={token}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, made);
 }

@@ -1,5 +1,6 @@
 //! Creating, changing and deleting triggers: what is stored, what is refused, and two people at once.
 
+use agent_trigger::json::{lenient, surrogate::to_json};
 use reqwest::Method;
 use serde_json::{Value, json};
 use standins::{Fault, Rule};
@@ -250,6 +251,19 @@ async fn a_check_writes_nothing_and_shows_the_prompt() {
         json!({"triggerId": id(&stored), "trigger": {"prompt": "Now {{ $.detail.object.size }}"}, "event": event});
     let checked = api.post("/triggers/check", change).await.expect(200);
     assert!(checked["event"]["prompt"].as_str().unwrap().starts_with("Now 5"));
+    // Numbers and halves of surrogate pairs come to the prompt as they were sent.
+    let text = r#"{"trigger":{"name":"n","type":"event","agentId":"a","prompt":"{{ $.detail }}","eventConfig":
+        {"eventSourceId":"aws-s3"}},"event":{"detail-type":"x","source":"y","detail":[1e15,1.50,"\ud83d"]}}"#;
+    let checked = api.post("/triggers/check", lenient::parse(text).unwrap()).await.expect(200);
+    let prompt = checked["event"]["prompt"].as_str().unwrap();
+    assert!(prompt.starts_with(r#"[1e15,1.50,"\ud83d"]"#), "{prompt}");
+    let text = text.replace("{{ $.detail }}", "x").replace("\"n\"", r#""n","inputMapping":{"d":"$.detail"}"#);
+    let checked = api.post("/triggers/check", lenient::parse(&text).unwrap()).await.expect(200);
+    assert_eq!(to_json(&checked["event"]["input"]["d"]), r#"[1e15,1.50,"\ud83d"]"#);
+    // The table holds Unicode.
+    let mut cut = subscribed();
+    cut["name"] = lenient::parse(r#""cut \ud83d""#).unwrap();
+    assert_eq!(api.create(cut).await["name"], "cut \u{fffd}");
     let broken = json!({"trigger": subscribed(), "event": {"detail-type": "x"}});
     assert_eq!(api.post("/triggers/check", broken).await.violations(), ["event"]);
     let broken = json!({"trigger": subscribed(), "event": {"detail-type": "x", "source": 7}});

@@ -7,12 +7,12 @@
 use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use agent_trigger::clients::http::Clients;
-use agent_trigger_api::schedules::schedule::Schedule;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use standins::{
     Function, RuntimeApi, SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, Script, Stack, lambda_api::FUNCTION_ARN,
 };
+
+mod next_run;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Error> {
         .on_prompt("Please fail", Script::sse_error("the model stopped answering: ThrottlingException").paced(pause));
     stack.pool(ENVIRONMENTS, &[]);
     let mut scheduler = Scheduler::start().await?;
-    scheduler.run(stack.lambda.clone(), Arc::new(next_run));
+    scheduler.run(stack.lambda.clone(), Arc::new(next_run::next_run));
 
     let key = uuid::Uuid::new_v4().simple().to_string();
     // The API does not run on Lambda here, but its process is started like those that do.
@@ -74,16 +74,6 @@ fn env(stack: &Stack, scheduler: &Scheduler, key: &str) -> BTreeMap<String, Stri
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
     env
-}
-
-/// Returns the next run of what Scheduler has, in milliseconds since 1970.
-fn next_run(schedule: &Value, after: i64) -> Option<i64> {
-    let seconds = |name: &str| schedule[name].as_f64().and_then(|at| Timestamp::from_second(at as i64).ok());
-    let config = json!({"expression": schedule["ScheduleExpression"], "timezone": schedule["ScheduleExpressionTimezone"],
-        "startDate": seconds("StartDate").map(|at| at.to_string()), "endDate": seconds("EndDate").map(|at| at.to_string())});
-    let schedule = Schedule::read(config.as_object()?).ok()?;
-    let after = Timestamp::from_millisecond(after).ok()?;
-    schedule.runs_after(after, after).next().map(|run| run.as_millisecond())
 }
 
 fn samples() -> [Value; 3] {
