@@ -1,8 +1,8 @@
 """Use the page of the control plane in a real browser, against the local run of everything.
 
-usage: page.py SERVE [SCREENSHOTS]
+usage: page.py [SCREENSHOTS]
 
-SERVE is the built example `serve` of the package agent-trigger-api. It needs Debian's chromium.
+It starts `cargo run --example local -- --serve`, and needs Debian's chromium.
 """
 
 import json
@@ -22,7 +22,7 @@ HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
 
 def link(process):
     for line in process.stdout:
-        if found := re.match(r"(http://127\.0\.0\.1:\d+)/#key=(\w+)", line):
+        if found := re.search(r"(http://127\.0\.0\.1:\d+)/#key=(\w+)", line):
             return found.group(1), found.group(2)
     raise SystemExit("the local run printed no link")
 
@@ -141,9 +141,10 @@ def edit(page, url, key):
 
 
 def main():
-    serve, shots = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    shots = sys.argv[1] if len(sys.argv) > 1 else None
+    serve = ["cargo", "run", "--locked", "--example", "local", "--", "--serve"]
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed")
-    process = subprocess.Popen([serve], env={**os.environ, "PORT": "0"}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(serve, env={**os.environ, "PORT": "0"}, stdout=subprocess.PIPE, text=True)
     problems = []
     try:
         url, key = link(process)

@@ -7,7 +7,7 @@ mod executions;
 mod fires;
 mod frontend;
 mod local_port;
-#[path = "../../examples/serve/next_run.rs"]
+#[path = "../../../examples/local/next_run.rs"]
 mod next_run;
 mod schedules;
 mod strangers;
