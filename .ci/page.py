@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
@@ -42,10 +43,18 @@ def watch(page, problems):
     page.on("pageerror", lambda error: problems.append(str(error)))
 
 
+def is_accessible(page, what):
+    """Ask axe-core about the page as it stands. What it calls serious or critical is a fault."""
+    found = Axe().run(page).response["violations"]
+    grave = [f"{v['id']}: {v['help']} ({v['nodes'][0]['html'][:120]})" for v in found if v["impact"] in ("serious", "critical")]
+    assert not grave, f"axe-core finds in {what}: " + "; ".join(grave)
+
+
 def use(page, url, key, shots):
     page.goto(f"{url}/#key={key}")
     expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
     expect(page.get_by_text("Every minute: what came in?")).to_be_visible()
+    is_accessible(page, "the list of triggers")
     assert key not in page.url, "the key stays in the address"
 
     # What users wrote is text, wherever it is shown.
@@ -62,9 +71,11 @@ def use(page, url, key, shots):
     page.get_by_role("dialog").get_by_role("button", name="Run now").click()
     expect(page.get_by_role("heading", name=re.compile("Run.*completed"))).to_be_visible(timeout=30000)
     expect(page.get_by_text("Three files came in since yesterday")).to_be_visible()
+    is_accessible(page, "a run")
 
     # A schedule that is wrong is said while it is written, and by the field when it is saved.
     page.goto(f"{url}/#/new")
+    is_accessible(page, "the form")
     page.get_by_label("Name").fill("Monthly")
     page.get_by_label("Agent").fill("agent-789")
     page.get_by_label("Prompt").fill("Please fail")
@@ -97,6 +108,7 @@ def use(page, url, key, shots):
     page.goto(f"{url}/#/runs")
     page.get_by_label("Status").select_option("failed")
     expect(page).to_have_url(re.compile("status=failed"))
+    is_accessible(page, "the list of runs")
     page.goto(f"{url}/#/triggers")
     switch = page.get_by_role("switch", name="Weekday report: on")
     switch.click()
@@ -111,6 +123,7 @@ def use(page, url, key, shots):
         page.goto(f"{url}/#/triggers")
         expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        is_accessible(page, f"the list of triggers, {name}")
         assert wide <= 0, f"{name}: the page is {wide} pixels too wide"
         if shots:
             page.screenshot(path=str(Path(shots) / f"page-{name}.png"))
