@@ -120,6 +120,7 @@ impl TriggerItem {
         let is_schedule = self.item.get("type").and_then(Value::as_str) == Some("schedule");
         if !is_schedule {
             self.filters(&mut problems);
+            self.follows_any_user(&mut problems);
         }
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         skip_reason(&mut fields);
