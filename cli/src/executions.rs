@@ -81,7 +81,7 @@ pub(crate) async fn act(
     ExecutionOptions { id, trigger }: &ExecutionOptions,
 ) -> Result<Value, String> {
     let (execution, _) = one(&place, trigger.as_deref(), id).await?;
-    let (trigger, id, user) = (execution.trigger(), execution.id(), execution.text("userId"));
+    let (trigger, id, user) = (execution.trigger(), execution.id(), execution.item.user_id.as_deref());
     let path = format!("/triggers/{}/executions/{}/{what}", segment(trigger), segment(id));
     place
         .requests(what == "replay", None)

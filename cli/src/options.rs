@@ -172,7 +172,7 @@ impl Which {
 
     /// Returns true for an execution that is asked for, whatever its trigger.
     pub(crate) fn includes(&self, execution: &Execution) -> bool {
-        let status = execution.text("status").unwrap_or_default();
+        let status = execution.item.status.as_deref().unwrap_or_default();
         (self.status.is_empty() || self.status.iter().any(|wanted| wanted == status)) && !self.is_too_old(execution)
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::execution::Execution;
+use crate::execution::{Execution, fired_at};
 use crate::options::{PlaceOptions, Which};
 use crate::requests::{Requests, segment};
 use crate::source::{self, Source};
@@ -167,8 +167,7 @@ async fn searched(
 ) -> Result<(Vec<Execution>, u32), String> {
     let mut which = Which { trigger: trigger.map(str::to_owned), ..Which::default() };
     // A whole id holds the time of its fire.
-    let whole = Execution { row: [("executionId".to_owned(), Value::from(id))].into_iter().collect() };
-    which.since = whole.fired_at().filter(|_| id.len() == WHOLE_ID).map(|fired| fired - 1_000);
+    which.since = fired_at(id).filter(|_| id.len() == WHOLE_ID).map(|fired| fired - 1_000);
     let (mut pages, mut next, mut found) = (0, None::<String>, Vec::new());
     for _ in 0..MOST_PAGES {
         let page = requests.done(None, Method::GET, &list_path(&which, PAGE, next.as_deref()), None).await?;

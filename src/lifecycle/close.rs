@@ -213,7 +213,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                     }
                     return Ok((Write::Done, summed(unwritable)));
                 }
-                Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row.as_ref())?), None)),
+                Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row)?), None)),
                 Ok(Transacted::Refused(_, item)) => {
                     known = TriggerKnowledge::read(item.and_then(|item| current(item, *now)).as_ref());
                     refusals += 1;

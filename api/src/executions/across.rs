@@ -3,6 +3,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
+use agent_trigger::store::execution_item::TRIGGER_ID;
 use axum::extract::State;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
@@ -55,7 +56,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
         .iter()
         .map(|row| {
             let mut shown = listed(row);
-            if let Some(name) = row.get("triggerId").and_then(|id| names.get(id.as_str()?)) {
+            if let Some(name) = row.get(TRIGGER_ID).and_then(|id| names.get(id.as_str()?)) {
                 shown["triggerName"] = name.clone();
             }
             shown

@@ -1,5 +1,6 @@
 //! `POST …/executions/{execution}/cancel`: the attempt that works on the execution sees the request with its next heartbeat.
 
+use agent_trigger::store::execution_item::STATUS;
 use serde_json::{Value, json};
 
 use crate::{error::ApiError, executions::Named, reply::Reply, store::Write};
@@ -22,7 +23,7 @@ pub async fn one(named: &Named) -> Result<Value, ApiError> {
     match api.items.request_cancel(id, execution).await? {
         Write::Done(_) => Ok(json!({"executionId": execution, "triggerId": id, "cancelRequested": true})),
         Write::Refused(Some(row)) => {
-            let details = json!({"status": row.get("status")});
+            let details = json!({"status": row.get(STATUS)});
             Err(ApiError::Conflict { message: "the execution has ended".to_owned(), details })
         }
         Write::Refused(None) => Err(ApiError::NotFound),

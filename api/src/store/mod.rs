@@ -11,6 +11,7 @@ use agent_trigger::{
         Store,
         dynamodb::DynamoDb,
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, Key},
         table::{ConditionalWrite, Table, Written},
@@ -133,7 +134,7 @@ fn current(item: Item, now: i64) -> Option<Map<String, Value>> {
 
 /// Returns true if an item's ttl has passed at `now`, in seconds since 1970, as the function sees it.
 fn is_over(item: &Map<String, Value>, now: i64) -> bool {
-    item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| is_expired(ttl, now))
+    item.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| is_expired(ttl, now))
 }
 
 fn object_of(item: Item) -> Map<String, Value> {
