@@ -100,6 +100,9 @@ async fn scheduler_away_is_said_and_completed_later() {
         rule.remove();
         let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
         assert_eq!(status["scheduleStatus"], "missing", "{status:#}");
+        // What Scheduler may not have is not promised.
+        assert_eq!(status["nextRuns"], json!([]));
+        assert_eq!(api.get("/upcoming-runs").await.expect(200)["runs"], json!([]));
         let saved = api.put(&path, json!({"scheduleConfig": {"expression": "rate(3 hours)"}})).await.expect(200);
         assert_eq!(saved["trigger"]["scheduleStatus"], "ok");
         assert_eq!(world.schedule(id(&trigger)).unwrap()["ScheduleExpression"], "rate(3 hours)");
@@ -183,6 +186,8 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
             {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
         let path = format!("/triggers/{trigger}");
         assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "ok");
+        let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
+        assert_eq!((&status["scheduleStatus"], &status["schedule"]), (&json!("ok"), &json!({"unknown": true})));
         let answer = match route {
             "" => api.put(&path, json!({"name": "m"})).await,
             route => api.post(&format!("{path}{route}"), json!({})).await,
