@@ -54,9 +54,13 @@ async fn scheduler_gets_ids_alone() {
         assert_eq!(world.schedule(id(&trigger)).unwrap()["State"], state);
     }
     let mut once = scheduled();
-    once["scheduleConfig"] = json!({"expression": "at(2099-01-01T00:00:00)"});
+    // Scheduler ignores the dates of a schedule that fires once.
+    once["scheduleConfig"] = json!({"expression": "at(2099-01-01T00:00:00)", "startDate": "2099-02-01T00:00:00Z",
+        "endDate": "2099-03-01T00:00:00Z"});
     let once = api.create(once).await;
-    assert_eq!(world.schedule(id(&once)).unwrap()["ActionAfterCompletion"], "DELETE");
+    let sent = world.schedule(id(&once)).unwrap();
+    assert_eq!(sent["ActionAfterCompletion"], "DELETE");
+    assert_eq!((sent.get("StartDate"), sent.get("EndDate")), (None, None));
     assert_eq!(once["nextRun"], "2099-01-01T00:00:00.000Z");
 }
 
