@@ -282,7 +282,12 @@ async fn what_is_half_made_is_shown() {
     assert!(world.item(id(&trigger)).get("ttl").is_none(), "it stays until its schedule is deleted");
     let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
     assert_eq!((&status["enabled"], &status["scheduleStatus"]), (&json!(false), &json!("missing")));
-    // It cannot be brought back.
+    // Its runs are shown. It cannot be brought back, and runs no more.
+    let run = world.put_execution(id(&trigger), "2026-01-01T07:00:00Z", json!({"status": "failed"}));
+    world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"),
+        "detail": json!({"userId": USER, "agentId": "agent-1", "prompt": "Look at it"}).to_string()}));
+    assert_eq!(api.get(&format!("{path}/executions")).await.expect(200)["metadata"]["count"], 1);
+    assert_eq!(api.post(&format!("{path}/executions/{run}/replay"), json!({})).await.status, 404);
     world.scheduler.clear_requests();
     for route in ["enable", "disable", "run"] {
         assert_eq!(api.post(&format!("{path}/{route}"), json!({})).await.status, 404, "{route}");
