@@ -1,6 +1,6 @@
 //! `POST /triggers/{id}/enable` and `/disable`. Off: the item first, so that no fire runs from then on. On: the schedule
 //! first, so that the item never promises fires that do not come. A crash between leaves a trigger that is off, and whose
-//! fires are skipped.
+//! fires are skipped. A schedule that is not there is made after the item, which says until then that it is missing.
 
 use std::sync::Arc;
 

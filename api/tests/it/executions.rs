@@ -313,6 +313,12 @@ async fn many_triggers_share_a_page() {
     }
     made.sort();
     made.reverse();
+    world.stack.dynamodb.clear_requests();
+    assert_eq!(ids(&api.get("/executions?limit=100").await.expect(200)).len(), 100);
+    let of_executions = |request: &Value| request.to_string().contains("EXECUTION#").then(|| request["Limit"].as_u64());
+    let limits = world.stack.dynamodb.requests().into_iter().filter(|request| request.operation == "Query");
+    let asked: u64 = limits.filter_map(|request| of_executions(&request.json())?).sum();
+    assert_eq!(asked, 12 * 16, "rows are read for the page, and not for each trigger");
     let (mut found, mut path): (Vec<String>, _) = (Vec::new(), "/executions?limit=100".to_owned());
     loop {
         let page = api.get(&path).await.expect(200);
@@ -323,4 +329,16 @@ async fn many_triggers_share_a_page() {
         }
     }
     assert_eq!(found, made);
+    // One that runs more often than the others still fills the page.
+    let busy = api.create(subscribed()).await;
+    for second in 10..60 {
+        for minute in 10..13 {
+            world.put_execution(id(&busy), &format!("2026-01-02T07:{minute}:{second}Z"), json!({}));
+        }
+    }
+    for limit in [1, 5, 50, 100] {
+        let page = api.get(&format!("/executions?limit={limit}")).await.expect(200);
+        assert_eq!(ids(&page).len(), limit);
+        assert!(page["executions"].as_array().unwrap().iter().all(|run| run["triggerId"] == busy["id"]), "{limit}");
+    }
 }

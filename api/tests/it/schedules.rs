@@ -54,9 +54,13 @@ async fn scheduler_gets_ids_alone() {
         assert_eq!(world.schedule(id(&trigger)).unwrap()["State"], state);
     }
     let mut once = scheduled();
-    once["scheduleConfig"] = json!({"expression": "at(2099-01-01T00:00:00)"});
+    // Scheduler ignores the dates of a schedule that fires once.
+    once["scheduleConfig"] = json!({"expression": "at(2099-01-01T00:00:00)", "startDate": "2099-02-01T00:00:00Z",
+        "endDate": "2099-03-01T00:00:00Z"});
     let once = api.create(once).await;
-    assert_eq!(world.schedule(id(&once)).unwrap()["ActionAfterCompletion"], "DELETE");
+    let sent = world.schedule(id(&once)).unwrap();
+    assert_eq!(sent["ActionAfterCompletion"], "DELETE");
+    assert_eq!((sent.get("StartDate"), sent.get("EndDate")), (None, None));
     assert_eq!(once["nextRun"], "2099-01-01T00:00:00.000Z");
 }
 
@@ -100,6 +104,9 @@ async fn scheduler_away_is_said_and_completed_later() {
         rule.remove();
         let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
         assert_eq!(status["scheduleStatus"], "missing", "{status:#}");
+        // What Scheduler may not have is not promised.
+        assert_eq!(status["nextRuns"], json!([]));
+        assert_eq!(api.get("/upcoming-runs").await.expect(200)["runs"], json!([]));
         let saved = api.put(&path, json!({"scheduleConfig": {"expression": "rate(3 hours)"}})).await.expect(200);
         assert_eq!(saved["trigger"]["scheduleStatus"], "ok");
         assert_eq!(world.schedule(id(&trigger)).unwrap()["ScheduleExpression"], "rate(3 hours)");
@@ -183,6 +190,8 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
             {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
         let path = format!("/triggers/{trigger}");
         assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "ok");
+        let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
+        assert_eq!((&status["scheduleStatus"], &status["schedule"]), (&json!("ok"), &json!({"unknown": true})));
         let answer = match route {
             "" => api.put(&path, json!({"name": "m"})).await,
             route => api.post(&format!("{path}{route}"), json!({})).await,
@@ -273,7 +282,12 @@ async fn what_is_half_made_is_shown() {
     assert!(world.item(id(&trigger)).get("ttl").is_none(), "it stays until its schedule is deleted");
     let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
     assert_eq!((&status["enabled"], &status["scheduleStatus"]), (&json!(false), &json!("missing")));
-    // It cannot be brought back.
+    // Its runs are shown. It cannot be brought back, and runs no more.
+    let run = world.put_execution(id(&trigger), "2026-01-01T07:00:00Z", json!({"status": "failed"}));
+    world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"),
+        "detail": json!({"userId": USER, "agentId": "agent-1", "prompt": "Look at it"}).to_string()}));
+    assert_eq!(api.get(&format!("{path}/executions")).await.expect(200)["metadata"]["count"], 1);
+    assert_eq!(api.post(&format!("{path}/executions/{run}/replay"), json!({})).await.status, 404);
     world.scheduler.clear_requests();
     for route in ["enable", "disable", "run"] {
         assert_eq!(api.post(&format!("{path}/{route}"), json!({})).await.status, 404, "{route}");
