@@ -1,7 +1,7 @@
 //! What the decoder makes of an answer's frames: the protocol, recognised or set, and the facts that it reads.
 
 use crate::agent::framing::frame::{Frame, MAX_EVENT, Source};
-use crate::agent::loose::{Found, Loose};
+use crate::agent::loose::{Found, Loose, begins_document};
 use crate::agent::protocol::{
     self,
     failure::failure_of,
@@ -177,9 +177,8 @@ impl Reading {
     /// document in several lines once it is whole, and a dictionary as Python prints it. A failure is noted, and later
     /// text takes it back.
     fn take_loose(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
-        if frame.source == Source::Loose && frame.data.starts_with(b"{") && scan::is_whole(frame.text) {
-            let text = frame.text.to_vec();
-            self.read(&Frame::new(Source::Line, &text));
+        if frame.source == Source::Loose && frame.data.starts_with(b"{") && !begins_document(frame.data) {
+            self.read(&Frame { source: Source::Line, ..*frame });
             return self.verdict.take();
         }
         if let Some(json) = literals(frame.text) {

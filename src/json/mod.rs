@@ -1,5 +1,6 @@
 //! Reads JSON that others wrote.
 
+pub(crate) mod extent;
 pub(crate) mod fields;
 pub mod lenient;
 pub(crate) mod near_miss;

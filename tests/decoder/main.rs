@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod fixtures;
+mod loose;
 mod more;
 mod properties;
 mod protocols;
