@@ -128,6 +128,10 @@ impl Reading {
             (Some(_), _) => self.follow(frame),
             (None, _) => self.interpret(frame, frame),
         };
+        if frame.dropped.is_some() && frame.text.starts_with(b"{") && !frame.is_whole() {
+            // What was not kept may say that the run failed.
+            self.transcript.doubt = Some(Verdict::Interrupted(Interruption::NoTerminalEvent));
+        }
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
         }
@@ -188,7 +192,7 @@ impl Reading {
             Found::Nothing => None,
             Found::Failure(words) => {
                 self.transcript.is_understood = true;
-                self.transcript.failure = Some(reported(words));
+                self.transcript.doubt_by(reported(words));
                 None
             }
             Found::Document => {
@@ -406,7 +410,7 @@ impl Reading {
     /// Decides an answer that broke off: what the agent said of a failure before that is known all the same, and takes
     /// precedence.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
-        match &self.transcript.failure {
+        match self.transcript.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),
             None => Verdict::Interrupted(interruption),
         }

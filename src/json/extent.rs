@@ -30,21 +30,32 @@ pub(crate) struct Extent {
 impl Extent {
     /// Takes the next bytes, split anywhere. Each is looked at once.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let (taken, _) = self.take(bytes);
+        // White space may follow the value.
+        if bytes[taken..].iter().any(|byte| !byte.is_ascii_whitespace()) {
+            self.place = Place::None;
+        }
+    }
+
+    /// Takes the next bytes up to the end of the value. Returns how many they are, and whether the value has its end.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
         #[cfg(test)]
         {
             self.looked_at += bytes.len();
         }
         let mut at = 0;
-        while let Some(byte) = bytes.get(at).copied() {
+        while self.place != Place::Behind
+            && let Some(byte) = bytes.get(at).copied()
+        {
             if self.place == Place::None {
-                return;
+                return (bytes.len(), false);
             }
             if self.in_string && !self.escaped {
                 at += memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
                 match bytes.get(at) {
                     Some(b'"') => self.in_string = false,
                     Some(_) => self.escaped = true,
-                    None => return,
+                    None => return (at, false),
                 }
             } else if self.in_string {
                 self.escaped = false;
@@ -56,12 +67,13 @@ impl Extent {
                 self.place = Place::Behind;
             }
         }
+        (at, self.place == Place::Behind)
     }
 
     /// Takes a byte that stands in no string.
     fn outside(&mut self, byte: u8) {
         match (self.place, byte) {
-            (Place::Before | Place::Behind, b' ' | b'\t' | b'\r' | b'\n') => return,
+            (Place::Before, b' ' | b'\t' | b'\r' | b'\n') => return,
             (Place::Before | Place::Within, b'{' | b'[') => self.depth += 1,
             (Place::Before | Place::Within, b'"') => self.in_string = true,
             (Place::Within, b'}' | b']') => self.depth -= 1,

@@ -4,6 +4,7 @@ pub(crate) mod extent;
 pub(crate) mod fields;
 pub mod lenient;
 pub(crate) mod near_miss;
+mod nested;
 pub(crate) mod number;
 pub(crate) mod python;
 pub mod query;

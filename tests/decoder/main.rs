@@ -5,6 +5,7 @@ mod bounds;
 mod fixtures;
 mod loose;
 mod more;
+mod nested;
 mod properties;
 mod protocols;
 mod rules;

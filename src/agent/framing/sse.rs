@@ -193,7 +193,7 @@ impl Loose {
             let mut skim = Skim::new(is_kept);
             skim.feed(line.bytes);
             self.line.extend_from_slice(skim.object());
-            self.dropped = Some(line.dropped.unwrap_or(if skim.is_whole() { b'}' } else { b' ' }));
+            self.dropped = Some(line.dropped.unwrap_or(skim.last()));
         } else {
             self.line.extend_from_slice(line.skimmed);
             self.dropped = line.dropped;
@@ -326,11 +326,12 @@ impl Pending {
                 skim.feed(separator);
                 skim.feed(value);
             }
-            // A line of it was not kept.
             _ => self.skim = None,
         }
+        let is_lost = self.skim.is_none() && !separator.is_empty();
         let last = dropped.or_else(|| last_token(value)).or(self.dropped).or_else(|| last_token(&self.data.0));
-        self.dropped = Some(last.unwrap_or(b' '));
+        // Nothing is known of data in several lines of which one was not kept: its last byte says nothing.
+        self.dropped = Some(last.filter(|_| !is_lost).unwrap_or(b' '));
         self.data.cut(separator, PREFIX);
         self.data.cut(value, PREFIX);
     }
@@ -338,7 +339,7 @@ impl Pending {
     /// Ends the data of a frame that was too large: of an object the members that were kept are left.
     fn close(&mut self) {
         let Some(mut skim) = self.skim.take().filter(|skim| skim.is_object()) else { return };
-        self.dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+        self.dropped = Some(skim.last());
         self.data.clear();
         self.data.append(skim.object(), MAX_EVENT);
     }
