@@ -106,9 +106,9 @@ impl Prompt {
     }
 
     /// Returns the queries that find nothing in `event`.
-    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
+    pub(crate) fn empty_queries(&self, event: &Value, steps: &Steps) -> Vec<String> {
         let empty = |part: &Part| match part {
-            Part::Query(query) => name_if_empty(query, event),
+            Part::Query(query) => name_if_empty(query, event, steps),
             Part::Text(_) => None,
         };
         self.0.iter().filter_map(empty).collect()
@@ -197,8 +197,8 @@ impl Mapping {
     }
 
     /// Returns the queries that find nothing in `event`.
-    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
-        self.0.iter().filter_map(|(_, query)| name_if_empty(query, event)).collect()
+    pub(crate) fn empty_queries(&self, event: &Value, steps: &Steps) -> Vec<String> {
+        self.0.iter().filter_map(|(_, query)| name_if_empty(query, event, steps)).collect()
     }
 
     /// Returns the values in `event`. A name whose query finds nothing is left out.
@@ -229,8 +229,8 @@ impl Mapping {
 }
 
 /// Returns the text of a query that finds nothing in `event`. A query that costs too much is none.
-fn name_if_empty(query: &Query, event: &Value) -> Option<String> {
-    let found = query.find(event, &Steps::new(MOST_STEPS)).ok()?;
+fn name_if_empty(query: &Query, event: &Value, steps: &Steps) -> Option<String> {
+    let found = query.find(event, steps).ok()?;
     found.is_empty().then(|| query.to_string())
 }
 

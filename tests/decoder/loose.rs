@@ -132,6 +132,60 @@ fn an_event_ends_at_the_line_that_is_none_of_it() {
     }
 }
 
+/// The rules of a recognised protocol decide: a line of a log counts only where its terminal event does not come.
+#[test]
+fn a_report_counts_until_the_event_that_ends_the_run() {
+    for (of, begin, end) in [
+        (NDJSON, r#"{"type":"modelContentBlockDeltaEvent","delta":{"text":"a"}}"#, COMPLETION),
+        (
+            NDJSON,
+            r#"{"object":"chat.completion.chunk","choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"object":"chat.completion.chunk","choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+        ),
+        (NDJSON, r#"{"type":"RUN_STARTED"}"#, r#"{"type":"RUN_FINISHED"}"#),
+        (NDJSON, r#"{"type":"start"}"#, r#"{"type":"finish","finishReason":"stop"}"#),
+        (SSE, r#"{"type":"message_start","message":{}}"#, r#"{"type":"message_stop"}"#),
+        (SSE, r#"{"type":"response.created"}"#, r#"{"type":"response.completed","response":{"status":"completed"}}"#),
+        (SSE, r#"{"messageStart":{"role":"assistant"}}"#, r#"{"messageStop":{"stopReason":"end_turn"}}"#),
+        (SSE, r#"{"type":"start","runId":"1","payload":{}}"#, r#"{"type":"finish","runId":"1","payload":{}}"#),
+        (
+            SSE,
+            r#"{"jsonrpc":"2.0","result":{"kind":"status-update","status":{"state":"working"}}}"#,
+            r#"{"jsonrpc":"2.0","result":{"kind":"status-update","status":{"state":"completed"}}}"#,
+        ),
+        (
+            SSE,
+            r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#,
+        ),
+    ] {
+        for report in ["ThrottlingException: retrying in 2 s", "Traceback (most recent call last):\n  x\nKeyError: x"] {
+            let frame = |data: &str| if of == SSE { format!("data: {data}\n\n") } else { format!("{data}\n") };
+            let body = format!("{}{report}\n", frame(begin));
+            let words = report.rsplit('\n').next().expect("a line");
+            assert_eq!(whole(of, &body).verdict, reported(words), "{body}");
+            assert_eq!(decode(of, [body.as_bytes()], End::Torn).verdict, reported(words), "{body}");
+            assert_eq!(whole(of, format!("{body}{}", frame(end))).verdict, Verdict::Completed, "{body}{end}");
+        }
+    }
+    // What an agent says of its own failure in an object is no line of a log.
+    let body = format!("{{\"type\":\"modelMessageStartEvent\"}}\n{{\"error\":\"boom\"}}\n{COMPLETION}\n");
+    assert_eq!(whole(NDJSON, body).verdict, reported("boom"));
+    // Where no event ends a run, the last word counts.
+    for (of, body) in [
+        (NDJSON, "{\"text\":\"a\"}\nThrottlingException: x\n{\"usage\":{\"input_tokens\":1}}\n"),
+        (SSE, "data: {\"init_event_loop\":true}\n\nThrottlingException: x\n"),
+        (
+            SSE,
+            "data: {\"type\":\"agentResultEvent\",\"result\":{\"stopReason\":\"endTurn\"}}\n\nThrottlingException: x\n",
+        ),
+        (SSE, "event: values\ndata: {\"messages\":[]}\n\nThrottlingException: x\n"),
+        (SSE, "data: {\"invocationId\":\"1\",\"author\":\"a\"}\n\nThrottlingException: x\n"),
+    ] {
+        assert_eq!(whole(of, body).verdict, reported("ThrottlingException: x"), "{body}");
+    }
+}
+
 /// A document may have as many lines as bytes, in any framing: were it scanned at each of them, these would take minutes.
 #[test]
 fn documents_of_very_many_lines_are_read_in_linear_time() {
