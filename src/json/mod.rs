@@ -1,8 +1,10 @@
 //! Reads JSON that others wrote.
 
+pub(crate) mod extent;
 pub(crate) mod fields;
 pub mod lenient;
 pub(crate) mod near_miss;
+mod nested;
 pub(crate) mod number;
 pub(crate) mod python;
 pub mod query;
