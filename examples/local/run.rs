@@ -82,7 +82,8 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     Ok(ExitCode::FAILURE)
 }
 
-fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
+/// Opens the log of the function, and returns what writes its lines there.
+pub(crate) fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
     let open = || {
         fs::create_dir_all(path.parent().unwrap_or(path))?;
         fs::File::create(path)

@@ -10,7 +10,7 @@
 
 use crate::agent::framing::{
     Declared, Framer,
-    frame::{Rest, Source},
+    frame::{Frame, Rest, Source},
 };
 use crate::agent::protocol;
 use crate::agent::reading::Reading;
@@ -156,14 +156,31 @@ impl Decoder {
                 }
                 Rest::Nothing => {}
                 Rest::Frame(frame) => {
-                    let is_cut = frame.source == Source::Line && frame.text.starts_with(b"{") && !frame.is_whole();
+                    let is_cut_line = |frame: &Frame<'_>| {
+                        matches!(frame.source, Source::Line | Source::Loose)
+                            && frame.text.starts_with(b"{")
+                            && !frame.is_whole()
+                    };
+                    let mut is_cut = is_cut_line(&frame);
                     reading.read(&frame);
+                    if let Some(frame) = framer.behind().filter(|_| reading.verdict.is_none()) {
+                        is_cut |= is_cut_line(&frame);
+                        reading.read(&frame);
+                    }
                     let is_cut = is_cut || reading.is_within_document();
                     if is_cut && reading.verdict.is_none() && reading.reader.is_none() {
                         return reading.transcript.without_terminal_event();
                     }
                 }
-                Rest::Cut => return reading.without(Interruption::WithinEvent),
+                Rest::Cut => {
+                    if let Some(frame) = framer.behind() {
+                        reading.read(&frame);
+                    }
+                    return match reading.verdict.take() {
+                        Some(failed @ Verdict::Failed(_)) => failed,
+                        _ => reading.without(Interruption::WithinEvent),
+                    };
+                }
                 Rest::NotJson => {
                     let Some(lines) = framer.lines_of_document() else { return Verdict::Failed(AnswerError::NotJson) };
                     return self.framed_again(&lines);

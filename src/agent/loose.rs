@@ -2,14 +2,13 @@
 //! agent that fails often says so in such a line, and nowhere else.
 
 use crate::agent::framing::frame::is_kept;
+use crate::agent::report::{MAX_LINE, is_report, is_traceback};
+use crate::json::extent::Extent;
 use crate::json::scan;
 use crate::json::skim::Skim;
 
 /// Bytes of a document in several lines that are kept.
 const MAX_DOCUMENT: usize = 256 * 1024;
-
-/// Bytes of a line that are looked at, and of a message.
-const MAX_LINE: usize = 2 * 1024;
 
 /// What a line made known.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub(super) enum Found {
 pub(super) struct Loose {
     /// The document under way.
     document: Vec<u8>,
+    /// Where the document is: before its end or behind it.
+    extent: Extent,
     /// Skims a document that is too large to keep.
     skim: Option<Box<Skim>>,
     /// A traceback began: the last line that is not indented says what happened.
@@ -42,6 +43,7 @@ impl Loose {
     pub(super) fn leave(&mut self) {
         if !self.document.is_empty() {
             self.document = Vec::new();
+            self.extent = Extent::default();
             self.skim = None;
         }
     }
@@ -57,6 +59,7 @@ impl Loose {
 
     /// Returns the document that has ended.
     pub(super) fn take_document(&mut self) -> Vec<u8> {
+        self.extent = Extent::default();
         std::mem::take(&mut self.document)
     }
 
@@ -68,39 +71,44 @@ impl Loose {
             return Found::Nothing;
         }
         if self.continues(line) {
-            if self.skim.is_none() && self.document.len() + text.len() > MAX_DOCUMENT {
-                let mut skim = Box::new(Skim::new(is_kept));
-                skim.feed(&self.document);
-                self.skim = Some(skim);
-                self.document.truncate(1);
+            self.append(b"\n");
+            self.append(text);
+            if !self.extent.is_whole() {
+                return Found::Nothing;
             }
-            if let Some(skim) = &mut self.skim {
-                skim.feed(b"\n");
-                skim.feed(text);
-                if !skim.is_whole() {
-                    return Found::Nothing;
-                }
+            if let Some(mut skim) = self.skim.take() {
                 self.document = skim.object().to_vec();
-                self.skim = None;
-                return Found::Document;
             }
-            self.document.push(b'\n');
-            self.document.extend_from_slice(text);
-            return if scan::is_whole(&self.document) { Found::Document } else { Found::Nothing };
+            return Found::Document;
         }
-        self.document = Vec::new();
-        self.skim = None;
-        if line.first() == Some(&b'{') && matches!(text.last(), Some(b'{' | b'[' | b',' | b':')) {
-            self.document.extend_from_slice(&text[..text.len().min(MAX_DOCUMENT)]);
+        self.leave();
+        if begins_document(line) {
+            self.append(text);
             return Found::Nothing;
         }
         self.trace(line, text)
     }
 
+    /// Appends to the document under way. Each byte is looked at once: a document may have as many lines as bytes.
+    fn append(&mut self, text: &[u8]) {
+        self.extent.feed(text);
+        if self.skim.is_none() && self.document.len() + text.len() > MAX_DOCUMENT {
+            let mut skim = Box::new(Skim::new(is_kept));
+            skim.feed(&self.document);
+            self.skim = Some(skim);
+            // What is left says that a document is under way.
+            self.document = b"{".to_vec();
+        }
+        match &mut self.skim {
+            Some(skim) => skim.feed(text),
+            None => self.document.extend_from_slice(text),
+        }
+    }
+
     /// Takes a line that may be one of a traceback, or the report of an error.
     fn trace(&mut self, line: &[u8], text: &[u8]) -> Found {
         let cut = &text[..text.len().min(MAX_LINE)];
-        if cut.starts_with(b"Traceback (most recent call last)") {
+        if is_traceback(cut) {
             self.in_traceback = true;
             return Found::Failure(None);
         }
@@ -114,27 +122,16 @@ impl Loose {
             self.in_traceback = false;
             return Found::Failure(Some(words.into_owned()));
         }
-        match !is_indented && is_report(&words) {
+        match is_report(line) {
             true => Found::Failure(Some(words.into_owned())),
             false => Found::Nothing,
         }
     }
 }
 
-/// Returns true if a line reports an error as the runtimes of languages do: `RuntimeError: closed`,
-/// `botocore.exceptions.ClientError: …`, `panic: …`.
-fn is_report(line: &str) -> bool {
-    const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
-    if BEGIN.iter().any(|begin| line.starts_with(begin)) || line.starts_with("thread '") && line.contains("panicked at")
-    {
-        return true;
-    }
-    let name = line.split_once(':').map_or(line, |(name, _)| name);
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '$'));
-    let class = name.rsplit('.').next().unwrap_or_default();
-    is_name
-        && class.starts_with(|c: char| c.is_ascii_uppercase())
-        && (class.ends_with("Error") || class.ends_with("Exception"))
+/// Returns true if a line that is no frame may be the first of a document in several lines.
+pub(super) fn begins_document(line: &[u8]) -> bool {
+    line.first() == Some(&b'{') && matches!(scan::trim(line).last(), Some(b'{' | b'[' | b',' | b':'))
 }
 
 #[cfg(test)]
@@ -164,27 +161,6 @@ mod tests {
     }
 
     #[test]
-    fn only_a_report_is_a_failure() {
-        for line in
-            ["RuntimeError: closed", "botocore.exceptions.ClientError: no", "Error: boom", "panic: closed", "KeyError"]
-        {
-            assert_eq!(last(&[line]), Found::Failure(Some(line.to_owned())), "{line}");
-        }
-        for line in [
-            "An Error: none",
-            "Errors: 0",
-            "INFO: started",
-            "no error",
-            "error",
-            "  RuntimeError: quoted",
-            "Terror",
-            "",
-        ] {
-            assert_eq!(last(&[line]), Found::Nothing, "{line}");
-        }
-    }
-
-    #[test]
     fn a_document_may_come_in_several_lines() {
         let mut loose = Loose::default();
         for line in ["{", "  \"error\": [", "    \"a\"", "  ]"] {
@@ -196,5 +172,18 @@ mod tests {
         assert_eq!(loose.take(b"{"), Found::Nothing);
         assert_eq!(loose.take(b"a line"), Found::Nothing);
         assert!(!loose.is_open());
+    }
+
+    /// A document of very many lines is looked at once, not again at each of them.
+    #[test]
+    fn every_byte_of_a_document_is_looked_at_once() {
+        for (first, line) in [("{", "  1,"), ("{\"a\":", " \""), ("{", "}{")] {
+            let mut loose = Loose::default();
+            for line in std::iter::once(first).chain(std::iter::repeat_n(line, 100_000)) {
+                loose.take(line.as_bytes());
+            }
+            let bytes = first.len() + 100_000 * (line.len() + 1);
+            assert!(loose.extent.looked_at() <= bytes, "{line:?}: {}", loose.extent.looked_at());
+        }
     }
 }

@@ -12,6 +12,7 @@ mod head;
 mod loose;
 pub(crate) mod protocol;
 mod reading;
+mod report;
 pub mod request;
 mod setup;
 mod status;

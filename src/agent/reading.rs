@@ -1,7 +1,7 @@
 //! What the decoder makes of an answer's frames: the protocol, recognised or set, and the facts that it reads.
 
 use crate::agent::framing::frame::{Frame, MAX_EVENT, Source};
-use crate::agent::loose::{Found, Loose};
+use crate::agent::loose::{Found, Loose, begins_document};
 use crate::agent::protocol::{
     self,
     failure::failure_of,
@@ -128,6 +128,10 @@ impl Reading {
             (Some(_), _) => self.follow(frame),
             (None, _) => self.interpret(frame, frame),
         };
+        if frame.dropped.is_some() && frame.text.starts_with(b"{") && !frame.is_whole() {
+            // What was not kept may say that the run failed.
+            self.transcript.doubt = Some(Verdict::Interrupted(Interruption::NoTerminalEvent));
+        }
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
         }
@@ -177,9 +181,8 @@ impl Reading {
     /// document in several lines once it is whole, and a dictionary as Python prints it. A failure is noted, and later
     /// text takes it back.
     fn take_loose(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
-        if frame.source == Source::Loose && frame.data.starts_with(b"{") && scan::is_whole(frame.text) {
-            let text = frame.text.to_vec();
-            self.read(&Frame::new(Source::Line, &text));
+        if frame.source == Source::Loose && frame.data.starts_with(b"{") && !begins_document(frame.data) {
+            self.read(&Frame { source: Source::Line, ..*frame });
             return self.verdict.take();
         }
         if let Some(json) = literals(frame.text) {
@@ -189,7 +192,7 @@ impl Reading {
             Found::Nothing => None,
             Found::Failure(words) => {
                 self.transcript.is_understood = true;
-                self.transcript.failure = Some(reported(words));
+                self.transcript.doubt_by(reported(words));
                 None
             }
             Found::Document => {
@@ -407,7 +410,7 @@ impl Reading {
     /// Decides an answer that broke off: what the agent said of a failure before that is known all the same, and takes
     /// precedence.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
-        match &self.transcript.failure {
+        match self.transcript.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),
             None => Verdict::Interrupted(interruption),
         }

@@ -27,6 +27,10 @@ pub(crate) struct Transcript {
     pub(crate) is_understood: bool,
     /// What the agent said last, if that was a failure.
     pub(crate) failure: Option<AnswerError>,
+    /// What an answer is that ends now, in place of a success: a line that is no frame reported an error, or a frame said
+    /// more than was kept of it. Text takes it back, as it does a failure, and the event that ends a protocol's run takes
+    /// precedence.
+    pub(crate) doubt: Option<Verdict>,
     /// How the agent stopped, as far as it has said.
     pub(crate) finish: Option<FinishReason>,
     pub(crate) request_id: Option<String>,
@@ -45,6 +49,7 @@ impl Transcript {
             is_foreign: false,
             is_understood: false,
             failure: None,
+            doubt: None,
             finish: None,
             request_id: None,
             session_id: None,
@@ -70,7 +75,7 @@ impl Transcript {
     /// failure. Else it need not even be looked for.
     #[inline(always)]
     pub(crate) fn wants_text(&self) -> bool {
-        !self.is_muted && (self.between_messages || self.failure.is_some() || !self.text.is_truncated())
+        !self.is_muted && (self.between_messages || self.may_go_on() || !self.text.is_truncated())
     }
 
     /// Appends a piece of the message's text. The first piece of a message replaces the message before. Text also takes
@@ -82,7 +87,7 @@ impl Transcript {
         if std::mem::take(&mut self.between_messages) {
             self.text.clear();
         }
-        self.failure = None;
+        self.go_on();
         text.push_into(&mut self.text);
     }
 
@@ -99,7 +104,7 @@ impl Transcript {
         if !text.is_empty() {
             self.text = text;
             self.between_messages = true;
-            self.failure = None;
+            self.go_on();
         }
     }
 
@@ -136,7 +141,43 @@ impl Transcript {
         }
     }
 
-    /// Decides a run that ended in order by what was said last. A failure comes before a reason to stop short.
+    /// Returns true if text that comes now would take something back.
+    #[inline(always)]
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.failure.is_some() || self.doubt.is_some()
+    }
+
+    /// Takes back a failure that was reported, and a doubt: the agent went on.
+    pub(crate) fn go_on(&mut self) {
+        self.failure = None;
+        self.doubt = None;
+    }
+
+    /// Notes an error that a line reports which is no frame: its last words, if another was reported before.
+    pub(crate) fn doubt_by(&mut self, failure: AnswerError) {
+        match &mut self.failure {
+            Some(known) => *known = failure,
+            None => self.doubt = Some(Verdict::Failed(failure)),
+        }
+    }
+
+    /// Returns the failure of a run that ends without an event that says how: the one that a frame reported, or else
+    /// that of a line which is no frame.
+    pub(crate) fn failed(&self) -> Option<&AnswerError> {
+        let by_line = || if let Some(Verdict::Failed(failure)) = &self.doubt { Some(failure) } else { None };
+        self.failure.as_ref().or_else(by_line)
+    }
+
+    /// Decides a run whose answer ended in order, where its protocol promises no event that says how: by what was said
+    /// last, if that leaves no doubt.
+    pub(crate) fn at_end(&self) -> Verdict {
+        match (&self.failure, &self.doubt) {
+            (None, Some(doubt)) => doubt.clone(),
+            _ => self.last_word(),
+        }
+    }
+
+    /// Decides a run that an event ended in order by what was said last. A failure comes before a reason to stop short.
     pub(crate) fn last_word(&self) -> Verdict {
         match (&self.failure, self.finish) {
             (Some(failure), _) => Verdict::Failed(failure.clone()),
@@ -147,7 +188,7 @@ impl Transcript {
 
     /// Decides a run that ended without the event that its protocol promises.
     pub(crate) fn without_terminal_event(&self) -> Verdict {
-        match &self.failure {
+        match self.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),
             None => Verdict::Interrupted(Interruption::NoTerminalEvent),
         }

@@ -109,7 +109,10 @@ impl SdkHttpClient {
         *request.headers_mut() = parts.headers;
         *request.body_mut() = Some(Body::wrap(body));
         let response = self.client.execute(request).await.map_err(|error| {
-            if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
+            let is_timeout = error.is_timeout();
+            // The error goes into the log, and the path of an address may hold the id of a trigger.
+            let error = error.without_url().into();
+            if is_timeout { ConnectorError::timeout(error) } else { ConnectorError::io(error) }
         })?;
         let response = http::Response::<Body>::from(response).map(SdkBody::from_body_1_x);
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))

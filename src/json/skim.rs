@@ -1,15 +1,18 @@
 //! Skims an object that is too large to keep: its top-level members are kept while the bytes pass, each up to a limit, so
 //! that what says how a run ended is known wherever it stands.
 
-/// Bytes that are kept of all members together (64 KiB). Each member may take at most half of what is left, so that there
+use crate::json::extent::Extent;
+use crate::json::nested::{NAME, Nested, STRING};
+
+/// Bytes that are kept of all members together (128 KiB). Each member may take at most half of what is left, so that there
 /// is always room for a short one behind it.
-const ALL: usize = 64 * 1024;
+const ALL: usize = 128 * 1024;
 
-/// Bytes that are kept of one value: enough for the longest output, all of it escaped.
-const VALUE: usize = 24 * 1024;
+/// Bytes that are kept of one object or array: those of its longest string, and as many for what stands beside that.
+const NESTED: usize = 2 * STRING;
 
-/// Bytes of a member's name. No name that anybody asks for is longer.
-const NAME: usize = 48;
+/// Bytes below which a member is not worth keeping: every id that anybody reads is shorter.
+const LEAST: usize = 320;
 
 /// Where the object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +41,15 @@ enum Place {
 pub(crate) struct Skim {
     keep: fn(&[u8]) -> bool,
     place: Place,
+    /// It begins with the bracket of one.
+    is_object: bool,
     escaped: bool,
-    /// Within a string of a nested value.
-    in_string: bool,
     name: Vec<u8>,
-    /// The brackets that are open in a nested value.
-    depth: usize,
-    /// Those of them that were kept open.
-    open: Vec<u8>,
+    nested: Nested,
+    /// The brackets that are open in a nested value that is passed over.
+    passed: Extent,
+    /// There was no room for a member that was asked for.
+    is_lost: bool,
     out: Vec<u8>,
     /// Where the value under way may end in `out`; 0 if it is not kept any more.
     limit: usize,
@@ -57,11 +61,12 @@ impl Skim {
         Skim {
             keep,
             place: Place::Before,
+            is_object: false,
             escaped: false,
-            in_string: false,
             name: Vec::new(),
-            depth: 0,
-            open: Vec::new(),
+            nested: Nested::new(keep),
+            passed: Extent::default(),
+            is_lost: false,
             out: b"{".to_vec(),
             limit: 0,
         }
@@ -77,9 +82,9 @@ impl Skim {
         &self.out
     }
 
-    /// Returns true if it is an object as far as it came.
+    /// Returns true if it begins with the bracket of an object, whatever came behind that.
     pub(crate) fn is_object(&self) -> bool {
-        !matches!(self.place, Place::Before | Place::Broken)
+        self.is_object
     }
 
     /// Returns true if the object had its end, and nothing came behind it.
@@ -87,8 +92,14 @@ impl Skim {
         self.place == Place::Behind
     }
 
+    /// Returns the last byte of the object: its bracket, or a space if it is not to be believed when it says that all
+    /// went well. It has no end then, or something came behind that, or it said more than could be kept.
+    pub(crate) fn last(&self) -> u8 {
+        if self.is_whole() && !self.is_lost && !self.nested.is_lost() { b'}' } else { b' ' }
+    }
+
     pub(crate) fn capacity(&self) -> usize {
-        self.out.capacity() + self.name.capacity() + self.open.capacity()
+        self.out.capacity() + self.name.capacity() + self.nested.capacity()
     }
 
     /// Takes the next bytes, split anywhere. Behind a place that is no JSON nothing is taken.
@@ -97,7 +108,7 @@ impl Skim {
         while !rest.is_empty() && self.place != Place::Broken {
             let taken = match self.place {
                 Place::Text => self.text(rest),
-                Place::Nested => self.nested(rest),
+                Place::Nested => self.within_nested(rest),
                 _ => {
                     self.byte(rest[0]);
                     1
@@ -111,7 +122,10 @@ impl Skim {
     fn byte(&mut self, byte: u8) {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         self.place = match (self.place, byte) {
-            (Place::Before, b'{') => Place::Between,
+            (Place::Before, b'{') => {
+                self.is_object = true;
+                Place::Between
+            }
             (Place::Before, b'd' | b'a' | b't' | b':' | 0x1e) => Place::Before,
             (Place::Before | Place::Between | Place::Colon | Place::Value | Place::Behind, _) if is_space => self.place,
             (Place::Between, b',') => Place::Between,
@@ -123,10 +137,7 @@ impl Skim {
             (Place::Name, _) => self.in_name(byte),
             (Place::Colon, b':') => Place::Value,
             (Place::Value, b'"') => self.begin(byte, Place::Text),
-            (Place::Value, b'{' | b'[') => {
-                self.depth = 1;
-                self.begin(byte, Place::Nested)
-            }
+            (Place::Value, b'{' | b'[') => self.begin(byte, Place::Nested),
             (Place::Value, b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => self.begin(byte, Place::Word),
             (Place::Word, b',') => Place::Between,
             (Place::Word, b'}') => Place::Behind,
@@ -156,22 +167,28 @@ impl Skim {
 
     /// Begins the value of the name that was taken, and keeps both if somebody asks for it and there is room.
     fn begin(&mut self, first: u8, place: Place) -> Place {
-        let room = ((ALL - self.out.len()) / 2).min(VALUE);
         self.limit = 0;
-        self.open.clear();
-        if self.name.len() < NAME && room > 2 * NAME && (self.keep)(&self.name) {
+        let is_asked_for = self.name.len() < NAME && (self.keep)(&self.name);
+        let most = if place == Place::Nested { NESTED } else { STRING };
+        let room = (ALL.saturating_sub(self.out.len() + self.name.len() + 4) / 2).min(most);
+        if is_asked_for && room >= LEAST {
             if self.out.len() > 1 {
                 self.out.push(b',');
             }
             self.out.push(b'"');
             self.out.extend_from_slice(&self.name);
             self.out.extend_from_slice(b"\":");
-            self.limit = self.out.len() + room - NAME;
-            self.push(first);
-            if place == Place::Nested {
-                self.open.push(first);
+            // One byte for its quote.
+            self.limit = self.out.len() + room - 1;
+            match place {
+                Place::Nested => self.nested.begin(first, room, &mut self.out),
+                _ => self.push(first),
             }
+        } else if place == Place::Nested {
+            self.passed = Extent::default();
+            self.passed.feed(&[first]);
         }
+        self.is_lost |= is_asked_for && self.limit == 0;
         place
     }
 
@@ -184,17 +201,14 @@ impl Skim {
         }
     }
 
-    /// Ends a value that is longer than is kept: its string, and every bracket that is open.
+    /// Ends a value that is longer than is kept.
     fn cut(&mut self) {
-        if self.place == Place::Text || self.in_string {
+        if self.place == Place::Text {
             if self.escaped {
                 // Half an escape.
                 self.out.pop();
             }
             self.out.push(b'"');
-        }
-        for bracket in self.open.drain(..).rev() {
-            self.out.push(if bracket == b'{' { b'}' } else { b']' });
         }
         self.limit = 0;
     }
@@ -236,54 +250,15 @@ impl Skim {
     }
 
     /// Takes what belongs to an object or array, up to its bracket. Returns how many bytes that is.
-    fn nested(&mut self, bytes: &[u8]) -> usize {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at).copied() {
-            if self.in_string && self.limit == 0 && !self.escaped {
-                at += memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
-                match bytes.get(at) {
-                    Some(b'"') => self.in_string = false,
-                    Some(_) => self.escaped = true,
-                    None => return at,
-                }
-                at += 1;
-                continue;
-            }
-            at += 1;
-            // Every bracket that is kept open needs room for its end.
-            if self.limit > 0 && self.out.len() + self.open.len() >= self.limit {
-                self.cut();
-            }
-            self.push(byte);
-            if self.in_string {
-                match (self.escaped, byte) {
-                    (true, _) => self.escaped = false,
-                    (false, b'\\') => self.escaped = true,
-                    (false, b'"') => self.in_string = false,
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => self.in_string = true,
-                b'{' | b'[' => {
-                    self.depth += 1;
-                    if self.limit > 0 {
-                        self.open.push(byte);
-                    }
-                }
-                b'}' | b']' => {
-                    self.depth -= 1;
-                    self.open.pop();
-                    if self.depth == 0 {
-                        self.place = Place::Between;
-                        return at;
-                    }
-                }
-                _ => {}
-            }
+    fn within_nested(&mut self, bytes: &[u8]) -> usize {
+        let (taken, is_end) = match self.limit {
+            0 => self.passed.take(bytes),
+            _ => self.nested.take(bytes, &mut self.out),
+        };
+        if is_end {
+            self.place = Place::Between;
         }
-        at
+        taken
     }
 }
 

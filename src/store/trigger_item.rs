@@ -80,10 +80,10 @@ pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
     (!is_over).then(|| json_of(item))
 }
 
-/// Returns true if DynamoDB deletes an item of this `ttl`. It never deletes one whose ttl is more than five years past,
+/// Returns true if DynamoDB deletes an item of this `ttl` at `now`, both in seconds since 1970. It never deletes one whose ttl is more than five years past,
 /// so that such an item counts: a trigger that is switched off stays off.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
-fn is_expired(ttl: i64, now: i64) -> bool {
+pub fn is_expired(ttl: i64, now: i64) -> bool {
     (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
 }
 

@@ -10,7 +10,11 @@ use crate::{
         invalid::InvalidEvent,
         schedule::{self, Event},
     },
-    trigger::item::{FilterDecision, TriggerDecision, TriggerItem},
+    json::steps::Steps,
+    trigger::{
+        bounds::MOST_STEPS,
+        item::{FilterDecision, TriggerDecision, TriggerItem},
+    },
 };
 
 /// The result of a trigger item for an event.
@@ -57,8 +61,10 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
 /// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An invalid
 /// item, or one that is switched off, has no prompt. [`problems`] reports what is wrong.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
-    let empty_queries = item.empty_queries(event);
-    let mut refused_by = item.refusing(event);
+    // Whoever asks chooses the item and the event, so both looks together take no more steps than a run's.
+    let steps = Steps::new(MOST_STEPS);
+    let mut refused_by = item.refusing(event, &steps);
+    let empty_queries = item.empty_queries(event, &steps);
     if refused_by.is_empty() && matches!(item.decide(event, platform), FilterDecision::Filtered) {
         refused_by.push("userId");
     }
@@ -109,6 +115,28 @@ mod tests {
         let schedule = item(json!({"type": "schedule", "prompt": "no query: {{ $..[ }}", "eventConfig": null}));
         assert_eq!(super::problems(schedule, Platform::Other), Vec::<String>::new());
         assert_eq!(super::problems(json!({"PK": "x"}), Platform::Other).len(), 1);
+    }
+
+    /// What is asked for may be a bomb: the looks at it together stop where a run would.
+    #[test]
+    fn a_preview_takes_no_more_steps_than_a_run() {
+        let list = vec![json!({"k": "v", "n": 1}); 5_000];
+        let event = json!({"detail-type": "Object Created", "source": "aws.s3", "id": "1",
+            "detail": {"a": list, "b": list}})
+        .to_string();
+        let compared = "$.detail.a[?$.detail.a == $.detail.b]";
+        let names: Value = (0..50).map(|at| (format!("name-{at}"), json!(compared))).collect();
+        let bomb = item(json!({"prompt": format!("{{{{ {compared} }}}}").repeat(50), "inputMapping": names,
+            "eventConfig": {"condition": {"field": compared, "operator": "eq", "value": "x"}}}));
+        let seen = preview(bomb.clone(), &event, Platform::Other).unwrap();
+        assert_eq!((seen.refused_by, seen.empty_queries, seen.prompt), (Vec::new(), Vec::new(), None));
+        let Ok(Event::Bus(event)) = schedule::parse(Some(&event), Platform::Other) else { panic!("an event") };
+        let bomb = TriggerItem::read(bomb).unwrap();
+        let steps = Steps::new(MOST_STEPS);
+        bomb.empty_queries(&event, &steps);
+        let taken = steps.taken();
+        bomb.refusing(&event, &steps);
+        assert!(taken < 2 * MOST_STEPS && steps.taken() == taken, "{taken} and {}", steps.taken());
     }
 
     #[test]

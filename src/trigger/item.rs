@@ -120,6 +120,7 @@ impl TriggerItem {
         let is_schedule = self.item.get("type").and_then(Value::as_str) == Some("schedule");
         if !is_schedule {
             self.filters(&mut problems);
+            self.follows_any_user(&mut problems);
         }
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         skip_reason(&mut fields);
@@ -136,24 +137,26 @@ impl TriggerItem {
         problems
     }
 
-    /// Returns which of the filters do not match an event, by their names in `eventConfig`. A filter with a problem
-    /// counts as matching. The steps are not limited.
-    pub(crate) fn refusing(&self, event: &BusEvent) -> Vec<&'static str> {
+    /// Returns which of the filters do not match an event, by their names in `eventConfig`. A filter with a problem counts
+    /// as matching. A filter for which the steps do not suffice refuses nothing: the trigger fails on such an event.
+    pub(crate) fn refusing(&self, event: &BusEvent, steps: &Steps) -> Vec<&'static str> {
         let filters = self.filters(&mut Vec::new());
-        let is_refused = filters.pattern.is_some_and(|pattern| !pattern.matches(&event.event));
-        let pattern = is_refused.then_some("eventPattern");
-        let is_refused = filters.conditions.is_some_and(|conditions| !conditions.matches(&event.event));
-        pattern.into_iter().chain(is_refused.then_some("condition")).collect()
+        let is_refused = |matches: bool| !matches && !steps.are_spent();
+        let pattern = filters.pattern.is_some_and(|pattern| is_refused(pattern.matches_within(&event.event, steps)));
+        let conditions =
+            filters.conditions.is_some_and(|conditions| is_refused(conditions.matches_within(&event.event, steps)));
+        pattern.then_some("eventPattern").into_iter().chain(conditions.then_some("condition")).collect()
     }
 
-    /// Returns the queries of the prompt and of `inputMapping` that find nothing in an event. Queries with a problem,
-    /// and those that cost too much, are left out.
-    pub(crate) fn empty_queries(&self, event: &BusEvent) -> Vec<String> {
+    /// Returns the queries of the prompt and of `inputMapping` that find nothing in an event, as far as the steps suffice.
+    /// Queries with a problem are left out.
+    pub(crate) fn empty_queries(&self, event: &BusEvent, steps: &Steps) -> Vec<String> {
         let prompt = self.item.get("prompt").and_then(Value::as_str).unwrap_or_default();
         let mapping = self.item.get("inputMapping").and_then(Value::as_object).cloned().unwrap_or_default();
         let mut unused = Vec::new();
-        let of_prompt = Prompt::parse(prompt, &mut unused).empty_queries(&event.event);
-        of_prompt.into_iter().chain(Mapping::parse(&mapping, &mut unused).empty_queries(&event.event)).collect()
+        let of_prompt = Prompt::parse(prompt, &mut unused).empty_queries(&event.event, steps);
+        let of_mapping = Mapping::parse(&mapping, &mut unused).empty_queries(&event.event, steps);
+        of_prompt.into_iter().chain(of_mapping).collect()
     }
 
     /// Returns true if the item is subscribed to an event source, as the index finds it.

@@ -107,9 +107,9 @@ impl Prompt {
     }
 
     /// Returns the queries that find nothing in `event`.
-    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
+    pub(crate) fn empty_queries(&self, event: &Value, steps: &Steps) -> Vec<String> {
         let empty = |part: &Part| match part {
-            Part::Query(query) => name_if_empty(query, event),
+            Part::Query(query) => name_if_empty(query, event, steps),
             Part::Text(_) => None,
         };
         self.0.iter().filter_map(empty).collect()
@@ -200,8 +200,8 @@ impl Mapping {
     }
 
     /// Returns the queries that find nothing in `event`.
-    pub(crate) fn empty_queries(&self, event: &Value) -> Vec<String> {
-        self.0.iter().filter_map(|(_, query)| name_if_empty(query, event)).collect()
+    pub(crate) fn empty_queries(&self, event: &Value, steps: &Steps) -> Vec<String> {
+        self.0.iter().filter_map(|(_, query)| name_if_empty(query, event, steps)).collect()
     }
 
     /// Returns the values in `event`, by name. A name whose query finds several values gets a list. A name whose query
@@ -232,10 +232,10 @@ impl Mapping {
     }
 }
 
-/// Returns the text of a query that finds nothing in `event`. Returns `None` for any other, and for one that costs too
-/// much.
-fn name_if_empty(query: &Query, event: &Value) -> Option<String> {
-    let found = query.find(event, &Steps::new(MOST_STEPS)).ok()?;
+/// Returns the text of a query that finds nothing in `event`. Returns `None` for any other, and for one that costs more
+/// than `steps` has left.
+fn name_if_empty(query: &Query, event: &Value, steps: &Steps) -> Option<String> {
+    let found = query.find(event, steps).ok()?;
     found.is_empty().then(|| query.to_string())
 }
 

@@ -3,7 +3,9 @@
 mod answers;
 mod bounds;
 mod fixtures;
+mod loose;
 mod more;
+mod nested;
 mod properties;
 mod protocols;
 mod rules;

@@ -2,14 +2,15 @@
 //! whatever did not complete has one.
 
 use agent_trigger::store::execution_item::{
-    ExecutionItem, LAMBDA_REQUEST_ID, LEASE_UNTIL, OUTPUT, OUTPUT_TRUNCATED, OWNER, SETTINGS_HASH, STORED, TTL, USER_ID,
+    ExecutionItem, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, SETTINGS_HASH, STORED, TTL, USER_ID,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{store::executions::time_of, times::rfc3339};
 
-/// The attributes that are the function's own business.
-const HIDDEN: [&str; 9] = ["PK", "SK", TTL, USER_ID, OWNER, LEASE_UNTIL, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED];
+/// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is over is
+/// one that nobody works on.
+const HIDDEN: [&str; 8] = ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED];
 
 /// Returns an execution with everything.
 pub fn shown(row: &Map<String, Value>) -> Value {

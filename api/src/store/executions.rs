@@ -1,21 +1,27 @@
 //! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of the
 //! fire's time, so a filter by time is one of keys.
 
-use agent_trigger::store::{
-    error::StoreError,
-    execution_item::{CANCEL_REQUESTED, RETRYABLE, STATUS, TTL, USER_ID},
+use agent_trigger::{
+    json::lenient,
+    store::{
+        error::StoreError,
+        execution_item::{CANCEL_REQUESTED, RETRYABLE, STATUS, USER_ID},
+    },
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::store::{
-    Changes, Items, Write,
+    Changes, Items, Write, is_over,
     query::{Range, key_text},
 };
 
-/// The most rows that one request for a list reads, however few of them it wants.
+/// The number of rows after which a request for a list reads no further batch, however few of them it wants. The last batch
+/// may exceed it, so a request reads less than twice as many.
 const MOST_READ: usize = 1_000;
+
+const PREFIX: &str = "EXECUTION#";
 
 /// Which executions a list shows.
 #[derive(Debug, Clone, Default)]
@@ -89,13 +95,12 @@ impl Items {
             let count = page.items.len();
             for (at, row) in page.items.into_iter().enumerate() {
                 let key = key_text(&row, "SK").to_owned();
-                let is_over = row.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| ttl <= now);
-                if !is_over && wanted(&row) {
+                if !is_over(&row, now) && wanted(&row) {
                     rows.push(row);
                 }
                 after = Some(key);
                 if rows.len() == limit && (page.has_more || at + 1 < count) {
-                    return Ok(ExecutionPage { rows, next: after.map(|key| id_of(&key)) });
+                    return Ok(ExecutionPage { rows, next: after.map(|key| without_prefix(&key).to_owned()) });
                 }
             }
             read += count;
@@ -103,7 +108,7 @@ impl Items {
                 return Ok(ExecutionPage { rows, next: None });
             }
             if read >= MOST_READ {
-                return Ok(ExecutionPage { rows, next: after.map(|key| id_of(&key)) });
+                return Ok(ExecutionPage { rows, next: after.map(|key| without_prefix(&key).to_owned()) });
             }
         }
     }
@@ -130,7 +135,7 @@ impl Items {
     pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"));
         let item = self.item(key).await?;
-        Ok(item.and_then(|item| serde_json::from_str(item.get("detail")?.as_str()?).ok()))
+        Ok(item.and_then(|item| lenient::parse(item.get("detail")?.as_str()?).ok()))
     }
 
     /// Requests the end of an execution that runs or may run again.
@@ -147,8 +152,13 @@ impl Items {
     }
 }
 
-fn id_of(key: &str) -> String {
-    key.trim_start_matches("EXECUTION#").to_owned()
+/// Returns the id of an execution's row.
+pub fn id_of(row: &Map<String, Value>) -> &str {
+    without_prefix(key_text(row, "SK"))
+}
+
+fn without_prefix(key: &str) -> &str {
+    key.trim_start_matches(PREFIX)
 }
 
 /// Returns the time of a fire from its execution's id, if that is a UUIDv7.

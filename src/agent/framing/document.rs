@@ -98,7 +98,7 @@ impl Document {
             (_, None) => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
         };
         if let Some(skim) = self.skim.as_deref_mut().filter(|skim| is_json && skim.is_whole()) {
-            return Rest::Frame(Frame { dropped: Some(b'}'), ..Frame::new(Source::Document, skim.object()) });
+            return Rest::Frame(Frame { dropped: Some(skim.last()), ..Frame::new(Source::Document, skim.object()) });
         }
         if is_json {
             return Rest::Frame(Frame { dropped: self.dropped, ..Frame::new(Source::Document, &self.kept.0) });

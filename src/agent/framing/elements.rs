@@ -200,7 +200,7 @@ impl Elements {
 
     fn frame(&mut self) -> Frame<'_> {
         if let Some(skim) = self.skim.as_deref_mut().filter(|skim| skim.is_object()) {
-            let dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+            let dropped = Some(skim.last());
             return Frame { dropped, ..Frame::new(Source::Element, skim.object()) };
         }
         Frame { dropped: self.dropped, ..Frame::new(Source::Element, &self.element.0) }

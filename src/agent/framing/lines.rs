@@ -112,7 +112,7 @@ impl Lines {
         let Some(skim) = self.skim.as_deref_mut().filter(|skim| skim.is_object()) else {
             return Line { bytes: &self.buffer.0, dropped: self.dropped, skimmed: b"" };
         };
-        let dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+        let dropped = Some(skim.last());
         Line { bytes: &self.buffer.0, dropped, skimmed: skim.object() }
     }
 

@@ -228,6 +228,11 @@ impl Framer {
         }
     }
 
+    /// Returns what stands behind the last frame of a body that is known to have arrived whole.
+    pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
+        if let Framer::Sse(sse) = self { sse.behind() } else { None }
+    }
+
     /// The text of a body that may be plain text, as far as it has come.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         match self {

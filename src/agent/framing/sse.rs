@@ -1,9 +1,10 @@
 //! The framing of server-sent events, by the WHATWG rules
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Two departures. WHATWG discards a frame that no blank line ended. Here a stream that is known to have arrived whole
+//! Three departures. WHATWG discards a frame that no blank line ended. Here a stream that is known to have arrived whole
 //! may end in such a frame, and an error must not be lost with it, so it is taken like any other; if it is visibly cut
-//! off, the stream is too. And a frame of a name alone is a frame: LangServe ends its streams with `event: end`.
+//! off, the stream is too. A frame of a name alone is a frame: LangServe ends its streams with `event: end`. And a line
+//! that is no field is not ignored: an agent that fails often says so in one, which [`Standing`] relates to the frame.
 
 use memchr::{memchr, memchr2};
 
@@ -11,23 +12,34 @@ use crate::agent::framing::{
     frame::{Frame, MAX_EVENT, PREFIX, Rest, Source, is_kept},
     lines::{Buffer, Line, LineEnd, Lines, last_token},
 };
+use crate::agent::report::{MAX_LINE, is_report, is_traceback};
+use crate::json::extent::Extent;
 use crate::json::scan;
 use crate::json::skim::Skim;
 
 /// The bytes of a frame's name that are kept. No known name is longer, so a longer one may be cut.
 const MAX_NAME: usize = 64;
 
-/// The bytes of a line that is no field of an event which are handed on (64 KiB).
+/// The bytes of a line that is no field of an event which are handed on (64 KiB). Of a longer object the members that are
+/// asked for are.
 const MAX_LOOSE: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sse {
     lines: Lines,
     pending: Pending,
-    /// The last line that is no field.
-    loose: Vec<u8>,
+    loose: Loose,
     /// The frame was handed out, and goes with the next call.
     done: bool,
+}
+
+/// A line that is no field.
+#[derive(Debug, Default)]
+struct Loose {
+    line: Vec<u8>,
+    dropped: Option<u8>,
+    /// It is handed out behind the frame.
+    is_held: bool,
 }
 
 /// The frame under way.
@@ -42,17 +54,37 @@ struct Pending {
     dropped: Option<u8>,
     /// Skims data of several lines that is too large.
     skim: Option<Box<Skim>>,
+    /// Where the data is as JSON, once a line that is no field asked for it.
+    extent: Option<Extent>,
+    /// The last line within the data that reports an error, with nothing but indented lines behind it.
+    report: Vec<u8>,
+}
+
+/// How a line that is no field stands to the frame under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is read before the frame: there is none, or its text may have raw line ends, and a line of it may read
+    /// `ValueError: …`. The frame's text follows it, so the agent went on.
+    Before,
+    /// It is a part of the frame's data: JSON in several lines, of which the first alone is named `data`.
+    Within,
+    /// It ends the frame: an object, a traceback, or a report behind JSON that has its end.
+    Behind,
 }
 
 impl Sse {
     pub(crate) fn new() -> Sse {
-        Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), loose: Vec::new(), done: false }
+        Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), loose: Loose::default(), done: false }
     }
 
     /// Takes the next frame that a blank line ends from `input`. At `None` all of `input` is taken. Blank lines,
-    /// comments and fields before the first `data` or `event` make no frame.
+    /// comments and fields before the first `data` or `event` make no frame. A line that is no field is one by itself,
+    /// before or behind the frame that it stands in.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         self.clear_done();
+        if std::mem::take(&mut self.loose.is_held) {
+            return Some(self.loose.frame());
+        }
         if !self.pending.is_begun()
             && self.lines.is_between()
             && let Some((frame, length)) = whole_frame(input)
@@ -61,13 +93,23 @@ impl Sse {
             return Some(frame);
         }
         while let Some(line) = self.lines.next(input) {
-            if !line.bytes.is_empty() {
-                if !self.pending.take_line(line) {
-                    self.loose.clear();
-                    self.loose.extend_from_slice(&line.bytes[..line.bytes.len().min(MAX_LOOSE)]);
-                    return Some(Frame::new(Source::Loose, &self.loose));
+            let mut is_end = line.bytes.is_empty() && self.pending.is_begun();
+            if !line.bytes.is_empty() && !self.pending.take_line(line) {
+                match self.pending.standing(line.bytes) {
+                    Standing::Within => self.pending.append(line.bytes, line.dropped),
+                    Standing::Before => {
+                        self.pending.note_report(line.bytes);
+                        self.loose.take(line);
+                        return Some(self.loose.frame());
+                    }
+                    Standing::Behind => {
+                        self.loose.take(line);
+                        self.loose.is_held = true;
+                        is_end = true;
+                    }
                 }
-            } else if self.pending.is_begun() {
+            }
+            if is_end {
                 self.done = true;
                 self.pending.close();
                 return Some(self.pending.frame());
@@ -81,32 +123,53 @@ impl Sse {
         self.lines.capacity()
             + self.pending.data.0.capacity()
             + self.pending.name.capacity()
-            + self.loose.capacity()
+            + self.pending.report.capacity()
+            + self.loose.line.capacity()
             + skim
     }
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
     /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data, unless
-    /// its name says all (`error` or `end`).
+    /// its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
+        let is_begun = rest.is_some();
+        // No blank line ends the frame, so its text does not follow what it holds.
+        self.loose.is_held = !self.pending.report.is_empty();
+        if self.loose.is_held {
+            std::mem::swap(&mut self.loose.line, &mut self.pending.report);
+            self.loose.dropped = None;
+        }
         if let Some(line) = rest
             && !self.pending.take_line(line)
-            && !self.pending.is_begun()
-            && is_no_part_of_a_field(line.bytes)
         {
-            self.loose.clear();
-            self.loose.extend_from_slice(&line.bytes[..line.bytes.len().min(MAX_LOOSE)]);
-            return Rest::Frame(Frame::new(Source::Loose, &self.loose));
+            if !self.pending.is_begun() && is_no_part_of_a_field(line.bytes) {
+                self.loose.take(line);
+                return Rest::Frame(self.loose.frame());
+            }
+            match self.pending.standing(line.bytes) {
+                Standing::Within => self.pending.append(line.bytes, line.dropped),
+                _ if is_indented(line.bytes) => {}
+                _ => {
+                    self.loose.take(line);
+                    self.loose.is_held = self.pending.is_begun();
+                }
+            }
         }
         self.pending.close();
-        let begun = rest.is_some() || !self.pending.name.is_empty();
+        let begun = is_begun || !self.pending.name.is_empty();
         let is_named = matches!(self.pending.name.as_slice(), b"error" | b"end");
         if self.pending.is_cut() || (begun && !self.pending.has_data && !is_named) {
             return Rest::Cut;
         }
         if self.pending.is_begun() { Rest::Frame(self.pending.frame()) } else { Rest::Nothing }
+    }
+
+    /// Returns the line that stands behind the last frame of a stream that is known to have arrived whole, if it is no
+    /// field. The caller asks for it behind [`Self::rest`].
+    pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
+        std::mem::take(&mut self.loose.is_held).then(|| self.loose.frame())
     }
 
     /// Clears away a frame that was handed out.
@@ -116,6 +179,34 @@ impl Sse {
             self.pending.clear();
         }
     }
+}
+
+impl Loose {
+    /// Takes a line in place of the one before.
+    fn take(&mut self, line: Line<'_>) {
+        self.line.clear();
+        self.dropped = None;
+        if line.bytes.len() <= MAX_LOOSE && line.dropped.is_none() || line.bytes.first() != Some(&b'{') {
+            return self.line.extend_from_slice(&line.bytes[..line.bytes.len().min(MAX_LOOSE)]);
+        }
+        if line.skimmed.is_empty() {
+            let mut skim = Skim::new(is_kept);
+            skim.feed(line.bytes);
+            self.line.extend_from_slice(skim.object());
+            self.dropped = Some(line.dropped.unwrap_or(skim.last()));
+        } else {
+            self.line.extend_from_slice(line.skimmed);
+            self.dropped = line.dropped;
+        }
+    }
+
+    fn frame(&self) -> Frame<'_> {
+        Frame { dropped: self.dropped, ..Frame::new(Source::Loose, &self.line) }
+    }
+}
+
+fn is_indented(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b' ' | b'\t'))
 }
 
 /// Returns true if the last line of a stream is surely not the beginning of a field.
@@ -161,7 +252,10 @@ impl Pending {
                 self.dropped = line.dropped;
                 self.data.append(line.skimmed, MAX_EVENT);
             }
-            b"data" => self.append(value, line.dropped),
+            b"data" => {
+                self.report.clear();
+                self.append(value, line.dropped);
+            }
             b"event" => {
                 self.name.clear();
                 self.name.extend_from_slice(&value[..value.len().min(MAX_NAME)]);
@@ -172,12 +266,51 @@ impl Pending {
         true
     }
 
+    /// Returns how a line that is no field stands to this frame.
+    fn standing(&mut self, line: &[u8]) -> Standing {
+        if !self.has_data {
+            return Standing::Before;
+        }
+        if is_traceback(line) {
+            return Standing::Behind;
+        }
+        let data = &self.data.0;
+        let extent = self.extent.get_or_insert_with(|| {
+            let mut extent = Extent::default();
+            extent.feed(data);
+            extent
+        });
+        if extent.is_between_tokens() && matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"')) {
+            return Standing::Within;
+        }
+        let is_whole = match (&self.skim, self.dropped) {
+            (Some(skim), _) => skim.is_whole(),
+            (None, Some(last)) => last == b'}',
+            (None, None) => extent.is_whole(),
+        };
+        if line.starts_with(b"{") || is_whole && is_report(line) { Standing::Behind } else { Standing::Before }
+    }
+
+    /// Notes a line that is read before this frame, though it stands within it, if it reports an error.
+    fn note_report(&mut self, line: &[u8]) {
+        if self.has_data && is_report(line) {
+            self.report.clear();
+            self.report.extend_from_slice(&line[..line.len().min(MAX_LINE)]);
+        } else if !is_indented(line) {
+            self.report.clear();
+        }
+    }
+
     /// Appends the value of a `data` line, behind a line end if it is not the first. `dropped` is set if the line
     /// itself was too long to keep. Once the data exceeds 1 MiB, only its first 4 KiB are kept, and the last byte that
     /// is no whitespace.
     fn append(&mut self, value: &[u8], dropped: Option<u8>) {
         let separator: &[u8] = if self.has_data { b"\n" } else { b"" };
         self.has_data = true;
+        if let Some(extent) = &mut self.extent {
+            extent.feed(separator);
+            extent.feed(value);
+        }
         let length = self.data.0.len() + separator.len() + value.len();
         if self.dropped.is_none() && dropped.is_none() && length <= MAX_EVENT {
             self.data.append(separator, MAX_EVENT);
@@ -193,11 +326,12 @@ impl Pending {
                 skim.feed(separator);
                 skim.feed(value);
             }
-            // A line of it was not kept.
             _ => self.skim = None,
         }
+        let is_lost = self.skim.is_none() && !separator.is_empty();
         let last = dropped.or_else(|| last_token(value)).or(self.dropped).or_else(|| last_token(&self.data.0));
-        self.dropped = Some(last.unwrap_or(b' '));
+        // Nothing is known of data in several lines of which one was not kept: its last byte says nothing.
+        self.dropped = Some(last.filter(|_| !is_lost).unwrap_or(b' '));
         self.data.cut(separator, PREFIX);
         self.data.cut(value, PREFIX);
     }
@@ -205,7 +339,7 @@ impl Pending {
     /// Ends the data of a frame that was too large: of an object the members that were kept are left.
     fn close(&mut self) {
         let Some(mut skim) = self.skim.take().filter(|skim| skim.is_object()) else { return };
-        self.dropped = Some(if skim.is_whole() { b'}' } else { b' ' });
+        self.dropped = Some(skim.last());
         self.data.clear();
         self.data.append(skim.object(), MAX_EVENT);
     }
@@ -240,6 +374,8 @@ impl Pending {
         self.has_data = false;
         self.dropped = None;
         self.skim = None;
+        self.extent = None;
+        self.report.clear();
         self.data.clear();
     }
 }

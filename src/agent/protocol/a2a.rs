@@ -200,7 +200,10 @@ impl Reading {
     /// Returns the place of an artifact among the others, and whether it is new: its text begins at `end`, the answer's
     /// end, then. Beyond 64 artifacts a new one counts as the last one. It becomes the artifact under way.
     fn place_of(&mut self, id: &[u8], end: usize) -> (usize, bool) {
-        self.artifact = id.to_vec();
+        if self.artifact != id {
+            self.artifact.clear();
+            self.artifact.extend_from_slice(id);
+        }
         let known = self.artifacts.iter().position(|artifact| artifact.id == id);
         let last = (self.artifacts.len() >= MAX_ARTIFACTS).then(|| self.artifacts.len() - 1);
         if let Some(at) = known.or(last) {

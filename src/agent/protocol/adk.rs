@@ -62,7 +62,7 @@ impl Reader for Reading {
             transcript.add_usage(usage);
         }
         // The last event decides.
-        transcript.failure = None;
+        transcript.go_on();
         transcript.finish = None;
         let word = |value: Option<RawJson<'_>>| value.and_then(RawJson::whole_str).map(|word| word.read(64));
         match word(code).filter(|code| !code.is_empty()) {
@@ -83,7 +83,7 @@ impl Reader for Reading {
 
     /// Decides by what the last event said: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        transcript.last_word()
+        transcript.at_end()
     }
 }
 

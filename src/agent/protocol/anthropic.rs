@@ -91,7 +91,7 @@ impl Reader for Reading {
     /// Decides a stream that ended in order. It needs a `message_stop` behind the last `message_start`, and a message
     /// that stopped for a tool is complete then.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        if self.is_stopped { transcript.last_word() } else { transcript.without_terminal_event() }
+        if self.is_stopped { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 }
 

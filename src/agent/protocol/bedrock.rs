@@ -61,7 +61,7 @@ impl Reader for Reading {
     /// Decides a stream that ended in order without a deciding `messageStop`. It is complete only if the last message
     /// stopped for a tool.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        if self.stopped_for_tool { transcript.last_word() } else { transcript.without_terminal_event() }
+        if self.stopped_for_tool { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 
     fn awaits_usage(&self) -> bool {

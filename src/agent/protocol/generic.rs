@@ -101,7 +101,7 @@ impl Generic {
     /// same member and of `kind`, a type that is known as nobody's. It need not be looked at any closer. A failure that
     /// text would take back is looked at.
     pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
-        if !transcript.pieces.is_truncated() || transcript.failure.is_some() || frame.dropped.is_some() {
+        if !transcript.pieces.is_truncated() || transcript.may_go_on() || frame.dropped.is_some() {
             return false;
         }
         match self.under {
@@ -197,7 +197,7 @@ impl Generic {
             {
                 transcript.is_understood |= strands::repr_stopped(inner, transcript);
                 let is_full = transcript.pieces.is_truncated() && self.under == Under::Bare;
-                if is_full && transcript.failure.is_none() && frame.dropped.is_none() {
+                if is_full && !transcript.may_go_on() && frame.dropped.is_none() {
                     transcript.is_understood = true;
                 } else if frame.dropped.is_none() {
                     let mut text = BoundedText::new(MAX_OUTPUT + 4);
@@ -234,7 +234,7 @@ impl Generic {
     /// Takes text without quotes as a piece of the answer. Unlike a string it may be Python's repr: it is plain text
     /// then.
     fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
-        let is_said = !self.under.is_silent() || transcript.failure.is_some();
+        let is_said = !self.under.is_silent() || transcript.may_go_on();
         if text.is_empty() || (is_said && is_remark_by_name(frame)) {
             return;
         }
@@ -245,7 +245,7 @@ impl Generic {
     /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which nobody can read.
     fn take_string(&mut self, frame: &Frame<'_>, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
-        let is_said = !self.under.is_silent() || transcript.failure.is_some();
+        let is_said = !self.under.is_silent() || transcript.may_go_on();
         if is_said && is_remark_by_name(frame) {
             return;
         }
@@ -326,7 +326,7 @@ impl Generic {
     fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
         let first = || ANSWERS.into_iter().find(|name| members.has(*name));
         transcript.pieces.is_truncated()
-            && transcript.failure.is_none()
+            && !transcript.may_go_on()
             && first().is_some_and(|name| {
                 let text = members.get(name).and_then(RawJson::as_str);
                 self.under == Under::Member(name) && text.is_some_and(|text| !text.is_empty())
@@ -341,12 +341,12 @@ impl Generic {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
         let goes_on = !matches!(under, Under::Member(Name::Message) | Under::Remark);
-        if goes_on && (transcript.failure.is_some() || self.waits) {
+        if goes_on && (transcript.may_go_on() || self.waits) {
             let text = text.trim_ascii();
             let said = transcript.pieces.as_str().as_bytes().trim_ascii();
             let is_news = !text.is_empty() && text != said;
             if is_news {
-                transcript.failure = None;
+                transcript.go_on();
                 self.waits = false;
             }
         }
@@ -386,7 +386,7 @@ impl Generic {
 
     /// Decides an answer that ended in order: its last word decides, and without one it is complete.
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
-        transcript.last_word()
+        transcript.at_end()
     }
 }
 

@@ -112,7 +112,7 @@ impl Reader for Reading {
 
     /// Decides by what was said last: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        transcript.last_word()
+        transcript.at_end()
     }
 
     /// Takes the server's error, in its own form if it has one.

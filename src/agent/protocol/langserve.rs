@@ -69,7 +69,7 @@ impl Reader for Reading {
 
     /// Decides a stream that ended in order: `end` must have come, and what it said counts.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        if self.is_over { transcript.last_word() } else { transcript.without_terminal_event() }
+        if self.is_over { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 
     fn takes_strings(&self) -> bool {

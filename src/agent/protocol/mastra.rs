@@ -90,7 +90,7 @@ impl Reader for Reading {
     /// Decides a stream that ended in order without `finish`. If a tool waits for an approval or suspended the run, and
     /// no failure was reported, it is incomplete as an interrupt.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        match transcript.failure {
+        match transcript.failed() {
             None if self.is_suspended => Verdict::Incomplete(FinishReason::Interrupt),
             _ => transcript.without_terminal_event(),
         }

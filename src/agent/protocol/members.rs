@@ -22,7 +22,7 @@ macro_rules! names {
             #[cfg(test)]
             const SPELLINGS: &[&[u8]] = &[$($($word as &[u8]),+),*];
 
-            /// Reads the members of an object. Anything else has none.
+            /// Returns the member of this name, in any of its spellings.
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
                 match word {
@@ -116,6 +116,7 @@ impl<'a> Members<'a> {
         Members { seen: 0, found: [nothing; FEW], count: 0, more: Vec::new(), is_closed: false }
     }
 
+    /// Reads the members of an object. Anything else has none.
     pub(crate) fn of(object: &'a [u8]) -> Members<'a> {
         let mut members = Members::none();
         members.read(object);

@@ -113,12 +113,16 @@ pub(crate) fn is_stream(object: &[u8]) -> Option<bool> {
     if members.has_object(Name::Event) || members.has(Name::InitEventLoop) || members.has_object(Name::MessageStart) {
         return Some(true);
     }
+    // Each sign counts by itself, so that a beginning which has one is an event whatever comes behind it.
     let word = |name| members.get(name).and_then(RawJson::whole_str);
-    if let Some(object) = word(Name::Object) {
-        return Some(object.is("chat.completion.chunk"));
-    }
-    word(Name::Type).map(|kind| {
+    let is_chunk = word(Name::Object).map(|object| object.is("chat.completion.chunk"));
+    let is_known = word(Name::Type).map(|kind| {
         strands_typescript::is_known(kind)
             || ["RUN_STARTED", "message_start", "response.created", "start"].iter().any(|name| kind.is(name))
-    })
+    });
+    match (is_chunk, is_known) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (None, None) => None,
+        _ => Some(false),
+    }
 }

@@ -20,6 +20,7 @@ pub(super) const STOP_SIGNS: [Name; 7] = [
 
 /// The members whose object may say it in their place.
 pub(super) const STOP_HOLDERS: [Name; 2] = [Name::Result, Name::Response];
+
 /// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
 /// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
 /// message.
@@ -57,7 +58,9 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
     }
 }
 
-/// Notes the words of [`Generic::note_stop`]. The last of several frames counts.
+/// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
+/// a person, its own stop reason, that of an object under `result` or `response` (in a document under `message`, too), and
+/// the word of its `status`, `type` or `event`. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {

@@ -84,7 +84,7 @@ impl Reader for Reading {
 
     /// Decides by what was said last: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        transcript.last_word()
+        transcript.at_end()
     }
 }
 
@@ -100,7 +100,7 @@ impl Reading {
             string.push_into(&mut text);
         }
         if !text.is_empty() && !is_repr(text.as_str()) {
-            transcript.failure = None;
+            transcript.go_on();
             transcript.pieces.push(text.as_str());
         }
     }

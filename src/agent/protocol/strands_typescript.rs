@@ -86,7 +86,7 @@ impl Reader for Reading {
 
     /// Decides a stream that ended in order without a server's event. It needs a result, and a last word decides then.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
-        if self.has_result { transcript.last_word() } else { transcript.without_terminal_event() }
+        if self.has_result { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 }
 

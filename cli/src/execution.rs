@@ -84,6 +84,11 @@ impl Execution {
         self.item.execution_id.as_deref().unwrap_or_default()
     }
 
+    /// Returns true if `part` is the id, or the beginning or the end of it.
+    pub(crate) fn is_named(&self, part: &str) -> bool {
+        self.id().starts_with(part) || self.id().ends_with(part)
+    }
+
     pub(crate) fn trigger(&self) -> &str {
         self.item.trigger_id.as_deref().unwrap_or_default()
     }
@@ -91,6 +96,11 @@ impl Execution {
     /// Returns the start in milliseconds since 1970.
     pub(crate) fn started_at(&self) -> Option<i64> {
         words::parse_time(self.item.started_at.as_deref()?)
+    }
+
+    /// Returns the time of the fire in milliseconds since 1970.
+    pub(crate) fn fired_at(&self) -> Option<i64> {
+        fired_at(self.id())
     }
 
     pub(crate) fn state(&self, now: i64) -> State {
@@ -155,6 +165,12 @@ impl Execution {
         }
         progress
     }
+}
+
+/// Returns the time of a fire in milliseconds since 1970, with which its execution's id begins (UUIDv7).
+pub(crate) fn fired_at(id: &str) -> Option<i64> {
+    let digits: String = id.chars().filter(|c| *c != '-').take(12).collect();
+    i64::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)
 }
 
 #[cfg(test)]

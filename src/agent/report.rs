@@ -1,0 +1,60 @@
+//! Lines in which the runtime of a language reports an error: an agent that fails often says so in such a line alone.
+
+/// Bytes of a line that are looked at, and of a message.
+pub(super) const MAX_LINE: usize = 2 * 1024;
+
+/// Returns true if a line begins a traceback of Python's.
+pub(super) fn is_traceback(line: &[u8]) -> bool {
+    line.starts_with(b"Traceback (most recent call last)")
+}
+
+/// Returns true if a line reports an error as the runtimes of languages do: `RuntimeError: closed`,
+/// `botocore.exceptions.ClientError: …`, `panic: …`. An indented line is part of something else.
+pub(super) fn is_report(line: &[u8]) -> bool {
+    const BEGIN: [&str; 4] = ["panic: ", "fatal error: ", "Exception in thread ", "Uncaught "];
+    let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]);
+    let line = line.trim_end();
+    if BEGIN.iter().any(|begin| line.starts_with(begin)) || line.starts_with("thread '") && line.contains("panicked at")
+    {
+        return true;
+    }
+    let name = line.split_once(':').map_or(line, |(name, _)| name);
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '$'));
+    let class = name.rsplit('.').next().unwrap_or_default();
+    is_name
+        && class.starts_with(|c: char| c.is_ascii_uppercase())
+        && (class.ends_with("Error") || class.ends_with("Exception"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_report_is_one() {
+        for line in [
+            "RuntimeError: closed",
+            "botocore.exceptions.ClientError: no",
+            "Error: boom",
+            "panic: closed",
+            "KeyError",
+            "KeyError\r",
+            "thread 'main' panicked at a.rs:1",
+        ] {
+            assert!(is_report(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "An Error: none",
+            "Errors: 0",
+            "INFO: started",
+            "no error",
+            "error",
+            "  RuntimeError: quoted",
+            "Terror",
+            "",
+        ] {
+            assert!(!is_report(line.as_bytes()), "{line}");
+        }
+        assert!(is_traceback(b"Traceback (most recent call last):") && !is_traceback(b"Traceback"));
+    }
+}

@@ -1,0 +1,288 @@
+//! Keeps an object or an array that is too large to keep: of every value in it as much as there is room for, so that a
+//! long string, a long list or many members hide nothing that stands behind them.
+
+use memchr::memchr2;
+
+/// Bytes that are kept of one string (24 KiB): enough for the longest output, all of it escaped.
+pub(super) const STRING: usize = 24 * 1024;
+
+/// Bytes of a name. No name that anybody asks for is longer, all of it escaped.
+pub(super) const NAME: usize = 512;
+
+/// Bytes of an object's room that are left to the members that are asked for, once the others have filled the rest.
+const RESERVE: usize = 2 * 1024;
+
+/// Bytes that are kept of a member that is asked for, out of the reserve.
+const FEW: usize = 320;
+
+/// Bytes below which a value is not worth keeping. Every number that anybody reads is shorter.
+const LEAST: usize = 64;
+
+/// An object or an array of which a part is kept.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    is_object: bool,
+    /// Where its part may end, without its bracket.
+    limit: usize,
+    /// The reserve is begun: of an object only the members are kept that are asked for.
+    is_full: bool,
+    /// Nothing but objects and the first values of arrays is above it: it may say how the run ended.
+    is_head: bool,
+}
+
+/// What may come next in the innermost level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Name,
+    Colon,
+    Value,
+    Comma,
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    None,
+    Name,
+    /// A string or a word that is kept up to this length of the output.
+    Text(usize),
+    Word(usize),
+    /// What is not kept.
+    PastText,
+    PastWord,
+    /// So many brackets are open in it.
+    Past {
+        depth: usize,
+        in_string: bool,
+    },
+}
+
+/// The value under way.
+#[derive(Debug)]
+pub(super) struct Nested {
+    keep: fn(&[u8]) -> bool,
+    levels: Vec<Level>,
+    expect: Expect,
+    token: Token,
+    escaped: bool,
+    name: Vec<u8>,
+    is_lost: bool,
+}
+
+impl Nested {
+    /// Creates the keeper before any value. `keep` says of a name whether its member is asked for.
+    pub(super) fn new(keep: fn(&[u8]) -> bool) -> Nested {
+        Nested {
+            keep,
+            levels: Vec::new(),
+            expect: Expect::Value,
+            token: Token::None,
+            escaped: false,
+            name: Vec::new(),
+            is_lost: false,
+        }
+    }
+
+    /// Begins a value at its bracket, of which at most `room` bytes are kept, and at least two.
+    pub(super) fn begin(&mut self, bracket: u8, room: usize, out: &mut Vec<u8>) {
+        self.token = Token::None;
+        self.open(bracket, out.len() + room.max(2), true, out);
+    }
+
+    /// Returns true if there was no room for something that was asked for, or the value is no JSON.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.name.capacity() + self.levels.capacity() * size_of::<Level>()
+    }
+
+    /// Takes what belongs to the value, up to its bracket, and appends what is kept of it. Returns how many bytes that is,
+    /// and whether the value has its end.
+    pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at).copied() {
+            match self.token {
+                Token::None => {
+                    at += 1;
+                    if self.between(byte, out) {
+                        return (at, true);
+                    }
+                }
+                Token::PastText | Token::Past { in_string: true, .. } if !self.escaped => {
+                    at += memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
+                    if let Some(byte) = bytes.get(at) {
+                        self.within_string(*byte, out);
+                        at += 1;
+                    }
+                }
+                Token::Name | Token::Text(_) | Token::PastText | Token::Past { in_string: true, .. } => {
+                    self.within_string(byte, out);
+                    at += 1;
+                }
+                Token::Word(_) | Token::PastWord => {
+                    if matches!(byte, b',' | b'}' | b']' | b':' | b'"' | b'{' | b'[') || byte.is_ascii_whitespace() {
+                        self.end();
+                    } else {
+                        if let Token::Word(limit) = self.token
+                            && out.len() < limit
+                        {
+                            out.push(byte);
+                        }
+                        at += 1;
+                    }
+                }
+                Token::Past { depth, .. } => {
+                    self.past(byte, depth);
+                    at += 1;
+                }
+            }
+        }
+        (at, false)
+    }
+
+    /// Takes a byte between two tokens. Returns true at the end of the value.
+    fn between(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b'}' | b']' => {
+                out.push(byte);
+                self.levels.pop();
+                self.expect = Expect::Comma;
+                return self.levels.is_empty();
+            }
+            b',' => {
+                let is_object = self.levels.last().is_some_and(|level| level.is_object);
+                self.expect = if is_object { Expect::Name } else { Expect::Value };
+            }
+            b':' if self.expect == Expect::Colon => self.expect = Expect::Value,
+            b'"' if self.expect == Expect::Name => {
+                self.name.clear();
+                self.token = Token::Name;
+            }
+            _ if self.expect == Expect::Value => self.begin_value(byte, out),
+            _ => {
+                self.is_lost = true;
+                self.pass(byte);
+            }
+        }
+        false
+    }
+
+    /// Begins a value of the innermost level, and keeps it if there is room.
+    fn begin_value(&mut self, first: u8, out: &mut Vec<u8>) {
+        let Some(room) = self.room(out.len()) else { return self.pass(first) };
+        let Some(level) = self.levels.last().copied() else { return };
+        let is_first = matches!(out.last(), Some(b'{' | b'['));
+        if !is_first {
+            out.push(b',');
+        }
+        if level.is_object {
+            out.push(b'"');
+            out.extend_from_slice(&self.name);
+            out.extend_from_slice(b"\":");
+        }
+        match first {
+            b'{' | b'[' => {
+                let is_head = level.is_head && (level.is_object || is_first);
+                self.open(first, out.len() + room, is_head, out);
+            }
+            b'"' => {
+                out.push(first);
+                // One byte for its quote.
+                self.token = Token::Text(out.len() + room.min(STRING) - 2);
+            }
+            _ => {
+                out.push(first);
+                self.token = Token::Word(out.len() + room - 1);
+            }
+        }
+    }
+
+    /// Returns how many bytes may be kept of a value of the innermost level, beside its name; `None` if it is not kept. A
+    /// value may take all that is left but the reserve, or else half of it: something is always left behind it.
+    fn room(&mut self, length: usize) -> Option<usize> {
+        let level = self.levels.last_mut()?;
+        let name = if level.is_object { self.name.len() + "\"\":".len() } else { 0 };
+        let left = level.limit.saturating_sub(length + 1 + name);
+        if !level.is_object {
+            return (left >= LEAST).then(|| left.saturating_sub(RESERVE).max(left / 2));
+        }
+        level.is_full |= left <= RESERVE;
+        if self.name.len() >= NAME {
+            return None;
+        }
+        if !level.is_full {
+            return Some((left - RESERVE).max(left / 2));
+        }
+        let is_asked_for = (self.keep)(&self.name);
+        let room = (is_asked_for && left >= LEAST).then(|| left.min(FEW));
+        self.is_lost |= is_asked_for && room.is_none() && level.is_head;
+        room
+    }
+
+    /// Opens a level whose part, with its bracket, may end at `end`.
+    fn open(&mut self, bracket: u8, end: usize, is_head: bool, out: &mut Vec<u8>) {
+        out.push(bracket);
+        let is_object = bracket == b'{';
+        self.levels.push(Level { is_object, limit: end - 1, is_full: false, is_head });
+        self.expect = if is_object { Expect::Name } else { Expect::Value };
+    }
+
+    /// Passes over a value that begins so.
+    fn pass(&mut self, first: u8) {
+        self.token = match first {
+            b'"' => Token::PastText,
+            b'{' | b'[' => Token::Past { depth: 1, in_string: false },
+            _ => Token::PastWord,
+        };
+    }
+
+    /// Takes a byte of what is passed over, outside its strings.
+    fn past(&mut self, byte: u8, depth: usize) {
+        match byte {
+            b'"' => self.token = Token::Past { depth, in_string: true },
+            b'{' | b'[' => self.token = Token::Past { depth: depth + 1, in_string: false },
+            b'}' | b']' if depth == 1 => self.end(),
+            b'}' | b']' => self.token = Token::Past { depth: depth - 1, in_string: false },
+            _ => {}
+        }
+    }
+
+    /// Takes a byte within a string, or its quote.
+    fn within_string(&mut self, byte: u8, out: &mut Vec<u8>) {
+        let is_end = byte == b'"' && !self.escaped;
+        let was_escaped = std::mem::take(&mut self.escaped);
+        self.escaped = byte == b'\\' && !was_escaped;
+        match self.token {
+            Token::Name if is_end => {
+                self.token = Token::None;
+                self.expect = Expect::Colon;
+            }
+            Token::Name if self.name.len() < NAME => self.name.push(byte),
+            Token::Text(_) if is_end => {
+                out.push(byte);
+                self.end();
+            }
+            Token::Text(limit) if out.len() < limit => out.push(byte),
+            Token::Text(_) => {
+                if was_escaped {
+                    // Half an escape.
+                    out.pop();
+                }
+                out.push(b'"');
+                self.token = Token::PastText;
+            }
+            Token::PastText if is_end => self.end(),
+            Token::Past { depth, .. } if is_end => self.token = Token::Past { depth, in_string: false },
+            _ => {}
+        }
+    }
+
+    /// Ends a value of the innermost level.
+    fn end(&mut self) {
+        self.token = Token::None;
+        self.expect = Expect::Comma;
+    }
+}
