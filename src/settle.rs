@@ -108,7 +108,7 @@ async fn settle_message(
     deadline: Deadline,
 ) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
-    match queued::read(&text) {
+    match queued::read(&text, &message.message_id) {
         Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
@@ -142,11 +142,15 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
         }
     };
     // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
-    let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
+    let error_type = failure_of(&report).error_type;
+    let is_refused = error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
         Event::Bus(event) => match &event.target {
-            EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
+            EventTarget::Subscribers => {
+                let is_handed_on = error_type == ErrorType::DispatchFailed;
+                settler.settle_subscribers(event, !is_refused && !is_handed_on).await
+            }
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
                 if is_refused {
                     note(Detour::SettledRefused);
@@ -266,7 +270,8 @@ impl Settler<'_> {
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each one
     /// is settled. If there is no record for a trigger, the event may still be on its way to an invocation of its own,
     /// unless only one is due, and no other is remembered to have run in place. With an unreadable subscription the event
-    /// was handed on.
+    /// was handed on. If the last attempt handed it on, the one that is due may have been one of several then: `may_create`
+    /// is false.
     async fn settle_subscribers(&self, event: &BusEvent, may_create: bool) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();

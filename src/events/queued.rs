@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
 use crate::events::{
-    classify::{FROM, MESSAGE, Provenance, WRAPPED},
+    classify::{FROM, MESSAGE, MESSAGE_ID, Provenance, WRAPPED},
     failure_report::Report,
 };
 
@@ -53,8 +53,9 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
 }
 
 /// Classifies a message. A report that lacks what is needed is an unreadable one rather than an event, so that it is
-/// not run as one. Of an event only its `detail-type` and source are looked at.
-pub(crate) fn read(message: &str) -> Queued<'_> {
+/// not run as one. Of an event only its `detail-type` and source are looked at. What is handed on has the message's id: the
+/// message may come again, and be handed on again.
+pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
     }
@@ -65,8 +66,11 @@ pub(crate) fn read(message: &str) -> Queued<'_> {
     let mark = Provenance::Queue.mark().unwrap_or_default();
     Queued::HandOn(match serde_json::from_str::<Envelope<'_>>(message) {
         // The event stays the text that it is.
-        Ok(_) => format!(r#"{{"{FROM}":"{mark}","{WRAPPED}":{message}}}"#),
-        Err(_) => json!({FROM: mark, MESSAGE: message}).to_string(),
+        Ok(_) => {
+            let id = json!(message_id);
+            format!(r#"{{"{FROM}":"{mark}","{MESSAGE_ID}":{id},"{WRAPPED}":{message}}}"#)
+        }
+        Err(_) => json!({FROM: mark, MESSAGE_ID: message_id, MESSAGE: message}).to_string(),
     })
 }
 
@@ -77,7 +81,7 @@ mod tests {
     use super::*;
 
     fn handed_on(message: &str) -> Option<Value> {
-        match read(message) {
+        match read(message, "m-\"1") {
             Queued::HandOn(payload) => Some(serde_json::from_str(&payload).unwrap()),
             Queued::Report(_) | Queued::UnreadableReport => None,
         }
@@ -96,10 +100,12 @@ mod tests {
             ("", false),
         ] {
             let payload = handed_on(message).unwrap();
-            let expected = match is_event {
-                true => json!({"_from": "queue", "_event": serde_json::from_str::<Value>(message).unwrap()}),
-                false => json!({"_from": "queue", "_message": message}),
+            let mut expected = match is_event {
+                true => json!({"_event": serde_json::from_str::<Value>(message).unwrap()}),
+                false => json!({"_message": message}),
             };
+            expected["_from"] = json!("queue");
+            expected["_messageId"] = json!("m-\"1");
             assert_eq!(payload, expected);
         }
     }
@@ -107,8 +113,8 @@ mod tests {
     #[test]
     fn reports_are_told_apart() {
         let report = r#"{"requestContext":{"requestId":"r"},"requestPayload":{"source":"aws.s3","detail-type":"x"}}"#;
-        assert!(matches!(read(report), Queued::Report(_)));
-        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#), Queued::UnreadableReport));
+        assert!(matches!(read(report, "m"), Queued::Report(_)));
+        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#, "m"), Queued::UnreadableReport));
     }
 
     #[test]

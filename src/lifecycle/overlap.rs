@@ -11,9 +11,10 @@ use crate::{
         execution::{ExecutionRef, Holder},
         policy::{Overlap, Policy},
         run_lock::{Meeting, meet},
+        shared_id::OfAnotherUser,
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
-    store::{day_counter::Start, error::StoreError, run_lock::Taking, table::Table},
+    store::{day_counter::Start, run_lock::Taking, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.
@@ -92,17 +93,22 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
 
 /// Takes the run lock, unless this attempt has it. Returns the execution of the trigger that is alive, if another is: it has
 /// the lock, or it was admitted before the trigger's policy wanted one.
+///
+/// # Errors
+/// Returns an error if another user's trigger of the same id has the lock, or DynamoDB does not answer.
 async fn other_alive<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     has_waited: bool,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<String>, RunStop> {
     let OwnedExecution { store, lease, holder, has_run_lock, .. } = held;
     if !has_run_lock.load(Ordering::Relaxed) {
         // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
         match store.take_run_lock(*holder, *lease, has_waited).await? {
             Taking::Taken(until) => held.took_run_lock(until),
             Taking::Refused(other) => return Ok(Some(other)),
+            // Its run must not be ended, nor this one be skipped for it in silence.
+            Taking::OfAnotherUser => return Err(OfAnotherUser.into()),
         }
     }
-    store.living_without_lock(*holder, *lease).await
+    Ok(store.living_without_lock(*holder, *lease).await?)
 }
