@@ -33,11 +33,9 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     if !counts_first {
         enter(held, policy.overlap).await?;
     }
-    let OwnedExecution {
-        store, holder: Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, .. }, ..
-    } = held;
+    let OwnedExecution { store, holder: Holder { execution, .. }, .. } = held;
     let now = store.clock.now_millis();
-    let start = store.count_start(trigger_id, execution_id, policy, now).await?;
+    let start = store.count_start(*execution, policy, now).await?;
     if let Start::Refused(reason) = start {
         return Err(RunStop::Skipped(reason, None));
     }
@@ -47,7 +45,7 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     let entered = enter(held, policy.overlap).await;
     // An execution that is skipped is no start. If it cannot be taken back, one run less may start on this day.
     if matches!((&entered, start), (Err(RunStop::Skipped(..)), Start::Counted))
-        && let Err(error) = store.take_back_start(trigger_id, execution_id, now).await
+        && let Err(error) = store.take_back_start(*execution, now).await
     {
         tracing::warn!(error = %error, "the start of a skipped execution stays counted");
     }

@@ -315,8 +315,10 @@ impl Router<'_> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
         let request_id = &self.context.invocation.request_id;
-        let mark = mark_of(&trigger.trigger_id, &self.event.origin, request_id, &self.started);
-        let counting = self.context.app.store.count_event(&trigger.trigger_id, &mark, threshold, time, &self.started);
+        let TriggerItem { user_id, trigger_id, .. } = trigger;
+        let mark = mark_of(trigger_id, &self.event.origin, request_id, &self.started);
+        let store = &self.context.app.store;
+        let counting = store.count_event((user_id, trigger_id), &mark, threshold, time, &self.started);
         let ordinal = self.context.app.store.in_time(self.context.deadline.run_until, counting).await?;
         Ok(threshold.is_reached(ordinal))
     }

@@ -9,7 +9,7 @@ use standins::{Gate, Invocation, Lambda, Outcome, Script, Stack, Template, bus_e
 
 use crate::support::one_fire::{TIME, event_of};
 use crate::support::subscribed::{
-    PROMPT, SOURCE, USER, assert_summary, dispatched_to, invocation, order, publish, subscribe,
+    PROMPT, SOURCE, USER, assert_summary, config, dispatched_to, invocation, order, publish, subscribe,
 };
 use crate::support::{assert_completed, assert_duplicate, assert_failed, changed, execution, gated, lease, stack};
 
@@ -416,6 +416,35 @@ async fn f63_another_users_trigger_of_the_same_id_ends_no_run() {
         }
         stack.assert_clean();
     }
+}
+
+#[tokio::test]
+async fn f63_what_another_users_trigger_of_the_same_id_counts_is_its_own() {
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    let of = |user: &str, source: &str, count: u32| {
+        let keys = json!({"PK": format!("TRIGGER#{user}"), "userId": user, "GSI2PK": format!("EVENTSOURCE#{source}")});
+        changed(keys, config(json!({"threshold": {"count": count, "windowSeconds": 300}})))
+    };
+    subscribe(&stack, "t", of("user-1", "one", 2));
+    subscribe(&stack, "t", of("user-2", "two", 100));
+    for (source, waiting) in [("two", json!(1)), ("one", json!(1)), ("two", json!(1)), ("one", Value::Null)] {
+        let outcome = run(&function, &changed(order(), json!({"source": source}))).await;
+        assert_eq!(outcome.body()["waiting"], waiting, "{source}: {outcome:?}");
+    }
+    assert_eq!(execution(&stack, "t")["userId"], "user-1");
+
+    for user in ["user-1", "user-2"] {
+        let item = json!({"PK": format!("TRIGGER#{user}"), "SK": "TRIGGER#d", "maxRunsPerDay": 1, "maxTokensPerDay": 9999});
+        stack.dynamodb.put_item(&item);
+        let mut event = event_of("d");
+        event["detail"]["userId"] = json!(user);
+        event["detail"]["scheduledTime"] = json!(format!("2026-01-31T08:0{}:00Z", &user[5..]));
+        let outcome = run(&function, &event).await;
+        assert!(outcome.is_success() && outcome.body().get("skipReason").is_none(), "{user}: {outcome:?}");
+    }
+    assert_eq!(stack.agent.call_count(), 3);
+    stack.assert_clean();
 }
 
 #[tokio::test]
