@@ -39,6 +39,7 @@ use crate::{
     store::{error::StoreError, in_place::InPlace},
     telemetry::metrics::MetricsLine,
     trigger::{
+        bounds::EventSteps,
         item::{FilterDecision, TriggerItem},
         replay,
     },
@@ -276,14 +277,17 @@ impl Settler<'_> {
         let mut after = None;
         let mut due = Vec::new();
         let mut is_certain = true;
+        let steps = EventSteps::default();
         loop {
             let page = self.app.store.subscriptions(&event.event_source_id, after).await?;
             for item in page.items {
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
                 let Ok(trigger) = TriggerItem::read(item) else {
                     is_certain = false;
                     continue;
                 };
-                match trigger.decide(event, self.app.platform()) {
+                match trigger.decide(event, self.app.platform(), &steps) {
                     FilterDecision::Filtered => {}
                     FilterDecision::Due(fire, threshold) => {
                         is_certain &= threshold.is_none();

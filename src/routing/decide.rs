@@ -26,6 +26,7 @@ use crate::{
     lifecycle::identify::mark_of,
     store::in_place::InPlace,
     trigger::{
+        bounds::EventSteps,
         item::{FilterDecision, TriggerDecision, TriggerItem, UnusableKey},
         replay,
     },
@@ -40,6 +41,8 @@ pub(super) struct Router<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) event: &'a BusEvent,
     pub(super) started: StartTime,
+    /// The steps that the filters of the event's triggers have taken.
+    pub(super) steps: EventSteps,
 }
 
 /// The decision about an event.
@@ -245,6 +248,8 @@ impl Router<'_> {
             let mut answers = stream::iter(decisions).buffered(MOST_IN_FLIGHT);
             while let Some(answer) = answers.next().await {
                 subscribers.add(answer);
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
             }
             drop(answers);
             match page.next {
@@ -289,7 +294,7 @@ impl Router<'_> {
     /// Decides about one trigger. The event is counted for a threshold only if the trigger would run otherwise. An item
     /// with problems is due: the invocation that handles it records its failure.
     async fn decide_trigger(&self, trigger: TriggerItem, is_too_deep: bool) -> Result<Subscription, Failure> {
-        Ok(match trigger.decide(self.event, self.context.app.platform()) {
+        Ok(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
             FilterDecision::Filtered => Subscription::Filtered,
             FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {

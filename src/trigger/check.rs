@@ -10,7 +10,10 @@ use crate::{
         invalid::InvalidEvent,
         schedule::{self, Event},
     },
-    trigger::item::{FilterDecision, TriggerDecision, TriggerItem},
+    trigger::{
+        bounds::EventSteps,
+        item::{FilterDecision, TriggerDecision, TriggerItem},
+    },
 };
 
 /// What an event would make of a trigger item.
@@ -57,7 +60,8 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     let empty_queries = item.empty_queries(event);
     let mut refused_by = item.refusing(event);
-    if refused_by.is_empty() && matches!(item.decide(event, platform), FilterDecision::Filtered) {
+    let is_filtered = || matches!(item.decide(event, platform, &EventSteps::default()), FilterDecision::Filtered);
+    if refused_by.is_empty() && is_filtered() {
         refused_by.push("userId");
     }
     // The filters are left out here, so that the prompt shows even if one of them refuses.

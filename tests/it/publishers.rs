@@ -435,7 +435,8 @@ async fn f63_what_another_users_trigger_of_the_same_id_counts_is_its_own() {
     assert_eq!(execution(&stack, "t")["userId"], "user-1");
 
     for user in ["user-1", "user-2"] {
-        let item = json!({"PK": format!("TRIGGER#{user}"), "SK": "TRIGGER#d", "maxRunsPerDay": 1, "maxTokensPerDay": 9999});
+        let item =
+            json!({"PK": format!("TRIGGER#{user}"), "SK": "TRIGGER#d", "maxRunsPerDay": 1, "maxTokensPerDay": 9999});
         stack.dynamodb.put_item(&item);
         let mut event = event_of("d");
         event["detail"]["userId"] = json!(user);
