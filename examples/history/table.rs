@@ -3,6 +3,7 @@
 use agent_trigger::{
     clients::http::{Clients, SdkHttpClient},
     error_chain::chain,
+    store::execution_item::TTL,
 };
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
@@ -209,10 +210,10 @@ impl Table {
         let get = self.client.get_item().table_name(&self.source.table);
         let get = get.key("PK", text(format!("TRIGGER#{}", execution.trigger())));
         let get = get.key("SK", text(format!("INPUT#{}", execution.id())));
-        let get = get.projection_expression("PK, #ttl").expression_attribute_names("#ttl", "ttl");
+        let get = get.projection_expression("PK, #ttl").expression_attribute_names("#ttl", TTL);
         let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
         let kept = found.item.and_then(|item| Execution::new(plain(&item), now));
-        Ok(kept.map(|item| item.number("ttl")))
+        Ok(kept.map(|input| input.item.ttl))
     }
 
     /// Words an error so that a reader can act on it.

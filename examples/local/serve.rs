@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use agent_trigger::store::execution_item as record;
 use standins::stack::Ports;
 use standins::{Outcome, Stack};
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,11 +76,15 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
 /// may run again.
 fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
     let mut rows = stack.dynamodb.scan();
-    rows.sort_by_cached_key(|row| report::text(&row["completedAt"]));
+    rows.sort_by_cached_key(|row| report::text(&row[record::COMPLETED_AT]));
     for row in rows {
         let is_execution = row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
-        let has_ended = !matches!(row["status"].as_str(), None | Some("running"));
-        let state = (report::text(&row["executionId"]), report::text(&row["attempt"]), report::text(&row["status"]));
+        let has_ended = !matches!(row[record::STATUS].as_str(), None | Some("running"));
+        let state = (
+            report::text(&row[record::EXECUTION_ID]),
+            report::text(&row[record::ATTEMPT]),
+            report::text(&row[record::STATUS]),
+        );
         if is_execution && has_ended && shown.insert(state) {
             say(&report::ended(&row));
         }

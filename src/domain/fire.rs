@@ -10,8 +10,8 @@ use crate::domain::{
     trigger_snapshot::TriggerSnapshot,
 };
 
-/// One moment at which a trigger is due: what to run, for whom, and what identifies it. It has no default, so that a
-/// new field does not compile until every reader handles it.
+/// One moment at which a trigger is due: its task, its user, and its identity. It has no default, so that a new field
+/// does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
     /// The trigger that fires.

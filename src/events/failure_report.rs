@@ -74,8 +74,8 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event, and for a batch that
-    /// has a record of another kind or none. What the messages hold is not looked at.
+    /// Reads a batch of SQS or the notifications of SNS. Returns `None` for every other event, for a batch without a
+    /// record, and for one that has a record of another service. The bodies of the messages are not read.
     pub(crate) fn read(payload: &str) -> Option<Self> {
         // No event that names neither is parsed twice. What a topic's messages hold may name the queue.
         let of_queue = || payload.contains("aws:sqs").then(|| Self::of_queue(payload)).flatten();
@@ -102,9 +102,9 @@ impl Batch {
     }
 }
 
-/// Returns the failure that a report describes. It is the one that the last attempt returned. If the response names
-/// none of our error types, it is `Internal`, and its message says whether the event grew too old or the attempt died.
-/// It is never retryable.
+/// Returns the failure that a report describes: the one that the last attempt returned. If the response names none of
+/// the function's error types, it is `Internal`, and its message says whether the event grew too old or the attempt
+/// died. It is never retryable.
 pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
     let response = report.response_payload.and_then(|payload| lenient::parse(payload.get()).ok());
     let text = |name: &str| response.as_ref().and_then(|payload| payload.get(name)?.as_str());

@@ -10,25 +10,26 @@ use crate::events::{
     failure_report::Report,
 };
 
-/// What a message is.
+/// The kind of a message.
 pub(crate) enum Queued<'a> {
     /// A report of Lambda's on-failure destination.
     Report(Report<'a>),
     /// A report that cannot be settled: Lambda leaves the event out of one that would be too large.
     UnreadableReport,
-    /// Anything else, as the payload of an invocation of its own. An event becomes one that came in a message; what is
-    /// no event is refused there in words, and reported with the message by that invocation's on-failure destination.
+    /// Anything else, as the payload of an invocation of its own. An event is marked as one that came in a message. A
+    /// message that is no event is refused by that invocation, whose on-failure destination reports it together with
+    /// the message.
     HandOn(String),
 }
 
-/// What SNS wraps a message in, unless raw message delivery is on.
+/// The form in which SNS wraps a message, unless raw message delivery is on.
 #[derive(Deserialize)]
 struct Notification<'a> {
     #[serde(rename = "Message", borrow)]
     message: Cow<'a, str>,
 }
 
-/// What tells a report that lacks its event from other messages.
+/// The member by which a report without its event is distinguished from other messages.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "that it is there is all that counts")]
 struct UnreadableReport {
@@ -52,9 +53,9 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
     serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
 }
 
-/// Classifies a message. A report that lacks what is needed is an unreadable one rather than an event, so that it is
-/// not run as one. Of an event only its `detail-type` and source are looked at. What is handed on has the message's id: the
-/// message may come again, and be handed on again.
+/// Classifies a message, which [`unwrapped`] must have unwrapped. A report that lacks a member it needs is unreadable.
+/// It must not be taken for an event, because it would run. Only `detail-type` and `source` of an event are looked at.
+/// The payload that is handed on has the message's id, because the message may be delivered and handed on again.
 pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);

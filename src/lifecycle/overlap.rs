@@ -1,6 +1,6 @@
-//! Overlap: a trigger that must not run twice at once has a run lock, one item that names the execution that may run. The
-//! lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot extend the
-//! lock stops before the lock's lease is over.
+//! Overlap: a trigger that must not run twice at once has a run lock, one item that names the execution that may run.
+//! The lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot
+//! extend the lock stops before the lock's lease is over.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -20,15 +20,16 @@ use crate::{
 /// The wait between two looks at whether a cancelled execution has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes sure that the trigger's policy lets the execution start: that no other execution is alive where that matters,
-/// and that the limits of the day are not reached. A run lock that was taken is not released here: the caller does that
-/// at the end of the run.
+/// Checks two things before the execution starts: no other execution is alive where the policy forbids this, and the
+/// limits of the day are not reached. With `cancelOther`, the other execution is cancelled and waited for, without end:
+/// the caller limits the time. A run lock that was taken is not released here, even after an error: the caller does
+/// this at the end of the run.
 ///
 /// # Errors
-/// Returns an error if it is to be skipped, or DynamoDB does not answer.
+/// Returns a skip, the loss of the execution to another attempt of its own, or a failure of DynamoDB.
 pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: &Policy) -> Result<(), RunStop> {
-    // Count first if this execution is to replace another: it must not end the other and then be skipped itself. Otherwise
-    // count last: an execution that is skipped for another is no start.
+    // Count first if this execution is to replace another. It must not end the other and then be skipped itself.
+    // Otherwise count last: an execution that is skipped for another is no start.
     let counts_first = policy.overlap == Overlap::CancelOther;
     if !counts_first {
         enter(held, policy.overlap).await?;
@@ -52,11 +53,12 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     entered
 }
 
-/// Makes sure that no other execution of the trigger is alive, as its policy wants it. Waits without end for an
-/// execution whose end it has requested: the caller limits the time.
+/// Makes sure that no other execution of the trigger is alive, as `overlap` says. Waits without end for an execution
+/// whose end it has requested: the caller limits the time.
 ///
 /// # Errors
-/// A skip if another execution comes first, or the loss of the execution to another attempt of its own.
+/// Returns a skip if another execution comes first, the loss of the execution to another attempt of its own, or a
+/// failure of DynamoDB.
 async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Overlap) -> Result<(), RunStop> {
     if overlap == Overlap::Allow {
         return Ok(());
@@ -69,7 +71,7 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
     } = held;
     let mut asked = None;
     loop {
-        let Some(other) = other_alive(held, asked.is_some()).await? else { return Ok(()) };
+        let Some(other) = take_lock_or_blocker(held, asked.is_some()).await? else { return Ok(()) };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
         // An execution that was asked to end already is counted once: meeting it again is a `Wait`.
         if matches!(meeting, Meeting::Skip | Meeting::Cancel) {
@@ -89,12 +91,16 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
     }
 }
 
-/// Takes the run lock, unless this attempt has it. Returns the execution of the trigger that is alive, if another is: it has
-/// the lock, or it was admitted before the trigger's policy wanted one.
+/// Takes the run lock, unless this attempt has it, and then looks for executions that run without one. Returns the
+/// execution that stands in the way: the holder of the lock, or one that was admitted before the trigger's policy
+/// wanted a lock. In the second case the lock stays taken. `has_waited` is true if this attempt has requested the end
+/// of another execution. Then a newer execution that has taken the lock stands in the way even if it has ended, because
+/// it has replaced this one.
 ///
 /// # Errors
-/// Returns an error if another user's trigger of the same id has the lock, or DynamoDB does not answer.
-async fn other_alive<T: Table, C: Clock>(
+/// Returns an error if another user's trigger of the same id has the lock, DynamoDB does not answer, or the lock keeps
+/// changing.
+async fn take_lock_or_blocker<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     has_waited: bool,
 ) -> Result<Option<String>, RunStop> {

@@ -9,6 +9,7 @@ use crate::{
     store::{
         Store,
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, integer, keyed, number},
         keys::{self},
@@ -37,7 +38,7 @@ pub enum Start {
 pub fn tokens_write(execution: ExecutionRef<'_>, tokens: u64, now: i64) -> ConditionalWrite {
     let mut expression = Expression::default();
     let add = expression.add("tokens", number(tokens));
-    let update = format!("{add} {}", expression.set([("ttl", number(now / 1000 + DAY_TTL))]));
+    let update = format!("{add} {}", expression.set([(TTL, number(now / 1000 + DAY_TTL))]));
     let key = keys::day_key(execution.user_id, execution.trigger_id, now);
     ConditionalWrite::Update { key, update, condition: None, expression }
 }
@@ -69,7 +70,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             let mark = keyed(keys::counted_key(trigger_id, execution_id), ttl);
             let mut expression = Expression::default();
             let add = expression.add("runs", number(1));
-            let update = format!("{add} {}", expression.set([("ttl", number(ttl))]));
+            let update = format!("{add} {}", expression.set([(TTL, number(ttl))]));
             let limits = [("runs", policy.max_runs_per_day.map(u64::from)), ("tokens", policy.max_tokens_per_day)];
             let below: Vec<_> = limits
                 .iter()

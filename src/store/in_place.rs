@@ -9,6 +9,7 @@ use crate::{
     store::{
         Store,
         error::StoreError,
+        execution_item::{TRIGGER_ID, USER_ID},
         expression::Expression,
         item::{Item, keyed, text},
         keys,
@@ -32,8 +33,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         ttl: i64,
     ) -> Result<InPlace, StoreError> {
         let mut item = keyed(keys::in_place_key(request_id), ttl);
-        item.insert("userId".into(), text(user_id.as_str()));
-        item.insert("triggerId".into(), text(trigger_id.as_str()));
+        item.insert(USER_ID.into(), text(user_id.as_str()));
+        item.insert(TRIGGER_ID.into(), text(trigger_id.as_str()));
         let mut expression = Expression::default();
         let condition = format!("attribute_not_exists({})", expression.name("PK"));
         match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
@@ -53,5 +54,5 @@ impl<T: Table, C: Clock> Store<T, C> {
 
 fn read(item: &Item) -> Option<InPlace> {
     let text = |name: &str| item.get(name)?.as_s().ok().cloned();
-    Some((text("userId")?.into(), text("triggerId")?.into()))
+    Some((text(USER_ID)?.into(), text(TRIGGER_ID)?.into()))
 }

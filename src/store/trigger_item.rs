@@ -10,6 +10,7 @@ use crate::{
         Store,
         dynamodb::{boxed, store_error},
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, integer, text},
         keys,
@@ -75,7 +76,7 @@ impl<T: Table, C: Clock> Store<T, C> {
 /// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, milliseconds since 1970:
 /// DynamoDB deletes it only later.
 pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
-    let is_over = integer(&item, "ttl").is_some_and(|ttl| is_expired(ttl, now / 1000));
+    let is_over = integer(&item, TTL).is_some_and(|ttl| is_expired(ttl, now / 1000));
     (!is_over).then(|| json_of(item))
 }
 

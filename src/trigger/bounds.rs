@@ -1,9 +1,9 @@
-//! The bounds of what a trigger item may cost (docs/triggers.md, What an item may cost). Whoever writes an item, or
-//! publishes an event for it, must not be able to keep the event's other triggers from running. What is over a bound
-//! fails as `InvalidTrigger`, that trigger alone.
+//! The bounds of a trigger item's cost (docs/triggers.md, What an item may cost). Whoever writes an item, or publishes
+//! an event for it, must not be able to keep the event's other triggers from running. A trigger over a bound fails as
+//! `InvalidTrigger`, and no other trigger with it.
 //!
-//! Some bounds hold for the item, when it is read. What depends on the event at hand is counted: the steps of its filters,
-//! and those of its prompt and its mapping, which are evaluated in the trigger's own invocation.
+//! Some bounds hold for the item, when it is read. Costs that depend on the event are counted as steps: those of the
+//! filters, and those of the prompt and the mapping, which are evaluated in the trigger's own invocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,12 +20,12 @@ pub const MOST_MATCHERS: usize = 2_000;
 pub const MOST_NAMES: usize = 10_000;
 /// The most conditions of a trigger.
 pub const MOST_CONDITIONS: usize = 100;
-/// The most bytes that the placeholders of a prompt and its mapping are replaced by, all together: as much as the largest
-/// event that EventBridge had for years.
+/// The most bytes by which the placeholders of a prompt and its mapping are replaced, all together. For years, this was
+/// the size of the largest event that EventBridge accepted.
 pub const MOST_RENDERED: usize = 256 * 1024;
-/// The most steps that the filters of a trigger may take on one event, and the most that its placeholders and its mapping
-/// may take. It is at most about a third of a second of CPU. An event of 1 MiB, the largest that Lambda queues, has at most
-/// about half a million values, so each may be looked at several times.
+/// The most steps that the filters of a trigger may take on one event, and the most that its placeholders and its
+/// mapping may take together. This is at most about a third of a second of CPU. An event of 1 MiB, the largest that
+/// Lambda queues, has at most about half a million values, so each may be looked at several times.
 pub const MOST_STEPS: u64 = 5_000_000;
 
 /// The most steps that the filters of all of an event's triggers may take together, 20 times [`MOST_STEPS`]. One
@@ -53,7 +53,7 @@ impl EventSteps {
     }
 }
 
-/// Every bound by the words that the documentation has for it.
+/// Every bound with its name in the documentation.
 pub const TABLE: [(&str, u64); 15] = [
     ("placeholders of a prompt", MOST_PLACEHOLDERS as u64),
     ("names of an `inputMapping`", MOST_MAPPED as u64),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use agent_trigger::store::execution_item::{EXECUTION_ID, TRIGGER_ID};
 use axum::extract::State;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
@@ -51,7 +52,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
         .iter()
         .map(|row| {
             let mut shown = listed(row);
-            if let Some(name) = row.get("triggerId").and_then(|id| names.get(id.as_str()?)) {
+            if let Some(name) = row.get(TRIGGER_ID).and_then(|id| names.get(id.as_str()?)) {
                 shown["triggerName"] = name.clone();
             }
             shown
@@ -62,5 +63,5 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
 }
 
 fn id(row: &Map<String, Value>) -> &str {
-    row.get("executionId").and_then(Value::as_str).unwrap_or_default()
+    row.get(EXECUTION_ID).and_then(Value::as_str).unwrap_or_default()
 }

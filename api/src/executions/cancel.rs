@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_trigger::store::execution_item::STATUS;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ pub async fn one(api: &Api, caller: &Caller, id: &str, execution: &str) -> Resul
     match api.items.request_cancel(id, execution).await? {
         Write::Done(_) => Ok(json!({"executionId": execution, "triggerId": id, "cancelRequested": true})),
         Write::Refused(Some(row)) => {
-            let details = json!({"status": row.get("status")});
+            let details = json!({"status": row.get(STATUS)});
             Err(ApiError::Conflict { message: "the execution has ended".to_owned(), details })
         }
         Write::Refused(None) => Err(ApiError::NotFound),

@@ -1,7 +1,10 @@
 //! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of the
 //! fire's time, so a filter by time is one of keys.
 
-use agent_trigger::store::error::StoreError;
+use agent_trigger::store::{
+    error::StoreError,
+    execution_item::{CANCEL_REQUESTED, RETRYABLE, STATUS, TTL, USER_ID},
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -74,8 +77,8 @@ impl Items {
             None => None,
         };
         let wanted = |row: &Map<String, Value>| {
-            let status = row.get("status").and_then(Value::as_str).unwrap_or_default();
-            let is_users = row.get("userId").is_none_or(|user| user == user_id);
+            let status = row.get(STATUS).and_then(Value::as_str).unwrap_or_default();
+            let is_users = row.get(USER_ID).is_none_or(|user| user == user_id);
             is_users && (filter.statuses.is_empty() || filter.statuses.iter().any(|wanted| wanted == status))
         };
         let batch = if filter.statuses.is_empty() { limit } else { (limit * 4).clamp(50, MOST_READ) };
@@ -86,7 +89,7 @@ impl Items {
             let count = page.items.len();
             for (at, row) in page.items.into_iter().enumerate() {
                 let key = key_text(&row, "SK").to_owned();
-                let is_over = row.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl <= now);
+                let is_over = row.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| ttl <= now);
                 if !is_over && wanted(&row) {
                     rows.push(row);
                 }
@@ -117,7 +120,7 @@ impl Items {
     ) -> Result<Option<Map<String, Value>>, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
         let row = self.item(key).await?;
-        Ok(row.filter(|row| row.get("userId").is_none_or(|user| user == user_id)))
+        Ok(row.filter(|row| row.get(USER_ID).is_none_or(|user| user == user_id)))
     }
 
     /// Reads the kept input of an execution.
@@ -136,8 +139,8 @@ impl Items {
     /// Returns an error if DynamoDB does not take it.
     pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Write, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
-        let mut changes = Changes::default().set("cancelRequested", &json!(true));
-        let (status, retryable) = (changes.name("status"), changes.name("retryable"));
+        let mut changes = Changes::default().set(CANCEL_REQUESTED, &json!(true));
+        let (status, retryable) = (changes.name(STATUS), changes.name(RETRYABLE));
         let (running, yes) = (changes.value(&json!("running")), changes.value(&json!(true)));
         let condition = format!("{status} = {running} OR {retryable} = {yes}");
         self.update(key, changes, &condition).await

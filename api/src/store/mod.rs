@@ -11,6 +11,7 @@ use agent_trigger::{
         Store,
         dynamodb::DynamoDb,
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, Key},
         table::{ConditionalWrite, Table, Written},
@@ -128,7 +129,7 @@ impl Changes {
 /// Returns an item as JSON, or `None` if its ttl has passed: DynamoDB deletes it only later.
 fn current(item: Item, now: i64) -> Option<Map<String, Value>> {
     let item = object_of(item);
-    let is_over = item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
+    let is_over = item.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
     (!is_over).then_some(item)
 }
 

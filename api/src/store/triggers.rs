@@ -2,6 +2,7 @@
 
 use agent_trigger::store::{
     error::StoreError,
+    execution_item::TTL,
     expression::Expression,
     item::{Item, Key},
     table::{ConditionalWrite, Table, Transacted},
@@ -83,7 +84,7 @@ impl Items {
             let count = page.items.len();
             for item in page.items {
                 let key = key_text(&item, "SK").to_owned();
-                let is_over = item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
+                let is_over = item.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
                 if !is_over && !is_tombstone(&item) && wanted(&item) {
                     if items.len() == limit {
                         let next = after.map(|key| key.trim_start_matches("TRIGGER#").to_owned());
