@@ -40,7 +40,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         let counter_key = keys::counter_key(user_id, trigger_id);
         for wait in backoff::endless() {
             // Read after each wait: another event has changed the counter meanwhile.
-            let seen = self.table.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
+            let found = self.table.get(counter_key.clone(), true).await?.unwrap_or_default();
+            let seen = counter(&found);
             let next = threshold.counted(seen, time, started.millis);
             let mut mark_item = keyed(keys::mark_key(user_id, trigger_id, mark), started.ttl);
             mark_item.insert("ordinal".into(), number(next.count));
@@ -51,8 +52,9 @@ impl<T: Table, C: Clock> Store<T, C> {
             let is_unmarked = format!("attribute_not_exists({})", unmarked.name("PK"));
             let mut unchanged = Expression::default();
             let is_unchanged = [
-                unchanged.equals("windowStart", seen.map(|seen| number(seen.window_start))),
-                unchanged.equals("count", seen.map(|seen| number(seen.count))),
+                // As they were found: what is not understood must be replaced too.
+                unchanged.equals("windowStart", found.get("windowStart").cloned()),
+                unchanged.equals("count", found.get("count").cloned()),
             ]
             .join(" AND ");
             let writes = vec![
