@@ -39,6 +39,7 @@ use crate::{
     store::{error::StoreError, in_place::InPlace},
     telemetry::metrics::MetricsLine,
     trigger::{
+        bounds::EventSteps,
         item::{FilterDecision, TriggerItem},
         replay,
     },
@@ -110,7 +111,7 @@ async fn settle_message(
     deadline: Deadline,
 ) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
-    match queued::read(&text) {
+    match queued::read(&text, &message.message_id) {
         Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
@@ -145,11 +146,15 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
         }
     };
     // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
-    let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
+    let error_type = failure_of(&report).error_type;
+    let is_refused = error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
         Event::Bus(event) => match &event.target {
-            EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
+            EventTarget::Subscribers => {
+                let is_handed_on = error_type == ErrorType::DispatchFailed;
+                settler.settle_subscribers(event, !is_refused && !is_handed_on).await
+            }
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
                 if is_refused {
                     note(Detour::SettledRefused);
@@ -274,7 +279,8 @@ impl Settler<'_> {
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each
     /// trigger is settled that is due or skipped now, and the one that ran in place. A record is written only if the
     /// event cannot be on its way to an invocation of its own. This is so if exactly one trigger is due, without a
-    /// threshold, every subscription is readable, and no other trigger is remembered to have run in place.
+    /// threshold, every subscription is readable, and no other trigger is remembered to have run in place. `may_create`
+    /// must be false if the last attempt handed the event on: the trigger may have been one of several then.
     ///
     /// # Errors
     /// Returns an error if a trigger could not be settled, once all others were tried.
@@ -282,14 +288,17 @@ impl Settler<'_> {
         let mut after = None;
         let mut due = Vec::new();
         let mut is_certain = true;
+        let steps = EventSteps::default();
         loop {
             let page = self.app.store.subscriptions(&event.event_source_id, after).await?;
             for item in page.items {
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
                 let Ok(trigger) = TriggerItem::read(item) else {
                     is_certain = false;
                     continue;
                 };
-                match trigger.decide(event, self.app.platform()) {
+                match trigger.decide(event, self.app.platform(), &steps) {
                     FilterDecision::Filtered => {}
                     FilterDecision::Due(fire, threshold) => {
                         is_certain &= threshold.is_none();

@@ -70,9 +70,10 @@ pub enum Origin {
         /// The time at which it ended.
         completed_at: OffsetDateTime,
     },
-    /// The Lambda request alone: that of this invocation, or of the invocation that handed the event on.
+    /// The Lambda request alone: that of this invocation, or of the invocation that handed the event on; or the message
+    /// in which the event came.
     Request {
-        /// The request of the invocation that handed the event on.
+        /// The request of the invocation that handed the event on, or the message.
         dispatcher: Option<String>,
     },
 }
@@ -115,7 +116,7 @@ pub enum Identity<'a> {
 /// - `scheduled`, the trigger id, and the instant in nanoseconds since 1970 as decimal digits;
 /// - `event`, the trigger id, the event's id in the notation of a UUID, and the name of the replay if there is one;
 /// - `execution`, the trigger id, and the id of the execution that is followed;
-/// - `request`, the trigger id, and the Lambda request id.
+/// - `request`, the trigger id, and the Lambda request id, or that of the message in which the event came.
 ///
 /// If a byte of this changed, a fire whose deliveries straddle the change would run twice. The test below pins it.
 pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {

@@ -86,15 +86,16 @@ pub enum EventTarget {
 
 impl BusEvent {
     /// Reads an event whose `detail-type` is a text. `payload` is the text from which `marked` was read. `id`, `time`
-    /// and the name of a replay need not be usable: an event without an id or a time is identified by its Lambda
-    /// request. The mark of an event that was handed on names its target, whatever the event itself asks for.
+    /// and the name of a replay need not be usable: an event without an id or a time is identified by its message
+    /// or its Lambda request. The mark of an event that was handed on names its target, whatever the event itself asks for.
     ///
     /// # Errors
     /// Names every unusable field by its JSON path at once.
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
-        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, is_wrapped, .. } = marked;
+        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, message_id, .. } = marked;
+        let is_wrapped = marked.is_wrapped;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
         let detail_type = fields.short_text("detail-type");
@@ -115,7 +116,7 @@ impl BusEvent {
         }
         let (target, dispatcher, is_too_costly) = match dispatched {
             Some(Dispatch { target, request_id, is_too_costly }) => (target, request_id, is_too_costly),
-            None => (own.target, None, false),
+            None => (own.target, message_id, false),
         };
         let by_id = || {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;

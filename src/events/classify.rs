@@ -24,6 +24,8 @@ pub(crate) const FROM: &str = "_from";
 pub(crate) const WRAPPED: &str = "_event";
 /// A message of a queue or topic that is no event, as text.
 pub(crate) const MESSAGE: &str = "_message";
+/// The id of the message in which an event came. It is the same each time the message is delivered.
+pub(crate) const MESSAGE_ID: &str = "_messageId";
 /// The name that triggers subscribe to, where a transformer gives one.
 pub(crate) const EVENT_SOURCE_ID: &str = "_eventSourceId";
 /// The trigger to which the function hands an event on.
@@ -65,6 +67,8 @@ pub(crate) struct MarkedEvent {
     pub(crate) event_source_id: Option<Value>,
     /// `_dispatch`.
     pub(crate) dispatch: Option<Value>,
+    /// `_messageId`, if it is an id.
+    pub(crate) message_id: Option<String>,
     /// True if any member began with `_`.
     is_marked: bool,
     /// True if the event stood in `_event`.
@@ -105,8 +109,9 @@ impl MarkedEvent {
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
         }
+        let message_id = Fields::new("$", &marks).id(MESSAGE_ID);
         let (event_source_id, dispatch) = (marks.remove(EVENT_SOURCE_ID), marks.remove(DISPATCH));
-        Ok(Self { envelope, provenance, event_source_id, dispatch, is_marked, is_wrapped })
+        Ok(Self { envelope, provenance, event_source_id, dispatch, message_id, is_marked, is_wrapped })
     }
 
     /// Returns the text of the event within the text of the payload, as it was published. `payload` must be the text

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
 use crate::events::{
-    classify::{FROM, MESSAGE, Provenance, WRAPPED},
+    classify::{FROM, MESSAGE, MESSAGE_ID, Provenance, WRAPPED},
     failure_report::Report,
 };
 
@@ -55,7 +55,8 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
 
 /// Classifies a message, which [`unwrapped`] must have unwrapped. A report that lacks a member it needs is unreadable.
 /// It must not be taken for an event, because it would run. Only `detail-type` and `source` of an event are looked at.
-pub(crate) fn read(message: &str) -> Queued<'_> {
+/// The payload that is handed on has the message's id, because the message may be delivered and handed on again.
+pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
     }
@@ -66,8 +67,11 @@ pub(crate) fn read(message: &str) -> Queued<'_> {
     let mark = Provenance::Queue.mark().unwrap_or_default();
     Queued::HandOn(match serde_json::from_str::<Envelope<'_>>(message) {
         // The event stays the text that it is.
-        Ok(_) => format!(r#"{{"{FROM}":"{mark}","{WRAPPED}":{message}}}"#),
-        Err(_) => json!({FROM: mark, MESSAGE: message}).to_string(),
+        Ok(_) => {
+            let id = json!(message_id);
+            format!(r#"{{"{FROM}":"{mark}","{MESSAGE_ID}":{id},"{WRAPPED}":{message}}}"#)
+        }
+        Err(_) => json!({FROM: mark, MESSAGE_ID: message_id, MESSAGE: message}).to_string(),
     })
 }
 
@@ -78,7 +82,7 @@ mod tests {
     use super::*;
 
     fn handed_on(message: &str) -> Option<Value> {
-        match read(message) {
+        match read(message, "m-\"1") {
             Queued::HandOn(payload) => Some(serde_json::from_str(&payload).unwrap()),
             Queued::Report(_) | Queued::UnreadableReport => None,
         }
@@ -97,10 +101,12 @@ mod tests {
             ("", false),
         ] {
             let payload = handed_on(message).unwrap();
-            let expected = match is_event {
-                true => json!({"_from": "queue", "_event": serde_json::from_str::<Value>(message).unwrap()}),
-                false => json!({"_from": "queue", "_message": message}),
+            let mut expected = match is_event {
+                true => json!({"_event": serde_json::from_str::<Value>(message).unwrap()}),
+                false => json!({"_message": message}),
             };
+            expected["_from"] = json!("queue");
+            expected["_messageId"] = json!("m-\"1");
             assert_eq!(payload, expected);
         }
     }
@@ -108,8 +114,8 @@ mod tests {
     #[test]
     fn reports_are_told_apart() {
         let report = r#"{"requestContext":{"requestId":"r"},"requestPayload":{"source":"aws.s3","detail-type":"x"}}"#;
-        assert!(matches!(read(report), Queued::Report(_)));
-        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#), Queued::UnreadableReport));
+        assert!(matches!(read(report, "m"), Queued::Report(_)));
+        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#, "m"), Queued::UnreadableReport));
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
             let change = self.health_change(snapshot).filter(|_| !is_left_out(Part::Health));
             let tokens = self.counted_tokens(snapshot).filter(|_| !is_left_out(Part::Tokens));
             let health = change.map(|change| health_write(*execution, &snapshot.health, change, result.failure, *now));
-            let tokens = tokens.map(|tokens| tokens_write(execution.trigger_id, tokens, *now));
+            let tokens = tokens.map(|tokens| tokens_write(*execution, tokens, *now));
             let beside = [(Part::Health, health), (Part::Tokens, tokens)].into_iter();
             let beside = beside.filter_map(|(part, write)| Some((part, write?)));
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();

@@ -213,15 +213,16 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     }
 
     /// Writes the attempt's end, and repeats this until the time of the last write. The lease is extended all the
-    /// while. A cancellation that is requested meanwhile comes too late and is ignored.
+    /// while. A cancellation that is requested meanwhile comes too late and is ignored, as is the loss of the run lock.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, or DynamoDB did not take the end in time. It may have
     /// been written all the same.
     pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let beating = async {
-            // A cancellation comes too late. Whatever else stops the heartbeats stops this write too.
-            while self.beat().await == Stop::Cancelled {}
+            // A cancellation comes too late, and so does the loss of the run lock: the lease is extended for as long as this
+            // attempt owns the execution. If another one does, the write finds that out.
+            while self.beat().await == Stop::Cancelled || !self.state.facts().is_taken_over {}
             std::future::pending().await
         };
         tokio::select! {

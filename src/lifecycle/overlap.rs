@@ -11,9 +11,10 @@ use crate::{
         execution::{ExecutionRef, Holder},
         policy::{Overlap, Policy},
         run_lock::{Meeting, meet},
+        shared_id::OfAnotherUser,
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
-    store::{day_counter::Start, error::StoreError, run_lock::Taking, table::Table},
+    store::{day_counter::Start, run_lock::Taking, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.
@@ -33,11 +34,9 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     if !counts_first {
         enter(held, policy.overlap).await?;
     }
-    let OwnedExecution {
-        store, holder: Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, .. }, ..
-    } = held;
+    let OwnedExecution { store, holder: Holder { execution, .. }, .. } = held;
     let now = store.clock.now_millis();
-    let start = store.count_start(trigger_id, execution_id, policy, now).await?;
+    let start = store.count_start(*execution, policy, now).await?;
     if let Start::Refused(reason) = start {
         return Err(RunStop::Skipped(reason, None));
     }
@@ -47,7 +46,7 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     let entered = enter(held, policy.overlap).await;
     // An execution that is skipped is no start. If it cannot be taken back, one run less may start on this day.
     if matches!((&entered, start), (Err(RunStop::Skipped(..)), Start::Counted))
-        && let Err(error) = store.take_back_start(trigger_id, execution_id, now).await
+        && let Err(error) = store.take_back_start(*execution, now).await
     {
         tracing::warn!(error = %error, "the start of a skipped execution stays counted");
     }
@@ -99,18 +98,21 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
 /// it has replaced this one.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, or the lock keeps changing.
+/// Returns an error if another user's trigger of the same id has the lock, DynamoDB does not answer, or the lock keeps
+/// changing.
 async fn take_lock_or_blocker<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     has_waited: bool,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<String>, RunStop> {
     let OwnedExecution { store, lease, holder, has_run_lock, .. } = held;
     if !has_run_lock.load(Ordering::Relaxed) {
         // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
         match store.take_run_lock(*holder, *lease, has_waited).await? {
             Taking::Taken(until) => held.took_run_lock(until),
             Taking::Refused(other) => return Ok(Some(other)),
+            // Its run must not be ended, nor this one be skipped for it in silence.
+            Taking::OfAnotherUser => return Err(OfAnotherUser.into()),
         }
     }
-    store.living_without_lock(*holder, *lease).await
+    Ok(store.living_without_lock(*holder, *lease).await?)
 }

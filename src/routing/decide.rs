@@ -26,6 +26,7 @@ use crate::{
     lifecycle::identify::mark_of,
     store::in_place::InPlace,
     trigger::{
+        bounds::EventSteps,
         item::{FilterDecision, TriggerDecision, TriggerItem, UnusableKey},
         replay,
     },
@@ -40,6 +41,8 @@ pub(super) struct Router<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) event: &'a BusEvent,
     pub(super) started: StartTime,
+    /// The steps that the filters of the event's triggers have taken.
+    pub(super) steps: EventSteps,
 }
 
 /// The decision about an event.
@@ -251,6 +254,8 @@ impl Router<'_> {
             let mut answers = stream::iter(decisions).buffered(MOST_IN_FLIGHT);
             while let Some(answer) = answers.next().await {
                 subscribers.add(answer);
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
             }
             drop(answers);
             match page.next {
@@ -299,7 +304,7 @@ impl Router<'_> {
     /// # Errors
     /// Returns an error if the event cannot be counted.
     async fn decide_trigger(&self, trigger: TriggerItem, is_too_deep: bool) -> Result<Subscription, Failure> {
-        Ok(match trigger.decide(self.event, self.context.app.platform()) {
+        Ok(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
             FilterDecision::Filtered => Subscription::Filtered,
             FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {
@@ -326,8 +331,10 @@ impl Router<'_> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
         let request_id = &self.context.invocation.request_id;
-        let mark = mark_of(&trigger.trigger_id, &self.event.origin, request_id, &self.started);
-        let counting = self.context.app.store.count_event(&trigger.trigger_id, &mark, threshold, time, &self.started);
+        let TriggerItem { user_id, trigger_id, .. } = trigger;
+        let mark = mark_of(trigger_id, &self.event.origin, request_id, &self.started);
+        let store = &self.context.app.store;
+        let counting = store.count_event((user_id, trigger_id), &mark, threshold, time, &self.started);
         let ordinal = self.context.app.store.in_time(self.context.deadline.run_until, counting).await?;
         Ok(threshold.is_reached(ordinal))
     }

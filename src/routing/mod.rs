@@ -29,7 +29,7 @@ use crate::{
         unrun::Unrun,
     },
     store::in_place::InPlace,
-    trigger::item::TriggerDecision,
+    trigger::{bounds::EventSteps, item::TriggerDecision},
 };
 
 /// The result of routing a bus event.
@@ -48,7 +48,7 @@ pub(crate) enum Route {
 /// event that looks like a schedule's.
 pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> Result<Route, Failure> {
     let started = StartTime::new(now_millis(), context.app.config.execution_ttl);
-    let router = Router { context, event, started };
+    let router = Router { context, event, started, steps: EventSteps::default() };
     match router.decide().await? {
         RoutingDecision::InPlace(decision) => router.in_place(decision).await,
         RoutingDecision::Refused(detour, fire, failure) => {

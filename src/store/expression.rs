@@ -103,12 +103,6 @@ impl Expression {
         update
     }
 
-    /// Builds an assignment that keeps a value that is there.
-    pub(crate) fn default_to(&mut self, attribute: &str, value: AttributeValue) -> String {
-        let name = self.name(attribute);
-        format!("{name} = if_not_exists({name}, {})", self.value(value))
-    }
-
     pub(crate) fn add(&mut self, attribute: &str, number: AttributeValue) -> String {
         format!("ADD {} {}", self.name(attribute), self.value(number))
     }

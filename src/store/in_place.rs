@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A trigger with its user.
-pub(crate) type InPlace = (UserId, TriggerId);
+pub type InPlace = (UserId, TriggerId);
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Remembers that this Lambda request runs a trigger in place. Returns the trigger that is remembered, which is
@@ -26,7 +26,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub(crate) async fn remember_in_place(
+    pub async fn remember_in_place(
         &self,
         request_id: &str,
         (user_id, trigger_id): &InPlace,
@@ -47,7 +47,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub(crate) async fn in_place(&self, request_id: &str) -> Result<Option<InPlace>, StoreError> {
+    pub async fn in_place(&self, request_id: &str) -> Result<Option<InPlace>, StoreError> {
         Ok(self.table.get(keys::in_place_key(request_id), true).await?.as_ref().and_then(read))
     }
 }

@@ -11,7 +11,7 @@ pub mod error;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
-pub(crate) mod in_place;
+pub mod in_place;
 pub mod input;
 pub mod item;
 pub mod keys;

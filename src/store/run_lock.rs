@@ -8,11 +8,12 @@ use crate::{
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
         run_lock::{RunLock, over_before},
+        shared_id::check_user,
     },
     store::{
         Store,
         error::StoreError,
-        execution_item::{ATTEMPT, CANCEL_REQUESTED, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL},
+        execution_item::{ATTEMPT, CANCEL_REQUESTED, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL, USER_ID},
         expression::Expression,
         item::{Item, integer, number, text},
         keys,
@@ -63,6 +64,8 @@ pub enum Taking {
     Taken(i64),
     /// Another attempt has it. Holds that attempt's execution.
     Refused(String),
+    /// An execution of another user's trigger of the same id has it.
+    OfAnotherUser,
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
@@ -79,7 +82,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         lease: Lease,
         has_waited: bool,
     ) -> Result<Taking, StoreError> {
-        let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
+        let Holder { execution: ExecutionRef { user_id, trigger_id, execution_id }, owner } = holder;
         let mut over: Option<RunLock> = None;
         for _ in 0..=MAX_SWAPS {
             let now = self.clock.now_millis();
@@ -126,7 +129,8 @@ impl<T: Table, C: Clock> Store<T, C> {
             let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
             if !lock.may_be_taken(row.as_ref(), execution_id, has_waited) {
-                return Ok(Taking::Refused(other));
+                let is_own = row.is_none_or(|row| check_user(&row, user_id, now).is_ok());
+                return Ok(if is_own { Taking::Refused(other) } else { Taking::OfAnotherUser });
             }
             over = Some(lock);
         }
@@ -134,14 +138,14 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
-    /// trigger let several run at once then. It looks at fires from two hours before this one, or before now if that is
+    /// trigger let several run at once then. Those of another user's trigger of the same id do not count. It looks at fires from two hours before this one, or before now if that is
     /// earlier: Lambda lets a run last 15 minutes, or 90 on instances of one's own, and every record that is looked at is
     /// billed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
     pub async fn living_without_lock(&self, holder: Holder<'_>, lease: Lease) -> Result<Option<String>, StoreError> {
-        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let ExecutionRef { user_id, trigger_id, execution_id } = holder.execution;
         let now = self.clock.now_millis();
         let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
         let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
@@ -155,7 +159,8 @@ impl<T: Table, C: Clock> Store<T, C> {
             let id = item.get(EXECUTION_ID).and_then(|id| id.as_s().ok()).filter(|id| *id != execution_id);
             // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
             let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
-            if let Some(id) = id.filter(|_| is_first)
+            let is_own = item.get(USER_ID).and_then(|user| user.as_s().ok()).is_none_or(|user| user == user_id);
+            if let Some(id) = id.filter(|_| is_first && is_own)
                 && self.was_admitted_without_lock(trigger_id, id).await?
             {
                 return Ok(Some(id.clone()));

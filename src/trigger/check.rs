@@ -12,7 +12,7 @@ use crate::{
     },
     json::steps::Steps,
     trigger::{
-        bounds::MOST_STEPS,
+        bounds::{EventSteps, MOST_STEPS},
         item::{FilterDecision, TriggerDecision, TriggerItem},
     },
 };
@@ -65,7 +65,8 @@ fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Previ
     let steps = Steps::new(MOST_STEPS);
     let mut refused_by = item.refusing(event, &steps);
     let empty_queries = item.empty_queries(event, &steps);
-    if refused_by.is_empty() && matches!(item.decide(event, platform), FilterDecision::Filtered) {
+    let is_filtered = || matches!(item.decide(event, platform, &EventSteps::default()), FilterDecision::Filtered);
+    if refused_by.is_empty() && is_filtered() {
         refused_by.push("userId");
     }
     // The filters are left out here, so that the prompt shows even if one of them refuses.

@@ -24,7 +24,7 @@ use crate::{
     },
     store::keys,
     trigger::{
-        bounds::MOST_STEPS,
+        bounds::{EventSteps, LEAST_STEPS, MOST_STEPS, MOST_STEPS_OF_EVENT},
         condition::Conditions,
         documented,
         pattern::Pattern,
@@ -173,16 +173,18 @@ impl TriggerItem {
     /// Decides whether an event is meant for this trigger. A filter that is absent or not understood lets every event
     /// pass: the invocation that runs the trigger reports the problem, like every other fault of the item. A trigger
     /// that is switched off is skipped even if its filters cost too much. If there is a threshold, the caller counts
-    /// the event before it runs the trigger.
-    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> FilterDecision {
+    /// the event before it runs the trigger. `taken` holds the steps of the filters of the event's other triggers, and
+    /// those of this one are added.
+    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform, taken: &EventSteps) -> FilterDecision {
         let mut problems = Vec::new();
         if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
             return FilterDecision::Filtered;
         }
         let Filters { pattern, conditions, threshold } = self.filters(&mut problems);
-        let steps = Steps::new(MOST_STEPS);
+        let steps = taken.of_one_more();
         let matches = pattern.is_none_or(|pattern| pattern.matches_within(&event.event, &steps))
             && conditions.is_none_or(|conditions| conditions.matches_within(&event.event, &steps));
+        taken.add(&steps);
         if !matches && !steps.are_spent() {
             return FilterDecision::Filtered;
         }
@@ -207,8 +209,9 @@ impl TriggerItem {
         let mut problems = Vec::new();
         self.filters(&mut problems);
         if are_too_costly {
-            let problem = format!("its filters take more than {MOST_STEPS} steps on this event");
-            problems.push(format!("$.eventConfig: {problem} (docs/triggers.md, What an item may cost)"));
+            let alone = format!("its filters take more than {MOST_STEPS} steps on this event");
+            let together = format!("{LEAST_STEPS} where those of all triggers take more than {MOST_STEPS_OF_EVENT}");
+            problems.push(format!("$.eventConfig: {alone}, or {together} (docs/triggers.md, What an item may cost)"));
         }
         self.run(event, platform, problems)
     }
