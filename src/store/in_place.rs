@@ -1,7 +1,8 @@
 //! The trigger that a Lambda request runs in place, remembered before its execution is claimed.
 //!
-//! An event names no trigger: which ones it is meant for is read from their items, and those may change. When a run in
-//! place has died and its trigger was deleted or matches no longer, only this item leads Lambda's retry to the execution.
+//! An event names no trigger. The triggers for which it is meant are found by their items, and those may change. If a
+//! run in place has died and its trigger was deleted or no longer matches, only this item leads Lambda's retry to the
+//! execution.
 
 use crate::{
     clock::Clock,
