@@ -80,8 +80,8 @@ pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
     (!is_over).then(|| json_of(item))
 }
 
-/// Returns true if DynamoDB deletes an item of this `ttl` at `now`, both in seconds since 1970. It never deletes one whose ttl is more than five years past,
-/// so that such an item counts: a trigger that is switched off stays off.
+/// Returns true if DynamoDB deletes an item of this `ttl`. Both are in seconds since 1970. DynamoDB never deletes an
+/// item whose ttl is more than five years past, so such an item counts: a trigger that is switched off stays off.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
 pub fn is_expired(ttl: i64, now: i64) -> bool {
     (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
