@@ -1,8 +1,8 @@
 """Use the page of the control plane in a real browser, against the local run of everything.
 
-usage: page.py SERVE [SCREENSHOTS]
+usage: page.py [SCREENSHOTS]
 
-SERVE is the built example `serve` of the package agent-trigger-api. It needs Debian's chromium.
+It starts `cargo run --example local -- --serve`, and needs Debian's chromium.
 """
 
 import json
@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
@@ -22,7 +23,7 @@ HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
 
 def link(process):
     for line in process.stdout:
-        if found := re.match(r"(http://127\.0\.0\.1:\d+)/#key=(\w+)", line):
+        if found := re.search(r"(http://127\.0\.0\.1:\d+)/#key=(\w+)", line):
             return found.group(1), found.group(2)
     raise SystemExit("the local run printed no link")
 
@@ -35,16 +36,25 @@ def send(url, key, method, path, body=None):
 
 
 def watch(page, problems):
-    # The browser logs answers that the page expects: of a run that has not begun yet, and of a schedule half written.
-    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404) ", text)
+    # The browser logs answers that the page expects: of a run that has not begun yet, of a schedule half
+    # written, and of a trigger that somebody else has changed.
+    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404|412) ", text)
     page.on("console", lambda m: m.type == "error" and not is_noise(m.text) and problems.append(m.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
+
+
+def is_accessible(page, what):
+    """Ask axe-core about the page as it stands. What it calls serious or critical is a fault."""
+    found = Axe().run(page).response["violations"]
+    grave = [f"{v['id']}: {v['help']} ({v['nodes'][0]['html'][:120]})" for v in found if v["impact"] in ("serious", "critical")]
+    assert not grave, f"axe-core finds in {what}: " + "; ".join(grave)
 
 
 def use(page, url, key, shots):
     page.goto(f"{url}/#key={key}")
     expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
     expect(page.get_by_text("Every minute: what came in?")).to_be_visible()
+    is_accessible(page, "the list of triggers")
     assert key not in page.url, "the key stays in the address"
 
     # What users wrote is text, wherever it is shown.
@@ -61,9 +71,11 @@ def use(page, url, key, shots):
     page.get_by_role("dialog").get_by_role("button", name="Run now").click()
     expect(page.get_by_role("heading", name=re.compile("Run.*completed"))).to_be_visible(timeout=30000)
     expect(page.get_by_text("Three files came in since yesterday")).to_be_visible()
+    is_accessible(page, "a run")
 
     # A schedule that is wrong is said while it is written, and by the field when it is saved.
     page.goto(f"{url}/#/new")
+    is_accessible(page, "the form")
     page.get_by_label("Name").fill("Monthly")
     page.get_by_label("Agent").fill("agent-789")
     page.get_by_label("Prompt").fill("Please fail")
@@ -90,10 +102,13 @@ def use(page, url, key, shots):
     page.keyboard.press("Enter")
     expect(page.get_by_text("Replays")).to_be_visible(timeout=30000)
 
+    edit(page, url, key)
+
     # The filter is in the address, and the switch works.
     page.goto(f"{url}/#/runs")
     page.get_by_label("Status").select_option("failed")
     expect(page).to_have_url(re.compile("status=failed"))
+    is_accessible(page, "the list of runs")
     page.goto(f"{url}/#/triggers")
     switch = page.get_by_role("switch", name="Weekday report: on")
     switch.click()
@@ -108,15 +123,41 @@ def use(page, url, key, shots):
         page.goto(f"{url}/#/triggers")
         expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        is_accessible(page, f"the list of triggers, {name}")
         assert wide <= 0, f"{name}: the page is {wide} pixels too wide"
         if shots:
             page.screenshot(path=str(Path(shots) / f"page-{name}.png"))
 
 
+def edit(page, url, key):
+    """Edit a trigger whose source is offered no more, after a look at another tab, and after somebody else."""
+    uploads = lambda: next(t for t in send(url, key, "GET", "/triggers")["triggers"] if t["name"].startswith("Check uploads"))
+    trigger = uploads()
+    asked = []
+    others = {"eventSources": [{"id": "other", "name": "Others"}]}
+    page.route("**/events", lambda route: (asked.append(route), route.fulfill(json=others)))
+    page.goto(f"{url}/#/edit/{trigger['id']}")
+    page.get_by_label("Name").fill("Check uploads twice")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate("fetch('/ping').then((answer) => answer.text())")
+    assert len(asked) == 1, "the form is drawn anew, and what was written is lost"
+    send(url, key, "PUT", f"/triggers/{trigger['id']}", {"description": "Somebody else's"})
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this trigger")
+    assert uploads()["name"] == "Check uploads"
+    expect(page.get_by_label("Name")).to_have_value("Check uploads twice")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Check uploads twice")).to_be_visible()
+    page.unroute("**/events")
+    assert uploads()["eventConfig"]["eventSourceId"] == trigger["eventConfig"]["eventSourceId"], "it was rewired"
+    assert uploads()["description"] == "Somebody else's", "a change is lost"
+
+
 def main():
-    serve, shots = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    shots = sys.argv[1] if len(sys.argv) > 1 else None
+    serve = ["cargo", "run", "--locked", "--example", "local", "--", "--serve"]
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed")
-    process = subprocess.Popen([serve], env={**os.environ, "PORT": "0"}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(serve, env={**os.environ, "PORT": "0"}, stdout=subprocess.PIPE, text=True)
     problems = []
     try:
         url, key = link(process)

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parent.parent
 # The schemas of events that come in, each with its samples. All others describe what the pipes announce.
 INPUTS = {"scheduled.json": ["scheduled.json", "stored.json", "minimal.json", "everything.json"]}
 
+# What is written in files, and no event: tests/properties/trigger_schema.rs holds it against the function's reader.
+FILES = ["trigger.json"]
+
 # The most filters that a pipe accepts.
 MOST_FILTERS = 5
 
@@ -76,7 +79,8 @@ def health_problems(filters):
 
 
 def problems():
-    schemas = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "schemas").glob("*.json"))}
+    paths = sorted(path for path in (ROOT / "schemas").glob("*.json") if path.name not in FILES)
+    schemas = {path.name: json.loads(path.read_text()) for path in paths}
     for name, schema in schemas.items():
         Draft202012Validator.check_schema(schema)
         validator = Draft202012Validator(schema)

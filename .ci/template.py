@@ -34,7 +34,17 @@ FUNCTIONS = {
 }
 
 # The routes of the control plane that need no login: the page, and whether it lives.
-OPEN_ROUTES = {"GET /ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
+OPEN_ROUTES = {"GET /ping", "GET /v1/ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
+
+# What the frontend that the API serves unchanged sends from a page of another origin, and what a careful client adds.
+CLIENT_HEADERS = {
+    "authorization",
+    "content-type",
+    "if-match",
+    "if-none-match",
+    "idempotency-key",
+    "x-amzn-bedrock-agentcore-runtime-custom-id-token",
+}
 
 # Actions that may have the resource `*`, with the reason.
 ANY_RESOURCE = {
@@ -259,7 +269,7 @@ def bound_problems(template):
         if role.get("PermissionsBoundary") != bound:
             yield f"{name}: PermissionsBoundaryArn does not bound it"
     texts = json.dumps([template["Resources"], template.get("Outputs", {})])
-    for wrong in re.findall(r"arn:aws:|console\.aws\.amazon\.com|[\w.-]+\.amazonaws\.com/", texts):
+    for wrong in re.findall(r"arn:aws:|console\.aws\.amazon\.com|[\w.-]+\.amazonaws\.com/|\.auth\.", texts):
         yield f"{wrong} holds in one partition only: use AWS::Partition, AWS::URLSuffix or the mapping"
 
 
@@ -283,6 +293,11 @@ def route_problems(template):
             {"Ref": "ManageAuthorizer"},
         ):
             yield f"{name}: {key} has no authorizer"
+    for name, api in of_type(template, "AWS::ApiGatewayV2::Api").items():
+        allowed = json.dumps(api["CorsConfiguration"])
+        for header in sorted(CLIENT_HEADERS):
+            if f'"{header}"' not in allowed:
+                yield f"{name}: browsers may not send {header}"
     for name, resource in template["Resources"].items():
         is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith("Manage")
         if is_of_api and resource.get("Condition") not in ("MakeApi", "MakeHttpApi"):

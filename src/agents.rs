@@ -1,5 +1,5 @@
-//! The agents by their ids: which one an id names, and what proves to it who calls. Only what the settings define has an
-//! address, so a credential goes nowhere else.
+//! The agents by their ids: the definition that an id names, and the caller's authorization. Only agents that the
+//! settings define have an address, so a credential goes nowhere else.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ use crate::{
 
 /// The service that an agent's requests are signed for.
 const AGENTCORE: &str = "bedrock-agentcore";
-/// How long a definition from a parameter is used before it is read again.
+/// The time for which a definition from a parameter is used before it is read again.
 const LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// All agents that the settings define, one set for the process.
@@ -49,7 +49,7 @@ pub struct Agents {
     signer: Arc<Signer>,
     named: HashMap<String, Arc<Agent>>,
     unnamed: Option<Arc<Agent>>,
-    /// The agents whose definitions are parameters, and until when each is used.
+    /// The agents whose definitions are parameters, each with the time until which it is used.
     read: Mutex<HashMap<String, (SystemTime, Arc<Agent>)>>,
 }
 
@@ -76,8 +76,7 @@ impl Agents {
         }
     }
 
-    /// Returns the agent of this id: its definition, else the agent at `AGENT_API_URL`. An id without a definition is
-    /// no error if there is one.
+    /// Returns the agent of this id, or the agent at `AGENT_API_URL` if the id has no definition.
     ///
     /// # Errors
     /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read
@@ -93,7 +92,7 @@ impl Agents {
         })
     }
 
-    /// Returns the short form of the agent's definition, if it is known without a request.
+    /// Returns the mark of the agent's definition, or `None` if only a request can tell it.
     pub fn known(&self, id: &str) -> Option<DefinitionMark> {
         let read = self.read();
         let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
@@ -105,8 +104,8 @@ impl Agents {
         agent.map(|agent| agent.definition.mark())
     }
 
-    /// Reads the definition of an agent from its parameter, at most every five minutes. `None` if there is no such
-    /// parameter, or if the id cannot be the end of a parameter's name.
+    /// Reads the definition of an agent from its parameter, and uses it for five minutes. Returns `None` if there is no
+    /// such parameter, or if the id cannot be the end of a parameter's name. That a parameter is missing is not cached.
     ///
     /// # Errors
     /// `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the definition
@@ -141,8 +140,8 @@ impl Agents {
     /// Reads the definition in `text`, the value of the parameter `name`.
     ///
     /// # Errors
-    /// `AgentNotFound` with every problem at once, or the place of what is no JSON, and if its auth is Cognito without
-    /// a machine client in the settings. No value of the definition is repeated.
+    /// `AgentNotFound` with every problem at once, or with the place at which the text is no JSON. `AgentNotFound`,
+    /// too, if its auth is Cognito and the settings have no machine client. No value of the definition is repeated.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =
@@ -167,11 +166,11 @@ impl Agents {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the agent's row of the agents table, with the environments of its MCP servers. `None` if there is no
-    /// table. The table's answer is awaited until `until`, SSM's is not limited by it.
+    /// Reads the agent's row of the agents table, with the environments of its MCP servers. Returns `None` if there is
+    /// no table. `until` limits the wait for the table, but not the wait for SSM.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is no row, and otherwise what the table or SSM says.
+    /// `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
     pub async fn profile(
         &self,
         store: &Store,
@@ -193,9 +192,9 @@ impl Agents {
         Ok(Some(profile))
     }
 
-    /// Reads the environments of an agent's MCP servers, a JSON object by server. Null, with a warning, if there is no
-    /// such parameter or no prefix, or if an id cannot be a level of its name: the servers run without environments
-    /// then.
+    /// Reads the environments of an agent's MCP servers, a JSON object by server. Returns null, with a warning, if
+    /// there is no such parameter or no prefix, or if an id cannot be a level of its name. The servers then run without
+    /// environments.
     ///
     /// # Errors
     /// `AuthenticationFailed` if SSM does not give the value, retryable if it may later. `AgentNotFound` if the value
@@ -222,9 +221,9 @@ impl Agents {
         })
     }
 
-    /// Returns what proves to `agent` who calls, good for the requests of the next few minutes. A request of AgentCore
-    /// is signed for the region that its address names, else for the function's. Tokens and secrets may come from a
-    /// cache: [`Self::is_renewable`] forgets one that the agent refused.
+    /// Returns the caller's authorization for `agent`, good for the requests of the next few minutes. A request to
+    /// AgentCore is signed for the region that its address names, or otherwise for the function's. Tokens and secrets
+    /// may come from a cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
     /// `AuthenticationFailed`, retryable if a later attempt may get it.
@@ -246,9 +245,9 @@ impl Agents {
         }
     }
 
-    /// Forgets what the agent refused with `error`. Returns true if another try may bring what it takes: a token may
-    /// have been revoked, and the value of a parameter may have been changed since it was read. A token is forgotten
-    /// after 401 alone, a secret also after 403. The caller limits the number of tries.
+    /// Forgets the token or secret that the agent refused with `error`. Returns true if there was one, so that another
+    /// try may succeed: a token may have been revoked, and the value of a parameter may have been changed since it was
+    /// read. A token is forgotten after 401 alone, a secret also after 403. The caller limits the number of tries.
     pub fn is_renewable(&self, agent: &Agent, authorization: &Authorization, error: &AgentError) -> bool {
         match (&agent.definition.auth, authorization) {
             (AgentAuth::Cognito, Authorization::Bearer(token)) if matches!(error, AgentError::Unauthorized) => {

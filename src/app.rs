@@ -16,7 +16,7 @@ pub struct App {
     pub config: Config,
     /// The table.
     pub store: Store,
-    /// The agents, and what proves to them who calls.
+    /// The agents and their authorizations.
     pub agents: Agents,
     /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,

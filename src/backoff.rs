@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-/// How many times a call is tried that was certainly not accepted.
+/// The number of tries of a call that was certainly not accepted.
 pub(crate) const MAX_TRIES: usize = 3;
 
 const FIRST: Duration = Duration::from_millis(400);

@@ -12,9 +12,9 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-/// The least time that must be left at the start. Less is too little to run an agent.
+/// The least time that must be left at the start. With less, no agent can run.
 const LEAST_TO_START: Duration = Duration::from_secs(5);
-/// The time reserved after the run to record how it ended: this, or a tenth of what was left if that is less.
+/// The time reserved after the run to record its end: this, or a tenth of the time that was left if that is less.
 const LARGEST_MARGIN: Duration = Duration::from_secs(10);
 const MARGIN_FRACTION: u32 = 10;
 /// The time reserved after the last write to answer Lambda before it ends the invocation.
@@ -34,7 +34,7 @@ pub trait Clock {
     /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
-    /// Waits for `future` until `until`. Returns `None` if `future` is not ready by then; it is dropped.
+    /// Waits for `future` until `until`. Returns `None` if `future` is not ready by then, and drops it.
     fn timeout_at<F: Future>(&self, until: Instant, future: F) -> impl Future<Output = Option<F::Output>>;
 }
 
@@ -120,12 +120,13 @@ pub struct Deadline {
 
 impl Deadline {
     /// Computes the limits of an invocation that Lambda ends at `deadline_millis` since 1970. A value of less than a
-    /// day is not a time but the time that is left, as `cargo lambda watch` gives it. The run ends a tenth of what is
-    /// left before that, at most 10 s, and the last write 300 ms before it. All limits count from this call.
+    /// day is not a time but the time that is left, as `cargo lambda watch` gives it. The run stops before the end, by
+    /// a tenth of the time left and at most 10 s. The last write must be answered 300 ms before the end. All limits
+    /// count from this call.
     pub fn new(clock: &impl Clock, deadline_millis: u64) -> Self {
         let now = u64::try_from(clock.now_millis()).unwrap_or_default();
         let left = if deadline_millis < DAY_MILLIS { deadline_millis } else { deadline_millis.saturating_sub(now) };
-        // A deadline beyond a year is a local tool's way to say that there is none.
+        // With a deadline beyond a year, a local tool says that there is none.
         let left = Duration::from_millis(left).min(Duration::from_secs(365 * 24 * 60 * 60));
         let margin = LARGEST_MARGIN.min(left / MARGIN_FRACTION);
         let now = clock.instant();

@@ -41,14 +41,14 @@ pub struct Config {
     pub unnamed_agent: Option<AgentDefinition>,
     /// `AGENTS`: the agents by id.
     pub agents: AgentSource,
-    /// True if the only agent is that at `AGENT_API_URL` and it is on Amazon Bedrock AgentCore. Then a session id that is
-    /// too short for AgentCore is a fault of the event. Where there are more agents, it is known once one is called.
+    /// True if the only agent is that at `AGENT_API_URL` and it is on Amazon Bedrock AgentCore. Then a session id that
+    /// is too short for AgentCore is a fault of the event. With more agents, this is known only once one is called.
     pub is_agentcore: bool,
     /// `AGENTS_TABLE_NAME`: the table of agents by user and agent id. If set, an agent without a row is not called.
     pub agents_table: Option<String>,
     /// `SSM_PARAMETER_PREFIX`: the beginning of the parameters with the environments of MCP servers.
     pub parameter_prefix: Option<String>,
-    /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: replaces the host of AgentCore's data plane where an ARN is given.
+    /// `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`: replaces the host of AgentCore's data plane for an agent given by its ARN.
     pub agentcore_endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_SSM`: replaces the address of Systems Manager.
     pub ssm_endpoint: Option<Url>,
@@ -66,19 +66,20 @@ pub struct Config {
     pub table_name: String,
     /// `AWS_REGION`.
     pub region: String,
-    /// `EXECUTION_TTL_DAYS`: how long a record is kept, from its start.
+    /// `EXECUTION_TTL_DAYS`: the time for which a record is kept, from its start.
     pub execution_ttl: Duration,
-    /// `AGENT_IDLE_TIMEOUT_SECONDS`: how long the agent's stream may be silent. If absent, there is no limit.
+    /// `AGENT_IDLE_TIMEOUT_SECONDS`: the longest time that the agent's stream may be silent. If absent, there is no
+    /// limit.
     pub agent_idle_timeout: Option<Duration>,
     /// `AWS_CA_BUNDLE`: a PEM file of roots to trust besides Mozilla's.
     pub ca_bundle: Option<String>,
-    /// `CHAIN_DEPTH_LIMIT`: how many executions may follow one another in a chain of triggers.
+    /// `CHAIN_DEPTH_LIMIT`: the number of executions that may follow one another in a chain of triggers.
     pub chain_depth_limit: u32,
-    /// `LEASE_SECONDS`: how long an attempt owns its execution without a heartbeat.
+    /// `LEASE_SECONDS`: the time for which an attempt owns its execution without a heartbeat.
     pub lease: Duration,
     /// `AWS_LAMBDA_FUNCTION_NAME`, the dimension under which metrics are kept.
     pub function_name: String,
-    /// `METRICS_BY_TRIGGER`: whether metrics are also kept for each trigger.
+    /// `METRICS_BY_TRIGGER`: true if metrics are also kept for each trigger.
     pub metrics_by_trigger: bool,
     /// `AWS_LAMBDA_LOG_LEVEL`: Lambda drops log lines below this level.
     pub log_level: Option<String>,
@@ -103,9 +104,9 @@ impl Config {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads settings through `lookup`. A blank value counts as unset, because a template's optional parameter arrives
-    /// as an empty string, and blanks around a value do not count. A problem in one setting does not keep the others
-    /// from being checked.
+    /// Reads settings through `lookup`. Blanks around a value do not count. A blank value counts as unset, because a
+    /// template's optional parameter arrives as an empty string. A problem in one setting does not keep the others from
+    /// being checked.
     ///
     /// # Errors
     /// Names every variable that is missing or malformed.
@@ -177,12 +178,12 @@ struct Settings<F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
-    /// Returns a variable without the blanks around it. One that is blank counts as unset.
+    /// Returns a variable without the blanks around it. A blank one counts as unset.
     fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Returns a variable that must be set. A missing one is a problem, which tells its meaning.
+    /// Returns a variable that must be set. If it is missing, this is a problem, which tells its meaning.
     fn required(&mut self, name: &str, meaning: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
@@ -216,8 +217,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         }
     }
 
-    /// Reads an endpoint by its own variable, or by the one for all services, as the AWS SDKs do. It must be https, or
-    /// http on this machine; anything else is a problem of the variable that was read.
+    /// Reads an endpoint from its own variable, or from the one for all services, as the AWS SDKs do. It must be https,
+    /// or http on this machine. Anything else is a problem of the variable that was read, and `None`.
     fn endpoint(&mut self, name: &str) -> Option<Url> {
         let (name, url) = match (self.optional(name), self.optional("AWS_ENDPOINT_URL")) {
             (Some(url), _) => (name, url),
@@ -232,8 +233,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 }
 
-/// Returns the token endpoint of a Cognito domain, given as a bare host or as a URL, of which the path and query do not
-/// count.
+/// Returns the token endpoint of a Cognito domain, which is given as a bare host or as a URL. The path and the query of
+/// the URL are ignored.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 ///
 /// # Errors

@@ -7,8 +7,8 @@ use crate::redact::cut;
 /// The longest text of a chain, in bytes; a record's `error` has the same limit.
 pub(crate) const CHAIN_LIMIT: usize = 1024;
 
-/// Returns `error` and its causes on one line, at most 1 KiB long. A cause that the text already ends in is left out,
-/// and control characters become blanks. It is not redacted.
+/// Returns `error` and its causes on one line, at most 1 KiB long. A cause that the text already ends in is left out.
+/// Control characters become blanks. The text is not redacted.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

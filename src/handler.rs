@@ -20,10 +20,12 @@ use crate::{
     run, settle,
 };
 
-/// Handles one event. `payload` is `None` if it was not UTF-8.
+/// Handles one event, and prints the invocation's metrics. `payload` is `None` if it was not UTF-8. A panic becomes a
+/// failure, which is retryable if the agent was not called. The future must not be dropped before it is ready: then
+/// nothing records the end of a run.
 ///
 /// # Errors
-/// Returns every failure, recorded before it is returned.
+/// Returns every failure. It is logged, and recorded if it has an execution whose record could be written.
 pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -> Result<Value, Failure> {
     let context = InvocationContext::new(app, invocation);
     // The span has the level ERROR. With a lower level, a log of errors alone would lack the ids.
@@ -53,8 +55,8 @@ pub async fn handle(app: &App, payload: Option<&str>, invocation: &Invocation) -
 }
 
 /// Settles a batch of failure reports, runs the fire of a schedule, or routes a bus event, which may become a fire that
-/// runs here. A batch is settled and an invalid event refused however little time is left; for anything else 5 s must
-/// be left.
+/// runs here. A batch is settled and an invalid event is refused however little time is left. For anything else 5 s
+/// must be left.
 async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) -> Result<Value, Failure> {
     if let Some(batch) = payload.and_then(Batch::read) {
         context.state.facts().instead = Some(Instead::Settled);

@@ -1,4 +1,4 @@
-//! One Lambda invocation: what Lambda says about it, and what the function knows about it when it ends in any way.
+//! One Lambda invocation: Lambda's description of it, and the function's knowledge of it, whichever way it ends.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -73,7 +73,7 @@ impl<'a> InvocationContext<'a> {
         Arc::clone(self.state.facts().execution_id.get_or_insert_with(|| execution_id.into()))
     }
 
-    /// Returns `failure` with the ids of its trigger and its execution, if they are known. Those that it has already
+    /// Returns `failure` with the ids of its trigger and its execution, if they are known. Ids that it has already
     /// stay.
     pub(crate) fn with_ids(&self, failure: Failure) -> Failure {
         let facts = self.state.facts();
@@ -83,7 +83,7 @@ impl<'a> InvocationContext<'a> {
     }
 
     /// Prints the metrics of the invocation. `failure` is the failure with which it ends, if it fails. The agent is
-    /// that of the fire as it ran, else of the event. It must be called once, at the end.
+    /// that of the fire as it ran, or otherwise of the event. It must be called once, at the end.
     pub(crate) fn emit_metrics(&self, failure: Option<&Failure>) {
         let mut facts = self.state.facts();
         if let Some(failure) = failure {
@@ -106,19 +106,21 @@ impl<'a> InvocationContext<'a> {
     }
 }
 
-/// Turns a panic of `future` into a failure. The panic hook has logged where it happened. The failure is retryable: a
-/// caller that may have called the agent must make it final.
+/// Turns a panic of `future` into a failure. The panic hook has logged where it happened. The failure is retryable: if
+/// the agent may have been called, the caller must make it final.
 pub(crate) fn catch_panic<T>(future: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
     AssertUnwindSafe(future)
         .catch_unwind()
         .map_err(|_| Failure::retryable(ErrorType::Internal, "the function panicked; its log says where"))
 }
 
-/// Polls both futures until `first` is done. Returns its output, and `second` or a future of its output.
+/// Polls both futures until `first` is done. Returns its output, and `second` for the caller to await, or a future of
+/// its output if it is done.
 ///
 /// The token and the trigger item are needed only if the claim succeeds, but both take as long as the claim does. The
-/// trigger's admission and the input's write use what is left of the token's time. A panic in `second` must not lose the
-/// claim's answer, because a claimed execution has to be given up in order.
+/// trigger's admission and the input's write use the rest of the token's time. A panic in `second` must not lose the
+/// claim's answer, because a claimed execution has to be given up in order. So the caller passes a `second` that
+/// catches panics.
 pub(crate) async fn poll_alongside<T, U: Future + Unpin>(
     first: impl Future<Output = T> + Unpin,
     second: U,

@@ -47,7 +47,7 @@ impl<'a> Quotations<'a> {
     }
 
     /// Marks what `text` quotes of `secret`: each run of 16 bytes that both have, or the whole secret if it is shorter.
-    /// One of less than 4 bytes is left.
+    /// A secret of less than 4 bytes is left.
     fn mask(&mut self, secret: &str) {
         if secret.len() < SHORTEST {
             return;
@@ -66,8 +66,8 @@ impl<'a> Quotations<'a> {
         }
     }
 
-    /// Returns the text with each marked stretch replaced by one mask. A character of which any byte is marked is
-    /// hidden as a whole.
+    /// Returns the text with each marked stretch replaced by one mask. A character is hidden if any of its bytes is
+    /// marked.
     fn masked(&self) -> String {
         let mut clean = String::with_capacity(self.text.len());
         let mut in_mask = false;

@@ -52,8 +52,8 @@ impl<'a> Response<'a> {
         Self { status: Some(Status::Skipped.as_str()), skip_reason: Some(reason.as_str()), ..self }.to_value()
     }
 
-    /// Returns the response for a fire on which another attempt works, or which ended before. The row's failure is not
-    /// in it: the caller returns an execution that failed as a failure.
+    /// Returns the response for a fire on which another attempt works, or which ended before. It does not hold the
+    /// row's failure: for an execution that failed, the caller returns a failure instead.
     pub(crate) fn duplicate(self, row: &'a Row) -> Value {
         let Row { request_id, session_id, status, .. } = row;
         let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());

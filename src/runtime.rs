@@ -43,7 +43,7 @@ pub async fn app(config: Config, clients: &Clients) -> App {
     }
 }
 
-/// Builds the configuration that all of the SDK's clients share. Credentials are looked for here, but not requested.
+/// Builds the configuration that all of the SDK's clients share. No credentials are read yet.
 async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
     let (region, http) = (Region::new(config.region.clone()), SdkHttpClient::new(clients.aws.clone()));
     aws_config::defaults(BehaviorVersion::latest())
@@ -60,16 +60,17 @@ async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves invocations until Lambda ends the process: one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
+/// Serves invocations until Lambda ends the process, one at a time, or as many as `AWS_LAMBDA_MAX_CONCURRENCY` allows.
 ///
 /// SIGTERM ends every run in flight. `Ok` is returned once they have ended, or after 1.8 s. A worker that panics before
-/// SIGTERM is replaced. Lambda sends SIGTERM to functions on Managed Instances, and to others only if they have
-/// an extension. The function registers none: Lambda waits for an invocation before it ends the environment of a
-/// function that handles one at a time.
+/// SIGTERM is replaced. Lambda sends SIGTERM to functions on Managed Instances, and to others only if they have an
+/// extension. The function registers none: Lambda waits for an invocation before it ends the environment of a function
+/// that handles one at a time.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 ///
 /// # Errors
-/// Returns an error if this does not run on Lambda, or if SnapStart does not take its snapshot. A failing poll is none.
+/// Returns an error if this does not run on Lambda, or if SnapStart does not take its snapshot. A failing poll is no
+/// error.
 pub async fn serve(app: App) -> Result<(), Error> {
     let Ok(authority) = std::env::var("AWS_LAMBDA_RUNTIME_API") else {
         let missing = "AWS_LAMBDA_RUNTIME_API is not set, which Lambda sets; to run here: cargo run --example local";
@@ -107,13 +108,13 @@ pub async fn serve(app: App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns how many invocations Lambda sends at once. It sends one unless the variable says more.
+/// Returns the number of invocations that Lambda sends at once. It sends one unless the variable says more.
 fn max_concurrency() -> usize {
     let given = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
     given.and_then(|given| given.parse().ok()).unwrap_or(1).max(1)
 }
 
-/// The work on one invocation after the other. Workers share it.
+/// The work on one invocation after another. Workers share it.
 struct Worker {
     api: RuntimeApi,
     app: App,
@@ -148,8 +149,9 @@ impl Worker {
         }
     }
 
-    /// Runs one invocation and answers it. A panic becomes the answer too, and an event that could not be read to its end
-    /// a retryable error. An answer that the Runtime API does not take is logged: Lambda's retry replays the record.
+    /// Runs one invocation and answers it. A panic becomes the answer, and an event that could not be read to its end
+    /// becomes a retryable error. If the Runtime API does not take the answer, this is logged: Lambda's retry replays
+    /// the record.
     async fn handle(&self, delivery: Delivery) {
         let Context { request_id, invoked_function_arn, deadline, xray_trace_id, .. } = &delivery.context;
         if delivery.has_client_context {

@@ -1,4 +1,4 @@
-//! Settling: an event that Lambda gave up on comes back as a report through the on-failure destination. The executions
+//! Settling. An event that Lambda gave up on comes back as a report through the on-failure destination. The executions
 //! of the event are closed, so that none stays `running` or retryable after its last delivery, and no fire stays
 //! without a record. This never calls an agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
@@ -39,6 +39,7 @@ use crate::{
     store::{error::StoreError, in_place::InPlace},
     telemetry::metrics::MetricsLine,
     trigger::{
+        bounds::EventSteps,
         item::{FilterDecision, TriggerItem},
         replay,
     },
@@ -64,12 +65,14 @@ enum Unsettled {
 /// The longest time that keeping an input may delay a batch.
 const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Settles every message that can be settled. The response names the others, which SQS delivers again.
-/// A message that is no report is handed on as an invocation of its own.
+/// Settles every message that can be settled. The response names the others, which SQS delivers again. A message that
+/// is no report is handed on as an invocation of its own. Messages that are not begun when the run's time is up are
+/// among the others.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
 ///
 /// # Errors
-/// If a notification of a topic is left, which only the failure of the whole invocation brings again.
+/// Returns an error at the first notification of a topic that cannot be settled. Only the failure of the whole
+/// invocation brings it again, and those after it are not begun.
 pub(crate) async fn settle(
     app: &App,
     batch: &Batch,
@@ -100,7 +103,7 @@ pub(crate) async fn settle(
 }
 
 /// Settles one message, or hands it on as an invocation of its own if it is no report. A report that cannot be read is
-/// left for another delivery.
+/// an error, and so is left for another delivery.
 async fn settle_message(
     app: &App,
     message: &Message,
@@ -108,7 +111,7 @@ async fn settle_message(
     deadline: Deadline,
 ) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
-    match queued::read(&text) {
+    match queued::read(&text, &message.message_id) {
         Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
         Queued::HandOn(payload) => {
@@ -120,9 +123,10 @@ async fn settle_message(
     }
 }
 
-/// Settles the executions of the event that a report is about. A record's time starts with the report's, or now if it
-/// has none that is understood. For an event that was refused as invalid no record is written, and only one that an
-/// earlier attempt left is ended. The same holds for a replay whose input is not kept, because its user is unknown.
+/// Settles the executions of the event that a report is about. A record's time starts with the report's time, or now if
+/// the report has no readable one. For an event that was refused as invalid no record is written: only an execution
+/// that an earlier attempt left is ended. The same holds for a replay whose input is not kept, because its user is
+/// unknown.
 async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Result<(), Unsettled> {
     let span = tracing::Span::current();
     span.record("requestId", &report.request_context.request_id);
@@ -142,11 +146,15 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
         }
     };
     // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
-    let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
+    let error_type = failure_of(&report).error_type;
+    let is_refused = error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
         Event::Bus(event) => match &event.target {
-            EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
+            EventTarget::Subscribers => {
+                let is_handed_on = error_type == ErrorType::DispatchFailed;
+                settler.settle_subscribers(event, !is_refused && !is_handed_on).await
+            }
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
                 if is_refused {
                     note(Detour::SettledRefused);
@@ -181,7 +189,12 @@ struct Settler<'a> {
 }
 
 impl Settler<'_> {
-    /// Settles one fire. If it has no record, one is written only if `creates` is true.
+    /// Settles one fire. If it has no record, one is written only if `creates` is true. The metrics are printed, and
+    /// the input is kept if it is known, for which up to 5 s more are used. An execution of another user's trigger is
+    /// left as it is.
+    ///
+    /// # Errors
+    /// Returns `Alive` if an attempt may still be at work, and the errors of the table.
     async fn settle(&self, fire: &Fire, creates: bool) -> Result<(), Unsettled> {
         let App { store, .. } = self.app;
         let span = tracing::Span::current();
@@ -263,22 +276,29 @@ impl Settler<'_> {
         .print();
     }
 
-    /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each one
-    /// is settled. If there is no record for a trigger, the event may still be on its way to an invocation of its own,
-    /// unless only one is due, and no other is remembered to have run in place. With an unreadable subscription the event
-    /// was handed on.
+    /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each
+    /// trigger is settled that is due or skipped now, and the one that ran in place. A record is written only if the
+    /// event cannot be on its way to an invocation of its own. This is so if exactly one trigger is due, without a
+    /// threshold, every subscription is readable, and no other trigger is remembered to have run in place. `may_create`
+    /// must be false if the last attempt handed the event on: the trigger may have been one of several then.
+    ///
+    /// # Errors
+    /// Returns an error if a trigger could not be settled, once all others were tried.
     async fn settle_subscribers(&self, event: &BusEvent, may_create: bool) -> Result<(), Unsettled> {
         let mut after = None;
         let mut due = Vec::new();
         let mut is_certain = true;
+        let steps = EventSteps::default();
         loop {
             let page = self.app.store.subscriptions(&event.event_source_id, after).await?;
             for item in page.items {
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
                 let Ok(trigger) = TriggerItem::read(item) else {
                     is_certain = false;
                     continue;
                 };
-                match trigger.decide(event, self.app.platform()) {
+                match trigger.decide(event, self.app.platform(), &steps) {
                     FilterDecision::Filtered => {}
                     FilterDecision::Due(fire, threshold) => {
                         is_certain &= threshold.is_none();

@@ -39,22 +39,24 @@ function status(value) { return el('span', { class: `status ${value}` }, value);
 // The API.
 
 class ApiError extends Error {
-  constructor(answer) {
+  constructor(status, answer) {
     super(answer.message || 'no answer');
+    this.status = status;
     this.code = answer.code;
-    this.violations = answer.details?.fieldViolations || [];
+    this.details = answer.details || {};
+    this.violations = this.details.fieldViolations || [];
   }
 }
 
-async function call(method, path, body) {
-  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+async function call(method, path, body, more = {}) {
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...more };
   const before = method === 'GET' ? known.get(path) : null;
   if (before) headers['if-none-match'] = before.tag;
   const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   if (response.status === 304) return before.answer;
   const answer = await response.json().catch(() => ({}));
   if (response.status === 401) { token = null; show(); }
-  if (!response.ok) throw new ApiError(answer);
+  if (!response.ok) throw new ApiError(response.status, answer);
   const tag = response.headers.get('etag');
   if (method === 'GET' && tag) {
     if (known.size > 200) known.clear();
@@ -113,7 +115,8 @@ async function triggers() {
       role: 'switch', 'aria-checked': String(trigger.enabled), 'aria-label': `${trigger.name}: on`,
       onclick: () => act(trigger.enabled ? 'Switched off.' : 'Switched on.', () => post(`${path}/${trigger.enabled ? 'disable' : 'enable'}`)),
     }, trigger.enabled ? 'On' : 'Off');
-    const problem = trigger.scheduleStatus === 'missing' ? 'The schedule is missing: save the trigger again.'
+    const problem = trigger.deletedAt ? 'Its schedule is still there: delete the trigger again.'
+      : trigger.scheduleStatus === 'missing' ? 'The schedule is missing: save the trigger again.'
       : trigger.health && trigger.health !== 'ok' ? `${trigger.health}: ${trigger.pausedReason || trigger.healthErrorType || ''}` : null;
     return el('li', { class: 'card' },
       el('div', { class: 'row' },
@@ -123,14 +126,21 @@ async function triggers() {
           problem && el('div', { class: 'problem' }, problem)),
         spark(runs.get(trigger.id) || []),
         el('div', { class: 'quiet' }, trigger.nextRun ? `next ${at(trigger.nextRun)}` : trigger.scheduleStatus || ''),
-        el('button', { onclick: () => runNow(trigger) }, 'Run now'),
-        toggle));
+        trigger.deletedAt ? remove(trigger) : el('button', { onclick: () => runNow(trigger) }, 'Run now'),
+        trigger.deletedAt ? null : toggle));
   });
   return [
     el('div', { class: 'row' }, el('h2', { class: 'grow' }, 'Triggers'), el('a', { href: '#/new' }, 'New trigger')),
     list.length ? el('ul', { class: 'cards' }, ...cards) : el('p', {}, 'There are no triggers yet.'),
     executions.some((run) => run.status === 'running'),
   ];
+}
+
+function remove(trigger) {
+  return el('button', {
+    onclick: () => confirmed(`Delete “${trigger.name}”?`, 'Its schedule goes with it. Runs that are on their way are skipped.', 'Delete',
+      () => act('Deleted.', async () => { await call('DELETE', `/triggers/${encodeURIComponent(trigger.id)}`); location.hash = '#/triggers'; })),
+  }, 'Delete');
 }
 
 function runNow(trigger) {
@@ -152,12 +162,9 @@ async function triggerView(id) {
   }
   return [
     el('div', { class: 'row' }, el('h2', { class: 'grow' }, trigger.name),
-      el('button', { onclick: () => runNow(trigger) }, 'Run now'),
-      el('a', { href: `#/edit/${encodeURIComponent(id)}` }, 'Edit'),
-      el('button', {
-        onclick: () => confirmed(`Delete “${trigger.name}”?`, 'Its schedule goes with it. Runs that are on their way are skipped.', 'Delete',
-          () => act('Deleted.', async () => { await call('DELETE', path); location.hash = '#/triggers'; })),
-      }, 'Delete')),
+      trigger.deletedAt ? null : el('button', { onclick: () => runNow(trigger) }, 'Run now'),
+      trigger.deletedAt ? null : el('a', { href: `#/edit/${encodeURIComponent(id)}` }, 'Edit'),
+      remove(trigger)),
     el('dl', {}, ...rows.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])),
     el('h3', {}, 'Prompt'), el('pre', {}, trigger.prompt),
     el('h3', {}, 'Runs'), runTable(executions),
@@ -260,6 +267,10 @@ async function form(id) {
   const { eventSources } = await get('/events');
   const before = id ? (await get(`/triggers/${encodeURIComponent(id)}`)).trigger : null;
   const value = (name) => before?.[name] ?? '';
+  let version = before?.version ?? 0;
+  // A source that is offered no more stays the trigger's until somebody chooses another.
+  const source = before?.eventConfig?.eventSourceId;
+  const sources = source && !eventSources.some((offered) => offered.id === source) ? [{ id: source }, ...eventSources] : eventSources;
   const problems = el('div', { role: 'alert' });
   const field = (name, label, node) => el('div', {}, el('label', { for: name }, label), node, el('p', { class: 'problem', id: `${name}-problem` }));
   const input = (name, text, more = {}) => el('input', { type: 'text', id: name, name, value: text, 'aria-describedby': `${name}-problem`, ...more });
@@ -272,7 +283,7 @@ async function form(id) {
     field('timezone', 'Time zone', input('timezone', before?.scheduleConfig?.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone)),
     preview);
   const events = el('div', {}, field('eventSourceId', 'Event source', el('select', { id: 'eventSourceId', name: 'eventSourceId', class: 'wide' },
-    ...eventSources.map((source) => el('option', { value: source.id, selected: source.id === before?.eventConfig?.eventSourceId }, `${source.name || source.id}`)))));
+    ...sources.map((offered) => el('option', { value: offered.id, selected: offered.id === source }, `${offered.name || offered.id}`)))));
   const kind = () => { schedule.hidden = type.value !== 'schedule'; events.hidden = type.value !== 'event'; };
   type.addEventListener('change', kind);
   let asked = 0;
@@ -294,10 +305,15 @@ async function form(id) {
       for (const problem of node.querySelectorAll('.problem')) problem.textContent = '';
       problems.textContent = '';
       try {
-        const { trigger } = id ? await call('PUT', `/triggers/${encodeURIComponent(id)}`, body) : await post('/triggers', body);
+        const { trigger } = id ? await call('PUT', `/triggers/${encodeURIComponent(id)}`, body, { 'if-match': `"${version}"` }) : await post('/triggers', body);
         say('Saved.');
         location.hash = `#/triggers/${encodeURIComponent(trigger.id)}`;
       } catch (error) {
+        if (error.status === 412) {
+          version = error.details.version;
+          problems.textContent = 'Somebody else changed this trigger since you opened it. Save again to write your form over it, or go back to see the change.';
+          return;
+        }
         const rest = [];
         for (const { field: name, description } of error.violations || []) {
           const place = node.querySelector(`#${CSS.escape(name.split('.').pop() === 'name' ? 'name_' : name.split('.').pop())}-problem`);
@@ -352,7 +368,7 @@ async function draw() {
     if (mine !== shown) return;
     if (token) main.replaceChildren(el('h2', {}, 'This did not work'), el('p', {}, error.message));
   }
-  // A form is not drawn anew while somebody writes in it, and nothing is asked while nobody looks.
+  // A form is not drawn anew by the clock, and nothing is asked while nobody looks.
   if (busy !== null && token) timer = setTimeout(() => (document.hidden ? null : draw()), busy ? FAST : SLOW);
 }
 
@@ -407,7 +423,8 @@ async function start() {
     await redeem(query.get('code'), query.get('state'));
   }
   window.addEventListener('hashchange', () => { say(''); show(); main.focus(); });
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) show(); });
+  // What somebody writes in a form outlasts a look at another tab.
+  document.addEventListener('visibilitychange', () => { if (!document.hidden && !main.querySelector('form')) show(); });
   show();
 }
 

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 pub const MACHINE_SCOPE: &str = "agent-trigger/manage";
 /// The header that names the user for whom a token without a user acts.
 pub const TARGET_USER: &str = "x-target-user-id";
-/// The longest user id, in bytes: that of the keys.
+/// The longest id of a user, a trigger or an execution, in bytes.
 const LONGEST_ID: usize = 256;
 
 /// The claims of a token that the authorizer has checked.
@@ -61,7 +61,8 @@ pub fn caller(claims: Option<&Claims>, target_user: Option<&str>, settings: &Set
     Ok(Caller(target.into()))
 }
 
-fn is_id(text: &str) -> bool {
+/// Returns true if a text can be an id of a key.
+pub fn is_id(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= LONGEST_ID && !text.contains(char::is_control)
 }
 

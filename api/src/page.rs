@@ -4,12 +4,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
+use crate::{auth::is_id, error::ApiError};
 
 /// The most entries of a page.
 pub const LARGEST: usize = 100;
-/// The longest id in a token, in bytes.
-const LONGEST_ID: usize = 256;
 
 /// Reads the number of entries that a client asks for.
 ///
@@ -37,8 +35,7 @@ pub fn after(token: Option<&str>) -> Result<Option<String>, ApiError> {
     let read = || {
         let token: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         let id = token.get("a")?.as_str().filter(|_| token.get("v") == Some(&json!(1)))?;
-        let is_id = !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(char::is_control);
-        is_id.then(|| id.to_owned())
+        is_id(id).then(|| id.to_owned())
     };
     read().map(Some).ok_or_else(|| ApiError::field("nextToken", "is not a token of this list"))
 }

@@ -40,6 +40,13 @@ impl Reply {
         Self::new(StatusCode::ACCEPTED, members)
     }
 
+    /// Adds a member as it is. The macro `json!` would copy the value, and spell its numbers anew.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
     /// Adds the number of entries of a list.
     #[must_use]
     pub fn count(self, count: usize) -> Self {

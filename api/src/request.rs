@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use agent_trigger::json::lenient;
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
@@ -14,7 +15,8 @@ use crate::{auth::Caller, error::ApiError};
 /// The largest body in bytes. An item may have 400 KB, of which an API needs a part itself.
 pub const LARGEST_BODY: usize = 256 * 1024;
 
-/// The object in a request's body. An empty body is an empty object.
+/// The object in a request's body. An empty body is an empty object. Numbers keep their spelling, and halves of surrogate
+/// pairs are marked ([`agent_trigger::json::surrogate`]), as in the events that the function reads.
 #[derive(Debug)]
 pub struct JsonObject(pub Map<String, Value>);
 
@@ -29,14 +31,12 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(Map::new()));
         }
-        match serde_json::from_slice(&body) {
+        let problem = |problem: &str| ApiError::InvalidArgument(format!("the body {problem}"));
+        let text = std::str::from_utf8(&body).map_err(|_| problem("must be UTF-8"))?;
+        match lenient::parse(text) {
             Ok(Value::Object(object)) => Ok(Self(object)),
-            Ok(_) => Err(ApiError::InvalidArgument("the body must be a JSON object".to_owned())),
-            // The position is enough; serde_json's own words may quote the body.
-            Err(error) => {
-                let at = format!("the body must be JSON (line {}, column {})", error.line(), error.column());
-                Err(ApiError::InvalidArgument(at))
-            }
+            Ok(_) => Err(problem("must be a JSON object")),
+            Err(error) => Err(problem(&error.to_string())),
         }
     }
 }

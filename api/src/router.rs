@@ -3,6 +3,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
+use agent_trigger::json::surrogate::to_json;
 use axum::{
     Router,
     body::Body,
@@ -175,7 +176,7 @@ fn with_json(mut response: Response, body: &Value) -> Response {
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    *response.body_mut() = Body::from(body.to_string());
+    *response.body_mut() = Body::from(to_json(body));
     response
 }
 

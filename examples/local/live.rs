@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use agent_trigger::agent::decoder::Decoder;
+use agent_trigger::store::execution_item as record;
 use serde_json::Value;
 use standins::{Relay, Relayed};
 
@@ -131,12 +132,12 @@ impl Live {
 
 /// Names an answer by its execution and shows what that was recorded as.
 fn heading(answer: &Relayed, rows: &[Value], in_order: Option<&Value>) -> String {
-    let row = rows.iter().find(|row| answer.is_of(row["sessionId"].as_str().unwrap_or_default()));
+    let row = rows.iter().find(|row| answer.is_of(row[record::SESSION_ID].as_str().unwrap_or_default()));
     let Some(row) = row.or(in_order) else { return format!("an answer with HTTP {}", answer.status) };
-    let how = match (row["errorType"].as_str(), row["finishReason"].as_str()) {
+    let how = match (row[record::ERROR_TYPE].as_str(), row[record::FINISH_REASON].as_str()) {
         (Some(kind), Some(reason)) => format!("{kind}, {reason}"),
         (Some(kind), None) => kind.to_owned(),
-        (None, _) => text(&row["status"]),
+        (None, _) => text(&row[record::STATUS]),
     };
-    format!("{} to {}: {how}", text(&row["agentId"]), text(&row["triggerId"]))
+    format!("{} to {}: {how}", text(&row[record::AGENT_ID]), text(&row[record::TRIGGER_ID]))
 }

@@ -3,8 +3,10 @@
 //! `cargo run --example local -- --help` lists the options.
 
 mod live;
+mod next_run;
 mod options;
 mod outbox;
+mod page;
 mod plan;
 mod progress;
 mod recognised;
@@ -68,13 +70,15 @@ async fn start() -> Result<ExitCode, String> {
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
         triggers.seed(&stack.dynamodb)?;
-        serve::serve(&stack, root, &options).await?;
+        let built =
+            build(root, &["-p", "agent-trigger", "-p", "agent-trigger-examples", "-p", "agent-trigger-api", "--bins"])?;
+        serve::serve(&stack, root, &built, &options).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let plan = plan::plan(&options, root)?;
     let stack = stack(Ports::default(), &options).await.map_err(|e| e.to_string())?;
     triggers.seed(&stack.dynamodb)?;
-    build(root)?;
+    build(root, &["--bin", "agent-trigger"])?;
     run::run(&stack, &plan, root, &options).await
 }
 
@@ -115,26 +119,28 @@ async fn stack(ports: Ports, options: &Options) -> io::Result<Stack> {
     Ok(stack)
 }
 
-/// Builds the function as this example was built: same profile, same target directory. The example is named too, though
-/// it is built already: alone, the function would be built with fewer features of its dependencies than beside the
-/// example, and 49 of them would be compiled a second time.
-fn build(root: &Path) -> Result<(), String> {
+/// Builds `what` as this example was built: same profile, same target directory. Returns the folder of the binaries. The
+/// example is named too, though it is built already: alone, the function would be built with fewer features of its
+/// dependencies than beside the example, and 49 of them would be compiled a second time.
+fn build(root: &Path, what: &[&str]) -> Result<PathBuf, String> {
     let here = std::env::current_exe().map_err(|e| format!("cannot tell where this program is: {e}"))?;
     // This program's path is target/PROFILE/examples/local.
-    let (Some(profile), Some(target)) = (here.ancestors().nth(2), here.ancestors().nth(3)) else {
+    let (Some(built), Some(target)) = (here.ancestors().nth(2), here.ancestors().nth(3)) else {
         return Err(format!("{} is not where cargo puts examples", here.display()));
     };
-    let profile = match profile.file_name().and_then(|name| name.to_str()) {
+    let profile = match built.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
     report::say("Building the function itself.");
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let status = Command::new(&cargo)
-        .args(["build", "--bin", "agent-trigger", "--example", "local", "--profile", profile, "--target-dir"])
+        .arg("build")
+        .args(what)
+        .args(["--example", "local", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root)
         .status()
         .map_err(|e| format!("cannot run {}: {e}", cargo.display()))?;
-    if status.success() { Ok(()) } else { Err("the function does not build, see above".to_owned()) }
+    if status.success() { Ok(built.to_owned()) } else { Err("it does not build, see above".to_owned()) }
 }

@@ -33,7 +33,9 @@ Agents that speak other protocols, and one that stops short:
   --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment
-  --serve          start the stand-ins on ports 9001 to 9004, write .local/env for `cargo lambda watch` and wait for Ctrl-C
+  --serve          start everything and print one link: the control plane's page at port 9010 (PORT), with schedules that
+                   fire. The stand-ins listen on ports 9001 to 9004; .local/env tells triggerctl and `cargo lambda watch`
+                   where. Ends with Ctrl-C
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
                    is sent twice. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
                    COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used

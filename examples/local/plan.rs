@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use agent_trigger::store::execution_item as record;
 use serde_json::Value;
 use standins::{Outcome, Stack};
 
@@ -84,14 +85,17 @@ impl Planned {
             Expected::Anything => {}
             Expected::Completed { has_usage } => {
                 must(outcome.is_success(), "did not succeed");
-                must(row["status"] == "completed", "its record is not completed");
-                must(row["output"].is_string(), "its record has no answer");
-                must(!has_usage || row["usage"]["inputTokens"].is_number(), "its record has no token usage");
+                must(row[record::STATUS] == "completed", "its record is not completed");
+                must(row[record::OUTPUT].is_string(), "its record has no answer");
+                must(
+                    !has_usage || row[record::USAGE][record::INPUT_TOKENS].is_number(),
+                    "its record has no token usage",
+                );
                 must(calls.is_none_or(|n| n == 1), "the agent was not called exactly once");
             }
             Expected::AgentFailed => {
                 must(outcome.error_type() == "AgentFailed", "Lambda did not get AgentFailed");
-                let is_recorded = row["status"] == "failed" && row["errorType"] == "AgentFailed";
+                let is_recorded = row[record::STATUS] == "failed" && row[record::ERROR_TYPE] == "AgentFailed";
                 must(is_recorded, "its record is not failed, AgentFailed");
                 must(calls == Some(1), "the agent was not called exactly once");
             }

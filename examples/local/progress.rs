@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use agent_trigger::store::execution_item as record;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use standins::{AgentRequest, Stack};
@@ -65,15 +66,16 @@ impl Progress {
     pub(crate) fn update(&mut self, stack: &Stack, live: &Live) {
         let calls = stack.agent.calls();
         for row in executions_of(stack) {
-            let attempt = (text(&row["triggerId"]), text(&row["executionId"]), text(&row["attempt"]));
+            let attempt =
+                (text(&row[record::TRIGGER_ID]), text(&row[record::EXECUTION_ID]), text(&row[record::ATTEMPT]));
             if self.over.contains(&attempt) {
                 continue;
             }
-            let label = match row["chainDepth"].as_u64() {
+            let label = match row[record::CHAIN_DEPTH].as_u64() {
                 Some(depth) => format!("{} (depth {depth})", attempt.0),
                 None => attempt.0.clone(),
             };
-            if row["status"] != "running" {
+            if row[record::STATUS] != "running" {
                 if let Some(mut shown) = self.running.remove(&attempt) {
                     shown.tell_text(&label, live, 1);
                     if let Some(bar) = shown.bar {
@@ -90,7 +92,7 @@ impl Progress {
             let shown = self.running.entry(attempt).or_insert_with(|| Shown {
                 bar: bars.as_ref().map(|bars| spinner(bars, &label)),
                 doing: String::new(),
-                session: text(&row["sessionId"]),
+                session: text(&row[record::SESSION_ID]),
                 text: String::new(),
             });
             match &shown.bar {
@@ -143,13 +145,13 @@ fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
 
 /// Describes what a running execution is doing: as its agent tells or, for a real agent, as its record tells.
 fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
-    let session = row["sessionId"].as_str().unwrap_or_default();
+    let session = row[record::SESSION_ID].as_str().unwrap_or_default();
     if let Some(call) = calls.iter().rfind(|call| call.is_of(session)) {
         let doing = if call.note.is_empty() { "agent called" } else { &call.note };
         return (doing.to_owned(), figures(call.events_sent, call.bytes_sent));
     }
-    match row["events"].as_u64() {
-        Some(events) => ("streaming".to_owned(), figures(events, row["bytes"].as_u64().unwrap_or_default())),
+    match row[record::EVENTS].as_u64() {
+        Some(events) => ("streaming".to_owned(), figures(events, row[record::BYTES].as_u64().unwrap_or_default())),
         None => ("started".to_owned(), String::new()),
     }
 }
@@ -159,10 +161,10 @@ fn figures(events: u64, bytes: u64) -> String {
 }
 
 fn ended(row: &Value) -> String {
-    let what = match (row["errorType"].as_str(), row["skipReason"].as_str()) {
+    let what = match (row[record::ERROR_TYPE].as_str(), row[record::SKIP_REASON].as_str()) {
         (Some(kind), _) => kind.to_owned(),
-        (None, Some(reason)) => format!("{}: {reason}", text(&row["status"])),
-        (None, None) => text(&row["status"]),
+        (None, Some(reason)) => format!("{}: {reason}", text(&row[record::STATUS])),
+        (None, None) => text(&row[record::STATUS]),
     };
-    row["durationMs"].as_f64().map_or_else(|| what.clone(), |ms| format!("{what} after {:.1} s", ms / 1000.0))
+    row[record::DURATION_MS].as_f64().map_or_else(|| what.clone(), |ms| format!("{what} after {:.1} s", ms / 1000.0))
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use agent_trigger::store::execution_item as record;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::Value;
 use standins::{Outcome, Stack};
@@ -49,7 +50,7 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn executions_of(stack: &Stack) -> Vec<Value> {
     let mut executions = stack.dynamodb.scan();
     executions.retain(|row| row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#")));
-    executions.sort_by_cached_key(|row| (text(&row["startedAt"]), row["chainDepth"].as_u64()));
+    executions.sort_by_cached_key(|row| (text(&row[record::STARTED_AT]), row[record::CHAIN_DEPTH].as_u64()));
     executions
 }
 
@@ -83,22 +84,22 @@ type Column<'a> = (&'a str, bool, &'a dyn Fn(&Value) -> String);
 /// is room.
 pub(crate) fn executions(executions: &[Value]) -> Table {
     let has = |name: &str| executions.iter().any(|row| !row[name].is_null());
-    let is_chain = has("follows") || has("replayOf");
-    let is_retried = executions.iter().any(|row| row["attempt"].as_u64() > Some(1));
+    let is_chain = has(record::FOLLOWS) || has(record::REPLAY_OF);
+    let is_retried = executions.iter().any(|row| row[record::ATTEMPT].as_u64() > Some(1));
     // These columns are left out first if there is no room.
     let (started, tokens_used, took) = ("Started", "Tokens\nin / out", "Took");
     let columns: [Column<'_>; 8] = [
-        ("Trigger", true, &|row| text(&row["triggerId"])),
+        ("Trigger", true, &|row| text(&row[record::TRIGGER_ID])),
         ("Follows", is_chain, &|row| follows(row, executions)),
-        ("Depth", has("chainDepth"), &|row| row["chainDepth"].as_u64().unwrap_or_default().to_string()),
-        ("Status", true, &|row| text(&row["status"])),
+        ("Depth", has(record::CHAIN_DEPTH), &|row| row[record::CHAIN_DEPTH].as_u64().unwrap_or_default().to_string()),
+        ("Status", true, &|row| text(&row[record::STATUS])),
         // To the second; all times are UTC.
-        (started, !is_chain, &|row| text(&row["startedAt"]).chars().skip(11).take(8).collect()),
+        (started, !is_chain, &|row| text(&row[record::STARTED_AT]).chars().skip(11).take(8).collect()),
         (took, true, &|row| {
-            row["durationMs"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0))
+            row[record::DURATION_MS].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{:.1} s", ms / 1000.0))
         }),
-        (tokens_used, has("usage"), &tokens),
-        ("Attempt", is_retried, &|row| text(&row["attempt"])),
+        (tokens_used, has(record::USAGE), &tokens),
+        ("Attempt", is_retried, &|row| text(&row[record::ATTEMPT])),
     ];
     let without = |left_out: &[&str]| {
         let columns = columns.iter().filter(|(name, is_shown, _)| *is_shown && !left_out.contains(name));
@@ -115,31 +116,31 @@ pub(crate) fn executions(executions: &[Value]) -> Table {
 
 /// Returns what an execution followed: the trigger of another execution, or its own trigger if it is a replay.
 fn follows(row: &Value, executions: &[Value]) -> String {
-    if !row["replayOf"].is_null() {
+    if !row[record::REPLAY_OF].is_null() {
         return "a replay".to_owned();
     }
-    let followed = executions.iter().find(|other| other["executionId"] == row["follows"]);
-    followed.map_or_else(|| text(&row["follows"]), |followed| text(&followed["triggerId"]))
+    let followed = executions.iter().find(|other| other[record::EXECUTION_ID] == row[record::FOLLOWS]);
+    followed.map_or_else(|| text(&row[record::FOLLOWS]), |followed| text(&followed[record::TRIGGER_ID]))
 }
 
 fn tokens(row: &Value) -> String {
-    let usage = |name: &str| row["usage"][name].as_i64().map_or_else(|| "-".to_owned(), |n| n.to_string());
-    if !row["usage"].is_object() {
+    let usage = |name: &str| row[record::USAGE][name].as_i64().map_or_else(|| "-".to_owned(), |n| n.to_string());
+    if !row[record::USAGE].is_object() {
         return "-".to_owned();
     }
-    format!("{} / {}", usage("inputTokens"), usage("outputTokens"))
+    format!("{} / {}", usage(record::INPUT_TOKENS), usage(record::OUTPUT_TOKENS))
 }
 
 /// Returns the answer, or the reason why there is none.
 fn said(row: &Value) -> String {
-    match (row["errorType"].as_str(), row["skipReason"].as_str()) {
-        (Some(kind), _) => format!("{kind}: {}", row["error"].as_str().unwrap_or_default()),
+    match (row[record::ERROR_TYPE].as_str(), row[record::SKIP_REASON].as_str()) {
+        (Some(kind), _) => format!("{kind}: {}", row[record::ERROR].as_str().unwrap_or_default()),
         (None, Some("ChainTooDeep")) => {
-            let limit = row["chainDepth"].as_u64().map_or(0, |depth| depth.saturating_sub(1));
+            let limit = row[record::CHAIN_DEPTH].as_u64().map_or(0, |depth| depth.saturating_sub(1));
             format!("ChainTooDeep: CHAIN_DEPTH_LIMIT is {limit}")
         }
         (None, Some(reason)) => reason.to_owned(),
-        (None, None) => text(&row["output"]),
+        (None, None) => text(&row[record::OUTPUT]),
     }
 }
 
@@ -238,7 +239,12 @@ pub(crate) fn announced(deliveries: &[Delivery]) -> Option<String> {
 /// Returns one line on an execution that has ended.
 pub(crate) fn ended(row: &Value) -> String {
     let said = said(row).replace('\n', "; ");
-    format!("{}  {}  {}  {said}", text(&row["completedAt"]), text(&row["triggerId"]), text(&row["status"]))
+    format!(
+        "{}  {}  {}  {said}",
+        text(&row[record::COMPLETED_AT]),
+        text(&row[record::TRIGGER_ID]),
+        text(&row[record::STATUS])
+    )
 }
 
 /// Formats a value for a reader: strings without quotes, nothing for null.

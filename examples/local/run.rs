@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent_trigger::store::execution_item as record;
 use serde_json::Value;
 use standins::{AgentRequest, AsyncInvocation, Invocation, Outcome, Pipe, Stack};
 
@@ -48,8 +49,8 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     }
     let executions = executions_of(stack);
     problems.extend(deliveries.iter().filter_map(|delivery| broken(delivery, &executions, is_stand_in)));
-    let running = executions.iter().filter(|row| row["status"] == "running");
-    problems.extend(running.map(|row| format!("{} was left running", text(&row["triggerId"]))));
+    let running = executions.iter().filter(|row| row[record::STATUS] == "running");
+    problems.extend(running.map(|row| format!("{} was left running", text(&row[record::TRIGGER_ID]))));
     problems.extend(pipe.failures().iter().map(|failure| format!("an end could not be announced: {failure}")));
     if is_stand_in {
         problems.extend(stack.leak());
@@ -81,7 +82,8 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     Ok(ExitCode::FAILURE)
 }
 
-fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
+/// Opens the log of the function, and returns what writes its lines there.
+pub(crate) fn log_file(path: &Path) -> Result<standins::function::Tee, String> {
     let open = || {
         fs::create_dir_all(path.parent().unwrap_or(path))?;
         fs::File::create(path)
@@ -128,7 +130,7 @@ async fn send(
     let (executions, calls) = (executions_of(stack), stack.agent.calls());
     let calls = calls.get(earlier_calls..).filter(|_| is_stand_in);
     // MCP has no member for the session.
-    let sessions: Vec<_> = executions.iter().filter_map(|row| row["sessionId"].as_str()).collect();
+    let sessions: Vec<_> = executions.iter().filter_map(|row| row[record::SESSION_ID].as_str()).collect();
     let names_session = |call: &AgentRequest| sessions.iter().any(|session| call.is_of(session));
     let invocations = stack.lambda.invocations().split_off(earlier);
     let handed_on_by = |invocation: &AsyncInvocation| {
@@ -148,8 +150,8 @@ async fn send(
         };
         let outcome = invocation.outcome().cloned().unwrap_or(Outcome::Died);
         let body = outcome.body();
-        let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
-        let session = row.and_then(|row| row["sessionId"].as_str());
+        let row = executions.iter().find(|row| row[record::EXECUTION_ID] == body["executionId"]);
+        let session = row.and_then(|row| row[record::SESSION_ID].as_str());
         let is_mine = |call: &&AgentRequest| match session {
             Some(session) => call.is_of(session) || (at == 0 && !names_session(call)),
             None => false,
@@ -164,8 +166,8 @@ async fn send(
 fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Option<String> {
     let Delivery { label, outcome, .. } = delivery;
     let body = outcome.body();
-    let row = executions.iter().find(|row| row["executionId"] == body["executionId"]);
-    let is_recorded = |status: &str| row.is_some_and(|row| row["status"] == status);
+    let row = executions.iter().find(|row| row[record::EXECUTION_ID] == body["executionId"]);
+    let is_recorded = |status: &str| row.is_some_and(|row| row[record::STATUS] == status);
     let problem = match outcome {
         Outcome::Success(_) if body["executionId"].is_null() || body["duplicate"] == true => return None,
         Outcome::Success(_) if is_recorded(body["status"].as_str().unwrap_or("completed")) => return None,

@@ -1,47 +1,50 @@
-//! The stand-ins on fixed ports, for `cargo lambda watch`.
+//! `--serve`: everything on this machine until Ctrl-C. The stand-ins listen on fixed ports, the function runs what Lambda
+//! accepts, and the control plane shows it all on a page. `cargo lambda watch` and `triggerctl` find it by `.local/env`.
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use standins::stack::Ports;
-use standins::{Outcome, Stack};
+use agent_trigger::store::execution_item as record;
+use standins::Stack;
+use standins::stack::{Env, Ports};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::Options;
 use crate::outbox;
+use crate::page::Page;
 use crate::report::{self, say};
-use crate::run::TIMEOUT;
+use crate::run::{TIMEOUT, log_file};
 
 /// The ports next to 9000, which `cargo lambda watch` uses.
 pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003, lambda: 9004 };
-/// The address of `watch`'s Invoke API. It runs one event after another and answers each when it is done, so a function
-/// that hands events on to itself would wait for itself. The stand-in for Lambda is therefore placed in between. The
-/// workspace has two functions, so each is called by its name.
-const WATCH: &str = "http://127.0.0.1:9000/2015-03-31/functions/agent-trigger/invocations";
+/// The most runs at the same time.
+const ENVIRONMENTS: usize = 4;
 
-/// Writes the env file, then shows each execution that ends, until Ctrl-C.
-pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Result<(), String> {
-    let file = root.join(".local/env");
-    // cargo-lambda itself makes Lambda's own settings.
-    let env = options.env(stack).into_iter().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_"));
-    let lines: String = env.map(|(name, value)| format!("{name}={value}\n")).collect();
+/// Starts the function and the control plane, both of them built into the folder `built`, writes the env file, then shows
+/// each execution that ends, until Ctrl-C.
+pub(crate) async fn serve(stack: &Stack, root: &Path, built: &Path, options: &Options) -> Result<(), String> {
+    let env = options.env(stack);
     stack.lambda.timeout(TIMEOUT);
     stack.lambda.retries(0);
-    stack.forward(WATCH);
+    stack.pool_with(ENVIRONMENTS, env.clone(), Some(log_file(&root.join(".local/function.log"))?));
     // The pipe is held because it stops when dropped.
     let _pipe = outbox::pipe(stack, root, TIMEOUT)?;
-    fs::create_dir_all(root.join(".local"))
-        .and_then(|()| fs::write(&file, lines))
-        .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    let page = Page::start(stack, built).await?;
+    let file = root.join(".local/env");
+    write_env(&file, env.into_iter().chain(page.env()).collect())?;
     say(&format!(
-        "Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}.\n\n\
-         Now, each in a shell of its own:\n\n  \
+        "\nOpen this link: {}/#key={}\n\n\
+         Its schedules fire, and their runs are those of the built function. In other shells:\n\n  \
+         cargo run -p agent-trigger-cli -- watch\n  \
          cargo lambda watch -p agent-trigger -A 127.0.0.1 --env-file .local/env\n  \
          cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
-         What the function hands on to itself, and the ends of executions, come back to it through `watch`, one after\n\
-         another. Executions are shown here as they end. Ctrl-C ends the stand-ins and what they hold.\n",
+         Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}. Executions are shown here as they\n\
+         end. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
+        page.url,
+        page.key,
         stack.cognito.url(),
         stack.agent.url(),
         stack.dynamodb.url(),
@@ -49,37 +52,52 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, options: &Options) -> Resu
     ));
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot listen for signals: {e}"))?;
     let mut shown = HashSet::new();
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let ended = tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        said = page.ended() => Err(said),
         () = async {
-            let mut lost = 0;
             loop {
                 show_ended(stack, &mut shown);
-                let died = stack.lambda.invocations().iter().filter(|i| i.outcome() == Some(&Outcome::Died)).count();
-                if died > lost {
-                    say(&format!("events lost: {}, because `cargo lambda watch` at port 9000 gave no answer", died - lost));
-                }
-                lost = died;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-        } => {}
-    }
+        } => Ok(()),
+    };
     show_ended(stack, &mut shown);
     // Left behind, the file would make a later `cargo lambda watch` call services that are gone.
     let _ = fs::remove_file(file);
-    Ok(())
+    ended
+}
+
+/// Writes the env file, readable by its owner alone, because it holds the page's key. cargo-lambda itself makes Lambda's
+/// own settings.
+fn write_env(file: &Path, env: Env) -> Result<(), String> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let env = env.into_iter().filter(|(name, _)| !name.starts_with("AWS_LAMBDA_"));
+    let lines: String = env.map(|(name, value)| format!("{name}={value}\n")).collect();
+    let write = || {
+        fs::create_dir_all(file.parent().unwrap_or(file))?;
+        // An older file would keep its mode.
+        let _ = fs::remove_file(file);
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(lines.as_bytes())
+    };
+    write().map_err(|e| format!("cannot write {}: {e}", file.display()))
 }
 
 /// Shows each execution that has ended and is not in `shown`. Each attempt is shown once, because a failed execution
 /// may run again.
 fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
     let mut rows = stack.dynamodb.scan();
-    rows.sort_by_cached_key(|row| report::text(&row["completedAt"]));
+    rows.sort_by_cached_key(|row| report::text(&row[record::COMPLETED_AT]));
     for row in rows {
         let is_execution = row["SK"].as_str().is_some_and(|sk| sk.starts_with("EXECUTION#"));
-        let has_ended = !matches!(row["status"].as_str(), None | Some("running"));
-        let state = (report::text(&row["executionId"]), report::text(&row["attempt"]), report::text(&row["status"]));
+        let has_ended = !matches!(row[record::STATUS].as_str(), None | Some("running"));
+        let state = (
+            report::text(&row[record::EXECUTION_ID]),
+            report::text(&row[record::ATTEMPT]),
+            report::text(&row[record::STATUS]),
+        );
         if is_execution && has_ended && shown.insert(state) {
             say(&report::ended(&row));
         }

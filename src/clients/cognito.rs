@@ -50,8 +50,8 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Returns true if a later attempt may get a token. A wrong client secret is not transient: only one that was
-    /// discovered may be read anew, which has been done by then.
+    /// Returns true if a later attempt may get a token. A wrong client secret is not transient. A discovered one has
+    /// been read anew by then.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))
     }
@@ -74,8 +74,8 @@ struct Source {
 struct State {
     client: Option<MachineClient>,
     token: Option<Cached>,
-    /// The request that concurrent callers share. It lives as long as one of them waits, whichever began it: a
-    /// duplicate leaves as soon as it knows that it is one.
+    /// The request that concurrent callers share. It goes on while any caller waits. The caller that began it may leave
+    /// first: a duplicate leaves as soon as it knows that it is one.
     under_way: Option<WeakShared<Fetch>>,
 }
 
@@ -120,11 +120,12 @@ impl TokenSource {
     }
 
     /// Returns a token, from the cache while it is younger than 75 % of its life. Concurrent callers share one request,
-    /// which goes on as long as one of them waits for it. The token may be refused all the same: the caller tells that
-    /// by [`TokenSource::forget`].
+    /// which goes on while one of them waits for it. The agent may refuse the token all the same: the caller says so by
+    /// [`TokenSource::forget`].
     ///
     /// # Errors
-    /// If Cognito refuses, or if three tries of 5 s each fail.
+    /// Returns an error if Cognito refuses, or if three tries fail. A try is one request of at most 5 s, or up to three
+    /// such requests if the client must be discovered.
     pub async fn token(&self) -> Result<Secret, TokenError> {
         let fetch = {
             let mut state = self.0.state();
@@ -155,9 +156,9 @@ impl Source {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gets a token past the cache, with retries, and caches it. If Cognito calls the client's secret wrong and it had
-    /// been discovered, it is discovered anew once: it was rotated. A configured secret is never replaced. A life of
-    /// more than a day is taken for a day, and a token without a life is returned but not cached.
+    /// Gets a token with retries and caches it. The cache is not read. If Cognito calls the client's secret wrong and
+    /// it had been discovered, it is discovered anew once: it was rotated. A configured secret is never replaced. A
+    /// life of more than a day is taken for a day. A token without a life is returned, and the cache is empty then.
     async fn fetch(&self) -> Result<Secret, TokenError> {
         let mut fetched = self.with_retries().await;
         if matches!(fetched, Err(TokenError::InvalidClient))
@@ -188,8 +189,8 @@ impl Source {
         }
     }
 
-    /// Gets a token and its life in one try, which includes the discovery of the client if this process has not made it
-    /// yet. A client that was discovered is kept even if the token fails.
+    /// Gets a token and its life in one try. The try includes the discovery of the client if it is not known. A client
+    /// that was discovered is kept even if the token fails.
     async fn try_once(&self) -> Result<(Secret, Duration), TokenError> {
         let known = self.state().client.clone();
         let client = match known {
@@ -206,11 +207,12 @@ impl Source {
     }
 
     /// Finds out the client's secret and where its tokens come from. Configured values are used as they are, and a
-    /// configured secret always means the token endpoint. If a discovered client has the flow of GetClientToken, that
+    /// configured secret always means the token endpoint. If a discovered client has the flow of GetClientToken, this
     /// is used, even if an endpoint is configured.
     ///
     /// # Errors
-    /// `Refused` if the client has no secret or the user pool no domain.
+    /// `Refused` if the client has no secret or the user pool no usable domain. Errors of the requests are as
+    /// [`cognito_error`] has them.
     async fn discover(&self) -> Result<MachineClient, TokenError> {
         let (secret, is_discovered, has_token_flow) = match &self.config.client_secret {
             Some(secret) => (secret.clone(), false, false),
@@ -234,8 +236,8 @@ impl Source {
         Ok(MachineClient { secret, is_discovered, endpoint })
     }
 
-    /// Returns the SDK's client. It is built when it is first asked: a start does not need it, and neither does a
-    /// function whose settings hold the secret and the domain.
+    /// Returns the SDK's client. It is built at its first use: a start does not need it, and neither does a function
+    /// whose settings hold the secret and the domain.
     fn cognito(&self) -> &Client {
         self.cognito.get_or_init(|| {
             let config = aws_sdk_cognitoidentityprovider::config::Builder::from(&self.aws)
@@ -255,7 +257,8 @@ impl Source {
         output.user_pool_client.ok_or_else(|| TokenError::Transient("DescribeUserPoolClient says nothing".to_owned()))
     }
 
-    /// Finds the token endpoint by the user pool's domain, in one try. A domain of one's own comes before Cognito's.
+    /// Finds the token endpoint by the user pool's domain, in one try. A custom domain is preferred to a domain at
+    /// Cognito.
     ///
     /// # Errors
     /// `Refused` if the pool has no domain, or one that is no host.
@@ -272,7 +275,7 @@ impl Source {
     }
 
     /// Requests a token from the token endpoint in one try of at most 5 s. Without a configured scope the token has all
-    /// that the client may have. Returns the token and its life, which is zero if the answer does not say it.
+    /// scopes that the client may have. Returns the token and its life, which is zero if the answer does not say it.
     async fn request_token(&self, endpoint: &Url, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
@@ -296,7 +299,8 @@ impl Source {
     /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetClientToken.html>
     ///
     /// # Errors
-    /// `InvalidClient` if Cognito says that the client is not authorised, and otherwise as [`cognito_error`] has it.
+    /// `InvalidClient` if Cognito says that the client is not authorised. `Transient` if the answer holds no token.
+    /// Otherwise as [`cognito_error`] has it.
     async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let request = self.cognito().get_client_token().client_id(&self.config.client_id).secret(secret.expose());
@@ -314,12 +318,13 @@ impl Source {
     }
 }
 
-/// Reads the token endpoint's answer. From an error it takes only the RFC 6749 code, because descriptions are free
-/// text. A life that is missing or no whole number is zero.
+/// Reads the token endpoint's answer: the token and its life. A life that is missing or no whole number of seconds is
+/// zero. It may be written as a text. From an error only the known codes of RFC 6749 are repeated, because descriptions
+/// are free text. Without one the status stands in its place.
 ///
 /// # Errors
-/// Status 429, 5xx, any other success than 200, and an answer without a token are transient. Everything else is a
-/// refusal.
+/// `Transient` for 429, 5xx, any success other than 200, and a 200 without a token. `InvalidClient` for the code
+/// `invalid_client`. `Refused` for everything else, redirects included.
 fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
     if status == StatusCode::OK {
         let response: Option<TokenResponse> = serde_json::from_slice(body).ok();
@@ -347,8 +352,8 @@ fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration),
 /// The codes of throttling, which AWS also answers with 400.
 const THROTTLING: [&str; 4] = ["TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"];
 
-/// Classifies an error of the SDK: throttling, 5xx and requests that never arrived are transient, all others are not.
-/// Its code alone is repeated.
+/// Classifies an error of the SDK. Throttling, 429, 5xx and a request without a readable answer are transient, all
+/// others are refusals. An error of Cognito is repeated by its code alone.
 fn cognito_error<E>(operation: &str, error: &SdkError<E>) -> TokenError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

@@ -11,8 +11,8 @@ use crate::clients::http::SdkHttpClient;
 
 /// The credentials that Lambda puts into the environment, else those of the SDK's default chain.
 ///
-/// The chain is built when it is first needed, which it is with SnapStart and on a developer's machine. To build it takes
-/// a fifth of the CPU of a start, because its client for STS reads the partitions of AWS.
+/// The chain is built at its first use: with SnapStart, and on a developer's machine. Building it takes a fifth of the
+/// CPU of a start, because its client for STS reads the partitions of AWS.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>
 #[derive(Debug)]
 pub(crate) struct FunctionCredentials {
@@ -28,7 +28,9 @@ impl FunctionCredentials {
         Self { environment: EnvironmentVariableCredentialsProvider::new(), region, http, chain: OnceCell::new() }
     }
 
-    /// Returns the credentials of the environment, or those of the chain if there are none in it.
+    /// Returns the credentials of the environment, or those of the chain if the environment has none. The chain is
+    /// built once and kept. The environment is read at each call. Environment variables that are set but unusable are
+    /// an error, and the chain is not asked.
     async fn credentials(&self) -> Result {
         match self.environment.provide_credentials().await {
             Err(CredentialsError::CredentialsNotLoaded(_)) => {}

@@ -41,8 +41,8 @@ pub struct Clients {
 
 impl Clients {
     /// Builds both clients on one trust store: Mozilla's roots, which need no file to be read, and those of the PEM
-    /// file at the path `extra_roots` (`AWS_CA_BUNDLE`). A certificate that is no usable root is passed over if another
-    /// is usable.
+    /// file at the path `extra_roots` (`AWS_CA_BUNDLE`). An unusable certificate is passed over if another one is
+    /// usable.
     ///
     /// # Errors
     /// If the file cannot be read as PEM, or holds no usable certificate.
@@ -66,8 +66,8 @@ impl Clients {
     }
 }
 
-/// Returns what both clients have in common: the trust store, the limits of connecting, and that nothing is sent a
-/// second time or elsewhere. There is no limit of a whole request: each caller has its own.
+/// Returns the settings of both clients: the trust store, the limits of connecting, no redirects and no second try.
+/// There is no time limit for a whole request: each caller has its own.
 fn builder(tls: ClientConfig) -> ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(tls)
@@ -96,11 +96,11 @@ impl SdkHttpClient {
         Self { client, asked: Arc::default() }
     }
 
-    /// Sends a request, once. The SDK's own timeouts bound it: an attempt is dropped when its time is up.
+    /// Sends a request, once. It has no time limit: the SDK drops an attempt when its time is up.
     ///
     /// # Errors
-    /// The kind of an error tells the SDK whether it may try again: what cannot be built is the user's, and the
-    /// network's failures are timeouts or I/O.
+    /// The kind of an error tells the SDK whether it may try again. A request that cannot be built is an error of the
+    /// user. Failures of the network are timeouts or I/O.
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
         let (parts, body) = request.try_into_http1x().map_err(|error| user(error.into()))?.into_parts();
@@ -109,13 +109,16 @@ impl SdkHttpClient {
         *request.headers_mut() = parts.headers;
         *request.body_mut() = Some(Body::wrap(body));
         let response = self.client.execute(request).await.map_err(|error| {
-            if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
+            let is_timeout = error.is_timeout();
+            // The error goes into the log, and the path of an address may hold the id of a trigger.
+            let error = error.without_url().into();
+            if is_timeout { ConnectorError::timeout(error) } else { ConnectorError::io(error) }
         })?;
         let response = http::Response::<Body>::from(response).map(SdkBody::from_body_1_x);
         HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
     }
 
-    /// Returns the address as reqwest's type, from the last request if that had the same.
+    /// Returns the address as reqwest's type. It is parsed only if the last request had another one.
     fn url(&self, uri: Uri) -> Result<Url, <Url as FromStr>::Err> {
         let Ok(mut asked) = self.asked.lock() else { return uri.to_string().parse() };
         if let Some((_, url)) = asked.as_ref().filter(|(before, _)| *before == uri) {

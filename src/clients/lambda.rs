@@ -50,12 +50,13 @@ impl Dispatcher {
     }
 
     /// Queues one asynchronous invocation, in at most five tries of 5 s each and 20 s in all. A try whose answer was
-    /// lost may already have queued one; execution ids make the second a duplicate. `trace` is the X-Ray header of the
-    /// invocation that hands on: Lambda recognises by it a function that invokes itself in a circle
+    /// lost may have queued one already. Execution ids then make the second one a duplicate. `trace` is the X-Ray
+    /// header of the invocation that hands on: Lambda recognises by it a function that invokes itself in a circle
     /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
     ///
     /// # Errors
-    /// If Lambda does not accept it. After [`DispatchError::NoAnswer`] it may have been queued.
+    /// Returns an error if Lambda does not accept it. After [`DispatchError::NoAnswer`] it may have been queued all the
+    /// same.
     pub async fn invoke(&self, function: &str, payload: String, trace: Option<&str>) -> Result<(), DispatchError> {
         let request = self.client().invoke().function_name(function).invocation_type(InvocationType::Event);
         let trace = trace.map(str::to_owned);

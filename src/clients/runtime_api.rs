@@ -1,11 +1,11 @@
 //! Lambda's Runtime API, from which the function takes invocations and to which it answers them.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 //!
-//! The loops of `lambda_runtime` 1.5 are replaced, and its types are kept, because three of their faults cannot be kept away from outside. A
-//! refused poll is repeated at once and without end (`concurrent_worker_loop`) or ends the process (`run_with_incoming`).
-//! A client context or an identity that is no JSON, or an answer without a request id, ends the worker before any layer
-//! sees the invocation (`Context::new`, `invoke_request_id`). An answer that cannot be posted ends the worker and is not
-//! posted again (`RuntimeApiClientFuture`).
+//! The loops of `lambda_runtime` 1.5 are replaced, and its types are kept. Three faults of these loops cannot be
+//! avoided from outside. A refused poll is repeated at once and without end (`concurrent_worker_loop`) or ends the
+//! process (`run_with_incoming`). A client context or an identity that is no JSON, or an answer without a request id,
+//! ends the worker before any layer sees the invocation (`Context::new`, `invoke_request_id`). An answer that cannot be
+//! posted ends the worker and is not posted again (`RuntimeApiClientFuture`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ const TRACE_ID: &str = "lambda-runtime-trace-id";
 /// The time limit of one try to post an answer. The API is on the same machine. A poll has no limit: it waits for work.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the Runtime API gave no invocation or took no answer.
+/// The reason why the Runtime API gave no invocation or took no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RuntimeApiError {
     /// The connection failed.
@@ -81,8 +81,8 @@ pub(crate) struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    /// Creates a client for the API at `authority`, the value of `AWS_LAMBDA_RUNTIME_API`. On Lambda this is a host with
-    /// its port. Local tools give a URL.
+    /// Creates a client for the API at `authority`, the value of `AWS_LAMBDA_RUNTIME_API`. On Lambda this is a host
+    /// with its port. Local tools give a URL instead.
     ///
     /// # Errors
     /// If there is no HTTP client to be had.
@@ -105,8 +105,8 @@ impl RuntimeApi {
         Ok(Self { client, base: format!("http://{authority}/{INVOCATION_PATH}") })
     }
 
-    /// Tells Lambda that the start is done, and waits until the process goes on from its snapshot (SnapStart). No connection
-    /// outlives a snapshot, so the caller drops this client afterwards.
+    /// Tells Lambda that the start is done, and waits, without a time limit, until the process goes on from its
+    /// snapshot (SnapStart). It consumes the client, because no connection outlives a snapshot.
     ///
     /// # Errors
     /// If the API does not answer or refuses.
@@ -118,10 +118,11 @@ impl RuntimeApi {
         }
     }
 
-    /// Waits for an invocation. Returns `None` if the API has none and did not wait, as local tools do.
+    /// Waits for an invocation, without a time limit. Returns `None` if the API has none and did not wait, as local
+    /// tools do. A body that breaks off is no error here: the delivery holds it, so that it can be answered.
     ///
     /// # Errors
-    /// If the API does not answer, refuses, or delivers what cannot be answered.
+    /// Returns an error if the API does not answer, refuses, or delivers an invocation that cannot be answered.
     pub(crate) async fn next(&self) -> Result<Option<Delivery>, RuntimeApiError> {
         let response = self.client.get(format!("{}/next", self.base)).send().await?;
         match response.status() {
@@ -134,11 +135,13 @@ impl RuntimeApi {
         Ok(Some(delivery))
     }
 
-    /// Answers an invocation. A try that got no answer is repeated: if it was accepted all the same, Lambda refuses the
-    /// second one, which changes nothing.
+    /// Answers an invocation, in at most three tries of 5 s each. A try without an answer, or with 5xx, is repeated. If
+    /// the API accepted the first try all the same, it refuses the second one. This changes nothing, but returns an
+    /// error.
     ///
     /// # Errors
-    /// If the API does not take the answer. Lambda then reports the invocation as timed out, and tries it again.
+    /// Returns an error if the API does not take the answer. Lambda then reports the invocation as timed out, and tries
+    /// it again, unless an earlier try was accepted.
     pub(crate) async fn answer(&self, delivery: &Delivery, answer: &Answer) -> Result<(), RuntimeApiError> {
         let mut waits = backoff::waits();
         loop {
@@ -173,7 +176,11 @@ impl RuntimeApi {
 }
 
 impl Delivery {
-    /// Reads the headers of a delivery.
+    /// Reads the headers of a delivery. The payload is empty: the caller sets it. Headers that cannot be read count as
+    /// absent.
+    ///
+    /// # Errors
+    /// `NoRequestId` if there is no readable request id. `Unreadable` if the context cannot be built.
     fn of_head(headers: &HeaderMap) -> Result<Self, RuntimeApiError> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
         let request_id = text("lambda-runtime-aws-request-id").ok_or(RuntimeApiError::NoRequestId)?;

@@ -22,7 +22,7 @@ use reqwest::{
 
 use crate::error_chain::chain;
 
-/// How long before their end credentials are replaced: a request must not expire under way.
+/// The time before their end at which credentials are replaced. A request must not expire under way.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// The reason why a request is not signed.
@@ -44,7 +44,7 @@ pub struct Signer {
     cached: Mutex<Option<Credentials>>,
 }
 
-/// What signs requests for one service in one region.
+/// The credentials that sign requests for one service in one region.
 #[derive(Clone)]
 pub struct SigningKey {
     credentials: Credentials,
@@ -59,7 +59,7 @@ impl Signer {
     }
 
     /// Returns a key for requests of the next few minutes. The credentials come from the provider in one try, or from
-    /// the cache if they last for at least 5 minutes.
+    /// the cache if they last for more than 5 minutes.
     ///
     /// # Errors
     /// If there are no credentials.
@@ -87,12 +87,13 @@ impl Signer {
 }
 
 impl SigningKey {
-    /// Signs `request` and returns the headers to add. Signed are its method, path, query and body, and of its headers
-    /// the host, the content type and those of AWS. What a proxy may change, such as a trace's, is left out. The path is
-    /// encoded once more, as all services but S3 want it: the ARN of a runtime is encoded twice in what is signed.
+    /// Signs `request` and returns the headers that the caller must add. The signature covers the method, the path, the
+    /// query, the body, and these headers: the host, the content type and those of AWS. Headers that a proxy may
+    /// change, such as the trace's, are not covered. The path is encoded once more, as all services but S3 require: the
+    /// signed text has the ARN of a runtime encoded twice.
     ///
     /// # Errors
-    /// If the request has no body in memory, or its headers are no texts.
+    /// Returns an error if the body is a stream, or a header to be signed is no text.
     pub fn sign(&self, request: &Request, at: SystemTime) -> Result<HeaderMap, SignError> {
         let unsignable = |error: &dyn std::error::Error| SignError::Request(error.to_string());
         let identity = self.credentials.clone().into();
@@ -130,7 +131,7 @@ impl SigningKey {
     }
 }
 
-/// Returns the host header that HTTP/1.1 will send: with the port unless it is the scheme's usual one.
+/// Returns the host header as HTTP/1.1 sends it: with the port unless it is the scheme's usual one.
 fn host(request: &Request) -> String {
     let host = request.url().host_str().unwrap_or_default();
     request.url().port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

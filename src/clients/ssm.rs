@@ -1,5 +1,5 @@
-//! Values from SSM's Parameter Store: one operation over the HTTP client that is there. A further SDK would be a tenth of
-//! the binary.
+//! Values from SSM's Parameter Store. Only one operation is needed, so the HTTP client of the process sends it. The SDK
+//! for SSM would add a tenth to the binary.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
 use std::{
@@ -24,13 +24,13 @@ use crate::{
 
 /// The time limit of one try.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a value is used before it is read again.
+/// The time for which a value is used before it is read again.
 const LIFE: Duration = Duration::from_secs(5 * 60);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 /// The codes of throttling, which SSM answers with 400.
 const THROTTLING: [&str; 3] = ["ThrottlingException", "TooManyUpdates", "RequestLimitExceeded"];
 
-/// The reason why there is no value. None of them holds one.
+/// The reason why there is no value. No error holds a parameter's value.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ParameterError {
     /// There is no parameter of this name.
@@ -98,11 +98,11 @@ impl Parameters {
         Self { http, endpoint, region, signer, cache: Mutex::default() }
     }
 
-    /// Returns the value of a parameter, decrypted, from the cache for five minutes after it was read. Only transient
-    /// errors are tried again. Concurrent callers are not joined: each makes its own request.
+    /// Returns the value of a parameter, decrypted, from the cache for five minutes after it was asked for. Only
+    /// transient errors are tried again. Concurrent callers are not joined: each makes its own request.
     ///
     /// # Errors
-    /// If SSM refuses, or if three tries of 5 s each fail.
+    /// `NotFound`, `Refused`, or `Transient` after three tries of 5 s each.
     pub async fn get(&self, name: &str) -> Result<Secret, ParameterError> {
         let now = SystemTime::now();
         if let Some((until, value)) = self.cache().get(name)
@@ -142,8 +142,13 @@ impl Parameters {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a parameter from SSM, past the cache, in one try. A failure to sign and an answer without a value are
-    /// transient, as throttling is. An error never holds the value.
+    /// Reads a parameter from SSM in one try. It neither reads nor fills the cache. Request and body together may take
+    /// 5 s, signing not included.
+    ///
+    /// # Errors
+    /// `NotFound` if the parameter or its version does not exist. `Transient` if the request could not be signed, had
+    /// no answer or one without a value, and for throttling, 429 and 5xx. `Refused` for any other status. An error
+    /// names SSM's code, or the status if there is no usable code. It never holds the value.
     async fn try_get(&self, name: &str) -> Result<Secret, ParameterError> {
         let transient = |cause: String| ParameterError::Transient { name: name.to_owned(), cause };
         let request = self.signed_request(name).await.map_err(transient)?;

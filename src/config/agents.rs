@@ -1,5 +1,5 @@
-//! The settings that define agents: `AGENTS`, `AGENT_API_URL` with `AGENT_PROTOCOL` and `AGENT_AUTH`, and what names the
-//! machine client where an agent needs its tokens.
+//! The settings that define agents: `AGENTS`, `AGENT_API_URL` with `AGENT_PROTOCOL` and `AGENT_AUTH`, and the ids of
+//! the machine client where an agent needs its tokens.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::{
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
     /// Reads `AGENTS`: definitions by their ids as JSON, or `ssm:` and the path of the parameters that hold them, which
-    /// are not read here. `None` if it is not set. A definition with a problem is left out, and one that cannot be read
-    /// at all leaves no agents; each adds its problems.
+    /// are not read here. Returns `None` if it is not set. Every problem is added. A definition with a problem is left
+    /// out, and a value that cannot be read at all leaves no agents.
     pub(super) fn agents(&mut self, defaults: Defaults<'_>) -> Option<AgentSource> {
         const NAME: &str = "AGENTS";
         let text = self.optional(NAME)?;
@@ -48,7 +48,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
     }
 
     /// Reads the agent at `AGENT_API_URL`, which must be set unless there are `AGENTS`. Its protocol is `invocations`
-    /// and its auth Cognito unless `AGENT_PROTOCOL` and `AGENT_AUTH` say otherwise, whose problems are reported even if
+    /// and its auth Cognito unless `AGENT_PROTOCOL` and `AGENT_AUTH` say otherwise. Their problems are reported even if
     /// there is no such agent. `mcp` and `custom` need more than an address and are problems here.
     pub(super) fn unnamed_agent(&mut self, has_agents: bool, defaults: Defaults<'_>) -> Option<AgentDefinition> {
         let format = self.optional("AGENT_PROTOCOL").map_or(Some(RequestFormat::Invocations), |name| {
@@ -73,8 +73,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         self.check("AGENT_API_URL", definition)
     }
 
-    /// Reads `AGENT_AUTH`: a word, or the JSON object that stands for `secret`. Unset, it is Cognito. Anything else is
-    /// a problem, and `None`.
+    /// Reads `AGENT_AUTH`: a word, or the JSON object with `secret`. Unset, it is Cognito. Anything else is a problem,
+    /// and `None`.
     fn agent_auth(&mut self) -> Option<AgentAuth> {
         const NAME: &str = "AGENT_AUTH";
         let Some(text) = self.optional(NAME) else { return Some(AgentAuth::Cognito) };
@@ -87,8 +87,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         auth
     }
 
-    /// Reads what names the machine client: the user pool's id and the client's. They must be set if an agent that is
-    /// known at start uses Cognito's tokens. If none does, each is empty unless it is set.
+    /// Reads the user pool's id and the machine client's. Both must be set if an agent that is known at the start uses
+    /// Cognito's tokens. If none does, each is empty unless it is set.
     pub(super) fn machine_client(&mut self, has_agents: bool) -> (String, String) {
         let is_needed = self.uses_cognito(has_agents);
         let pairs = [
@@ -101,9 +101,9 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
         (pool, client)
     }
 
-    /// Returns true if an agent that is known at start uses Cognito's tokens. A definition with other faults counts
-    /// too, so that one start names all that is missing. Definitions in parameters are not known yet: one that uses
-    /// Cognito is refused when it is read.
+    /// Returns true if an agent that is known at the start uses Cognito's tokens. A definition with other faults
+    /// counts, too, so that one start names everything that is missing. Definitions in parameters are not known yet: if
+    /// one uses Cognito, it is refused when it is read.
     fn uses_cognito(&self, has_agents: bool) -> bool {
         let has_unnamed = !has_agents || self.optional("AGENT_API_URL").is_some();
         let unnamed = has_unnamed && self.optional("AGENT_AUTH").is_none_or(|auth| auth == "cognito");

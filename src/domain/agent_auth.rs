@@ -1,11 +1,11 @@
-//! What proves to an agent who calls, as its definition says it.
+//! The proof of identity that an agent's requests bear, as its definition says it.
 
 use serde_json::{Map, Value};
 
 use crate::json::fields::{Fields, member};
 
-/// The headers that a definition must not set, because the function or HTTP sets them. A name that ends in `-` stands for
-/// all that begin so.
+/// The headers that a definition must not set, because the function or HTTP sets them. A name that ends in `-` stands
+/// for every header that begins with it.
 const RESERVED_HEADERS: [&str; 14] = [
     "accept",
     "accept-encoding",
@@ -23,7 +23,7 @@ const RESERVED_HEADERS: [&str; 14] = [
     "x-amzn-trace-id",
 ];
 
-/// What proves to an agent who calls.
+/// The proof of identity that an agent's requests bear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentAuth {
     /// A bearer token of the machine user, from Cognito.
@@ -52,8 +52,9 @@ impl AgentAuth {
         }
     }
 
-    /// Reads the member `name`: a word, or `{"secret": {"header": …, "parameter": …}}`, which may have no other members
-    /// beside `secret`. Absent, it is Cognito. Anything else is a problem in `fields`, and `None`.
+    /// Reads the member `name`: a word, or `{"secret": {"header": …, "parameter": …}}`. The outer object may hold
+    /// nothing but `secret`. Unknown members within `secret` are ignored. A member that is absent or null means
+    /// Cognito. Anything else is a problem in `fields`, and `None`.
     pub(crate) fn read(fields: &mut Fields<'_>, name: &str) -> Option<Self> {
         const FORM: &str = "must be \"cognito\", \"iam\", \"none\" or {\"secret\": {\"header\": …, \"parameter\": …}}";
         match fields.value(name).cloned() {
@@ -80,7 +81,7 @@ impl AgentAuth {
 }
 
 /// Reads the value of `secret`, which stands at `path`. The header may be `authorization` or any name that is not
-/// reserved. A missing or unusable member is a problem. Unknown members are ignored.
+/// reserved. A missing or unusable member is a problem, and `None`. Unknown members are ignored.
 fn read_secret(path: &str, secret: &Value, problems: &mut Vec<String>) -> Option<AgentAuth> {
     let no_members = Map::new();
     let object = secret.as_object().unwrap_or(&no_members);

@@ -1,5 +1,5 @@
-//! An agent's definition: where it is, what it speaks, what proves to it who calls. Settings alone hold definitions. An
-//! event or a table row chooses an agent by its id and never names an address.
+//! An agent's definition: its address, its protocol, and how the caller proves its identity to it. Settings alone hold
+//! definitions. An event or a table row chooses an agent by its id and never names an address.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -22,7 +22,8 @@ use crate::{
 /// The members of a definition.
 const MEMBERS: [&str; 9] =
     ["url", "protocol", "auth", "model", "name", "tool", "template", "headers", "acceptFinishReasons"];
-/// How to call one agent.
+
+/// The definition of how to call one agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentDefinition {
     /// The address that its requests go to.
@@ -31,9 +32,9 @@ pub struct AgentDefinition {
     pub is_agentcore: bool,
     /// The form of its requests.
     pub format: RequestFormat,
-    /// What proves to it who calls.
+    /// The proof of identity that its requests bear.
     pub auth: AgentAuth,
-    /// The model it is to use where neither the event nor the trigger names one.
+    /// The model that it should use where neither the event nor the trigger names one.
     pub model: Option<String>,
     /// Its name on its server, where that is not its id: LangGraph's `assistant_id`, ADK's `appName`.
     pub name: Option<String>,
@@ -49,7 +50,7 @@ pub struct AgentDefinition {
     pub hash: String,
 }
 
-/// The definition that a run used, in short: whether it is still the same can be told without it.
+/// The mark of the definition that a run used. Two marks are equal if the definitions are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionMark {
     /// The name of the form of its requests.
@@ -67,16 +68,17 @@ pub struct Tool {
     pub argument: String,
 }
 
-/// Where the definitions of agents are.
+/// The place of the agents' definitions.
 #[derive(Debug, Clone)]
 pub enum AgentSource {
     /// In the setting itself.
     Inline(BTreeMap<String, AgentDefinition>),
-    /// In SSM parameters whose names begin with this path, which ends in `/`. Each is read when its agent is first called.
+    /// In SSM parameters whose names begin with this path, which ends in `/`. Each one is read when its agent is first
+    /// called.
     Parameters(String),
 }
 
-/// What a definition leaves to be filled in.
+/// The values used where a definition has none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Defaults<'a> {
     /// The host to use for AgentCore's data plane where an ARN is given (`AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`).
@@ -84,9 +86,9 @@ pub struct Defaults<'a> {
 }
 
 impl AgentDefinition {
-    /// Reads the definition of the agent `id`, which stands at `place`. Every problem goes into `problems`, with the
-    /// agent in its path, and one problem is enough for `None`. No value of the definition is repeated in them, but the
-    /// names of members and placeholders are.
+    /// Reads the definition of the agent `id`, which stands at `place`. Every problem is added to `problems`, with the
+    /// agent in its path. A single problem makes the result `None`. Problems repeat the names of members and
+    /// placeholders, but no value of the definition.
     pub(crate) fn read(
         place: &str,
         id: &str,
@@ -106,8 +108,9 @@ impl AgentDefinition {
         definition.filter(|_| problems.len() == before)
     }
 
-    /// Returns a definition that has an address, a form and an auth, and nothing else. The agent at `AGENT_API_URL` is
-    /// one. [`Self::read`] adds the other members to it.
+    /// Returns a definition with an address, a form and an auth, and none of the optional members. The agent at
+    /// `AGENT_API_URL` is one. `address` is a URL or an AgentCore ARN, as [`agent_url`] takes it. The hash is set. A
+    /// caller that adds another member must set it anew.
     ///
     /// # Errors
     /// Says what is wrong with the address.
@@ -134,9 +137,9 @@ impl AgentDefinition {
         Ok(definition.hashed())
     }
 
-    /// Reads the members of a definition and collects every problem in `fields`. An unknown member is a problem, for it
-    /// is a misspelt one. A definition is returned even with problems, as long as it has an address and an auth: the
-    /// caller must look at both.
+    /// Reads the members of a definition and collects every problem in `fields`. An unknown member is a problem,
+    /// because it is most likely misspelt. A definition may be returned even with problems: the caller must look at
+    /// both. `None` means that the address or the auth cannot be used.
     fn read_fields(fields: &mut Fields<'_>, defaults: Defaults<'_>) -> Option<Self> {
         for name in fields.object.keys().filter(|name| !MEMBERS.contains(&name.as_str())).cloned().collect::<Vec<_>>() {
             fields.problem(&name, &format!("is none of a definition's members: {}", MEMBERS.join(", ")));
@@ -174,14 +177,15 @@ impl AgentDefinition {
         self.format.protocol()
     }
 
-    /// Returns what records and kept inputs say of it: that it is the same, or not, without what it holds.
+    /// Returns the mark that records and kept inputs hold. It tells whether the definition is the same, and none of its
+    /// values.
     pub fn mark(&self) -> DefinitionMark {
         DefinitionMark { protocol: self.format.as_str(), hash: self.hash.clone() }
     }
 
-    /// Sets the hash of all members. The agent's address, its protocol and its auth are part of it, a secret's value is
-    /// not: of that only the header's and the parameter's names are. A change of what is hashed, or of its order, makes
-    /// every kept input look as if its agent had been defined in another way.
+    /// Sets the hash of all members. The hash covers the names of a secret's header and parameter, but never its value.
+    /// If the hashed members or their order change, every kept input looks as if its agent had been defined in another
+    /// way.
     fn hashed(mut self) -> Self {
         let Self {
             url, is_agentcore, format, auth, model, name, tool, template, headers, accept_finish_reasons, ..
@@ -211,8 +215,8 @@ fn optional_text(fields: &mut Fields<'_>, name: &str) -> Option<String> {
     fields.required_text(name)
 }
 
-/// Reads `tool`, which `mcp` requires and no other form may have. Both of its members are required. `None` if it is not
-/// for this form or has a problem.
+/// Reads `tool`, which `mcp` requires and no other form may have. Both of its members are required. Returns `None` if
+/// it is not for this form or has a problem.
 fn read_tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
     let is_mcp = format == RequestFormat::Mcp;
     match (is_mcp, fields.value("tool").is_some()) {
@@ -251,9 +255,9 @@ fn read_template(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Templ
     }
 }
 
-/// Reads `headers`, with their names in lower case. A name that is no header's, that is reserved, or that the secret of
-/// `auth` has is a problem, and so is a value of other than visible ASCII characters and spaces. A header with a
-/// problem is left out.
+/// Reads `headers`, with their names in lower case. A name is a problem if it is no header name, is reserved, or is the
+/// header of `auth`'s secret. A value is a problem if it is no string of visible ASCII characters and spaces. A header
+/// with a problem is left out.
 fn read_headers(fields: &mut Fields<'_>, auth: Option<&AgentAuth>) -> Vec<(String, String)> {
     let secret = match auth {
         Some(AgentAuth::Secret { header, .. }) => Some(header.as_str()),

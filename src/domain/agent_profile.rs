@@ -1,11 +1,12 @@
-//! What a row of the agents table says of an agent (`AGENTS_TABLE_NAME`), for requests that name nothing else.
+//! An agent's row in the agents table (`AGENTS_TABLE_NAME`). Requests use it for what neither the event nor the trigger
+//! names.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// An agent's row, as far as a request holds it. It belongs into no log, record or replay: prompts and the secrets of MCP
-/// servers are in it.
+/// An agent's row, as far as a request holds it. It must not get into a log, a record or a replay, because it holds
+/// prompts and the secrets of MCP servers.
 #[derive(Clone, Default, PartialEq)]
 pub struct AgentProfile {
     /// `systemPrompt`.
@@ -22,9 +23,9 @@ pub struct AgentProfile {
 const SENTINEL: &str = "__ssm";
 
 impl AgentProfile {
-    /// Reads a row. A member of another type than its own counts as absent, and so does a list with an element that is
-    /// no text: the table belongs to others. Empty texts count as absent, an empty list of tools does not: the agent
-    /// gets no tools then. The environments of MCP servers may still be marks, see [`Self::needs_mcp_env`].
+    /// Reads a row. The table belongs to others, so a member of another type than its own counts as absent, and so does
+    /// a list with an element that is no text. Empty texts count as absent. An empty list of tools does not: the agent
+    /// then gets no tools. The environments of MCP servers may still be marks, see [`Self::needs_mcp_env`].
     pub fn read(row: &Map<String, Value>) -> Self {
         let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
         let texts = |name: &str| {
@@ -46,8 +47,8 @@ impl AgentProfile {
         servers.is_some_and(|servers| servers.values().any(|server| is_sentinel(server.get("env"))))
     }
 
-    /// Puts the environments from SSM, by server, where the row has only their mark. A server without an object in
-    /// `env` keeps none: the mark is no environment. Other servers, and other members of `env`, are left alone.
+    /// Replaces the mark of each server whose environment is kept in SSM. `env` holds the environments by server. A
+    /// server for which it holds no object gets none: the mark is no environment. All other servers stay as they are.
     pub fn restore_mcp_env(&mut self, env: &Value) {
         let servers = self.mcp_config.as_mut().and_then(|config| config.get_mut("mcpServers")?.as_object_mut());
         for (name, server) in servers.into_iter().flatten() {

@@ -29,8 +29,9 @@ pub struct Placeholders<'a> {
 }
 
 impl Template {
-    /// Reads a template that stands at `path`. A name in double braces that is none of the six is a problem, for it is
-    /// a misspelt one, and so is a template that leaves the prompt out. The template is returned even with problems.
+    /// Reads a template that stands at `path`. A name in double braces that is none of the six is a problem, because it
+    /// is most likely misspelt. A template without the prompt is a problem, too. The template is returned even with
+    /// problems.
     pub(crate) fn read(template: &Value, path: &str, problems: &mut Vec<String>) -> Self {
         let mut has_prompt = false;
         check(template, path, &mut has_prompt, problems);
@@ -40,9 +41,10 @@ impl Template {
         Self(template.clone())
     }
 
-    /// Returns the template with its placeholders filled in, once: what a value holds is left as it is. A member or
-    /// element that is nothing but a placeholder without a value is left out, and a template that is nothing else is
-    /// null. Within a longer text such a placeholder is empty. Names of members are not filled in.
+    /// Returns the template with its placeholders filled in, once: placeholders within a value are left as they are.
+    /// Two rules hold for a placeholder without a value. A member or element that is nothing else is left out, and a
+    /// template that is nothing else becomes null. Within a longer text it becomes empty. Names of members are not
+    /// filled in.
     pub fn fill(&self, values: Placeholders<'_>) -> Value {
         filled(&self.0, values).unwrap_or(Value::Null)
     }
@@ -54,7 +56,7 @@ impl Template {
 }
 
 impl<'a> Placeholders<'a> {
-    /// Returns the value of a placeholder. `None` for a model that was not named, and for an unknown name.
+    /// Returns the value of a placeholder, or `None` for a model that was not named, and for an unknown name.
     fn value(&self, name: &str) -> Option<&'a str> {
         match name {
             "prompt" => Some(self.prompt),
@@ -68,8 +70,8 @@ impl<'a> Placeholders<'a> {
     }
 }
 
-/// Splits `text` before its first placeholder: the text before, the placeholder's name without the blanks around it,
-/// and the text after. Anything in double braces that is not one word is passed over.
+/// Splits `text` at its first placeholder: the text before, the placeholder's name without the blanks around it, and
+/// the text after. Returns `None` if there is none. Anything in double braces that is not one word is passed over.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {

@@ -7,7 +7,7 @@ use crate::domain::{
     usage::Usage,
 };
 
-/// How an answer's body ended.
+/// The way in which an answer's body ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// The last chunk, the whole content-length, or HTTP/2's end of stream: nothing is missing.
@@ -16,7 +16,7 @@ pub enum End {
     Torn,
 }
 
-/// What became of the agent's run.
+/// The result of the agent's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The agent finished.
@@ -29,7 +29,7 @@ pub enum Verdict {
     Interrupted(Interruption),
 }
 
-/// Why an answer is a failure. `Display` never shows what the agent said, and may be logged.
+/// The reason why an answer is a failure. `Display` never shows the agent's words, and may be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// The agent said so in its answer.
@@ -46,7 +46,7 @@ pub enum AnswerError {
     Empty,
 }
 
-/// Why an answer tells nothing.
+/// The reason why an answer tells nothing about the run's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Interruption {
     /// The connection ended before the body did.
@@ -63,7 +63,7 @@ pub enum Interruption {
     Empty,
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Lines that are not blank, SSE frames with data, the elements of a JSON array, or the one document; those skipped
@@ -84,20 +84,21 @@ pub struct Progress {
 pub struct Output {
     /// Not empty, at most 8 KiB.
     pub text: String,
-    /// There was more.
+    /// True if there was more.
     pub truncated: bool,
 }
 
 /// All that is left of an answer when it has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// What became of the run.
+    /// The result of the run.
     pub verdict: Verdict,
     /// The protocol that the answer was read by.
     pub protocol: Protocol,
-    /// How the agent stopped short. It may stand beside a failure, and beside a completion that was accepted.
+    /// The way in which the agent stopped short. It may stand beside a failure, and beside a completion that was
+    /// accepted.
     pub finish_reason: Option<FinishReason>,
-    /// Only of a run that completed or stopped short, and only if there was text.
+    /// The text. It is present only for a run that completed or stopped short, and only if there was text.
     pub output: Option<Output>,
     /// The agent's request id, from the terminal event.
     pub request_id: Option<String>,

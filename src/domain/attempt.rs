@@ -12,7 +12,7 @@ use crate::{
 pub struct Attempt {
     /// The execution.
     pub execution_id: ExecutionId,
-    /// This attempt's own id.
+    /// The attempt's own id.
     pub owner: String,
     /// The number of the attempt, from 1.
     pub attempt: u32,
@@ -26,7 +26,7 @@ pub struct Attempt {
     pub session_id: String,
     /// The ids of the trace in which the agent is called.
     pub trace: Option<Trace>,
-    /// What the attempt runs, as far as its event says it.
+    /// The description of what the attempt runs, as far as its event says it.
     pub snapshot: Option<Snapshot>,
     /// The failure with which the attempt before this one ended.
     pub before: Option<Failure>,

@@ -1,8 +1,8 @@
 //! Detours: the ways on which an event comes to an end without a claim of its execution.
 //!
-//! An earlier attempt at the same event may have claimed and died, and what it read may have changed since. So nothing
-//! is returned on a detour before the execution's row was looked at, unless the variant says why there is none to look
-//! at. tests/DETOURS.md names the test of each, and `cargo test --test it detours` holds the two against each other.
+//! An earlier attempt at the same event may have claimed and died, and what it read may have changed since. So the
+//! execution's row is looked at before anything is returned on a detour, unless the variant says why there is no row.
+//! tests/DETOURS.md names the test of each, and `cargo test --test it detours` holds the two against each other.
 
 /// A way past the claim. Log lines carry its name as `detour`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]

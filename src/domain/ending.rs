@@ -19,15 +19,14 @@ use crate::{
 };
 
 /// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim
-/// writes it, and the first heartbeat does if the trigger item says something else: what ran is never told from a later
-/// reading.
+/// writes it. The first heartbeat writes it again if the trigger item says something else. No later reading changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The SHA-256 hash of the kept input, in hexadecimal: of the agent's prompt and settings.
+    /// The SHA-256 hash of the kept input (the agent's prompt and settings), in hexadecimal.
     pub settings_hash: String,
     /// The agent that runs.
     pub agent_id: String,
-    /// The protocol that the agent is sent. `None` if its definition is not known yet.
+    /// The protocol of the agent's request. `None` if its definition is not known yet.
     pub protocol: Option<String>,
     /// The trigger item's version.
     pub trigger_version: Option<String>,
@@ -41,7 +40,8 @@ pub struct Snapshot {
 pub(crate) const INPUT_PROTOCOL: &str = "agentProtocol";
 
 impl Snapshot {
-    /// Returns what a kept input says of the run that kept it, or `None` if it is not understood.
+    /// Reads the description of a run from the input that it kept. Versions are absent, because the input does not hold
+    /// them. Returns `None` if the input is not understood.
     pub fn of_input(detail: &str) -> Option<Self> {
         let input: Value = lenient::parse(detail).ok()?;
         let text = |name: &str| input.get(name)?.as_str().map(str::to_owned);
@@ -101,7 +101,7 @@ impl SkipReason {
     }
 }
 
-/// The ending of an attempt. A value that was not measured is absent.
+/// The ending of an attempt, or of a fire that was not run. A value that was not measured is absent.
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// `completed`, `failed`, `cancelled` or `skipped`.
@@ -110,7 +110,7 @@ pub struct Ending {
     pub completed_at: String,
     /// The reason, if it was skipped.
     pub skip_reason: Option<SkipReason>,
-    /// The execution that is alive, if this one was skipped because of it.
+    /// The execution that stood in the way, if this one was skipped because of it.
     pub overlaps: Option<String>,
     /// A description of what ran.
     pub snapshot: Option<Snapshot>,
@@ -122,7 +122,7 @@ pub struct Ending {
     pub session_id: Option<String>,
     /// The protocol that the answer was read by.
     pub protocol: Option<Protocol>,
-    /// How the agent stopped short, also beside a failure or an accepted completion.
+    /// The way in which the agent stopped short. It may stand beside a failure or an accepted completion.
     pub finish_reason: Option<FinishReason>,
     /// The agent's final answer.
     pub output: Option<Output>,
@@ -130,8 +130,8 @@ pub struct Ending {
     pub reported: Option<Reported>,
     /// The tokens of the execution's earlier attempts.
     pub usage_before: Option<Usage>,
-    /// The result of stopping the agent's session. It is present only on AgentCore, for a run that ended before its agent
-    /// did.
+    /// The result of stopping the agent's session. It is present only on AgentCore, and for a run that ended before its
+    /// agent did.
     pub stop: Option<StopOutcome>,
     /// The time from the attempt's start to its end, in milliseconds.
     pub duration_ms: Option<u64>,
@@ -145,8 +145,8 @@ impl Ending {
         Self { skip_reason: Some(reason), ..Self::new(Status::Skipped, now, None) }
     }
 
-    /// Returns an ending without anything measured: the caller adds that, and the attempt's end writes it. `now` is in
-    /// milliseconds since 1970.
+    /// Returns an ending at `now`, in milliseconds since 1970. All members but these three are absent: the caller adds
+    /// those that it knows.
     pub fn new(status: Status, now: i64, failure: Option<Failure>) -> Self {
         Self {
             status,
@@ -168,7 +168,7 @@ impl Ending {
         }
     }
 
-    /// Returns the tokens of all attempts, as far as they are known.
+    /// Returns the tokens of all attempts, as far as they are known, or `None` if none is known.
     pub fn usage(&self) -> Option<Usage> {
         sum(self.usage_before, self.reported.and_then(|reported| reported.progress.usage))
     }

@@ -1,4 +1,4 @@
-//! The address at which an agent is called: which addresses may get a credential, what is appended to them, and
+//! The address at which an agent is called: the addresses that may get a credential, the paths that are appended, and
 //! the region that an AgentCore address names.
 
 use url::Url;
@@ -32,11 +32,12 @@ pub(crate) fn web_url(text: &str) -> Result<Url, &'static str> {
 }
 
 /// Returns the URL that an agent's requests go to. `address` is a URL, or the ARN of an AgentCore runtime or of one of
-/// its runtime endpoints; `agentcore` replaces AgentCore's own host for an ARN (`AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`),
-/// and means nothing for a URL.
+/// its runtime endpoints. For an ARN, `agentcore` replaces AgentCore's own host (`AWS_ENDPOINT_URL_BEDROCK_AGENTCORE`).
+/// For a URL it is ignored.
 ///
-/// AgentCore serves every protocol at `/invocations`, and so do agents that are sent its request: it is appended unless
-/// the path ends so. Elsewhere a URL is used as it is given, unless it has no path: then the protocol's usual one is
+/// AgentCore, and every agent with the form `invocations`, is called at `/invocations`. This is appended unless the
+/// path ends with it. The path of an AgentCore runtime counts as AgentCore's at any host, and its ARN is
+/// percent-encoded. Elsewhere a URL is used as it is given, unless it has no path: then the protocol's usual one is
 /// used. A query is kept.
 ///
 /// # Errors
@@ -104,9 +105,10 @@ fn is_runtime(path: &str) -> bool {
     path.starts_with(RUNTIME_PATH)
 }
 
-/// Returns true if a URL's host is AgentCore's own, `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`,
-/// through a VPC endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`, and the name may
-/// end in `-fips`. A host that stands in for it, as `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` may name one, is none.
+/// Returns true if a URL's host is AgentCore's own: `bedrock-agentcore.{region}.amazonaws.com`, in China `.com.cn`,
+/// through a VPC endpoint `{id}.bedrock-agentcore.{region}.vpce.amazonaws.com`, dual-stack `.api.aws`. The first label
+/// may end in `-fips`. A host that stands in for it, as `AWS_ENDPOINT_URL_BEDROCK_AGENTCORE` may name one, does not
+/// count.
 pub(crate) fn is_agentcore(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let amazon = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn"];
@@ -117,7 +119,7 @@ fn is_agentcore_label(label: &str) -> bool {
     matches!(label, "bedrock-agentcore" | "bedrock-agentcore-fips")
 }
 
-/// Returns the region that AgentCore's host or, for any other host, the runtime's ARN in the path names. `None` if
+/// Returns the region that AgentCore's host names, or for any other host the runtime's ARN in the path. `None` if
 /// neither does: the caller then uses its own.
 pub(crate) fn region_of(url: &Url) -> Option<&str> {
     if is_agentcore(url) {

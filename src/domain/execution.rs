@@ -77,7 +77,7 @@ pub struct Row {
     pub request_id: Option<String>,
     /// The tokens that all attempts used, as far as the agent reported them.
     pub usage: Option<Usage>,
-    /// The hash of what the last attempt was to run, if its claim or a heartbeat has said so.
+    /// The hash of the input of the last attempt, if its claim or a heartbeat has written it.
     pub settings_hash: Option<String>,
 }
 
@@ -177,7 +177,7 @@ pub enum ClaimDecision {
     Claim(u32),
     /// An earlier try to claim it succeeded, but its answer was lost.
     AlreadyOwned,
-    /// It has ended. Return what is stored.
+    /// It has ended. Return the stored result.
     AlreadyEnded,
     /// Its cancellation was requested and no attempt is at work. Write `cancelled`.
     Cancel,

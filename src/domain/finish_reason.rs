@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::json::fields::Fields;
 
-/// How an agent stopped short. The names never change: records and settings hold them.
+/// The way in which an agent stopped short. The names never change: records and settings hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
     /// The model reached its token limit or the end of its context window.
@@ -75,14 +75,14 @@ impl FinishReason {
         !matches!(self, Self::Working | Self::InputRequired | Self::AuthRequired | Self::Interrupt)
     }
 
-    /// Returns true if the run waits for a person: only further answer takes such a word back, no other word does.
+    /// Returns true if the run waits for a person. Only further answer takes such a word back. No other word does.
     pub fn waits(self) -> bool {
         matches!(self, Self::Interrupt | Self::InputRequired | Self::AuthRequired)
     }
 
     /// Returns the reason that an agent's stop reason or state stands for, or `None` for the words of a run that
-    /// finished and for unknown words. Case, `_`, `-` and spaces do not matter: each SDK spells the words in its own way.
-    /// A `TASK_STATE_` before the word does not matter, and every word that begins or ends with `limit`, or begins with
+    /// finished and for unknown words. Each SDK spells the words in its own way, so case, `_`, `-`, spaces and a
+    /// `TASK_STATE_` before the word do not matter. Every other word that begins or ends with `limit`, or begins with
     /// `max`, is a limit.
     pub fn from_wire(word: &str) -> Option<Self> {
         let word: String =

@@ -10,8 +10,8 @@ use crate::domain::{
     trigger_snapshot::TriggerSnapshot,
 };
 
-/// One moment at which a trigger is due: what to run, for whom, and what identifies it. It has no default, so that a
-/// new field does not compile until every reader handles it.
+/// One moment at which a trigger is due: its task, its user, and its identity. It has no default, so that a new field
+/// does not compile until every reader handles it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
     /// The trigger that fires.
@@ -70,9 +70,10 @@ pub enum Origin {
         /// The time at which it ended.
         completed_at: OffsetDateTime,
     },
-    /// The Lambda request alone: that of this invocation, or of the invocation that handed the event on.
+    /// The Lambda request alone: that of this invocation, or of the invocation that handed the event on; or the message
+    /// in which the event came.
     Request {
-        /// The request of the invocation that handed the event on.
+        /// The request of the invocation that handed the event on, or the message.
         dispatcher: Option<String>,
     },
 }
@@ -115,7 +116,7 @@ pub enum Identity<'a> {
 /// - `scheduled`, the trigger id, and the instant in nanoseconds since 1970 as decimal digits;
 /// - `event`, the trigger id, the event's id in the notation of a UUID, and the name of the replay if there is one;
 /// - `execution`, the trigger id, and the id of the execution that is followed;
-/// - `request`, the trigger id, and the Lambda request id.
+/// - `request`, the trigger id, and the Lambda request id, or that of the message in which the event came.
 ///
 /// If a byte of this changed, a fire whose deliveries straddle the change would run twice. The test below pins it.
 pub fn execution_id(trigger_id: &str, identity: Identity<'_>) -> Uuid {

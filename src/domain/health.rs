@@ -53,7 +53,7 @@ pub struct Change {
 
 impl Health {
     /// Reads the health of a trigger item. A value that is not understood counts as absent and is no problem, because
-    /// these attributes are the function's own. As it is stored it still is part of the condition of a later write.
+    /// these attributes are the function's own. Its stored value is still part of the condition of a later write.
     pub(crate) fn read(item: &Map<String, Value>) -> Self {
         let mut fields = Fields::new("$", item);
         Self {
@@ -64,10 +64,11 @@ impl Health {
         }
     }
 
-    /// Returns the change that one more final result makes, or `None` if nothing changes: for a success of a trigger
-    /// that is well, and for any result of a trigger that is paused. A trigger that is switched off is not paused, and
-    /// one that was paused counts its failures anew once a person has switched it on. `pause_after_failures` of 0 never
-    /// pauses. The caller writes the change on the condition that the health is still as it was read.
+    /// Returns the change that one more final result makes, or `None` if nothing changes. A success changes nothing if
+    /// the trigger is well. No result changes a paused trigger that is still switched off. A trigger that is switched
+    /// on is paused once it has failed `pause_after_failures` times in a row; 0 never pauses. After a pause, once a
+    /// person has switched the trigger on again, the count begins at 1, and this first failure never pauses. The caller
+    /// writes the change on the condition that the health is still as it was read.
     pub(crate) fn after(&self, is_success: bool, pause_after_failures: u32) -> Option<Change> {
         let is_enabled = self.enabled != Some(false);
         let was_paused = self.state == Some(State::Paused);

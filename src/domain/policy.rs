@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::json::fields::Fields;
 
-/// The longest timeout: a day. Lambda's own limit ends a run earlier, and has no place here, because AWS may raise it.
+/// The longest timeout: a day. Lambda's own limit ends a run earlier. It is not repeated here, because AWS may raise
+/// it.
 const LONGEST_TIMEOUT_SECONDS: u32 = 86_400;
-/// The largest limit of tokens: DynamoDB's numbers, read as an f64, are exact up to it.
+/// The largest limit of tokens. DynamoDB's numbers, read as an f64, are exact up to it.
 const MOST_TOKENS_PER_DAY: u64 = 1 << 53;
 /// The number of failures in a row after which a trigger is paused, unless its item says otherwise.
 const PAUSE_AFTER_FAILURES: u32 = 5;
@@ -20,7 +21,7 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// The number of executions that may start on one day in UTC.
     pub max_runs_per_day: Option<u32>,
-    /// The number of tokens used on one day in UTC from which on no further execution starts.
+    /// The number of tokens per day in UTC. Once it is reached, no further execution starts.
     pub max_tokens_per_day: Option<u64>,
     /// The number of failures in a row after which the trigger is paused. It is never paused if this is 0.
     pub pause_after_failures: u32,

@@ -6,9 +6,9 @@ use std::fmt;
 /// A protocol. The names never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// The request of `/invocations`; a setting alone, for its answers are recognised.
+    /// The request of `/invocations`. It is a setting alone, because its answers are recognised.
     Invocations,
-    /// A request of one's own making; a setting alone, for its answers are recognised.
+    /// A request of the user's own making. It is a setting alone, because its answers are recognised.
     Custom,
     /// AG-UI.
     AgUi,
@@ -40,7 +40,7 @@ pub enum Protocol {
     Bedrock,
     /// Frames, documents or text of an agent's own making.
     Generic,
-    /// Events of which none was understood.
+    /// Events that no rules understood.
     Unknown,
 }
 
@@ -101,8 +101,8 @@ impl Protocol {
         matches!(self, Self::Invocations | Self::Custom) || self.is_set_for_answers()
     }
 
-    /// Returns true if a setting of this name decides how the answer is read. The answers to the other requests are
-    /// recognised by what they hold. Protocols that only answers have are never settings.
+    /// Returns true if a setting of this name decides how the answer is read. For the other settings, the answer is
+    /// recognised by what it holds. A protocol that only answers have is never a setting.
     pub fn is_set_for_answers(self) -> bool {
         matches!(
             self,

@@ -10,7 +10,7 @@ use crate::domain::protocol::Protocol;
 pub enum RequestFormat {
     /// The body of AgentCore's samples, under `/invocations`.
     Invocations,
-    /// A JSON template of one's own.
+    /// A JSON template of the user's own.
     Custom,
     /// AG-UI's RunAgentInput.
     AgUi,
@@ -86,7 +86,7 @@ impl RequestFormat {
         }
     }
 
-    /// Returns the path that servers of the protocol have unless somebody chose another: `/` if there is none.
+    /// Returns the usual path of the protocol's servers, or `/` if there is none.
     pub(crate) fn usual_path(self) -> &'static str {
         match self {
             Self::Invocations => "/invocations",

@@ -32,7 +32,8 @@ impl RunLock {
         self.is_over(row) && !(has_waited && is_newer)
     }
 
-    /// Returns true if the lock, which could not be extended until `until`, is already `owner`'s for longer.
+    /// Returns true if `owner` has the lock already for longer than `until`. An extension that was refused has then
+    /// changed nothing for the worse.
     pub fn is_kept_longer(&self, owner: &str, until: i64) -> bool {
         self.owner.as_deref() == Some(owner) && self.until.is_some_and(|longer| longer > until)
     }
@@ -58,8 +59,8 @@ pub enum Meeting {
 }
 
 /// Decides what `execution_id` does about `other`, which holds the lock. `asked` is the execution whose cancellation it
-/// requested last. Ids sort by the time of their fires: an execution that is late or retried must not cancel a newer
-/// one, and is skipped for it. `overlap` is not `Allow`: such triggers have no lock.
+/// requested last. Ids sort by the time of their fires. An execution that is late or retried must not cancel a newer
+/// one: it is skipped. `overlap` must not be `Allow`: such triggers have no lock.
 pub fn meet(overlap: Overlap, execution_id: &str, other: &str, asked: Option<&str>) -> Meeting {
     if other == execution_id {
         Meeting::Lost

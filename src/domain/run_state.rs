@@ -1,5 +1,5 @@
-//! The facts about an invocation so far. It is shared with the run's future and readable after the deadline drops that
-//! future; the record's end and the metrics are computed from it.
+//! The facts about an invocation so far. The run's future shares them, and they stay readable after the deadline has
+//! dropped that future. The record's end and the metrics are computed from them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +28,7 @@ pub struct RunFacts {
     pub fire: Option<Arc<Fire>>,
     /// The fire as it ran. It may differ from `fire`, because the trigger item takes precedence over the event.
     pub ran: Option<Arc<Fire>>,
-    /// What runs, if the claim did not say it: the next heartbeat does.
+    /// The description of what runs, if the claim did not write it. The next heartbeat writes it.
     pub snapshot: Option<Snapshot>,
     /// The definition of the agent that is called.
     pub definition: Option<DefinitionMark>,
@@ -105,7 +105,7 @@ pub struct EndedAttempt {
     pub progress: Option<Progress>,
     /// The protocol that the answer was read by.
     pub protocol: Option<Protocol>,
-    /// How the agent stopped short.
+    /// The way in which the agent stopped short.
     pub finish_reason: Option<FinishReason>,
 }
 
@@ -121,9 +121,9 @@ impl RunState {
         Failure { retryable, ..failure }
     }
 
-    /// Keeps `progress` for the next heartbeat. `now` is in milliseconds since 1970, and is asked only if an event has
-    /// come since the last report: progress without one, such as usage or bytes, leaves the time of the last event.
-    /// Before the first event nothing is kept.
+    /// Keeps `progress` for the next heartbeat. Before the first event nothing is kept. `now` returns milliseconds
+    /// since 1970. It is called only if an event has come since the last report: progress without one, such as usage or
+    /// bytes, leaves the time of the last event. The facts are locked while it is called.
     pub fn report(&self, progress: Progress, now: impl FnOnce() -> i64) {
         let mut facts = self.facts();
         match facts.reported.as_mut() {
@@ -157,9 +157,9 @@ impl RunFacts {
         }
     }
 
-    /// Counts the failure that the invocation returns, if that failure may have left no record. Every other execution
-    /// is counted by the invocation that records its end. If this invocation has counted a failure or a duplicate
-    /// already, that was it.
+    /// Counts the failure that the invocation returns, if it may have left no record: an invalid event or trigger.
+    /// Every other execution is counted by the invocation that records its end. Nothing is counted if this invocation
+    /// has counted a failure or a duplicate already, because that was the same one.
     pub fn count_returned(&mut self, failure: &Failure) {
         let may_be_unrecorded = matches!(failure.error_type, ErrorType::InvalidEvent | ErrorType::InvalidTrigger);
         if may_be_unrecorded && self.ends.failed + self.duplicates == 0 {
@@ -167,7 +167,7 @@ impl RunFacts {
         }
     }
 
-    /// Keeps the measurements of the attempt that ended. Those of the first call count.
+    /// Keeps the measurements of the attempt that ended. Only the first call has an effect.
     pub fn attempt_ended(&mut self, ending: &Ending) {
         self.ended_attempt.get_or_insert(EndedAttempt {
             duration_ms: ending.duration_ms,

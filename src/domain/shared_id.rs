@@ -1,6 +1,6 @@
-//! Two users' triggers with one id. Executions are stored and identified by the id of their trigger alone, so one event
-//! that both are subscribed to is the same execution for both. It is the first one's. The second is refused loudly: a
-//! silent duplicate would look as if it had run.
+//! Two users' triggers with one id. Executions are stored and identified by the id of their trigger alone. So an event
+//! to which both triggers subscribe is the same execution for both. It belongs to the first one. The second is refused
+//! with an error, because a silent duplicate would look as if it had run.
 
 use crate::domain::{
     execution::Row,
@@ -15,11 +15,11 @@ use crate::domain::{
 )]
 pub struct OfAnotherUser;
 
-/// Checks that a stored execution, as far as it says whose it is, is this user's. A row without a user passes. One
-/// whose ttl has passed at `now`, milliseconds since 1970, counts as absent.
+/// Checks that a stored execution belongs to this user. A row without a user passes. So does a row whose ttl has passed
+/// at `now`, in milliseconds since 1970, because it counts as absent.
 ///
 /// # Errors
-/// If it is another user's.
+/// Returns an error if it belongs to another user.
 pub fn check_user(row: &Row, user_id: &str, now: i64) -> Result<(), OfAnotherUser> {
     let is_expired = row.ttl.is_some_and(|ttl| ttl <= now / 1000);
     let is_other = row.user_id.as_deref().is_some_and(|owner| owner != user_id);

@@ -102,15 +102,15 @@ impl Task {
         }
     }
 
-    /// Returns the task in the words of a scheduled event's detail, which [`Task::read`] reads. What is absent is left
+    /// Returns the task in the words of a scheduled event's detail, which [`Task::read`] reads. Absent fields are left
     /// out, and so are an empty `input` and the default of `onInterrupted`.
     pub(crate) fn to_detail(&self) -> Map<String, Value> {
         self.fields().into_iter().filter_map(|(name, value, _)| Some((name.to_owned(), value?))).collect()
     }
 
-    /// Returns the task like [`Task::to_detail`], with the values of a trigger item where those take precedence: all
-    /// but the session and `onInterrupted`. A null in the item counts as absent. The item's values are not checked,
-    /// which [`Task::read`] does.
+    /// Returns the task like [`Task::to_detail`], but with the trigger item's values. The item does not replace the
+    /// session and `onInterrupted`. A null in the item counts as absent. The item's values are not checked:
+    /// [`Task::read`] does this.
     pub(crate) fn to_detail_over(&self, item: &Map<String, Value>) -> Map<String, Value> {
         let value = |(name, value, precedence)| {
             let stored = item.get(name).filter(|value| !value.is_null() && precedence == Precedence::Item);
@@ -119,8 +119,8 @@ impl Task {
         self.fields().into_iter().filter_map(value).collect()
     }
 
-    /// Returns every field by its name in a detail, with the value that a detail has for it, or `None` if it is left
-    /// out there. Every field that is added must state its precedence here.
+    /// Returns every field by its name in a detail, with its value there, or `None` if a detail leaves it out. Every
+    /// field that is added must state its precedence here.
     fn fields(&self) -> [(&'static str, Option<Value>, Precedence); TASK_FIELDS.len()] {
         use Precedence::{Event, Item};
         let Self {
@@ -163,8 +163,8 @@ pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, V
     members
 }
 
-/// Reads the session id. It travels in an HTTP header, so only visible ASCII passes. A problem is named and the id left
-/// out, as if there were none. An empty id is too short, and no absent one.
+/// Reads the session id. It travels in an HTTP header, so it must be visible ASCII. An id with a problem is left out,
+/// as if there were none. An empty id does not count as absent: it is too short.
 fn session_id(fields: &mut Fields<'_>, platform: Platform) -> Option<String> {
     let id = fields.text("sessionId")?;
     let shortest = platform.shortest_session_id();

@@ -4,8 +4,8 @@
 //! `windowSeconds` have passed, or with the nth event, which makes the trigger fire. An event that was published before
 //! the window began and is delivered late counts in it.
 //!
-//! The event's time is its publisher's to choose. One in the future counts as the present: it would hold its window open
-//! until then.
+//! The event's publisher chooses the event's time. A time in the future counts as the present. Otherwise it would hold
+//! its window open until then.
 
 use serde_json::Value;
 
@@ -66,9 +66,10 @@ impl Threshold {
     }
 
     /// Returns the counter after one more event, which says that it happened at `time` and is counted `now`, both in
-    /// milliseconds since 1970. The event begins a new window if there is none, or if the one that was `seen` was
-    /// completed by its nth event, is over at `time`, or has not begun `now`, for a machine whose clock is at most a
-    /// minute behind. An event from before the window's begin counts in it.
+    /// milliseconds since 1970. A `time` after `now` counts as `now`. The event begins a new window if there is none.
+    /// It does so, too, if the window that was `seen` was completed by its nth event, is over at `time`, or begins more
+    /// than a minute after `now`: the clock of this machine may be a minute behind. An event from before the window's
+    /// begin counts in it.
     pub(crate) fn counted(self, seen: Option<Counter>, time: i64, now: i64) -> Counter {
         let time = time.min(now);
         let window = i64::from(self.window_seconds) * 1000;

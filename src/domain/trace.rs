@@ -15,8 +15,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Reads the trace from Lambda's X-Ray header. `None` without a root that looks like an id. The other notations are
-    /// left out if the header does not have their form.
+    /// Reads the trace from Lambda's X-Ray header. Returns `None` without a root that looks like an id. The other
+    /// notations are left out if the header does not have their form.
     pub fn of(xray: &str) -> Option<Self> {
         let root = field(xray, "Root")?;
         let is_id = root.len() <= ID_LIMIT && root.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -25,8 +25,8 @@ impl Trace {
 }
 
 /// Returns the W3C trace context (<https://www.w3.org/TR/trace-context/>) of an X-Ray header such as
-/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. `None` without a root and a parent of
-/// their forms. It says "sampled" only if the header does.
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. Returns `None` unless root and parent
+/// have their forms. It says "sampled" only if the header does.
 pub(crate) fn traceparent(xray: &str) -> Option<String> {
     let trace_id = otel_id(field(xray, "Root")?)?;
     let parent_id = field(xray, "Parent").filter(|id| is_hex(id, 16))?;

@@ -33,8 +33,8 @@ pub enum TriggerKnowledge {
 
 impl TriggerSnapshot {
     /// Reads the snapshot of an item. Problems of its policy are added to `fields`, which must be a reader of that
-    /// item. The version is `version`, or `updatedAt` if that is absent: a text, cut to 256 bytes, or a number, and
-    /// nothing if it is anything else.
+    /// item. The version is `version`, or `updatedAt` if that is absent. A text is cut to 256 bytes. A version that is
+    /// neither a text nor a number is left out.
     pub(crate) fn read(fields: &mut Fields<'_>, item: &Map<String, Value>) -> Self {
         let version = ["version", "updatedAt"].into_iter().find_map(|name| fields.value(name)).cloned();
         Self {
@@ -50,8 +50,8 @@ impl TriggerSnapshot {
 }
 
 impl TriggerKnowledge {
-    /// Reads an item, if there is one. Fields of its policy that are not understood get their defaults, because the
-    /// execution must end in any case.
+    /// Reads an item, if there is one. Anything that is no object counts as no item. Fields of its policy that are not
+    /// understood get their defaults, because the execution must end in any case.
     pub(crate) fn read(item: Option<&Value>) -> Self {
         let Some(Value::Object(item)) = item else { return Self::Absent };
         Self::Present(Box::new(TriggerSnapshot::read(&mut Fields::new("$", item), item)))

@@ -31,7 +31,7 @@ impl Usage {
     }
 }
 
-/// Returns the sum of two usages, of which either may be unknown.
+/// Returns the sum of two usages. An unknown one counts as nothing. The sum is unknown only if both are.
 pub fn sum(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.plus(other)),

@@ -50,7 +50,8 @@ pub struct BusEvent {
     pub resembles_fire: bool,
     /// True if it was handed on to a trigger whose filters cost too much on it.
     pub is_too_costly: bool,
-    /// Its text as it was published, and so with numbers and escapes that the value does not have.
+    /// Its text as it was published. Numbers and escapes are spelt as the publisher wrote them, which the parsed value
+    /// loses.
     published: Box<str>,
     is_wrapped: bool,
 }
@@ -84,16 +85,17 @@ pub enum EventTarget {
 }
 
 impl BusEvent {
-    /// Reads an event whose `detail-type` is a text, out of a payload of this text. `id`, `time` and the name of a
-    /// replay need not be usable: an event without an id or a time is identified by its Lambda request. The mark of an
-    /// event that was handed on names its target, before what the event itself asks for.
+    /// Reads an event whose `detail-type` is a text. `payload` is the text from which `marked` was read. `id`, `time`
+    /// and the name of a replay need not be usable: an event without an id or a time is identified by its message
+    /// or its Lambda request. The mark of an event that was handed on names its target, whatever the event itself asks for.
     ///
     /// # Errors
     /// Names every unusable field by its JSON path at once.
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
-        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, is_wrapped, .. } = marked;
+        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, message_id, .. } = marked;
+        let is_wrapped = marked.is_wrapped;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
         let detail_type = fields.short_text("detail-type");
@@ -114,7 +116,7 @@ impl BusEvent {
         }
         let (target, dispatcher, is_too_costly) = match dispatched {
             Some(Dispatch { target, request_id, is_too_costly }) => (target, request_id, is_too_costly),
-            None => (own.target, None, false),
+            None => (own.target, message_id, false),
         };
         let by_id = || {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
@@ -139,14 +141,14 @@ impl BusEvent {
         self.event.get(name)?.as_str()
     }
 
-    /// Returns true if the event announces that an execution was skipped, and says so itself.
+    /// Returns true if the event announces the end of an execution that was skipped.
     pub(crate) fn announces_skip(&self) -> bool {
         let status = || self.event.get("detail")?.get("status")?.as_str();
         matches!(self.origin, Origin::Execution { .. }) && status() == Some(Status::Skipped.as_str())
     }
 
-    /// Returns the error of an event that looks like a schedule's fire, is none, and has no subscriber, or `None` if it
-    /// does not look like one. Somebody may be waiting for its run. The caller asks only if there is no subscriber.
+    /// Returns an error for an event that looks like a schedule's fire and is none, because somebody may be waiting for
+    /// its run. Returns `None` for any other. The caller asks only if there is no subscriber.
     pub(crate) fn unclaimed_fire(&self) -> Option<InvalidEvent> {
         let problem = match self.provenance {
             _ if !self.resembles_fire => return None,
@@ -159,8 +161,8 @@ impl BusEvent {
         Some(InvalidEvent::new(vec![format!("$.source: looks like a scheduled event but {problem}")]))
     }
 
-    /// Returns true if a trigger of this user may learn of the event. The ends and the health of executions are for
-    /// their own user; other events are for every user.
+    /// Returns true if a trigger of this user may learn of the event. An event of the function's own is only for the
+    /// user that its detail names. Any other event is for every user.
     pub(crate) fn is_for_user(&self, user_id: &UserId) -> bool {
         let its_user = || self.event.get("detail")?.get("userId")?.as_str();
         self.text("source") != Some(OWN_SOURCE) || its_user() == Some(user_id.as_str())
@@ -171,8 +173,9 @@ impl BusEvent {
         OffsetDateTime::parse(self.text("time")?, &Rfc3339).ok()
     }
 
-    /// Returns the fire of one trigger by this event. The caller adds what its trigger item or its replay adds. The
-    /// chain is one longer than that of the execution whose end the event announces, and 0 for any other event.
+    /// Returns the fire of one trigger by this event, without what only the trigger item or a replay knows: the caller
+    /// adds this. The chain is one longer than that of the execution whose end the event announces, and 0 for any other
+    /// event.
     pub(crate) fn fire(&self, trigger_id: &TriggerId, user_id: &UserId, task: Task) -> Fire {
         // What the table cannot hold becomes U+FFFD.
         let text = |name: &str| self.text(name).map(|text| surrogate::shown(text).into_owned());
@@ -196,7 +199,7 @@ impl BusEvent {
     }
 
     /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
-    /// of this invocation. It identifies an event that has no id of its own when it is delivered again; an event that
+    /// of this invocation. If an event without an id of its own is delivered again, this identifies it. An event that
     /// was handed on before keeps the first one. The event is handed on as its own text, with the mark of where it came
     /// from. `is_too_costly` is true if the trigger's filters cost too much on it.
     pub(crate) fn dispatched_to(
@@ -217,7 +220,8 @@ impl BusEvent {
         let source_id = json!(self.event_source_id);
         let from = self.provenance.mark().map(|mark| format!(r#""{FROM}":"{mark}","#)).unwrap_or_default();
         let marks = format!(r#"{from}"{EVENT_SOURCE_ID}":{source_id},"{DISPATCH}":{dispatch}"#);
-        // The last of two members of one name counts. What was wrapped may hold marks of its publisher's, and stays so.
+        // If a member occurs twice, the last counts. A wrapped event may hold such marks of its publisher: they stay as
+        // they are.
         match self.published.trim_end().strip_suffix('}') {
             Some(open) if !self.is_wrapped => format!("{open},{marks}}}"),
             _ => format!(r#"{{{marks},"{WRAPPED}":{}}}"#, self.published),
@@ -233,9 +237,9 @@ struct OwnEvent {
 }
 
 impl OwnEvent {
-    /// Reads the detail of an event whose type is `own_type`, or `None` if it is not one of the function's own events.
-    /// An unknown type is an event like others. A missing detail is read as an empty one, whose required members are
-    /// problems. A field with a problem is left empty: the caller refuses the event.
+    /// Reads the detail of an event. `own_type` is `None` if the event is not the function's own. An event of an
+    /// unknown type is treated like any other. A detail that is missing or no object is read as an empty one, whose
+    /// required members are problems. A field with a problem is left empty: the caller refuses the event.
     fn read(own_type: Option<&str>, detail: Option<&Value>, problems: &mut Vec<String>) -> Self {
         let no_detail = Map::new();
         let detail = detail.and_then(Value::as_object).unwrap_or(&no_detail);
@@ -280,8 +284,9 @@ struct Dispatch {
 }
 
 impl Dispatch {
-    /// Reads the member that the function adds when it hands an event on. All of its members are required; those with a
-    /// problem are left empty, and the caller refuses the event.
+    /// Reads the member that the function adds when it hands an event on. `tooCostly` is optional, the others are
+    /// required. A member with a problem is left empty, and the caller refuses the event. Returns `None`, with a
+    /// problem, if it is no object.
     fn read(dispatch: &Value, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = dispatch else {
             problems.push(format!("$.{DISPATCH}: must be an object, not {}", kind(dispatch)));

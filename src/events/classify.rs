@@ -1,4 +1,4 @@
-//! Decides what an event may claim. Whoever may put events on a bus writes nearly all of an event, so what runs in
+//! Decides what an event may claim. Whoever may put events on a bus writes nearly all of an event. So a run in
 //! another's name must rest on what a publisher cannot choose: an `aws.` source, which PutEvents refuses; the `id` that
 //! EventBridge gives; and the members that begin with `_`, which EventBridge delivers only where a rule's input
 //! transformer writes them (docs/triggers.md, Who is believed).
@@ -24,12 +24,14 @@ pub(crate) const FROM: &str = "_from";
 pub(crate) const WRAPPED: &str = "_event";
 /// A message of a queue or topic that is no event, as text.
 pub(crate) const MESSAGE: &str = "_message";
+/// The id of the message in which an event came. It is the same each time the message is delivered.
+pub(crate) const MESSAGE_ID: &str = "_messageId";
 /// The name that triggers subscribe to, where a transformer gives one.
 pub(crate) const EVENT_SOURCE_ID: &str = "_eventSourceId";
 /// The trigger to which the function hands an event on.
 pub(crate) const DISPATCH: &str = "_dispatch";
-/// The members of a fire's detail that are required. One of them is enough to tell a fire from a rule's own schedule,
-/// whose detail is empty.
+/// The members of a fire's detail that are required. One of them is enough to distinguish a fire from the event of a
+/// scheduled rule, whose detail is empty.
 const FIRE_MEMBERS: [&str; 4] = ["triggerId", "userId", "agentId", "prompt"];
 
 /// The place from which an event came, as far as its mark says.
@@ -65,6 +67,8 @@ pub(crate) struct MarkedEvent {
     pub(crate) event_source_id: Option<Value>,
     /// `_dispatch`.
     pub(crate) dispatch: Option<Value>,
+    /// `_messageId`, if it is an id.
+    pub(crate) message_id: Option<String>,
     /// True if any member began with `_`.
     is_marked: bool,
     /// True if the event stood in `_event`.
@@ -72,12 +76,12 @@ pub(crate) struct MarkedEvent {
 }
 
 impl MarkedEvent {
-    /// Takes the marks, which are the members that begin with `_`, off a payload. If the event stands in `_event`, the
-    /// other members of the payload are dropped, and what within it begins with `_` is dropped and not believed.
+    /// Takes the marks off a payload. These are the members that begin with `_`. If the event stands in `_event`, the
+    /// other members of the payload are dropped. Within it, members that begin with `_` are dropped and not believed.
     /// Unknown marks are dropped, but count as marks.
     ///
     /// # Errors
-    /// If a mark is not understood, or if the payload is a message that is no event.
+    /// Returns an error if a mark is not understood, or if the payload is a message that is no event.
     pub(crate) fn read(payload: Map<String, Value>) -> Result<Self, InvalidEvent> {
         let (mut marks, mut envelope) = split(payload);
         if marks.contains_key(MESSAGE) {
@@ -105,21 +109,23 @@ impl MarkedEvent {
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
         }
+        let message_id = Fields::new("$", &marks).id(MESSAGE_ID);
         let (event_source_id, dispatch) = (marks.remove(EVENT_SOURCE_ID), marks.remove(DISPATCH));
-        Ok(Self { envelope, provenance, event_source_id, dispatch, is_marked, is_wrapped })
+        Ok(Self { envelope, provenance, event_source_id, dispatch, message_id, is_marked, is_wrapped })
     }
 
-    /// Returns the text of the event within the payload's, as it was published. `payload` must be the text that was
-    /// read.
+    /// Returns the text of the event within the text of the payload, as it was published. `payload` must be the text
+    /// from which this was read.
     pub(crate) fn text_in<'a>(&self, payload: &'a str) -> &'a str {
         let wrapped = self.is_wrapped.then(|| RawJson::whole(payload.trim().as_bytes()).get(WRAPPED)).flatten();
         wrapped.and_then(|event| std::str::from_utf8(event.raw()).ok()).unwrap_or(payload)
     }
 
     /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. Its
-    /// `detail-type` must be `Scheduled Event`. One from a queue, or that was handed on, never is. One whose source
-    /// only AWS may use (`aws.`, but not `aws.partner/`) is, if its detail is a fire's. Any other is only if it came
-    /// over no bus, which gives ids, and bears no mark: its caller may invoke the function and needs no such trick.
+    /// `detail-type` must be `Scheduled Event`. An event from a queue, or one that was handed on, is never a fire. An
+    /// event whose source only AWS may use (`aws.`, but not `aws.partner/`) is one if its detail is a fire's. Any other
+    /// event is one only if no bus has given it an id and it has no mark: its sender may invoke the function and needs
+    /// no such trick.
     pub(crate) fn is_fire(&self) -> bool {
         if self.text("detail-type") != Some(SCHEDULED_EVENT) || self.dispatch.is_some() {
             return false;
@@ -133,7 +139,7 @@ impl MarkedEvent {
         }
     }
 
-    /// Returns true if the event looks like a fire and is none. It is then an event like others, and may have
+    /// Returns true if the event looks like a fire and is none. It is then treated like any other event, and may have
     /// subscribers.
     pub(crate) fn resembles_fire(&self) -> bool {
         self.text("detail-type") == Some(SCHEDULED_EVENT) && self.names_a_fire() && !self.is_fire()
@@ -143,7 +149,7 @@ impl MarkedEvent {
     /// passes.
     ///
     /// # Errors
-    /// If it claims that without the mark.
+    /// Returns an error if the source is the function's own and the mark is missing.
     pub(crate) fn check_claim(&self) -> Result<(), InvalidEvent> {
         if self.text("source") != Some(OWN_SOURCE) || self.provenance == Provenance::StackBus {
             return Ok(());
@@ -174,10 +180,10 @@ fn split(payload: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>
     payload.into_iter().partition(|(name, _)| name.starts_with('_'))
 }
 
-/// Reads the name that triggers subscribe to: the given one, else the source with hyphens for dots. The stack's own
-/// name is for its own events alone: the source `agent.trigger` would otherwise reach those who follow executions.
-/// `problems` are those so far, and are returned with further ones; a source whose problem is known already is not
-/// reported twice.
+/// Reads the name that triggers subscribe to: the given one, or otherwise the source with hyphens for dots. The stack's
+/// own name is for its own events alone. Otherwise the source `agent.trigger` would reach the triggers that follow
+/// executions. Returns the name and `problems` with further ones added. The name must not be used if there is a
+/// problem. A source whose problem is known already is not reported twice.
 pub(crate) fn event_source_id(
     given: Option<Value>,
     source: Option<&str>,

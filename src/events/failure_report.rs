@@ -74,33 +74,37 @@ pub(crate) struct RequestContext {
 }
 
 impl Batch {
-    /// Reads a batch of SQS or the notifications of SNS, and returns `None` for every other event, and for a batch that
-    /// has a record of another kind or none. What the messages hold is not looked at.
+    /// Reads a batch of SQS or the notifications of SNS. Returns `None` for every other event, for a batch without a
+    /// record, and for one that has a record of another service. The bodies of the messages are not read.
     pub(crate) fn read(payload: &str) -> Option<Self> {
-        // No other event is parsed twice.
-        if payload.contains("aws:sqs") {
-            let batch: Self = serde_json::from_str(payload).ok()?;
-            let is_sqs = |message: &Message| message.event_source == "aws:sqs";
-            return (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch);
-        }
-        if payload.contains("aws:sns") {
-            let Notifications { records } = serde_json::from_str(payload).ok()?;
-            let is_sns = !records.is_empty() && records.iter().all(|record| record.event_source == "aws:sns");
-            let message = |NotificationRecord { event_source, sns: TopicMessage { message_id, message } }| Message {
-                message_id,
-                event_source,
-                body: message,
-            };
-            let records = records.into_iter().map(message).collect();
-            return is_sns.then_some(Self { records, is_of_topic: true });
-        }
-        None
+        // No event that names neither is parsed twice. What a topic's messages hold may name the queue.
+        let of_queue = || payload.contains("aws:sqs").then(|| Self::of_queue(payload)).flatten();
+        let of_topic = || payload.contains("aws:sns").then(|| Self::of_topic(payload)).flatten();
+        of_queue().or_else(of_topic)
+    }
+
+    fn of_queue(payload: &str) -> Option<Self> {
+        let batch: Self = serde_json::from_str(payload).ok()?;
+        let is_sqs = |message: &Message| message.event_source == "aws:sqs";
+        (!batch.records.is_empty() && batch.records.iter().all(is_sqs)).then_some(batch)
+    }
+
+    fn of_topic(payload: &str) -> Option<Self> {
+        let Notifications { records } = serde_json::from_str(payload).ok()?;
+        let is_sns = !records.is_empty() && records.iter().all(|record| record.event_source == "aws:sns");
+        let message = |NotificationRecord { event_source, sns: TopicMessage { message_id, message } }| Message {
+            message_id,
+            event_source,
+            body: message,
+        };
+        let records = records.into_iter().map(message).collect();
+        is_sns.then_some(Self { records, is_of_topic: true })
     }
 }
 
-/// Returns the failure that a report describes. It is the one that the last attempt returned. If the response names
-/// none of our error types, it is `Internal`, and its message says whether the event grew too old or the attempt died.
-/// It is never retryable.
+/// Returns the failure that a report describes: the one that the last attempt returned. If the response names none of
+/// the function's error types, it is `Internal`, and its message says whether the event grew too old or the attempt
+/// died. It is never retryable.
 pub(crate) fn failure_of(report: &Report<'_>) -> Failure {
     let response = report.response_payload.and_then(|payload| lenient::parse(payload.get()).ok());
     let text = |name: &str| response.as_ref().and_then(|payload| payload.get(name)?.as_str());
@@ -129,6 +133,8 @@ mod tests {
             (batch.is_of_topic, batch.records[0].message_id.as_str(), batch.records[0].body.as_str()),
             (true, "1", "x")
         );
+        let about_queues = record.replace("x", "from aws:sqs");
+        assert!(Batch::read(&format!(r#"{{"Records":[{about_queues}]}}"#)).unwrap().is_of_topic);
         for other in [r#"{"Records":[],"about":"aws:sns"}"#, r#"{"Records":[{"EventSource":"aws:sns"}]}"#, "aws:sns"] {
             assert!(Batch::read(other).is_none(), "{other}");
         }

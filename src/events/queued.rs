@@ -6,29 +6,30 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
 use crate::events::{
-    classify::{FROM, MESSAGE, Provenance, WRAPPED},
+    classify::{FROM, MESSAGE, MESSAGE_ID, Provenance, WRAPPED},
     failure_report::Report,
 };
 
-/// What a message is.
+/// The kind of a message.
 pub(crate) enum Queued<'a> {
     /// A report of Lambda's on-failure destination.
     Report(Report<'a>),
     /// A report that cannot be settled: Lambda leaves the event out of one that would be too large.
     UnreadableReport,
-    /// Anything else, as the payload of an invocation of its own. An event becomes one that came in a message; what is
-    /// no event is refused there in words, and reported with the message by that invocation's on-failure destination.
+    /// Anything else, as the payload of an invocation of its own. An event is marked as one that came in a message. A
+    /// message that is no event is refused by that invocation, whose on-failure destination reports it together with
+    /// the message.
     HandOn(String),
 }
 
-/// What SNS wraps a message in, unless raw message delivery is on.
+/// The form in which SNS wraps a message, unless raw message delivery is on.
 #[derive(Deserialize)]
 struct Notification<'a> {
     #[serde(rename = "Message", borrow)]
     message: Cow<'a, str>,
 }
 
-/// What tells a report that lacks its event from other messages.
+/// The member by which a report without its event is distinguished from other messages.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "that it is there is all that counts")]
 struct UnreadableReport {
@@ -52,9 +53,10 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
     serde_json::from_str::<Notification<'_>>(body).map_or(Cow::Borrowed(body), |notification| notification.message)
 }
 
-/// Classifies a message. A report that lacks what is needed is an unreadable one rather than an event, so that it is
-/// not run as one. Of an event only its `detail-type` and source are looked at.
-pub(crate) fn read(message: &str) -> Queued<'_> {
+/// Classifies a message, which [`unwrapped`] must have unwrapped. A report that lacks a member it needs is unreadable.
+/// It must not be taken for an event, because it would run. Only `detail-type` and `source` of an event are looked at.
+/// The payload that is handed on has the message's id, because the message may be delivered and handed on again.
+pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
     }
@@ -65,8 +67,11 @@ pub(crate) fn read(message: &str) -> Queued<'_> {
     let mark = Provenance::Queue.mark().unwrap_or_default();
     Queued::HandOn(match serde_json::from_str::<Envelope<'_>>(message) {
         // The event stays the text that it is.
-        Ok(_) => format!(r#"{{"{FROM}":"{mark}","{WRAPPED}":{message}}}"#),
-        Err(_) => json!({FROM: mark, MESSAGE: message}).to_string(),
+        Ok(_) => {
+            let id = json!(message_id);
+            format!(r#"{{"{FROM}":"{mark}","{MESSAGE_ID}":{id},"{WRAPPED}":{message}}}"#)
+        }
+        Err(_) => json!({FROM: mark, MESSAGE_ID: message_id, MESSAGE: message}).to_string(),
     })
 }
 
@@ -77,7 +82,7 @@ mod tests {
     use super::*;
 
     fn handed_on(message: &str) -> Option<Value> {
-        match read(message) {
+        match read(message, "m-\"1") {
             Queued::HandOn(payload) => Some(serde_json::from_str(&payload).unwrap()),
             Queued::Report(_) | Queued::UnreadableReport => None,
         }
@@ -96,10 +101,12 @@ mod tests {
             ("", false),
         ] {
             let payload = handed_on(message).unwrap();
-            let expected = match is_event {
-                true => json!({"_from": "queue", "_event": serde_json::from_str::<Value>(message).unwrap()}),
-                false => json!({"_from": "queue", "_message": message}),
+            let mut expected = match is_event {
+                true => json!({"_event": serde_json::from_str::<Value>(message).unwrap()}),
+                false => json!({"_message": message}),
             };
+            expected["_from"] = json!("queue");
+            expected["_messageId"] = json!("m-\"1");
             assert_eq!(payload, expected);
         }
     }
@@ -107,8 +114,8 @@ mod tests {
     #[test]
     fn reports_are_told_apart() {
         let report = r#"{"requestContext":{"requestId":"r"},"requestPayload":{"source":"aws.s3","detail-type":"x"}}"#;
-        assert!(matches!(read(report), Queued::Report(_)));
-        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#), Queued::UnreadableReport));
+        assert!(matches!(read(report, "m"), Queued::Report(_)));
+        assert!(matches!(read(r#"{"requestContext":{"requestId":"r"}}"#, "m"), Queued::UnreadableReport));
     }
 
     #[test]

@@ -32,12 +32,13 @@ pub enum Event {
 }
 
 /// Reads one event. An event with a `detail-type` that [`MarkedEvent::is_fire`] does not accept is a bus event. Every
-/// other is read as a schedule's fire. `payload` is `None` if it was not UTF-8. The shortest session id depends on
-/// `platform`.
+/// other event is read as a schedule's fire. `payload` is `None` if it was not UTF-8. The shortest session id depends
+/// on `platform`.
 ///
 /// # Errors
 /// Names every unusable field at once. A payload that is no object, a wrong mark and a false claim are each named
-/// alone.
+/// alone. The error holds a fire only if the event may be read as one and names its trigger and its user, with a usable
+/// time or none.
 pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
     let unreadable = |problem: String| InvalidEvent::new(vec![problem]);
     let payload = payload.ok_or_else(|| unreadable("$: must be JSON, but is not UTF-8 text".to_owned()))?;
@@ -57,7 +58,8 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
     scheduled(&event.envelope, platform).map_err(forget).map(|fire| Event::Scheduled(Box::new(fire)))
 }
 
-/// Reads the event of a schedule. An error holds the fire, if the event says which one it is.
+/// Reads the event of a schedule. An error holds the fire, with an empty task, if the event says which fire it is. A
+/// fire whose item says what to run (`stored`) has an empty task, too.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");
@@ -119,7 +121,7 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
     Err(InvalidEvent { problems, trigger_id, fire: is_identified.then(|| Box::new(fire)) })
 }
 
-/// Returns true if a text within a value, at any depth, holds a keyword of Scheduler's. Names of members are not looked
+/// Returns true if a text within a value, at any depth, contains a Scheduler keyword. Names of members are not looked
 /// at.
 fn holds_keyword(value: &Value) -> bool {
     match value {
@@ -130,8 +132,8 @@ fn holds_keyword(value: &Value) -> bool {
     }
 }
 
-/// Adds a problem for each text that still contains a Scheduler keyword. With it every fire would have the same
-/// identity.
+/// Adds a problem for each text that still contains a Scheduler keyword. With the keyword, every fire would have the
+/// same identity.
 fn find_keywords(value: &Value, path: &str, problems: &mut Vec<String>) {
     match value {
         Value::String(text) if text.contains(SCHEDULER_KEYWORD) => {

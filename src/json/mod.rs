@@ -12,5 +12,5 @@ pub mod query_cost;
 pub(crate) mod scan;
 pub(crate) mod skim;
 pub mod steps;
-pub(crate) mod surrogate;
+pub mod surrogate;
 pub(crate) mod text;

@@ -46,12 +46,12 @@ pub(crate) fn unmarked(json: String) -> String {
 }
 
 /// Returns the JSON text of a value for others.
-pub(crate) fn to_json(value: &Value) -> String {
+pub fn to_json(value: &Value) -> String {
     unmarked(value.to_string())
 }
 
 /// Returns the text for a record or a key, which hold Unicode: a half becomes U+FFFD.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(MARK) {
         return Cow::Borrowed(text);
     }

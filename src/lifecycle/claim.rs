@@ -1,4 +1,4 @@
-//! Claims an execution: decides from the stored row, acts on the decision under its condition, and decides again if the
+//! Claims an execution: decides by the stored row, acts on the decision under its condition, and decides again if the
 //! condition is refused.
 
 use crate::{
@@ -35,7 +35,7 @@ pub enum Claim {
     Interrupted(Failure, Row),
 }
 
-/// Why the execution could not be claimed.
+/// The reason why the execution could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// DynamoDB failed.
@@ -53,14 +53,15 @@ pub enum ClaimError {
 }
 
 /// Claims the execution for `attempt`. Sets the attempt's number, its start and what earlier attempts left from the
-/// stored row; after an error they are those of the claim that may have been written. What [`decide_claim`] decides for
+/// stored row. After an error they are those of the claim that may have been written. What [`decide_claim`] decides for
 /// the row is done under the condition that the row is unchanged, and decided anew if it is not, at most [`MAX_SWAPS`]
-/// times. Waiting for another attempt of the same request counts as none of these. The first try writes without a read,
-/// on the condition that there is no row.
+/// times. Waiting for another attempt of the same request does not count. The first try writes without a read, on the
+/// condition that there is no row. An execution that was to be cancelled, or whose attempt died, may be ended here
+/// instead.
 ///
 /// # Errors
 /// Returns an error if DynamoDB fails, the row keeps changing, the execution is another user's, or another attempt of
-/// this request outlasts the deadline.
+/// this request outlasts the deadline. If DynamoDB fails or the future is dropped, the claim may have been written.
 pub async fn claim<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,
@@ -137,8 +138,9 @@ pub async fn claim<T: Table, C: Clock>(
     }
 }
 
-/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt, and the tokens of earlier
-/// attempts are kept: they were used, whatever became of those. A row whose ttl has passed counts as absent.
+/// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. The tokens of earlier
+/// attempts are kept, because they were used however those ended. A row whose ttl has passed counts as absent: the
+/// start is then `started_at`, with its `ttl`.
 fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (started_at, ttl): &(String, i64)) {
     let expired = row.is_expired(now);
     attempt.attempt = number;
@@ -148,11 +150,11 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
 }
 
 /// Claims the execution until the run's time is up, and takes the claim back after a failure of the table. One of the
-/// SDK's tries may have been applied all the same; left `running`, the execution would look like a run that died.
-/// Taking it back is tried once, until the time of the last write.
+/// SDK's tries may have been applied all the same. If the execution were left `running`, it would look like a run that
+/// died. Taking it back is tried once, until the time of the last write.
 ///
 /// # Errors
-/// Returns the errors of the claim. One of the table is retryable unless this was the last attempt.
+/// Returns the errors of the claim. A failure of the table is retryable unless this was the last attempt.
 pub async fn claim_or_give_up<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,

@@ -1,8 +1,9 @@
-//! Closing an execution: its end is written together with what the end means for its trigger, where that is stored.
-//! One compare-and-swap loop serves every end: an attempt's own, and that of an execution that nobody works on.
+//! Closing an execution. The end is written together with the change of its trigger's health and tokens, if the trigger
+//! is stored. One compare-and-swap loop serves every end: an attempt's own, and that of an execution that nobody works
+//! on.
 //!
-//! The trigger item is others' to write: it may be full, broken or gone, and its requests may hang. An end does not
-//! depend on it. What cannot be written beside the end in time is left out, counted and logged.
+//! Others write the trigger item. It may be full, broken or gone, and its requests may hang. An end does not depend on
+//! it. A change of the trigger that cannot be written beside the end in time is left out, counted and logged.
 
 use std::time::Duration;
 
@@ -38,20 +39,22 @@ use crate::{
 
 /// The most times a write may find the trigger changed: as many as executions of one trigger may end at the same time.
 const MAX_REFUSALS: usize = 32;
-/// The longest time for which an end waits for what is written beside it.
+/// The longest time for which an end waits for the writes beside it.
 const BESIDE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The bounds of a close: when the end must be written, and where it is counted what was left out for that.
+/// The bounds of a close: the time by which the end must be written, and the facts that count the writes that were left
+/// out for that.
 #[derive(Debug, Clone, Copy)]
 pub struct CloseLimits<'a> {
-    /// The time by which the end must be written. What is written beside it gets half of the time until then.
+    /// The time by which the end must be written. The writes beside it get half of the time until then, and at most 10
+    /// s.
     pub until: Instant,
     /// The invocation's facts.
     pub state: &'a RunState,
 }
 
 impl CloseLimits<'_> {
-    /// Returns the time until which the end waits for what belongs beside it.
+    /// Returns the time until which the end waits for the writes beside it.
     fn beside(self, clock: &impl Clock) -> Instant {
         let start = clock.instant();
         start + BESIDE_LIMIT.min(self.until.saturating_duration_since(start) / 2)
@@ -67,26 +70,26 @@ pub(crate) struct FinalResult<'a> {
 }
 
 impl<'a> FinalResult<'a> {
-    /// Returns the result of an ending. The tokens of all attempts count once, when the execution ends for good: the next
-    /// attempt's claim keeps those of a failure that is retryable.
+    /// Returns the result of an ending. The tokens of all attempts count once, when the execution ends for good. Those
+    /// of a retryable failure are kept by the next attempt's claim.
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
         let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
         let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
         Self { status: ending.status, failure: ending.failure.as_ref(), tokens }
     }
 
-    /// Returns the result of a failure that is made final, of an execution whose attempts left `row`.
+    /// Returns the result of an execution whose failure is made final. Its attempts left `row`.
     pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
         Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens() }
     }
 
-    /// Returns the result of an execution that is cancelled after its attempts left `row`.
+    /// Returns the result of an execution that is cancelled. Its attempts left `row`.
     pub(crate) fn cancelled(row: &Row) -> Self {
         Self { status: Status::Cancelled, failure: None, tokens: row.tokens() }
     }
 
-    /// Returns whether the run succeeded or failed for good; `None` if the end says nothing about the trigger: a
-    /// retryable failure, a cancellation and a skip do not.
+    /// Returns true if the run succeeded, and false if it failed for good. Returns `None` if the end says nothing about
+    /// the trigger: for a retryable failure, a cancellation and a skip.
     fn is_success(self) -> Option<bool> {
         match self.status {
             Status::Completed => Some(true),
@@ -107,12 +110,13 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
     ExecutionRef { user_id: &fire.user_id, trigger_id: &fire.trigger_id, execution_id }
 }
 
-/// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger. `trigger` is
-/// the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it. If the
-/// trigger's part cannot be written in time, the end is written alone.
+/// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger. `trigger`
+/// is the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it.
+/// If the trigger's part cannot be written in the time that [`CloseLimits`] gives it, the end is written alone. The end
+/// itself has no time limit here. If its condition does not hold, nothing is written, and the row is returned.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not take the end.
+/// Returns an error if DynamoDB does not take the end, which may have been written all the same.
 pub(crate) async fn close<T: Table, C: Clock>(
     store: &Store<T, C>,
     execution: ExecutionRef<'_>,
@@ -150,7 +154,7 @@ enum Part {
     Tokens,
 }
 
-/// One end with what is written beside it.
+/// One end with the writes beside it.
 struct Closing<'a, T, C, E> {
     store: &'a Store<T, C>,
     execution: ExecutionRef<'a>,
@@ -161,8 +165,12 @@ struct Closing<'a, T, C, E> {
 }
 
 impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
-    /// Writes the end together with its parts, trying again until it is dropped. Returns the number of parts that can
-    /// never be written, with the cause of the first, if there are such.
+    /// Writes the end together with its parts. Failures of DynamoDB are tried again until the future is dropped: the
+    /// end may have been written by then. Returns the result, and the number of parts that can never be written with
+    /// the cause of the first, if there are such.
+    ///
+    /// # Errors
+    /// Returns an error if the request itself is at fault, or if the trigger changes more than [`MAX_REFUSALS`] times.
     async fn with_trigger(
         &self,
         mut known: TriggerKnowledge,
@@ -189,7 +197,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
             let change = self.health_change(snapshot).filter(|_| !is_left_out(Part::Health));
             let tokens = self.counted_tokens(snapshot).filter(|_| !is_left_out(Part::Tokens));
             let health = change.map(|change| health_write(*execution, &snapshot.health, change, result.failure, *now));
-            let tokens = tokens.map(|tokens| tokens_write(execution.trigger_id, tokens, *now));
+            let tokens = tokens.map(|tokens| tokens_write(*execution, tokens, *now));
             let beside = [(Part::Health, health), (Part::Tokens, tokens)].into_iter();
             let beside = beside.filter_map(|(part, write)| Some((part, write?)));
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
@@ -205,7 +213,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                     }
                     return Ok((Write::Done, summed(unwritable)));
                 }
-                Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row.as_ref())?), None)),
+                Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row)?), None)),
                 Ok(Transacted::Refused(_, item)) => {
                     known = TriggerKnowledge::read(item.and_then(|item| current(item, *now)).as_ref());
                     refusals += 1;
@@ -242,8 +250,8 @@ fn summed(left_out: Vec<(Part, StoreError)>) -> Option<(u64, StoreError)> {
     left_out.into_iter().next().map(|(_, cause)| (count, cause))
 }
 
-/// Ends an execution whose last attempt died and left `seen`. The record says what that attempt ran, as far as it is
-/// known: the row's last heartbeat may have come before the trigger item was read, the kept input never does.
+/// Ends an execution whose last attempt died and left `seen`. The record gets the description of what that attempt ran
+/// from the kept input, if it is read in time: the row may only have one from before the trigger item was read.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -293,7 +301,7 @@ pub struct UnstartedExecution<'a> {
     pub lambda_request_id: &'a str,
     /// The attempts that Lambda made.
     pub attempt: u32,
-    /// How it ended.
+    /// The ending.
     pub ending: Ending,
 }
 
@@ -308,7 +316,7 @@ impl From<InProgress> for Failure {
     }
 }
 
-/// Why an execution could not be closed.
+/// The reason why an execution could not be closed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     /// The row changed under every decision.
@@ -336,9 +344,9 @@ impl From<CloseError> for Failure {
     }
 }
 
-/// Ends an execution if nobody works on it. `row` is the row as it was read, and `unstarted` is written if there is
-/// none. Returns the action that was taken, with the row that decided it. A fire whose user is unknown is one of the
-/// row's user.
+/// Ends an execution if nobody works on it. `row` is the row as it was read. If there is none, `unstarted` is written.
+/// Without `unstarted` the action is then `Nothing`. Returns the action that was taken, with the row that decided it.
+/// An attempt that may be alive is not waited for. If the user of `fire` is unknown, the row's user counts.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, the row keeps changing, or it is another user's.

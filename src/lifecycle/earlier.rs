@@ -1,5 +1,5 @@
-//! Looks at what an earlier attempt of the same Lambda request left, where this invocation will not run the execution
-//! itself: a living attempt is waited for, a dead one is ended.
+//! Looks at what an earlier attempt of the same Lambda request left, if this invocation does not run the execution
+//! itself. It waits for a living attempt, and ends the execution of a dead one.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Looker<'a> {
     pub lease: Lease,
     /// The invocation's time limits.
     pub deadline: Deadline,
-    /// Where it is counted what is left out beside an end.
+    /// The bounds of a close.
     pub limits: CloseLimits<'a>,
 }
 
@@ -33,9 +33,10 @@ impl Looker<'_> {
             && row.lambda_request_id.as_deref() == Some(self.lambda_request_id)
     }
 
-    /// Ends the execution of a fire that this invocation does not run. While another attempt of this request holds the
-    /// lease, waits. Writes `unstarted` if there is no row; without it, nothing is written then. Returns the action that
-    /// was taken, with the row that decided it.
+    /// Ends the execution of a fire that this invocation does not run. Waits while another attempt of this request
+    /// holds the lease. An attempt of another request is not waited for: the action is `Alive`. If there is no row, or
+    /// its ttl has passed, `unstarted` is written. Without `unstarted` nothing is written then, and the action is
+    /// `Nothing` without a row. Returns the action that was taken, with the row that decided it.
     ///
     /// # Errors
     /// Returns the errors of [`close_abandoned`], and [`InProgress`] if the other attempt outlasts the deadline.
@@ -69,7 +70,8 @@ impl Looker<'_> {
     /// Waits until no other attempt of this request holds the lease, and returns the row as it is then.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not answer at once, or the other attempt outlasts the deadline.
+    /// Returns an error if the first read fails, or the other attempt outlasts the deadline. A later read that fails is
+    /// repeated.
     pub async fn wait<T: Table, C: Clock>(
         self,
         store: &Store<T, C>,
@@ -84,7 +86,10 @@ impl Looker<'_> {
     }
 }
 
-/// Waits, then reads the row. After a read that fails it waits again.
+/// Waits for `wait`, then reads the row. If the read fails, it waits and reads again.
+///
+/// # Errors
+/// Returns an error if the run's time does not last for another wait and read.
 pub(crate) async fn look_again<T: Table, C: Clock>(
     store: &Store<T, C>,
     fire: &Fire,

@@ -11,8 +11,9 @@ use crate::{
     store::{Store, error::StoreError, table::Table},
 };
 
-/// Returns the fire's execution id. The id of a fire that carries no identity of its own is remembered under its Lambda
-/// request: Lambda's retry gets the first one, though its time is another. `started` is the time of this delivery.
+/// Returns the fire's execution id. The id of a fire without an identity of its own is remembered under its Lambda
+/// request, so that Lambda's retry gets the same one, although its time is another. `started` is the time of this
+/// delivery.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -32,8 +33,8 @@ pub(crate) async fn identify<T: Table, C: Clock>(
     }
 }
 
-/// Returns the execution id of a fire that may have none: one that only its Lambda request identifies has an id only
-/// if it was remembered. Nothing is written.
+/// Returns the execution id of a fire, or `None` if it has none. A fire that only its Lambda request identifies has an
+/// id only if it was remembered. Nothing is written.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer.
@@ -49,14 +50,14 @@ pub(crate) async fn recall<T: Table, C: Clock>(
     }
 }
 
-/// Returns the name of an event's mark at a trigger that counts its events.
+/// Returns the name of an event's mark at a trigger that counts its events. It is the same for each delivery.
 pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str, started: &StartTime) -> String {
     let bits = fire::identity_bits(trigger_id, identity_of(origin, lambda_request_id, started));
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the identity of a fire with this origin. Without one of its own it is the Lambda request of the invocation
-/// that handed the event on, else that of this one.
+/// Returns the identity of a fire with this origin. If the origin has none of its own, it is the Lambda request of the
+/// invocation that handed the event on, or otherwise of this one.
 fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &StartTime) -> Identity<'a> {
     match origin {
         Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),
@@ -74,6 +75,6 @@ fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &Sta
 /// Returns the agent session of an execution whose event names none. An id that is no UUID gets another one with each
 /// call.
 pub(crate) fn session_of(execution_id: &str) -> String {
-    // The function writes only UUIDs. An id that is none was written by somebody else.
+    // The function writes only UUIDs. Any other id was written by somebody else.
     Uuid::parse_str(execution_id).map_or_else(|_| format!("s{}", Uuid::new_v4().simple()), |id| fire::session_id(&id))
 }

@@ -23,7 +23,7 @@ use crate::{
     store::{Heartbeat, News, Store, Write, dynamodb::DynamoDb, endings::EndingWrite, error::StoreError, table::Table},
 };
 
-/// Why a run must stop.
+/// The reason why a run must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// Another attempt owns the execution, or another execution has the run lock. Nothing may be written any more.
@@ -32,7 +32,7 @@ pub enum Stop {
     Cancelled,
 }
 
-/// Why the agent may not be called now.
+/// The reason why the agent may not be called now.
 #[derive(Debug)]
 pub enum NotHeld {
     /// See [`Stop`].
@@ -41,7 +41,7 @@ pub enum NotHeld {
     Store(StoreError),
 }
 
-/// Why a run stopped before the agent's answer decided it.
+/// The reason why a run stopped before the agent's answer decided it.
 #[derive(Debug)]
 pub enum RunStop {
     /// The lease ended, or somebody asked for the execution's end.
@@ -76,14 +76,14 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub lease: Lease,
     /// The execution and the attempt that holds it.
     pub holder: Holder<'a>,
-    /// Whether another attempt may run the agent once the lease is over, so that a run whose lease cannot be extended
-    /// must stop.
+    /// True if another attempt may run the agent once the lease is over. Then a run whose lease cannot be extended must
+    /// stop.
     pub rerun_if_interrupted: bool,
     /// The lease's end, in milliseconds since 1970.
     pub until: AtomicI64,
     /// The knowledge of the trigger item.
     pub trigger: OnceLock<TriggerKnowledge>,
-    /// Whether the trigger's run lock is taken (see `overlap`), to be kept as long as the lease.
+    /// True if the trigger's run lock is taken (see `overlap`). It must be kept as long as the lease.
     pub has_run_lock: AtomicBool,
     /// The tokens of the attempts before this one.
     pub usage_before: Option<Usage>,
@@ -92,9 +92,9 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
 }
 
 impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
-    /// Extends the lease until the run must stop, and returns why. Runs beside the work in the invocation's own future:
-    /// a spawned task would wake in an environment that Lambda froze in between. The first heartbeat comes after a
-    /// third of the lease.
+    /// Extends the lease until the run must stop, and returns why. It must be polled beside the work, in the
+    /// invocation's own future: a spawned task would wake in an environment that Lambda froze in between. The first
+    /// heartbeat comes after a third of the lease.
     pub async fn keep(&self) -> Stop {
         tokio::select! {
             biased;
@@ -103,8 +103,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Renews the lease at every heartbeat, until a renewal says that the run must stop. One that fails is counted and
-    /// logged, and the next comes as usual; [`Self::lapse`] tells when there is no time left for that.
+    /// Renews the lease at every heartbeat, until a renewal says that the run must stop. A renewal that fails is
+    /// counted and logged, and the next one comes as usual. [`Self::lapse`] stops the run if there is no time left for
+    /// this.
     async fn beat(&self) -> Stop {
         loop {
             self.store.clock.sleep(self.lease.heartbeat()).await;
@@ -119,8 +120,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Waits until the lease has ended without being extended and the run must stop. It runs beside the heartbeats, because
-    /// one of them may hang until long after another attempt has taken over.
+    /// Waits until the lease has ended without being extended and the run must stop. It never returns if no other
+    /// attempt may call the agent. It runs beside the heartbeats, because one of them may hang until long after another
+    /// attempt has taken over.
     async fn lapse(&self) {
         loop {
             let (until, now) = (self.until.load(Ordering::Relaxed), self.store.clock.now_millis());
@@ -129,16 +131,15 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
             if Lease::must_stop(until, now, another_may_call) {
                 return;
             }
-            // No sleep is longer than a heartbeat's: in a frozen machine the clock that sleeps are measured by may stand
-            // still.
+            // No sleep is longer than a heartbeat's, because the clock of sleeps may stand still in a frozen machine.
             let left = u64::try_from(until - now).ok().filter(|left| *left > 0).map(Duration::from_millis);
             let heartbeat = self.lease.heartbeat();
             self.store.clock.sleep(left.map_or(heartbeat, |left| left.min(heartbeat))).await;
         }
     }
 
-    /// Makes sure that at least half of the lease is left, as it must be before every request to the agent. Renews the
-    /// lease otherwise, and again if the answer took too long.
+    /// Makes sure that at least half of the lease is left. This must be so before every request to the agent. Otherwise
+    /// it renews the lease, and does so again if the answer took too long.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, it was cancelled, or the lease cannot be extended.
@@ -150,20 +151,20 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         Ok(())
     }
 
-    /// Notes that the run lock was taken until `until`, milliseconds since 1970. The run must not outlast it, though
-    /// heartbeats may have extended the lease further while the answer was awaited.
+    /// Notes that the run lock was taken until `until`, in milliseconds since 1970. The run must not outlast it, even
+    /// if heartbeats have extended the lease further while the answer was awaited.
     pub fn took_run_lock(&self, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
         self.has_run_lock.store(true, Ordering::Relaxed);
     }
 
     /// Extends the lease, and the run lock if it was taken, by one heartbeat that also writes the news. The lease
-    /// counts from the time before the request. If the run lock is taken meanwhile, the known end of the lease stays,
-    /// because this renewal did not extend the lock.
+    /// counts from the time before the request. If the run lock is taken while the request is on its way, the known end
+    /// of the lease stays, because this renewal did not extend the lock.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution or the run lock, the execution's end was requested, or
-    /// DynamoDB fails. The lease comes before the lock.
+    /// DynamoDB fails. If both fail, the lease's error is returned.
     async fn renew(&self) -> Result<(), NotHeld> {
         let had_run_lock = self.has_run_lock.load(Ordering::Relaxed);
         let until = self.lease.until(self.store.clock.now_millis());
@@ -201,7 +202,7 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
-    /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If that fails the
+    /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If this fails, the
     /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
         if self.has_run_lock.load(Ordering::Relaxed)
@@ -211,15 +212,17 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes how the attempt ended, again and again until the invocation's deadline, extending the lease all the
-    /// while. A cancellation that is requested meanwhile comes too late and is ignored.
+    /// Writes the attempt's end, and repeats this until the time of the last write. The lease is extended all the
+    /// while. A cancellation that is requested meanwhile comes too late and is ignored, as is the loss of the run lock.
     ///
     /// # Errors
-    /// Returns an error if another attempt owns the execution, or DynamoDB did not take it in time.
+    /// Returns an error if another attempt owns the execution, or DynamoDB did not take the end in time. It may have
+    /// been written all the same.
     pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let beating = async {
-            // A cancellation comes too late. Whatever else stops the heartbeats stops this write too.
-            while self.beat().await == Stop::Cancelled {}
+            // A cancellation comes too late, and so does the loss of the run lock: the lease is extended for as long as this
+            // attempt owns the execution. If another one does, the write finds that out.
+            while self.beat().await == Stop::Cancelled || !self.state.facts().is_taken_over {}
             std::future::pending().await
         };
         tokio::select! {
@@ -229,9 +232,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
-    /// Writes how the attempt ended until it is taken, the row refuses it, or the time of the last write does not last
-    /// for another try. A refusal by a row that holds this very end is a success whose answer was lost. The write is
-    /// repeated whatever the error is.
+    /// Writes the attempt's end until it is taken, the row refuses it, or the time of the last write does not last for
+    /// another try. If the row that refuses it holds this very end, it was written before, and only the answer was
+    /// lost. The write is repeated whatever the error is.
     async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
         let mut waits = backoff::endless();
         let (status, error_type) = (ending.status.as_str(), ending.error_type());

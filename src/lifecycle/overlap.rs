@@ -1,6 +1,6 @@
-//! Overlap: a trigger that must not run twice at once has a run lock, one item that names the execution that may run. The
-//! lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot extend the
-//! lock stops before the lock's lease is over.
+//! Overlap: a trigger that must not run twice at once has a run lock, one item that names the execution that may run.
+//! The lock has a lease of its own beside the execution's, so that it frees itself after a crash. A run that cannot
+//! extend the lock stops before the lock's lease is over.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,32 +11,32 @@ use crate::{
         execution::{ExecutionRef, Holder},
         policy::{Overlap, Policy},
         run_lock::{Meeting, meet},
+        shared_id::OfAnotherUser,
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
-    store::{day_counter::Start, error::StoreError, run_lock::Taking, table::Table},
+    store::{day_counter::Start, run_lock::Taking, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Makes sure that the trigger's policy lets the execution start: that no other execution is alive where that matters,
-/// and that the limits of the day are not reached. A run lock that was taken is not released here: the caller does that
-/// at the end of the run.
+/// Checks two things before the execution starts: no other execution is alive where the policy forbids this, and the
+/// limits of the day are not reached. With `cancelOther`, the other execution is cancelled and waited for, without end:
+/// the caller limits the time. A run lock that was taken is not released here, even after an error: the caller does
+/// this at the end of the run.
 ///
 /// # Errors
-/// Returns an error if it is to be skipped, or DynamoDB does not answer.
+/// Returns a skip, the loss of the execution to another attempt of its own, or a failure of DynamoDB.
 pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: &Policy) -> Result<(), RunStop> {
-    // Count first if this execution is to replace another: it must not end the other and then be skipped itself. Otherwise
-    // count last: an execution that is skipped for another is no start.
+    // Count first if this execution is to replace another. It must not end the other and then be skipped itself.
+    // Otherwise count last: an execution that is skipped for another is no start.
     let counts_first = policy.overlap == Overlap::CancelOther;
     if !counts_first {
         enter(held, policy.overlap).await?;
     }
-    let OwnedExecution {
-        store, holder: Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, .. }, ..
-    } = held;
+    let OwnedExecution { store, holder: Holder { execution, .. }, .. } = held;
     let now = store.clock.now_millis();
-    let start = store.count_start(trigger_id, execution_id, policy, now).await?;
+    let start = store.count_start(*execution, policy, now).await?;
     if let Start::Refused(reason) = start {
         return Err(RunStop::Skipped(reason, None));
     }
@@ -46,18 +46,19 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     let entered = enter(held, policy.overlap).await;
     // An execution that is skipped is no start. If it cannot be taken back, one run less may start on this day.
     if matches!((&entered, start), (Err(RunStop::Skipped(..)), Start::Counted))
-        && let Err(error) = store.take_back_start(trigger_id, execution_id, now).await
+        && let Err(error) = store.take_back_start(*execution, now).await
     {
         tracing::warn!(error = %error, "the start of a skipped execution stays counted");
     }
     entered
 }
 
-/// Makes sure that no other execution of the trigger is alive, as its policy wants it. Waits without end for an
-/// execution whose end it has requested: the caller limits the time.
+/// Makes sure that no other execution of the trigger is alive, as `overlap` says. Waits without end for an execution
+/// whose end it has requested: the caller limits the time.
 ///
 /// # Errors
-/// A skip if another execution comes first, or the loss of the execution to another attempt of its own.
+/// Returns a skip if another execution comes first, the loss of the execution to another attempt of its own, or a
+/// failure of DynamoDB.
 async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Overlap) -> Result<(), RunStop> {
     if overlap == Overlap::Allow {
         return Ok(());
@@ -70,7 +71,7 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
     } = held;
     let mut asked = None;
     loop {
-        let Some(other) = other_alive(held, asked.is_some()).await? else { return Ok(()) };
+        let Some(other) = take_lock_or_blocker(held, asked.is_some()).await? else { return Ok(()) };
         let meeting = meet(overlap, execution_id, &other, asked.as_deref());
         // An execution that was asked to end already is counted once: meeting it again is a `Wait`.
         if matches!(meeting, Meeting::Skip | Meeting::Cancel) {
@@ -90,19 +91,28 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
     }
 }
 
-/// Takes the run lock, unless this attempt has it. Returns the execution of the trigger that is alive, if another is: it has
-/// the lock, or it was admitted before the trigger's policy wanted one.
-async fn other_alive<T: Table, C: Clock>(
+/// Takes the run lock, unless this attempt has it, and then looks for executions that run without one. Returns the
+/// execution that stands in the way: the holder of the lock, or one that was admitted before the trigger's policy
+/// wanted a lock. In the second case the lock stays taken. `has_waited` is true if this attempt has requested the end
+/// of another execution. Then a newer execution that has taken the lock stands in the way even if it has ended, because
+/// it has replaced this one.
+///
+/// # Errors
+/// Returns an error if another user's trigger of the same id has the lock, DynamoDB does not answer, or the lock keeps
+/// changing.
+async fn take_lock_or_blocker<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     has_waited: bool,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<String>, RunStop> {
     let OwnedExecution { store, lease, holder, has_run_lock, .. } = held;
     if !has_run_lock.load(Ordering::Relaxed) {
         // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
         match store.take_run_lock(*holder, *lease, has_waited).await? {
             Taking::Taken(until) => held.took_run_lock(until),
             Taking::Refused(other) => return Ok(Some(other)),
+            // Its run must not be ended, nor this one be skipped for it in silence.
+            Taking::OfAnotherUser => return Err(OfAnotherUser.into()),
         }
     }
-    store.living_without_lock(*holder, *lease).await
+    Ok(store.living_without_lock(*holder, *lease).await?)
 }

@@ -1,5 +1,5 @@
-//! Decides which triggers an event is meant for. This file only decides: it records nothing and hands nothing on, with
-//! one exception. An event is counted for a trigger with a threshold, because the count decides.
+//! Decides which triggers an event is meant for. This file only decides: it records nothing and hands nothing on. There
+//! is one exception: an event is counted for a trigger with a threshold, because the count decides.
 
 use std::collections::HashMap;
 
@@ -26,6 +26,7 @@ use crate::{
     lifecycle::identify::mark_of,
     store::in_place::InPlace,
     trigger::{
+        bounds::EventSteps,
         item::{FilterDecision, TriggerDecision, TriggerItem, UnusableKey},
         replay,
     },
@@ -40,18 +41,20 @@ pub(super) struct Router<'a> {
     pub(super) context: &'a InvocationContext<'a>,
     pub(super) event: &'a BusEvent,
     pub(super) started: StartTime,
+    /// The steps that the filters of the event's triggers have taken.
+    pub(super) steps: EventSteps,
 }
 
 /// The decision about an event.
 pub(super) enum RoutingDecision {
     /// The event is meant for one trigger, which this invocation handles.
     InPlace(TriggerDecision),
-    /// A command or an event that was handed on names something that does not exist or is not understood. The fire is
-    /// the one it would be.
+    /// A command or an event that was handed on names something that does not exist or is not understood. It holds the
+    /// fire that it would be.
     Refused(Detour, Box<Fire>, Failure),
     /// The event is meant for the subscribers of its source.
     Subscribers(Subscribers),
-    /// Nobody is subscribed to an event that looks like a schedule's.
+    /// An event looks like a schedule's, and nobody is subscribed to it.
     Unclaimed(InvalidEvent),
     /// The event starts nothing, because its chain of executions is over the limit.
     ChainEnds,
@@ -120,8 +123,8 @@ enum Subscription {
 }
 
 impl Router<'_> {
-    /// Decides about the event by its target. A trigger that it was handed on to and that is gone is skipped as
-    /// deleted. A command that names one that is not there is refused, because somebody expects its run.
+    /// Decides about the event by its target. An event that was handed on to a trigger that is gone is skipped as
+    /// deleted. A command for a trigger that is not there is refused, because somebody expects its run.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -158,7 +161,7 @@ impl Router<'_> {
         }
     }
 
-    /// Decides about a replay. One whose input is not kept, or is not understood, is refused, because somebody expects
+    /// Decides about a replay. If its input is not kept, or is not understood, it is refused, because somebody expects
     /// its run.
     async fn decide_replay(
         &self,
@@ -189,9 +192,9 @@ impl Router<'_> {
         Box::new(self.event.fire(trigger_id, user_id, Task::unknown()))
     }
 
-    /// Decides about the event for every subscriber. A chain of executions beyond the limit is skipped for each trigger
-    /// that would run, and one step further it ends without a trace in the table. An event that looks like a fire and
-    /// has no subscriber is unclaimed.
+    /// Decides about the event for every subscriber. Each trigger that would run is skipped if the chain of executions
+    /// is one longer than the limit. If it is longer still, the chain ends without a record, and no subscriber is read.
+    /// An event that looks like a fire and has no subscriber is unclaimed.
     ///
     /// # Errors
     /// Returns an error if the table does not answer. A single subscription's failure is in the result instead.
@@ -219,7 +222,11 @@ impl Router<'_> {
         Ok(RoutingDecision::Subscribers(subscribers))
     }
 
-    /// Reads a stored trigger. Returns `Err(None)` if there is none, and its failure if it cannot be read as one.
+    /// Reads a stored trigger. The inner error is `None` if there is none, and otherwise the failure of an item that
+    /// cannot be read as a trigger.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer.
     async fn stored(
         &self,
         user_id: &UserId,
@@ -233,8 +240,10 @@ impl Router<'_> {
         Ok(TriggerItem::read(item).map_err(|unusable| Some(unreadable(unusable))))
     }
 
-    /// Decides about every subscription, page by page. `is_too_deep` makes those that are due skips. A page that cannot
-    /// be read fails the whole.
+    /// Decides about every subscription, page by page. With `is_too_deep`, triggers that are due are skipped.
+    ///
+    /// # Errors
+    /// Returns an error if a page cannot be read. A single subscription's failure is in the result instead.
     async fn decide_all(&self, is_too_deep: bool) -> Result<Subscribers, Failure> {
         let mut subscribers = Subscribers::default();
         let mut after = None;
@@ -245,6 +254,8 @@ impl Router<'_> {
             let mut answers = stream::iter(decisions).buffered(MOST_IN_FLIGHT);
             while let Some(answer) = answers.next().await {
                 subscribers.add(answer);
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
             }
             drop(answers);
             match page.next {
@@ -254,9 +265,10 @@ impl Router<'_> {
         }
     }
 
-    /// Decides anew about the only trigger that is due, from a consistent read of its item: the index's copy may be from
-    /// before a change, and the item is not read again before it runs in this invocation. One that is gone by now is
-    /// skipped as deleted. Several triggers are left alone, because each is read by the invocation that it is handed to.
+    /// Decides anew about the only trigger that is due, from a consistent read of its item. The index's copy may be
+    /// from before a change, and the item is not read again before it runs in this invocation. A trigger that is gone
+    /// by now is skipped as deleted. If several triggers are due, or there is a failure, nothing is decided anew: then
+    /// each trigger is read by the invocation that it is handed to.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -288,8 +300,11 @@ impl Router<'_> {
 
     /// Decides about one trigger. The event is counted for a threshold only if the trigger would run otherwise. An item
     /// with problems is due: the invocation that handles it records its failure.
+    ///
+    /// # Errors
+    /// Returns an error if the event cannot be counted.
     async fn decide_trigger(&self, trigger: TriggerItem, is_too_deep: bool) -> Result<Subscription, Failure> {
-        Ok(match trigger.decide(self.event, self.context.app.platform()) {
+        Ok(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
             FilterDecision::Filtered => Subscription::Filtered,
             FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {
@@ -303,28 +318,31 @@ impl Router<'_> {
         })
     }
 
-    /// Returns the skip of a trigger that is switched off or deleted. Every skip is announced. If skips of skips were
-    /// recorded, a few disabled triggers that follow everything would record each other's skips for ever.
+    /// Returns the skip of a trigger that is switched off or deleted. It is not recorded if the event announces a skip
+    /// itself. Every recorded skip is announced, so a few disabled triggers that follow everything would otherwise
+    /// record each other's skips for ever.
     fn skipped(&self, fire: Box<Fire>, reason: SkipReason) -> Subscription {
         if self.event.announces_skip() { Subscription::Unrecorded } else { Subscription::Skipped(fire, reason) }
     }
 
-    /// Counts the event for the trigger. Returns true if it reaches the threshold. An event without a time of its own
-    /// counts at the time of this delivery.
+    /// Counts the event for the trigger, once however often it is delivered or decided. Returns true if it reaches the
+    /// threshold. An event without a time of its own counts at the time of this delivery.
     async fn is_reached(&self, trigger: &TriggerItem, threshold: Threshold) -> Result<bool, Failure> {
         let time = self.event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000);
         let time = time.and_then(|millis| i64::try_from(millis).ok()).unwrap_or(self.started.millis);
         let request_id = &self.context.invocation.request_id;
-        let mark = mark_of(&trigger.trigger_id, &self.event.origin, request_id, &self.started);
-        let counting = self.context.app.store.count_event(&trigger.trigger_id, &mark, threshold, time, &self.started);
+        let TriggerItem { user_id, trigger_id, .. } = trigger;
+        let mark = mark_of(trigger_id, &self.event.origin, request_id, &self.started);
+        let store = &self.context.app.store;
+        let counting = store.count_event((user_id, trigger_id), &mark, threshold, time, &self.started);
         let ordinal = self.context.app.store.in_time(self.context.deadline.run_until, counting).await?;
         Ok(threshold.is_reached(ordinal))
     }
 }
 
 impl Subscribers {
-    /// Refuses the skips of triggers whose id another user's due trigger has too. They are one execution, and a record
-    /// that says `skipped` would take the other one's run away.
+    /// Turns the skips of triggers into failures if another user's due trigger has the same id. They are one execution,
+    /// and a record that says `skipped` would prevent the other trigger's run.
     pub(super) fn refuse_shared_ids(&mut self) {
         let due: HashMap<&str, &str> =
             self.due.iter().map(|Due { trigger: (user, id), .. }| (id.as_str(), user.as_str())).collect();

@@ -1,5 +1,5 @@
-//! The routing of one bus event. `decide` says which triggers the event is meant for, and this file carries that out:
-//! the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
+//! The routing of one bus event. `decide` decides which triggers the event is meant for. This file acts on the
+//! decision: the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
 
 mod decide;
 mod unrun;
@@ -29,7 +29,7 @@ use crate::{
         unrun::Unrun,
     },
     store::in_place::InPlace,
-    trigger::item::TriggerDecision,
+    trigger::{bounds::EventSteps, item::TriggerDecision},
 };
 
 /// The result of routing a bus event.
@@ -43,11 +43,12 @@ pub(crate) enum Route {
 /// Routes a bus event.
 ///
 /// # Errors
-/// Returns an error if the table does not answer, if the event could not be handed on for every trigger, or if its only
-/// trigger is invalid.
+/// Returns an error if the table does not answer, if a subscription failed or the event could not be handed on for
+/// every trigger, if its only trigger is invalid, if a command names something unknown, or if nobody subscribes to an
+/// event that looks like a schedule's.
 pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> Result<Route, Failure> {
     let started = StartTime::new(now_millis(), context.app.config.execution_ttl);
-    let router = Router { context, event, started };
+    let router = Router { context, event, started, steps: EventSteps::default() };
     match router.decide().await? {
         RoutingDecision::InPlace(decision) => router.in_place(decision).await,
         RoutingDecision::Refused(detour, fire, failure) => {
@@ -65,10 +66,10 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
     }
 }
 
-/// Refuses a schedule's event that is invalid. If it names its fire, that is looked at first.
+/// Refuses an invalid event. If it names its fire, the record of this fire is looked at first.
 ///
 /// # Errors
-/// Returns what is wrong with the event, unless an earlier attempt left something else to tell.
+/// Returns what is wrong with the event, unless the fire has a record: then the result is that of the record.
 pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: InvalidEvent) -> Result<Value, Failure> {
     let Some(fire) = invalid.fire.take() else {
         tracing::info!(detour = Detour::UnidentifiedEvent.as_str(), "the event names no fire");
@@ -78,8 +79,8 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
     refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
 }
 
-/// Ends what an earlier attempt left of a fire that is refused with `failure`. Returns what that came to, or the failure
-/// if there is no record.
+/// Ends what an earlier attempt left of a refused fire, and returns the response for it. If there is no record, returns
+/// `failure`.
 async fn refused(
     context: &InvocationContext<'_>,
     started: &StartTime,
@@ -94,13 +95,13 @@ async fn refused(
 }
 
 impl Router<'_> {
-    /// Records the skips. Then it runs the only trigger that is due, if it still is by a consistent read, or hands the event
-    /// on for each that is due. With failures the event is always handed on, because Lambda's retry of this invocation
+    /// Records the skips. Then it runs the only due trigger, if a consistent read confirms it, or else hands the event
+    /// on for each due trigger. With failures the event is always handed on, because Lambda's retry of this invocation
     /// must decide those anew. A trigger that is handed the event twice runs once.
     ///
     /// # Errors
-    /// The table's failure if the only trigger that is due cannot be read again, `DispatchFailed` if the event was not
-    /// handed on for every trigger, else a failure of a subscription, a retryable one first.
+    /// Returns the table's failure if the only due trigger cannot be read again, and `DispatchFailed` if the event was
+    /// not handed on for every trigger. Otherwise returns a failure of a subscription, preferably a retryable one.
     async fn serve(&self, subscribers: Subscribers) -> Result<Route, Failure> {
         let mut subscribers = self.decide_only_one_anew(subscribers).await?;
         subscribers.refuse_shared_ids();
@@ -126,9 +127,10 @@ impl Router<'_> {
         }
     }
 
-    /// Returns true if this invocation may handle the only trigger that is due, and remembers that before it runs: when
-    /// this attempt has died and the trigger is deleted or matches no longer, nothing else leads Lambda's retry to the
-    /// execution. Returns false if an earlier attempt of this request ran another trigger in place.
+    /// Returns true if this invocation may handle the only due trigger. Before it runs, this is remembered. If the
+    /// attempt dies and the trigger no longer matches, only this memory leads Lambda's retry to the execution. Nothing
+    /// is remembered for a trigger that will not run. Returns false if an earlier attempt of this request ran another
+    /// trigger in place.
     async fn may_run_in_place(&self, only: &InPlace, decision: &TriggerDecision) -> Result<bool, Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let until = deadline.run_until;
@@ -141,8 +143,9 @@ impl Router<'_> {
         Ok(earlier.is_none_or(|earlier| earlier == *only))
     }
 
-    /// Ends the execution of the trigger that an earlier attempt of this request ran in place. If it is due still, it is
-    /// handed on, and only waited for: a living attempt of this request is a duplicate for the invocation that gets it.
+    /// Ends the execution of the trigger that an earlier attempt of this request ran in place, if there is one. If that
+    /// trigger is still due, it is handed on, and its attempt is only waited for: the invocation that gets it would
+    /// take a living attempt for a duplicate.
     async fn end_earlier(&self, detour: Detour, due: &[Due]) -> Result<(), Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let reading = store.in_place(&invocation.request_id);
@@ -157,7 +160,7 @@ impl Router<'_> {
     }
 
     /// Records a skipped execution for each skip, and empties `skips`. Each one recorded counts as disabled or too
-    /// deep, by its reason. The failure of one is added to `failures` and not counted.
+    /// deep, by its reason. A skip that could not be recorded is added to `failures` and not counted.
     async fn record_skips(&self, subscribers: &mut Subscribers) {
         let skips = std::mem::take(&mut subscribers.skips);
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
@@ -173,8 +176,8 @@ impl Router<'_> {
         }
     }
 
-    /// Hands the event on for each of these triggers. Returns the number of those for which it failed, with the cause
-    /// of the first failure.
+    /// Hands the event on for each of these triggers. Returns `None` if all went well, or the number of those for which
+    /// it failed, with the cause of the first failure.
     async fn dispatch(&self, due: &[Due]) -> Option<(usize, String)> {
         // The futures are collected first, because a lazy stream of them would not be `Send` for every lifetime.
         let dispatches: Vec<_> = due.iter().map(|due| self.dispatch_to(due)).collect();
@@ -202,8 +205,11 @@ impl Router<'_> {
         Err(error)
     }
 
-    /// Returns the fire to run in this invocation, or records why it does not run. The fire of one that does not
-    /// becomes the invocation's.
+    /// Returns the fire to run in this invocation, or records why it does not run. A fire that does not run is noted as
+    /// the invocation's fire.
+    ///
+    /// # Errors
+    /// Returns the failure of an invalid trigger, once it is recorded, or the table's failure.
     async fn in_place(&self, decision: TriggerDecision) -> Result<Route, Failure> {
         match decision {
             TriggerDecision::Run(fire) => Ok(Route::Run(fire)),
@@ -233,7 +239,9 @@ impl Router<'_> {
         Unrun { context: self.context, started: &self.started, fire }
     }
 
-    /// Returns the response for an event that several triggers, or none, were subscribed to.
+    /// Returns the response, status 200, for an event that ran nothing in this invocation: its source, its id and the
+    /// counts. Notes the counts for the metrics, unless they are noted already. At the end of a chain all counts are 0,
+    /// because no subscriber was looked up.
     fn summary(&self, counts: RoutingCounts) -> Value {
         self.note(counts);
         let mut body = json!({
@@ -247,7 +255,7 @@ impl Router<'_> {
         json!({"statusCode": 200, "body": body.to_string()})
     }
 
-    /// Notes the counts for the metrics.
+    /// Notes the counts for the metrics. Only the first call has an effect.
     fn note(&self, counts: RoutingCounts) {
         self.context.state.facts().instead.get_or_insert(Instead::Dispatched(counts.named()));
     }

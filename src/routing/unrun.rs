@@ -1,5 +1,5 @@
-//! A fire that this invocation does not run: its execution is looked at first, for an earlier attempt of the same request
-//! may have claimed it and died before what it read was changed.
+//! A fire that this invocation does not run. Its execution is looked at first: an earlier attempt of the same request
+//! may have claimed it and died, and what it read may have changed since.
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ pub(super) struct Unrun<'a> {
     pub(super) fire: &'a Fire,
 }
 
-/// What was done about a fire that is not run.
+/// The result for a fire that is not run.
 struct Closed {
     execution_id: ExecutionId,
     action: CloseAction,
@@ -39,9 +39,13 @@ struct Closed {
 }
 
 impl Unrun<'_> {
-    /// Writes the record of the fire, and returns the response. If there is a record already, an earlier delivery ran
-    /// the fire, or died while it did. `is_of_many` says that a trigger that runs in an invocation of its own reports
-    /// its failure there.
+    /// Writes the record of the fire with `ending`, unless there is one already. Then an earlier delivery ran the fire,
+    /// or died while it did, and the result is that of this record. `is_of_many` is true if the event is for all
+    /// subscribers. Then a failure that another request recorded is not returned again: the invocation that ran the
+    /// trigger reports it.
+    ///
+    /// # Errors
+    /// Returns the failure of `ending` once it is recorded, that of the record, or the table's.
     pub(super) async fn record(&self, ending: Ending, is_of_many: bool) -> Result<Value, Failure> {
         let (status, skip_reason, failure) = (ending.status, ending.skip_reason, ending.failure.clone());
         let Some(closed) = self.close(Some(ending)).await? else { return Ok(Value::Null) };
@@ -58,8 +62,11 @@ impl Unrun<'_> {
         }
     }
 
-    /// Ends what an earlier attempt of this request left, and returns the response about it, or `None` if there is no
-    /// record. Nothing is written then.
+    /// Ends what an earlier attempt of this request left, and returns the response for it. If there is no record, or
+    /// only that of another user's trigger, writes nothing and returns `None`.
+    ///
+    /// # Errors
+    /// Returns the failure of the record, or the table's.
     pub(super) async fn look(&self, detour: Detour) -> Result<Option<Value>, Failure> {
         tracing::info!(detour = detour.as_str(), "looking for what an earlier attempt left");
         let Some(closed) = self.close(None).await? else { return Ok(None) };
@@ -68,7 +75,10 @@ impl Unrun<'_> {
         self.respond(&closed, row, false).map(Some)
     }
 
-    /// Waits until no other attempt of this request works on the execution.
+    /// Waits until no other attempt of this request works on the execution. Nothing is written.
+    ///
+    /// # Errors
+    /// Returns an error if the table does not answer, or the other attempt outlasts the deadline.
     pub(super) async fn wait(&self, detour: Detour) -> Result<(), Failure> {
         tracing::info!(detour = detour.as_str(), "waiting for what an earlier attempt left");
         let InvocationContext { app, deadline, .. } = self.context;
@@ -85,7 +95,8 @@ impl Unrun<'_> {
         Looker { lambda_request_id: &invocation.request_id, lease: app.lease(), deadline: *deadline, limits }
     }
 
-    /// Returns the execution's id. If nothing is to be written, a fire that only its request identifies may have none.
+    /// Returns the execution's id. A fire that only its request identifies may have none if `writes` is false.
+    /// Otherwise its id is remembered.
     async fn id(&self, writes: bool) -> Result<Option<ExecutionId>, Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
         let request_id = &invocation.request_id;
@@ -98,7 +109,8 @@ impl Unrun<'_> {
         Ok(store.in_time(deadline.run_until, identifying).await?.map(ExecutionId::from))
     }
 
-    /// Ends the execution. Writes a record with `ending` if there is none; without it, returns `None` then.
+    /// Ends the execution, and writes a record with `ending` if there is none. Without `ending`, returns `None` if
+    /// there is no record, or only that of another user's trigger.
     async fn close(&self, ending: Option<Ending>) -> Result<Option<Closed>, Failure> {
         let InvocationContext { app, invocation, deadline, state, .. } = self.context;
         let is_look = ending.is_none();
@@ -125,7 +137,8 @@ impl Unrun<'_> {
         Ok(Some(Closed { execution_id, action, row }))
     }
 
-    /// Returns the response about a fire that has a record.
+    /// Returns the response for a fire that has a record. An execution that has failed is returned as an error, unless
+    /// `is_reported_elsewhere`.
     fn respond(&self, closed: &Closed, row: &Row, is_reported_elsewhere: bool) -> Result<Value, Failure> {
         let Closed { execution_id, action, .. } = closed;
         let response = Response::new(self.fire, execution_id);

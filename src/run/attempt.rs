@@ -32,7 +32,8 @@ use crate::{
     trigger::item::StoredTask,
 };
 
-/// How long an invocation whose run has ended still waits for what is written beside it: one try of the table's client.
+/// The longest time that an invocation whose run has ended still waits for the writes beside it: one try of the table's
+/// client.
 const BESIDE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The work of an attempt that owns its execution.
@@ -44,14 +45,14 @@ pub(super) struct AttemptRun<'a> {
     pub(super) since: Instant,
     /// The agent that was called, as it was defined then.
     pub(super) called: OnceLock<Arc<Agent>>,
-    /// The signal for what is written beside the call.
+    /// The signal for the writes beside the call.
     pub(super) beside: Beside,
     /// The signal that the agent's answer is decided.
     pub(super) decision: Decision,
 }
 
-/// The signal that the agent is about to be called, for what is written beside the call. That is no part of the run: the
-/// run's outcome never waits for it.
+/// The signal that the agent is about to be called, for the writes beside the call. They are no part of the run, and
+/// its outcome never waits for them.
 #[derive(Default)]
 pub(super) struct Beside {
     fire: OnceLock<Arc<Fire>>,
@@ -67,10 +68,11 @@ impl Beside {
 }
 
 impl AttemptRun<'_> {
-    /// Runs the agent for `fire` until its verdict, or until the deadline, a cancellation, SIGTERM or the loss of the lease
-    /// ends the run. Dropping the work ends the call. A panic is a failure that may be retried unless the agent was called.
+    /// Runs the agent for `fire` until its verdict, or until the deadline, a cancellation, SIGTERM or the loss of the
+    /// lease ends the run. Dropping the work ends the call. A panic is a failure that may be retried unless the agent
+    /// was called.
     ///
-    /// Once the answer is decided, none of them ends the run: they end only the wait for usage. If the lease is really
+    /// Once the answer is decided, none of these ends the run. They only end the wait for usage. If the lease is really
     /// lost, the table refuses the outcome.
     pub(super) async fn to_its_end(
         &self,
@@ -127,7 +129,7 @@ impl AttemptRun<'_> {
 
     /// Takes over the trigger item's values, admits the run, and calls the agent. A failure to make the agent ready
     /// counts only after the admission, so a run that is skipped never fails for it. The trigger's time limit counts
-    /// from `since`. The wait for `item` is not interrupted by it.
+    /// from `since`. It does not interrupt the wait for `item`.
     async fn admit_and_call(
         &self,
         fire: &Fire,
@@ -160,11 +162,12 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the fire with the values of the trigger item, and keeps what is known of the item for the end of the
+    /// Returns the fire with the values of the trigger item, and keeps the knowledge of the item for the end of the
     /// execution. A fire that carries its item is returned as it is. Without an item, the event alone decides.
     ///
     /// # Errors
-    /// A failure to read the item, an item that cannot be used, and a skip if the trigger is disabled or deleted.
+    /// Returns a failure to read the item, or an item that cannot be used, and a skip if the trigger is disabled or
+    /// deleted.
     fn current(&self, fire: &Fire, item: FoundItem) -> Result<Fire, RunStop> {
         let know = |knowledge: TriggerKnowledge| {
             // It is set only here, so this cannot fail.
@@ -185,8 +188,12 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Makes sure that the trigger's policy lets the run start, and keeps the input if its agent is known. The token may be
-    /// on its way meanwhile. Returns the fire as it runs.
+    /// Makes sure that the trigger's policy lets the run start. Then keeps the input if the agent is known without a
+    /// request. Returns the fire as it runs: with the task of an earlier attempt, if that kept one. The token may be on
+    /// its way meanwhile.
+    ///
+    /// # Errors
+    /// Returns the errors of [`overlap::admit`]. A failure to keep the input is no error.
     async fn admit(&self, fire: Fire, policy: &Policy) -> Result<Arc<Fire>, RunStop> {
         let fire = Arc::new(fire);
         let definition = self.context.app.agents.known(&fire.task.agent_id);
@@ -197,7 +204,9 @@ impl AttemptRun<'_> {
         Ok(if is_known { self.keep_input(fire).await } else { fire })
     }
 
-    /// Returns the fire as it runs, its input kept, and the agent to call.
+    /// Returns the fire as it runs, with its input kept, and the agent to call. If an earlier attempt kept another
+    /// input, its task and its agent are the ones. `before` is the fire as the event has it, for which `prepared` was
+    /// made ready.
     async fn ready_to_call(
         &self,
         fire: Arc<Fire>,
@@ -216,8 +225,8 @@ impl AttemptRun<'_> {
         Ok((kept, ready))
     }
 
-    /// Returns the agent to call. It is the one that was asked for beside the claim, unless the trigger item names
-    /// another, which is then asked for now. A failure to get the first does not count in that case.
+    /// Returns the agent to call. It is the one that was made ready beside the claim, unless the trigger item names
+    /// another one, which is then made ready now. In this case a failure to prepare the first does not count.
     async fn prospect_of(
         &self,
         fire: &Fire,
@@ -230,10 +239,10 @@ impl AttemptRun<'_> {
         prospect(self.context, fire).await
     }
 
-    /// Builds the call.
+    /// Builds the call, and notes the agent's definition for the record.
     ///
     /// # Errors
-    /// If the session id is one that the agent's platform does not take, or a value cannot be sent.
+    /// Returns an error if the agent's platform does not take the session id, or a value cannot be sent.
     fn call(&self, fire: &Fire, Prospect { agent, profile, .. }: &Prospect) -> Result<Call, Failure> {
         let Attempt { session_id, execution_id, .. } = self.attempt;
         let shortest = Platform::of(agent.definition.is_agentcore).shortest_session_id();
@@ -253,14 +262,15 @@ impl AttemptRun<'_> {
         call.map_err(Failure::from)
     }
 
-    /// Calls the agent and reads its answer to the end. Only what the agent surely did not accept is tried again: at
-    /// most three tries, each after at least the wait that the agent asks for, and only if the run's time lasts for it.
-    /// One more try is made with another proof if the agent refused who calls. Before each try half of the lease must
-    /// be left.
+    /// Calls the agent and reads its answer to the end. Only a call that the agent surely did not accept is tried
+    /// again: at most three tries, each after at least the wait that the agent asks for, and only if the run's time
+    /// lasts for it. One more try is made with a new authorization if the agent refused the caller. Before each try
+    /// half of the lease must be left. A reason for stopping short that the task, or otherwise the agent's definition,
+    /// accepts is a completion.
     ///
     /// # Errors
-    /// The loss of the lease, or the failure of the last try. Once the agent may have taken the call, no failure is
-    /// tried again.
+    /// Returns the loss of the lease, or the failure of the last try. Once the agent may have taken the call, no
+    /// failure is tried again.
     async fn call_agent(&self, fire: &Fire, call: &Call, prospect: Prospect) -> Result<Outcome, RunStop> {
         let agents = &self.context.app.agents;
         let Prospect { agent, mut authorization, .. } = prospect;
@@ -320,8 +330,8 @@ impl AttemptRun<'_> {
         Ok(outcome.await?.accept(accepted))
     }
 
-    /// Awaits `run`, and beside it writes what harms nothing if it is not written. Once the run's end is recorded, the
-    /// writes get little more time.
+    /// Awaits `run`, and beside it makes the writes that the run does not need. Once the run's end is recorded, they
+    /// get 2 s more if they have begun, and are dropped then.
     pub(super) async fn with_writes_beside<T>(&self, run: impl Future<Output = T>) -> T {
         let mut run = pin!(run);
         let mut writing = pin!(catch_panic(self.touch_trigger()));
@@ -338,7 +348,8 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Sets `lastExecutedAt` of a stored trigger once the agent is called. A failure to do so does not affect the run.
+    /// Sets `lastExecutedAt` of a stored trigger once the agent is called. It waits without end if the agent is never
+    /// called. A failure does not affect the run.
     async fn touch_trigger(&self) {
         self.beside.begun.notified().await;
         let Some(fire) = self.beside.fire.get().filter(|fire| fire.trigger.is_some()) else { return };

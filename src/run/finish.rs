@@ -20,12 +20,12 @@ use crate::{
 };
 
 impl AttemptRun<'_> {
-    /// Writes the ending of the attempt, and returns the invocation's result. An agent that nobody waits for is stopped
-    /// before that, and the input of a run that may be replayed is kept beside it.
+    /// Writes the ending of the attempt, and returns the invocation's result. Before this, the agent's session is
+    /// stopped if the agent may still be at work. Beside it, the input of a run that may be replayed is kept.
     ///
     /// # Errors
-    /// The failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's failure if
-    /// the ending could not be written.
+    /// Returns the failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's
+    /// failure if the ending could not be written. The last is retryable only if the agent was not called.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
         let (state, attempt) = (&self.context.state, self.attempt);
         let stop = self.stop_session(&ended).await;
@@ -51,7 +51,7 @@ impl AttemptRun<'_> {
         respond(fire, attempt, ending)
     }
 
-    /// Computes the ending. A run that is skipped though an earlier attempt had failed ends with that failure, made
+    /// Computes the ending. If a run is skipped although an earlier attempt had failed, it ends with that failure, made
     /// final. A failure of the last attempt is not retryable.
     ///
     /// # Errors
@@ -111,7 +111,8 @@ impl AttemptRun<'_> {
     }
 
     /// Keeps the input of a run that failed for good or was cancelled, unless it was kept before. Its task is the one
-    /// that ran, else that of `fire`, unless the trigger's item, of which nothing ran, takes precedence over that.
+    /// that ran, or otherwise that of `fire`. If nothing ran and the trigger has an item, nothing is kept, because the
+    /// item takes precedence over `fire`.
     async fn keep_input_if_worth_it(&self, fire: &Fire, ending: &Ending, is_final: bool) {
         let (ran, definition, is_kept) = {
             let facts = self.context.state.facts();
@@ -124,7 +125,8 @@ impl AttemptRun<'_> {
         let until = self.context.deadline.write_until;
         let fire = match &ran {
             Some(ran) => ran,
-            // The item of a stored trigger takes precedence over the event, which says nothing of what would have run.
+            // The item of a stored trigger takes precedence over the event, so the event does not say what would have
+            // run.
             None if matches!(self.owned.trigger.get(), Some(TriggerKnowledge::Present(_))) => return,
             None => fire,
         };
@@ -134,8 +136,8 @@ impl AttemptRun<'_> {
     }
 }
 
-/// Returns the invocation's result for an attempt whose end is recorded: its failure, or what became of it. The session
-/// is the one that the agent named, else the one that it was given.
+/// Returns the invocation's result for an attempt whose end is recorded: its failure, or the response. The session is
+/// the one that the agent named, or otherwise the one that it was given.
 fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Failure> {
     let response = Response::new(fire, &attempt.execution_id);
     let session_id = ending.session_id.as_deref().unwrap_or(&attempt.session_id);

@@ -1,5 +1,5 @@
-//! The input of a run: noted for the record, and kept before the call where the event alone does not say it. So a replay
-//! asks what was asked, whatever becomes of the trigger item, the schedule's copy and this process.
+//! The input of a run: noted for the record, and kept before the call if the event alone does not say it. So a replay
+//! repeats the same task, whatever becomes of the trigger item, the schedule's copy and this process.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -16,12 +16,13 @@ use crate::{
     trigger::replay::{Input, task_of},
 };
 
-/// The longest time that the call waits for its input to be kept: as long as one try of the table may take. A run does not
-/// fail for an input that is not kept.
+/// The longest time that the call waits for its input to be kept: as long as one try of the table may take. A run does
+/// not fail if its input is not kept.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl AttemptRun<'_> {
-    /// Notes what runs: for the next heartbeat, if the claim did not say it, and for the end.
+    /// Notes the description of what runs for the next heartbeat and for the end, unless the claim wrote the same.
+    /// Notes the agent's definition, too.
     pub(super) fn note_input(&self, fire: &Fire, definition: Option<DefinitionMark>) {
         let snapshot = Input::new(fire, definition.as_ref()).snapshot;
         let is_told = self.attempt.snapshot.as_ref() == Some(&snapshot);
@@ -30,8 +31,9 @@ impl AttemptRun<'_> {
         facts.definition = definition;
     }
 
-    /// Keeps the input of a run whose event does not say everything, and returns the fire as it runs: as an earlier attempt
-    /// kept it, if one did. An execution asks one thing, however many attempts it has.
+    /// Keeps the input of a run whose event does not say everything, in at most 2 s. Returns the fire as it runs. If an
+    /// earlier attempt kept an input, this is the fire with that input's task and the session of this attempt: all
+    /// attempts of an execution give the agent the same task. A failure is logged only.
     pub(super) async fn keep_input(&self, fire: Arc<Fire>) -> Arc<Fire> {
         let InvocationContext { app, deadline, state, .. } = self.context;
         if fire.trigger.is_none() && fire.event_source_id.is_none() {

@@ -47,12 +47,13 @@ use crate::{
     },
 };
 
-/// Runs one fire. If an earlier attempt ended it or works on it, the response says so, or is its failure. The agent is
-/// made ready beside the claim, which costs nothing if the claim fails. The run lock is released last, after the end is
+/// Runs one fire. If an earlier attempt ended it or works on it, the result is that of its record. The agent is made
+/// ready beside the claim, which costs no time if the claim fails. The run lock is released last, after the end is
 /// written.
 ///
 /// # Errors
-/// Returns every failure, recorded before it is returned unless it says that the record could not be written.
+/// Returns every failure. It is recorded before it is returned, unless it says that the record could not be written or
+/// read.
 pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -> Result<Value, Failure> {
     let InvocationContext { app, invocation, deadline, state, .. } = context;
     let since = Instant::now();
@@ -142,8 +143,12 @@ fn first_attempt(
     }
 }
 
-/// Reads the current trigger item, unless it has been read already. If this fails, the run does not start, because its
-/// trigger may have been switched off. `None` if the fire carries its item, or if there is no item whose key is usable.
+/// Reads the current trigger item, unless it has been read already. Returns `None` then, and if there is no item or its
+/// key is unusable.
+///
+/// # Errors
+/// Returns an error if the table does not answer. Then the run must not start, because its trigger may have been
+/// switched off.
 async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem>, Failure> {
     if fire.trigger.is_some() || fire.is_stored {
         return Ok(None);
@@ -152,9 +157,9 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Returns the response about an execution that this attempt does not own, and counts it. One that has failed, or whose
-/// attempt had died, is a failure of this invocation, too. The input of one whose attempt had died is kept here if it
-/// is known, because nobody else will.
+/// Returns the response for an execution that this attempt does not own, and counts it. If the execution has failed, or
+/// its attempt had died, this is a failure of this invocation, too. The input of an execution whose attempt had died is
+/// kept here if it is known, because nobody else will.
 async fn not_run(
     context: &InvocationContext<'_>,
     fire: &Fire,

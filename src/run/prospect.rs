@@ -18,14 +18,14 @@ pub(super) type FoundProspect = Result<Prospect, Failure>;
 /// An agent that is ready to be called.
 pub(super) struct Prospect {
     pub(super) agent: Arc<Agent>,
-    /// What proves to it who calls.
+    /// The caller's proof of identity.
     pub(super) authorization: Authorization,
     /// Its row of the agents table, where there is such a table.
     pub(super) profile: Option<AgentProfile>,
 }
 
-/// Finds the agent of `fire`, its row of the agents table, and what proves to it who calls. The last two are awaited
-/// together, and a failure of the proof comes before one of the row.
+/// Finds the agent of `fire`, its row in the agents table and its authorization. Row and authorization are awaited
+/// together. If both fail, the authorization's failure is returned.
 pub(super) async fn prospect(context: &InvocationContext<'_>, fire: &Fire) -> Result<Prospect, Failure> {
     let agents = &context.app.agents;
     let agent = agents.find(&fire.task.agent_id).await?;

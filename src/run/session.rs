@@ -1,5 +1,6 @@
-//! The stop of an agent's session. Closing the connection may not stop the agent, but AgentCore can be asked to. It is asked
-//! before the record ends and the run lock is released, so that no other run begins while the agent is still at work.
+//! The stop of an agent's session. Closing the connection may not stop the agent, but AgentCore can stop its session.
+//! This is requested before the record ends and the run lock is released, so that no other run begins while the agent
+//! is still at work.
 
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use crate::{
     run::attempt::AttemptRun,
 };
 
-/// The longest time that the end of a run waits until its agent's session is stopped. It is less than the clocks' tolerance
-/// of an ordinary lease (5 s), in which nobody takes over a lease that is lost.
+/// The longest time that the end of a run waits until its agent's session is stopped. It is less than the clocks'
+/// tolerance of an ordinary lease (5 s): during this time nobody takes over a lease that is lost.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The same after SIGTERM, when the process has less than 2 s for all of its runs.
@@ -36,7 +37,7 @@ enum AtWork {
     Unfinished,
 }
 
-/// Returns the reason why the agent, which was called, may still be at work, if it may.
+/// Returns the reason why the agent, which was called, may still be at work, or `None` if it is not.
 fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     use ErrorType::{DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled};
     match ended {
@@ -55,8 +56,8 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     }
 }
 
-/// Returns how long an attempt that lost its lease may take to stop its session. With rerun the next attempt works in a
-/// session of the same id, so that the time ends when that attempt may begin.
+/// Returns the time that an attempt that lost its lease has to stop its session, or `None` if it must not stop it any
+/// more. With rerun, the next attempt works in a session of the same id, so the time ends when that attempt may begin.
 fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_taken_over: bool) -> Option<Duration> {
     if !is_rerun {
         return Some(STOP_TIMEOUT);
@@ -67,8 +68,10 @@ fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_tak
 }
 
 impl AttemptRun<'_> {
-    /// Asks AgentCore to stop the session of a run whose agent may still be at work (best effort, 2 s). A session that the
-    /// event or the trigger names may be somebody's conversation. It is stopped only if somebody cancels the run.
+    /// Asks AgentCore to stop the session of a run whose agent may still be at work. It is one try of at most 2 s, or
+    /// 0.5 s after SIGTERM. A session that the event or the trigger names may be somebody's conversation. It is stopped
+    /// only if somebody cancels the run. Returns `None` if nothing was asked, and an unconfirmed result if no answer
+    /// came in time.
     pub(super) async fn stop_session(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
         let reason = at_work(ended)?;
         let (ran, is_called, is_taken_over) = {

@@ -1,4 +1,4 @@
-//! Fires whose trigger item alone says what to run (`stored: true`): the item is read before the claim, because the
+//! Fires whose trigger item alone says what to run (`stored: true`). The item is read before the claim, because the
 //! claim's row holds the agent and the session.
 
 use crate::{
@@ -11,12 +11,13 @@ use crate::{
 /// A fire whose item was read, if it needs one.
 pub(super) struct Resolved {
     pub(super) fire: Box<Fire>,
-    /// The reason why the fire ends without a run, and what is known of its trigger. The end is recorded like that of a
+    /// The reason why the fire ends without a run, and the knowledge of its trigger. The end is recorded like that of a
     /// run.
     pub(super) stop: Option<Box<(RunStop, TriggerKnowledge)>>,
 }
 
-/// Completes a fire with the task of its trigger item, unless its event says itself what to run.
+/// Completes a fire with the task of its trigger item, unless its event says itself what to run. If the item is gone,
+/// switched off or invalid, the result has a `stop`.
 ///
 /// # Errors
 /// Returns an error if the table does not answer. Nothing has been written then.

@@ -5,10 +5,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     backoff,
     clock::Clock,
-    domain::{ending::SkipReason, policy::Policy},
+    domain::{ending::SkipReason, execution::ExecutionRef, policy::Policy},
     store::{
         Store,
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, integer, keyed, number},
         keys::{self},
@@ -32,12 +33,14 @@ pub enum Start {
     Refused(SkipReason),
 }
 
-/// Builds the write that adds `tokens` to the counters of the day in which `now`, milliseconds since 1970, is.
-pub fn tokens_write(trigger_id: &str, tokens: u64, now: i64) -> ConditionalWrite {
+/// Builds the write that adds `tokens` to the counters of the execution's trigger, of the day in which `now`, milliseconds
+/// since 1970, is.
+pub fn tokens_write(execution: ExecutionRef<'_>, tokens: u64, now: i64) -> ConditionalWrite {
     let mut expression = Expression::default();
     let add = expression.add("tokens", number(tokens));
-    let update = format!("{add} {}", expression.set([("ttl", number(now / 1000 + DAY_TTL))]));
-    ConditionalWrite::Update { key: keys::day_key(trigger_id, now), update, condition: None, expression }
+    let update = format!("{add} {}", expression.set([(TTL, number(now / 1000 + DAY_TTL))]));
+    let key = keys::day_key(execution.user_id, execution.trigger_id, now);
+    ConditionalWrite::Update { key, update, condition: None, expression }
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
@@ -50,11 +53,11 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not take it.
     pub async fn count_start(
         &self,
-        trigger_id: &str,
-        execution_id: &str,
+        execution: ExecutionRef<'_>,
         policy: &Policy,
         now: i64,
     ) -> Result<Start, StoreError> {
+        let ExecutionRef { user_id, trigger_id, execution_id } = execution;
         if policy.max_runs_per_day.is_none() && policy.max_tokens_per_day.is_none() {
             return Ok(Start::Uncounted);
         }
@@ -67,13 +70,13 @@ impl<T: Table, C: Clock> Store<T, C> {
             let mark = keyed(keys::counted_key(trigger_id, execution_id), ttl);
             let mut expression = Expression::default();
             let add = expression.add("runs", number(1));
-            let update = format!("{add} {}", expression.set([("ttl", number(ttl))]));
+            let update = format!("{add} {}", expression.set([(TTL, number(ttl))]));
             let limits = [("runs", policy.max_runs_per_day.map(u64::from)), ("tokens", policy.max_tokens_per_day)];
             let below: Vec<_> = limits
                 .iter()
                 .filter_map(|(name, most)| Some(expression.absent_or_below(name, number((*most)?))))
                 .collect();
-            let key = keys::day_key(trigger_id, now);
+            let key = keys::day_key(user_id, trigger_id, now);
             let writes = vec![
                 ConditionalWrite::Put { item: mark, condition: is_unmarked, expression: unmarked },
                 ConditionalWrite::Update { key, update, condition: Some(below.join(" AND ")), expression },
@@ -94,7 +97,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub async fn take_back_start(&self, trigger_id: &str, execution_id: &str, now: i64) -> Result<(), StoreError> {
+    pub async fn take_back_start(&self, execution: ExecutionRef<'_>, now: i64) -> Result<(), StoreError> {
+        let ExecutionRef { user_id, trigger_id, execution_id } = execution;
         loop {
             let mut marked = Expression::default();
             let is_counted = marked.equals(TAKEN_BACK, None);
@@ -104,7 +108,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             let mut expression = Expression::default();
             let update = expression.add("runs", number(-1));
             let is_there = format!("attribute_exists({})", expression.name("PK"));
-            let key = keys::day_key(trigger_id, now);
+            let key = keys::day_key(user_id, trigger_id, now);
             let writes = vec![
                 ConditionalWrite::Put { item: mark, condition: is_marked, expression: marked },
                 ConditionalWrite::Update { key, update, condition: Some(is_there), expression },

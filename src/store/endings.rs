@@ -1,7 +1,5 @@
 //! The writes that end an execution, each with the condition that it rests on.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
 use crate::{
     domain::{
         attempt::Attempt,
@@ -10,10 +8,11 @@ use crate::{
         fire::Fire,
     },
     store::{
-        execution_item::{FAILURE_ATTRIBUTES, SNAPSHOT_ATTRIBUTES, ended_item, ending_attributes},
+        execution_item::{ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES},
         expression::Expression,
         item::Key,
         keys::{self},
+        records::{ended, ended_item},
         table::ConditionalWrite,
     },
 };
@@ -60,21 +59,23 @@ impl EndingWrite<'_> {
     /// earlier attempt's.
     pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
+        let stored = is_stored.then_some(true);
+        let ended = |ending| ExecutionItem { stored, ..ended(ending) };
         match self {
             Self::Finished { owner, ending } => {
                 let condition = Some(expression.owned_and_running(owner));
-                let mut update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
+                let mut update = expression.set(ended(ending).into_attributes());
                 if ending.status == Status::Skipped {
                     update = format!("{update} {}", expression.remove(&SNAPSHOT_ATTRIBUTES));
                 } else if ending.protocol.is_none() {
                     // The claim names the protocol in which the agent is asked. There was no answer in it.
-                    update = format!("{update} {}", expression.remove(&["protocol"]));
+                    update = format!("{update} {}", expression.remove(&[PROTOCOL]));
                 }
                 ConditionalWrite::Update { key, update, condition, expression }
             }
             Self::Abandoned { seen, ending } => {
                 let condition = Some(expression.unchanged_since(seen));
-                let mut update = expression.set(ending_attributes(ending).into_iter().chain(stored(is_stored)));
+                let mut update = expression.set(ended(ending).into_attributes());
                 if ending.failure.is_none() {
                     // An earlier attempt may have failed retryably. A cancelled execution did not end with that failure.
                     update = format!("{update} {}", expression.remove(&FAILURE_ATTRIBUTES));
@@ -83,14 +84,13 @@ impl EndingWrite<'_> {
             }
             Self::NeverRun { fire, attempt, ending, now } => {
                 let (condition, expression) = Expression::absent(now);
-                let mut item = ended_item(fire, attempt, ending);
-                item.extend(stored(is_stored).map(|(name, value)| (name.to_owned(), value)));
+                let item = ended_item(fire, attempt, ended(ending));
                 ConditionalWrite::Put { item, condition, expression }
             }
             Self::Finalised { seen } => {
                 let condition = Some(expression.unchanged_since(seen));
-                let is_final = ("retryable", AttributeValue::Bool(false));
-                let update = expression.set([is_final].into_iter().chain(stored(is_stored)));
+                let is_final = ExecutionItem { retryable: Some(false), stored, ..ExecutionItem::default() };
+                let update = expression.set(is_final.into_attributes());
                 ConditionalWrite::Update { key, update, condition, expression }
             }
         }
@@ -100,8 +100,4 @@ impl EndingWrite<'_> {
 /// Returns the key of the execution that `execution` names.
 pub fn key_of(execution: ExecutionRef<'_>) -> Key {
     keys::execution_key(execution.trigger_id, execution.execution_id)
-}
-
-fn stored(is_stored: bool) -> Option<(&'static str, AttributeValue)> {
-    is_stored.then_some(("stored", AttributeValue::Bool(true)))
 }

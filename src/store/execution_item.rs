@@ -1,214 +1,362 @@
-//! The execution record's attributes (README.md, The record): how they are spelled, written and read.
+//! The schema of an execution's record: each attribute's name and type are spelled here, and nowhere else.
+//!
+//! The function writes and reads [`ExecutionItem`]; the history and the control plane read it. Expressions name attributes
+//! by the constants. README.md, The record, says what each attribute means, and tests/it/store/record_schema.rs holds both
+//! against each other.
+//!
+//! The crate `serde_dynamo` is not used. It reads an item as a whole or not at all, so that one attribute of a strange type
+//! would lose the record, and expressions would still have to spell the names a second time.
+
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
 
-use crate::{
-    clock,
-    domain::{
-        attempt::Attempt,
-        ending::{Ending, Reported, Snapshot},
-        execution::{Row, Status},
-        fire::{Fire, Origin},
-        usage::{Usage, sum},
-    },
-    store::{
-        item::{Item, integer, number, text},
-        keys::execution_key,
-    },
-};
+/// A value of an item, as DynamoDB has it or as JSON. It reads as `None` if it is of another type than the one asked for.
+pub trait Stored: Sized {
+    /// Returns a text.
+    fn text(self) -> Option<String>;
+    /// Returns a number that `N` can hold.
+    fn number<N: FromStr>(self) -> Option<N>;
+    /// Returns a boolean.
+    fn flag(self) -> Option<bool>;
+    /// Returns the members of a map.
+    fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>>;
+}
 
-/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left, the failure and a
-/// request to cancel among it, but for what `attempt` carries over. What the fire does not have is absent.
-pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
-    let (pk, sk) = execution_key(&fire.trigger_id, &attempt.execution_id);
-    let mut item = Item::from([
-        ("PK".into(), text(pk)),
-        ("SK".into(), text(sk)),
-        ("triggerId".into(), text(&fire.trigger_id)),
-        ("executionId".into(), text(&attempt.execution_id)),
-        ("status".into(), text(Status::Running.as_str())),
-        ("startedAt".into(), text(&attempt.started_at)),
-        ("sessionId".into(), text(&attempt.session_id)),
-        ("ttl".into(), number(attempt.ttl)),
-        ("attempt".into(), number(attempt.attempt)),
-        ("owner".into(), text(&attempt.owner)),
-        ("leaseUntil".into(), number(lease_until)),
-        ("lambdaRequestId".into(), text(&attempt.lambda_request_id)),
-    ]);
-    let (scheduled_time, follows) = match &fire.origin {
-        Origin::Schedule { text, .. } => (Some(text), None),
-        Origin::Execution { id, .. } => (None, Some(String::from(id))),
-        Origin::Event { .. } | Origin::Request { .. } => (None, None),
-    };
-    let (user_id, replay_of) = (String::from(&fire.user_id), fire.replay_of.as_ref().map(String::from));
-    for (name, value) in [
-        // These ids may be unknown if the fire never came to a run.
-        ("userId", Some(&user_id).filter(|id| !id.is_empty())),
-        ("agentId", Some(&fire.task.agent_id).filter(|id| !id.is_empty())),
-        ("scheduledTime", scheduled_time),
-        ("eventId", fire.event_id.as_ref()),
-        ("source", fire.source.as_ref()),
-        ("eventSourceId", fire.event_source_id.as_ref()),
-        ("detailType", fire.detail_type.as_ref()),
-        ("eventTime", fire.event_time.as_ref()),
-        ("follows", follows.as_ref()),
-        ("replayOf", replay_of.as_ref()),
-    ] {
-        if let Some(value) = value {
-            item.insert(name.into(), text(value));
+impl Stored for AttributeValue {
+    fn text(self) -> Option<String> {
+        if let Self::S(text) = self { Some(text) } else { None }
+    }
+
+    fn number<N: FromStr>(self) -> Option<N> {
+        self.as_n().ok()?.parse().ok()
+    }
+
+    fn flag(self) -> Option<bool> {
+        self.as_bool().ok().copied()
+    }
+
+    fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
+        if let Self::M(members) = self { Some(members) } else { None }
+    }
+}
+
+impl Stored for Value {
+    fn text(self) -> Option<String> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    fn number<N: FromStr>(self) -> Option<N> {
+        self.as_number()?.to_string().parse().ok()
+    }
+
+    fn flag(self) -> Option<bool> {
+        self.as_bool()
+    }
+
+    fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
+        if let Self::Object(members) = self { Some(members) } else { None }
+    }
+}
+
+/// The type of an attribute.
+trait Kind: Sized {
+    /// DynamoDB's name of the type.
+    const NAME: &'static str;
+
+    fn read(value: impl Stored) -> Option<Self>;
+    fn write(self) -> AttributeValue;
+}
+
+impl Kind for String {
+    const NAME: &'static str = "S";
+
+    fn read(value: impl Stored) -> Option<Self> {
+        value.text()
+    }
+
+    fn write(self) -> AttributeValue {
+        AttributeValue::S(self)
+    }
+}
+
+impl Kind for bool {
+    const NAME: &'static str = "BOOL";
+
+    fn read(value: impl Stored) -> Option<Self> {
+        value.flag()
+    }
+
+    fn write(self) -> AttributeValue {
+        AttributeValue::Bool(self)
+    }
+}
+
+macro_rules! numbers {
+    ($($kind:ty)*) => {$(
+        impl Kind for $kind {
+            const NAME: &'static str = "N";
+
+            fn read(value: impl Stored) -> Option<Self> {
+                value.number()
+            }
+
+            fn write(self) -> AttributeValue {
+                AttributeValue::N(self.to_string())
+            }
         }
-    }
-    if let Some(trace) = &attempt.trace {
-        item.insert("traceId".into(), text(&trace.trace_id));
-        item.extend(trace.traceparent.as_ref().map(|header| ("traceparent".into(), text(header))));
-    }
-    if fire.chain_depth > 0 {
-        item.insert("chainDepth".into(), number(fire.chain_depth));
-    }
-    let snapshot = attempt.snapshot.as_ref().map(snapshot_attributes).unwrap_or_default();
-    let usage = attempt.usage_before.as_ref().map(|usage| ("usage", usage_map(usage)));
-    item.extend(snapshot.into_iter().chain(usage).map(|(name, value)| (name.to_owned(), value)));
-    item
+    )*};
 }
 
-/// Builds the whole row of a fire that ended without any attempt's record: that of a running attempt without its owner
-/// and lease, with the ending.
-pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: &Ending) -> Item {
-    let mut item = running_item(fire, attempt, 0);
-    item.remove("owner");
-    item.remove("leaseUntil");
-    item.extend(ending_attributes(ending).into_iter().map(|(name, value)| (name.to_owned(), value)));
-    item
+numbers! { i64 u32 u64 }
+
+impl Kind for UsageItem {
+    const NAME: &'static str = "M";
+
+    fn read(value: impl Stored) -> Option<Self> {
+        value.members().map(Self::read)
+    }
+
+    fn write(self) -> AttributeValue {
+        AttributeValue::M(self.into_attributes().into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
 }
 
-/// Returns the attributes that say how far a run has come. Its tokens are those of all attempts. The counts of skipped
-/// events and tools are written at the end only.
-pub(crate) fn progress_attributes(
-    reported: &Reported,
-    usage_before: Option<Usage>,
-) -> Vec<(&'static str, AttributeValue)> {
-    let Reported { progress, last_event_at } = reported;
-    let mut attributes = vec![
-        ("events", number(progress.events)),
-        ("bytes", number(progress.bytes)),
-        ("lastEventAt", text(clock::rfc3339(*last_event_at))),
-    ];
-    attributes.extend(sum(usage_before, progress.usage).map(|usage| ("usage", usage_map(&usage))));
-    attributes
+/// Declares a map's attributes: for each the field, its type, the constant of its name, and the name.
+macro_rules! attributes {
+    ($(#[$of_item:meta])* $item:ident {
+        $($(#[$of_field:meta])* $field:ident: $kind:ty = $constant:ident $name:literal,)*
+    }) => {
+        $(
+            #[doc = concat!("The name of the attribute `", $name, "`.")]
+            pub const $constant: &str = $name;
+        )*
+
+        $(#[$of_item])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $item {
+            $($(#[$of_field])* pub $field: Option<$kind>,)*
+        }
+
+        impl $item {
+            /// Each attribute's name, with DynamoDB's name of its type.
+            pub const ATTRIBUTES: &[(&str, &str)] = &[$(($name, <$kind as Kind>::NAME)),*];
+
+            /// Reads attributes. One that is missing or of another type is `None`, and one that is not listed here is
+            /// left out.
+            pub fn read<V: Stored>(attributes: impl IntoIterator<Item = (String, V)>) -> Self {
+                let mut item = Self::default();
+                for (name, value) in attributes {
+                    match name.as_str() {
+                        $($name => item.$field = Kind::read(value),)*
+                        _ => {}
+                    }
+                }
+                item
+            }
+
+            /// Returns the attributes that are present.
+            pub(crate) fn into_attributes(self) -> Vec<(&'static str, AttributeValue)> {
+                let present = [$(self.$field.is_some()),*].into_iter().filter(|is_present| *is_present).count();
+                let mut attributes = Vec::with_capacity(present);
+                $(attributes.extend(self.$field.map(|value| ($name, value.write())));)*
+                attributes
+            }
+        }
+    };
 }
 
-/// The attributes that say what ran. A fire that was skipped ran nothing.
-pub(crate) const SNAPSHOT_ATTRIBUTES: [&str; 4] = ["settingsHash", "protocol", "functionVersion", "triggerVersion"];
+attributes! {
+    /// The tokens that all attempts used, as far as the agent reported them.
+    UsageItem {
+        /// Tokens sent to the model.
+        input_tokens: u64 = INPUT_TOKENS "inputTokens",
+        /// Tokens that the model wrote.
+        output_tokens: u64 = OUTPUT_TOKENS "outputTokens",
+        /// Input tokens read from the prompt cache.
+        cache_read_input_tokens: u64 = CACHE_READ_INPUT_TOKENS "cacheReadInputTokens",
+        /// Input tokens written to the prompt cache.
+        cache_write_input_tokens: u64 = CACHE_WRITE_INPUT_TOKENS "cacheWriteInputTokens",
+    }
+}
 
-/// Returns the attributes that say what runs.
-pub(crate) fn snapshot_attributes(snapshot: &Snapshot) -> Vec<(&'static str, AttributeValue)> {
-    let Snapshot { settings_hash, agent_id, protocol, trigger_version, function_version, agent_definition_changed } =
-        snapshot;
-    let mut attributes = vec![("agentId", text(agent_id)), ("settingsHash", text(settings_hash))];
-    attributes.extend(protocol.as_ref().map(|protocol| ("protocol", text(protocol))));
-    attributes.extend(function_version.map(|version| ("functionVersion", text(version))));
-    attributes.extend(agent_definition_changed.then_some(("agentDefinitionChanged", AttributeValue::Bool(true))));
-    attributes.extend(trigger_version.as_ref().map(|version| ("triggerVersion", text(version))));
-    attributes
+attributes! {
+    /// An execution's record without its key.
+    ExecutionItem {
+        /// The trigger.
+        trigger_id: String = TRIGGER_ID "triggerId",
+        /// The execution.
+        execution_id: String = EXECUTION_ID "executionId",
+        /// The user on whose behalf the agent runs.
+        user_id: String = USER_ID "userId",
+        /// The agent.
+        agent_id: String = AGENT_ID "agentId",
+        /// The status, one of the words of [`Status`](crate::domain::execution::Status).
+        status: String = STATUS "status",
+        /// The start of the first attempt, RFC 3339.
+        started_at: String = STARTED_AT "startedAt",
+        /// The end, RFC 3339.
+        completed_at: String = COMPLETED_AT "completedAt",
+        /// The text of the failure.
+        error: String = ERROR "error",
+        /// The type of the failure.
+        error_type: String = ERROR_TYPE "errorType",
+        /// True if it failed and another attempt may claim it.
+        retryable: bool = RETRYABLE "retryable",
+        /// The protocol by which the agent is asked or its answer was read.
+        protocol: String = PROTOCOL "protocol",
+        /// How the agent stopped short.
+        finish_reason: String = FINISH_REASON "finishReason",
+        /// Why it was skipped.
+        skip_reason: String = SKIP_REASON "skipReason",
+        /// The other execution that was alive, if it was skipped because of it.
+        overlaps: String = OVERLAPS "overlaps",
+        /// The agent's final answer.
+        output: String = OUTPUT "output",
+        /// True if the answer was longer than what is stored.
+        output_truncated: bool = OUTPUT_TRUNCATED "outputTruncated",
+        /// The tokens that all attempts used.
+        usage: UsageItem = USAGE "usage",
+        /// The agent's session.
+        session_id: String = SESSION_ID "sessionId",
+        /// The agent's request id.
+        request_id: String = REQUEST_ID "requestId",
+        /// The duration of the last attempt in milliseconds.
+        duration_ms: u64 = DURATION_MS "durationMs",
+        /// The time from the call to the first event of the answer, in milliseconds.
+        first_event_ms: u64 = FIRST_EVENT_MS "firstEventMs",
+        /// The events of the answer so far.
+        events: u64 = EVENTS "events",
+        /// The bytes of the answer so far.
+        bytes: u64 = BYTES "bytes",
+        /// The events that could not be understood.
+        skipped_events: u64 = SKIPPED_EVENTS "skippedEvents",
+        /// The tools that the agent called.
+        tool_uses: u64 = TOOL_USES "toolUses",
+        /// The time at which the last event arrived, RFC 3339.
+        last_event_at: String = LAST_EVENT_AT "lastEventAt",
+        /// The time for which a scheduled fire was due, as the schedule wrote it.
+        scheduled_time: String = SCHEDULED_TIME "scheduledTime",
+        /// The id of the event that fired.
+        event_id: String = EVENT_ID "eventId",
+        /// The source of the event that fired.
+        source: String = SOURCE "source",
+        /// The detail type of the event that fired.
+        detail_type: String = DETAIL_TYPE "detailType",
+        /// The time of the event that fired.
+        event_time: String = EVENT_TIME "eventTime",
+        /// The event source to which the trigger is subscribed.
+        event_source_id: String = EVENT_SOURCE_ID "eventSourceId",
+        /// The execution that it follows in a chain.
+        follows: String = FOLLOWS "follows",
+        /// The number of executions that led to it.
+        chain_depth: u32 = CHAIN_DEPTH "chainDepth",
+        /// The execution that it runs again.
+        replay_of: String = REPLAY_OF "replayOf",
+        /// The SHA-256 hash of the kept input.
+        settings_hash: String = SETTINGS_HASH "settingsHash",
+        /// The version of the function.
+        function_version: String = FUNCTION_VERSION "functionVersion",
+        /// The version of the trigger item.
+        trigger_version: String = TRIGGER_VERSION "triggerVersion",
+        /// True for a replay whose agent was defined in another way when the replayed execution ran.
+        agent_definition_changed: bool = AGENT_DEFINITION_CHANGED "agentDefinitionChanged",
+        /// True if its trigger is a stored one.
+        stored: bool = STORED "stored",
+        /// X-Ray's id of the trace.
+        trace_id: String = TRACE_ID "traceId",
+        /// The W3C trace context that the agent was sent.
+        traceparent: String = TRACEPARENT "traceparent",
+        /// The number of attempts so far.
+        attempt: u32 = ATTEMPT "attempt",
+        /// The attempt that holds, or last held, the lease.
+        owner: String = OWNER "owner",
+        /// The end of the lease in milliseconds since 1970.
+        lease_until: i64 = LEASE_UNTIL "leaseUntil",
+        /// The Lambda request of the last attempt.
+        lambda_request_id: String = LAMBDA_REQUEST_ID "lambdaRequestId",
+        /// True if somebody requested its cancellation.
+        cancel_requested: bool = CANCEL_REQUESTED "cancelRequested",
+        /// True if the agent's session was asked to stop.
+        stop_requested: bool = STOP_REQUESTED "stopRequested",
+        /// True if AgentCore confirmed that it stopped the session.
+        stop_confirmed: bool = STOP_CONFIRMED "stopConfirmed",
+        /// The time at which the record expires, in seconds since 1970.
+        ttl: i64 = TTL "ttl",
+    }
 }
 
 /// The attributes that only a failed execution has.
-pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = ["error", "errorType", "retryable"];
+pub(crate) const FAILURE_ATTRIBUTES: [&str; 3] = [ERROR, ERROR_TYPE, RETRYABLE];
 
-/// Returns what the end of an attempt writes. An attribute that nobody measured is absent, and so is one that says "no"
-/// where its absence says so too.
-pub(crate) fn ending_attributes(ending: &Ending) -> Vec<(&'static str, AttributeValue)> {
-    // Destructured in full: a new field does not compile until it is written, or left out on purpose.
-    let Ending {
-        status,
-        completed_at,
-        skip_reason,
-        overlaps,
-        snapshot,
-        failure,
-        request_id,
-        session_id,
-        protocol,
-        finish_reason,
-        output,
-        reported,
-        usage_before,
-        stop,
-        duration_ms,
-        first_event_ms,
-    } = ending;
-    let mut attributes = vec![("status", text(status.as_str())), ("completedAt", text(completed_at))];
-    attributes.extend(skip_reason.map(|reason| ("skipReason", text(reason.as_str()))));
-    attributes.extend(overlaps.as_ref().map(|id| ("overlaps", text(id))));
-    attributes.extend(snapshot.as_ref().map(snapshot_attributes).unwrap_or_default());
-    if let Some(failure) = failure {
-        attributes.push(("error", text(failure.record_text())));
-        attributes.push(("errorType", text(failure.error_type.as_str())));
-        attributes.push(("retryable", AttributeValue::Bool(failure.retryable)));
-    }
-    attributes.extend(protocol.map(|protocol| ("protocol", text(protocol.as_str()))));
-    attributes.extend(finish_reason.map(|reason| ("finishReason", text(reason.as_str()))));
-    attributes.extend(request_id.as_ref().map(|id| ("requestId", text(id))));
-    attributes.extend(duration_ms.map(|millis| ("durationMs", number(millis))));
-    attributes.extend(first_event_ms.map(|millis| ("firstEventMs", number(millis))));
-    attributes.extend(session_id.as_ref().map(|id| ("sessionId", text(id))));
-    if let Some(reported) = reported {
-        attributes.extend(progress_attributes(reported, *usage_before));
-        attributes.push(("skippedEvents", number(reported.progress.skipped_events)));
-        attributes.push(("toolUses", number(reported.progress.tool_uses)));
-    }
-    if let Some(stop) = stop {
-        attributes.push(("stopRequested", AttributeValue::Bool(true)));
-        attributes.push(("stopConfirmed", AttributeValue::Bool(stop.confirmed)));
-    }
-    if let Some(output) = output {
-        attributes.push(("output", text(&output.text)));
-        attributes.push(("outputTruncated", AttributeValue::Bool(output.truncated)));
-    }
-    attributes
-}
+/// The attributes that say what ran. A fire that was skipped ran nothing.
+pub(crate) const SNAPSHOT_ATTRIBUTES: [&str; 4] = [SETTINGS_HASH, PROTOCOL, FUNCTION_VERSION, TRIGGER_VERSION];
 
-/// Returns the token counts as the record holds them. A count of zero is written, too.
-fn usage_map(usage: &Usage) -> AttributeValue {
-    AttributeValue::M(Item::from([
-        ("inputTokens".into(), number(usage.input_tokens)),
-        ("outputTokens".into(), number(usage.output_tokens)),
-        ("cacheReadInputTokens".into(), number(usage.cache_read_input_tokens)),
-        ("cacheWriteInputTokens".into(), number(usage.cache_write_input_tokens)),
-    ]))
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-/// Reads a stored execution; `None` if its status is not one this version knows. Any other attribute that is missing or
-/// of another type counts as absent.
-pub fn row(item: &Item) -> Option<Row> {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-    let bool = |name: &str| item.get(name).and_then(|value| value.as_bool().ok()).copied();
-    Some(Row {
-        status: Status::from_name(&text("status")?)?,
-        user_id: text("userId"),
-        owner: text("owner"),
-        attempt: integer(item, "attempt").and_then(|number| u32::try_from(number).ok()),
-        lease_until: integer(item, "leaseUntil"),
-        cancel_requested: bool("cancelRequested"),
-        retryable: bool("retryable").unwrap_or(false),
-        lambda_request_id: text("lambdaRequestId"),
-        started_at: text("startedAt"),
-        ttl: integer(item, "ttl"),
-        error_type: text("errorType"),
-        error: text("error"),
-        session_id: text("sessionId"),
-        request_id: text("requestId"),
-        usage: item.get("usage").and_then(|usage| usage.as_m().ok()).map(usage_of),
-        settings_hash: text("settingsHash"),
-    })
-}
+    use serde_json::{Map, json};
 
-fn usage_of(usage: &Item) -> Usage {
-    let count = |name| integer(usage, name).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
-    Usage {
-        input_tokens: count("inputTokens"),
-        output_tokens: count("outputTokens"),
-        cache_read_input_tokens: count("cacheReadInputTokens"),
-        cache_write_input_tokens: count("cacheWriteInputTokens"),
+    use super::*;
+
+    /// Returns an item that has every attribute.
+    fn full() -> Map<String, Value> {
+        let value = |name: &str, kind: &str| match kind {
+            "S" => json!(name),
+            "N" => json!(7),
+            "BOOL" => json!(true),
+            "M" => UsageItem::ATTRIBUTES.iter().map(|(name, _)| ((*name).to_owned(), json!(7))).collect(),
+            other => panic!("{other}"),
+        };
+        ExecutionItem::ATTRIBUTES.iter().map(|(name, kind)| ((*name).to_owned(), value(name, kind))).collect()
+    }
+
+    #[test]
+    fn every_attribute_reads_back_as_it_was_written() {
+        let item = ExecutionItem::read(full());
+        let written = item.clone().into_attributes();
+        let names: Vec<_> = written.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ExecutionItem::ATTRIBUTES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        assert_eq!(item.usage.clone().map(|usage| usage.into_attributes().len()), Some(UsageItem::ATTRIBUTES.len()));
+        let written: HashMap<_, _> = written.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert_eq!(ExecutionItem::read(written), item);
+    }
+
+    #[test]
+    fn an_absent_attribute_is_not_written() {
+        assert_eq!(ExecutionItem::default().into_attributes(), []);
+        let usage = UsageItem { output_tokens: Some(0), ..UsageItem::default() };
+        assert_eq!(usage.into_attributes(), [(OUTPUT_TOKENS, AttributeValue::N("0".to_owned()))]);
+    }
+
+    #[test]
+    fn an_attribute_of_a_strange_type_is_absent_and_costs_no_other() {
+        let whole = ExecutionItem::read(full());
+        for strange in [json!(null), json!([1]), json!(-1.5), json!({"S": "text"}), json!("7"), json!(true)] {
+            for (name, kind) in ExecutionItem::ATTRIBUTES {
+                let mut row = full();
+                row.insert((*name).to_owned(), strange.clone());
+                row.insert("colour".to_owned(), strange.clone());
+                let fits = matches!(
+                    (*kind, &strange),
+                    ("S", Value::String(_)) | ("BOOL", Value::Bool(_)) | ("M", Value::Object(_))
+                );
+                let read = ExecutionItem::read(row).into_attributes();
+                let found: Vec<_> = read.iter().map(|(name, _)| *name).collect();
+                let expected = whole.clone().into_attributes();
+                let expected: Vec<_> =
+                    expected.iter().map(|(name, _)| *name).filter(|other| fits || other != name).collect();
+                assert_eq!(found, expected, "{name} is {strange}");
+            }
+        }
+        let strange = [
+            (STATUS, AttributeValue::Null(true)),
+            (TTL, AttributeValue::S("7".to_owned())),
+            (EVENTS, AttributeValue::N("1.5".to_owned())),
+        ];
+        let read = ExecutionItem::read(strange.map(|(name, value)| (name.to_owned(), value)));
+        assert_eq!(read, ExecutionItem::default());
     }
 }

@@ -7,7 +7,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     domain::execution::{Row, Status},
-    store::item::{number, text},
+    store::{
+        execution_item::{ATTEMPT, CANCEL_REQUESTED, LEASE_UNTIL, OWNER, RETRYABLE, STATUS, TTL},
+        item::{number, text},
+    },
 };
 
 /// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
@@ -46,7 +49,7 @@ impl Expression {
     /// Builds the condition that the row does not exist, or that its ttl has passed at `now`, milliseconds since 1970.
     pub(crate) fn absent(now: i64) -> (String, Self) {
         let mut expression = Self::default();
-        let (pk, ttl) = (expression.name("PK"), expression.name("ttl"));
+        let (pk, ttl) = (expression.name("PK"), expression.name(TTL));
         let now = expression.value(number(now / 1000));
         (format!("attribute_not_exists({pk}) OR {ttl} <= {now}"), expression)
     }
@@ -56,22 +59,22 @@ impl Expression {
     /// nothing else, and so defeats a claim that rests on it.
     pub(crate) fn unchanged_since(&mut self, seen: &Row) -> String {
         let mut conditions = vec![
-            self.equals("status", Some(text(seen.status.as_str()))),
-            self.equals("owner", seen.owner.as_ref().map(text)),
-            self.equals("attempt", seen.attempt.map(number)),
-            self.equals("leaseUntil", seen.lease_until.map(number)),
-            self.equals("cancelRequested", seen.cancel_requested.map(AttributeValue::Bool)),
+            self.equals(STATUS, Some(text(seen.status.as_str()))),
+            self.equals(OWNER, seen.owner.as_ref().map(text)),
+            self.equals(ATTEMPT, seen.attempt.map(number)),
+            self.equals(LEASE_UNTIL, seen.lease_until.map(number)),
+            self.equals(CANCEL_REQUESTED, seen.cancel_requested.map(AttributeValue::Bool)),
         ];
         if seen.retryable {
-            conditions.push(self.equals("retryable", Some(AttributeValue::Bool(true))));
+            conditions.push(self.equals(RETRYABLE, Some(AttributeValue::Bool(true))));
         }
         conditions.join(" AND ")
     }
 
     /// Builds the condition that the attempt `owner` owns the execution and that it is running.
     pub(crate) fn owned_and_running(&mut self, owner: &str) -> String {
-        let owner = self.equals("owner", Some(text(owner)));
-        format!("{owner} AND {}", self.equals("status", Some(text(Status::Running.as_str()))))
+        let owner = self.equals(OWNER, Some(text(owner)));
+        format!("{owner} AND {}", self.equals(STATUS, Some(text(Status::Running.as_str()))))
     }
 
     pub(crate) fn at_most(&mut self, attribute: &str, value: AttributeValue) -> String {
@@ -98,12 +101,6 @@ impl Expression {
             update.extend([separator, &name, " = ", &value]);
         }
         update
-    }
-
-    /// Builds an assignment that keeps a value that is there.
-    pub(crate) fn default_to(&mut self, attribute: &str, value: AttributeValue) -> String {
-        let name = self.name(attribute);
-        format!("{name} = if_not_exists({name}, {})", self.value(value))
     }
 
     pub(crate) fn add(&mut self, attribute: &str, number: AttributeValue) -> String {

@@ -36,7 +36,7 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
 /// Builds the trigger item's part of a transaction. It is applied only if the item exists and its health fields are
 /// unchanged since `seen` was read. `now` is in milliseconds since 1970. A success, for which `failure` is `None`,
 /// removes what is known of the last failure and of a pause; a further failure removes what is known of a pause. The
-/// trigger's ids are added where the item lacks them.
+/// trigger's ids become those of the item's key.
 pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,
@@ -66,10 +66,10 @@ pub fn health_write(
     } else if change.state == State::Failing {
         remove.extend(["pausedReason", "pausedAt"]);
     }
-    // A health event names the trigger by these attributes. The item's writer may have put them into the key alone.
-    let ids = [("id", execution.trigger_id), ("userId", execution.user_id)]
-        .map(|(name, id)| expression.default_to(name, text(id)));
-    let mut update = format!("{}, {}", expression.set(set), ids.join(", "));
+    // A health event names the trigger by these attributes. The item's writer may have put them into the key alone, or
+    // another trigger's beside it.
+    set.extend([("id", text(execution.trigger_id)), ("userId", text(execution.user_id))]);
+    let mut update = expression.set(set);
     if !remove.is_empty() {
         update = format!("{update} {}", expression.remove(&remove));
     }

@@ -9,6 +9,7 @@ use crate::{
     store::{
         Store,
         error::StoreError,
+        execution_item::{TRIGGER_ID, USER_ID},
         expression::Expression,
         item::{Item, keyed, text},
         keys,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// A trigger with its user.
-pub(crate) type InPlace = (UserId, TriggerId);
+pub type InPlace = (UserId, TriggerId);
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Remembers that this Lambda request runs a trigger in place. Returns the trigger that is remembered, which is
@@ -25,15 +26,15 @@ impl<T: Table, C: Clock> Store<T, C> {
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub(crate) async fn remember_in_place(
+    pub async fn remember_in_place(
         &self,
         request_id: &str,
         (user_id, trigger_id): &InPlace,
         ttl: i64,
     ) -> Result<InPlace, StoreError> {
         let mut item = keyed(keys::in_place_key(request_id), ttl);
-        item.insert("userId".into(), text(user_id.as_str()));
-        item.insert("triggerId".into(), text(trigger_id.as_str()));
+        item.insert(USER_ID.into(), text(user_id.as_str()));
+        item.insert(TRIGGER_ID.into(), text(trigger_id.as_str()));
         let mut expression = Expression::default();
         let condition = format!("attribute_not_exists({})", expression.name("PK"));
         match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
@@ -46,12 +47,12 @@ impl<T: Table, C: Clock> Store<T, C> {
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub(crate) async fn in_place(&self, request_id: &str) -> Result<Option<InPlace>, StoreError> {
+    pub async fn in_place(&self, request_id: &str) -> Result<Option<InPlace>, StoreError> {
         Ok(self.table.get(keys::in_place_key(request_id), true).await?.as_ref().and_then(read))
     }
 }
 
 fn read(item: &Item) -> Option<InPlace> {
     let text = |name: &str| item.get(name)?.as_s().ok().cloned();
-    Some((text("userId")?.into(), text("triggerId")?.into()))
+    Some((text(USER_ID)?.into(), text(TRIGGER_ID)?.into()))
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::store::execution_item::TTL;
+
 /// One item as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
 
@@ -24,5 +26,5 @@ pub(crate) fn integer(item: &Item, name: &str) -> Option<i64> {
 
 /// Returns an item with this key and ttl, seconds since 1970, and nothing else.
 pub(crate) fn keyed((pk, sk): Key, ttl: i64) -> Item {
-    Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("ttl".into(), number(ttl))])
+    Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), (TTL.into(), number(ttl))])
 }

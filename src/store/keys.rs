@@ -32,15 +32,16 @@ pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"))
 }
 
-/// The key of a trigger's count of events.
-pub(crate) fn counter_key(trigger_id: &str) -> Key {
-    (format!("TRIGGER#{trigger_id}"), "THRESHOLD".to_owned())
+/// The key of a trigger's count of events. It names the user, as the other counters' keys do: another user's trigger of the
+/// same id must not count for this one.
+pub(crate) fn counter_key(user_id: &str, trigger_id: &str) -> Key {
+    (format!("TRIGGER#{trigger_id}"), format!("THRESHOLD#{user_id}"))
 }
 
 /// The key of a trigger's counters of the day, in UTC, in which `now`, milliseconds since 1970, is.
-pub(crate) fn day_key(trigger_id: &str, now: i64) -> Key {
+pub(crate) fn day_key(user_id: &str, trigger_id: &str, now: i64) -> Key {
     let day = clock::rfc3339(now);
-    (format!("TRIGGER#{trigger_id}"), format!("DAY#{}", &day[..10]))
+    (format!("TRIGGER#{trigger_id}"), format!("DAY#{}#{user_id}", &day[..10]))
 }
 
 /// The key of the mark that an execution's start is counted.
@@ -54,6 +55,6 @@ pub(crate) fn running_key(trigger_id: &str) -> Key {
 }
 
 /// The key of an event that a trigger has counted.
-pub(crate) fn mark_key(trigger_id: &str, mark: &str) -> Key {
-    (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}"))
+pub(crate) fn mark_key(user_id: &str, trigger_id: &str, mark: &str) -> Key {
+    (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}#{user_id}"))
 }

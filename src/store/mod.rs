@@ -11,15 +11,17 @@ pub mod error;
 pub mod execution_item;
 pub mod expression;
 pub mod health;
-pub(crate) mod in_place;
+pub mod in_place;
 pub mod input;
 pub mod item;
 pub mod keys;
+pub mod records;
 pub mod run_lock;
 pub mod table;
 pub(crate) mod threshold;
 pub mod trigger_item;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -35,6 +37,7 @@ use crate::{
     store::{
         dynamodb::DynamoDb,
         error::StoreError,
+        execution_item::{EXECUTION_ID, ExecutionItem, LEASE_UNTIL, TTL},
         expression::Expression,
         item::{Item, number, text},
         table::{ConditionalWrite, Table, Written},
@@ -71,6 +74,20 @@ pub struct News<'a> {
     pub usage_before: Option<Usage>,
     /// What runs, if the claim did not say it.
     pub snapshot: Option<&'a Snapshot>,
+}
+
+impl News<'_> {
+    /// Returns what a heartbeat writes. It is no part of the heartbeat itself, whose future would keep the whole item.
+    fn attributes(self, lease_until: i64) -> Vec<(&'static str, AttributeValue)> {
+        let mut record = ExecutionItem { lease_until: Some(lease_until), ..ExecutionItem::default() };
+        if let Some(reported) = self.reported {
+            record.add_progress(reported, self.usage_before);
+        }
+        if let Some(snapshot) = self.snapshot {
+            record.add_snapshot(snapshot);
+        }
+        record.into_attributes()
+    }
 }
 
 /// The table with its typed reads and writes. It is generic over the table itself and over the clock, so that the model
@@ -114,7 +131,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         now: i64,
     ) -> Result<Write, StoreError> {
         let (condition, expression) = Expression::absent(now);
-        let item = execution_item::running_item(fire, attempt, lease_until);
+        let item = records::running_item(fire, attempt, lease_until);
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
@@ -132,7 +149,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     ) -> Result<Write, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.unchanged_since(seen);
-        let item = execution_item::running_item(fire, attempt, lease_until);
+        let item = records::running_item(fire, attempt, lease_until);
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
@@ -150,19 +167,15 @@ impl<T: Table, C: Clock> Store<T, C> {
     ) -> Result<Heartbeat, StoreError> {
         let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
         let mut expression = Expression::default();
-        let is_longer = expression.at_most("leaseUntil", number(lease_until));
+        let is_longer = expression.at_most(LEASE_UNTIL, number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let News { reported, usage_before, snapshot } = news;
-        let progress = reported.map(|reported| execution_item::progress_attributes(reported, usage_before));
-        let snapshot = snapshot.map(execution_item::snapshot_attributes);
-        let news = progress.unwrap_or_default().into_iter().chain(snapshot.unwrap_or_default());
-        let update = expression.set([("leaseUntil", number(lease_until))].into_iter().chain(news));
+        let update = expression.set(news.attributes(lease_until));
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         let row = match self.table.write(write, true).await? {
-            Written::Done(item) => item.as_ref().and_then(execution_item::row),
+            Written::Done(item) => item.and_then(records::row),
             Written::Refused(item) => {
-                let row = readable(item.as_ref())?;
+                let row = readable(item)?;
                 if !is_held(row.as_ref(), owner) {
                     return Ok(Heartbeat::Refused);
                 }
@@ -180,7 +193,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     pub async fn write_conditionally(&self, write: ConditionalWrite) -> Result<Write, StoreError> {
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => Write::Done,
-            Written::Refused(item) => Write::Refused(readable(item.as_ref())?),
+            Written::Refused(item) => Write::Refused(readable(item)?),
         })
     }
 
@@ -190,7 +203,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not answer, or the row is unreadable.
     pub async fn execution(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
         let item = self.table.get(keys::execution_key(trigger_id, execution_id), true).await?;
-        item.map(|item| execution_item::row(&item).ok_or(StoreError::Unreadable)).transpose()
+        readable(item)
     }
 
     /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered first,
@@ -209,15 +222,15 @@ impl<T: Table, C: Clock> Store<T, C> {
         let item = Item::from([
             ("PK".into(), text(pk)),
             ("SK".into(), text(sk)),
-            ("executionId".into(), text(execution_id)),
-            ("ttl".into(), number(ttl)),
+            (EXECUTION_ID.into(), text(execution_id)),
+            (TTL.into(), number(ttl)),
         ]);
         let mut expression = Expression::default();
         let condition = format!("attribute_not_exists({})", expression.name("PK"));
         match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
             Written::Done(_) => Ok(execution_id.to_owned()),
             Written::Refused(old) => {
-                old.as_ref().and_then(|old| old.get("executionId")?.as_s().ok().cloned()).ok_or(StoreError::Unreadable)
+                old.as_ref().and_then(|old| old.get(EXECUTION_ID)?.as_s().ok().cloned()).ok_or(StoreError::Unreadable)
             }
         }
     }
@@ -232,7 +245,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         request_id: &str,
     ) -> Result<Option<String>, StoreError> {
         let item = self.table.get(keys::guard_key(trigger_id, request_id), true).await?;
-        Ok(item.and_then(|item| item.get("executionId")?.as_s().ok().cloned()))
+        Ok(item.and_then(|item| item.get(EXECUTION_ID)?.as_s().ok().cloned()))
     }
 
     /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
@@ -262,6 +275,6 @@ impl<T: Table, C: Clock> Store<T, C> {
 }
 
 /// Reads the row that refused a write, if there is one.
-pub(crate) fn readable(item: Option<&Item>) -> Result<Option<Row>, StoreError> {
-    item.map(|item| execution_item::row(item).ok_or(StoreError::Unreadable)).transpose()
+pub(crate) fn readable(item: Option<Item>) -> Result<Option<Row>, StoreError> {
+    item.map(|item| records::row(item).ok_or(StoreError::Unreadable)).transpose()
 }

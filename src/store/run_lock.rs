@@ -1,16 +1,19 @@
-//! The run lock of a trigger: the item that says which of its executions may run, where two must not.
+//! The run lock of a trigger: the item that says which of its executions may run, where two must not. Its attributes have
+//! the names that they have in the record of that execution.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     clock::Clock,
     domain::{
-        execution::{ExecutionRef, Holder, Lease, MAX_SWAPS},
+        execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
         run_lock::{RunLock, over_before},
+        shared_id::check_user,
     },
     store::{
         Store,
         error::StoreError,
+        execution_item::{ATTEMPT, CANCEL_REQUESTED, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL, USER_ID},
         expression::Expression,
         item::{Item, integer, number, text},
         keys,
@@ -41,15 +44,15 @@ impl RunLock {
     /// Reads the item.
     pub fn read(item: &Item) -> Self {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-        Self { execution_id: text("executionId"), owner: text("owner"), until: integer(item, "leaseUntil") }
+        Self { execution_id: text(EXECUTION_ID), owner: text(OWNER), until: integer(item, LEASE_UNTIL) }
     }
 
     /// Builds the condition that the lock is as it was read.
     fn unchanged_since(&self, expression: &mut Expression) -> String {
         [
-            expression.equals("executionId", self.execution_id.as_ref().map(text)),
-            expression.equals("owner", self.owner.as_ref().map(text)),
-            expression.equals("leaseUntil", self.until.map(number)),
+            expression.equals(EXECUTION_ID, self.execution_id.as_ref().map(text)),
+            expression.equals(OWNER, self.owner.as_ref().map(text)),
+            expression.equals(LEASE_UNTIL, self.until.map(number)),
         ]
         .join(" AND ")
     }
@@ -61,6 +64,8 @@ pub enum Taking {
     Taken(i64),
     /// Another attempt has it. Holds that attempt's execution.
     Refused(String),
+    /// An execution of another user's trigger of the same id has it.
+    OfAnotherUser,
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
@@ -77,7 +82,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         lease: Lease,
         has_waited: bool,
     ) -> Result<Taking, StoreError> {
-        let Holder { execution: ExecutionRef { trigger_id, execution_id, .. }, owner } = holder;
+        let Holder { execution: ExecutionRef { user_id, trigger_id, execution_id }, owner } = holder;
         let mut over: Option<RunLock> = None;
         for _ in 0..=MAX_SWAPS {
             let now = self.clock.now_millis();
@@ -86,25 +91,25 @@ impl<T: Table, C: Clock> Store<T, C> {
             let item = Item::from([
                 ("PK".into(), text(pk)),
                 ("SK".into(), text(sk)),
-                ("executionId".into(), text(execution_id)),
-                ("owner".into(), text(owner)),
-                ("leaseUntil".into(), number(until)),
+                (EXECUTION_ID.into(), text(execution_id)),
+                (OWNER.into(), text(owner)),
+                (LEASE_UNTIL.into(), number(until)),
                 // Nobody needs the item a day later.
-                ("ttl".into(), number(until / 1000 + 24 * 60 * 60)),
+                (TTL.into(), number(until / 1000 + 24 * 60 * 60)),
             ]);
             let mut expression = Expression::default();
             let condition = match &over {
                 Some(lock) => lock.unchanged_since(&mut expression),
                 None => {
                     let is_free = format!("attribute_not_exists({})", expression.name("PK"));
-                    let is_over = expression.below("leaseUntil", number(over_before(lease, now)));
+                    let is_over = expression.below(LEASE_UNTIL, number(over_before(lease, now)));
                     // The lock may be this attempt's own: the answer to its first request was lost. A request that
                     // arrives after a heartbeat must not shorten the lease that the heartbeat extended.
-                    let is_mine = expression.equals("owner", Some(text(owner)));
-                    let is_longer = expression.at_most("leaseUntil", number(until));
+                    let is_mine = expression.equals(OWNER, Some(text(owner)));
+                    let is_longer = expression.at_most(LEASE_UNTIL, number(until));
                     let is_free = format!("{is_free} OR {is_over} OR {is_mine} AND {is_longer}");
                     if has_waited {
-                        let is_no_newer = expression.absent_or_at_most("executionId", text(execution_id));
+                        let is_no_newer = expression.absent_or_at_most(EXECUTION_ID, text(execution_id));
                         format!("({is_free}) AND {is_no_newer}")
                     } else {
                         is_free
@@ -124,7 +129,8 @@ impl<T: Table, C: Clock> Store<T, C> {
             let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
             if !lock.may_be_taken(row.as_ref(), execution_id, has_waited) {
-                return Ok(Taking::Refused(other));
+                let is_own = row.is_none_or(|row| check_user(&row, user_id, now).is_ok());
+                return Ok(if is_own { Taking::Refused(other) } else { Taking::OfAnotherUser });
             }
             over = Some(lock);
         }
@@ -132,28 +138,29 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
-    /// trigger let several run at once then. It looks at fires from two hours before this one, or before now if that is
+    /// trigger let several run at once then. Those of another user's trigger of the same id do not count. It looks at fires from two hours before this one, or before now if that is
     /// earlier: Lambda lets a run last 15 minutes, or 90 on instances of one's own, and every record that is looked at is
     /// billed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
     pub async fn living_without_lock(&self, holder: Holder<'_>, lease: Lease) -> Result<Option<String>, StoreError> {
-        let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
+        let ExecutionRef { user_id, trigger_id, execution_id } = holder.execution;
         let now = self.clock.now_millis();
         let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
         let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
         let mut expression = Expression::default();
-        let is_running = expression.equals("status", Some(text("running")));
-        let is_alive = expression.above("leaseUntil", number(over_before(lease, now)));
+        let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
+        let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, now)));
         let filter = format!("{is_running} AND {is_alive}");
         let living = self.table.query(Query { partition, from, to, filter, expression }).await?;
         // Ids sort by time, so the newest comes last.
         for item in living.iter().rev() {
-            let id = item.get("executionId").and_then(|id| id.as_s().ok()).filter(|id| *id != execution_id);
+            let id = item.get(EXECUTION_ID).and_then(|id| id.as_s().ok()).filter(|id| *id != execution_id);
             // The input of a later attempt may be that of the first, which does not tell whether this one was admitted.
-            let is_first = integer(item, "attempt") == Some(1) || item.contains_key("events");
-            if let Some(id) = id.filter(|_| is_first)
+            let is_first = integer(item, ATTEMPT) == Some(1) || item.contains_key(EVENTS);
+            let is_own = item.get(USER_ID).and_then(|user| user.as_s().ok()).is_none_or(|user| user == user_id);
+            if let Some(id) = id.filter(|_| is_first && is_own)
                 && self.was_admitted_without_lock(trigger_id, id).await?
             {
                 return Ok(Some(id.clone()));
@@ -171,13 +178,13 @@ impl<T: Table, C: Clock> Store<T, C> {
     pub async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
         let mut expression = Expression::default();
         let condition = [
-            expression.equals("owner", Some(text(holder.owner))),
+            expression.equals(OWNER, Some(text(holder.owner))),
             // A request that arrives after the release must not take the lock back, and none may shorten its lease.
-            expression.above("leaseUntil", number(0)),
-            expression.at_most("leaseUntil", number(until)),
+            expression.above(LEASE_UNTIL, number(0)),
+            expression.at_most(LEASE_UNTIL, number(until)),
         ]
         .join(" AND ");
-        let update = expression.set([("leaseUntil", number(until))]);
+        let update = expression.set([(LEASE_UNTIL, number(until))]);
         let key = keys::running_key(holder.execution.trigger_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         Ok(match self.table.write(write, false).await? {
@@ -195,8 +202,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not take it.
     pub async fn release_run_lock(&self, holder: Holder<'_>) -> Result<(), StoreError> {
         let mut expression = Expression::default();
-        let condition = expression.equals("owner", Some(text(holder.owner)));
-        let update = expression.set([("leaseUntil", number(0))]);
+        let condition = expression.equals(OWNER, Some(text(holder.owner)));
+        let update = expression.set([(LEASE_UNTIL, number(0))]);
         let key = keys::running_key(holder.execution.trigger_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         self.table.write(write, false).await.map(|_| ())
@@ -209,8 +216,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not take it.
     pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<(), StoreError> {
         let mut expression = Expression::default();
-        let condition = expression.equals("status", Some(text("running")));
-        let update = expression.set([("cancelRequested", AttributeValue::Bool(true))]);
+        let condition = expression.equals(STATUS, Some(text(Status::Running.as_str())));
+        let update = expression.set([(CANCEL_REQUESTED, AttributeValue::Bool(true))]);
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         self.table.write(write, false).await.map(|_| ())

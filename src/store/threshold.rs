@@ -22,7 +22,7 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts an event of a trigger, once however often it is delivered, and returns its number in its window. `mark`
+    /// Counts an event of a user's trigger, once however often it is delivered, and returns its number in its window. `mark`
     /// is what identifies the event, and `time` is its own, in milliseconds since 1970. The event's mark is written
     /// with the count, so that a crash in between loses neither; a later delivery returns the number that was counted
     /// first. While other events are counted, this one tries again without end: the caller limits the time.
@@ -31,18 +31,18 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns an error if DynamoDB does not take it.
     pub async fn count_event(
         &self,
-        trigger_id: &str,
+        (user_id, trigger_id): (&str, &str),
         mark: &str,
         threshold: Threshold,
         time: i64,
         started: &StartTime,
     ) -> Result<u32, StoreError> {
-        let counter_key = keys::counter_key(trigger_id);
+        let counter_key = keys::counter_key(user_id, trigger_id);
         for wait in backoff::endless() {
             // Read after each wait: another event has changed the counter meanwhile.
             let seen = self.table.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
             let next = threshold.counted(seen, time, started.millis);
-            let mut mark_item = keyed(keys::mark_key(trigger_id, mark), started.ttl);
+            let mut mark_item = keyed(keys::mark_key(user_id, trigger_id, mark), started.ttl);
             mark_item.insert("ordinal".into(), number(next.count));
             let mut counter_item = keyed(counter_key.clone(), started.ttl);
             counter_item.insert("windowStart".into(), number(next.window_start));

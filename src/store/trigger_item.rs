@@ -10,6 +10,7 @@ use crate::{
         Store,
         dynamodb::{boxed, store_error},
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, integer, text},
         keys,
@@ -75,14 +76,14 @@ impl<T: Table, C: Clock> Store<T, C> {
 /// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, milliseconds since 1970:
 /// DynamoDB deletes it only later.
 pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
-    let is_over = integer(&item, "ttl").is_some_and(|ttl| is_expired(ttl, now / 1000));
+    let is_over = integer(&item, TTL).is_some_and(|ttl| is_expired(ttl, now / 1000));
     (!is_over).then(|| json_of(item))
 }
 
-/// Returns true if DynamoDB deletes an item of this `ttl`. It never deletes one whose ttl is more than five years past,
+/// Returns true if DynamoDB deletes an item of this `ttl` at `now`, both in seconds since 1970. It never deletes one whose ttl is more than five years past,
 /// so that such an item counts: a trigger that is switched off stays off.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
-fn is_expired(ttl: i64, now: i64) -> bool {
+pub fn is_expired(ttl: i64, now: i64) -> bool {
     (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
 }
 

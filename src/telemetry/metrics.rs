@@ -1,5 +1,5 @@
-//! Metrics in CloudWatch's Embedded Metric Format: one JSON object on one line of standard output, for each invocation
-//! and for each execution that is settled.
+//! Metrics in CloudWatch's Embedded Metric Format: one JSON object on one line of standard output for each invocation,
+//! and one for each execution that is settled.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
 //! Lambda passes on unchanged what a custom runtime writes, in both log formats: it does not encode JSON a second time.
@@ -39,8 +39,8 @@ use crate::{
 const NAMESPACE: &str = "AgentTrigger";
 
 /// The dimensions of the two counts that are kept by protocol. CloudWatch charges for every metric of every value, and
-/// agents speak one or two protocols. The reason for stopping short is in the object without a dimension of its own: by
-/// `errorType` there is a count of such failures, and the log has the reasons.
+/// agents speak one or two protocols. The reason for stopping short is in the object, but is no dimension: `errorType`
+/// counts such failures, and the log has the reasons.
 const BY_PROTOCOL: &[&[&str]] = &[&["service", "protocol"]];
 
 /// A metric's name, its unit, and its value in a line.
@@ -67,11 +67,12 @@ const METRICS: [Metric; 17] = [
     ("StreamBytes", "Bytes", |line| Some(line.facts.ended_attempt?.progress?.bytes)),
 ];
 
-/// Runs `future` and puts the time it kept its caller waiting into `millis`, unless something is there already. The
-/// time counts from the first poll that was not ready: a future that is ready at once leaves nothing.
+/// Returns a future that runs `future` and notes how long the caller waited for it. `field` selects the fact that gets
+/// the milliseconds. A fact that is there already stays. The time counts from the first poll that was not ready. A
+/// future that is ready at once, or is dropped before it is ready, leaves nothing.
 pub(crate) fn timed<T>(
     state: &RunState,
-    millis: fn(&mut RunFacts) -> &mut Option<u64>,
+    field: fn(&mut RunFacts) -> &mut Option<u64>,
     mut future: impl Future<Output = T> + Unpin,
 ) -> impl Future<Output = T> + Unpin {
     let mut since = None;
@@ -80,13 +81,13 @@ pub(crate) fn timed<T>(
         if polled.is_pending() {
             since.get_or_insert_with(Instant::now);
         } else if let Some(since) = since {
-            millis(&mut state.facts()).get_or_insert_with(|| millis_since(since));
+            field(&mut state.facts()).get_or_insert_with(|| millis_since(since));
         }
         polled
     })
 }
 
-/// Returns true for the first invocation of this process.
+/// Returns true for the first call in this process. Each invocation calls it once.
 pub(crate) fn is_cold_start() -> bool {
     static HAS_STARTED: AtomicBool = AtomicBool::new(false);
     !HAS_STARTED.swap(true, Ordering::Relaxed)
@@ -123,8 +124,8 @@ impl MetricsLine<'_> {
     }
 
     /// Returns the invocation's result in a word. A failure comes first, unless the invocation only found a duplicate
-    /// of an execution whose failure is final. Then comes the work of an invocation that ran no fire, and then the ends
-    /// that it counted. One that counted none found a duplicate.
+    /// of an execution whose failure is final. Next comes what an invocation without a fire did, and last the ends that
+    /// it counted. An invocation that counted none found a duplicate.
     fn status(&self) -> &'static str {
         let RunFacts { ends, duplicates, instead, .. } = self.facts;
         let is_duplicate = *duplicates > 0 && self.failure.is_none_or(|failure| !failure.retryable);

@@ -1,11 +1,13 @@
-//! The bounds of what a trigger item may cost (docs/triggers.md, What an item may cost). Whoever writes an item, or
-//! publishes an event for it, must not be able to keep the event's other triggers from running. What is over a bound
-//! fails as `InvalidTrigger`, that trigger alone.
+//! The bounds of a trigger item's cost (docs/triggers.md, What an item may cost). Whoever writes an item, or publishes
+//! an event for it, must not be able to keep the event's other triggers from running. A trigger over a bound fails as
+//! `InvalidTrigger`, and no other trigger with it.
 //!
-//! Some bounds hold for the item, when it is read. What depends on the event at hand is counted: the steps of its filters,
-//! and those of its prompt and its mapping, which are evaluated in the trigger's own invocation.
+//! Some bounds hold for the item, when it is read. Costs that depend on the event are counted as steps: those of the
+//! filters, and those of the prompt and the mapping, which are evaluated in the trigger's own invocation.
 
-use crate::json::{lenient::MOST_LEVELS, query, query_cost};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::json::{lenient::MOST_LEVELS, query, query_cost, steps::Steps};
 
 /// The most placeholders of a prompt.
 pub const MOST_PLACEHOLDERS: usize = 100;
@@ -18,16 +20,41 @@ pub const MOST_MATCHERS: usize = 2_000;
 pub const MOST_NAMES: usize = 10_000;
 /// The most conditions of a trigger.
 pub const MOST_CONDITIONS: usize = 100;
-/// The most bytes that the placeholders of a prompt and its mapping are replaced by, all together: as much as the largest
-/// event that EventBridge had for years.
+/// The most bytes by which the placeholders of a prompt and its mapping are replaced, all together. For years, this was
+/// the size of the largest event that EventBridge accepted.
 pub const MOST_RENDERED: usize = 256 * 1024;
-/// The most steps that the filters of a trigger may take on one event, and the most that its placeholders and its mapping
-/// may take. It is at most about a third of a second of CPU. An event of 1 MiB, the largest that Lambda queues, has at most
-/// about half a million values, so each may be looked at several times.
+/// The most steps that the filters of a trigger may take on one event, and the most that its placeholders and its
+/// mapping may take together. This is at most about a third of a second of CPU. An event of 1 MiB, the largest that
+/// Lambda queues, has at most about half a million values, so each may be looked at several times.
 pub const MOST_STEPS: u64 = 5_000_000;
 
-/// Every bound by the words that the documentation has for it.
-pub const TABLE: [(&str, u64); 13] = [
+/// The most steps that the filters of all of an event's triggers may take together, 20 times [`MOST_STEPS`]. One
+/// invocation asks all of them, and nothing runs before it is done.
+pub const MOST_STEPS_OF_EVENT: u64 = 100_000_000;
+/// The steps that the filters of a trigger may take even if the others have taken all: thousands of triggers that each
+/// take so many take some seconds. What people write takes a tenth of it.
+pub const LEAST_STEPS: u64 = 50_000;
+
+/// The steps that the filters of all triggers have taken on one event.
+#[derive(Debug, Default)]
+pub(crate) struct EventSteps(AtomicU64);
+
+impl EventSteps {
+    /// Returns the steps that the filters of one more trigger may take. Whoever stores many triggers that each take as many
+    /// as they may cannot keep the others from running.
+    pub(crate) fn of_one_more(&self) -> Steps {
+        let left = MOST_STEPS_OF_EVENT.saturating_sub(self.0.load(Ordering::Relaxed));
+        Steps::new(left.clamp(LEAST_STEPS, MOST_STEPS))
+    }
+
+    /// Adds the steps that a trigger's filters have taken.
+    pub(crate) fn add(&self, steps: &Steps) {
+        self.0.fetch_add(steps.taken(), Ordering::Relaxed);
+    }
+}
+
+/// Every bound with its name in the documentation.
+pub const TABLE: [(&str, u64); 15] = [
     ("placeholders of a prompt", MOST_PLACEHOLDERS as u64),
     ("names of an `inputMapping`", MOST_MAPPED as u64),
     ("bytes of what placeholders and mapped names are replaced by, together", MOST_RENDERED as u64),
@@ -40,5 +67,7 @@ pub const TABLE: [(&str, u64); 13] = [
     ("ways to choose from a query's lists of selectors", query::MOST_REPEATS as u64),
     ("values that a query finds in one event", query_cost::MOST_FOUND as u64),
     ("steps of all filters on one event, and of all placeholders and mapped names", MOST_STEPS),
+    ("steps of the filters of all triggers on one event", MOST_STEPS_OF_EVENT),
+    ("steps of the filters of a trigger once the others have taken all of those", LEAST_STEPS),
     ("levels of an event", MOST_LEVELS as u64),
 ];

@@ -1,5 +1,5 @@
-//! What can be said about a trigger item before it is stored: everything that is wrong with it, and what an event would
-//! make of it. The control plane asks; the function itself never does.
+//! Checks a trigger item before it is stored: everything that is wrong with it, and its result for an event. Only the
+//! control plane uses this. The function itself never does.
 
 use serde_json::Value;
 
@@ -12,20 +12,20 @@ use crate::{
     },
     json::steps::Steps,
     trigger::{
-        bounds::MOST_STEPS,
+        bounds::{EventSteps, MOST_STEPS},
         item::{FilterDecision, TriggerDecision, TriggerItem},
     },
 };
 
-/// What an event would make of a trigger item.
+/// The result of a trigger item for an event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preview {
-    /// The filters that do not match the event: `eventPattern`, `condition`, or `userId` where the event announces another
-    /// user's execution.
+    /// The filters that do not match the event: `eventPattern` and `condition`. If both match, it is `userId` where the
+    /// event announces another user's execution.
     pub refused_by: Vec<&'static str>,
     /// The reason why the fire would be skipped, if it would.
     pub skip_reason: Option<&'static str>,
-    /// The prompt as the agent would get it.
+    /// The prompt as the agent would get it. `None` if the item is invalid or the fire would be skipped.
     pub prompt: Option<String>,
     /// The members that the trigger adds to the agent's request.
     pub input: Option<Value>,
@@ -33,7 +33,8 @@ pub struct Preview {
     pub empty_queries: Vec<String>,
 }
 
-/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path.
+/// Returns everything that is wrong with an item, one sentence for each, which begins with the JSON path. The members
+/// `id` and `userId` are not compared with the key.
 pub fn problems(item: Value, platform: Platform) -> Vec<String> {
     match TriggerItem::read(item) {
         Ok(item) => item.problems(platform),
@@ -41,10 +42,11 @@ pub fn problems(item: Value, platform: Platform) -> Vec<String> {
     }
 }
 
-/// Returns what an event, as its text, would make of an item.
+/// Previews the result of an item for an event, which is given as its text. An item without a usable key has an empty
+/// preview.
 ///
 /// # Errors
-/// Names what is wrong with the event.
+/// Names what is wrong with the event. The event of a schedule is refused, because no filter applies to it.
 pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, InvalidEvent> {
     let event = match schedule::parse(Some(event), platform)? {
         Event::Bus(event) => event,
@@ -56,14 +58,15 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
     Ok(preview_of(&item, &event, platform))
 }
 
-/// Previews what an item makes of an event: which filters refuse it, whether it is switched off, and what the agent
-/// would be told, even if a filter refuses the event. An invalid item has no prompt; its problems are told elsewhere.
+/// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An invalid
+/// item, or one that is switched off, has no prompt. [`problems`] reports what is wrong.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
     // Whoever asks chooses the item and the event, so both looks together take no more steps than a run's.
     let steps = Steps::new(MOST_STEPS);
     let mut refused_by = item.refusing(event, &steps);
     let empty_queries = item.empty_queries(event, &steps);
-    if refused_by.is_empty() && matches!(item.decide(event, platform), FilterDecision::Filtered) {
+    let is_filtered = || matches!(item.decide(event, platform, &EventSteps::default()), FilterDecision::Filtered);
+    if refused_by.is_empty() && is_filtered() {
         refused_by.push("userId");
     }
     // The filters are left out here, so that the prompt shows even if one of them refuses.

@@ -42,7 +42,7 @@ enum Operator {
 }
 
 impl Conditions {
-    /// Reads a condition, or a list of them, all of which must hold. An empty list always holds.
+    /// Reads a condition, or a list of conditions. All of them must hold. An empty list always holds.
     ///
     /// # Errors
     /// Names every problem at once. Each begins with its JSON path within `conditions`.
@@ -74,8 +74,8 @@ impl Conditions {
 
 impl Condition {
     /// Reads one condition, which stands at `path`. All three of its members are required, and `value` may be null
-    /// unless the operator orders. Other members are ignored. `None` comes with at least one problem, but a problem of
-    /// `value` may come with a condition.
+    /// unless the operator orders. Other members are ignored. `None` comes with at least one problem. A condition may
+    /// come with a problem of its `value`, too: the caller must look at the problems.
     fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = condition else {
             push(problems, format!("{path}: must be an object of field, operator and value, not {}", kind(condition)));
@@ -107,8 +107,9 @@ impl Condition {
     }
 
     /// Returns true if the condition holds for `event`. It never does for a field that is missing, not even `ne`. If a
-    /// query finds several values, one of them is enough, except for `ne`, which all must fulfil. Values of two types
-    /// are never equal, and only numbers and strings have an order. Once the steps are spent, the result means nothing.
+    /// query finds several values, it is enough that one of them fulfils the condition. Only `ne` must be fulfilled by
+    /// all. Values of two types are never equal, and only numbers and strings have an order. Once the steps are spent,
+    /// the result means nothing.
     fn holds(&self, event: &Value, steps: &Steps) -> bool {
         let found = self.field.find(event, steps);
         let mut found = found.iter();
@@ -159,10 +160,10 @@ impl Field {
         Ok(Self::Names(names))
     }
 
-    /// Returns the values of the field in `event`: at most one for names, and none if the steps do not suffice.
+    /// Returns the values of the field in `event`: at most one for names, and none if a query's steps do not suffice.
     fn find<'a>(&self, event: &'a Value, steps: &Steps) -> Vec<&'a Value> {
         match self {
-            // Its steps are spent if it is not asked.
+            // An error means that the steps are spent.
             Self::Query(query) => query.find(event, steps).unwrap_or_default(),
             Self::Names(names) => {
                 steps.take(names.len() as u64);
@@ -180,7 +181,7 @@ fn child<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     }
 }
 
-/// Returns true if two values are the same. Numbers are compared by value.
+/// Returns true if two values are the same. Numbers are compared by value. Returns false once the steps are spent.
 fn is_same(left: &Value, right: &Value, steps: &Steps) -> bool {
     if !steps.take(1 + of_leaf(left).min(of_leaf(right))) {
         return false;
@@ -200,7 +201,7 @@ fn is_same(left: &Value, right: &Value, steps: &Steps) -> bool {
     }
 }
 
-/// Returns true if a string contains another, or an array contains an element.
+/// Returns true if a string contains another, or an array contains an element. Returns false once the steps are spent.
 fn contains(value: &Value, part: &Value, steps: &Steps) -> bool {
     match (value, part) {
         (Value::String(text), Value::String(part)) => {

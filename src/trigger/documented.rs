@@ -1,4 +1,4 @@
-//! The documented members of a trigger item (docs/triggers.md, The item), so that a misspelt one is told.
+//! The documented members of a trigger item (docs/triggers.md, The item), so that a misspelt one is reported.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(crate) fn misspelt(fields: &mut Fields<'_>) {
     near_misses(fields, &[&TASK_FIELDS, &ITEM]);
 }
 
-/// Adds the misspelt members of `eventConfig`. An event pattern may hold any name: it names those of events.
+/// Adds the misspelt members of `eventConfig`. An event pattern may hold any name, because it has the names of events.
 pub(crate) fn misspelt_config(config: &Value, problems: &mut Vec<String>) {
     let place = "$.eventConfig";
     look(config, place, &EVENT_CONFIG, problems);

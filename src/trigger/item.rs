@@ -24,7 +24,7 @@ use crate::{
     },
     store::keys,
     trigger::{
-        bounds::MOST_STEPS,
+        bounds::{EventSteps, LEAST_STEPS, MOST_STEPS, MOST_STEPS_OF_EVENT},
         condition::Conditions,
         documented,
         pattern::Pattern,
@@ -47,13 +47,14 @@ struct Filters {
     threshold: Option<Threshold>,
 }
 
-/// The decision of a stored trigger's filters about an event. Only the filters are asked, so that no other fault of an
-/// item, and no cost of its prompt, reaches the invocation that decides about all triggers. The fires have no prompt.
+/// The decision of a stored trigger's filters about an event. Only the filters are applied, so that no other fault of
+/// an item, and no cost of its prompt, affects the invocation that decides about all triggers. The fires have no
+/// prompt.
 #[derive(Debug)]
 pub(crate) enum FilterDecision {
     /// The trigger's pattern or its conditions do not match.
     Filtered,
-    /// The trigger matches. If it has a threshold, it runs only when its events reach that.
+    /// The trigger matches. If it has a threshold, it runs only when its events reach the threshold.
     Due(Box<Fire>, Option<Threshold>),
     /// The trigger matches and is deliberately not run.
     Skip(Box<Fire>, SkipReason),
@@ -88,11 +89,11 @@ pub(crate) enum StoredTask {
 pub(crate) struct UnusableKey;
 
 impl TriggerItem {
-    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat. Nothing else of it
-    /// is read here.
+    /// Reads an item. Its ids are those of its key, which its own `id` and `userId` can only repeat. Nothing else is
+    /// read here.
     ///
     /// # Errors
-    /// If the key does not hold usable ids.
+    /// Returns an error if the key does not hold usable ids.
     pub(crate) fn read(item: Value) -> Result<Self, UnusableKey> {
         let Value::Object(item) = item else { return Err(UnusableKey) };
         let id = |name: &str| {
@@ -104,19 +105,22 @@ impl TriggerItem {
         Ok(Self { trigger_id: trigger_id.into(), user_id: user_id.into(), item })
     }
 
-    /// Returns the part of the item on which an execution's result depends. What is not understood of it has its
-    /// default: problems are told where the item is used.
+    /// Returns the part of the item on which an execution's result depends. A value that is not understood has its
+    /// default. Problems are reported where the item is used.
     pub(crate) fn snapshot(&self) -> TriggerSnapshot {
         TriggerSnapshot::read(&mut Fields::new("$", &self.item), &self.item)
     }
 
-    /// Returns everything that is wrong with the item, whatever event would run it.
+    /// Returns everything that is wrong with the item, whatever event would run it. The members `id` and `userId` are
+    /// not compared with the key. For a schedule, the filters and the placeholders of its prompt are not checked,
+    /// because it has none.
     pub(crate) fn problems(&self, platform: Platform) -> Vec<String> {
         let mut problems = Vec::new();
         // A schedule has no filters. What else an item may hold is the same for both.
         let is_schedule = self.item.get("type").and_then(Value::as_str) == Some("schedule");
         if !is_schedule {
             self.filters(&mut problems);
+            self.follows_any_user(&mut problems);
         }
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         skip_reason(&mut fields);
@@ -133,8 +137,8 @@ impl TriggerItem {
         problems
     }
 
-    /// Returns which of the filters do not match an event, by their names in `eventConfig`. A filter for which the steps do
-    /// not suffice refuses nothing: the trigger fails on such an event.
+    /// Returns which of the filters do not match an event, by their names in `eventConfig`. A filter with a problem counts
+    /// as matching. A filter for which the steps do not suffice refuses nothing: the trigger fails on such an event.
     pub(crate) fn refusing(&self, event: &BusEvent, steps: &Steps) -> Vec<&'static str> {
         let filters = self.filters(&mut Vec::new());
         let is_refused = |matches: bool| !matches && !steps.are_spent();
@@ -145,6 +149,7 @@ impl TriggerItem {
     }
 
     /// Returns the queries of the prompt and of `inputMapping` that find nothing in an event, as far as the steps suffice.
+    /// Queries with a problem are left out.
     pub(crate) fn empty_queries(&self, event: &BusEvent, steps: &Steps) -> Vec<String> {
         let prompt = self.item.get("prompt").and_then(Value::as_str).unwrap_or_default();
         let mapping = self.item.get("inputMapping").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -159,24 +164,27 @@ impl TriggerItem {
         self.item.get("GSI2PK").and_then(Value::as_str) == Some(keys::subscribers_of(event_source_id).as_str())
     }
 
-    /// Returns the item's task as far as it can be read, for the record of a fire that does not run.
+    /// Returns the item's task as far as it can be read, for the record of a fire that does not run. It must not be
+    /// run: a field with a problem is empty.
     pub(crate) fn task(&self, platform: Platform) -> Task {
         Task::read(&mut Fields::new("$", &self.item), platform)
     }
 
     /// Decides whether an event is meant for this trigger. A filter that is absent or not understood lets every event
-    /// pass: the invocation that handles the trigger names the problem, as it does every other fault of the item. A
-    /// trigger that is switched off is skipped even if its filters cost too much. If there is a threshold, the caller
-    /// counts the event before it runs the trigger.
-    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform) -> FilterDecision {
+    /// pass: the invocation that runs the trigger reports the problem, like every other fault of the item. A trigger
+    /// that is switched off is skipped even if its filters cost too much. If there is a threshold, the caller counts
+    /// the event before it runs the trigger. `taken` holds the steps of the filters of the event's other triggers, and
+    /// those of this one are added.
+    pub(crate) fn decide(&self, event: &BusEvent, platform: Platform, taken: &EventSteps) -> FilterDecision {
         let mut problems = Vec::new();
         if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
             return FilterDecision::Filtered;
         }
         let Filters { pattern, conditions, threshold } = self.filters(&mut problems);
-        let steps = Steps::new(MOST_STEPS);
+        let steps = taken.of_one_more();
         let matches = pattern.is_none_or(|pattern| pattern.matches_within(&event.event, &steps))
             && conditions.is_none_or(|conditions| conditions.matches_within(&event.event, &steps));
+        taken.add(&steps);
         if !matches && !steps.are_spent() {
             return FilterDecision::Filtered;
         }
@@ -194,15 +202,16 @@ impl TriggerItem {
         }
     }
 
-    /// Decides about an event that was handed on to this trigger because its filters matched. They are not applied
-    /// again, nor is the threshold: they may have changed since, and an execution that has begun must come to its end.
-    /// Their problems count all the same. `are_too_costly` is true if they could not be applied.
+    /// Decides about an event that was handed on to this trigger because its filters matched. Neither the filters nor
+    /// the threshold are applied again: they may have changed since, and an execution that has begun must come to its
+    /// end. Their problems count all the same. `are_too_costly` is true if the filters could not be applied.
     pub(crate) fn handed_on(&self, event: &BusEvent, platform: Platform, are_too_costly: bool) -> TriggerDecision {
         let mut problems = Vec::new();
         self.filters(&mut problems);
         if are_too_costly {
-            let problem = format!("its filters take more than {MOST_STEPS} steps on this event");
-            problems.push(format!("$.eventConfig: {problem} (docs/triggers.md, What an item may cost)"));
+            let alone = format!("its filters take more than {MOST_STEPS} steps on this event");
+            let together = format!("{LEAST_STEPS} where those of all triggers take more than {MOST_STEPS_OF_EVENT}");
+            problems.push(format!("$.eventConfig: {alone}, or {together} (docs/triggers.md, What an item may cost)"));
         }
         self.run(event, platform, problems)
     }
@@ -255,9 +264,9 @@ impl TriggerItem {
         }
     }
 
-    /// Reads the filters. Every problem is added to `problems`, those of misspelt members and of a `type` other than
-    /// `event` too, and a filter with a problem is `None`: the caller must not take that for an absent one. An event
-    /// pattern may be an object, or a text that holds one.
+    /// Reads the filters. Every problem is added to `problems`, including misspelt members and a `type` other than
+    /// `event`. A filter with a problem is `None`: the caller must not take it for an absent one. An event pattern may
+    /// be an object, or a text that holds one.
     fn filters(&self, problems: &mut Vec<String>) -> Filters {
         let config = self.event_config(problems);
         let pattern = parsed(config, "eventPattern", problems, |value| match value {
@@ -277,7 +286,7 @@ impl TriggerItem {
     }
 
     /// Decides about a fire whose event defines itself what to run, or names a trigger whose item does. The item's
-    /// values take precedence over the event's, except for a replay, which repeats the task of the execution that it
+    /// values take precedence over the event's. A replay is the exception: it repeats the task of the execution that it
     /// replays. The item's policy and health apply to all of them. A trigger that is disabled or deleted is skipped
     /// even if it has problems. The filters do not apply.
     ///
@@ -307,7 +316,8 @@ impl TriggerItem {
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
     }
 
-    /// Returns true if the trigger follows the executions of other users too. Absent or not understood, it does not.
+    /// Returns true if the trigger follows the executions of other users too. It does not if the member is absent or
+    /// not understood.
     fn follows_any_user(&self, problems: &mut Vec<String>) -> bool {
         let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$", &self.item) };
         let follows = fields.flag("followsAnyUser");
@@ -315,7 +325,7 @@ impl TriggerItem {
         follows == Some(true)
     }
 
-    /// Returns `eventConfig`. `None` if it is absent, and if it is no object, which is a problem.
+    /// Returns `eventConfig`, or `None` if it is absent. A value that is no object is a problem, and `None`.
     fn event_config(&self, problems: &mut Vec<String>) -> Option<&Map<String, Value>> {
         match self.item.get("eventConfig") {
             None | Some(Value::Null) => None,
@@ -337,9 +347,9 @@ fn too_costly(cost: TooCostly) -> Failure {
     Failure::fatal(ErrorType::InvalidTrigger, message)
 }
 
-/// Returns the reason why the trigger must not run whatever the event is, if there is one. A deleted trigger is one
-/// with any `deletedAt` but null, and that comes first. `enabled` counts only as `false`: any other value is a problem,
-/// which `fields` gets, or absent.
+/// Returns the reason why the trigger must not run whatever the event is, if there is one. A trigger with any
+/// `deletedAt` but null is deleted, and this comes first. `enabled` counts only as `false`: any other value is a
+/// problem, which `fields` gets, or absent.
 fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     let is_disabled = fields.flag("enabled") == Some(false);
     if fields.value("deletedAt").is_some() {
@@ -351,8 +361,8 @@ fn skip_reason(fields: &mut Fields<'_>) -> Option<SkipReason> {
     }
 }
 
-/// Reads a part of `eventConfig`, and adds its problems by their path in the item. `None` if it is absent or has a
-/// problem.
+/// Reads a part of `eventConfig`, and adds its problems by their path in the item. Returns `None` if it is absent,
+/// null, or has a problem.
 fn parsed<T>(
     config: Option<&Map<String, Value>>,
     name: &str,

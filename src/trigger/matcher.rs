@@ -21,7 +21,7 @@ pub(crate) enum Matcher {
     Bool(bool),
     Number(Number),
     Text(Text),
-    /// A number for which every comparison holds.
+    /// A number that fulfils every comparison.
     Numeric(Vec<(Comparison, Number)>),
     Cidr(Block),
     /// A value that none of these matches.
@@ -41,7 +41,7 @@ pub(crate) enum Text {
     EqualIgnoringCase(String),
     PrefixIgnoringCase(String),
     SuffixIgnoringCase(String),
-    /// The texts before, between and behind the wildcards.
+    /// The texts before, between and after the wildcards.
     Wildcard(Vec<String>),
 }
 
@@ -63,8 +63,8 @@ pub(crate) struct Block {
 }
 
 impl Matcher {
-    /// Reads one entry of a field's list, which stands at `path`: a plain value, which must be equal, or an object of
-    /// one matcher. `None` comes with a problem.
+    /// Reads one entry of a field's list, which stands at `path`: a plain value, which must be equal, or an object with
+    /// one matcher. `None` comes with a problem. So may a matcher.
     pub(crate) fn parse(value: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(matcher) => {
@@ -82,7 +82,7 @@ impl Matcher {
         }
     }
 
-    /// Returns the matcher of one text. That of an address accepts every spelling of the address.
+    /// Returns the matcher of one text. If it is an address, every spelling of the address matches.
     fn equal(text: &str) -> Self {
         match address(text) {
             Some(address) => Self::Cidr(Block { address, length: bits(address).1 }),
@@ -134,7 +134,7 @@ impl Matcher {
         }
     }
 
-    /// Returns true if the matcher accepts `leaf`, which is no object and no array. Without steps it accepts none.
+    /// Returns true if the matcher accepts `leaf`, which is no object and no array. False once the steps are spent.
     pub(crate) fn matches(&self, leaf: &Value, steps: &Steps) -> bool {
         let bytes = match leaf {
             Value::String(text) => text.len(),
@@ -165,7 +165,7 @@ impl Matcher {
 }
 
 /// Reads `anything-but`: a value, a list of values of one type, or a matcher of texts with a text or a list of them. A
-/// list and a prefix or suffix must not be empty. An entry with a problem is left out.
+/// list, a prefix and a suffix must not be empty. An entry with a problem is left out of the result.
 fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     const EXPECTED: &str = "prefix, suffix, equals-ignore-case, wildcard";
     let (name, path, values) = match argument {
@@ -213,7 +213,7 @@ fn parse_anything_but(argument: &Value, path: &str, problems: &mut Vec<String>) 
     Some(Matcher::AnythingBut(matchers))
 }
 
-/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. One with a problem is left out.
+/// Reads `numeric`: one comparison, or a lower bound and a greater upper one. A bound with a problem is left out.
 fn parse_numeric(argument: &Value, path: &str, problems: &mut Vec<String>) -> Option<Matcher> {
     let terms = argument.as_array().filter(|terms| matches!(terms.len(), 2 | 4));
     let Some(terms) = terms else {
@@ -312,7 +312,7 @@ fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
 }
 
 /// Returns true if `text` contains these parts in their order, with the first at its start and the last at its end.
-/// Each part is taken where it first occurs. This leaves the most text for the parts behind it, so nothing is tried
+/// Each part is taken where it first occurs. This leaves the most text for the parts after it, so nothing is tried
 /// twice.
 fn fits(parts: &[String], text: &str) -> bool {
     let [first, between @ .., last] = parts else {
@@ -346,7 +346,7 @@ fn begins(mut text: impl Iterator<Item = char>, mut start: impl Iterator<Item = 
 }
 
 impl Comparison {
-    /// Returns the comparison that a pattern spells so.
+    /// Returns the comparison of this sign.
     fn from_sign(sign: &str) -> Option<Self> {
         match sign {
             "=" => Some(Self::Equal),
@@ -381,7 +381,7 @@ fn compare(left: &Number, right: &Number) -> Option<Ordering> {
 }
 
 impl Block {
-    /// Reads a block in CIDR notation. Bits of the address behind the length do not matter.
+    /// Reads a block in CIDR notation. Bits of the address after the length do not matter.
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address = self::address(address)?;

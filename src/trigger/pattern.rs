@@ -38,7 +38,7 @@ use crate::{
 /// A valid pattern.
 #[derive(Debug)]
 pub struct Pattern {
-    /// The alternatives, of which an event must match one. There are several only with `$or`, which is multiplied out,
+    /// The alternatives. An event must match one of them. There are several only with `$or`, which is multiplied out,
     /// because a branch and the fields beside the `$or` must match in the same elements of arrays.
     alternatives: Vec<Fields>,
 }
@@ -59,8 +59,9 @@ impl Pattern {
     /// Reads a pattern. Each `$or` is multiplied out, so that an event must match one of the alternatives as a whole.
     ///
     /// # Errors
-    /// Names every problem at once. Each begins with its JSON path within the pattern. A pattern without a field, one
-    /// that is too large, also with its `$or` multiplied out, and one that asks for a place twice are problems, too.
+    /// Names every problem at once. Each begins with its JSON path within the pattern. A pattern without a field is a
+    /// problem, too, and so is one that is too large, before or after its `$or` are multiplied out, and one that
+    /// requires a place twice.
     pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let Value::Object(fields) = pattern else {
@@ -92,7 +93,8 @@ impl Pattern {
         if problems.is_empty() { Ok(Self { alternatives }) } else { Err(problems) }
     }
 
-    /// Returns true if `event` matches. The time is proportional to the size of the event, whatever it contains.
+    /// Returns true if `event` matches. The steps are not limited. The time is proportional to the size of the event,
+    /// whatever it contains.
     pub fn matches(&self, event: &Value) -> bool {
         self.matches_within(event, &Steps::new(u64::MAX))
     }
@@ -128,7 +130,7 @@ impl Found {
 }
 
 /// Looks for these fields in `value`, which is `None` for a missing field. All of them must be found in one object, or
-/// be missing in it where that is required. Of an array, one element must have them. The recursion is as deep as the
+/// be missing in it where this is required. In an array, one element must have them. The recursion is as deep as the
 /// event, whose depth its reader limits to 256.
 fn find_fields(fields: &Fields, value: Option<&Value>, steps: &Steps) -> Found {
     if let Some(Value::Array(items)) = value {
@@ -163,8 +165,8 @@ fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Fou
     }
 }
 
-/// Looks in each element. Either one element has what is required, or it is missing in all of them. An empty array
-/// counts as a missing field.
+/// Looks in each element. `with_something` must be true for one of them, `with_nothing` for all. An empty array counts
+/// as a missing field.
 fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -> Found) -> Found {
     let mut so_far = find(None);
     for item in items {
@@ -179,14 +181,15 @@ fn find_in_array(items: &[Value], steps: &Steps, find: impl Fn(Option<&Value>) -
     so_far
 }
 
-/// Returns true if a field is the relation `$or`, and no field of that name: no member of its branches may have the name of
-/// a matcher.
+/// Returns true if a field is the relation `$or`. If a member of its branches has the name of a matcher, it is an
+/// ordinary field of this name.
 fn is_or(name: &str, value: &Value) -> bool {
     let branches = || value.as_array().into_iter().flatten().filter_map(Value::as_object);
     name == "$or" && !branches().flat_map(Map::keys).any(|name| matcher::NAMES.split(", ").any(|known| known == name))
 }
 
-/// Returns the number of matchers in a pattern, before its `$or` are multiplied out.
+/// Returns the number of matchers in a pattern, before its `$or` are multiplied out. Each value in a matcher's list
+/// counts.
 fn matchers_of(fields: &Map<String, Value>) -> usize {
     let of_list = |argument: &Value| argument.as_array().map_or(1, Vec::len);
     let of_entry = |entry: &Value| match entry {
@@ -229,7 +232,8 @@ struct Alternatives {
 
 impl Alternatives {
     /// Reads an object of fields that stands at `path`, below the names `above`. Its alternatives are those of all its
-    /// fields combined. `$or` is no field: its branches stand at the same place. What has a problem requires nothing.
+    /// fields combined. `$or` is no field: its branches stand at the same place. A field with a problem requires
+    /// nothing.
     fn of_fields(
         fields: &Map<String, Value>,
         above: &[Arc<str>],
@@ -273,7 +277,7 @@ impl Alternatives {
         any
     }
 
-    /// Reads the list of matchers of one field, of which a value must match one.
+    /// Reads the list of matchers of one field. A value must match one of them.
     fn of_value(entries: &[Value], place: Vec<Arc<str>>, path: &str, problems: &mut Vec<String>) -> Self {
         if entries.is_empty() {
             push(problems, format!("{path}: must not be empty"));

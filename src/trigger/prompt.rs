@@ -71,8 +71,9 @@ enum Part {
 }
 
 impl Prompt {
-    /// Reads `text`. A query that cannot be parsed is a problem, and nothing stands in its place. Text in double braces
-    /// that does not begin with `$` stays as it is, and so do braces that are never closed.
+    /// Reads `text`. A query that cannot be parsed is a problem, and nothing stands in its place. So is one placeholder
+    /// too many, and the rest stays text. Text in double braces that does not begin with `$` stays as it is, and so do
+    /// braces that are never closed.
     pub fn parse(text: &str, problems: &mut Vec<String>) -> Self {
         let mut parts = Vec::new();
         let (mut plain, mut placeholders) = (String::new(), 0);
@@ -114,12 +115,13 @@ impl Prompt {
         self.0.iter().filter_map(empty).collect()
     }
 
-    /// Returns the prompt for one event, with a section that describes the event. A placeholder becomes the JSON of
-    /// what its query finds, a list if that is several values, and null if it is nothing. The section names the trigger
-    /// by its `name`, or by its id, and has at most 10 KiB of the event's detail.
+    /// Returns the prompt for one event, with a section that describes the event. A placeholder becomes the JSON of the
+    /// value that its query finds. It becomes a list for several values, and null for none. The section names the
+    /// trigger by its `name`, or otherwise by its id, and has at most 10 KiB of the event's detail. The section does
+    /// not count in `allowance`.
     ///
     /// # Errors
-    /// If it takes more of the event than it may.
+    /// Returns an error if the placeholders take more of the event than `allowance` has left.
     pub fn render(
         &self,
         event: &BusEvent,
@@ -176,7 +178,8 @@ impl Prompt {
 pub struct Mapping(Vec<(String, Query)>);
 
 impl Mapping {
-    /// Reads the members of `inputMapping`. One with a problem is left out.
+    /// Reads the members of `inputMapping`. A member with a problem is left out. If there are too many members, all
+    /// are.
     pub fn parse(members: &Map<String, Value>, problems: &mut Vec<String>) -> Self {
         let mut queries = Vec::new();
         if members.len() > MOST_MAPPED {
@@ -201,10 +204,11 @@ impl Mapping {
         self.0.iter().filter_map(|(_, query)| name_if_empty(query, event, steps)).collect()
     }
 
-    /// Returns the values in `event`. A name whose query finds nothing is left out.
+    /// Returns the values in `event`, by name. A name whose query finds several values gets a list. A name whose query
+    /// finds nothing is left out.
     ///
     /// # Errors
-    /// If it takes more of the event than it may.
+    /// Returns an error if the values take more of the event than `allowance` has left.
     pub fn apply(&self, event: &Value, allowance: &Allowance) -> Result<Map<String, Value>, TooCostly> {
         let mut mapped = Map::new();
         for (name, query) in &self.0 {
@@ -228,14 +232,15 @@ impl Mapping {
     }
 }
 
-/// Returns the text of a query that finds nothing in `event`. A query that costs too much is none.
+/// Returns the text of a query that finds nothing in `event`. Returns `None` for any other, and for one that costs more
+/// than `steps` has left.
 fn name_if_empty(query: &Query, event: &Value, steps: &Steps) -> Option<String> {
     let found = query.find(event, steps).ok()?;
     found.is_empty().then(|| query.to_string())
 }
 
-/// Returns a value as JSON that can end neither its line nor its section, and its length. Not much more than `limit` bytes
-/// of it are kept.
+/// Returns a value as JSON that can end neither its line nor its section, and the length of all of it. The text is cut
+/// somewhat after `limit` bytes: the caller cuts it exactly.
 fn quoted(value: &Value, limit: usize) -> (String, usize) {
     let mut cut = Cut { fenced: Fenced { text: String::new(), room: usize::MAX, bytes: 0 }, limit };
     // Neither the value nor the writer can fail.

@@ -1,9 +1,9 @@
 //! Replays: the input of an execution that is kept, and the fire that runs it again.
 //!
-//! The input is an item of its own, because every heartbeat is billed for the whole item that it writes. It says what ran,
-//! so it is kept before the call, and never overwritten. A scheduled run whose event says everything keeps one only if it
-//! did not complete, so that a short run costs no further write: its claim has the input's hash, and what is kept later
-//! must have the same.
+//! The input is an item of its own, because every heartbeat is billed for the whole item that it writes. It says what
+//! ran, so it is kept before the call, and never overwritten. A scheduled run whose event says everything keeps one
+//! only if it did not complete, so that a short run costs no further write. Its claim has the input's hash, and an
+//! input that is kept later must have the same.
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -27,17 +27,17 @@ use crate::{
 /// The member of a kept input that holds the hash of the agent's definition.
 const DEFINITION: &str = "agentDefinition";
 
-/// What an execution asks its agent, in the form in which it is kept.
+/// The task that an execution gives its agent, in the form in which it is kept.
 #[derive(Debug)]
 pub(crate) struct Input {
     /// The task with its user, as the JSON text of a scheduled event's detail.
     detail: String,
-    /// The short description of it that the record has.
+    /// The short description that the record has.
     pub(crate) snapshot: Snapshot,
 }
 
 impl Input {
-    /// Returns the input of `fire`, which calls the agent as it is defined.
+    /// Returns the input of `fire`. `definition` is that of the agent which it calls, if it is known.
     pub(crate) fn new(fire: &Fire, definition: Option<&DefinitionMark>) -> Self {
         let detail = to_json(&marked_detail(fire, definition));
         let is_changed = |before: &String| definition.is_some_and(|definition| definition.hash != *before);
@@ -52,7 +52,12 @@ impl Input {
         Self { detail, snapshot }
     }
 
-    /// Keeps the input, unless an earlier attempt has kept one. If it is not kept, only a replay is impossible.
+    /// Keeps the input with its `ttl`, in seconds since 1970. An input that an earlier attempt has kept stays, even if
+    /// it is another one. If none is kept, only a replay is impossible. So the caller may ignore an error: it is logged
+    /// here.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB refuses or has not answered by `until`. The input may have been kept all the same.
     pub(crate) async fn keep(
         &self,
         store: &Store,
@@ -79,9 +84,10 @@ impl Input {
     }
 }
 
-/// Keeps the input of an execution that another attempt ran, or that no attempt ran. What ran is known from the record and
-/// never from the event that is at hand now: without the hash of this very input in `row` nothing is kept. The agent may
-/// have had `definition`, or none that was known.
+/// Keeps the input of an execution that another attempt ran, or that no attempt ran. The record says what ran, never
+/// the event that is at hand now. So if there is a `row`, it must hold the hash of this very input, with `definition`
+/// or without one. Nothing is kept for a scheduled fire if its trigger has an item or this cannot be read. Errors are
+/// logged only.
 pub(crate) async fn keep_input_of(
     store: &Store,
     fire: &Fire,
@@ -99,8 +105,8 @@ pub(crate) async fn keep_input_of(
         tracing::warn!("the event is not what ran, so no input is kept: the execution cannot be replayed");
         return;
     };
-    // The item of a stored trigger takes precedence over its schedule's copy. A run that has read it keeps its own input
-    // before the call, so a run that kept none called nobody.
+    // The item of a stored trigger takes precedence over its schedule's copy. A run that has read it keeps its own
+    // input before the call. So a run that kept none called nobody.
     let is_copy = fire.event_source_id.is_none()
         && match store.in_time(until, store.trigger(&fire.user_id, &fire.trigger_id)).await {
             Ok(item) => item.is_some(),
@@ -112,7 +118,7 @@ pub(crate) async fn keep_input_of(
     }
 }
 
-/// Returns the task of a kept input, or `None` if it is not understood.
+/// Returns the task of a kept input, or `None` if any part of it is not understood.
 pub(crate) fn task_of(detail: &str, platform: Platform) -> Option<Task> {
     let detail = lenient::parse(detail).ok()?;
     let mut fields = Fields::new("$.input", detail.as_object()?);
@@ -144,7 +150,7 @@ pub(crate) fn detail(fire: &Fire) -> Value {
     Value::Object(detail)
 }
 
-/// Returns the detail with what it says of the agent's definition: its protocol and its hash, and nothing else of it.
+/// Returns the detail with the protocol and the hash of the agent's definition, if it is known.
 fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
     let mut detail = detail(fire);
     if let Some(DefinitionMark { protocol, hash }) = definition {
@@ -155,8 +161,8 @@ fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
 }
 
 /// Returns the fire that runs the kept input `detail` again. `event` is the request to do so, and gives the fire its
-/// identity and origin; the trigger and the execution are those that the request names. The user and the task are those
-/// of the input.
+/// identity and origin. `trigger_id` and `execution_id` are those that the request names. The user and the task are
+/// those of the input.
 ///
 /// # Errors
 /// Returns an error if the input is not understood.

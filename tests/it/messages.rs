@@ -5,7 +5,7 @@ use standins::destination::{failed_messages, notification, sqs_batch};
 use standins::{Fault, Invocation, Rule, Script, own_event};
 
 use crate::support::one_fire::event_of;
-use crate::support::subscribed::{USER, order, subscribe};
+use crate::support::subscribed::{USER, order, order_with, subscribe, subscribe_many};
 use crate::support::{assert_completed, execution, stack};
 
 /// An event in a queue's message is handed on, and runs what is subscribed to it.
@@ -101,4 +101,45 @@ async fn f02_a_message_that_cannot_be_handed_on_comes_again() {
     assert_eq!((outcome.error_type(), &outcome.body()["retryable"]), ("DispatchFailed", &json!(true)));
     assert_eq!(denied.hits(), 3);
     stack.assert_clean();
+}
+
+/// What a message holds does not decide what delivers it.
+#[tokio::test]
+async fn f02_a_topics_message_that_mentions_a_queue_is_a_message() {
+    let stack = stack().await;
+    subscribe(&stack, "t", json!({}));
+    stack.pool(2, &[]);
+    let function = stack.function(&[]).await;
+    let event = order_with(json!({"detail": {"from": "aws:sqs", "to": "aws:sns"}})).to_string();
+    let topic = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "m-1", "Message": event}}]});
+    assert_eq!(failed_messages(&function.invoke(Invocation::event(&topic)).await), Vec::<String>::new());
+    stack.lambda.idle().await;
+    assert_eq!(execution(&stack, "t")["status"], "completed");
+    assert_eq!(failed_messages(&function.invoke(sqs_batch([("m-1", event.as_str())])).await), Vec::<String>::new());
+    stack.lambda.idle().await;
+    assert_eq!((stack.lambda.dispatched().len(), stack.agent.call_count()), (2, 1));
+    stack.assert_clean();
+}
+
+/// SQS delivers at least once, and again whatever a batch that died had handed on.
+#[tokio::test]
+async fn f04_an_event_without_an_id_runs_once_however_often_its_message_comes() {
+    for count in [1, 2] {
+        let stack = stack().await;
+        let ids = subscribe_many(&stack, count);
+        stack.pool(2, &[]);
+        let function = stack.function(&[]).await;
+        let event = order_with(json!({"id": null})).to_string();
+        for (id, runs) in [("m-1", 1), ("m-1", 1), ("m-2", 2)] {
+            let outcome = function.invoke(sqs_batch([(id, event.as_str())])).await;
+            assert_eq!(failed_messages(&outcome), Vec::<String>::new());
+            stack.lambda.idle().await;
+            assert_eq!(stack.agent.call_count(), runs * count, "{id}");
+        }
+        for id in &ids {
+            let rows = stack.dynamodb.executions(id);
+            assert!(rows.len() == 2 && rows.iter().all(|row| row["status"] == "completed"), "{rows:#?}");
+        }
+        stack.assert_clean();
+    }
 }

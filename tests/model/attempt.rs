@@ -54,6 +54,7 @@ use crate::{
 const MAX_TRIES: usize = 3;
 /// As in `src/run/session.rs`, and for the input in `src/run/input.rs`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT_AT_THE_END: Duration = Duration::from_millis(500);
 const USER: &str = "u";
 
 type Owned<'a> = OwnedExecution<'a, Client, SimClock>;
@@ -68,6 +69,10 @@ pub(crate) struct Attempt {
     pub(crate) request_id: String,
     pub(crate) overlap: Overlap,
     pub(crate) detour: Option<Detour>,
+    /// Whether it is an event's, which remembers the trigger that it runs in place.
+    pub(crate) is_event: bool,
+    /// When SIGTERM comes.
+    pub(crate) terminated_at: Option<i64>,
     pub(crate) deadline: Deadline,
 }
 
@@ -78,6 +83,8 @@ pub(crate) enum Detour {
     Gone,
     /// The trigger is switched off: the fire is skipped.
     SwitchedOff,
+    /// The index does not show the trigger.
+    Unseen,
 }
 
 /// Returns the fire of an execution.
@@ -104,8 +111,18 @@ impl Attempt {
     /// Runs the attempt and returns what Lambda is told. As `run_fire` does.
     pub(crate) async fn run(&self) -> Told {
         let fire = fire(self.sender.rerun);
-        if let Some(detour) = self.detour {
-            return self.past_the_claim(&fire, detour).await;
+        match self.detour {
+            Some(Detour::Unseen) => return self.unseen(&fire).await,
+            Some(detour) => return self.past_the_claim(&fire, detour).await,
+            None if self.is_event && self.rules.has(Rule::InPlaceIsRemembered) => {
+                let in_place = (USER.into(), TRIGGER.into());
+                let remembering = self.store.remember_in_place(&self.request_id, &in_place, i64::MAX / 1000);
+                match self.clock.timeout_at(self.deadline.run_until, remembering).await {
+                    Some(Ok(_)) => {}
+                    None | Some(Err(_)) => return Told::Unrecorded(ErrorType::RecordStoreFailed),
+                }
+            }
+            None => {}
         }
         let state = RunState::default();
         let mut attempt = Claimed {
@@ -153,6 +170,20 @@ impl Attempt {
         told
     }
 
+    /// Finds no trigger for the event, and ends what an earlier attempt of the request ran in place. As
+    /// `Router::end_earlier` in src/routing/mod.rs does.
+    async fn unseen(&self, fire: &Fire) -> Told {
+        let reading = self.store.in_place(&self.request_id);
+        match self.clock.timeout_at(self.deadline.run_until, reading).await {
+            Some(Ok(None)) => Told::NothingDue,
+            Some(Ok(Some(_))) => match self.past_the_claim(fire, Detour::Gone).await {
+                REFUSED => Told::NothingDue,
+                told => told,
+            },
+            None | Some(Err(_)) => Told::Unrecorded(ErrorType::RecordStoreFailed),
+        }
+    }
+
     /// Routes past the claim. As `Unrun` in src/routing/unrun.rs does.
     async fn past_the_claim(&self, fire: &Fire, detour: Detour) -> Told {
         if detour == Detour::Gone && !self.rules.has(Rule::DetoursLook) {
@@ -190,6 +221,9 @@ impl Attempt {
     }
 
     async fn to_its_end(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
+        if self.terminated_at.is_some_and(|at| at <= self.sim.now()) {
+            return Err(self.interrupted(owned));
+        }
         let mut keep = pin!(owned.keep());
         let keeping = poll_fn(|context| {
             let polled = keep.as_mut().poll(context);
@@ -206,6 +240,7 @@ impl Attempt {
                 Err(self.unless_called(owned, ErrorType::DeadlineExceeded))
             }
             stop = self.sender.within(Phase::Keep, keeping) => Err(RunStop::Stopped(stop)),
+            () = self.sim.sleep_until(self.terminated_at.unwrap_or(i64::MAX / 2)) => Err(self.interrupted(owned)),
         }
     }
 
@@ -281,7 +316,9 @@ impl Attempt {
 
     /// Stops the agent's session, where the agent may still be at work. As `AttemptRun::stop_session` does.
     async fn stop_session(&self) {
-        self.sim.sleep(self.sim.draw(0..=millis(STOP_TIMEOUT))).await;
+        let is_terminated = self.terminated_at.is_some_and(|at| at <= self.sim.now());
+        let limit = if is_terminated { STOP_TIMEOUT_AT_THE_END } else { STOP_TIMEOUT };
+        self.sim.sleep(self.sim.draw(0..=millis(limit))).await;
         self.agent.promises.session_stopped(&self.sender.owner);
     }
 
@@ -299,6 +336,15 @@ impl Attempt {
     fn unless_called(&self, owned: &Owned<'_>, error_type: ErrorType) -> RunStop {
         let failure = Failure::retryable(error_type, "");
         if !self.rules.has(Rule::FinalOnceCalled) {
+            return RunStop::Failed(failure);
+        }
+        RunStop::Failed(owned.state.retryable_unless_called(failure))
+    }
+
+    /// Returns the stop at SIGTERM. As `AttemptRun::interrupted` does.
+    fn interrupted(&self, owned: &Owned<'_>) -> RunStop {
+        let failure = Failure::retryable(ErrorType::Interrupted, "");
+        if self.sender.rerun || !self.rules.has(Rule::TerminatedIsFinalOnceCalled) {
             return RunStop::Failed(failure);
         }
         RunStop::Failed(owned.state.retryable_unless_called(failure))

@@ -5,8 +5,8 @@
 //! window and finish, `admit` with the run lock, `close_abandoned` and `Looker`, over the function's own `Store`. They run
 //! on two ports: the table (`network`, `table`), which evaluates the conditions that the store really sends
 //! (`expression`), and the clock (`clock`). Around them stand what the function has no say in: the SDK's tries and the network (`network`), the
-//! agent (`agent`), Lambda with its retries, twins, deadlines and second requests (`schedule`), and the settle queue
-//! (`settler`). A stand-in for what of `src/run/` needs HTTP clients is `attempt`; its header says what it copies.
+//! agent (`agent`), Lambda with its retries, twins, deadlines, second requests and SIGTERM (`schedule`), the index that shows
+//! an event's trigger late, and the settle queue (`settler`). A stand-in for what of `src/run/` needs HTTP clients is `attempt`; its header says what it copies.
 //!
 //! Every single read, write and passing of time is a step; a seeded generator decides what comes next, who dies or
 //! freezes at which await, which answer is lost, which write arrives a minute late, when the table is away and for whom,
@@ -62,7 +62,7 @@ const SCHEDULES: u64 = 40_000;
 const SEED: u64 = 20_260_131;
 
 /// What some schedule must come to, or the others prove little.
-const OUTCOMES: [&str; 32] = [
+const OUTCOMES: [&str; 35] = [
     "accepted calls: 0",
     "accepted calls: 1",
     "accepted calls: 3",
@@ -88,8 +88,11 @@ const OUTCOMES: [&str; 32] = [
     "turn: taken of one that had ended",
     "turn: taken when it was given up",
     "turn: taken when its lease was over",
+    "told: Interrupted",
     "told: Interrupted replayed",
+    "told: Interrupted retryable",
     "told: LeaseLost unrecorded",
+    "told: NothingDue",
     "told: RecordStoreFailed unrecorded",
     "told: duplicate cancelled",
     "told: duplicate completed",

@@ -208,6 +208,16 @@ fn without_stopping_the_session_first_the_agent_works_for_two_fires() {
 }
 
 #[test]
+fn with_retryable_ends_by_sigterm_after_acceptance_the_agent_is_called_twice() {
+    assert_found(Rule::TerminatedIsFinalOnceCalled, Promise::OneAcceptedCall);
+}
+
+#[test]
+fn without_remembering_what_runs_in_place_a_lagging_index_leaves_it_running() {
+    assert_found(Rule::InPlaceIsRemembered, Promise::EndsTerminal);
+}
+
+#[test]
 fn a_violation_is_shrunk_to_a_short_story() {
     let without = Some(Rule::RetryableAsSeen);
     let found =

@@ -18,14 +18,14 @@ use crate::{
 /// One promise of the life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
-    /// Without rerun a fire's agent accepts at most one call; with rerun another only after an attempt that died or
-    /// stopped without having written its end.
+    /// Without rerun a fire's agent accepts at most one call; with rerun another only after an attempt that died, was
+    /// ended by SIGTERM, or stopped without having written its end.
     OneAcceptedCall,
     /// With rerun, when the agent accepts a call no other attempt is awake and reading an answer. (An agent whose client
     /// has left may go on: that is not promised.)
     NeverTwoAtWork,
     /// A call that travels for less than half a lease reaches the agent only while its attempt holds the execution, or
-    /// when that attempt has given up waiting and written so for good.
+    /// when that attempt has given up waiting and written so for good, or with rerun at SIGTERM.
     OnlyTheHolderCalls,
     /// A terminal record never changes.
     TerminalStays,
@@ -111,6 +111,8 @@ pub(crate) enum Told {
     Replayed(ErrorType),
     /// A failure that the record does not know: the store's, or that another attempt is at work.
     Unrecorded(ErrorType),
+    /// Success: nothing was left of an event that no trigger was seen for.
+    NothingDue,
 }
 
 /// The event was refused, and there was no record.
@@ -118,7 +120,7 @@ pub(crate) const REFUSED: Told = Told::Unrecorded(ErrorType::InvalidEvent);
 
 impl Told {
     pub(crate) fn is_success(self) -> bool {
-        matches!(self, Self::Completed | Self::Cancelled | Self::Skipped | Self::Duplicate(_))
+        matches!(self, Self::Completed | Self::Cancelled | Self::Skipped | Self::Duplicate(_) | Self::NothingDue)
     }
 }
 
@@ -136,6 +138,7 @@ struct Attempt {
     is_session_stopped: bool,
     has_completed: bool,
     has_ended: bool,
+    is_terminated: bool,
     told: Option<Told>,
 }
 
@@ -148,6 +151,8 @@ struct State {
     holder: Option<String>,
     /// Since when the execution is not an attempt's any more.
     left: Vec<(String, i64)>,
+    /// Whether a report of the event was settled for which no trigger was seen.
+    is_missed: bool,
     broken: Broken,
 }
 
@@ -171,6 +176,7 @@ impl Promises {
             is_session_stopped: false,
             has_completed: false,
             has_ended: false,
+            is_terminated: false,
             told: None,
         });
     }
@@ -233,9 +239,11 @@ impl Promises {
     /// A call reaches the agent.
     pub(crate) fn call_arrives(&self, sim: &Sim, owner: &str, is_accepted: bool) {
         let mut state = self.0.borrow_mut();
-        let has_ended_for_good =
-            state.history.last().is_some_and(|row| is_terminal(row) && row.owner.as_deref() == Some(owner))
-                && state.attempt(Some(owner)).is_some_and(|attempt| attempt.has_ended);
+        let is_for_good =
+            state.history.last().is_some_and(|row| is_terminal(row) && row.owner.as_deref() == Some(owner));
+        let has_ended_for_good = state
+            .attempt(Some(owner))
+            .is_some_and(|attempt| attempt.has_ended && (is_for_good || attempt.is_terminated && state.rerun));
         if state.holder.as_deref() != Some(owner) && !has_ended_for_good {
             let holder = state.holder.clone().unwrap_or_else(|| "nobody".to_owned());
             state.breaks(Promise::OnlyTheHolderCalls, format!("{owner} called while {holder} held the execution"));
@@ -243,10 +251,10 @@ impl Promises {
         if !is_accepted {
             return;
         }
-        let is_second = state
-            .attempts
-            .iter()
-            .any(|attempt| attempt.was_accepted && (!state.rerun || attempt.owner == owner || attempt.has_ended));
+        let is_second = state.attempts.iter().any(|attempt| {
+            let has_ended = attempt.has_ended && !attempt.is_terminated;
+            attempt.was_accepted && (!state.rerun || attempt.owner == owner || has_ended)
+        });
         let at_work = state.at_work(sim, owner);
         if is_second {
             state.breaks(Promise::OneAcceptedCall, format!("the agent accepted a second call, of {owner}"));
@@ -330,14 +338,27 @@ impl Promises {
         }
     }
 
+    /// SIGTERM comes to the attempt.
+    pub(crate) fn terminated(&self, owner: &str) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.is_terminated = true;
+        }
+    }
+
+    /// A report of the event is settled for which no trigger is seen: it need not leave a record.
+    pub(crate) fn missed(&self) {
+        self.0.borrow_mut().is_missed = true;
+    }
+
     /// Once nothing is left to do.
     pub(crate) fn over(&self, has_ended: bool, row: Option<&Row>) {
         let state = self.0.borrow();
         if !has_ended {
             state.breaks(Promise::Ends, "the schedule does not end".to_owned());
         }
-        // An event that was refused needs no record, if no attempt before has left one.
-        if row.is_none() && state.attempts.iter().any(|attempt| attempt.told == Some(REFUSED)) {
+        // An event that was refused, or for which no trigger was seen, needs no record if no attempt has left one.
+        let needs_none = |told: Option<Told>| matches!(told, Some(REFUSED | Told::NothingDue));
+        if row.is_none() && (state.is_missed || state.attempts.iter().any(|attempt| needs_none(attempt.told))) {
             return;
         }
         let Some(row) = row.filter(|row| is_terminal(row)) else {
@@ -433,7 +454,7 @@ fn is_true(attempt: &Attempt, told: Told, row: &Row, history: &[Row]) -> bool {
                 && row.error_type.as_deref() == Some(error_type.as_str())
         }),
         Told::Replayed(error_type) => says(error_type),
-        Told::Unrecorded(_) => true,
+        Told::Unrecorded(_) | Told::NothingDue => true,
     }
 }
 

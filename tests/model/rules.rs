@@ -96,6 +96,10 @@ pub(crate) enum Rule {
     InputIfAbsent,
     /// The session of an agent that may be at work is stopped before the end is written.
     StopBeforeTheTurn,
+    /// Nothing that SIGTERM ends is retryable once the agent may have been called, unless it is to be run again.
+    TerminatedIsFinalOnceCalled,
+    /// An event remembers which trigger its request runs in place, before the claim.
+    InPlaceIsRemembered,
 }
 
 /// The rules of one run: all, or all but one.

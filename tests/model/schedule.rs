@@ -24,9 +24,12 @@ use crate::{
     rules::{Rule, Rules},
     sender::Sender,
     settler,
-    sim::{Fate, Letter, Sim},
+    sim::{Fate, Letter, Sim, TaskId},
     table::{TRIGGER, Table, name},
 };
+
+/// As in `src/shutdown.rs`.
+const GRACE: i64 = 1_800;
 
 /// What can go wrong in a schedule; shrinking takes out what a violation does not need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +67,14 @@ pub(crate) enum Trouble {
     CancelOther,
     /// Deliveries find the trigger deleted, or switched off, and route past the claim.
     Detours,
+    /// SIGTERM ends processes in the middle of their attempts.
+    Terminations,
+    /// The index by which an event's trigger is found does not show it to some deliveries.
+    IndexLag,
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -85,6 +92,8 @@ impl Trouble {
         Self::Overlap,
         Self::CancelOther,
         Self::Detours,
+        Self::Terminations,
+        Self::IndexLag,
     ];
 }
 
@@ -133,6 +142,9 @@ pub(crate) fn run(
     // would find nothing that refuses it: the function's client gives up after 5 s, so this is not modelled.
     // Several fires have none, and no draw for it: what is looked for among them is rare enough.
     let has_detours = !several && has(Trouble::Detours, 30) && weather.late == 0;
+    // An event that no trigger is seen for leaves no record either.
+    let has_lag = !several && has(Trouble::IndexLag, 30) && weather.late == 0 && !has_detours;
+    let has_terminations = has(Trouble::Terminations, 40);
     let world = World {
         rules,
         rerun,
@@ -150,6 +162,9 @@ pub(crate) fn run(
         },
         weather,
         detour_percent: if has_detours { 40 } else { 0 },
+        is_event: has_lag,
+        lag_percent: if has_lag { 40 } else { 0 },
+        termination_percent: if has_terminations { 30 } else { 0 },
         table: table.clone(),
         delivers_again_at_settling: Rc::default(),
         actors: Rc::default(),
@@ -217,6 +232,12 @@ pub(crate) struct World {
     has_short_deadlines: bool,
     /// How many deliveries find the trigger deleted or switched off.
     detour_percent: i64,
+    /// Whether the fire is an event's, whose trigger is looked for in the index.
+    is_event: bool,
+    /// How many deliveries and reports of the event the index does not show its trigger to.
+    lag_percent: i64,
+    /// How many attempts get SIGTERM.
+    termination_percent: i64,
     /// The fire's second request is to come when the first is being settled.
     delivers_again_at_settling: Rc<Cell<bool>>,
     actors: Rc<Cell<usize>>,
@@ -286,6 +307,9 @@ impl World {
         let Machine { store, clock, sender } = self.machine("a");
         let is_past_the_claim = self.detour_percent > 0 && sim.chance(self.detour_percent);
         let detour = is_past_the_claim.then(|| sim.pick(&[Detour::Gone, Detour::SwitchedOff]));
+        let detour = if self.is_unseen() { Some(Detour::Unseen) } else { detour };
+        let is_terminated = self.termination_percent > 0 && sim.chance(self.termination_percent);
+        let terminated_at = is_terminated.then(|| sim.now() + sim.draw(0..=60_000));
         // Lambda's own clock is the machine's.
         let lambda_deadline = u64::try_from(clock.now_millis() + time).unwrap_or_default();
         let attempt = Attempt {
@@ -296,6 +320,8 @@ impl World {
             request_id: request_id.to_owned(),
             overlap: self.overlap,
             detour,
+            is_event: self.is_event,
+            terminated_at,
             deadline: Deadline::new(&clock, lambda_deadline),
             store,
             clock,
@@ -319,6 +345,9 @@ impl World {
             sent.deliver(&attempt.sim, told);
         });
         promises.starts(&owner, request_id, task, clock);
+        if let Some(at) = terminated_at {
+            self.terminate(&owner, task, at);
+        }
         let ended = Box::pin(sim.ended(task));
         futures_util::future::select(ended, Box::pin(sim.sleep_until(deadline))).await;
         if !sim.is_done(task) {
@@ -330,6 +359,28 @@ impl World {
             return None;
         }
         answer.try_read()
+    }
+
+    /// Whether the index does not show the event's trigger.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.lag_percent > 0 && self.sim.chance(self.lag_percent)
+    }
+
+    /// SIGTERM at this time: the attempt is told, and its process ends a little later.
+    fn terminate(&self, owner: &str, task: TaskId, at: i64) {
+        let (sim, promises, owner) = (self.sim.clone(), self.agent.promises.clone(), owner.to_owned());
+        self.sim.spawn(None, async move {
+            sim.sleep_until(at).await;
+            if !sim.is_done(task) {
+                sim.note(|| format!("{owner} gets SIGTERM"));
+                promises.terminated(&owner);
+                sim.sleep(GRACE).await;
+                if !sim.is_done(task) {
+                    sim.note(|| format!("the process of {owner} ends"));
+                    sim.kill(task);
+                }
+            }
+        });
     }
 
     fn cancel_after(&self, after: i64) {
@@ -362,6 +413,10 @@ impl World {
             sender: Rc::clone(&sender),
         };
         Machine { store: Store::with_ports(client, clock.clone()), clock, sender }
+    }
+
+    pub(crate) fn promises(&self) -> &Promises {
+        &self.agent.promises
     }
 
     pub(crate) fn execution(&self) -> usize {

@@ -46,6 +46,18 @@ async fn settle(world: &World, request_id: &str, was_refused: bool) -> bool {
         return true;
     }
     let Machine { store, clock, .. } = world.machine("");
+    let is_unseen = world.is_unseen();
+    if is_unseen {
+        // As `Settler::settle_subscribers` does.
+        match store.in_place(request_id).await {
+            Err(_) => return false,
+            Ok(None) => {
+                world.promises().missed();
+                return true;
+            }
+            Ok(Some(_)) => {}
+        }
+    }
     let (fire, id) = (fire(world.rerun), name(world.execution()));
     let Ok(row) = store.execution(TRIGGER, &id).await else { return false };
     let started = StartTime::new(world.sim.now(), Duration::from_secs(30 * 24 * 60 * 60));
@@ -57,9 +69,12 @@ async fn settle(world: &World, request_id: &str, was_refused: bool) -> bool {
         attempt: 3,
         ending: Ending::new(Status::Failed, world.sim.now(), Some(failure)),
     };
-    let unstarted = Some(&unstarted).filter(|_| !was_refused);
+    let unstarted = Some(&unstarted).filter(|_| !was_refused && !is_unseen);
     let state = RunState::default();
     let limits = CloseLimits { until: clock.instant() + LIMIT, state: &state };
     let closed = close_abandoned(&store, LEASE, &fire, &id, row, unstarted, limits).await;
+    if is_unseen && matches!(closed, Ok((CloseAction::Nothing, None))) {
+        world.promises().missed();
+    }
     closed.is_ok_and(|(action, _)| action != CloseAction::Alive)
 }

@@ -10,8 +10,8 @@ use std::{
 use agent_trigger::{
     domain::{execution::Row, run_lock::RunLock},
     store::{
-        execution_item::{self},
         item::{Item, Key},
+        records,
         table::{Transacted, Written},
     },
 };
@@ -124,7 +124,7 @@ impl Table {
 
     pub(crate) fn row(&self, execution: usize) -> Option<Row> {
         let key = (format!("TRIGGER#{TRIGGER}"), format!("EXECUTION#{}", name(execution)));
-        self.items.borrow().get(&key).and_then(execution_item::row)
+        self.items.borrow().get(&key).cloned().and_then(records::row)
     }
 
     /// Applies an operation at the moment it arrives.
@@ -175,8 +175,8 @@ impl Table {
         let kind = Kind::of(request);
         if let Some(id) = request.key.1.strip_prefix("EXECUTION#") {
             let execution = number(id);
-            let old = old.and_then(execution_item::row);
-            let row = execution_item::row(&new).expect("a row that can be read");
+            let old = old.cloned().and_then(records::row);
+            let row = records::row(new.clone()).expect("a row that can be read");
             self.fires[execution].written(&self.sim, kind, &sender.owner, old.as_ref(), &row);
             if kind == Kind::AskForCancel && !sender.owner.is_empty() {
                 self.alone.cancel_asked(sender.execution, execution);

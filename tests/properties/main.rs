@@ -5,3 +5,4 @@
 mod bounds;
 mod events;
 mod pattern;
+mod trigger_schema;

@@ -330,7 +330,7 @@ fn retimed(cases: &[(Value, bool)], write: &ConditionalWrite) -> Vec<(Value, boo
 async fn counters() -> Vec<Cases> {
     let count_start = async |policy: Policy, index| {
         let recorder = Recorder::default();
-        recorder.store().count_start("t", "e2", &policy, NOW).await.expect("a count");
+        recorder.store().count_start(EXECUTION, &policy, NOW).await.expect("a count");
         recorder.written(index)
     };
     let runs = Policy { max_runs_per_day: Some(3), ..Policy::default() };
@@ -339,7 +339,7 @@ async fn counters() -> Vec<Cases> {
     let count_event = async |counter: Option<Value>, index| {
         let recorder = Recorder::reading([counter]);
         let threshold = Threshold { count: 5, window_seconds: 60 };
-        recorder.store().count_event("t", "m", threshold, NOW, &started).await.expect("a count");
+        recorder.store().count_event(("u", "t"), "m", threshold, NOW, &started).await.expect("a count");
         recorder.written(index)
     };
     let below = |name, write, violating: &[Value]| Cases {
@@ -351,7 +351,7 @@ async fn counters() -> Vec<Cases> {
     limits.changed.push((json!({"tokens": 99}), true));
     let take_back = async |index| {
         let recorder = Recorder::default();
-        recorder.store().take_back_start("t", "e2", NOW).await.expect("a start");
+        recorder.store().take_back_start(EXECUTION, NOW).await.expect("a start");
         recorder.written(index)
     };
     let mut mark = first("the mark of a start", count_start(runs.clone(), 0).await);

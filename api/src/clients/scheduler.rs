@@ -29,22 +29,23 @@ const MAX_TRIES: u32 = 3;
 const MAX_EVENT_AGE_SECONDS: i32 = 6 * 60 * 60;
 const MAX_RETRIES: i32 = 185;
 
-/// Why Scheduler did not do what was asked.
+/// Why Scheduler did not do what was asked. Its messages go into the log, so they hold none of Scheduler's words: those
+/// name schedules, and so triggers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchedulerError {
     /// There is no such schedule.
     #[error("the schedule does not exist")]
     NotFound,
     /// There is such a schedule already, or it is being changed.
-    #[error("the schedule exists already, or is being changed: {0}")]
-    Conflict(String),
-    /// Scheduler does not take the schedule. Holds its words.
-    #[error("the schedule is not valid: {0}")]
+    #[error("the schedule exists already, or is being changed")]
+    Conflict,
+    /// Scheduler does not take the schedule. Holds its words, for the client.
+    #[error("the schedule is not valid")]
     Refused(String),
     /// Scheduler does not let the API in.
-    #[error("access was denied: {0}")]
-    Denied(String),
-    /// Scheduler is throttling, failing or unreachable.
+    #[error("access was denied")]
+    Denied,
+    /// Scheduler is throttling, failing or unreachable. Holds the error's code, or what the network's error was.
     #[error("it did not answer: {0}")]
     Unavailable(String),
 }
@@ -250,12 +251,11 @@ fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkErr
     let SdkError::ServiceError(_) = error else {
         return SchedulerError::Unavailable(DisplayErrorContext(error).to_string());
     };
-    let words = || error.message().unwrap_or_default().to_owned();
     match error.code() {
         Some("ResourceNotFoundException") => SchedulerError::NotFound,
-        Some("ConflictException") => SchedulerError::Conflict(words()),
-        Some("ValidationException") => SchedulerError::Refused(words()),
-        Some("AccessDeniedException") => SchedulerError::Denied(words()),
-        code => SchedulerError::Unavailable(format!("{}: {}", code.unwrap_or("unknown error"), words())),
+        Some("ConflictException") => SchedulerError::Conflict,
+        Some("ValidationException") => SchedulerError::Refused(error.message().unwrap_or_default().to_owned()),
+        Some("AccessDeniedException") => SchedulerError::Denied,
+        code => SchedulerError::Unavailable(code.unwrap_or("unknown error").to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{body::Body, extract::Request, http::Uri, response::Response};
 use lambda_http::{RequestExt, request::RequestContext};
 use tower::{ServiceExt, service_fn};
 
@@ -22,23 +22,28 @@ pub async fn serve(api: Arc<Api>) -> Result<(), Box<dyn std::error::Error + Send
     let service = service_fn(move |request: lambda_http::Request| {
         let router = router.clone();
         async move {
-            let Ok(response) = router.oneshot(with_claims(request)).await;
+            let Ok(response) = router.oneshot(routed(request)).await;
             Ok::<Response, Infallible>(response)
         }
     });
     lambda_http::run(service).await
 }
 
-/// Puts what API Gateway says about a request into its extensions.
-fn with_claims(request: lambda_http::Request) -> Request {
+/// Puts what API Gateway says about a request into its extensions, and takes the stage out of its path.
+fn routed(request: lambda_http::Request) -> Request {
     let mut found = None;
     let mut id = None;
+    let mut stage = None;
     if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() {
         id = context.request_id.clone();
+        stage = context.stage.clone();
         let jwt = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref());
         found = jwt.map(|jwt| Claims(jwt.claims.clone()));
     }
     let mut request = request.map(Body::new);
+    if let Some(uri) = stage.and_then(|stage| without_stage(request.uri(), &stage)) {
+        *request.uri_mut() = uri;
+    }
     request.extensions_mut().remove::<Claims>();
     if let Some(claims) = found {
         request.extensions_mut().insert(claims);
@@ -47,4 +52,42 @@ fn with_claims(request: lambda_http::Request) -> Request {
         request.extensions_mut().insert(RequestId(id));
     }
     request
+}
+
+/// Returns the address without the stage at the beginning of its path, if it stands there. API Gateway leaves a stage of a
+/// name in `rawPath`, except under a domain of one's own, and `lambda_http` adds one that is not there.
+fn without_stage(uri: &Uri, stage: &str) -> Option<Uri> {
+    let path = uri.path_and_query()?.as_str();
+    let rest = path.strip_prefix('/')?.strip_prefix(stage).filter(|_| stage != "$default")?;
+    let rest = match rest.chars().next() {
+        Some('/') => rest.to_owned(),
+        None | Some('?') => format!("/{rest}"),
+        Some(_) => return None,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rest.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_no_part_of_the_path() {
+        for (path, stage, expected) in [
+            ("/prod/triggers?limit=1", "prod", Some("/triggers?limit=1")),
+            ("/prod", "prod", Some("/")),
+            ("/prod?code=1", "prod", Some("/?code=1")),
+            ("/prod/prod/x", "prod", Some("/prod/x")),
+            ("/production/x", "prod", None),
+            ("/triggers", "prod", None),
+            ("/$default/x", "$default", None),
+            ("/", "prod", None),
+        ] {
+            let uri = format!("https://api.example.com{path}").parse().unwrap();
+            let found = without_stage(&uri, stage).map(|uri| uri.to_string());
+            assert_eq!(found, expected.map(|path| format!("https://api.example.com{path}")), "{path} {stage}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     api::Api,
     auth::Caller,
     error::ApiError,
-    executions::{cancel, replay},
+    executions::{Named, cancel, replay},
     reply::Reply,
     request::JsonObject,
 };
@@ -24,9 +24,8 @@ const MOST: usize = 25;
 /// If the list is not understood.
 pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
     let mut results = Vec::new();
-    for (trigger, execution) in listed(&body)? {
-        let result = cancel::one(&api, &caller, trigger, execution).await;
-        results.push(shown(trigger, execution, result));
+    for named in listed(&api, &caller, &body)? {
+        results.push(shown(&named, cancel::one(&named).await));
     }
     Ok(Reply::ok(json!({"results": results})).count(results.len()))
 }
@@ -37,15 +36,14 @@ pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
 /// If the list is not understood.
 pub async fn replay(State(api): State<Arc<Api>>, caller: Caller, body: JsonObject) -> Result<Reply, ApiError> {
     let mut results = Vec::new();
-    for (trigger, execution) in listed(&body)? {
-        let result = replay::one(&api, &caller, trigger, execution).await;
-        results.push(shown(trigger, execution, result));
+    for named in listed(&api, &caller, &body)? {
+        results.push(shown(&named, replay::one(&named).await));
     }
     Ok(Reply::ok(json!({"results": results})).count(results.len()))
 }
 
 /// Reads the list.
-fn listed(JsonObject(body): &JsonObject) -> Result<Vec<(&str, &str)>, ApiError> {
+fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Result<Vec<Named>, ApiError> {
     let problem = || {
         ApiError::field("executions", format!("must be a list of 1 to {MOST} objects with triggerId and executionId"))
     };
@@ -53,22 +51,26 @@ fn listed(JsonObject(body): &JsonObject) -> Result<Vec<(&str, &str)>, ApiError> 
     if !(1..=MOST).contains(&list.len()) {
         return Err(problem());
     }
-    let ids = list.iter().map(|entry| entry["triggerId"].as_str().zip(entry["executionId"].as_str()));
-    ids.collect::<Option<_>>().ok_or_else(problem)
+    let named = list.iter().map(|entry| {
+        let id = |name: &str| entry[name].as_str().map(str::to_owned);
+        let (id, execution) = (id("triggerId")?, id("executionId")?);
+        Some(Named { api: Arc::clone(api), caller: caller.clone(), id, execution })
+    });
+    named.collect::<Option<_>>().ok_or_else(problem)
 }
 
 /// Returns the result of one execution: what its own route would answer.
-fn shown(trigger: &str, execution: &str, result: Result<Value, ApiError>) -> Value {
+fn shown(Named { id, execution, .. }: &Named, result: Result<Value, ApiError>) -> Value {
+    let of = json!({"triggerId": id, "executionId": execution});
     match result {
         Ok(mut answer) => {
-            answer["of"] = json!({"triggerId": trigger, "executionId": execution});
+            answer["of"] = of;
             answer["status"] = json!(202);
             answer
         }
         Err(error) => {
             let (status, code, _) = error.kind();
-            json!({"of": {"triggerId": trigger, "executionId": execution}, "status": status.as_u16(), "code": code,
-                "message": error.to_string()})
+            json!({"of": of, "status": status.as_u16(), "code": code, "message": error.to_string()})
         }
     }
 }

@@ -8,7 +8,10 @@ pub mod view;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::{
+    extract::{FromRequestParts, Path, State},
+    http::request::Parts,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -48,48 +51,67 @@ pub async fn list(
     let page = page?;
     let executions: Vec<Value> = page.rows.iter().map(listed).collect();
     let (count, next) = (executions.len(), page.next.map(|id| page::token(&id)));
-    Ok(Reply::ok(json!({"executions": executions, "nextToken": next})).count(count))
+    Ok(Reply::ok(json!({"nextToken": next})).with("executions", executions.into()).count(count))
+}
+
+/// An execution that a request names, and who asks for it.
+#[derive(Debug)]
+pub struct Named {
+    /// The services.
+    pub api: Arc<Api>,
+    /// The user.
+    pub caller: Caller,
+    /// The trigger's id.
+    pub id: String,
+    /// The execution's id.
+    pub execution: String,
+}
+
+impl FromRequestParts<Arc<Api>> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, api).await?;
+        let path = Path::from_request_parts(parts, api).await;
+        let Path((id, execution)) = path.map_err(|_| ApiError::NotFound)?;
+        Ok(Self { api: Arc::clone(api), caller, id, execution })
+    }
+}
+
+impl Named {
+    /// Reads the trigger and the execution's row.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
+    pub async fn read(&self) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
+        let Self { api, caller, id, execution } = self;
+        let execution = checked(execution)?;
+        let (trigger, row) = tokio::join!(find(api, caller, id), api.items.execution(&caller.0, id, execution));
+        Ok((trigger?, row?.ok_or(ApiError::NotFound)?))
+    }
 }
 
 /// `GET /triggers/{id}/executions/{execution}`
 ///
 /// # Errors
 /// If there is no such execution of a trigger of the caller.
-pub async fn get(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path((id, execution)): Path<(String, String)>,
-) -> Result<Reply, ApiError> {
-    let row = row(&api, &caller, &id, &execution).await?;
-    Ok(Reply::ok(json!({"execution": shown(&row)})))
+pub async fn get(named: Named) -> Result<Reply, ApiError> {
+    let (_, row) = named.read().await?;
+    Ok(Reply::ok(json!({})).with("execution", shown(&row)))
 }
 
 /// `GET /triggers/{id}/executions/{execution}/input`: what the agent was asked, if it is kept.
 ///
 /// # Errors
 /// If there is no such execution, or its input is not kept.
-pub async fn input(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path((id, execution)): Path<(String, String)>,
-) -> Result<Reply, ApiError> {
-    row(&api, &caller, &id, &execution).await?;
+pub async fn input(named: Named) -> Result<Reply, ApiError> {
+    named.read().await?;
+    let Named { api, id, execution, .. } = named;
     let mut input = api.items.input(&id, &execution).await?.ok_or(ApiError::NotFound)?;
     if let Some(input) = input.as_object_mut() {
         input.remove("userId");
     }
-    Ok(Reply::ok(json!({"executionId": execution, "triggerId": id, "input": input})))
-}
-
-/// Reads an execution of a trigger of the caller.
-///
-/// # Errors
-/// [`ApiError::NotFound`] if there is none.
-pub async fn row(api: &Api, caller: &Caller, id: &str, execution: &str) -> Result<Map<String, Value>, ApiError> {
-    let execution = checked(execution)?;
-    let (trigger, row) = tokio::join!(find(api, caller, id), api.items.execution(&caller.0, id, execution));
-    trigger?;
-    row?.ok_or(ApiError::NotFound)
+    Ok(Reply::ok(json!({"executionId": execution, "triggerId": id})).with("input", input))
 }
 
 /// Reads the filters of a list.

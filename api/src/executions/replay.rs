@@ -1,16 +1,12 @@
 //! `POST …/executions/{execution}/replay`: the run function sends the agent the kept input again, as a new execution.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use crate::{
-    api::Api,
-    auth::Caller,
     error::ApiError,
-    executions::row,
+    executions::Named,
     reply::Reply,
+    store::triggers::is_tombstone,
     triggers::run::{command, invoke},
 };
 
@@ -18,20 +14,20 @@ use crate::{
 ///
 /// # Errors
 /// If there is no such execution, its input is not kept, or Lambda does not take the event.
-pub async fn replay(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path((id, execution)): Path<(String, String)>,
-) -> Result<Reply, ApiError> {
-    one(&api, &caller, &id, &execution).await.map(Reply::accepted)
+pub async fn replay(named: Named) -> Result<Reply, ApiError> {
+    one(&named).await.map(Reply::accepted)
 }
 
 /// Runs the kept input of one execution again.
 ///
 /// # Errors
 /// If there is no such execution, its input is not kept, or Lambda does not take the event.
-pub async fn one(api: &Api, caller: &Caller, id: &str, execution: &str) -> Result<Value, ApiError> {
-    row(api, caller, id, execution).await?;
+pub async fn one(named: &Named) -> Result<Value, ApiError> {
+    let (trigger, _) = named.read().await?;
+    if is_tombstone(&trigger) {
+        return Err(ApiError::NotFound);
+    }
+    let Named { api, caller, id, execution } = named;
     // The input names the user as whom it ran. The trigger id alone is in its key.
     let input = api.items.input(id, execution).await?.filter(|input| input["userId"] == caller.0.as_str());
     if input.is_none() {

@@ -1,13 +1,16 @@
 //! An execution as answers show it. The frontend that the API serves paints everything green that has no `errorMessage`, so
 //! whatever did not complete has one.
 
+use agent_trigger::store::execution_item::{
+    ExecutionItem, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, SETTINGS_HASH, STORED, TTL, USER_ID,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{store::executions::time_of, times::rfc3339};
 
-/// The attributes that are the function's own business.
-const HIDDEN: [&str; 9] =
-    ["PK", "SK", "ttl", "userId", "owner", "leaseUntil", "lambdaRequestId", "settingsHash", "stored"];
+/// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is over is
+/// one that nobody works on.
+const HIDDEN: [&str; 8] = ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED];
 
 /// Returns an execution with everything.
 pub fn shown(row: &Map<String, Value>) -> Value {
@@ -16,22 +19,22 @@ pub fn shown(row: &Map<String, Value>) -> Value {
         .filter(|(name, _)| !HIDDEN.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let text = |name: &str| row.get(name).and_then(Value::as_str);
-    let status = text("status").unwrap_or_default();
-    // The rows of the function that this one replaces have these.
-    let executed = text("startedAt").or(text("executedAt")).map(str::to_owned);
-    let executed = executed.or_else(|| Some(rfc3339(time_of(text("executionId")?)?)));
+    let item = ExecutionItem::read(row.clone());
+    let status = item.status.as_deref().unwrap_or_default();
+    // The rows of the function that this one replaces have `executedAt`.
+    let executed = item.started_at.clone().or_else(|| Some(row.get("executedAt")?.as_str()?.to_owned()));
+    let executed = executed.or_else(|| Some(rfc3339(time_of(item.execution_id.as_deref()?)?)));
     shown.insert("executedAt".to_owned(), json!(executed.unwrap_or_default()));
-    if let Some(message) = error_message(row, status) {
+    if let Some(message) = error_message(&item, row) {
         shown.insert("errorMessage".to_owned(), json!(message));
     }
-    let may_run = status == "running" || row.get("retryable").and_then(Value::as_bool) == Some(true);
-    let is_cancelled = row.get("cancelRequested").and_then(Value::as_bool) == Some(true);
+    let may_run = status == "running" || item.retryable == Some(true);
+    let is_cancelled = item.cancel_requested == Some(true);
     shown.insert("canCancel".to_owned(), json!(may_run && !is_cancelled));
     // An input is kept for every run of an event, and for every other that ended and did not complete.
     let is_kept = match status {
         "failed" | "cancelled" => !may_run,
-        "completed" => text("eventSourceId").is_some(),
+        "completed" => item.event_source_id.is_some(),
         _ => false,
     };
     shown.insert("canReplay".to_owned(), json!(is_kept));
@@ -42,26 +45,26 @@ pub fn shown(row: &Map<String, Value>) -> Value {
 pub fn listed(row: &Map<String, Value>) -> Value {
     let mut shown = shown(row);
     if let Some(members) = shown.as_object_mut()
-        && members.remove("output").is_some()
+        && members.remove(OUTPUT).is_some()
     {
-        members.remove("outputTruncated");
+        members.remove(OUTPUT_TRUNCATED);
         members.insert("hasOutput".to_owned(), json!(true));
     }
     shown
 }
 
-fn error_message(row: &Map<String, Value>, status: &str) -> Option<String> {
-    let text = |name: &str| row.get(name).and_then(Value::as_str);
-    match status {
+fn error_message(item: &ExecutionItem, row: &Map<String, Value>) -> Option<String> {
+    match item.status.as_deref().unwrap_or_default() {
         "completed" => None,
         "running" => Some("running".to_owned()),
-        "skipped" => Some(format!("skipped: {}", text("skipReason").unwrap_or("no reason"))),
+        "skipped" => Some(format!("skipped: {}", item.skip_reason.as_deref().unwrap_or("no reason"))),
         "cancelled" => Some("cancelled".to_owned()),
-        "failed" => Some(match (text("errorType"), text("error")) {
+        "failed" => Some(match (item.error_type.as_deref(), item.error.as_deref()) {
             (Some(kind), Some(error)) => format!("{kind}: {error}"),
             (kind, error) => kind.or(error).unwrap_or("failed").to_owned(),
         }),
-        _ => text("errorMessage").map(str::to_owned),
+        // A row of the function that this one replaces.
+        _ => Some(row.get("errorMessage")?.as_str()?.to_owned()),
     }
 }
 

@@ -14,10 +14,6 @@ use crate::schedules::{
     schedule::Schedule,
 };
 
-/// The most years that are searched for a day, because some expressions never fire (`0 0 30 2 ? *`). Leap years are at
-/// most 8 years apart, and of those a day of the week comes back after 40 at most.
-const MOST_YEARS: u16 = 42;
-
 /// An iterator over the times at which a schedule fires, in ascending order.
 #[derive(Debug, Clone)]
 pub struct NextRuns<'a> {
@@ -29,16 +25,18 @@ pub struct NextRuns<'a> {
 }
 
 impl Schedule {
-    /// Returns the times after `after` at which the schedule fires. A rate counts from the schedule's start, and without
-    /// one from `saved`, when Scheduler got it.
+    /// Returns the times after `after` at which the schedule fires. A rate counts from `saved`, when Scheduler got it, or
+    /// from the schedule's start if that was still to come: Scheduler does not get one that has passed.
     pub fn runs_after(&self, after: Timestamp, saved: Timestamp) -> NextRuns<'_> {
-        let anchor = self.start.unwrap_or(saved);
-        // At its start a schedule may fire.
+        let anchor = self.start.map_or(saved, |start| start.max(saved));
+        // At its start a schedule may fire. When it is saved a rate does not.
         let before_start = self.start.map(|start| start - SignedDuration::from_nanos(1));
-        NextRuns { schedule: self, after: before_start.map_or(after, |start| after.max(start)), anchor }
+        let is_from_saved = matches!(self.expression, Expression::Rate { .. }) && anchor == saved;
+        let earliest = if is_from_saved { Some(saved) } else { before_start };
+        NextRuns { schedule: self, after: earliest.map_or(after, |earliest| after.max(earliest)), anchor }
     }
 
-    /// Returns the shortest time between two of the next runs, in minutes, as far as `most` runs show.
+    /// Returns the shortest time between two of the next runs, as far as `most` runs show.
     pub fn shortest_gap(&self, now: Timestamp, most: usize) -> Option<SignedDuration> {
         if let Expression::Rate { seconds, .. } = &self.expression {
             return Some(SignedDuration::from_secs(*seconds));
@@ -58,9 +56,7 @@ impl Iterator for NextRuns<'_> {
             Expression::Rate { seconds, .. } => next_rate(self.anchor, *seconds, self.after),
             Expression::At(at) => instant(zone, *at).filter(|at| *at > self.after),
         }?;
-        // Scheduler ignores the end of a schedule that fires once.
-        let is_over = end.is_some_and(|end| next >= end) && !matches!(expression, Expression::At(_));
-        if is_over {
+        if end.is_some_and(|end| next >= end) {
             return None;
         }
         self.after = next;
@@ -102,10 +98,9 @@ fn next_cron(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp
 /// Returns the first civil time that is at least `from` and fits the expression.
 fn next_civil(cron: &Cron, from: DateTime) -> Option<DateTime> {
     let mut day = from.date();
-    let last_year = i32::from(day.year()) + i32::from(MOST_YEARS);
     let mut earliest = (from.hour(), from.minute());
     loop {
-        let found = next_day(cron, day, last_year)?;
+        let found = next_day(cron, day)?;
         if found != day {
             earliest = (0, 0);
         }
@@ -129,15 +124,12 @@ fn next_time(cron: &Cron, earliest: (i8, i8)) -> Option<(i8, i8)> {
     small(cron.hours.at_least(hour + 1)?, cron.minutes.at_least(0)?)
 }
 
-/// Returns the first day that is at least `from` and fits, up to the end of `last_year`.
-fn next_day(cron: &Cron, from: Date, last_year: i32) -> Option<Date> {
+/// Returns the first day that is at least `from` and fits. Some expressions never fire (`0 0 30 2 ? *`), and the years end
+/// the search: Scheduler knows those up to 2199.
+fn next_day(cron: &Cron, from: Date) -> Option<Date> {
     let mut day = from;
     loop {
-        let year = cron.years.at_least(u16::try_from(day.year()).ok()?)?;
-        if i32::from(year) > last_year {
-            return None;
-        }
-        let year = i16::try_from(year).ok()?;
+        let year = i16::try_from(cron.years.at_least(u16::try_from(day.year()).ok()?)?).ok()?;
         if year != day.year() {
             day = date(year, 1, 1);
         }

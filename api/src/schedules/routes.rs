@@ -14,15 +14,18 @@ use crate::{
     reply::Reply,
     request::{JsonObject, Params},
     schedules::{expression::Expression, schedule::Schedule},
+    store::triggers::MOST_LISTED,
     times::{self, rfc3339},
     triggers::{
         find,
-        view::{is_enabled, saved_at, schedule_of},
+        view::{is_enabled, saved_at, schedule_of, schedule_status},
     },
 };
 
 /// The number of runs that are shown, unless the client says otherwise.
 const DEFAULT_RUNS: usize = 5;
+/// The same for the runs of all triggers.
+const DEFAULT_UPCOMING: usize = 20;
 
 /// `GET /triggers/{id}/next-runs`: `limit`.
 ///
@@ -69,9 +72,11 @@ pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) 
 /// # Errors
 /// If the table does not answer.
 pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
-    let limit = page::limit(params.get("limit"), 20)?;
+    let limit = page::limit(params.get("limit"), DEFAULT_UPCOMING)?;
     let now = times::now();
-    let found = api.items.triggers(&caller.0, None, page::LARGEST, is_enabled).await?;
+    // Where Scheduler does not have what the trigger says, its runs would be promised in vain.
+    let is_ok = |item: &Map<String, Value>| schedule_status(item, now) == Some("ok");
+    let found = api.items.triggers(&caller.0, None, MOST_LISTED, is_ok).await?;
     let mut runs: Vec<(Timestamp, &Map<String, Value>)> = Vec::new();
     for item in &found.items {
         if let Some(schedule) = schedule_of(item) {
@@ -103,7 +108,7 @@ pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: 
         })
         .collect();
     let mut notes = Vec::new();
-    if matches!(schedule.expression, Expression::Rate { .. }) && schedule.start.is_none() {
+    if matches!(schedule.expression, Expression::Rate { .. }) && schedule.start.is_none_or(|start| start <= saved) {
         notes.push("a rate counts from the moment at which the schedule is saved");
     }
     if runs.windows(2).any(|pair| offset(schedule, pair[0]) != offset(schedule, pair[1])) {

@@ -19,9 +19,9 @@ pub struct Schedule {
     pub zone: TimeZone,
     /// The zone's name.
     pub zone_name: String,
-    /// The first time at which it may fire.
+    /// The first time at which it may fire. None for a schedule that fires once, as Scheduler ignores it then.
     pub start: Option<Timestamp>,
-    /// The time from which on it does not fire.
+    /// The time from which on it does not fire. None for a schedule that fires once, as Scheduler ignores it then.
     pub end: Option<Timestamp>,
     /// The minutes within which Scheduler may choose the time of a fire.
     pub window_minutes: Option<u16>,
@@ -82,6 +82,8 @@ impl Schedule {
         }
         match (expression, zone) {
             (Some(expression), Some((zone, zone_name))) if problems.is_empty() => {
+                // https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html, StartDate, EndDate
+                let (start, end) = if matches!(expression, Expression::At(_)) { (None, None) } else { (start, end) };
                 Ok(Self { expression, zone, zone_name, start, end, window_minutes: window })
             }
             _ => Err(problems),

@@ -1,18 +1,27 @@
 //! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of the
 //! fire's time, so a filter by time is one of keys.
 
-use agent_trigger::store::error::StoreError;
+use agent_trigger::{
+    json::lenient,
+    store::{
+        error::StoreError,
+        execution_item::{CANCEL_REQUESTED, RETRYABLE, STATUS, USER_ID},
+    },
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::store::{
-    Changes, Items, Write,
+    Changes, Items, Write, is_over,
     query::{Range, key_text},
 };
 
-/// The most rows that one request for a list reads, however few of them it wants.
+/// The number of rows after which a request for a list reads no further batch, however few of them it wants. The last batch
+/// may exceed it, so a request reads less than twice as many.
 const MOST_READ: usize = 1_000;
+
+const PREFIX: &str = "EXECUTION#";
 
 /// Which executions a list shows.
 #[derive(Debug, Clone, Default)]
@@ -74,8 +83,8 @@ impl Items {
             None => None,
         };
         let wanted = |row: &Map<String, Value>| {
-            let status = row.get("status").and_then(Value::as_str).unwrap_or_default();
-            let is_users = row.get("userId").is_none_or(|user| user == user_id);
+            let status = row.get(STATUS).and_then(Value::as_str).unwrap_or_default();
+            let is_users = row.get(USER_ID).is_none_or(|user| user == user_id);
             is_users && (filter.statuses.is_empty() || filter.statuses.iter().any(|wanted| wanted == status))
         };
         let batch = if filter.statuses.is_empty() { limit } else { (limit * 4).clamp(50, MOST_READ) };
@@ -86,13 +95,12 @@ impl Items {
             let count = page.items.len();
             for (at, row) in page.items.into_iter().enumerate() {
                 let key = key_text(&row, "SK").to_owned();
-                let is_over = row.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl <= now);
-                if !is_over && wanted(&row) {
+                if !is_over(&row, now) && wanted(&row) {
                     rows.push(row);
                 }
                 after = Some(key);
                 if rows.len() == limit && (page.has_more || at + 1 < count) {
-                    return Ok(ExecutionPage { rows, next: after.map(|key| id_of(&key)) });
+                    return Ok(ExecutionPage { rows, next: after.map(|key| without_prefix(&key).to_owned()) });
                 }
             }
             read += count;
@@ -100,7 +108,7 @@ impl Items {
                 return Ok(ExecutionPage { rows, next: None });
             }
             if read >= MOST_READ {
-                return Ok(ExecutionPage { rows, next: after.map(|key| id_of(&key)) });
+                return Ok(ExecutionPage { rows, next: after.map(|key| without_prefix(&key).to_owned()) });
             }
         }
     }
@@ -117,7 +125,7 @@ impl Items {
     ) -> Result<Option<Map<String, Value>>, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
         let row = self.item(key).await?;
-        Ok(row.filter(|row| row.get("userId").is_none_or(|user| user == user_id)))
+        Ok(row.filter(|row| row.get(USER_ID).is_none_or(|user| user == user_id)))
     }
 
     /// Reads the kept input of an execution.
@@ -127,7 +135,7 @@ impl Items {
     pub async fn input(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Value>, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"));
         let item = self.item(key).await?;
-        Ok(item.and_then(|item| serde_json::from_str(item.get("detail")?.as_str()?).ok()))
+        Ok(item.and_then(|item| lenient::parse(item.get("detail")?.as_str()?).ok()))
     }
 
     /// Requests the end of an execution that runs or may run again.
@@ -136,16 +144,21 @@ impl Items {
     /// Returns an error if DynamoDB does not take it.
     pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Write, StoreError> {
         let key = (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"));
-        let mut changes = Changes::default().set("cancelRequested", &json!(true));
-        let (status, retryable) = (changes.name("status"), changes.name("retryable"));
+        let mut changes = Changes::default().set(CANCEL_REQUESTED, &json!(true));
+        let (status, retryable) = (changes.name(STATUS), changes.name(RETRYABLE));
         let (running, yes) = (changes.value(&json!("running")), changes.value(&json!(true)));
         let condition = format!("{status} = {running} OR {retryable} = {yes}");
         self.update(key, changes, &condition).await
     }
 }
 
-fn id_of(key: &str) -> String {
-    key.trim_start_matches("EXECUTION#").to_owned()
+/// Returns the id of an execution's row.
+pub fn id_of(row: &Map<String, Value>) -> &str {
+    without_prefix(key_text(row, "SK"))
+}
+
+fn without_prefix(key: &str) -> &str {
+    key.trim_start_matches(PREFIX)
 }
 
 /// Returns the time of a fire from its execution's id, if that is a UUIDv7.

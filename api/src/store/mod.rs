@@ -11,10 +11,11 @@ use agent_trigger::{
         Store,
         dynamodb::DynamoDb,
         error::StoreError,
+        execution_item::TTL,
         expression::Expression,
         item::{Item, Key},
         table::{ConditionalWrite, Table, Written},
-        trigger_item::json_of,
+        trigger_item::{is_expired, json_of},
     },
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -128,8 +129,12 @@ impl Changes {
 /// Returns an item as JSON, or `None` if its ttl has passed: DynamoDB deletes it only later.
 fn current(item: Item, now: i64) -> Option<Map<String, Value>> {
     let item = object_of(item);
-    let is_over = item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
-    (!is_over).then_some(item)
+    (!is_over(&item, now)).then_some(item)
+}
+
+/// Returns true if an item's ttl has passed at `now`, in seconds since 1970, as the function sees it.
+fn is_over(item: &Map<String, Value>, now: i64) -> bool {
+    item.get(TTL).and_then(Value::as_i64).is_some_and(|ttl| is_expired(ttl, now))
 }
 
 fn object_of(item: Item) -> Map<String, Value> {

@@ -9,15 +9,17 @@ use agent_trigger::store::{
 use serde_json::{Map, Value};
 
 use crate::store::{
-    Changes, Items, Write, current, item_of, object_of,
+    Changes, Items, Write, current, is_over, item_of, object_of,
     query::{Range, key_text, number},
     text,
 };
 
 /// How often a transaction is tried again that met another one.
 const MAX_CONFLICTS: usize = 5;
-/// The most items that one request for a list reads.
-const MOST_READ: usize = 1_000;
+/// The most triggers of one list. A user can have no more, unless another API has made them (`TRIGGER_LIMIT`).
+pub const MOST_LISTED: usize = 1_000;
+/// The most items that one request for a list reads: tombstones stand among them for 30 days.
+const MOST_READ: usize = 4 * MOST_LISTED;
 
 /// Returns the key of a trigger.
 pub fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
@@ -39,10 +41,19 @@ pub enum Created {
     LimitReached,
 }
 
+/// What a change may meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A trigger.
+    Trigger,
+    /// A trigger, or the tombstone of one.
+    TriggerOrTombstone,
+}
+
 /// One page of a user's triggers.
 #[derive(Debug)]
 pub struct TriggerPage {
-    /// The items. Tombstones are left out.
+    /// The items. Tombstones are left out, except those that still have a schedule.
     pub items: Vec<Map<String, Value>>,
     /// The id after which the next page begins, if there is one.
     pub next: Option<String>,
@@ -78,13 +89,12 @@ impl Items {
         let mut items = Vec::new();
         let mut read = 0;
         loop {
-            let page = self.page(&range, after.as_deref(), MOST_READ).await?;
+            let page = self.page(&range, after.as_deref(), MOST_LISTED).await?;
             let now = Self::now_seconds();
             let count = page.items.len();
             for item in page.items {
                 let key = key_text(&item, "SK").to_owned();
-                let is_over = item.get("ttl").and_then(Value::as_i64).is_some_and(|ttl| ttl > 0 && ttl <= now);
-                if !is_over && !is_tombstone(&item) && wanted(&item) {
+                if !is_over(&item, now) && is_shown(&item) && wanted(&item) {
                     if items.len() == limit {
                         let next = after.map(|key| key.trim_start_matches("TRIGGER#").to_owned());
                         return Ok(TriggerPage { items, next });
@@ -155,7 +165,7 @@ impl Items {
         let mut count = 0;
         let mut after = None;
         loop {
-            let page = self.triggers(user_id, after.as_deref(), MOST_READ, |_| true).await?;
+            let page = self.triggers(user_id, after.as_deref(), MOST_LISTED, |item| !is_tombstone(item)).await?;
             count += i64::try_from(page.items.len()).unwrap_or(i64::MAX);
             match page.next {
                 Some(next) => after = Some(next),
@@ -164,7 +174,7 @@ impl Items {
         }
     }
 
-    /// Changes a trigger if its version is still this one.
+    /// Changes an item if it is such a target and its version is still this one, or absent if it is null.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -173,25 +183,10 @@ impl Items {
         user_id: &str,
         trigger_id: &str,
         version: &Value,
+        target: Target,
         mut changes: Changes,
     ) -> Result<Write, StoreError> {
-        let condition = version_condition(&mut changes, version);
-        self.update(trigger_key(user_id, trigger_id), changes, &condition).await
-    }
-
-    /// Notes in a trigger, or in its tombstone, what Scheduler has, if its version is still this one.
-    ///
-    /// # Errors
-    /// Returns an error if DynamoDB does not take it.
-    pub async fn note_schedule(
-        &self,
-        user_id: &str,
-        trigger_id: &str,
-        version: &Value,
-        mut changes: Changes,
-    ) -> Result<Write, StoreError> {
-        let key = changes.name("PK");
-        let condition = format!("attribute_exists({key}) AND {}", is_version(&mut changes, version));
+        let condition = condition(&mut changes, version, target);
         self.update(trigger_key(user_id, trigger_id), changes, &condition).await
     }
 
@@ -206,7 +201,7 @@ impl Items {
         version: &Value,
         mut changes: Changes,
     ) -> Result<bool, StoreError> {
-        let condition = version_condition(&mut changes, version);
+        let condition = condition(&mut changes, version, Target::Trigger);
         let (update, expression) = changes.into_parts();
         let write = ConditionalWrite::Update {
             key: trigger_key(user_id, trigger_id),
@@ -234,20 +229,31 @@ pub fn is_tombstone(item: &Map<String, Value>) -> bool {
     item.get("deletedAt").is_some_and(|at| !at.is_null())
 }
 
-/// Builds the condition that a trigger exists, is no tombstone, and has this version, or none if it is null.
-fn version_condition(changes: &mut Changes, version: &Value) -> String {
-    let (key, deleted) = (changes.name("PK"), changes.name("deletedAt"));
-    format!("attribute_exists({key}) AND attribute_not_exists({deleted}) AND {}", is_version(changes, version))
+/// Returns true if Scheduler may have a schedule of a trigger.
+pub fn has_schedule(item: &Map<String, Value>) -> bool {
+    item.contains_key("scheduleVersion")
+        || item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string())
 }
 
-/// Builds the condition that an item has this version, or none if it is null.
-fn is_version(changes: &mut Changes, version: &Value) -> String {
-    let name = changes.name("version");
-    if version.is_null() {
-        format!("attribute_not_exists({name})")
-    } else {
-        format!("{name} = {}", changes.value(version))
+/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, so that it can
+/// be deleted again.
+pub fn is_shown(item: &Map<String, Value>) -> bool {
+    !is_tombstone(item) || has_schedule(item)
+}
+
+/// Builds the condition that an item is such a target and has this version, or none if it is null.
+fn condition(changes: &mut Changes, version: &Value, target: Target) -> String {
+    let (key, version_name) = (changes.name("PK"), changes.name("version"));
+    let mut condition = format!("attribute_exists({key})");
+    if target == Target::Trigger {
+        condition += &format!(" AND attribute_not_exists({})", changes.name("deletedAt"));
     }
+    condition
+        + &if version.is_null() {
+            format!(" AND attribute_not_exists({version_name})")
+        } else {
+            format!(" AND {version_name} = {}", changes.value(version))
+        }
 }
 
 fn count(item: &Item) -> i64 {

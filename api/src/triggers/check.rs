@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use agent_trigger::trigger::check::{self, Preview};
+use agent_trigger::{
+    json::surrogate::to_json,
+    trigger::check::{self, Preview},
+};
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +19,7 @@ use crate::{
     times,
     triggers::{
         draft::{Draft, violations},
-        find,
+        find_alive,
     },
 };
 
@@ -36,7 +39,7 @@ pub async fn check(
     };
     let stored = match body.get("triggerId") {
         None | Some(Value::Null) => None,
-        Some(Value::String(id)) => Some(find(&api, &caller, id).await?),
+        Some(Value::String(id)) => Some(find_alive(&api, &caller, id).await?),
         Some(_) => return Err(ApiError::field("triggerId", "must be a string")),
     };
     let before = stored.as_ref().map_or(Draft(Map::new()), Draft::of_item);
@@ -78,9 +81,12 @@ fn previewed(
     item.insert("PK".to_owned(), json!(format!("TRIGGER#{user_id}")));
     item.insert("SK".to_owned(), json!(format!("TRIGGER#{id}")));
     item.remove("id");
-    let preview = check::preview(Value::Object(item), &event.to_string(), api.settings.platform);
+    let preview = check::preview(Value::Object(item), &to_json(event), api.settings.platform);
     let Preview { refused_by, skip_reason, prompt, input, empty_queries } =
         preview.map_err(|invalid| invalid.problems)?;
-    Ok(json!({"matches": refused_by.is_empty(), "refusedBy": refused_by, "skipReason": skip_reason, "prompt": prompt,
-        "input": input, "emptyQueries": empty_queries}))
+    let mut shown = json!({"matches": refused_by.is_empty(), "refusedBy": refused_by, "skipReason": skip_reason, "prompt": prompt,
+        "emptyQueries": empty_queries});
+    // The macro would spell its numbers anew.
+    shown["input"] = input.unwrap_or_default();
+    Ok(shown)
 }

@@ -22,7 +22,7 @@ use crate::{
     triggers::{
         draft::{Draft, violations},
         sync::sync,
-        view::view,
+        view::{schedule_of, view},
     },
 };
 
@@ -49,10 +49,10 @@ pub async fn create(
     }
     let (user_id, id) = (&caller.0, new_id(&caller, &headers)?);
     let item = new_item(&draft, user_id, &id, &times::rfc3339(now));
-    let item = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit).await? {
-        Created::Done => item,
+    let (item, is_new) = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit).await? {
+        Created::Done => (item, true),
         // The same key again: the first request may have been cut short.
-        Created::Exists(item) if !is_tombstone(&item) => item,
+        Created::Exists(item) if !is_tombstone(&item) => (item, false),
         Created::Exists(_) => {
             let message = "the trigger of this Idempotency-Key was deleted".to_owned();
             return Err(ApiError::Conflict { message, details: json!({"triggerId": id}) });
@@ -63,8 +63,13 @@ pub async fn create(
             return Err(ApiError::Conflict { message, details: json!({"limit": limit}) });
         }
     };
-    let item = if draft.schedule().is_some() { scheduled(&api, user_id, &id, item).await? } else { item };
-    Ok(Reply::created(json!({"trigger": view(&item, now)})))
+    let item = match schedule_of(&item) {
+        Some(_) if is_new => scheduled(&api, user_id, &id, item).await?,
+        // Somebody may have changed it since, so it is not removed if Scheduler refuses it.
+        Some(_) => sync(&api, user_id, &id, item).await?,
+        None => item,
+    };
+    Ok(Reply::created(json!({})).with("trigger", view(&item, now)))
 }
 
 /// Creates the schedule of a new trigger. If Scheduler refuses it, the trigger is removed.

@@ -1,5 +1,6 @@
 //! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its schedule is
-//! deleted after that. Deleting again completes what was cut short.
+//! deleted after that. Deleting again completes what was cut short. A schedule that another API has made is deleted before:
+//! its fires do not ask the item, and the API may not be allowed to delete it.
 
 use std::sync::Arc;
 
@@ -12,16 +13,17 @@ use crate::{
     error::ApiError,
     reply::Reply,
     router::done,
-    store::{Changes, triggers::is_tombstone},
+    store::{
+        Changes,
+        triggers::{has_schedule, is_tombstone},
+    },
     times,
     triggers::{
         checked,
-        sync::{sync, version_of},
+        sync::{foreign_group, sync, tombstone_ttl, version_of},
     },
 };
 
-/// How long a tombstone is kept, in seconds: longer than any queue keeps a fire.
-const TOMBSTONE_SECONDS: i64 = 30 * 24 * 60 * 60;
 const MAX_ROUNDS: usize = 5;
 
 /// `DELETE /triggers/{id}`. The answer is the same if there is no such trigger.
@@ -40,6 +42,9 @@ pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
             }
             return Ok(done("Trigger deleted"));
         }
+        if let Some(group) = foreign_group(&item, api.scheduler.group()) {
+            api.scheduler.delete_in(group, id).await?;
+        }
         let version = item.get("version").cloned().unwrap_or_default();
         api.items.bury_trigger(&caller.0, id, &version, tombstone(&item)).await?;
     }
@@ -52,16 +57,12 @@ fn tombstone(item: &Map<String, Value>) -> Changes {
     let mut changes = Changes::default()
         .set("deletedAt", &json!(times::rfc3339(now)))
         .set("updatedAt", &json!(times::rfc3339(now)))
-        .set("version", &json!(version_of(item) + 1))
-        .set("ttl", &json!(now.as_second() + TOMBSTONE_SECONDS));
+        .set("version", &json!(version_of(item) + 1));
+    if !has_schedule(item) {
+        changes = changes.set("ttl", &json!(tombstone_ttl()));
+    }
     for name in ["prompt", "input", "inputMapping", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK"] {
         changes = changes.remove(name);
     }
     changes
-}
-
-/// Returns true if Scheduler may have a schedule of this trigger.
-fn has_schedule(item: &Map<String, Value>) -> bool {
-    item.contains_key("scheduleVersion")
-        || item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string())
 }

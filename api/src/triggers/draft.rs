@@ -1,7 +1,7 @@
 //! Trigger items out of what clients send: which members they may set, how an update merges, and everything that is wrong
 //! with the result. The function's own reader of items finds the problems.
 
-use agent_trigger::{domain::platform::Platform, trigger::check};
+use agent_trigger::{domain::platform::Platform, json::surrogate, trigger::check};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -58,6 +58,7 @@ impl Draft {
     /// checked, so that a misspelt one is named.
     #[must_use]
     pub fn merged(mut self, body: &Map<String, Value>) -> Self {
+        let body = &unicode_members(body);
         for (name, value) in body.iter().filter(|(name, _)| WHOLE.contains(&name.as_str())) {
             put(&mut self.0, name, value.clone());
         }
@@ -106,6 +107,20 @@ impl Draft {
     pub fn schedule(&self) -> Option<Schedule> {
         Schedule::read(self.0.get("scheduleConfig").filter(|_| self.kind() == Some("schedule"))?.as_object()?).ok()
     }
+}
+
+/// Returns a value as the table can hold it: it holds Unicode, so half a surrogate pair becomes U+FFFD.
+fn unicode(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(surrogate::shown(text).into_owned()),
+        Value::Array(values) => values.iter().map(unicode).collect(),
+        Value::Object(members) => Value::Object(unicode_members(members)),
+        other => other.clone(),
+    }
+}
+
+fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
+    members.iter().map(|(name, value)| (surrogate::shown(name).into_owned(), unicode(value))).collect()
 }
 
 fn put(object: &mut Map<String, Value>, name: &str, value: Value) {

@@ -18,8 +18,15 @@ use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::Api, auth::Caller, error::ApiError, page, reply::Reply, request::Params, store::triggers::is_tombstone, times,
-    triggers::view::view,
+    api::Api,
+    auth::{Caller, is_id},
+    error::ApiError,
+    page,
+    reply::Reply,
+    request::Params,
+    store::triggers::{MOST_LISTED, is_shown, is_tombstone},
+    times,
+    triggers::view::{is_enabled, view},
 };
 
 /// `GET /triggers`: `type`, `enabled`, `health`, `limit`, `nextToken`. The default page holds all of a user's triggers.
@@ -40,19 +47,18 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     let health = params.get("health");
     let wanted = |item: &Map<String, Value>| {
         let text = |name: &str| item.get(name).and_then(Value::as_str);
-        let is_enabled = item.get("enabled").and_then(Value::as_bool) != Some(false);
         kind.is_none_or(|kind| text("type") == Some(kind))
-            && enabled.is_none_or(|enabled| enabled == is_enabled)
+            && enabled.is_none_or(|enabled| enabled == is_enabled(item))
             && health.is_none_or(|health| text("health").unwrap_or("ok") == health)
     };
-    let limit = page::limit(params.get("limit"), page::LARGEST)?;
+    let limit = page::limit(params.get("limit"), MOST_LISTED)?;
     let after = page::after(params.get("nextToken"))?;
     let found = api.items.triggers(&caller.0, after.as_deref(), limit, wanted).await?;
     let now = times::now();
     let triggers: Vec<Value> = found.items.iter().map(|item| view(item, now)).collect();
     let next = found.next.map(|id| page::token(&id));
     let count = triggers.len();
-    Ok(Reply::ok(json!({"triggers": triggers, "nextToken": next})).count(count))
+    Ok(Reply::ok(json!({"nextToken": next})).with("triggers", triggers.into()).count(count))
 }
 
 /// `GET /triggers/{id}`
@@ -61,16 +67,25 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
 /// If there is no such trigger of the caller.
 pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find(&api, &caller, &id).await?;
-    Ok(Reply::ok(json!({"trigger": view(&item, times::now())})))
+    Ok(Reply::ok(json!({})).with("trigger", view(&item, times::now())))
 }
 
-/// Reads a trigger of the caller.
+/// Reads a trigger of the caller to show it. It may be a tombstone whose schedule is not deleted yet.
 ///
 /// # Errors
-/// [`ApiError::NotFound`] if there is none, or only a tombstone, or one of somebody else.
+/// [`ApiError::NotFound`] if there is none, or if it is somebody else's.
 pub async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
     let item = api.items.trigger_or_tombstone(&caller.0, checked(id)?).await?;
-    item.filter(|item| !is_tombstone(item)).ok_or(ApiError::NotFound)
+    item.filter(is_shown).ok_or(ApiError::NotFound)
+}
+
+/// Reads a trigger of the caller to change it or to run it.
+///
+/// # Errors
+/// [`ApiError::NotFound`] if there is none, or only a tombstone, or if it is somebody else's.
+pub async fn find_alive(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
+    let item = find(api, caller, id).await?;
+    Some(item).filter(|item| !is_tombstone(item)).ok_or(ApiError::NotFound)
 }
 
 /// Returns an id from a path, if it can be one of a key.
@@ -78,6 +93,5 @@ pub async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Va
 /// # Errors
 /// [`ApiError::NotFound`] otherwise: nothing has such an id.
 pub fn checked(id: &str) -> Result<&str, ApiError> {
-    let is_id = !id.trim().is_empty() && id.len() <= 256 && !id.contains(char::is_control);
-    if is_id { Ok(id) } else { Err(ApiError::NotFound) }
+    if is_id(id) { Ok(id) } else { Err(ApiError::NotFound) }
 }

@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     reply::Reply,
     times::{self, rfc3339},
-    triggers::find,
+    triggers::find_alive,
 };
 
 /// `POST /triggers/{id}/run`
@@ -23,7 +23,7 @@ use crate::{
 /// # Errors
 /// If there is no such trigger, or Lambda does not take the event.
 pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
-    let item = find(&api, &caller, &id).await?;
+    let item = find_alive(&api, &caller, &id).await?;
     let user_id = &caller.0;
     let is_schedule = item.get("type").is_some_and(|kind| kind == "schedule");
     let (event, execution) = if is_schedule {

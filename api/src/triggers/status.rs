@@ -15,6 +15,7 @@ use crate::{
     times::{self, rfc3339},
     triggers::{
         find,
+        sync::{agrees, foreign_group},
         view::{is_enabled, saved_at, schedule_of, schedule_status},
     },
 };
@@ -33,15 +34,16 @@ pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
     let schedule = schedule_of(&item);
     let known = async {
         match &schedule {
-            Some(_) => Some(api.scheduler.get(&id).await),
-            None => None,
+            // The API may not read the schedules of another one.
+            Some(_) if foreign_group(&item, api.scheduler.group()).is_none() => Some(api.scheduler.get(&id).await),
+            _ => None,
         }
     };
     let last = api.items.executions(&caller.0, &id, &filter, None, 1);
     let (known, last) = tokio::join!(known, last);
     let last = last?.rows.first().map(executions::view::listed);
-    let mut answer =
-        json!({"triggerId": id, "enabled": is_enabled(&item), "health": "ok", "failures": 0, "lastRun": last});
+    let mut answer = json!({"triggerId": id, "enabled": is_enabled(&item), "health": "ok", "failures": 0});
+    answer["lastRun"] = last.unwrap_or_default();
     for name in [
         "health",
         "healthSince",
@@ -57,34 +59,33 @@ pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
             answer[name] = value.clone();
         }
     }
+    let mut state = schedule_status(&item, now);
     if let Some(schedule) = &schedule {
-        let runs = schedule.runs_after(now, saved_at(&item, now)).take(NEXT_RUNS);
-        let runs: Vec<Value> = runs.filter(|_| is_enabled(&item)).map(|run| json!(rfc3339(run))).collect();
-        let mut state = schedule_status(&item, schedule, now);
-        let scheduler = match known {
+        answer["schedule"] = match &known {
             // What Scheduler says counts more than what the item notes.
-            Some(Ok(Some(found))) => {
-                let agrees = found.expression == schedule.expression.canonical() && found.zone == schedule.zone_name;
-                if state == "ok" && !(agrees && found.is_enabled) {
-                    state = "missing";
+            Some(Ok(found)) => {
+                if state == Some("ok") && !agrees(schedule, true, found.as_ref()) {
+                    state = Some("missing");
                 }
-                json!({"enabled": found.is_enabled, "expression": found.expression, "timezone": found.zone})
-            }
-            Some(Ok(None)) => {
-                if state == "ok" {
-                    state = "missing";
+                match found {
+                    Some(found) => {
+                        json!({"enabled": found.is_enabled, "expression": found.expression, "timezone": found.zone})
+                    }
+                    None => json!({"exists": false}),
                 }
-                json!({"exists": false})
             }
             Some(Err(error)) => {
                 tracing::warn!(cause = %error, "Scheduler could not be asked");
                 json!({"unknown": true})
             }
-            None => Value::Null,
+            None => json!({"unknown": true}),
         };
-        answer["scheduleStatus"] = json!(state);
-        answer["schedule"] = scheduler;
+        let runs = schedule.runs_after(now, saved_at(&item, now)).take(NEXT_RUNS);
+        let runs: Vec<Value> = runs.filter(|_| state == Some("ok")).map(|run| json!(rfc3339(run))).collect();
         answer["nextRuns"] = json!(runs);
     }
-    Ok(Reply::ok(json!({"status": answer})))
+    if let Some(state) = state {
+        answer["scheduleStatus"] = json!(state);
+    }
+    Ok(Reply::ok(json!({})).with("status", answer))
 }

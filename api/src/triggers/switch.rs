@@ -1,6 +1,6 @@
 //! `POST /triggers/{id}/enable` and `/disable`. Off: the item first, so that no fire runs from then on. On: the schedule
 //! first, so that the item never promises fires that do not come. A crash between leaves a trigger that is off, and whose
-//! fires are skipped.
+//! fires are skipped. A schedule that is not there is made after the item, which says until then that it is missing.
 
 use std::sync::Arc;
 
@@ -12,10 +12,13 @@ use crate::{
     auth::Caller,
     error::ApiError,
     reply::Reply,
-    store::{Changes, Write, triggers::is_tombstone},
+    store::{
+        Changes, Write,
+        triggers::{Target, is_tombstone},
+    },
     times,
     triggers::{
-        find,
+        find_alive,
         sync::{sync, version_of, write_enabled},
         view::{schedule_of, view},
     },
@@ -29,7 +32,7 @@ const MAX_ROUNDS: usize = 5;
 /// # Errors
 /// If there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
-    let item = find(&api, &caller, &id).await?;
+    let item = find_alive(&api, &caller, &id).await?;
     // One that another API has made is replaced after the item has taken note of it.
     if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") {
         write_enabled(&api, &caller.0, &id, &item).await?;
@@ -42,7 +45,7 @@ pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
 /// # Errors
 /// If there is no such trigger, or a service does not answer.
 pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
-    let item = find(&api, &caller, &id).await?;
+    let item = find_alive(&api, &caller, &id).await?;
     switch(&api, &caller, &id, item, false).await
 }
 
@@ -67,11 +70,11 @@ async fn switch(
             changes = changes.remove("pausedAt").remove("pausedReason");
         }
         let version = before.get("version").cloned().unwrap_or_default();
-        match api.items.change_trigger(&caller.0, id, &version, changes).await? {
+        match api.items.change_trigger(&caller.0, id, &version, Target::Trigger, changes).await? {
             Write::Done(after) => {
                 // It makes sure of the schedule's state, and notes the version that it was made from.
                 let after = if schedule_of(&after).is_some() { sync(api, &caller.0, id, after).await? } else { after };
-                return Ok(Reply::ok(json!({"trigger": view(&after, times::now())})));
+                return Ok(Reply::ok(json!({})).with("trigger", view(&after, times::now())));
             }
             Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
             Write::Refused(_) => return Err(ApiError::NotFound),

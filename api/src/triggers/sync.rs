@@ -8,15 +8,21 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::Api,
-    clients::scheduler::{Definition, SchedulerError},
+    clients::scheduler::{Definition, Known, SchedulerError},
     error::ApiError,
-    store::{Changes, Write, triggers::is_tombstone},
+    schedules::schedule::Schedule,
+    store::{
+        Changes, Write,
+        triggers::{Target, is_tombstone},
+    },
     times,
     triggers::view::{is_enabled, schedule_of},
 };
 
 /// How often the item may change under a request before it gives up.
 const MAX_ROUNDS: usize = 5;
+/// How long a tombstone is kept, in seconds.
+const TOMBSTONE_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// The event that a schedule sends: ids alone, so that no prompt stands in Scheduler, and none can be stale.
 pub fn input_of(trigger_id: &str, user_id: &str) -> String {
@@ -69,11 +75,13 @@ pub async fn sync(
             }
             None => {
                 api.scheduler.delete(trigger_id).await?;
-                Changes::default().remove("scheduleVersion").remove("scheduleSavedAt").remove("scheduleConfig")
+                let gone = Changes::default();
+                let gone = gone.remove("scheduleVersion").remove("scheduleSavedAt").remove("scheduleConfig");
+                if is_tombstone(&item) { gone.set("ttl", &json!(tombstone_ttl())) } else { gone }
             }
         };
         let version = item.get("version").cloned().unwrap_or_default();
-        match api.items.note_schedule(user_id, trigger_id, &version, changes).await? {
+        match api.items.change_trigger(user_id, trigger_id, &version, Target::TriggerOrTombstone, changes).await? {
             Write::Done(after) => return Ok(after),
             Write::Refused(Some(newer)) => item = newer,
             // Nobody removes an item but its ttl.
@@ -83,8 +91,23 @@ pub async fn sync(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
+/// Returns the ttl of a tombstone: it is kept for longer than any queue keeps a fire. One whose schedule is not deleted yet
+/// has none, because nobody would see the schedule after it.
+pub fn tombstone_ttl() -> i64 {
+    times::now().as_second() + TOMBSTONE_SECONDS
+}
+
+/// Returns true if what Scheduler has is this schedule.
+pub fn agrees(schedule: &Schedule, is_enabled: bool, known: Option<&Known>) -> bool {
+    known.is_some_and(|known| {
+        known.is_enabled == is_enabled
+            && known.expression == schedule.expression.canonical()
+            && known.zone == schedule.zone_name
+    })
+}
+
 /// Returns the group of a schedule that another API has made, if the item names one.
-fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a str> {
+pub fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a str> {
     let config = item.get("scheduleConfig")?;
     let is_made = config.get("schedulerArn").is_some_and(Value::is_string);
     config.get("scheduleGroupName")?.as_str().filter(|group| is_made && *group != own)
@@ -99,14 +122,16 @@ async fn write(api: &Api, definition: &Definition<'_>, known: Option<&Value>) ->
         result = if exists { api.scheduler.update(definition).await } else { api.scheduler.create(definition).await };
         match &result {
             Err(SchedulerError::NotFound) if exists => exists = false,
-            Err(SchedulerError::Conflict(_)) if !exists => exists = true,
+            Err(SchedulerError::Conflict) if !exists => exists = true,
             _ => return result,
         }
     }
     result
 }
 
-/// Switches a schedule on before its item is. The item's version, which the next write changes, is not noted.
+/// Switches a schedule on before its item is. The item's version, which the next write changes, is not noted. It makes no
+/// schedule: one that is not there may have been deleted with its trigger meanwhile, and [`sync`] makes it after the item is
+/// written if it is still wanted. It sends none that fires no more, which Scheduler would refuse.
 ///
 /// # Errors
 /// Returns an error if Scheduler does not do it.
@@ -116,9 +141,13 @@ pub async fn write_enabled(
     trigger_id: &str,
     item: &Map<String, Value>,
 ) -> Result<(), ApiError> {
-    let Some(schedule) = schedule_of(item) else { return Ok(()) };
+    let now = times::now();
+    let schedule = schedule_of(item).filter(|schedule| schedule.runs_after(now, now).next().is_some());
+    let Some(schedule) = schedule else { return Ok(()) };
     let (version, input) = (version_of(item), input_of(trigger_id, user_id));
     let definition = Definition { trigger_id, version, schedule: &schedule, is_enabled: true, input };
-    write(api, &definition, item.get("scheduleVersion")).await?;
-    Ok(())
+    match api.scheduler.update(&definition).await {
+        Ok(_) | Err(SchedulerError::NotFound) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -15,14 +15,17 @@ use crate::{
     error::ApiError,
     reply::Reply,
     request::JsonObject,
-    store::{Changes, Write, triggers::is_tombstone},
+    store::{
+        Changes, Write,
+        triggers::{Target, has_schedule, is_tombstone},
+    },
     times,
     triggers::{
         create::index_keys,
         draft::{Draft, violations},
-        find,
-        sync::{sync, version_of},
-        view::view,
+        find_alive,
+        sync::{agrees, foreign_group, sync, version_of},
+        view::{is_enabled, schedule_of, view},
     },
 };
 
@@ -41,7 +44,7 @@ pub async fn update(
     JsonObject(body): JsonObject,
 ) -> Result<Reply, ApiError> {
     let wanted = if_match(&headers)?;
-    let mut before = find(&api, &caller, &id).await?;
+    let mut before = find_alive(&api, &caller, &id).await?;
     for _ in 0..MAX_ROUNDS {
         if let Some(wanted) = wanted
             && wanted != version_of(&before)
@@ -55,11 +58,13 @@ pub async fn update(
             return Err(ApiError::Validation(violations));
         }
         let version = before.get("version").cloned().unwrap_or_default();
-        let changes = changes(&before, &draft, &caller.0, &id);
-        match api.items.change_trigger(&caller.0, &id, &version, changes).await? {
+        let changes = changes(&before, &draft, &caller.0, &id, api.scheduler.group());
+        match api.items.change_trigger(&caller.0, &id, &version, Target::Trigger, changes).await? {
             Write::Done(after) => {
-                let after = if needs_sync(&after) { sync(&api, &caller.0, &id, after).await? } else { after };
-                return Ok(Reply::ok(json!({"trigger": view(&after, now)})));
+                let is_out =
+                    needs_sync(&after) || body.contains_key("scheduleConfig") && is_lost(&api, &id, &after).await;
+                let after = if is_out { sync(&api, &caller.0, &id, after).await? } else { after };
+                return Ok(Reply::ok(json!({})).with("trigger", view(&after, now)));
             }
             Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
             Write::Refused(_) => return Err(ApiError::NotFound),
@@ -93,9 +98,26 @@ fn needs_sync(item: &Map<String, Value>) -> bool {
     }
 }
 
+/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there. A client
+/// that sends the schedule wants it to be so. It is not simply written again, because a rate would count anew.
+async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
+    let now = times::now();
+    // One that fires no more is not there.
+    let schedule = schedule_of(item).filter(|schedule| schedule.runs_after(now, now).next().is_some());
+    let Some(schedule) = schedule else { return false };
+    match api.scheduler.get(id).await {
+        Ok(known) => !agrees(&schedule, is_enabled(item), known.as_ref()),
+        Err(error) => {
+            // What was asked is done. The state says what is wrong, once Scheduler answers.
+            tracing::warn!(cause = %error, "Scheduler could not be asked");
+            false
+        }
+    }
+}
+
 /// Returns the difference between an item and the draft of it, with the next version. The function writes to the item too,
 /// so only what differs is written.
-fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str) -> Changes {
+fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str, own_group: &str) -> Changes {
     let Draft(was) = Draft::of_item(before);
     let mut changes = Changes::default();
     for (name, value) in &draft.0 {
@@ -103,7 +125,9 @@ fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str) 
             changes = changes.set(name, value);
         }
     }
-    for name in was.keys().filter(|name| !draft.0.contains_key(*name)) {
+    // It names the group of a schedule that is still to be deleted.
+    let is_kept = |name: &str| name == "scheduleConfig" && foreign_group(before, own_group).is_some();
+    for name in was.keys().filter(|name| !draft.0.contains_key(*name) && !is_kept(name)) {
         changes = changes.remove(name);
     }
     let keys: Map<String, Value> = index_keys(draft, user_id, id).into_iter().collect();
@@ -125,7 +149,8 @@ fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str) 
     if is_schedule && is_same_schedule && was_synced {
         // Scheduler has ids alone, so nothing that it has has changed.
         changes = changes.set("scheduleVersion", &json!(version));
-    } else if is_schedule && !before.contains_key("scheduleVersion") {
+    } else if (is_schedule || has_schedule(before)) && !before.contains_key("scheduleVersion") {
+        // From now on Scheduler may have it, or still has what another API has made.
         changes = changes.set("scheduleVersion", &json!(0));
     }
     changes.set("version", &json!(version)).set("updatedAt", &json!(times::rfc3339(times::now())))

@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     schedules::{expression::Expression, schedule::Schedule},
+    store::triggers::{has_schedule, is_tombstone},
     times::rfc3339,
     triggers::draft::Draft,
 };
 
 /// The attributes that the API and the function write, in the order of their meaning.
-const SHOWN: [&str; 13] = [
+const SHOWN: [&str; 14] = [
     "id",
     "enabled",
     "version",
@@ -25,6 +26,7 @@ const SHOWN: [&str; 13] = [
     "healthErrorType",
     "pausedAt",
     "pausedReason",
+    "deletedAt",
 ];
 
 /// Returns a trigger as answers show it.
@@ -35,17 +37,23 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
             shown.insert(name.to_owned(), value.clone());
         }
     }
-    shown.entry("enabled").or_insert(json!(true));
+    shown.insert("enabled".to_owned(), json!(is_enabled(item)));
     // Items of other writers may lack these, and the frontend's form needs them.
     for name in ["name", "prompt", "agentId"] {
         shown.entry(name).or_insert(json!(""));
     }
+    if shown.get("type").is_some_and(|kind| kind == "event") {
+        // It stays in the item until the schedule is deleted.
+        shown.remove("scheduleConfig");
+    }
+    let status = schedule_status(item, now);
+    if let Some(status) = status {
+        shown.insert("scheduleStatus".to_owned(), json!(status));
+    }
     if let Some(schedule) = schedule_of(item) {
-        let is_enabled = is_enabled(item);
-        let next = is_enabled.then(|| schedule.runs_after(now, saved_at(item, now)).next()).flatten();
-        shown.insert("scheduleStatus".to_owned(), json!(schedule_status(item, &schedule, now)));
         shown.insert("scheduleDescription".to_owned(), json!(schedule.describe()));
-        if let Some(next) = next {
+        let next = schedule.runs_after(now, saved_at(item, now)).next();
+        if let Some(next) = next.filter(|_| status == Some("ok")) {
             shown.insert("nextRun".to_owned(), json!(rfc3339(next)));
         }
     }
@@ -57,9 +65,9 @@ pub fn schedule_of(item: &Map<String, Value>) -> Option<Schedule> {
     Draft::of_item(item).schedule()
 }
 
-/// Returns false only for a trigger that is switched off.
+/// Returns false only for a trigger that is switched off, or that was deleted.
 pub fn is_enabled(item: &Map<String, Value>) -> bool {
-    item.get("enabled").and_then(Value::as_bool) != Some(false)
+    item.get("enabled").and_then(Value::as_bool) != Some(false) && !is_tombstone(item)
 }
 
 /// Returns the time at which Scheduler got the schedule, as far as the item says: a rate counts from it.
@@ -69,8 +77,16 @@ pub fn saved_at(item: &Map<String, Value>, now: Timestamp) -> Timestamp {
 }
 
 /// Returns the state of a trigger's schedule: `disabled`; `done` if it fires no more; `missing` if a write was cut short, or
-/// if nobody has made one; else `ok`.
-pub fn schedule_status(item: &Map<String, Value>, schedule: &Schedule, now: Timestamp) -> &'static str {
+/// if nobody has made one; else `ok`. A trigger that needs no schedule has a state only while one is left of it.
+pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'static str> {
+    let is_left = if is_tombstone(item) { has_schedule(item) } else { item.contains_key("scheduleVersion") };
+    match schedule_of(item).filter(|_| !is_tombstone(item)) {
+        Some(schedule) => Some(status_of(&schedule, item, now)),
+        None => is_left.then_some("missing"),
+    }
+}
+
+fn status_of(schedule: &Schedule, item: &Map<String, Value>, now: Timestamp) -> &'static str {
     let is_synced = item.get("scheduleVersion").is_some_and(|version| Some(version) == item.get("version"));
     // A trigger of another API has an ARN and no versions.
     let is_foreign = item.get("scheduleVersion").is_none()
@@ -110,6 +126,7 @@ mod tests {
             let shown = view(&item(changes.clone()), now);
             assert_eq!(shown["scheduleStatus"], expected, "{changes}");
             assert_eq!((shown.get("PK"), shown.get("userId")), (None, None));
+            assert_eq!(shown.get("nextRun").is_some(), expected == "ok", "{changes}");
         }
         let shown = view(&item(json!({})), now);
         assert_eq!(shown["nextRun"], "2026-01-01T00:30:00.000Z");
@@ -118,5 +135,19 @@ mod tests {
         foreign.remove("scheduleVersion");
         foreign.remove("version");
         assert_eq!(view(&foreign, now)["scheduleStatus"], "ok");
+        // What is left of a schedule is shown, and what has none has no status.
+        let deleted = json!({"deletedAt": "2025-12-31T23:59:00.000Z", "scheduleVersion": 2});
+        for (changes, is_left) in [
+            (json!({"type": "event", "scheduleVersion": 3}), true),
+            (json!({"type": "event", "scheduleVersion": null, "scheduleConfig": null}), false),
+            (deleted, true),
+        ] {
+            let mut left = item(changes.clone());
+            left.retain(|_, value| !value.is_null());
+            let shown = view(&left, now);
+            assert_eq!(shown.get("scheduleStatus"), is_left.then_some(&json!("missing")), "{changes}");
+            assert_eq!(shown.get("nextRun"), None, "{changes}");
+            assert_eq!(shown["enabled"], changes.get("deletedAt").is_none(), "{changes}");
+        }
     }
 }

@@ -161,6 +161,7 @@ async fn an_update_a_switch_and_a_deletion_that_were_cut_short_are_completed() {
             assert_consistent(&world, step);
             if name == "delete" {
                 assert_eq!(world.schedule(id(&trigger)), None, "{step:?}");
+                assert!(world.item(id(&trigger))["ttl"].is_u64(), "{step:?}: DynamoDB deletes the tombstone");
                 assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 0);
             }
         }

@@ -1,6 +1,7 @@
 //! Lists of executions, single ones, and what can be done with them.
 
 use agent_trigger::domain::fire::{Identity, execution_id};
+use agent_trigger::json::{lenient, surrogate::to_json};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -23,7 +24,8 @@ async fn lists_are_newest_first_filtered_and_paged() {
     }
     // Another user's row, one whose time is over, and the items beside executions are not shown.
     world.put_execution(id(&trigger), "2026-01-05T08:00:00Z", json!({"userId": "other"}));
-    world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": 1_000_000_000}));
+    let over = jiff::Timestamp::now().as_second() - 60;
+    world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": over}));
     world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": "RUNNING"}));
     let newest: Vec<&str> = made.iter().rev().map(String::as_str).collect();
     let all = api.get(&path).await.expect(200);
@@ -80,7 +82,7 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
     let shown = api.get(&path).await.expect(200)["execution"].clone();
     assert_eq!((&shown["output"], &shown["usage"]["outputTokens"]), (&json!("the answer"), &json!(7)));
     assert_eq!((&shown["canCancel"], &shown["canReplay"]), (&json!(false), &json!(true)));
-    for hidden in ["PK", "SK", "owner", "leaseUntil", "userId", "ttl"] {
+    for hidden in ["PK", "SK", "owner", "userId", "ttl"] {
         assert_eq!(shown.get(hidden), None);
     }
     assert_eq!(api.get(&format!("{path}/input")).await.status, 404, "it is not kept");
@@ -88,6 +90,15 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
         "detail": json!({"userId": crate::support::USER, "agentId": "agent-1", "prompt": "Look at it"}).to_string()}));
     let input = api.get(&format!("{path}/input")).await.expect(200);
     assert_eq!(input["input"], json!({"agentId": "agent-1", "prompt": "Look at it"}));
+    // It is shown as it is kept.
+    let kept = format!(r#"{{"userId":"{}","agentId":"agent-1","input":[1e15,1.50,"\ud83d"]}}"#, crate::support::USER);
+    world
+        .stack
+        .dynamodb
+        .put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"), "detail": kept}));
+    let input = api.get(&format!("{path}/input")).await.expect(200);
+    assert_eq!(to_json(&input["input"]["input"]), r#"[1e15,1.50,"\ud83d"]"#);
+    assert_eq!(lenient::parse(&kept).unwrap()["input"], input["input"]["input"]);
     assert_eq!(api.get(&format!("/triggers/{}/executions/unknown", id(&trigger))).await.status, 404);
 }
 
@@ -244,5 +255,90 @@ async fn many_are_cancelled_and_replayed_at_once() {
     for executions in [json!(many), json!([]), json!("all"), json!([{"triggerId": "t"}]), Value::Null] {
         let refused = api.post("/executions/cancel", json!({"executions": executions})).await;
         assert_eq!(refused.violations(), ["executions"]);
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_finds_little_loses_nothing() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let (first, second) = (api.create(subscribed()).await, api.create(scheduled()).await);
+    let start: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let put = |trigger: &Value, second: i64, status: &str| {
+        let at = start + jiff::SignedDuration::from_secs(second);
+        world.put_execution(id(trigger), &at.to_string(), json!({"status": status}))
+    };
+    // One request reads about 1,000 rows of a trigger, and between the failures of the first lie more.
+    for second in 100..1200 {
+        put(&first, second, "completed");
+    }
+    let mut failed = vec![put(&second, 5, "failed"), put(&first, 10, "failed"), put(&first, 2000, "failed")];
+    failed.push(put(&second, 3000, "failed"));
+    for (query, is_ascending) in [
+        ("status=failed", false),
+        ("status=failed&limit=1", false),
+        ("status=failed&order=asc", true),
+        ("status=failed&order=asc&limit=1", true),
+    ] {
+        let (mut found, mut path): (Vec<String>, _) = (Vec::new(), format!("/executions?{query}"));
+        loop {
+            let page = api.get(&path).await.expect(200);
+            found.extend(ids(&page).iter().map(|id| (*id).to_owned()));
+            match page.get("nextToken").and_then(Value::as_str) {
+                Some(token) => path = format!("/executions?{query}&nextToken={token}"),
+                None => break,
+            }
+        }
+        if !is_ascending {
+            found.reverse();
+        }
+        assert_eq!(found, failed, "{query}");
+    }
+    // A page without a match says that there is more.
+    let to = "to=2026-01-01T00:30:00Z";
+    let page = api.get(&format!("/executions?status=cancelled&{to}")).await.expect(200);
+    assert_eq!((&page["executions"], page["nextToken"].is_string()), (&json!([]), true));
+}
+
+#[tokio::test]
+async fn many_triggers_share_a_page() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let mut made = Vec::new();
+    for _ in 0..12 {
+        let trigger = api.create(subscribed()).await;
+        for minute in 10..40 {
+            made.push(world.put_execution(id(&trigger), &format!("2026-01-01T07:{minute}:00Z"), json!({})));
+        }
+    }
+    made.sort();
+    made.reverse();
+    world.stack.dynamodb.clear_requests();
+    assert_eq!(ids(&api.get("/executions?limit=100").await.expect(200)).len(), 100);
+    let of_executions = |request: &Value| request.to_string().contains("EXECUTION#").then(|| request["Limit"].as_u64());
+    let limits = world.stack.dynamodb.requests().into_iter().filter(|request| request.operation == "Query");
+    let asked: u64 = limits.filter_map(|request| of_executions(&request.json())?).sum();
+    assert_eq!(asked, 12 * 16, "rows are read for the page, and not for each trigger");
+    let (mut found, mut path): (Vec<String>, _) = (Vec::new(), "/executions?limit=100".to_owned());
+    loop {
+        let page = api.get(&path).await.expect(200);
+        found.extend(ids(&page).iter().map(|id| (*id).to_owned()));
+        match page.get("nextToken").and_then(Value::as_str) {
+            Some(token) => path = format!("/executions?limit=100&nextToken={token}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, made);
+    // One that runs more often than the others still fills the page.
+    let busy = api.create(subscribed()).await;
+    for second in 10..60 {
+        for minute in 10..13 {
+            world.put_execution(id(&busy), &format!("2026-01-02T07:{minute}:{second}Z"), json!({}));
+        }
+    }
+    for limit in [1, 5, 50, 100] {
+        let page = api.get(&format!("/executions?limit={limit}")).await.expect(200);
+        assert_eq!(ids(&page).len(), limit);
+        assert!(page["executions"].as_array().unwrap().iter().all(|run| run["triggerId"] == busy["id"]), "{limit}");
     }
 }

@@ -7,6 +7,8 @@ mod executions;
 mod fires;
 mod frontend;
 mod local_port;
+#[path = "../../../examples/local/next_run.rs"]
+mod next_run;
 mod schedules;
 mod strangers;
 mod support;

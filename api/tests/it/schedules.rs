@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use standins::lambda_api::FUNCTION_ARN;
-use standins::{Fault, Rule, SCHEDULE_GROUP, SCHEDULER_ROLE};
+use standins::{Fault, Gate, Rule, SCHEDULE_GROUP, SCHEDULER_ROLE};
 
 use crate::support::{USER, World, id, scheduled};
 
@@ -54,9 +54,13 @@ async fn scheduler_gets_ids_alone() {
         assert_eq!(world.schedule(id(&trigger)).unwrap()["State"], state);
     }
     let mut once = scheduled();
-    once["scheduleConfig"] = json!({"expression": "at(2099-01-01T00:00:00)"});
+    // Scheduler ignores the dates of a schedule that fires once.
+    once["scheduleConfig"] = json!({"expression": "at(2099-01-01T00:00:00)", "startDate": "2099-02-01T00:00:00Z",
+        "endDate": "2099-03-01T00:00:00Z"});
     let once = api.create(once).await;
-    assert_eq!(world.schedule(id(&once)).unwrap()["ActionAfterCompletion"], "DELETE");
+    let sent = world.schedule(id(&once)).unwrap();
+    assert_eq!(sent["ActionAfterCompletion"], "DELETE");
+    assert_eq!((sent.get("StartDate"), sent.get("EndDate")), (None, None));
     assert_eq!(once["nextRun"], "2099-01-01T00:00:00.000Z");
 }
 
@@ -100,6 +104,9 @@ async fn scheduler_away_is_said_and_completed_later() {
         rule.remove();
         let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
         assert_eq!(status["scheduleStatus"], "missing", "{status:#}");
+        // What Scheduler may not have is not promised.
+        assert_eq!(status["nextRuns"], json!([]));
+        assert_eq!(api.get("/upcoming-runs").await.expect(200)["runs"], json!([]));
         let saved = api.put(&path, json!({"scheduleConfig": {"expression": "rate(3 hours)"}})).await.expect(200);
         assert_eq!(saved["trigger"]["scheduleStatus"], "ok");
         assert_eq!(world.schedule(id(&trigger)).unwrap()["ScheduleExpression"], "rate(3 hours)");
@@ -116,6 +123,18 @@ async fn scheduler_away_is_said_and_completed_later() {
     assert_eq!(status["scheduleStatus"], "missing");
     api.post(&format!("{path}/enable"), json!({})).await.expect(200);
     assert!(world.schedule(id(&trigger)).is_some());
+    // To save it again with its schedule does the same. What is there is not written again: a rate would count anew.
+    let form = json!({"name": "n", "scheduleConfig": {"expression": "rate(1 hour)"}});
+    api.put(&path, form.clone()).await.expect(200);
+    world.scheduler.forget(&format!("trigger-{}", id(&trigger)));
+    world.scheduler.clear_requests();
+    api.put(&path, form.clone()).await.expect(200);
+    assert_eq!(world.schedule(id(&trigger)).unwrap()["ScheduleExpression"], "rate(1 hour)");
+    world.scheduler.clear_requests();
+    api.put(&path, form).await.expect(200);
+    assert_eq!((world.scheduler.count("UpdateSchedule"), world.scheduler.count("CreateSchedule")), (0, 0));
+    let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
+    assert_eq!(status["scheduleStatus"], "ok");
 }
 
 #[tokio::test]
@@ -126,6 +145,13 @@ async fn coming_runs_are_shown_in_utc_and_in_the_zone() {
     // In 2099 the clocks of Berlin go forward on 29 March, so that 02:30 does not exist.
     let refused = api.send("POST", "/schedules/preview", Some(preview)).await;
     assert_eq!(refused.violations(), ["expression"]);
+    let preview = json!({"expression": "30 3 29 3 ? 2099", "timezone": "Europe/Berlin", "limit": 2});
+    let shown = api.send("POST", "/schedules/preview", Some(preview)).await.expect(200);
+    assert_eq!(shown["nextRuns"], json!([{"utc": "2099-03-29T01:30:00.000Z", "local": "2099-03-29T03:30:00+02:00"}]));
+    // Scheduler ignores the start of a schedule that fires once.
+    let preview = json!({"expression": "at(2099-03-29T03:30:00)", "startDate": "2099-04-01T00:00:00Z"});
+    let shown = api.send("POST", "/schedules/preview", Some(preview)).await.expect(200);
+    assert_eq!(shown["nextRuns"][0]["utc"], "2099-03-29T03:30:00.000Z");
     let preview = json!({"expression": "0 9 ? * MON-FRI *", "timezone": "America/New_York", "limit": 3,
         "startDate": "2099-03-06T00:00:00Z"});
     let shown = api.send("POST", "/schedules/preview", Some(preview)).await.expect(200);
@@ -164,6 +190,8 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
             {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
         let path = format!("/triggers/{trigger}");
         assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "ok");
+        let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
+        assert_eq!((&status["scheduleStatus"], &status["schedule"]), (&json!("ok"), &json!({"unknown": true})));
         let answer = match route {
             "" => api.put(&path, json!({"name": "m"})).await,
             route => api.post(&format!("{path}{route}"), json!({})).await,
@@ -186,6 +214,158 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
     let number = json!({"name": "n", "type": "event", "agentId": "a", "prompt": "p", "input": {"large": 1e200},
         "eventConfig": {"eventSourceId": "aws-s3"}});
     assert_eq!(api.post("/triggers", number).await.status, 400, "what the table does not take is the client's fault");
+}
+
+/// Stores a trigger of another API with its schedule in the group `default`.
+fn put_adopted(world: &World, trigger: &str) {
+    world.scheduler.put_foreign(&format!("trigger-{trigger}"), json!({"State": "ENABLED", "Target": {}}));
+    world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{trigger}"), "id": trigger,
+        "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "enabled": true, "scheduleConfig":
+        {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
+}
+
+#[tokio::test]
+async fn a_schedule_that_another_api_made_goes_with_its_trigger() {
+    let world = World::start().await;
+    let api = world.port().await;
+    // The group is not adopted: what would go on firing stays in sight.
+    put_adopted(&world, "deleted");
+    let rule = world.scheduler.inject(Rule::new("DeleteSchedule", Fault::Deny));
+    for _ in 0..2 {
+        assert_eq!(api.delete("/triggers/deleted").await.status, 502);
+        assert_eq!(api.get("/triggers/deleted").await.expect(200)["trigger"]["enabled"], true);
+    }
+    rule.remove();
+    api.delete("/triggers/deleted").await.expect(200);
+    assert_eq!(world.scheduler.names(), Vec::<String>::new());
+
+    put_adopted(&world, "changed");
+    let event = json!({"type": "event", "eventConfig": {"eventSourceId": "aws-s3"}});
+    let rule = world.scheduler.inject(Rule::new("DeleteSchedule", Fault::Deny));
+    assert_eq!(api.put("/triggers/changed", event.clone()).await.status, 502);
+    let half = api.get("/triggers/changed").await.expect(200)["trigger"].clone();
+    assert_eq!((&half["type"], &half["scheduleStatus"]), (&json!("event"), &json!("missing")));
+    rule.remove();
+    let changed = api.put("/triggers/changed", event).await.expect(200)["trigger"].clone();
+    assert_eq!((changed.get("scheduleStatus"), changed.get("scheduleConfig")), (None, None));
+    assert_eq!(world.scheduler.names(), Vec::<String>::new());
+    for name in ["scheduleVersion", "scheduleConfig"] {
+        assert_eq!(world.item("changed").get(name), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_half_made_is_shown() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let trigger = api.create(scheduled()).await;
+    let path = format!("/triggers/{}", id(&trigger));
+    let rule = world.scheduler.inject(Rule::new("DeleteSchedule", Fault::ServerError));
+    // A trigger that was a schedule still has one.
+    let event = json!({"type": "event", "eventConfig": {"eventSourceId": "aws-s3"}});
+    assert_eq!(api.put(&path, event.clone()).await.status, 503);
+    assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "missing");
+    assert_eq!(api.get(&format!("{path}/status")).await.expect(200)["status"]["scheduleStatus"], "missing");
+    rule.remove();
+    assert_eq!(api.put(&path, event).await.expect(200)["trigger"].get("scheduleStatus"), None);
+
+    // A trigger is deleted, and its schedule goes on.
+    let trigger = api.create(scheduled()).await;
+    let path = format!("/triggers/{}", id(&trigger));
+    let rule = world.scheduler.inject(Rule::new("DeleteSchedule", Fault::ServerError));
+    assert_eq!(api.delete(&path).await.status, 503);
+    let shown = api.get(&path).await.expect(200)["trigger"].clone();
+    assert_eq!((&shown["enabled"], &shown["scheduleStatus"]), (&json!(false), &json!("missing")));
+    assert_eq!((shown["deletedAt"].is_string(), shown.get("nextRun")), (true, None));
+    assert_eq!(api.get("/triggers?enabled=false").await.expect(200)["metadata"]["count"], 1);
+    assert_eq!(api.get("/upcoming-runs").await.expect(200)["runs"], json!([]));
+    assert!(world.item(id(&trigger)).get("ttl").is_none(), "it stays until its schedule is deleted");
+    let status = api.get(&format!("{path}/status")).await.expect(200)["status"].clone();
+    assert_eq!((&status["enabled"], &status["scheduleStatus"]), (&json!(false), &json!("missing")));
+    // Its runs are shown. It cannot be brought back, and runs no more.
+    let run = world.put_execution(id(&trigger), "2026-01-01T07:00:00Z", json!({"status": "failed"}));
+    world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"),
+        "detail": json!({"userId": USER, "agentId": "agent-1", "prompt": "Look at it"}).to_string()}));
+    assert_eq!(api.get(&format!("{path}/executions")).await.expect(200)["metadata"]["count"], 1);
+    assert_eq!(api.post(&format!("{path}/executions/{run}/replay"), json!({})).await.status, 404);
+    world.scheduler.clear_requests();
+    for route in ["enable", "disable", "run"] {
+        assert_eq!(api.post(&format!("{path}/{route}"), json!({})).await.status, 404, "{route}");
+    }
+    assert_eq!(api.put(&path, json!({"name": "m"})).await.status, 404);
+    assert_eq!(world.scheduler.requests(), Vec::new());
+    rule.remove();
+    api.delete(&path).await.expect(200);
+    assert!(world.item(id(&trigger))["ttl"].is_u64());
+    assert_eq!(api.get(&path).await.status, 404);
+    assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 1);
+    assert_eq!(world.scheduler.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_switch_that_comes_too_late_makes_no_schedule() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for is_deletion in [true, false] {
+        let trigger = api.create(scheduled()).await;
+        let path = format!("/triggers/{}", id(&trigger));
+        api.post(&format!("{path}/disable"), json!({})).await.expect(200);
+        // The schedule is to be enabled, and is deleted before that.
+        let gate = Gate::new();
+        let rule = world.scheduler.inject(Rule::new("UpdateSchedule", Fault::GateBefore(gate.clone())).once());
+        let first = async {
+            gate.reached().await;
+            if is_deletion {
+                api.delete(&path).await.expect(200);
+            } else {
+                let event = json!({"type": "event", "eventConfig": {"eventSourceId": "aws-s3"}});
+                api.put(&path, event).await.expect(200);
+            }
+            gate.release();
+        };
+        let route = format!("{path}/enable");
+        let (enabled, ()) = tokio::join!(api.post(&route, json!({})), first);
+        assert_eq!(enabled.status, if is_deletion { 404 } else { 200 }, "{:#}", enabled.body);
+        rule.remove();
+        assert_eq!(world.scheduler.names(), Vec::<String>::new(), "deleted: {is_deletion}");
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_that_has_ended_can_be_switched_on() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for (trigger, config) in [
+        ("once", json!({"expression": "at(2020-01-01T00:00:00)", "timezone": "Asia/Tokyo"})),
+        ("ended", json!({"expression": "rate(1 hour)", "endDate": "2020-01-01T00:00:00Z"})),
+    ] {
+        world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{trigger}"),
+            "id": trigger, "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "enabled": false,
+            "version": 2, "scheduleVersion": 2, "scheduleConfig": config}));
+        let answer = api.post(&format!("/triggers/{trigger}/enable"), json!({})).await.expect(200);
+        assert_eq!(
+            (&answer["trigger"]["enabled"], &answer["trigger"]["scheduleStatus"]),
+            (&json!(true), &json!("done"))
+        );
+    }
+    assert_eq!(world.scheduler.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_same_creation_again_never_deletes() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let headers = [("idempotency-key", "the-same-request")];
+    let send = || api.try_send(reqwest::Method::POST, "/triggers", Some(scheduled()), &headers);
+    let trigger = send().await.unwrap().expect(201)["trigger"].clone();
+    let path = format!("/triggers/{}", id(&trigger));
+    world.scheduler.refuse("SUN");
+    let change = json!({"scheduleConfig": {"expression": "0 9 ? * SUN *"}});
+    assert_eq!(api.put(&path, change).await.violations(), ["scheduleConfig.expression"]);
+    assert_eq!(send().await.unwrap().violations(), ["scheduleConfig.expression"]);
+    assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "missing");
+    let back = json!({"scheduleConfig": {"expression": "0 9 ? * MON *"}});
+    assert_eq!(api.put(&path, back).await.expect(200)["trigger"]["scheduleStatus"], "ok");
 }
 
 #[tokio::test]

@@ -60,6 +60,22 @@ async fn nobody_can_see_touch_or_infer_what_is_another_users() {
             assert!(theirs.status == 404 || method == "DELETE", "{method} {route}: {}", theirs.status);
         }
     }
+    for (trigger, run) in &known {
+        for path in ["/executions/cancel", "/executions/replay"] {
+            let send = |(trigger, run): (String, String)| {
+                let api = &api;
+                let body = json!({"executions": [{"triggerId": trigger, "executionId": run}]});
+                async move {
+                    let answer = api.send_as(Some(claims(STRANGER)), "POST", path, Some(body), json!({})).await;
+                    let mut result = answer.expect(200)["results"][0].clone();
+                    result.as_object_mut().unwrap().remove("of");
+                    result
+                }
+            };
+            let theirs = send((trigger.clone(), run.clone())).await;
+            assert_eq!((&theirs, &theirs["status"]), (&send(unknown.clone()).await, &json!(404)), "{path}");
+        }
+    }
     // An execution is read through its own trigger.
     let (first, second) = (&known[0], &known[1]);
     let crossed = api.send("GET", &format!("/triggers/{}/executions/{}", first.0, second.1), None).await;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use agent_trigger::clients::http::Clients;
+use agent_trigger::json::{lenient, surrogate::to_json};
 use reqwest::{Client, Method};
 use serde_json::{Map, Value, json};
 use standins::lambda_api::FUNCTION_ARN;
@@ -241,14 +242,14 @@ impl OnPort {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
-            request = request.body(body.to_string());
+            request = request.body(to_json(&body));
         }
         let response = request.send().await?;
         let status = response.status().as_u16();
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap()))).collect();
         let text = response.text().await?;
-        Ok(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_else(|_| json!(text)) })
+        Ok(Answer { status, headers, body: lenient::parse(&text).unwrap_or_else(|_| json!(text)) })
     }
 
     /// Creates a trigger and returns it.

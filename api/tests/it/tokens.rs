@@ -1,8 +1,9 @@
 //! Tokens of every kind. The answer to each that opens nothing is the same.
 
 use serde_json::{Value, json};
+use standins::{Fault, Rule};
 
-use crate::support::{RUN_CLIENT, STRANGER, USER, World, claims, gateway_event, subscribed};
+use crate::support::{RUN_CLIENT, STRANGER, USER, World, claims, gateway_event, scheduled, subscribed};
 
 fn with(user: &str, changes: Value) -> Value {
     let mut claims = claims(user);
@@ -81,9 +82,43 @@ async fn nothing_that_a_user_sent_is_logged() {
     let id = api.send("POST", "/triggers", Some(subscribed())).await.expect(201)["trigger"]["id"].clone();
     api.send("GET", &format!("/triggers/{}?type=secret-query", id.as_str().unwrap()), None).await;
     api.send("POST", "/triggers", Some(json!({"prompt": "secret prompt", "name": 5}))).await;
+    // Scheduler's words and the addresses of its schedules hold the trigger's id.
+    let trigger = api.send("POST", "/triggers", Some(scheduled())).await.expect(201)["trigger"].clone();
+    let path = format!("/triggers/{}", trigger["id"].as_str().unwrap());
+    for (fault, status) in [(Fault::Deny, 502), (Fault::Conflict, 503), (Fault::Reset, 503), (Fault::Throttle, 503)] {
+        let rule = world.scheduler.inject(Rule::any(fault));
+        assert_eq!(api.send("POST", &format!("{path}/disable"), None).await.status, status);
+        assert_eq!(api.send("GET", &format!("{path}/status"), None).await.status, 200);
+        rule.remove();
+    }
     let logs = api.process.logs().join("\n");
+    assert!(!logs.contains(trigger["id"].as_str().unwrap()), "{logs}");
     for secret in ["secret", "a-token", "an-id-token", USER, id.as_str().unwrap(), "Look at"] {
         assert!(!logs.contains(secret), "{secret} in {logs}");
     }
     assert!(logs.contains(r#""route":"/triggers/{id}""#), "{logs}");
+}
+
+#[tokio::test]
+async fn the_stage_of_ones_own_api_is_no_part_of_the_route() {
+    let world = World::start().await;
+    let authorizer = json!({"jwt": {"claims": claims(USER), "scopes": null}});
+    for overrides in [&[][..], &[("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")]] {
+        let api = world.lambda(overrides).await;
+        for (stage, path, status) in [
+            ("prod", "/prod/triggers?limit=1", 200),
+            ("prod", "/prod/v1/triggers", 200),
+            ("prod", "/prod/ping", 200),
+            // Under a domain of one's own the stage is left out.
+            ("prod", "/triggers", 200),
+            ("$default", "/triggers", 200),
+            ("$default", "/prod/triggers", 404),
+            ("prod", "/production/triggers", 404),
+        ] {
+            let mut event = gateway_event(Some(authorizer.clone()), "GET", path, None, json!({}));
+            event["requestContext"]["stage"] = json!(stage);
+            let answer = api.send_event(event).await;
+            assert_eq!(answer.status, status, "{stage} {path}: {:#}", answer.body);
+        }
+    }
 }

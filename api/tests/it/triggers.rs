@@ -1,5 +1,6 @@
 //! Creating, changing and deleting triggers: what is stored, what is refused, and two people at once.
 
+use agent_trigger::json::{lenient, surrogate::to_json};
 use reqwest::Method;
 use serde_json::{Value, json};
 use standins::{Fault, Rule};
@@ -225,6 +226,33 @@ async fn lists_are_paged_and_filtered() {
 }
 
 #[tokio::test]
+async fn the_default_page_holds_all() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for number in 0..130 {
+        let deleted = json!({"deletedAt": "2026-01-01T00:00:00.000Z", "ttl": 4_000_000_000_u64});
+        let mut item = json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{number:03}"), "id": format!("{number:03}"),
+            "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "version": 1, "scheduleVersion": 1,
+            "scheduleConfig": {"expression": format!("at({}-01-01T00:00:00)", 2199 - number)}});
+        if number % 13 == 0 {
+            item.as_object_mut().unwrap().remove("scheduleVersion");
+            item.as_object_mut().unwrap().extend(deleted.as_object().unwrap().clone());
+        }
+        world.stack.dynamodb.put_item(&item);
+    }
+    let all = api.get("/triggers").await.expect(200);
+    assert_eq!((&all["metadata"]["count"], all.get("nextToken")), (&json!(120), None));
+    assert_eq!(
+        api.get("/triggers?limit=1000").await.expect(200)["metadata"]["count"],
+        100,
+        "a larger limit is not taken"
+    );
+    // The last one is the first to run.
+    let upcoming = api.get("/upcoming-runs?limit=1").await.expect(200);
+    assert_eq!(upcoming["runs"][0]["triggerId"], "129");
+}
+
+#[tokio::test]
 async fn a_check_writes_nothing_and_shows_the_prompt() {
     let world = World::start().await;
     let api = world.port().await;
@@ -250,6 +278,19 @@ async fn a_check_writes_nothing_and_shows_the_prompt() {
         json!({"triggerId": id(&stored), "trigger": {"prompt": "Now {{ $.detail.object.size }}"}, "event": event});
     let checked = api.post("/triggers/check", change).await.expect(200);
     assert!(checked["event"]["prompt"].as_str().unwrap().starts_with("Now 5"));
+    // Numbers and halves of surrogate pairs come to the prompt as they were sent.
+    let text = r#"{"trigger":{"name":"n","type":"event","agentId":"a","prompt":"{{ $.detail }}","eventConfig":
+        {"eventSourceId":"aws-s3"}},"event":{"detail-type":"x","source":"y","detail":[1e15,1.50,"\ud83d"]}}"#;
+    let checked = api.post("/triggers/check", lenient::parse(text).unwrap()).await.expect(200);
+    let prompt = checked["event"]["prompt"].as_str().unwrap();
+    assert!(prompt.starts_with(r#"[1e15,1.50,"\ud83d"]"#), "{prompt}");
+    let text = text.replace("{{ $.detail }}", "x").replace("\"n\"", r#""n","inputMapping":{"d":"$.detail"}"#);
+    let checked = api.post("/triggers/check", lenient::parse(&text).unwrap()).await.expect(200);
+    assert_eq!(to_json(&checked["event"]["input"]["d"]), r#"[1e15,1.50,"\ud83d"]"#);
+    // The table holds Unicode.
+    let mut cut = subscribed();
+    cut["name"] = lenient::parse(r#""cut \ud83d""#).unwrap();
+    assert_eq!(api.create(cut).await["name"], "cut \u{fffd}");
     let broken = json!({"trigger": subscribed(), "event": {"detail-type": "x"}});
     assert_eq!(api.post("/triggers/check", broken).await.violations(), ["event"]);
     let broken = json!({"trigger": subscribed(), "event": {"detail-type": "x", "source": 7}});

@@ -58,6 +58,10 @@ fn rare_days_are_found_and_impossible_ones_end() {
     assert_eq!(runs("0 0 ? 2 1#5 *", "UTC", "2026-01-01T00:00:00Z", 1), ["2032-02-29T00:00:00Z"]);
     assert_eq!(runs("0 0 30 2 ? *", "UTC", "2026-01-01T00:00:00Z", 1), Vec::<String>::new());
     assert_eq!(runs("0 0 1 1 ? 2027", "UTC", "2026-01-01T00:00:00Z", 3), ["2027-01-01T00:00:00Z"]);
+    // The years of the expression may be far away, and rare from then on.
+    assert_eq!(runs("0 0 1 1 ? 2199", "UTC", "2026-01-01T00:00:00Z", 2), ["2199-01-01T00:00:00Z"]);
+    assert_eq!(runs("0 0 ? 2 1#5 2100-2199", "UTC", "2026-01-01T00:00:00Z", 1), ["2128-02-29T00:00:00Z"]);
+    assert_eq!(runs("0 0 30 2 ? 2100-2199", "UTC", "2026-01-01T00:00:00Z", 1), Vec::<String>::new());
     assert_eq!(runs("0 0 1 1 ? 2020", "UTC", "2026-01-01T00:00:00Z", 3), Vec::<String>::new());
 }
 
@@ -75,6 +79,20 @@ fn rates_and_single_times() {
         "endDate": "2026-01-05T08:00:00Z"}));
     let times: Vec<_> = started.runs_after(now, at(day)).map(|run| run.to_string()).collect();
     assert_eq!(times, ["2026-01-03T08:00:00Z", "2026-01-04T08:00:00Z"]);
+    // It does not fire when it is saved, whenever that is asked.
+    let rate = read(json!({"expression": "rate(1 day)"}));
+    let next = rate.runs_after(at("2025-12-31T23:00:00Z"), now).next().map(|run| run.to_string());
+    assert_eq!(next.as_deref(), Some("2026-01-02T00:00:00Z"));
+    // Scheduler does not get a start that has passed, so a rate counts from the moment at which it was saved.
+    let begun = read(json!({"expression": "rate(1 day)", "startDate": "2025-12-01T08:00:00Z"}));
+    let next = begun.runs_after(at("2026-01-01T12:00:00Z"), now).next().map(|run| run.to_string());
+    assert_eq!(next.as_deref(), Some("2026-01-02T00:00:00Z"));
+    // It ignores the start and the end of a schedule that fires once.
+    for dates in [("startDate", "2026-08-01T00:00:00Z"), ("endDate", "2026-06-01T00:00:00Z")] {
+        let once = read(json!({"expression": "at(2026-07-01T09:00:00)", dates.0: dates.1}));
+        let times: Vec<_> = once.runs_after(now, now).map(|run| run.to_string()).collect();
+        assert_eq!(times, ["2026-07-01T09:00:00Z"], "{dates:?}");
+    }
     let cron = read(json!({"expression": "0 8 * * ? *", "startDate": "2026-01-03T08:00:00Z",
         "endDate": "2026-01-05T08:00:00Z"}));
     let times: Vec<_> = cron.runs_after(now, now).map(|run| run.to_string()).collect();

@@ -8,7 +8,7 @@ use standins::{Fault, Gate, Invocation, Outcome, Rule, Script, Stack, Step};
 use crate::support::one_fire::{
     TRIGGER, assert_error, delivery, execution, fire, fire_with, lease_is_over, short_lease,
 };
-use crate::support::stored::{fire_at, long_lease, store};
+use crate::support::stored::{fire_at, fire_with as stored_fire, long_lease, store};
 use crate::support::{gated, killed_when, lease, scaled, stack};
 
 const ARN: &str = "arn:aws:bedrock-agentcore:us-west-2:123456789012:runtime/my-agent";
@@ -145,18 +145,22 @@ async fn f69_a_session_that_was_given_may_be_somebodys_and_is_not_stopped() {
 #[tokio::test]
 async fn f69_a_session_that_was_given_between_two_attempts_is_not_stopped() {
     let stack = stack().await;
-    store(&stack, json!({"onInterrupted": "rerun"}));
+    let given = "the-conversation-of-somebody-else-1";
+    let stored = json!({"agentId": "agent-1", "prompt": "Count the files", "onInterrupted": "rerun"});
+    let with_session =
+        json!({"sessionId": given, "agentId": "agent-1", "prompt": "Count the files", "onInterrupted": "rerun"});
+    let fire = || stored_fire(0, &json!({"stored": true})).request_id("request-1");
+    store(&stack, stored);
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
     let url = url(&stack);
     let settings = [short_lease(), ("AGENT_API_URL", url.as_str())];
-    killed_when(gate.reached(), &stack.function(&settings).await, fire_at(0).request_id("request-1")).await;
-    let given = "the-conversation-of-somebody-else-1";
-    store(&stack, json!({"onInterrupted": "rerun", "sessionId": given}));
+    killed_when(gate.reached(), &stack.function(&settings).await, fire()).await;
+    store(&stack, with_session);
     lease_is_over(&stack).await;
     let [(torn, ..), ..] = unfinished();
     stack.agent.queue(torn);
-    let outcome = stack.function(&settings).await.invoke(fire_at(0).request_id("request-1")).await;
+    let outcome = stack.function(&settings).await.invoke(fire()).await;
     assert_error(&outcome, "StreamInterrupted", false);
     let calls = stack.agent.calls();
     assert_eq!((calls.len(), calls[1].session()), (2, given));

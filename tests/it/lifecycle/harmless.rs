@@ -72,6 +72,29 @@ async fn f66_a_run_lock_that_is_lost_after_the_answer_changes_nothing() {
 }
 
 #[tokio::test]
+async fn f66_a_run_lock_that_is_lost_while_the_end_is_written_changes_nothing() {
+    let stack = stack().await;
+    store(&stack, json!({"overlap": "skip"}));
+    let denied = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Deny).containing(support::FINISH));
+    let function = stack.function(&[short_lease()]).await;
+    let befall = async {
+        stack.agent.wait_until("the end of its answer", |calls| calls.first().is_some_and(|call| call.finished)).await;
+        let lock = json!({"executionId": "another", "owner": "another", "leaseUntil": support::now_millis() + 60_000});
+        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING", &lock);
+        // Several heartbeats find that out, and a lease's time passes.
+        tokio::time::sleep(scaled(2_000)).await;
+        let until = execution_at(&stack, 0)["leaseUntil"].as_i64().unwrap();
+        assert!(support::now_millis() <= until + support::skew(1), "nobody holds the lease");
+        denied.remove();
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(fire_at(0)), befall);
+    assert_completed(&stack, 0, &outcome);
+    assert!(denied.hits() > 0);
+    assert_eq!(stack.agent.call_count(), 1);
+    stack.assert_clean();
+}
+
+#[tokio::test]
 async fn f66_the_deadline_after_the_answer_changes_nothing() {
     let stack = untouchable(json!({}), Fault::Hang).await;
     let function = stack.function(&[short_lease()]).await;

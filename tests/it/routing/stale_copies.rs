@@ -97,7 +97,7 @@ async fn a_trigger_is_counted_for_its_threshold_once_though_it_was_edited() {
     let threshold = json!({"threshold": {"count": 1, "windowSeconds": 60}});
     let (stack, _, outcome, _) = changed_late(config(threshold), set(json!({"prompt": "The new prompt"}))).await;
     assert_completed(&outcome, &execution(&stack, TRIGGER));
-    let is_counter = |item: &&Value| item["SK"].as_str().is_some_and(|key| key == "THRESHOLD");
+    let is_counter = |item: &&Value| item["SK"].as_str().is_some_and(|key| key.starts_with("THRESHOLD#"));
     let items = stack.dynamodb.scan();
     assert_eq!(items.iter().filter(is_counter).map(|item| &item["count"]).collect::<Vec<_>>(), [1], "{items:#?}");
 }

@@ -308,6 +308,32 @@ async fn s7_an_event_that_was_not_handed_on_is_left_to_those_who_got_it() {
     stack.assert_clean();
 }
 
+/// A trigger that is the only one by now may have been handed the event while it was one of several.
+#[tokio::test]
+async fn s7_a_trigger_that_is_left_alone_is_left_to_the_invocation_that_got_the_event() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 2);
+    stack.lambda.inject(Rule::new("Invoke", Fault::Deny).containing(&format!("\"triggerId\":\"{}\"", ids[1])));
+    let function = stack.function(&[short_lease()]).await;
+    let delivery = || Invocation::event(&order_with(json!({"id": null}))).request_id("request-1");
+    for delivery in [Invocation::event(&order()), delivery()] {
+        let outcome = function.invoke(delivery.clone()).await;
+        assert_eq!(outcome.error_type(), "DispatchFailed");
+        stack.dynamodb.delete(&format!("TRIGGER#{USER}"), &format!("TRIGGER#{}", ids[1]));
+        let report = report(&delivery, 3, &outcome);
+        assert!(settle(&function, &[report]).await.is_empty());
+        assert_eq!(stack.dynamodb.executions(&ids[1]).len(), 0);
+        subscribe(&stack, &ids[1], json!({}));
+    }
+    // What was queued comes only now.
+    stack.pool(1, &[short_lease()]);
+    stack.lambda.idle().await;
+    let rows = stack.dynamodb.executions(&ids[0]);
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["status"] == "completed"), "{rows:#?}");
+    assert_eq!(calls_of(&stack, &ids[0]), 2);
+    stack.assert_clean();
+}
+
 #[tokio::test]
 async fn f54_what_a_report_of_a_bus_event_names_and_nobody_can_mend_stays_as_it_is() {
     let (stack, ids, gate) = start(1).await;

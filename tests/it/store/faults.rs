@@ -273,6 +273,17 @@ async fn f38_finish_whose_answer_never_comes_completes() {
     finish_that_fails_at_first_completes(Fault::ApplyThenHang, 1).await;
 }
 
+/// A heartbeat sees the end that was written before its own finish hears of it.
+#[tokio::test]
+async fn f38_finish_whose_answer_is_awaited_for_longer_than_a_heartbeat_completes() {
+    let stack = stack().await;
+    let lost = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::ApplyThenHang).containing(FINISH).once());
+    let outcome = stack.function(&[short_lease()]).await.invoke(fire()).await;
+    assert_completed(&stack, &outcome);
+    assert_eq!((lost.hits(), stack.agent.call_count()), (1, 1));
+    stack.assert_clean();
+}
+
 #[tokio::test]
 async fn f38_failure_whose_answer_is_lost_is_returned_as_it_is() {
     let stack = stack().await;

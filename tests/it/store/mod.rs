@@ -1,3 +1,4 @@
 //! The record store.
 
 mod faults;
+mod record_schema;

@@ -54,6 +54,19 @@ async fn succeeds(stack: &Stack, function: &Lambda, minute: u32) {
     assert_completed(stack, minute, &outcome);
 }
 
+/// An item whose `id` and `userId` are another trigger's, as its writer may have put them there.
+#[tokio::test]
+async fn f63_a_change_of_health_names_the_trigger_of_its_key() {
+    let (stack, function) = start(json!({"id": "another", "userId": "somebody-else"})).await;
+    let pipe = pipe(&stack);
+    fails(&stack, &function, 0).await;
+    succeeds(&stack, &function, 1).await;
+    let announced = announced(&pipe);
+    let named: Vec<_> = announced.iter().map(|detail| (&detail["triggerId"], &detail["userId"])).collect();
+    assert_eq!(named, [(&json!(TRIGGER), &json!(USER)); 2], "{announced:#?}");
+    stack.assert_clean();
+}
+
 #[tokio::test]
 async fn the_first_failure_the_pause_and_the_recovery_are_told_once_each() {
     let (stack, function) = start(json!({})).await;

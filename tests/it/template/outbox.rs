@@ -87,7 +87,7 @@ fn an_execution_is_announced_when_it_becomes_final() {
             announced += expected;
             // By one pattern alone, for a record that two match is sent once, and each has its own reason.
             assert_eq!(matches(&record("EXECUTION#e", old, new)), expected, "{old:?} to {new:?}");
-            for other in ["TRIGGER#t", "INPUT#EXECUTION#e", "FIRE#r", "MARK#m", "THRESHOLD", "EXECUTIONS"] {
+            for other in ["TRIGGER#t", "INPUT#EXECUTION#e", "FIRE#r", "MARK#m", "THRESHOLD#u", "EXECUTIONS"] {
                 assert_eq!(matches(&record(other, old, new)), 0, "{other}: {old:?} to {new:?}");
             }
         }

@@ -4,11 +4,11 @@ use std::fs;
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report_of_age, sqs_batch};
-use standins::{Invocation, Lambda};
+use standins::{Gate, Invocation, Lambda};
 
 use crate::support::one_fire::event_of;
 use crate::support::subscribed::{config, order_with, subscribe};
-use crate::support::{alone, changed, execution, stack};
+use crate::support::{alone, assert_completed, changed, execution, gated, lease, stack};
 
 /// The CPU that one event of a bomb may cost in all its invocations: 1 s of a release build, whose unoptimised form is
 /// several times slower.
@@ -128,6 +128,86 @@ async fn f61_a_bomb_that_is_alone_fails_in_place() {
         assert!(row["error"].as_str().unwrap().contains(said), "{name}: {row:#}");
     }
     assert_eq!(stack.agent.call_count(), 0);
+    stack.assert_clean();
+}
+
+/// The changes of a trigger whose filters take about four million steps on a [`costly_event`], and do not match.
+fn costly() -> Value {
+    let all =
+        json!({"field": "$.detail.list[?@.k == 'w' || @.k == 'x' || @.k == 'v'].n", "operator": "ne", "value": 2});
+    let mut conditions = vec![all; 9];
+    conditions.push(json!({"field": "detail.list.0.n", "operator": "eq", "value": 2}));
+    config(json!({"condition": conditions}))
+}
+
+fn costly_event() -> Value {
+    order_with(json!({"detail": {"list": vec![json!({"k": "v", "n": 1}); 10_000]}}))
+}
+
+/// A neighbour who stores many triggers that each cost as much as they may keeps nobody else's from running.
+#[tokio::test]
+async fn f61_many_triggers_that_each_cost_as_much_as_they_may_hold_up_nobody() {
+    const MANY: usize = 60;
+    let _machine = alone().await;
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    let costly = costly();
+    for at in 0..MANY {
+        subscribe(&stack, &format!("costly-{at:03}"), costly.clone());
+    }
+    // In the order of the index they come last.
+    subscribe(&stack, "good", json!({"GSI2SK": "USER#~"}));
+    subscribe(
+        &stack,
+        "picky",
+        changed(
+            config(json!({"condition": {"field": "detail.list.0.n", "operator": "eq",
+        "value": 2}})),
+            json!({"GSI2SK": "USER#~2"}),
+        ),
+    );
+    let event = costly_event();
+    let outcome = function.invoke(Invocation::event(&event)).await;
+    // A third of them were asked, and do not match. The others have taken too much to be asked.
+    let counts = outcome.body();
+    let (filtered, dispatched) = (counts["filtered"].as_u64().unwrap(), counts["dispatched"].as_u64().unwrap());
+    assert!((20..=35).contains(&filtered) && filtered + dispatched == MANY as u64 + 2, "{outcome:?}");
+    stack.lambda.retries(0);
+    stack.pool(2, &[]);
+    stack.lambda.idle().await;
+    assert_eq!(execution(&stack, "good")["status"], "completed");
+    assert_eq!((stack.dynamodb.executions("picky").len(), stack.agent.call_count()), (0, 1));
+    assert_eq!(stack.dynamodb.executions("costly-000").len(), 0);
+    let last = execution(&stack, &format!("costly-{:03}", MANY - 1));
+    assert_eq!((&last["errorType"], &last["retryable"]), (&json!("InvalidTrigger"), &json!(false)), "{last:#}");
+    assert!(last["error"].as_str().unwrap().contains("where those of all triggers take more than"), "{last:#}");
+    stack.assert_clean();
+}
+
+/// The run would lose its lease if nothing else had its turn while the event is decided.
+#[tokio::test]
+async fn f50_a_run_beside_a_costly_event_keeps_its_lease() {
+    let _machine = alone().await;
+    let stack = stack().await;
+    let function = stack.function(&[lease(4), ("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
+    for at in 0..60 {
+        subscribe(&stack, &format!("costly-{at:03}"), costly());
+    }
+    let gate = Gate::new();
+    stack.agent.queue(gated(&gate));
+    let mut fire = event_of("t");
+    fire["detail"]["onInterrupted"] = json!("rerun");
+    let (run, event) = (Invocation::event(&fire), Invocation::event(&costly_event()));
+    let beside = async {
+        gate.reached().await;
+        let outcome = function.invoke(event).await;
+        gate.release();
+        outcome
+    };
+    let (ran, decided) = tokio::join!(function.invoke(run), beside);
+    assert!(decided.is_success(), "{decided:?}");
+    assert_completed(&ran, &execution(&stack, "t"));
+    assert_eq!(stack.agent.call_count(), 1);
     stack.assert_clean();
 }
 

@@ -154,9 +154,9 @@ async fn yesterdays_runs_do_not_count_today() {
     let (pk, sk) = (today["PK"].as_str().unwrap(), today["SK"].as_str().unwrap());
     let hours = (today["ttl"].as_i64().unwrap() * 1000 - now_millis()) / 3_600_000;
     assert!((24..=96).contains(&hours), "kept beyond the day, and not for ever: {today:#}");
-    assert_eq!(sk.len(), "DAY#2026-11-21".len());
+    assert_eq!(sk.len(), "DAY#2026-11-21#user-1".len());
     let mut yesterday = today.clone();
-    yesterday["SK"] = json!("DAY#2020-01-01");
+    yesterday["SK"] = json!("DAY#2020-01-01#user-1");
     stack.dynamodb.delete(pk, sk);
     stack.dynamodb.put_item(&yesterday);
     let outcome = function.invoke(fire_at(1)).await;

@@ -162,7 +162,7 @@ async fn a_window_that_is_over_begins_anew() {
     assert_eq!(fired(&function, &events).await, [4, 7]);
     assert_eq!(fired(&function, &events).await, [4, 7], "each delivered again");
     assert_eq!((stack.dynamodb.executions("t").len(), stack.agent.call_count()), (2, 2));
-    let counter = stack.dynamodb.item("TRIGGER#t", "THRESHOLD").unwrap();
+    let counter = stack.dynamodb.item("TRIGGER#t", "THRESHOLD#user-1").unwrap();
     assert_eq!(counter["count"], 3);
     assert!(counter["windowStart"].is_i64() && counter["ttl"].is_i64(), "{counter}");
     stack.assert_clean();

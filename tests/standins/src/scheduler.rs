@@ -31,7 +31,7 @@ const SCHEDULED_TIME: &str = "<aws.scheduler.scheduled-time>";
 const TICK: Duration = Duration::from_millis(50);
 
 /// A function that returns the next time at which a schedule fires after another one, both in milliseconds since 1970. The
-/// schedule is the body of its last write.
+/// schedule is the body of its last write, with that write's own time in `SavedAt`: a rate counts from it.
 pub type NextRun = Arc<dyn Fn(&Value, i64) -> Option<i64> + Send + Sync>;
 
 #[derive(Default)]
@@ -115,6 +115,14 @@ impl Scheduler {
     /// Puts a schedule of another API into the group `default`. Its name is shown as `default/{name}`.
     pub fn put_foreign(&self, name: &str, schedule: Value) {
         self.inner.book().schedules.insert(format!("default/{name}"), schedule);
+    }
+
+    /// Makes a schedule one that was saved this long before it was.
+    pub fn age(&self, name: &str, by: Duration) {
+        if let Some(schedule) = self.inner.book().schedules.get_mut(name) {
+            let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+            schedule["SavedAt"] = json!(schedule["SavedAt"].as_i64().unwrap_or_default() - by);
+        }
     }
 
     /// Deletes a schedule, as one that fires once does after it has fired.
@@ -226,6 +234,7 @@ async fn answer(
         headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let fault = inner.rules.befalls(operation, &format!("{name} {body}"));
     // In a task of its own: what the client has given up on is still done, as it would be behind a real network.
+    let schedule = name.clone();
     let played = tokio::spawn(async move {
         let apply = async {
             if !authorization.starts_with("AWS4-") || !authorization.contains("/scheduler/aws4_request") {
@@ -233,7 +242,7 @@ async fn answer(
             }
             serve(&inner, operation, &name, &query, body)
         };
-        play(fault, apply, refuse).await
+        play(fault, apply, |fault| refuse(fault, &schedule)).await
     });
     played.await.unwrap_or_else(|_| drop_connection())
 }
@@ -274,12 +283,12 @@ fn serve(inner: &Inner, operation: &str, name: &str, query: &HashMap<String, Str
                 return error(409, "ConflictException", &format!("Schedule {name} already exists."));
             }
             book.tokens.insert(token, body.clone());
-            book.schedules.insert(name.to_owned(), body);
+            book.schedules.insert(name.to_owned(), saved(body));
             json_answer(&arn)
         }
         "UpdateSchedule" => match book.schedules.get_mut(name) {
             Some(schedule) => {
-                *schedule = body;
+                *schedule = saved(body);
                 json_answer(&arn)
             }
             None => missing(),
@@ -300,7 +309,14 @@ fn serve(inner: &Inner, operation: &str, name: &str, query: &HashMap<String, Str
     }
 }
 
-/// Checks what Scheduler checks first: the names, the required members, and the outer form of the expression.
+/// Returns what is stored: the body of a write with its time.
+fn saved(mut body: Value) -> Value {
+    body["SavedAt"] = json!(now_millis());
+    body
+}
+
+/// Checks what Scheduler checks first: the names, the required members, the outer form of the expression, and that the
+/// schedule has not ended.
 fn check(name: &str, body: &Value) -> Result<(), String> {
     let is_name = |text: &str| {
         (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
@@ -335,15 +351,29 @@ fn check(name: &str, body: &Value) -> Result<(), String> {
     } else {
         inside("at").is_some_and(|time| time.len() == 19 && time.as_bytes()[10] == b'T')
     };
-    if is_valid { Ok(()) } else { Err(format!("Invalid Schedule Expression {expression}.")) }
+    if !is_valid {
+        return Err(format!("Invalid Schedule Expression {expression}."));
+    }
+    let now = now_millis();
+    if body["EndDate"].as_f64().is_some_and(|end| end * 1000.0 <= now as f64) {
+        return Err("The EndDate you specify must be in the future.".to_owned());
+    }
+    // No zone's clocks are more than 12 hours behind UTC, so this time has passed in each.
+    let long_ago = rfc3339(now - 12 * 60 * 60 * 1000);
+    if inside("at").is_some_and(|time| time < long_ago.trim_end_matches('Z')) {
+        return Err(format!("Invalid Schedule Expression {expression}: it has passed."));
+    }
+    Ok(())
 }
 
-fn refuse(fault: &Fault) -> Response {
+fn refuse(fault: &Fault, name: &str) -> Response {
+    let arn = format!("arn:aws:scheduler:us-east-1:123456789012:schedule/{SCHEDULE_GROUP}/{name}");
+    let denied = format!("not authorized to perform: scheduler:CreateSchedule on resource: {arn}");
     match fault {
         Fault::Throttle => error(429, "ThrottlingException", "Rate exceeded"),
-        Fault::Deny => error(403, "AccessDeniedException", "not authorized to perform scheduler:CreateSchedule"),
-        Fault::NotFound => error(404, "ResourceNotFoundException", "does not exist."),
-        Fault::Conflict => error(409, "ConflictException", "already exists."),
+        Fault::Deny => error(403, "AccessDeniedException", &denied),
+        Fault::NotFound => error(404, "ResourceNotFoundException", &format!("Schedule {name} does not exist.")),
+        Fault::Conflict => error(409, "ConflictException", &format!("Schedule {name} already exists.")),
         _ => error(500, "InternalServerException", "Unexpected error encountered while processing your request."),
     }
 }

@@ -1,5 +1,6 @@
 //! One execution in full: every attribute of its row, under the name that README.md explains.
 
+use agent_trigger::store::execution_item as record;
 use serde_json::Value;
 
 use crate::execution::{Execution, State};
@@ -10,52 +11,62 @@ const GROUPS: [(&str, &[&str]); 8] = [
     (
         "What ran",
         &[
-            "triggerId",
-            "executionId",
-            "userId",
-            "agentId",
-            "sessionId",
-            "settingsHash",
-            "triggerVersion",
-            "functionVersion",
+            record::TRIGGER_ID,
+            record::EXECUTION_ID,
+            record::USER_ID,
+            record::AGENT_ID,
+            record::SESSION_ID,
+            record::SETTINGS_HASH,
+            record::TRIGGER_VERSION,
+            record::FUNCTION_VERSION,
         ],
     ),
     (
         "What fired it",
         &[
-            "scheduledTime",
-            "source",
-            "detailType",
-            "eventSourceId",
-            "eventId",
-            "eventTime",
-            "chainDepth",
-            "follows",
-            "replayOf",
+            record::SCHEDULED_TIME,
+            record::SOURCE,
+            record::DETAIL_TYPE,
+            record::EVENT_SOURCE_ID,
+            record::EVENT_ID,
+            record::EVENT_TIME,
+            record::CHAIN_DEPTH,
+            record::FOLLOWS,
+            record::REPLAY_OF,
         ],
     ),
-    ("When", &["startedAt", "completedAt", "durationMs", "firstEventMs", "lastEventAt", "ttl"]),
+    (
+        "When",
+        &[
+            record::STARTED_AT,
+            record::COMPLETED_AT,
+            record::DURATION_MS,
+            record::FIRST_EVENT_MS,
+            record::LAST_EVENT_AT,
+            record::TTL,
+        ],
+    ),
     (
         "Result",
         &[
-            "status",
-            "finishReason",
-            "protocol",
-            "skipReason",
-            "overlaps",
-            "retryable",
-            "requestId",
-            "cancelRequested",
-            "stopRequested",
-            "stopConfirmed",
+            record::STATUS,
+            record::FINISH_REASON,
+            record::PROTOCOL,
+            record::SKIP_REASON,
+            record::OVERLAPS,
+            record::RETRYABLE,
+            record::REQUEST_ID,
+            record::CANCEL_REQUESTED,
+            record::STOP_REQUESTED,
+            record::STOP_CONFIRMED,
         ],
     ),
-    ("Error", &["errorType", "error"]),
-    ("Output", &["outputTruncated", "output"]),
-    ("Usage", &["usage", "events", "bytes", "skippedEvents", "toolUses"]),
-    ("Who worked on it", &["attempt", "owner", "leaseUntil", "lambdaRequestId"]),
+    ("Error", &[record::ERROR_TYPE, record::ERROR]),
+    ("Output", &[record::OUTPUT_TRUNCATED, record::OUTPUT]),
+    ("Usage", &[record::USAGE, record::EVENTS, record::BYTES, record::SKIPPED_EVENTS, record::TOOL_USES]),
+    ("Who worked on it", &[record::ATTEMPT, record::OWNER, record::LEASE_UNTIL, record::LAMBDA_REQUEST_ID]),
 ];
-const LAST_GROUPS: [(&str, &[&str]); 2] = [("Trace", &["traceId", "traceparent"]), ("Key", &["PK", "SK"])];
+const LAST_GROUPS: [(&str, &[&str]); 2] = [("Trace", &[record::TRACE_ID, record::TRACEPARENT]), ("Key", &["PK", "SK"])];
 
 const INDENT: &str = "  ";
 /// The width of `usage.cacheWriteInputTokens`.
@@ -98,7 +109,7 @@ fn remarks(execution: &Execution, state: State, now: i64) -> Vec<String> {
              ends it as Interrupted."
                 .to_owned(),
         ],
-        State::Failed if execution.is("retryable") => vec!["A Lambda retry is still to come.".to_owned()],
+        State::Failed if execution.item.retryable == Some(true) => vec!["A Lambda retry is still to come.".to_owned()],
         _ => Vec::new(),
     }
 }
@@ -119,7 +130,7 @@ fn attribute(name: &str, value: &Value, view: View) -> Vec<String> {
         Value::Object(map) => {
             map.iter().flat_map(|(inner, value)| attribute(&format!("{name}.{inner}"), value, view)).collect()
         }
-        Value::String(text) if matches!(name, "error" | "output") => {
+        Value::String(text) if matches!(name, record::ERROR | record::OUTPUT) => {
             let width = view.width.saturating_sub(INDENT.len());
             words::wrap(&words::harmless(text), width).into_iter().map(|line| format!("{INDENT}{line}")).collect()
         }
@@ -145,13 +156,19 @@ fn labelled(name: &str, text: &str, view: View) -> String {
 /// Explains a bare number or time.
 fn meaning(name: &str, value: &Value, now: i64) -> Option<String> {
     match name {
-        "durationMs" | "firstEventMs" => value.as_i64().filter(|millis| *millis >= 1000).map(words::duration),
-        "bytes" => value.as_u64().filter(|bytes| *bytes >= 1024).map(|bytes| indicatif::HumanBytes(bytes).to_string()),
-        "ttl" => value.as_i64().map(|seconds| at(seconds.saturating_mul(1000), now)),
-        "leaseUntil" => value.as_i64().map(|millis| at(millis, now)),
-        "startedAt" | "completedAt" | "lastEventAt" | "scheduledTime" | "eventTime" => {
-            value.as_str().and_then(words::parse_time).map(|millis| words::distance(millis, now))
+        record::DURATION_MS | record::FIRST_EVENT_MS => {
+            value.as_i64().filter(|millis| *millis >= 1000).map(words::duration)
         }
+        record::BYTES => {
+            value.as_u64().filter(|bytes| *bytes >= 1024).map(|bytes| indicatif::HumanBytes(bytes).to_string())
+        }
+        record::TTL => value.as_i64().map(|seconds| at(seconds.saturating_mul(1000), now)),
+        record::LEASE_UNTIL => value.as_i64().map(|millis| at(millis, now)),
+        record::STARTED_AT
+        | record::COMPLETED_AT
+        | record::LAST_EVENT_AT
+        | record::SCHEDULED_TIME
+        | record::EVENT_TIME => value.as_str().and_then(words::parse_time).map(|millis| words::distance(millis, now)),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agent_trigger::domain::execution::{Lease, Status};
 use agent_trigger::domain::failure::ErrorType;
+use agent_trigger::store::execution_item::ExecutionItem;
 use console::Style;
 use serde_json::{Map, Value};
 
@@ -64,47 +65,47 @@ impl State {
     }
 }
 
-/// An execution's row of the table, as plain JSON.
+/// An execution's row of the table.
 #[derive(Clone, Debug)]
 pub(crate) struct Execution {
+    /// Every attribute as plain JSON, also one that only a later version of the function knows.
     pub(crate) row: Map<String, Value>,
+    pub(crate) item: ExecutionItem,
 }
 
 impl Execution {
     /// Returns the execution of a row, or `None` for a row whose `ttl` has passed: DynamoDB deletes such rows late.
     pub(crate) fn new(row: Map<String, Value>, now: i64) -> Option<Self> {
-        let this = Self { row };
-        this.number("ttl").is_none_or(|ttl| ttl > now / 1000).then_some(this)
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.row.get(name)?.as_str()
-    }
-
-    pub(crate) fn number(&self, name: &str) -> Option<i64> {
-        self.row.get(name)?.as_i64()
-    }
-
-    pub(crate) fn is(&self, name: &str) -> bool {
-        self.row.get(name).and_then(Value::as_bool) == Some(true)
-    }
-
-    /// Returns a time attribute in milliseconds since 1970.
-    pub(crate) fn time(&self, name: &str) -> Option<i64> {
-        words::parse_time(self.text(name)?)
+        let item = ExecutionItem::read(row.clone());
+        item.ttl.is_none_or(|ttl| ttl > now / 1000).then_some(Self { row, item })
     }
 
     pub(crate) fn id(&self) -> &str {
-        self.text("executionId").unwrap_or_default()
+        self.item.execution_id.as_deref().unwrap_or_default()
+    }
+
+    /// Returns true if `part` is the id, or the beginning or the end of it.
+    pub(crate) fn is_named(&self, part: &str) -> bool {
+        self.id().starts_with(part) || self.id().ends_with(part)
     }
 
     pub(crate) fn trigger(&self) -> &str {
-        self.text("triggerId").unwrap_or_default()
+        self.item.trigger_id.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the start in milliseconds since 1970.
+    pub(crate) fn started_at(&self) -> Option<i64> {
+        words::parse_time(self.item.started_at.as_deref()?)
+    }
+
+    /// Returns the time of the fire in milliseconds since 1970.
+    pub(crate) fn fired_at(&self) -> Option<i64> {
+        fired_at(self.id())
     }
 
     pub(crate) fn state(&self, now: i64) -> State {
-        match self.text("status").and_then(Status::from_name) {
-            Some(Status::Running) if LEASE.is_alive(self.number("leaseUntil"), now) => State::Running,
+        match self.item.status.as_deref().and_then(Status::from_name) {
+            Some(Status::Running) if LEASE.is_alive(self.item.lease_until, now) => State::Running,
             Some(Status::Running) => State::Stale,
             Some(Status::Completed) => State::Completed,
             Some(Status::Failed) => State::Failed,
@@ -117,38 +118,34 @@ impl Execution {
     /// Returns how long the execution took, or how long it has been running. When a stale one ended is not known.
     pub(crate) fn duration(&self, now: i64) -> Option<i64> {
         match self.state(now) {
-            State::Running => Some((now - self.time("startedAt")?).max(0)),
+            State::Running => Some((now - self.started_at()?).max(0)),
             State::Stale => None,
-            _ => self.number("durationMs"),
+            _ => i64::try_from(self.item.duration_ms?).ok(),
         }
-    }
-
-    /// Returns a number of the execution's `usage`.
-    pub(crate) fn tokens(&self, name: &str) -> Option<i64> {
-        self.row.get("usage")?.get(name)?.as_i64()
     }
 
     /// Returns the reason for the state, in a word or two.
     pub(crate) fn why(&self, now: i64) -> String {
         match self.state(now) {
-            State::Running if self.is("cancelRequested") => "cancel requested".to_owned(),
+            State::Running if self.item.cancel_requested == Some(true) => "cancel requested".to_owned(),
             State::Stale => self
-                .number("leaseUntil")
+                .item
+                .lease_until
                 .map_or_else(|| "no lease".to_owned(), |until| format!("lease over {}", words::roughly(now - until))),
             State::Failed => self.failure(),
             // How the agent stopped short, where the trigger accepts that.
-            State::Completed => self.text("finishReason").unwrap_or_default().to_owned(),
-            State::Skipped => self.text("skipReason").unwrap_or_default().to_owned(),
+            State::Completed => self.item.finish_reason.clone().unwrap_or_default(),
+            State::Skipped => self.item.skip_reason.clone().unwrap_or_default(),
             // A later version's status is shown as it is.
-            State::Unknown => self.text("status").unwrap_or("no status").to_owned(),
+            State::Unknown => self.item.status.as_deref().unwrap_or("no status").to_owned(),
             State::Running | State::Cancelled => String::new(),
         }
     }
 
     /// Returns the type of the failure. The type `AgentIncomplete` says less than how the agent stopped short.
     fn failure(&self) -> String {
-        let error_type = self.text("errorType").unwrap_or_default();
-        match self.text("finishReason") {
+        let error_type = self.item.error_type.as_deref().unwrap_or_default();
+        match &self.item.finish_reason {
             Some(reason) if error_type == ErrorType::AgentIncomplete.as_str() => format!("stopped: {reason}"),
             _ => error_type.to_owned(),
         }
@@ -156,14 +153,24 @@ impl Execution {
 
     /// Describes how far the agent's answer has come.
     pub(crate) fn progress(&self, now: i64) -> String {
-        let Some(events) = self.number("events") else { return "nothing heard from the agent yet".to_owned() };
-        let bytes = u64::try_from(self.number("bytes").unwrap_or_default()).unwrap_or_default();
-        let mut progress = format!("{}, {}", words::counted(events, "event"), indicatif::HumanBytes(bytes));
-        if let Some(heard) = self.time("lastEventAt") {
+        let Some(events) = self.item.events else { return "nothing heard from the agent yet".to_owned() };
+        let bytes = self.item.bytes.unwrap_or_default();
+        let mut progress = format!(
+            "{}, {}",
+            words::counted(i64::try_from(events).unwrap_or(i64::MAX), "event"),
+            indicatif::HumanBytes(bytes)
+        );
+        if let Some(heard) = self.item.last_event_at.as_deref().and_then(words::parse_time) {
             progress.push_str(&format!(", last heard {}", words::distance(heard.min(now), now)));
         }
         progress
     }
+}
+
+/// Returns the time of a fire in milliseconds since 1970, with which its execution's id begins (UUIDv7).
+pub(crate) fn fired_at(id: &str) -> Option<i64> {
+    let digits: String = id.chars().filter(|c| *c != '-').take(12).collect();
+    i64::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)
 }
 
 #[cfg(test)]

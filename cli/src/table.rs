@@ -3,6 +3,7 @@
 use agent_trigger::{
     clients::http::{Clients, SdkHttpClient},
     error_chain::chain,
+    store::execution_item::TTL,
 };
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
@@ -16,15 +17,21 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use serde_json::{Map, Value};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use crate::execution::Execution;
+use crate::options::Which;
 use crate::source::{Access, Source};
 
 /// The time limit of one attempt. For a page of a Scan, DynamoDB first reads 1 MB.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The region used where the region makes no difference.
 const ANY_REGION: &str = "us-east-1";
+/// The length of an execution's id, a UUID.
+pub(crate) const WHOLE_ID: usize = 36;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -35,8 +42,8 @@ pub(crate) struct Table {
     region: String,
 }
 
-/// The newest executions of the table, newest first.
-#[derive(Debug)]
+/// The newest executions, newest first.
+#[derive(Debug, Default)]
 pub(crate) struct Newest {
     pub(crate) executions: Vec<Execution>,
     /// True if there are older ones.
@@ -91,6 +98,16 @@ impl Table {
         Ok(Self { client: Client::from_conf(client.build()), source, region: region.to_string() })
     }
 
+    /// Returns the table's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.source.table
+    }
+
+    /// Returns the region, or any where it makes no difference.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
     /// Describes the table for a reader.
     pub(crate) fn described(&self) -> String {
         self.source.described(&self.region)
@@ -101,45 +118,48 @@ impl Table {
         self.source.access == Access::EnvFile
     }
 
-    /// Returns the newest executions of a trigger. It reads no more than that takes.
+    /// Returns the newest executions of a trigger that `which` wants. It reads no more than that takes.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn of_trigger(&self, trigger: &str, limit: usize, now: i64) -> Result<Newest, String> {
+    pub(crate) async fn of_trigger(&self, trigger: &str, which: &Which, now: i64) -> Result<Newest, String> {
         // One more than wanted shows whether there are older ones.
-        let wanted = limit + 1;
-        let mut newest = Newest { executions: Vec::new(), more: false, items: 0, pages: 0 };
+        let wanted = which.limit + 1;
+        let mut newest = Newest::default();
         let mut start = None;
         loop {
-            let missing = wanted - newest.executions.len();
+            // A page of those that a filter wants is as large as it may be.
+            let limit = which.status.is_empty().then(|| wanted - newest.executions.len());
             let query = self.client.query().table_name(&self.source.table).scan_index_forward(false);
             let page = query
                 .key_condition_expression("PK = :pk AND begins_with(SK, :sk)")
                 .expression_attribute_values(":pk", text(format!("TRIGGER#{trigger}")))
                 .expression_attribute_values(":sk", text("EXECUTION#"))
-                .limit(i32::try_from(missing).unwrap_or(i32::MAX))
+                .set_limit(limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX)))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
                 .map_err(|error| self.told("Query", &error))?;
             newest.pages += 1;
             newest.items += page.items().len();
-            newest.executions.extend(page.items().iter().filter_map(|item| Execution::new(plain(item), now)));
+            let found: Vec<_> = page.items().iter().filter_map(|item| Execution::new(plain(item), now)).collect();
+            let is_past = found.last().is_some_and(|oldest| which.is_too_old(oldest));
+            newest.executions.extend(found.into_iter().filter(|execution| which.includes(execution)));
             start = page.last_evaluated_key;
-            if start.is_none() || newest.executions.len() >= wanted {
-                newest.cut(limit);
+            if start.is_none() || newest.executions.len() >= wanted || is_past {
+                newest.cut(which.limit);
                 return Ok(newest);
             }
         }
     }
 
-    /// Returns the newest executions of all triggers. It reads the whole table and reports to `read` how much it has
-    /// read so far.
+    /// Returns the newest executions of all triggers that `which` wants. It reads the whole table and reports to `read`
+    /// how much it has read so far.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn of_all(&self, limit: usize, now: i64, read: impl Fn(usize)) -> Result<Newest, String> {
-        let mut newest = Newest { executions: Vec::new(), more: false, items: 0, pages: 0 };
+    pub(crate) async fn of_all(&self, which: &Which, now: i64, read: impl Fn(usize)) -> Result<Newest, String> {
+        let mut newest = Newest::default();
         let mut start = None;
         loop {
             let scan = self.client.scan().table_name(&self.source.table).filter_expression("begins_with(SK, :sk)");
@@ -151,8 +171,9 @@ impl Table {
                 .map_err(|error| self.told("Scan", &error))?;
             newest.pages += 1;
             newest.items += usize::try_from(page.scanned_count()).unwrap_or_default();
-            newest.executions.extend(page.items().iter().filter_map(|item| Execution::new(plain(item), now)));
-            newest.cut(limit);
+            let found = page.items().iter().filter_map(|item| Execution::new(plain(item), now));
+            newest.executions.extend(found.filter(|execution| which.includes(execution)));
+            newest.cut(which.limit);
             start = page.last_evaluated_key;
             if start.is_none() {
                 return Ok(newest);
@@ -161,42 +182,100 @@ impl Table {
         }
     }
 
-    /// Returns one execution and the number of pages it took to find it. It is read by its key if its trigger is known;
-    /// otherwise the table is scanned until it is found.
+    /// Returns the executions whose id is `id`, or begins or ends with it, and the number of pages it took to find them. One
+    /// is read by its key if its trigger and its whole id are known. Otherwise the trigger's rows are queried, or the table
+    /// is scanned, to the end: a part of an id may mean several.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn one(
+    pub(crate) async fn named(
         &self,
         trigger: Option<&str>,
         id: &str,
         now: i64,
         read: impl Fn(usize),
-    ) -> Result<(Option<Execution>, u32), String> {
-        let key = format!("EXECUTION#{id}");
-        if let Some(trigger) = trigger {
+    ) -> Result<(Vec<Execution>, u32), String> {
+        let is_whole = id.len() == WHOLE_ID;
+        if let Some(trigger) = trigger.filter(|_| is_whole) {
             let get = self.client.get_item().table_name(&self.source.table);
-            let get = get.key("PK", text(format!("TRIGGER#{trigger}"))).key("SK", text(key));
+            let get = get.key("PK", text(format!("TRIGGER#{trigger}"))).key("SK", text(format!("EXECUTION#{id}")));
             let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
-            return Ok((found.item.and_then(|item| Execution::new(plain(&item), now)), 1));
+            return Ok((found.item.and_then(|item| Execution::new(plain(&item), now)).into_iter().collect(), 1));
         }
-        let (mut start, mut pages, mut items) = (None, 0, 0);
+        let (mut start, mut pages, mut items, mut found) = (None, 0, 0, Vec::new());
         loop {
-            let scan = self.client.scan().table_name(&self.source.table).filter_expression("SK = :sk");
-            let page = scan
-                .expression_attribute_values(":sk", text(&key))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| self.told("Scan", &error))?;
+            let (rows, scanned, next) = match trigger {
+                Some(trigger) => {
+                    let query = self.client.query().table_name(&self.source.table);
+                    let query = query.key_condition_expression("PK = :pk AND begins_with(SK, :sk)");
+                    let query = query.expression_attribute_values(":pk", text(format!("TRIGGER#{trigger}")));
+                    let query = query.expression_attribute_values(":sk", text("EXECUTION#"));
+                    let page = query.set_exclusive_start_key(start).send().await;
+                    let page = page.map_err(|error| self.told("Query", &error))?;
+                    (page.items.unwrap_or_default(), page.scanned_count, page.last_evaluated_key)
+                }
+                None => {
+                    let scan = self.client.scan().table_name(&self.source.table);
+                    let scan = scan.filter_expression("begins_with(SK, :sk) AND contains(SK, :id)");
+                    let scan = scan.expression_attribute_values(":sk", text("EXECUTION#"));
+                    let scan = scan.expression_attribute_values(":id", text(id));
+                    let page = scan.set_exclusive_start_key(start).send().await;
+                    let page = page.map_err(|error| self.told("Scan", &error))?;
+                    (page.items.unwrap_or_default(), page.scanned_count, page.last_evaluated_key)
+                }
+            };
             pages += 1;
-            items += usize::try_from(page.scanned_count()).unwrap_or_default();
-            let found = page.items().iter().find_map(|item| Execution::new(plain(item), now));
-            start = page.last_evaluated_key;
-            if found.is_some() || start.is_none() {
+            items += usize::try_from(scanned).unwrap_or_default();
+            let rows = rows.iter().filter_map(|item| Execution::new(plain(item), now));
+            found.extend(rows.filter(|execution| execution.is_named(id)));
+            start = next;
+            if start.is_none() || is_whole && !found.is_empty() {
                 return Ok((found, pages));
             }
             read(items);
+        }
+    }
+
+    /// Returns the users who have a trigger with this id. The table is scanned for it.
+    ///
+    /// # Errors
+    /// The message of DynamoDB and what to do about it.
+    pub(crate) async fn owners(&self, trigger: &str) -> Result<Vec<String>, String> {
+        let (mut start, mut owners) = (None, Vec::new());
+        loop {
+            let scan = self.client.scan().table_name(&self.source.table);
+            let scan = scan.filter_expression("SK = :sk AND begins_with(PK, :pk) AND attribute_not_exists(deletedAt)");
+            let scan = scan.expression_attribute_values(":sk", text(format!("TRIGGER#{trigger}")));
+            let scan = scan.expression_attribute_values(":pk", text("TRIGGER#")).projection_expression("PK");
+            let page = scan.set_exclusive_start_key(start).send().await;
+            let page = page.map_err(|error| self.told("Scan", &error))?;
+            let keys = page.items().iter().filter_map(|item| item.get("PK")?.as_s().ok()?.strip_prefix("TRIGGER#"));
+            owners.extend(keys.map(str::to_owned));
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(owners);
+            }
+        }
+    }
+
+    /// Returns every user who has a trigger.
+    ///
+    /// # Errors
+    /// The message of DynamoDB and what to do about it.
+    pub(crate) async fn users(&self) -> Result<Vec<String>, String> {
+        let (mut start, mut users) = (None, BTreeSet::new());
+        loop {
+            let scan = self.client.scan().table_name(&self.source.table);
+            let scan = scan.filter_expression("begins_with(SK, :key) AND begins_with(PK, :key)");
+            let scan = scan.expression_attribute_values(":key", text("TRIGGER#")).projection_expression("PK");
+            let page = scan.set_exclusive_start_key(start).send().await;
+            let page = page.map_err(|error| self.told("Scan", &error))?;
+            let keys = page.items().iter().filter_map(|item| item.get("PK")?.as_s().ok()?.strip_prefix("TRIGGER#"));
+            users.extend(keys.map(str::to_owned));
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(users.into_iter().collect());
+            }
         }
     }
 
@@ -209,10 +288,10 @@ impl Table {
         let get = self.client.get_item().table_name(&self.source.table);
         let get = get.key("PK", text(format!("TRIGGER#{}", execution.trigger())));
         let get = get.key("SK", text(format!("INPUT#{}", execution.id())));
-        let get = get.projection_expression("PK, #ttl").expression_attribute_names("#ttl", "ttl");
+        let get = get.projection_expression("PK, #ttl").expression_attribute_names("#ttl", TTL);
         let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
         let kept = found.item.and_then(|item| Execution::new(plain(&item), now));
-        Ok(kept.map(|item| item.number("ttl")))
+        Ok(kept.map(|input| input.item.ttl))
     }
 
     /// Words an error so that a reader can act on it.
@@ -249,7 +328,7 @@ impl Table {
 
 impl Newest {
     /// Keeps the newest, ordered by their ids, which is the order of their fires.
-    fn cut(&mut self, limit: usize) {
+    pub(crate) fn cut(&mut self, limit: usize) {
         self.executions.sort_by(|one, other| other.id().cmp(one.id()));
         self.more |= self.executions.len() > limit;
         self.executions.truncate(limit);

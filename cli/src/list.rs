@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use crate::execution::{Execution, State};
 use crate::words::{self, View};
 
@@ -72,7 +70,7 @@ impl Columns {
         let state = execution.state(now);
         let status = words::pad(&format!("{} {}", state.symbol(), state.word()), STATUS);
         let why = words::pad(&why(execution, now), self.why);
-        let started = execution.time("startedAt").map(|at| words::moment(at, now)).unwrap_or_default();
+        let started = execution.started_at().map(|at| words::moment(at, now)).unwrap_or_default();
         let started = words::pad(&started, STARTED);
         let trigger = self
             .trigger
@@ -94,10 +92,13 @@ fn why(execution: &Execution, now: i64) -> String {
 }
 
 fn tokens(execution: &Execution) -> String {
-    let tokens = |name| execution.tokens(name).map_or_else(|| "-".to_owned(), words::short);
-    match execution.row.get("usage") {
-        Some(Value::Object(_)) => format!("{} / {}", tokens("inputTokens"), tokens("outputTokens")),
-        _ => "-".to_owned(),
+    let short = |tokens: Option<u64>| {
+        let tokens = tokens.and_then(|tokens| i64::try_from(tokens).ok());
+        tokens.map_or_else(|| "-".to_owned(), words::short)
+    };
+    match &execution.item.usage {
+        Some(usage) => format!("{} / {}", short(usage.input_tokens), short(usage.output_tokens)),
+        None => "-".to_owned(),
     }
 }
 
@@ -118,29 +119,32 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
         triggers.get(id).map_or_else(|| format!("…{tail}"), |trigger| format!("{trigger} …{tail}"))
     };
     let mut parts = Vec::new();
-    if let Some(attempt) = execution.number("attempt").filter(|attempt| *attempt > 1) {
+    let item = &execution.item;
+    if let Some(attempt) = item.attempt.filter(|attempt| *attempt > 1) {
         parts.push(format!("attempt {attempt}"));
     }
-    for (what, attribute) in [("follows", "follows"), ("replay of", "replayOf"), ("overlaps", "overlaps")] {
-        parts.extend(execution.text(attribute).map(|id| format!("{what} {}", named(id))));
+    for (what, other) in [("follows", &item.follows), ("replay of", &item.replay_of), ("overlaps", &item.overlaps)] {
+        parts.extend(other.as_ref().map(|id| format!("{what} {}", named(id))));
     }
-    if let Some(depth) = execution.number("chainDepth").filter(|depth| *depth > 1) {
+    if let Some(depth) = item.chain_depth.filter(|depth| *depth > 1) {
         parts.push(format!("chain depth {depth}"));
     }
     match execution.state(now) {
         State::Running | State::Stale => parts.push(execution.progress(now)),
-        State::Completed => parts.push(execution.text("output").unwrap_or("no answer").to_owned()),
+        State::Completed => parts.push(item.output.as_deref().unwrap_or("no answer").to_owned()),
         State::Failed => {
-            if execution.is("retryable") {
+            if item.retryable == Some(true) {
                 parts.push("a retry is to come".to_owned());
             }
-            parts.extend(execution.text("error").map(|error| error.replace('\n', "; ")));
+            parts.extend(item.error.as_ref().map(|error| error.replace('\n', "; ")));
         }
-        State::Cancelled if execution.is("stopConfirmed") => parts.push("the agent's session is stopped".to_owned()),
-        State::Cancelled if execution.number("durationMs").is_some() => {
+        State::Cancelled if item.stop_confirmed == Some(true) => {
+            parts.push("the agent's session is stopped".to_owned())
+        }
+        State::Cancelled if item.duration_ms.is_some() => {
             parts.push("the agent may still be at work".to_owned());
         }
-        State::Skipped => parts.extend(meaning(execution.text("skipReason")).map(str::to_owned)),
+        State::Skipped => parts.extend(meaning(item.skip_reason.as_deref()).map(str::to_owned)),
         State::Cancelled | State::Unknown => {}
     }
     words::one_line(&parts.join(" · "))
@@ -163,7 +167,7 @@ fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use console::measure_text_width;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::execution::tests::{NOW, execution};
@@ -251,16 +255,17 @@ STATUS       WHY               STARTED (UTC)   TRIGGER   DURATION               
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let mut rows = rows();
         let long = |text: &str| Value::from(text.repeat(60));
-        for row in &mut rows {
-            row.row.insert("triggerId".into(), long("nightly-"));
-            row.row.insert("errorType".into(), long("Error"));
-            row.row.insert("skipReason".into(), long("理由"));
-            row.row.insert("output".into(), long("答え "));
-            row.row.insert("error".into(), long("\u{1b}[2J wrong "));
-            row.row.insert("usage".into(), json!({"inputTokens": 123_456, "outputTokens": 999_999_999}));
-        }
+        let lengthened = |Execution { mut row, .. }| {
+            row.insert("triggerId".into(), long("nightly-"));
+            row.insert("errorType".into(), long("Error"));
+            row.insert("skipReason".into(), long("理由"));
+            row.insert("output".into(), long("答え "));
+            row.insert("error".into(), long("\u{1b}[2J wrong "));
+            row.insert("usage".into(), json!({"inputTokens": 123_456, "outputTokens": 999_999_999}));
+            execution(row.into())
+        };
+        let rows: Vec<_> = rows().into_iter().map(lengthened).collect();
         for width in [100, 101, 160, 400] {
             for one_trigger in [false, true] {
                 for line in lines(&rows, one_trigger, view(width)) {

@@ -1,6 +1,6 @@
 //! Runs the built program against the embedded DynamoDB.
 
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use standins::{DynamoDb, Fault, Rule, TABLE};
@@ -9,30 +9,18 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::words;
+use crate::{now, rfc3339};
 
-/// Returns the program as `cargo test` built it, configured for this table only.
-fn history(dynamodb: &DynamoDb, args: &[&str]) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let built = test.ancestors().nth(2).unwrap_or(Path::new(".")).join("examples/history");
-    assert!(
-        built.exists(),
-        "{} is missing: `cargo test --test history` leaves it to `cargo build --examples`",
-        built.display()
-    );
-    let mut command = Command::new(built);
-    command
-        .args(args)
-        .env_clear()
-        .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url())
-        .env("AWS_EC2_METADATA_DISABLED", "true");
-    command.stdin(Stdio::null()).kill_on_drop(true);
+/// Returns the program, configured for this table only.
+fn triggerctl(dynamodb: &DynamoDb, args: &[&str]) -> Command {
+    let mut command = crate::program(args);
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url());
     command
 }
 
 /// Returns the output of a run that must succeed.
 async fn shows(dynamodb: &DynamoDb, args: &[&str]) -> String {
-    let output = history(dynamodb, args).output().await.unwrap();
+    let output = triggerctl(dynamodb, args).output().await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(!said.contains('\u{1b}'), "colours are for terminals: {said}");
@@ -41,7 +29,7 @@ async fn shows(dynamodb: &DynamoDb, args: &[&str]) -> String {
 
 /// Returns the error of a run that must be refused, and asserts that it shows nothing.
 async fn refuses(dynamodb: &DynamoDb, args: &[&str]) -> String {
-    let output = history(dynamodb, args).output().await.unwrap();
+    let output = triggerctl(dynamodb, args).output().await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
     assert_eq!(said.lines().count(), 1, "one error: {said}");
@@ -55,14 +43,19 @@ const SKIPPED: &str = "019aa302-7c00-7043-ae85-823b9d6f3d02";
 const STALE: &str = "019aa301-7c00-7154-bf96-934cae704e01";
 const EXPIRED: &str = "019aa300-7c00-7265-80a7-a45dbf815f00";
 
+/// Returns the time of the fire that an id begins with.
+fn fired(id: &str) -> String {
+    rfc3339(i64::from_str_radix(&id.replace('-', "")[..12], 16).unwrap())
+}
+
 fn ago(seconds: i64) -> String {
-    words::rfc3339(words::now() - seconds * 1000)
+    rfc3339(now() - seconds * 1000)
 }
 
 fn put(dynamodb: &DynamoDb, trigger: &str, id: &str, attributes: Value) {
     let mut item = json!({"PK": format!("TRIGGER#{trigger}"), "SK": format!("EXECUTION#{id}"), "triggerId": trigger,
         "executionId": id, "userId": "user-456", "agentId": "agent-789", "attempt": 1,
-        "sessionId": "5f0e6a3c0a05", "ttl": words::now() / 1000 + 2_592_000});
+        "sessionId": "5f0e6a3c0a05", "ttl": now() / 1000 + 2_592_000});
     for (name, value) in attributes.as_object().into_iter().flatten() {
         item[name] = value.clone();
     }
@@ -72,7 +65,7 @@ fn put(dynamodb: &DynamoDb, trigger: &str, id: &str, attributes: Value) {
 /// Fills a table with one execution of each kind, an expired one, and the other items that a table has.
 async fn table() -> DynamoDb {
     let dynamodb = DynamoDb::start().await;
-    let now = words::now();
+    let now = now();
     put(
         &dynamodb,
         "monthly-invoices",
@@ -129,7 +122,7 @@ fn line_of<'a>(said: &'a str, id: &str) -> &'a str {
 #[tokio::test]
 async fn executions_are_told_apart_by_words_newest_first() {
     let dynamodb = table().await;
-    let said = shows(&dynamodb, &["--table", TABLE]).await;
+    let said = shows(&dynamodb, &["list", "--table", TABLE]).await;
     // This output is the picture in README.md.
     eprintln!("{said}");
     let shown = [RUNNING, COMPLETED, FAILED, SKIPPED, STALE];
@@ -157,10 +150,10 @@ async fn executions_are_told_apart_by_words_newest_first() {
 async fn a_triggers_are_one_query_in_as_many_pages_as_it_takes() {
     let dynamodb = table().await;
     dynamodb.page_size(1);
-    let all = shows(&dynamodb, &["--table", TABLE, "--trigger", "nightly-report"]).await;
+    let all = shows(&dynamodb, &["list", "--table", TABLE, "--trigger", "nightly-report"]).await;
     assert!(all.contains(COMPLETED) && all.contains(STALE) && !all.contains(FAILED) && !all.contains("Older"), "{all}");
     assert_eq!((dynamodb.count("Query"), dynamodb.count("Scan")), (4, 0), "the last page has nothing more");
-    let newest = shows(&dynamodb, &["--table", TABLE, "--trigger", "nightly-report", "--limit", "1"]).await;
+    let newest = shows(&dynamodb, &["list", "--table", TABLE, "--trigger", "nightly-report", "--limit", "1"]).await;
     assert!(
         newest.contains(COMPLETED) && !newest.contains(STALE) && newest.contains("Older ones: --limit"),
         "{newest}"
@@ -170,7 +163,7 @@ async fn a_triggers_are_one_query_in_as_many_pages_as_it_takes() {
 #[tokio::test]
 async fn one_is_shown_in_full_and_its_input_only_mentioned() {
     let dynamodb = table().await;
-    for args in [vec!["--show", FAILED], vec!["--show", FAILED, "--trigger", "import-orders"]] {
+    for args in [vec!["show", FAILED], vec!["show", FAILED, "--trigger", "import-orders"]] {
         let said = shows(&dynamodb, &[args.as_slice(), &["--table", TABLE]].concat()).await;
         for text in ["✗ failed  AgentFailed", "\"no such bucket\"", "user-456", "usage.outputTokens", "kept until"] {
             assert!(said.contains(text), "{text} in {said}");
@@ -181,9 +174,42 @@ async fn one_is_shown_in_full_and_its_input_only_mentioned() {
 }
 
 #[tokio::test]
+async fn a_part_of_an_id_is_enough_if_it_means_one() {
+    let dynamodb = table().await;
+    for args in [vec!["show", "5e2c03"], vec!["show", "019aa303"], vec!["show", "5e2c03", "--trigger", "import-orders"]]
+    {
+        let said = shows(&dynamodb, &[args.as_slice(), &["--table", TABLE, "--json"]].concat()).await;
+        let shown: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&shown["executionId"], &shown["status"]), (&json!(FAILED), &json!("failed")), "{args:?}");
+    }
+    let said = refuses(&dynamodb, &["show", "019aa3", "--table", TABLE]).await;
+    assert!(said.contains("means 5 executions") && said.contains(FAILED), "{said}");
+    // The middle of an id is no name of it.
+    assert!(refuses(&dynamodb, &["show", "7c00", "--table", TABLE]).await.contains("no such execution"));
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_are_json_on_demand() {
+    let dynamodb = table().await;
+    let of_one = ["--trigger", "nightly-report"];
+    for (args, expected) in [
+        (vec!["--status", "failed,skipped"], vec![FAILED, SKIPPED]),
+        (vec!["--status", "running", "--trigger", "nightly-report"], vec![STALE]),
+        (vec!["--since", &fired(FAILED)], vec![RUNNING, COMPLETED, FAILED]),
+        ([of_one.as_slice(), &["--since", &fired(COMPLETED)]].concat(), vec![COMPLETED]),
+        (vec!["--since", "0s"], vec![]),
+    ] {
+        let said = shows(&dynamodb, &[&["list", "--table", TABLE, "--json"], args.as_slice()].concat()).await;
+        let rows: Vec<Value> = serde_json::from_str(&said).unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row["executionId"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected, "{args:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_table_says_so_in_one_line() {
     let dynamodb = DynamoDb::start().await;
-    for args in [vec!["--table", TABLE], vec!["--table", TABLE, "--trigger", "nightly-report"]] {
+    for args in [vec!["list", "--table", TABLE], vec!["list", "--table", TABLE, "--trigger", "nightly-report"]] {
         let said = shows(&dynamodb, &args).await;
         assert!(said.lines().count() == 1 && said.contains("no executions"), "{said}");
     }
@@ -192,26 +218,25 @@ async fn an_empty_table_says_so_in_one_line() {
 #[tokio::test]
 async fn what_is_wrong_is_said_in_one_error() {
     let dynamodb = table().await;
-    let said = refuses(&dynamodb, &["--tabel", "--limit=some", "--table="]).await;
-    for word in ["--tabel", "--limit", "empty", "--help"] {
-        assert!(said.contains(word), "{word} in {said}");
-    }
-    let said = refuses(&dynamodb, &["--table", "no-such-table"]).await;
+    let said = refuses(&dynamodb, &["list", "--table", "no-such-table"]).await;
     assert!(said.contains("no table no-such-table"), "{said}");
-    for args in [["--show", EXPIRED, "--table", TABLE], ["--show", "019aa3", "--table", TABLE]] {
-        assert!(refuses(&dynamodb, &args).await.contains("no such execution"), "what has expired is none either");
-    }
-    let said = refuses(&dynamodb, &["--show", FAILED, "--trigger", "nightly-report", "--table", TABLE]).await;
+    let said = refuses(&dynamodb, &["show", EXPIRED, "--table", TABLE]).await;
+    assert!(said.contains("no such execution"), "what has expired is none either: {said}");
+    let said = refuses(&dynamodb, &["show", FAILED, "--trigger", "nightly-report", "--table", TABLE]).await;
     assert!(said.contains("trigger nightly-report"), "{said}");
+    let said = refuses(&dynamodb, &["run", "nightly-report", "--table", TABLE]).await;
+    for name in ["RUN_FUNCTION_ARN", "SCHEDULE_GROUP_NAME", "SCHEDULER_ROLE_ARN", "--api"] {
+        assert!(said.contains(name), "{name} in {said}");
+    }
     dynamodb.inject(Rule::any(Fault::Deny));
-    let said = refuses(&dynamodb, &["--table", TABLE]).await;
+    let said = refuses(&dynamodb, &["list", "--table", TABLE]).await;
     assert!(said.contains("access denied") && said.contains("dynamodb:Scan"), "{said}");
 }
 
 #[tokio::test]
 async fn a_table_that_does_not_answer_is_named() {
     let dynamodb = table().await;
-    let mut command = history(&dynamodb, &["--table", TABLE]);
+    let mut command = triggerctl(&dynamodb, &["list", "--table", TABLE]);
     let url = dynamodb.url();
     drop(dynamodb);
     let output = command.output().await.unwrap();
@@ -230,7 +255,7 @@ async fn until(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) {
 }
 
 fn watched(dynamodb: &DynamoDb, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut child = history(dynamodb, args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = triggerctl(dynamodb, args).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines)
 }
@@ -238,13 +263,13 @@ fn watched(dynamodb: &DynamoDb, args: &[&str]) -> (Child, Lines<BufReader<ChildS
 #[tokio::test]
 async fn watching_follows_what_happens_until_it_is_interrupted() {
     let dynamodb = table().await;
-    for args in [vec!["--watch", "--table", TABLE], vec!["--watch", "--show", RUNNING, "--table", TABLE]] {
+    for args in [vec!["watch", "--table", TABLE], vec!["watch", RUNNING, "--table", TABLE]] {
         put(
             &dynamodb,
             "monthly-invoices",
             RUNNING,
             json!({"status": "running", "startedAt": ago(1), "leaseUntil":
-            words::now() + 600_000}),
+            now() + 600_000}),
         );
         let (mut child, mut lines) = watched(&dynamodb, &args);
         until(&mut lines, "▸ running").await;

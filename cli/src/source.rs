@@ -7,6 +7,17 @@ use reqwest::Url;
 /// The file that `cargo run --example local -- --serve` writes.
 pub(crate) const ENV_FILE: &str = ".local/env";
 
+/// Returns what the local run wrote, if it is serving in this folder or in one above it.
+pub(crate) fn env_file() -> Option<String> {
+    let here = std::env::current_dir().ok()?;
+    here.ancestors().find_map(|folder| std::fs::read_to_string(folder.join(ENV_FILE)).ok())
+}
+
+/// Returns a variable of the local run's file.
+pub(crate) fn line<'a>(file: &'a str, name: &str) -> Option<&'a str> {
+    file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
 /// A table and the way to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
@@ -40,8 +51,7 @@ impl Source {
         let set = |name: &str| environment(name).filter(|value| !value.is_empty());
         let named = table.map(str::to_owned).or_else(|| set("TRIGGERS_TABLE_NAME"));
         if let (None, Some(file)) = (&named, env_file) {
-            let line = |name: &str| file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            let (table, endpoint) = (line("TRIGGERS_TABLE_NAME"), line("AWS_ENDPOINT_URL_DYNAMODB"));
+            let (table, endpoint) = (line(file, "TRIGGERS_TABLE_NAME"), line(file, "AWS_ENDPOINT_URL_DYNAMODB"));
             let (Some(table), Some(endpoint)) = (table, endpoint) else {
                 return Err(vec![format!("{ENV_FILE} names no table and endpoint: start the local run again")]);
             };
@@ -50,7 +60,8 @@ impl Source {
         let mut problems = Vec::new();
         if named.as_ref().is_none_or(String::is_empty) {
             problems.push(
-                "no table: give --table NAME (a stack's output TableName), or start `cargo run --example local -- --serve`"
+                "nothing to look at: give --api URL (a stack's output ApiUrl) or --table NAME (its output TableName), or start \
+                 `cargo run --example local -- --serve`"
                     .to_owned(),
             );
         }
@@ -80,7 +91,7 @@ impl Source {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -128,7 +139,7 @@ mod tests {
         let problems = find(None, &[("AWS_ENDPOINT_URL_DYNAMODB", "9003")], None).unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("--table") && problems[1].contains("AWS_ENDPOINT_URL_DYNAMODB"), "{problems:?}");
-        assert!(find(Some(""), &[], None).unwrap_err()[0].contains("no table"));
+        assert!(find(Some(""), &[], None).unwrap_err()[0].contains("--table"));
         assert!(find(None, &[], Some("A=b\n")).unwrap_err()[0].contains(".local/env"));
     }
 }

@@ -1,0 +1,256 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::execution::Execution;
+
+const AFTER: &str = "\
+Where it looks, in this order:
+  --api URL, or AGENT_TRIGGER_API      the control plane at this address. The access token is
+                                       taken from AGENT_TRIGGER_TOKEN, never from an option.
+  --table NAME, or TRIGGERS_TABLE_NAME the table. The control plane's code runs in this process,
+                                       with your own AWS credentials. Commands that run or change
+                                       something read RUN_FUNCTION_ARN, SCHEDULE_GROUP_NAME and
+                                       SCHEDULER_ROLE_ARN, as the control plane does.
+  .local/env                           the local run, while it is serving
+                                       (`cargo run --example local -- --serve`).
+
+Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool. Times are UTC.
+NO_COLOR turns the colours off.";
+
+/// Manages triggers and shows executions of agent-trigger.
+#[derive(Debug, Parser)]
+#[command(name = "triggerctl", version, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where to look.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceOptions {
+    /// The table (a stack's output TableName)
+    #[arg(long, global = true, value_name = "NAME", value_parser = text)]
+    pub(crate) table: Option<String>,
+    /// The address of the control plane (a stack's output ApiUrl)
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "table", value_parser = text)]
+    pub(crate) api: Option<String>,
+    /// With a table: the user whose triggers are meant, where that is not clear from the trigger
+    #[arg(long, global = true, value_name = "ID", value_parser = text)]
+    pub(crate) user: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List executions, newest fire first
+    List(ListOptions),
+    /// Show one execution in full
+    Show {
+        #[command(flatten)]
+        execution: ExecutionOptions,
+        /// Print the stored record as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow executions, or a single one, until Ctrl-C
+    Watch {
+        /// The execution to follow: its id, or the beginning or end of it
+        #[arg(value_name = "EXECUTION", value_parser = text)]
+        id: Option<String>,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// List triggers with their health and next run
+    Triggers {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a trigger now
+    Run(TriggerOptions),
+    /// Ask the agent of an execution the same again
+    Replay(ExecutionOptions),
+    /// Ask a running execution to end
+    Cancel(ExecutionOptions),
+    /// Say what is wrong with a trigger in a file, and what an event would make of it; writes nothing, needs no AWS
+    Check {
+        /// A JSON file with the trigger, or with its item
+        file: PathBuf,
+        /// A JSON file with an event
+        #[arg(long, value_name = "FILE")]
+        event: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create the trigger in a file, or change the one whose `id` the file names
+    Put {
+        /// A JSON file with the trigger
+        file: PathBuf,
+    },
+    /// Switch a trigger on
+    Enable(TriggerOptions),
+    /// Switch a trigger off
+    Disable(TriggerOptions),
+    /// Delete a trigger and its schedule
+    Delete(TriggerOptions),
+    /// Show when schedules will fire
+    Next {
+        /// The trigger; without it, the next runs of all
+        #[arg(value_name = "TRIGGER", value_parser = text)]
+        id: Option<String>,
+        /// The number of runs
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+        limit: u16,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A trigger.
+#[derive(Debug, Args)]
+pub(crate) struct TriggerOptions {
+    /// The trigger's id
+    #[arg(value_name = "TRIGGER", value_parser = text)]
+    pub(crate) id: String,
+}
+
+/// An execution.
+#[derive(Debug, Args)]
+pub(crate) struct ExecutionOptions {
+    /// The execution's id, or the beginning or end of it
+    #[arg(value_name = "EXECUTION", value_parser = text)]
+    pub(crate) id: String,
+    /// Its trigger; without it, the executions of all are searched
+    #[arg(long, value_name = "ID", value_parser = text)]
+    pub(crate) trigger: Option<String>,
+}
+
+/// The options of `list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Print the stored records as a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which executions are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub(crate) struct Which {
+    /// Only executions of this trigger; without it, a table is read as a whole
+    #[arg(long, value_name = "ID", value_parser = text)]
+    pub(crate) trigger: Option<String>,
+    /// Only executions of these statuses: running, completed, failed, cancelled, skipped
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = ["running", "completed", "failed", "cancelled", "skipped"])]
+    pub(crate) status: Vec<String>,
+    /// Only fires since then: an RFC 3339 time, or a distance such as 30m, 12h or 7d
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub(crate) since: Option<i64>,
+    /// How many to list
+    #[arg(long, default_value_t = 20, value_parser = limit)]
+    pub(crate) limit: usize,
+}
+
+impl Which {
+    /// Returns true for an execution that fired before the time that is asked for.
+    pub(crate) fn is_too_old(&self, execution: &Execution) -> bool {
+        self.since.is_some_and(|since| execution.fired_at().is_some_and(|fired| fired < since))
+    }
+
+    /// Returns true for an execution that is asked for, whatever its trigger.
+    pub(crate) fn includes(&self, execution: &Execution) -> bool {
+        let status = execution.item.status.as_deref().unwrap_or_default();
+        (self.status.is_empty() || self.status.iter().any(|wanted| wanted == status)) && !self.is_too_old(execution)
+    }
+}
+
+fn text(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("it is empty") } else { Ok(text.to_owned()) }
+}
+
+fn limit(text: &str) -> Result<usize, &'static str> {
+    let limit = text.parse().ok().filter(|limit| (1..=10_000).contains(limit));
+    limit.ok_or("it takes a whole number from 1 to 10000")
+}
+
+/// Reads a moment in milliseconds since 1970.
+fn since(text: &str) -> Result<i64, &'static str> {
+    if let Some(at) = crate::words::parse_time(text) {
+        return Ok(at);
+    }
+    let unit = match text.chars().last() {
+        Some('s') => 1_000,
+        Some('m') => 60_000,
+        Some('h') => 3_600_000,
+        Some('d') => 86_400_000,
+        _ => 0,
+    };
+    let number = text.get(..text.len().saturating_sub(1)).and_then(|number| number.parse::<u32>().ok());
+    match number.and_then(|number| i64::from(number).checked_mul(unit)) {
+        Some(distance) if unit > 0 => Ok(crate::words::now() - distance),
+        _ => Err("it takes an RFC 3339 time such as 2026-01-31T07:00:00Z, or a distance such as 30m, 12h or 7d"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::try_parse_from(std::iter::once("triggerctl").chain(line.split_whitespace())).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_options_are_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options =
+            parse("list --trigger nightly --table=runs --limit 5 --status failed,running --since 2h").unwrap();
+        let Command::List(ListOptions { which, json: false }) = options.command else { panic!("{options:?}") };
+        assert_eq!((which.trigger.as_deref(), which.limit), (Some("nightly"), 5));
+        assert_eq!(which.status, ["failed", "running"]);
+        let distance = crate::words::now() - which.since.unwrap();
+        assert!((7_200_000..7_260_000).contains(&distance), "{distance}");
+        assert_eq!(options.place.table.as_deref(), Some("runs"));
+        let at = parse("list --since 2026-11-21T02:00:00Z").unwrap();
+        let Command::List(list) = at.command else { panic!("{at:?}") };
+        assert_eq!(list.which.since.map(crate::words::rfc3339).as_deref(), Some("2026-11-21T02:00:00Z"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, word) in [
+            ("list --tabel x", "--table"),
+            ("list --limit none", "--limit"),
+            ("list --limit 0", "10000"),
+            ("list --table=", "empty"),
+            ("list --status done", "completed"),
+            ("list --since yesterday", "RFC 3339"),
+            ("list --since é", "RFC 3339"),
+            ("list --api http://x --table t", "cannot be used with"),
+            ("show", "EXECUTION"),
+            ("lits", "list"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(word), "{line}: {error}");
+        }
+    }
+}

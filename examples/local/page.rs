@@ -1,0 +1,112 @@
+//! The control plane of the local run: the built API on a port of its own, with its page, and a stand-in for EventBridge
+//! Scheduler that really fires.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+
+use agent_trigger::clients::http::Clients;
+use serde_json::{Value, json};
+use standins::lambda_api::FUNCTION_ARN;
+use standins::stack::Env;
+use standins::{Function, RuntimeApi, SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, Stack};
+
+use crate::next_run::next_run;
+
+/// The port of the page, unless `PORT` says otherwise. 0 means any.
+const PORT: &str = "9010";
+/// The longest time in which the API starts.
+const START: Duration = Duration::from_secs(30);
+/// The user whose triggers the page shows: that of the sample triggers.
+const USER: &str = "user-456";
+
+/// The running control plane. It ends when this is dropped.
+pub(crate) struct Page {
+    /// Its address, `http://127.0.0.1:port`.
+    pub(crate) url: String,
+    /// The key that opens it. Any web page can reach a local port, so each run has another one.
+    pub(crate) key: String,
+    scheduler: Scheduler,
+    api: Function,
+    // The API does not run on Lambda here, but its process is started like those that do.
+    _runtime: RuntimeApi,
+}
+
+impl Page {
+    /// Starts the API that was built into the folder `built`, for the table of `stack`, and makes the sample schedules.
+    ///
+    /// # Errors
+    /// If the API does not start, or refuses a sample.
+    pub(crate) async fn start(stack: &Stack, built: &Path) -> Result<Self, String> {
+        let mut scheduler = Scheduler::start().await.map_err(|error| error.to_string())?;
+        scheduler.run(stack.lambda.clone(), Arc::new(next_run));
+        let key = uuid::Uuid::new_v4().simple().to_string();
+        let runtime = RuntimeApi::start().await;
+        let env = env(stack, &scheduler, &key);
+        let binary = built.join("agent-trigger-api");
+        let api = Function::spawn(&binary, &env, &runtime)
+            .map_err(|e| format!("{} does not start: {e}", binary.display()))?;
+        let line = api.wait_for_log("listening on ", START).await;
+        let url = line.as_deref().and_then(|line| line.split_once("listening on ")).map(|(_, url)| url.to_owned());
+        let url = url.ok_or_else(|| format!("the control plane does not start: {}", api.logs().join("; ")))?;
+        for trigger in samples() {
+            make(&url, &key, &trigger).await?;
+        }
+        Ok(Self { url, key, scheduler, api, _runtime: runtime })
+    }
+
+    /// Returns what other programs need to reach it, as variables of an environment.
+    pub(crate) fn env(&self) -> [(String, String); 3] {
+        [
+            ("AGENT_TRIGGER_API".to_owned(), self.url.clone()),
+            ("AGENT_TRIGGER_TOKEN".to_owned(), self.key.clone()),
+            ("AWS_ENDPOINT_URL_SCHEDULER".to_owned(), self.scheduler.url()),
+        ]
+    }
+
+    /// Waits until the API ends, which it should not. Returns what it said.
+    pub(crate) async fn ended(&self) -> String {
+        self.api.wait_exit(Duration::MAX).await;
+        format!("the control plane ended: {}", self.api.logs().join("; "))
+    }
+}
+
+/// Returns the environment of the API.
+fn env(stack: &Stack, scheduler: &Scheduler, key: &str) -> Env {
+    let port = std::env::var("PORT").unwrap_or_else(|_| PORT.to_owned());
+    let rows = stack.dynamodb.scan();
+    let ids: BTreeSet<&str> = rows.iter().filter_map(|row| row["eventConfig"]["eventSourceId"].as_str()).collect();
+    let sources: Vec<Value> = ids.iter().chain(&["aws-s3"]).map(|id| json!({"id": id, "name": id})).collect();
+    let (sources, scheduler) = (Value::from(sources).to_string(), scheduler.url());
+    let mut env = stack.env();
+    let own = [
+        ("AWS_ENDPOINT_URL_SCHEDULER", scheduler.as_str()),
+        ("RUN_FUNCTION_ARN", FUNCTION_ARN),
+        ("SCHEDULE_GROUP_NAME", SCHEDULE_GROUP),
+        ("SCHEDULER_ROLE_ARN", SCHEDULER_ROLE),
+        ("EVENT_SOURCES", &sources),
+        ("LOCAL_PORT", &port),
+        ("LOCAL_USER_ID", USER),
+        ("LOCAL_KEY", key),
+    ];
+    env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env
+}
+
+/// Returns triggers with schedules, as `events/triggers.json` has none, and one whose run fails.
+fn samples() -> [Value; 3] {
+    [
+        json!({"name": "Every minute: what came in?", "type": "schedule", "agentId": "agent-789",
+            "prompt": "List the files that came in since the last time", "scheduleConfig": {"expression": "* * * * ? *", "timezone": "UTC"}}),
+        json!({"name": "Weekday report", "type": "schedule", "agentId": "agent-789", "prompt": "Write the daily report",
+            "scheduleConfig": {"expression": "0 9 ? * MON-FRI *", "timezone": "Europe/Berlin"}}),
+        json!({"name": "Check uploads", "type": "event", "agentId": "agent-789",
+            "prompt": "Look at {{ $.detail.object.key }}. Please fail", "eventConfig": {"eventSourceId": "aws-s3"}}),
+    ]
+}
+
+/// Makes a trigger through the API.
+async fn make(url: &str, key: &str, trigger: &Value) -> Result<(), String> {
+    let request = Clients::new(None)?.aws.post(format!("{url}/triggers")).bearer_auth(key);
+    let request = request.header("content-type", "application/json").body(trigger.to_string());
+    let response = request.send().await.map_err(|error| error.to_string())?;
+    if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
+}
