@@ -260,10 +260,8 @@ impl Reading {
     /// for a frame too large to keep, and for a protocol whose strings are text whatever they hold. `inner` gets the
     /// unescaped text.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
-        let begins = matches!(frame.text, [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'\\' | b' ', ..]);
         let is_frame = is_frame_within(frame.text);
-        let is_quoted = frame.text.starts_with(b"\"");
-        if !(begins || is_frame || is_quoted && is_frame_within(&frame.text[1..]))
+        if !(is_frame || within::may_begin(frame.text))
             || frame.dropped.is_some()
             || self.reader.as_ref().is_some_and(|reader| reader.takes_strings())
         {
@@ -296,6 +294,9 @@ impl Reading {
     fn read_foreign(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if !frame.has_data {
             return None;
+        }
+        if let Some(json) = literals(frame.text).filter(|_| frame.source == Source::Sse) {
+            return self.read_foreign(&Frame { data: json.as_bytes(), text: json.as_bytes(), ..*frame });
         }
         if frame.source == Source::Line && !frame.text.starts_with(b"{") {
             return self.pass_over(frame, &Members::none());

@@ -14,6 +14,12 @@ pub(super) fn is_frame_within(text: &[u8]) -> bool {
     text.starts_with(DATA) || text.starts_with(EVENT)
 }
 
+/// Returns true if a string may hold an object or a frame, by its first bytes.
+pub(super) fn may_begin(string: &[u8]) -> bool {
+    let Some(inner) = string.strip_prefix(b"\"") else { return false };
+    matches!(inner, [b'{', b'\\' | b' ' | b'}', ..] | [b'\\' | b' ', ..]) || is_frame_within(inner)
+}
+
 /// Returns a dictionary of literals, as Python prints it, as JSON.
 pub(super) fn literals(text: &[u8]) -> Option<String> {
     if text.starts_with(b"{'") { python::to_json(text) } else { None }

@@ -6,6 +6,7 @@ use crate::agent::framing::{
     frame::{Frame, MAX_EVENT, Rest, Source, is_kept},
     lines::Buffer,
 };
+use crate::agent::report::{is_report, is_traceback};
 use crate::json::scan;
 use crate::json::skim::Skim;
 
@@ -110,14 +111,29 @@ impl Document {
     }
 }
 
+/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime says of
+/// an error: then the string was the first of an agent's lines.
+pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
+    let mut lines = behind.split(|byte| *byte == b'\n');
+    lines.next().is_some_and(|rest| scan::trim(rest).is_empty())
+        && lines.any(|line| {
+            let inner = line.strip_prefix(b"\"").unwrap_or_default();
+            line.starts_with(b"{")
+                || is_traceback(line)
+                || is_report(line)
+                || [&b"{"[..], b"data:", b"event:"].iter().any(|begin| inner.starts_with(begin))
+        })
+}
+
 /// Returns true if a text that is not JSON was meant to be, or is a web page. A bracket may also begin an ordinary
 /// text, such as a footnote's mark: it counts only before what begins a JSON value.
 pub(crate) fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {
         [b'{', ..] => true,
-        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech.
-        [b'"', ..] => scan::end_of_object(text).is_none(),
+        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line that
+        // no speech has.
+        [b'"', ..] => scan::end_of_object(text).is_none_or(|end| has_line_of_agent(&text[end..])),
         [b'[', inside @ ..] => {
             matches!(scan::trim(inside).first(), None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9'))
         }

@@ -20,7 +20,7 @@ pub(crate) mod lines;
 pub(crate) mod sse;
 
 use crate::agent::framing::{
-    document::{Document, Fallback},
+    document::{Document, Fallback, has_line_of_agent},
     elements::Elements,
     frame::{Frame, PREFIX, Rest, Source},
     lines::{Line, LineEnd, Lines},
@@ -109,13 +109,18 @@ impl Framer {
         Declared::Ndjson.framing()
     }
 
-    /// Returns the bytes of a document that is not JSON if they are lines of JSON: an object, and another on a line of its
-    /// own.
+    /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a line of
+    /// its own, or a string and a line that no quoted speech has.
     pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
         let Framer::Document(document) = self else { return None };
         let text = document.whole()?;
         let end = scan::end_of_object(scan::trim(text))?;
-        (text.first() == Some(&b'{') && are_lines(&text[end..])).then(|| text.to_vec())
+        let are_lines = match text.first() {
+            Some(b'{') => are_lines(&text[end..]),
+            Some(b'"') => has_line_of_agent(&text[end..]),
+            _ => false,
+        };
+        are_lines.then(|| text.to_vec())
     }
 
     fn document(fallback: Fallback) -> Framer {

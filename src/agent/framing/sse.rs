@@ -129,12 +129,14 @@ impl Sse {
     }
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
-    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data, unless
-    /// its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
+    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends in
+    /// a field without any, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
         let is_begun = rest.is_some();
+        // The data that this line was to have did not come.
+        let is_cut_field = rest.is_some_and(|line| matches!(line.bytes, b"data" | b"data:" | b"data: "));
         // No blank line ends the frame, so its text does not follow what it holds.
         self.loose.is_held = !self.pending.report.is_empty();
         if self.loose.is_held {
@@ -160,7 +162,7 @@ impl Sse {
         self.pending.close();
         let begun = is_begun || !self.pending.name.is_empty();
         let is_named = matches!(self.pending.name.as_slice(), b"error" | b"end");
-        if self.pending.is_cut() || (begun && !self.pending.has_data && !is_named) {
+        if self.pending.is_cut() || (is_cut_field && !is_named) || (begun && !self.pending.has_data && !is_named) {
             return Rest::Cut;
         }
         if self.pending.is_begun() { Rest::Frame(self.pending.frame()) } else { Rest::Nothing }

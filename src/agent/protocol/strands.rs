@@ -59,6 +59,41 @@ pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     word.is_some()
 }
 
+/// Returns true if a frame that holds `data` is the SDK's own: a piece of text, beside which it says nothing of how the
+/// run ended.
+fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
+    let says_more = || {
+        scan::Members::of(frame.text).any(|(name, _)| {
+            matches!(
+                name.raw(),
+                b"event"
+                    | b"status"
+                    | b"success"
+                    | b"ok"
+                    | b"failed"
+                    | b"errors"
+                    | b"isError"
+                    | b"is_error"
+                    | b"code"
+                    | b"errorMessage"
+                    | b"error_message"
+                    | b"errorCode"
+                    | b"error_code"
+                    | b"exception"
+                    | b"statusCode"
+                    | b"status_code"
+                    | b"stop_reason"
+                    | b"stopReason"
+                    | b"finish_reason"
+                    | b"finishReason"
+                    | b"interrupt"
+            ) || name.has_escapes()
+                || name.ends_with("Exception")
+        })
+    };
+    data.is_some_and(|data| data.as_str().is_some()) && !says_more()
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Reading;
 
@@ -132,7 +167,7 @@ impl Reading {
         }
         match message.filter(|message| kind.is_none() && message.is_object()) {
             Some(message) => self.take_message(message, transcript),
-            None if data.is_none() || error.is_some() => return foreign(transcript),
+            None if error.is_some() || kind.is_some() || !is_text_event(frame, data) => return foreign(transcript),
             None => transcript.is_understood = true,
         }
         None
