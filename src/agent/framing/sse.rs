@@ -47,7 +47,7 @@ struct Loose {
 struct Pending {
     /// The `event` field.
     name: Vec<u8>,
-    /// The `data` lines joined; of too many, the first [`PREFIX`] bytes, or the members that are kept.
+    /// The `data` lines, joined. If they are too large, the first [`PREFIX`] bytes, or the members that are kept.
     data: Buffer,
     has_data: bool,
     /// Set if the data was too large: the last byte of it.
@@ -216,9 +216,10 @@ fn is_no_part_of_a_field(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | b'}' | b']' | b' ' | b'\t')) || line.contains(&b':')
 }
 
-/// Returns the frame that `input` begins with, and its length, if it is one as nearly all are: all of it there, at most
-/// one line of a name and one of data, ended by LF. It need not be copied. Any other is taken line by line, so `None`
-/// does not mean that there is none.
+/// Returns the frame that `input` begins with, not copied, and its length with the blank line. It is the short way for
+/// nearly all frames: at most one `event: ` line, with a name of 1 to 63 bytes, then one `data: ` line of at most 1 MiB
+/// and a blank line, all ended by LF. `None` means that the frame, if there is one, must be read line by line. The
+/// caller must be between two frames.
 fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     let mut at = 0;
     let mut name: &[u8] = b"";
@@ -241,8 +242,8 @@ fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
 
 impl Pending {
     /// Takes a line that is not blank. A line without a colon is a field with an empty value. A further `event`
-    /// replaces the name, and a further `data` is appended. The other fields and every comment are ignored. Returns false
-    /// for a line that is no field of an event's.
+    /// replaces the name, and a further `data` is appended. The other fields and every comment are ignored. Returns
+    /// false for a line that is no field of an event.
     fn take_line(&mut self, line: Line<'_>) -> bool {
         let colon = memchr(b':', line.bytes);
         let (field, value) = line.bytes.split_at(colon.unwrap_or(line.bytes.len()));
@@ -338,7 +339,7 @@ impl Pending {
         self.data.cut(value, PREFIX);
     }
 
-    /// Ends the data of a frame that was too large: of an object the members that were kept are left.
+    /// Ends the data of a frame that was too large. If it is an object, only the members that were kept are left.
     fn close(&mut self) {
         let Some(mut skim) = self.skim.take().filter(|skim| skim.is_object()) else { return };
         self.dropped = Some(skim.last());
