@@ -224,8 +224,9 @@ fn read_tool(fields: &mut Fields<'_>, format: RequestFormat) -> Option<Tool> {
         (false, true) => fields.problem("tool", "is for mcp only"),
         _ => {}
     }
+    let is_given = fields.value("tool").is_some_and(Value::is_object);
     let tool = fields.object("tool");
-    if !is_mcp || tool.is_empty() {
+    if !is_mcp || !is_given {
         return None;
     }
     let problems = std::mem::take(&mut fields.problems);
@@ -352,6 +353,14 @@ mod tests {
             (
                 json!({"url": "https://a.example.com", "protocol": "mcp", "tool": {"name": "", "argument": 1}}),
                 &["AGENTS.a.tool.name: must not be empty", "AGENTS.a.tool.argument: must be a string"],
+            ),
+            (
+                json!({"url": "https://a.example.com", "protocol": "mcp", "tool": {}}),
+                &["AGENTS.a.tool.name: is missing", "AGENTS.a.tool.argument: is missing"],
+            ),
+            (
+                json!({"url": "https://a.example.com", "protocol": "mcp", "tool": []}),
+                &["AGENTS.a.tool: must be an object"],
             ),
             (
                 json!({"url": "https://a.example.com", "protocol": "custom", "tool": {"name": "x", "argument": "y"}}),

@@ -22,13 +22,14 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts an event of a user's trigger, once however often it is delivered, and returns its number in its window. `mark`
-    /// is what identifies the event, and `time` is its own, in milliseconds since 1970. The event's mark is written
-    /// with the count, so that a crash in between loses neither; a later delivery returns the number that was counted
-    /// first. While other events are counted, this one tries again without end: the caller limits the time.
+    /// Counts an event of a trigger, and returns its number in its window. `mark` identifies the event, and `time` is
+    /// its own, in milliseconds since 1970. An event that is delivered again is not counted again, and has the number
+    /// that it got first. The event's mark is written with the count, so that a crash in between loses neither. While
+    /// other events are counted, this one tries again without end: the caller limits the time.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. The event may have been counted all the same. The call may be
+    /// repeated.
     pub async fn count_event(
         &self,
         (user_id, trigger_id): (&str, &str),
@@ -40,7 +41,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         let counter_key = keys::counter_key(user_id, trigger_id);
         for wait in backoff::endless() {
             // Read after each wait: another event has changed the counter meanwhile.
-            let seen = self.table.get(counter_key.clone(), true).await?.as_ref().and_then(counter);
+            let found = self.table.get(counter_key.clone(), true).await?.unwrap_or_default();
+            let seen = counter(&found);
             let next = threshold.counted(seen, time, started.millis);
             let mut mark_item = keyed(keys::mark_key(user_id, trigger_id, mark), started.ttl);
             mark_item.insert("ordinal".into(), number(next.count));
@@ -51,8 +53,9 @@ impl<T: Table, C: Clock> Store<T, C> {
             let is_unmarked = format!("attribute_not_exists({})", unmarked.name("PK"));
             let mut unchanged = Expression::default();
             let is_unchanged = [
-                unchanged.equals("windowStart", seen.map(|seen| number(seen.window_start))),
-                unchanged.equals("count", seen.map(|seen| number(seen.count))),
+                // As they were found: what is not understood must be replaced too.
+                unchanged.equals("windowStart", found.get("windowStart").cloned()),
+                unchanged.equals("count", found.get("count").cloned()),
             ]
             .join(" AND ");
             let writes = vec![
@@ -74,7 +77,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Reads the counter. One that is not understood counts as absent.
+/// Reads the counter. Returns `None` if it is not understood: then it counts as absent, and the condition of the next
+/// write fails.
 fn counter(item: &Item) -> Option<Counter> {
     let count = u32::try_from(integer(item, "count")?).ok()?;
     Some(Counter { window_start: integer(item, "windowStart")?, count })

@@ -380,5 +380,11 @@ async fn counters() -> Vec<Cases> {
             json!({"windowStart": NOW - 1, "count": 2}),
             &[json!({"windowStart": NOW}), json!({"count": 3})],
         ),
+        refused(
+            "an event after a counter that is not understood",
+            count_event(Some(json!({"windowStart": "then", "count": 2})), 1).await,
+            json!({"windowStart": "then", "count": 2}),
+            &[json!({"windowStart": NOW}), json!({"count": 3})],
+        ),
     ]
 }
