@@ -138,8 +138,8 @@ impl Reading {
     }
 
     /// Takes a frame that the framing itself calls an error, and decides the run. A `serverErrorEvent` is read by the
-    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader decides what the error means.
-    /// Without a reader it is a failure in the frame's words.
+    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one it
+    /// is a failure in the frame's words.
     fn read_error(&mut self, frame: &Frame<'_>) -> Verdict {
         let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
         if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
@@ -156,10 +156,9 @@ impl Reading {
         }
     }
 
-    /// Takes data, or a line, that begins with `data:` or `event:` itself. Data holds the whole event and is looked
-    /// into as a string is. Lines hold the name and the data apart. The name, cut to 64 bytes, is kept for the next
-    /// `data:` line. Its own line counts as skipped and decides nothing. Data named `error` decides the run, even if it
-    /// is no JSON.
+    /// Takes data, or a line, that begins with `data:` or `event:` itself. Data is looked into as a string is. A line with
+    /// a name counts as skipped, and its name, cut to 64 bytes, is kept for the next `data:` line. Data named `error`
+    /// decides the run, even if it is no JSON.
     fn read_frame_within(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if frame.source != Source::Line {
             return self.read_string(frame);
@@ -276,9 +275,8 @@ impl Reading {
         within::event(scan::trim(inner.as_str().as_bytes()))
     }
 
-    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own is read by the generic
-    /// rules: a failure, a stop or an answer in it counts as if no protocol was recognised. An event that ends the run
-    /// well is read by them, too, because it may carry a failure.
+    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends the
+    /// run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol.
     fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
         if std::mem::take(&mut self.transcript.is_foreign) {
