@@ -277,12 +277,14 @@ def nothing_ran(page, url, key):
         shown = {"status": {"scheduleStatus": state, "health": "ok"}}
         page.route(status, lambda route: route.fulfill(json=shown))
         page.goto(f"{url}/#/triggers")
+        expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
         page.goto(f"{url}/#/triggers/{over['id']}")
         expect(why).to_contain_text(words)
         page.unroute(status)
     paused = {**over, "enabled": False, "pausedAt": "2026-01-05T07:00:00Z", "pausedReason": "it failed 5 times in a row"}
     page.route(f"**/triggers/{over['id']}", lambda route: route.fulfill(json={"trigger": paused}))
     page.goto(f"{url}/#/triggers")
+    expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
     page.goto(f"{url}/#/triggers/{over['id']}")
     expect(why).to_contain_text("It is paused since")
     expect(why).to_contain_text("it failed 5 times in a row")
@@ -339,7 +341,7 @@ def thousand(page, url, key):
             .observe(document.querySelector('#run-table tbody'), { childList: true, subtree: true });
     }""")
     rows = page.locator("#run-table tbody tr")
-    for _ in range(100):
+    for _ in range(1200):
         page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
         if page.get_by_text("These are all 1000 runs.").count():
             break
@@ -397,7 +399,6 @@ def timeline(page, url):
     """The timeline shows when runs began and how long they took, and what comes."""
     page.set_viewport_size({"width": 1100, "height": 700})
     page.goto(f"{url}/#/timeline")
-    bars = page.locator("#lanes a.bar")
     report = page.get_by_role("link", name=re.compile("^Weekday report: "))
     expect(report).to_have_count(30)
     expect(page.get_by_role("link", name=re.compile("^Weekday report: failed"))).to_have_count(3)
@@ -434,17 +435,20 @@ def timeline(page, url):
     page.get_by_text("The same as a table").click()
     row = page.get_by_role("row").filter(has_text="Weekday report")
     expect(row).to_contain_text("26 completed, 3 failed, 1 cancelled")
-    page.get_by_label("The last", exact=True).select_option("1h")
+    choice = page.get_by_label("The last", exact=True)
+    choice.focus()
+    choice.select_option("1h")
     expect(page).to_have_url(re.compile("span=1h"))
     expect(report).to_have_count(5)
     assert page.evaluate("document.activeElement.id") == "span", "a choice keeps the focus"
-    page.get_by_label("The last", exact=True).select_option("7d")
+    choice.select_option("7d")
     expect(report).to_have_count(30)
     # A narrow window scrolls inside, and begins at what is new.
     page.set_viewport_size({"width": 360, "height": 700})
     page.goto(f"{url}/#/triggers")
+    expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
     page.goto(f"{url}/#/timeline")
-    expect(bars.first).to_be_visible()
+    expect(page.locator("#lanes a.bar").first).to_be_visible()
     inside = page.locator("#lanes").evaluate("(box) => [box.scrollWidth - box.clientWidth, box.scrollLeft]")
     assert inside[0] > 100 and inside[1] > 0, inside
 

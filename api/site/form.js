@@ -16,7 +16,7 @@ const area = (name, value, more = {}) => el('textarea', { ...named(name), ...mor
 const select = (name, options, value) => el('select', { ...named(name), class: 'wide' },
   ...options.map(([id, words]) => el('option', { value: id, selected: id === value }, words)));
 
-/** Runs the last of several calls, after a pause. `isLast` tells a slow look that another one has begun. */
+/** Runs the last of several calls, after a pause. `isLast` says whether no other one has begun since. */
 function settled(look) {
   let timer = null, count = 0;
   return () => {
@@ -52,14 +52,14 @@ function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }
   return words.join(' ');
 }
 
-/** The preview of the prompt: a sample event, what the filters say, and the prompt as the agent would get it. */
-function promptPreview(form, id, body, userId, pattern) {
+/** The preview: when a schedule fires, or a sample event and what the filters say of it, and the prompt as the agent gets it. */
+function preview(form, id, body, userId, pattern, fires) {
   const { prompt, type, eventSourceId } = form;
   const offered = () => sample(eventSourceId.value, userId, prompt.value, pattern);
   let last = offered();
   const event = area('event', last, { spellcheck: 'false', class: 'code' });
   const said = el('p', { role: 'status', id: 'verdict' });
-  const rendered = el('pre', { id: 'rendered', tabindex: '0', 'aria-label': 'Prompt as the agent gets it' });
+  const rendered = el('pre', { id: 'rendered', tabindex: '0', role: 'region', 'aria-label': 'What is sent' });
   const asks = field('event', 'Sample event (JSON)', event);
   const touched = new Set(['event']);
   const tell = (words, text) => {
@@ -96,6 +96,8 @@ function promptPreview(form, id, body, userId, pattern) {
     }
     if (!isLast()) return;
     show(form, [...wrong, ...answer.fieldViolations], touched);
+    const { schedule } = answer;
+    fires.textContent = schedule ? `${schedule.description}. Next: ${schedule.nextRuns.map((run) => run.local).join(' · ')}. ${schedule.notes.join('. ')}` : '';
     if (wrong.length) tell('');
     else if (answer.event) tell(verdict(answer.event), answer.event.prompt);
     else tell('The prompt of a schedule is sent as it is.', answer.prompt);
@@ -109,25 +111,7 @@ function promptPreview(form, id, body, userId, pattern) {
   form.addEventListener('input', change);
   asks.hidden = type.value !== 'event';
   look();
-  return el('fieldset', {}, el('legend', {}, 'What the agent gets'), asks, said, rendered);
-}
-
-/** Says when a schedule fires while it is written. */
-function schedulePreview(form) {
-  const said = el('p', { class: 'quiet', role: 'status', id: 'fires' });
-  const look = settled(async (isLast) => {
-    let text;
-    try {
-      const shown = await post('/schedules/preview', { expression: form.expression.value, timezone: form.timezone.value, limit: 3 });
-      text = `${shown.description}. Next: ${shown.nextRuns.map((run) => run.local).join(' · ')}. ${shown.notes.join('. ')}`;
-    } catch (error) {
-      text = error.message;
-    }
-    if (isLast()) said.textContent = text;
-  });
-  for (const name of ['expression', 'timezone']) form[name].addEventListener('input', look);
-  look();
-  return said;
+  return el('fieldset', {}, el('legend', {}, 'Preview'), asks, said, rendered);
 }
 
 export async function form(id) {
@@ -139,9 +123,10 @@ export async function form(id) {
   const sources = source && !eventSources.some((offered) => offered.id === source) ? [{ id: source }, ...eventSources] : eventSources;
   const problems = el('div', { role: 'alert' });
   const type = select('type', [['schedule', 'a schedule'], ['event', 'an event']], before.type || 'schedule');
+  const fires = el('p', { class: 'quiet', role: 'status' });
   const schedule = el('div', {},
     field('expression', 'When (cron, rate or at)', input('expression', before.scheduleConfig?.expression || '0 9 ? * MON-FRI *')),
-    field('timezone', 'Time zone', input('timezone', before.scheduleConfig?.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone)));
+    field('timezone', 'Time zone', input('timezone', before.scheduleConfig?.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone)), fires);
   const events = el('div', {},
     field('eventSourceId', 'Event source', select('eventSourceId', sources.map((offered) => [offered.id, offered.name || offered.id]), source)));
   const node = el('form', {},
@@ -176,9 +161,8 @@ export async function form(id) {
   const kind = () => { schedule.hidden = type.value !== 'schedule'; events.hidden = type.value !== 'event'; };
   type.addEventListener('change', kind);
   kind();
-  schedule.append(schedulePreview(node));
   node.append(
-    promptPreview(node, id, body, metadata.userId, before.eventConfig?.eventPattern), problems,
+    preview(node, id, body, metadata?.userId, before.eventConfig?.eventPattern, fires), problems,
     el('p', { class: 'row' }, el('button', { class: 'main', type: 'submit' }, 'Save'), el('a', { href: id ? triggerLink(id) : '#/triggers' }, 'Back')));
   return { parts: [el('h2', {}, id ? 'Edit trigger' : 'New trigger'), node], busy: null };
 }

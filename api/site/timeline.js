@@ -128,7 +128,7 @@ function chart(rows, span, from, to, now) {
 
 function summary(rows) {
   const longest = (runs) => took(Math.max(...runs.map((run) => run.durationMs || 0)));
-  return el('details', { id: 'summary' }, el('summary', {}, 'The same as a table'),
+  return el('details', { id: 'summary' }, el('summary', { id: 'as-table' }, 'The same as a table'),
     table('by-trigger', 'Runs by trigger', null, ['Trigger', 'Runs', 'Longest', 'Last', 'Next'], rows.map(({ trigger, runs, fires }) => el('tr', {},
       el('th', { scope: 'row' }, el('a', { href: triggerLink(trigger.id) }, trigger.name)),
       el('td', {}, counted(runs) || 'none'),
