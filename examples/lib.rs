@@ -1,1 +1,1 @@
-//! The examples: `cargo run --example local` and `cargo run --example history`, in the root of the repository.
+//! The example `cargo run --example local`, in the root of the repository.

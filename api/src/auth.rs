@@ -1,5 +1,5 @@
-//! Who calls, from the claims of a token that the authorizer has checked. The claims come from nowhere else, so an API
-//! that is wired without an authorizer is closed.
+//! The caller of a request, from the claims of a token that the authorizer has checked. The claims come from nowhere
+//! else, so an API without an authorizer is closed.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub struct Claims(pub HashMap<String, String>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub UserId);
 
-/// Why a request acts for nobody.
+/// The reason why a request acts for nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// No usable token. The answer is the same for every cause.
@@ -31,10 +31,12 @@ pub enum Refusal {
     NoUser,
 }
 
-/// Decides for whom a request acts.
+/// Decides for whom a request acts: the user of an access token, or the user whom `target_user` names if the token has
+/// no user, `MACHINE_TOKENS` allows this, and the token has [`MACHINE_SCOPE`]. Tokens of the run function's own client
+/// act for nobody.
 ///
 /// # Errors
-/// Says why it acts for nobody.
+/// Returns the reason why it acts for nobody.
 pub fn caller(claims: Option<&Claims>, target_user: Option<&str>, settings: &Settings) -> Result<Caller, Refusal> {
     let Claims(claims) = claims.ok_or(Refusal::Unauthenticated)?;
     let claim = |name: &str| claims.get(name).map(String::as_str).filter(|value| !value.is_empty());

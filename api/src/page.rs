@@ -12,7 +12,7 @@ pub const LARGEST: usize = 100;
 /// Reads the number of entries that a client asks for.
 ///
 /// # Errors
-/// If it is no number from 1 on. A larger one than [`LARGEST`] means that.
+/// Returns an error if it is no number from 1 on. A number above [`LARGEST`] counts as this limit.
 pub fn limit(text: Option<&str>, default: usize) -> Result<usize, ApiError> {
     let Some(text) = text else { return Ok(default) };
     let number = text.parse::<usize>().ok().filter(|number| *number > 0);
@@ -29,7 +29,7 @@ pub fn token(after: &str) -> String {
 /// Reads a token.
 ///
 /// # Errors
-/// If it is none of this API's.
+/// Returns an error if it is no token of this API.
 pub fn after(token: Option<&str>) -> Result<Option<String>, ApiError> {
     let Some(token) = token else { return Ok(None) };
     let read = || {

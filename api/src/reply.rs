@@ -25,7 +25,7 @@ pub struct Answered {
 }
 
 impl Reply {
-    /// Returns an answer with these members. Those that are null are left out.
+    /// Returns an answer with these members. Members that are null are left out.
     pub fn ok(members: Value) -> Self {
         Self::new(StatusCode::OK, members)
     }
@@ -35,7 +35,7 @@ impl Reply {
         Self::new(StatusCode::CREATED, members)
     }
 
-    /// Returns the answer to a request that goes on after it.
+    /// Returns the answer to a request whose work goes on after it.
     pub fn accepted(members: Value) -> Self {
         Self::new(StatusCode::ACCEPTED, members)
     }

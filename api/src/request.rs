@@ -1,4 +1,4 @@
-//! What handlers take from a request: the body as JSON, the query, and the caller.
+//! The parts that handlers take from a request: the body as JSON, the query, and the caller.
 
 use std::collections::HashMap;
 
@@ -41,12 +41,12 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
     }
 }
 
-/// The query's parameters. Of several with one name the last counts.
+/// The query's parameters. If several have one name, the last counts.
 #[derive(Debug)]
 pub struct Params(HashMap<String, String>);
 
 impl Params {
-    /// Returns a parameter, unless it is empty.
+    /// Returns a parameter, or `None` if it is absent or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }

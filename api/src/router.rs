@@ -1,5 +1,5 @@
-//! The routes, and the layer around them: who calls, the body's metadata, entity tags, and one log line for each request.
-//! Each route also stands under `/v1`.
+//! The routes, and the layer around them: the caller, the body's metadata, entity tags, and one log line for each
+//! request. Each route is also served under `/v1`.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -81,7 +81,7 @@ async fn not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Lets a request pass that acts for somebody, or that asks whether the API lives.
+/// Lets a request pass if it acts for somebody. `/ping` and the page's own files need no caller.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if matches!(path, "/ping" | "/v1/ping") || site::is_open(path) {
@@ -103,8 +103,8 @@ async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: N
     }
 }
 
-/// Writes the body of each answer, and logs the request by its route alone: paths, queries, headers and bodies hold ids
-/// and texts of users.
+/// Writes the body of each answer, and logs the request by its route alone, because paths, queries, headers and bodies
+/// hold ids and texts of users.
 async fn render(request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     let method = request.method().clone();
@@ -127,7 +127,8 @@ async fn render(request: Request, next: Next) -> Response {
     response
 }
 
-/// Writes the body of a response of this API. `known` is the entity tag that the client has.
+/// Writes the body of a response of this API. `known` is the entity tag that the client has: if the answer has the
+/// same, the response becomes a 304 without a body. A response of another kind, such as a file, is returned as it is.
 pub(crate) fn rendered(mut response: Response, request_id: Option<&str>, known: Option<HeaderValue>) -> Response {
     let timestamp = rfc3339(Timestamp::now());
     let extensions = response.extensions_mut();
@@ -180,7 +181,7 @@ fn with_json(mut response: Response, body: &Value) -> Response {
     response
 }
 
-/// The answer of a route that has nothing to say but that it was done.
+/// Returns the answer of a route that only reports that it was done.
 pub(crate) fn done(message: &str) -> Reply {
     Reply::ok(json!({"success": true, "message": message}))
 }

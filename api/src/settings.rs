@@ -22,17 +22,17 @@ pub struct Settings {
     pub schedule_dead_letters: Option<String>,
     /// `RUN_CLIENT_ID`: the app client of the run function, whose tokens agents receive. They open nothing here.
     pub run_client_id: Option<String>,
-    /// `MACHINE_TOKENS`: whether tokens without a user may act for the user whom they name.
+    /// `MACHINE_TOKENS`: true if tokens without a user may act for the user whom they name.
     pub machine_tokens: bool,
     /// `MIN_SCHEDULE_MINUTES`: the least time between two runs of a schedule.
     pub min_schedule_minutes: u32,
     /// `TRIGGER_LIMIT`: the most triggers of a user.
     pub trigger_limit: u32,
-    /// `AGENT_ON_AGENTCORE`: whether session ids must have the length that AgentCore wants.
+    /// `AGENT_ON_AGENTCORE`: decides whether session ids must have the length that AgentCore requires.
     pub platform: Platform,
     /// `EVENT_SOURCES`: a JSON array of `{id, name, description, icon?}`, the sources that triggers may subscribe to.
     pub event_sources: Vec<Value>,
-    /// `LOGIN_DOMAIN` and `LOGIN_CLIENT_ID`: where users of the page log in.
+    /// `LOGIN_DOMAIN` and `LOGIN_CLIENT_ID`: the place where users of the page log in.
     pub login: Option<Login>,
     /// The local port, if this does not run on Lambda.
     pub local: Option<Local>,
@@ -149,7 +149,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         })
     }
 
-    /// Reads the event sources. The ends of a user's own executions are always one of them.
+    /// Reads the event sources. The ends of a user's own executions are always one of them, as the last one unless the
+    /// setting names it itself.
     fn event_sources(&mut self) -> Vec<Value> {
         let own = json!({"id": "agent-trigger", "name": "Executions", "icon": "link",
             "description": "The end of another execution of yours"});

@@ -1,4 +1,4 @@
-//! The page: static files, and what it must know before a login. They need no token; everything else does.
+//! The page: its static files, and the settings that it needs before a login. They need no token. Everything else does.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ async fn page(State(api): State<Arc<Api>>) -> Response {
     response
 }
 
-/// Returns what the page may load: its own files, the API, and the login's token endpoint.
+/// Returns the content security policy: the page may load its own files, the API, and the login's token endpoint.
 fn policy(settings: &Settings) -> String {
     let login = settings.login.as_ref().map(|login| format!(" https://{}", login.domain)).unwrap_or_default();
     format!(

@@ -2,8 +2,8 @@
 
 use reqwest::Url;
 
-/// Returns the URL of StopRuntimeSession: a runtime is called at `/runtimes/{arn}/invocations`, and stopped beside
-/// that, with the same query, which holds the qualifier. Returns `None` for any other path.
+/// Returns the URL of StopRuntimeSession, or `None` for a path that is not a runtime's. A runtime is called at
+/// `/runtimes/{arn}/invocations`. The stop is beside it, with the same query, which holds the qualifier.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
 pub(super) fn stop_url(agent_url: &Url) -> Option<Url> {
     let runtime = agent_url.path().strip_suffix("/invocations")?;

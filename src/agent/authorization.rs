@@ -1,4 +1,4 @@
-//! What proves to an agent who calls, at hand for one try of a call.
+//! The proof of the caller's identity, ready for the requests of a call.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{agent::error::AgentError, config::Secret};
 /// Signs a request: returns the headers to add.
 pub type Sign = Arc<dyn Fn(&Request) -> Result<HeaderMap, String> + Send + Sync>;
 
-/// What is added to every request of a call.
+/// The proof that is added to every request of a call.
 #[derive(Clone)]
 pub enum Authorization {
     /// Nothing.
@@ -26,11 +26,11 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// Adds it to `request`, whose headers and body must be complete: a signature covers them. A header of the same
-    /// name is replaced.
+    /// Adds it to `request`, whose headers and body must be complete, because a signature covers them. A header of the
+    /// same name is replaced.
     ///
     /// # Errors
-    /// If a value cannot stand in a header, or the request cannot be signed.
+    /// Returns an error if a value cannot stand in a header, or the request cannot be signed.
     pub(super) fn add_to(&self, request: &mut Request) -> Result<(), AgentError> {
         let headers = match self {
             Self::None => HeaderMap::new(),
@@ -44,7 +44,7 @@ impl Authorization {
         Ok(())
     }
 
-    /// Returns the secret that an agent must not be quoted with. A signature has none: it is no use to anybody after
+    /// Returns the secret that must be masked in the agent's words. A signature has none, because it is of no use after
     /// its request.
     pub(super) fn secret(&self) -> Option<&str> {
         match self {
@@ -54,7 +54,8 @@ impl Authorization {
     }
 }
 
-/// Returns the header with a secret value. White space at its end, which an editor leaves in a parameter, is no part of it.
+/// Returns the header with a secret value. White space at its end, which an editor may leave in a parameter, is not
+/// sent.
 ///
 /// # Errors
 /// If the name or the value cannot stand in a header.

@@ -27,17 +27,19 @@ const SESSION_TYPE: HeaderName = HeaderName::from_static("x-amzn-bedrock-agentco
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What is added to the words of an agent on AgentCore that was asked for A2A 1.0: the commonest cause stands in no answer.
+/// The hint that is added to the words of an agent on AgentCore that was asked for A2A 1.0. No answer names the most
+/// common cause.
 const A2A_HINT: &str =
     "AgentCore passes the header A2A-Version on only if the runtime's allow-list of headers names it";
 
-/// One call of an agent: what each try of it sends.
+/// The part of an agent's call that each of its tries sends.
 #[derive(Debug)]
 pub struct Call {
     pub(super) body: Vec<u8>,
     pub(super) headers: HeaderMap,
     pub(super) setup: Option<Setup>,
-    /// What the agent must not be quoted with: the prompt, the texts of `input` and what its row of the agents table says.
+    /// The texts that must be masked in the agent's words: the prompt, the texts of `input`, and those of its row in
+    /// the agents table.
     private: Vec<String>,
     hint: Option<&'static str>,
 }
@@ -52,12 +54,12 @@ pub(super) enum Setup {
 }
 
 impl Call {
-    /// Builds the call of an agent with this definition. `xray_trace_id` is Lambda's own trace; without it, or if it
-    /// cannot be sent, the call has no trace headers. The authorization is no part of the call: each request of it gets
-    /// its own.
+    /// Builds the call of an agent with this definition. `xray_trace_id` is Lambda's own trace. Without it, or if it
+    /// cannot be sent, the call has no trace headers. The authorization is no part of the call, because each request
+    /// gets its own.
     ///
     /// # Errors
-    /// If a value cannot be sent, which the checks of events and settings rule out.
+    /// Returns an error if a value cannot be sent, which the checks of events and settings rule out.
     pub fn new(
         definition: &AgentDefinition,
         request: &Request<'_>,
@@ -78,9 +80,9 @@ impl Call {
         })
     }
 
-    /// Returns what the agent said with everything masked that quotes the prompt, `input`, the agent's row, or the
-    /// secret of `authorization`, as [`redact`] does. Where AgentCore may have withheld the A2A version's header, a
-    /// hint at that follows, even if the agent said nothing.
+    /// Returns the agent's words with everything masked that quotes the prompt, `input`, the agent's row, or the secret
+    /// of `authorization`, as [`redact`] does. If AgentCore may have withheld the header of the A2A version, a hint at
+    /// this follows, even after no words.
     pub(super) fn clean(&self, said: &str, authorization: &Authorization) -> String {
         let private = self.private.iter().map(String::as_str).chain(authorization.secret());
         let said = redact(said, &private.collect::<Vec<_>>());
@@ -133,8 +135,8 @@ fn request_headers(
     Ok(headers)
 }
 
-/// Collects the texts of a request that belong to people: the prompt, the values within `input`, and, of the agent's
-/// row, the system prompt and the values within `mcpConfig`.
+/// Collects the texts of a request that belong to people: the prompt, the values within `input`, and from the agent's
+/// row the system prompt and the values within `mcpConfig`.
 fn private_texts(request: &Request<'_>) -> Vec<String> {
     let task = &request.fire.task;
     let mut private = vec![task.prompt.clone()];
@@ -143,7 +145,7 @@ fn private_texts(request: &Request<'_>) -> Vec<String> {
         private.extend(profile.system_prompt.clone());
         profile.mcp_config.iter().for_each(|config| collect_texts(config, &mut private));
     }
-    // What the agent was sent as half a surrogate pair it quotes as U+FFFD.
+    // The agent quotes half a surrogate pair as U+FFFD.
     private.iter_mut().for_each(|text| *text = surrogate::shown(text).into_owned());
     private
 }

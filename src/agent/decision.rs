@@ -1,4 +1,4 @@
-//! The decision of an answer, as its reader and the run above it share it.
+//! The decision of an answer. Its reader and the run above it share it.
 
 use std::sync::{
     Arc,
@@ -7,8 +7,8 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-/// The signals about one answer. The reader says when the answer is decided, and whoever must stop the run asks for the
-/// end of the wait for usage, which decides nothing.
+/// The signals about one answer. The reader signals that the answer is decided. A run that must stop then ends the wait
+/// for usage, which decides nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Decision(Arc<Signals>);
 
@@ -29,8 +29,8 @@ impl Decision {
         self.0.enough.notified().await;
     }
 
-    /// Ends the wait for usage if the answer is decided, and returns true if it is: reading ends at once then, and its
-    /// outcome counts, whatever made the caller ask.
+    /// Ends the wait for usage if the answer is decided, and returns true. Reading then ends at once, and its outcome
+    /// counts. Returns false, and does nothing, if the answer is not decided.
     #[must_use]
     pub fn end_wait(&self) -> bool {
         let is_made = self.0.is_made.load(Ordering::Acquire);

@@ -1,12 +1,12 @@
-//! Decodes an agent's answer: bytes in, facts out, no I/O. Framing cuts the bytes into frames, a protocol reads them, and
-//! the decoder joins the two.
+//! Decodes an agent's answer: bytes in, facts out, no I/O. Framing cuts the bytes into frames, a protocol reads them,
+//! and the decoder joins the two.
 //!
 //! - The protocol is recognised by its first frames, or set for the agent. From then on its rules decide.
-//! - The first terminal event decides. Behind it only usage is read, where a protocol sends it last.
-//! - A torn answer is never a success, and neither is an end without the terminal event that a protocol promises.
-//! - Memory is constant and time linear, however the bytes are chunked: of an event of more than 1 MiB
-//!   the members at its top are kept as it streams by, each up to a limit: those that say what it is and how the run ended.
-//! - Nothing an event holds is an error of the decoder: what cannot be read is counted and passed over.
+//! - The first terminal event decides. After it only usage is read, if the protocol sends it last.
+//! - No success: a torn answer, or an end without the terminal event that a protocol promises.
+//! - Memory is constant and time linear, however the bytes are chunked. From an event of more than 1 MiB only some
+//!   members at its top are kept, each up to a limit: those that say what it is and how the run ended.
+//! - No content of an event is an error of the decoder. An event that cannot be read is counted and passed over.
 
 use crate::agent::framing::{
     Declared, Framer,
@@ -18,8 +18,8 @@ use crate::domain::answer::{AnswerError, End, Interruption, Outcome, Progress, V
 use crate::domain::protocol::Protocol;
 use crate::json::scan::RawJson;
 
-/// The answer's content type is none an agent answers with: `AgentFailed`. Holds the type only if it is a type and a
-/// subtype, for it is untrusted text.
+/// No agent answers with this content type: `AgentFailed`. It holds the type only if it is a type and a subtype,
+/// because it is untrusted text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the agent answered with content type {0}")]
 pub struct UnsupportedContentType(String);
@@ -47,7 +47,8 @@ impl Decoder {
     /// its parameters are ignored, and an empty one is none. The framing is chosen by it and by the body's beginning.
     ///
     /// # Errors
-    /// Any media type but those of [`crate::agent`]'s framings: a login page with status 200 is no answer.
+    /// Any media type but those of [`crate::agent`]'s framings. A login page with status 200, for example, is no
+    /// answer.
     pub fn new(content_type: Option<&str>) -> Result<Decoder, UnsupportedContentType> {
         let content_type = content_type.unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -55,8 +56,8 @@ impl Decoder {
         Ok(Decoder { framer: Framer::new(declared), reading: Reading::new() })
     }
 
-    /// Reads the answer by the rules of a protocol that was set for the agent. Names without rules of their own change
-    /// nothing: their answers are recognised.
+    /// Reads the answer by the rules of a protocol that was set for the agent. A protocol without rules of its own
+    /// changes nothing: its answers are recognised.
     #[must_use]
     pub fn with_protocol(mut self, protocol: Option<Protocol>) -> Decoder {
         if let Some(protocol) = protocol.filter(|protocol| protocol.is_set_for_answers()) {
@@ -68,16 +69,17 @@ impl Decoder {
     }
 
     /// Tells the decoder the answer's HTTP status. After 202 the agent is still at work: an answer that would be
-    /// completed, that is empty or that is no JSON is then incomplete, as `working`. A failure or another reason to
-    /// stop short stands.
+    /// completed, or is empty or no JSON, is then incomplete, as `working`. A failure or another reason for stopping
+    /// short stays.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Decoder {
         self.reading.is_accepted_only = status == 202;
         self
     }
 
-    /// Takes the next bytes of the body, split anywhere. `Some` once the answer is decided and nothing more is awaited:
-    /// the stream can be dropped, and whatever is fed after it is ignored. A JSON document is decided at its end only.
+    /// Takes the next bytes of the body, split anywhere. Returns the verdict once the answer is decided and nothing
+    /// more is awaited. The caller can then drop the stream, and bytes that are fed later are ignored. A JSON document
+    /// is decided only by [`Decoder::finish`].
     pub fn feed(&mut self, bytes: &[u8]) -> Option<&Verdict> {
         if !self.reading.is_done() {
             self.open_and_read(bytes, false);
@@ -85,18 +87,18 @@ impl Decoder {
         if self.reading.is_done() { self.reading.verdict.as_ref() } else { None }
     }
 
-    /// Returns true once the answer is decided. Where [`Decoder::feed`] still returns `None`, only usage is awaited, and
-    /// nobody need wait long for it: nothing that comes changes the verdict.
+    /// Returns true once the answer is decided. If [`Decoder::feed`] still returns `None`, only usage is awaited. The
+    /// caller need not wait long for it, because nothing that comes changes the verdict.
     pub fn is_decided(&self) -> bool {
         self.reading.verdict.is_some()
     }
 
-    /// How far the run has come. Costs nothing; heartbeats write it.
+    /// Returns the progress of the run. It costs nothing. Heartbeats write it.
     pub fn progress(&self) -> Progress {
         self.reading.transcript.progress
     }
 
-    /// The answer's text so far, of which later messages may replace what is there.
+    /// Returns the answer's text so far. Later messages may replace it.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match self.framer.plain_text() {
             Some(text) => String::from_utf8_lossy(text),
@@ -104,7 +106,8 @@ impl Decoder {
         }
     }
 
-    /// Bytes of memory held at present: at most a few KiB, the text kept, and the event under way.
+    /// Returns the bytes of memory that are held at present: at most a few KiB, the text that is kept, and the event
+    /// under way.
     pub fn buffered(&self) -> usize {
         self.framer.capacity()
             + self.reading.loose.capacity()
@@ -114,8 +117,8 @@ impl Decoder {
 
     /// Ends the answer and returns all that is known of it.
     ///
-    /// If the run is decided already, `end` does not matter; at a framed end, a last frame may still hold the usage
-    /// that is awaited. If it is not, a torn answer is interrupted, unless the agent had said that it failed, and an
+    /// If the run is decided already, `end` does not matter, except that at a framed end a last frame may hold the
+    /// usage that is awaited. Otherwise a torn answer is interrupted, unless the agent had reported a failure, and an
     /// answer that arrived whole is decided by its protocol. At a framed end a last line without its line end, or a
     /// last SSE frame without its blank line, counts if it is whole.
     pub fn finish(mut self, end: End) -> Outcome {
@@ -205,7 +208,7 @@ impl Decoder {
                 _ => reading.end(),
             };
         }
-        // What was too large to keep may have said how the run ended.
+        // An event too large to keep may have said how the run ended.
         if reading.reader.is_none() && reading.has_dropped && !reading.transcript.is_understood {
             return reading.without(Interruption::NoTerminalEvent);
         }
@@ -216,7 +219,8 @@ impl Decoder {
         verdict
     }
 
-    /// Decides a document that was none, but lines of JSON of which the first alone exceeds what the framing is chosen by.
+    /// Decides a body that was taken for a document and is lines of JSON. It was not seen before because the first line
+    /// is longer than [`crate::agent::framing::frame::PREFIX`].
     fn framed_again(&mut self, lines: &[u8]) -> Verdict {
         self.framer = Framer::lines();
         let bytes = std::mem::take(&mut self.reading.transcript.progress.bytes);
@@ -228,8 +232,8 @@ impl Decoder {
         }
     }
 
-    /// Takes the document as it stands for the answer, where nothing in it is named one. A string was read as one
-    /// already, and null says nothing. Of an array its kept beginning is taken.
+    /// Takes the whole document as the answer if none of its members is an answer. A string was read already, and null
+    /// says nothing. For an array, the beginning that was kept is taken.
     fn whole_document(&mut self) {
         let pieces = &mut self.reading.transcript.pieces;
         match &mut self.framer {
@@ -256,8 +260,8 @@ impl Decoder {
     }
 
     /// Takes bytes, and chooses the framing first if it is still open. While it stays open, the bytes are held back and
-    /// only counted. Once it is chosen, those held back are read before the others; a byte order mark is counted and
-    /// passed over. `ended` chooses it in any case.
+    /// only counted. Once it is chosen, the bytes that were held back are read before the others. A byte order mark is
+    /// counted and passed over. With `ended` the framing is always chosen.
     fn open_and_read(&mut self, bytes: &[u8], ended: bool) {
         if !matches!(self.framer, Framer::Open { .. }) {
             return self.read(bytes);
@@ -276,8 +280,8 @@ impl Decoder {
         }
     }
 
-    /// Reads the frames that `bytes` complete, until the run is decided and no usage is awaited. The bytes behind that
-    /// are neither read nor counted. A body of plain text is one event, however long it is.
+    /// Reads the frames that `bytes` complete, until the run is decided and no usage is awaited. Bytes after that are
+    /// neither read nor counted. A body of plain text is one event, however long it is.
     fn read(&mut self, bytes: &[u8]) {
         let Decoder { framer, reading } = self;
         if reading.is_done() {
@@ -297,7 +301,7 @@ impl Decoder {
     }
 }
 
-/// A content type as it may be shown: a type and a subtype of at most 100 bytes, else nothing of it.
+/// Returns a content type for display: a type and a subtype of at most 100 bytes, or otherwise nothing of it.
 fn shown(media_type: &str) -> String {
     let is_token =
         |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));

@@ -1,4 +1,4 @@
-//! Why an agent's answer is none, and which failure of the run that is.
+//! The reasons why an agent's answer cannot be used, and the failures of the run that they are.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     error_chain::chain,
 };
 
-/// Why the agent's answer is none.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// It surely did not take the call: another try is safe.
@@ -18,7 +18,7 @@ pub enum AgentError {
     Unavailable {
         /// The status or what happened to the connection.
         cause: String,
-        /// How long the agent asks to wait.
+        /// The time that the agent asks to wait.
         retry_after: Option<Duration>,
     },
     /// It refused the token.
@@ -52,7 +52,7 @@ pub enum AgentError {
     /// The connection broke after the request was sent.
     #[error("the connection to the agent broke: {0}")]
     Torn(String),
-    /// Nothing came for that long.
+    /// Nothing came for this time.
     #[error("the agent was silent for {} s", .0.as_secs())]
     Stalled(Duration),
     /// The request cannot be built.
@@ -61,7 +61,7 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// Returns true if the agent does not take who calls: for some, a wrong key is 401, for others 403.
+    /// Returns true if the agent refuses the caller. Some agents answer a wrong key with 401, others with 403.
     pub(crate) fn refuses_caller(&self) -> bool {
         match self {
             Self::Unauthorized => true,

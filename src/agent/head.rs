@@ -1,4 +1,5 @@
-//! The head of an answer: whether its body can be read, and told apart from the end of the connection.
+//! The head of an answer: whether its body can be read, and whether its end can be distinguished from the end of the
+//! connection.
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 
@@ -9,7 +10,8 @@ use crate::{
 
 const REQUEST_IDS: [&str; 3] = ["x-amzn-requestid", "x-amzn-request-id", "x-request-id"];
 
-/// Why the body of an answer cannot be read. Nothing of the header's own text is shown but the names of codings.
+/// The reason why the body of an answer cannot be read. Nothing of the header's own text is shown but the names of
+/// codings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableHead {
     /// No agent answers with this content type.
@@ -18,27 +20,27 @@ pub enum UnreadableHead {
     /// The body is compressed, though `Accept-Encoding: identity` was sent.
     #[error("the agent answered with content encoding {0}, which was not asked for; it must be sent without")]
     ContentEncoding(&'static str),
-    /// The body's end cannot be told from the end of the connection, or the body is coded in a way nobody undoes.
+    /// The body's end cannot be distinguished from the end of the connection, or no client undoes the body's coding.
     #[error("the agent answered with a transfer coding other than chunked")]
     TransferCoding,
 }
 
-/// What is known of an answer before its body.
+/// The facts of an answer before its body.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) decoder: Decoder,
-    /// Whether the end of the body is told apart from the end of the connection.
+    /// True if the end of the body can be distinguished from the end of the connection.
     pub(super) is_framed: bool,
     pub(super) request_id: Option<String>,
 }
 
 impl Head {
-    /// Reads the headers of an answer with this status. If the agent has a protocol, the decoder reads by its rules. A
-    /// content type that no agent answers with is passed over after 202, whose body is no answer. The first request id
-    /// is kept if it looks like one.
+    /// Reads the headers of an answer with this status. If the agent has a protocol, the decoder reads by its rules.
+    /// After 202 a content type that no agent answers with is passed over, because the body is no answer. The first
+    /// request id is kept if it looks like one.
     ///
     /// # Errors
-    /// If the body is coded in a way that was not asked for, or its content type is none an agent answers with.
+    /// Returns an error if the body has a coding that was not asked for, or a content type that no agent answers with.
     pub(super) fn read(status: u16, headers: &HeaderMap, protocol: Option<Protocol>) -> Result<Head, UnreadableHead> {
         if let Some(encoding) = content_encoding(headers) {
             return Err(UnreadableHead::ContentEncoding(encoding));
@@ -56,8 +58,8 @@ impl Head {
     }
 }
 
-/// Returns the name of the content encoding, if the body has any: the first that is not `identity`. An unknown name is
-/// not repeated.
+/// Returns the name of the first content encoding that is not `identity`, or `None` if the body has none. An unknown
+/// name is not repeated.
 pub(super) fn content_encoding(headers: &HeaderMap) -> Option<&'static str> {
     let mut encodings =
         headers.get_all(CONTENT_ENCODING).iter().flat_map(|line| line.to_str().unwrap_or("?").split(','));
@@ -69,9 +71,9 @@ pub(super) fn content_encoding(headers: &HeaderMap) -> Option<&'static str> {
     Some(known.into_iter().find(|name| encoding.trim().eq_ignore_ascii_case(name)).unwrap_or("of an unknown name"))
 }
 
-/// Returns whether the body's end is told apart from the connection's; `None` if its transfer codings are other than
-/// `chunked` alone. hyper undoes `chunked` where it stands last, whatever stands before it, and reads up to the end of the
-/// connection where it does not: neither is the body as it was meant.
+/// Returns true if the body's end can be distinguished from the connection's, and false if it cannot. Returns `None` if
+/// its transfer codings are other than `chunked` alone. hyper undoes `chunked` if it is the last one, whatever comes
+/// before it, and otherwise reads up to the end of the connection. Neither is the body as it was meant.
 fn is_framed(headers: &HeaderMap) -> Option<bool> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

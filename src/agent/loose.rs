@@ -1,4 +1,4 @@
-//! Lines of a stream that are no frames of it: a document in several lines, a traceback, an object as Python prints it. An
+//! Lines of a stream that are no frames: a document in several lines, a traceback, an object as Python prints it. An
 //! agent that fails often says so in such a line, and nowhere else.
 
 use crate::agent::framing::frame::is_kept;
@@ -29,7 +29,7 @@ pub(super) struct Loose {
     extent: Extent,
     /// Skims a document that is too large to keep.
     skim: Option<Box<Skim>>,
-    /// A traceback began: the last line that is not indented says what happened.
+    /// True if a traceback began. The last line that is not indented says what happened.
     in_traceback: bool,
 }
 
@@ -39,7 +39,7 @@ impl Loose {
         !self.document.is_empty() && matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'))
     }
 
-    /// Gives up the document under way, at a frame that is none of it.
+    /// Gives up the document under way, because a frame came that is no part of it.
     pub(super) fn leave(&mut self) {
         if !self.document.is_empty() {
             self.document = Vec::new();
@@ -63,8 +63,8 @@ impl Loose {
         std::mem::take(&mut self.document)
     }
 
-    /// Takes a line that is no frame. Of a document over 256 KiB the members at its top are kept. It is given up
-    /// at a line that is none of it.
+    /// Takes a line that is no frame. A line that is no part of the document under way gives the document up. From a
+    /// document over 256 KiB only the members at its top that readers look for are kept.
     pub(super) fn take(&mut self, line: &[u8]) -> Found {
         let text = scan::trim(line);
         if text.is_empty() {

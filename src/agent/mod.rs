@@ -51,17 +51,17 @@ use crate::{
 /// The bytes of an error body that are read: enough for the record's 1 KiB after quotations of the prompt are masked.
 const ERROR_BODY_LIMIT: usize = 16 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for usage that may follow the terminal event: an agent may keep the connection open behind it, and
+/// The longest wait for usage that may follow the terminal event. An agent may keep the connection open after it, and
 /// send other things meanwhile.
 const USAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An agent, as it is called.
+/// An agent that can be called.
 #[derive(Debug)]
 pub struct Agent {
     http: Client,
     /// Its definition.
     pub definition: Arc<AgentDefinition>,
-    /// StopRuntimeSession, where the URL is that of an AgentCore runtime.
+    /// The URL of StopRuntimeSession, if the agent is an AgentCore runtime.
     stop_url: Option<Url>,
     idle_timeout: Option<Duration>,
 }
@@ -74,7 +74,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The request id of the response's headers.
+    /// Returns the request id of the response's headers.
     pub fn request_id(&self) -> Option<&str> {
         self.head.request_id.as_deref()
     }
@@ -82,10 +82,10 @@ impl Answer {
     /// Reads it to its terminal event or its end, and calls `report` after each piece. `run` is the span to log in,
     /// which is not entered with each piece.
     ///
-    /// `idle_timeout` bounds the wait for each piece; the whole answer has no limit here. Once the run is decided, which
-    /// `decision` is told, the wait for usage is at most 2 s instead and ends sooner if `decision` says so. An answer that
-    /// is kept open then counts as ended. A connection that breaks, or closes where nothing tells the body's end from
-    /// that, is a torn answer and no error.
+    /// `idle_timeout` bounds the wait for each piece. The whole answer has no limit here. Once the run is decided,
+    /// `decision` is told. From then on the wait for usage is at most 2 s, and ends sooner if `decision` says so. An
+    /// answer that is kept open counts as ended then. If the connection breaks, or closes where this cannot be
+    /// distinguished from the body's end, the answer is torn. This is no error.
     ///
     /// # Errors
     /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
@@ -153,11 +153,12 @@ impl Agent {
     }
 
     /// Sends the request in one try, after those that its protocol needs before it, and reads the head of the answer.
-    /// ADK's session is made first. An MCP server that answers 400 is asked for a session, and gets the request once
-    /// more if it gives one. The caller decides by the error whether it may try again.
+    /// ADK's session is made first. If an MCP server answers 400, a session is requested from it, and if it gives one,
+    /// the request is sent once more. The wait for the head has no limit here. The caller decides by the error whether
+    /// it may try again.
     ///
     /// # Errors
-    /// If there is no answer, or its status or content type says that there will be none.
+    /// Returns an error if there is no answer, or if its status, coding or content type says that there will be none.
     pub async fn post(&self, call: &Call, authorization: &Authorization) -> Result<Answer, AgentError> {
         let url = &self.definition.url;
         if let Some(Setup::AdkSession(session)) = &call.setup {
@@ -172,12 +173,13 @@ impl Agent {
         self.judge(response, call, authorization).await
     }
 
-    /// Sends one request in one try and returns the head of the response, whatever its status.
+    /// Sends one request in one try and returns the head of the response, whatever its status. The wait has no limit
+    /// here.
     ///
     /// # Errors
     /// `Unavailable` if no connection was made: the agent has nothing of the request. `Torn` if the connection broke
-    /// later, when the agent may be at work. `Request` if the request cannot be built or signed. `HeadTooLarge`, see
-    /// there.
+    /// later, when the agent may be at work. `Request` if the request cannot be built or signed. `HeadTooLarge` if the
+    /// head of the response is larger than hyper reads.
     async fn send(
         &self,
         url: &Url,
@@ -204,12 +206,12 @@ impl Agent {
         })
     }
 
-    /// Decides by its head whether a response is an answer. Its content type and coding are looked at only if its
-    /// status accepts the call. Of a refusal or a failure the beginning of the body is read, cleaned of `call` and
+    /// Decides by its head whether a response is an answer. Its content type and coding are examined only if its status
+    /// accepts the call. For a refusal or a failure the beginning of the body is read, cleaned of `call` and
     /// `authorization`.
     ///
     /// # Errors
-    /// The error that the status stands for, or that the head cannot be read.
+    /// Returns the error that the status stands for, or that the head cannot be read.
     async fn judge(
         &self,
         response: Response,
@@ -238,9 +240,9 @@ impl Agent {
         }
     }
 
-    /// Reads an answer to its terminal event or its end, reporting progress after each piece of it. `decision` is told when
-    /// the answer is decided, and may end the wait for usage that follows. `authorization` and `call` are what the agent
-    /// must not be quoted with.
+    /// Reads an answer to its terminal event or its end, and reports the progress after each piece of it. `decision` is
+    /// told when the answer is decided, and may end the wait for usage that follows. The agent's words for a failure
+    /// are masked by `call` and `authorization`. If the future is dropped, reading ends and the connection closes.
     ///
     /// # Errors
     /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
@@ -252,8 +254,8 @@ impl Agent {
         report: impl Fn(Progress) + Send + 'static,
         decision: &Decision,
     ) -> Result<Outcome, AgentError> {
-        // In a task, so that a piece of the answer wakes that alone, and not every layer of a run above it. The set ends
-        // the task when this is dropped.
+        // In a task, so that a piece of the answer wakes the task alone, and not every layer of a run above it. The set
+        // ends the task when this is dropped.
         let mut reading = JoinSet::new();
         reading.spawn(answer.read(self.idle_timeout, report, decision.clone(), Span::current()));
         let read = reading.join_next().await.expect("one task was spawned");
@@ -271,8 +273,9 @@ impl Agent {
         self.stop_url.is_some()
     }
 
-    /// Asks AgentCore once to stop the session of a call, whose answer is not read. A request that fails counts as not
-    /// confirmed and is no error. Returns `None` where the agent is not AgentCore's. The caller limits the time.
+    /// Asks AgentCore once to stop the session of a call. Only the status of its answer counts. A request that fails
+    /// counts as not confirmed and is no error. Returns `None` if the agent is not on AgentCore or the session id
+    /// cannot be sent. The caller limits the time.
     /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_StopRuntimeSession.html>
     pub(crate) async fn stop_session(&self, session_id: &str, authorization: &Authorization) -> Option<StopOutcome> {
         let url = self.stop_url.as_ref()?;
@@ -285,8 +288,8 @@ impl Agent {
     }
 }
 
-/// Returns the beginning of an error's body, as far as it comes soon and may be repeated. `None` if it is compressed or
-/// nothing is left of it.
+/// Returns the beginning of an error's body, masked, as far as it comes within 5 s. Returns `None` if it is compressed
+/// or nothing is left of it.
 async fn error_body(mut response: Response, call: &Call, authorization: &Authorization) -> Option<String> {
     // Compressed bytes are nobody's words.
     if head::content_encoding(response.headers()).is_some() {
@@ -301,7 +304,7 @@ async fn error_body(mut response: Response, call: &Call, authorization: &Authori
 /// it, too.
 async fn beginning_of(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
-    // Whatever came by then is kept.
+    // The bytes that came by then are kept.
     let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, async {
         while body.len() < ERROR_BODY_LIMIT
             && let Ok(Some(bytes)) = response.chunk().await

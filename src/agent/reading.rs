@@ -1,4 +1,4 @@
-//! What the decoder makes of an answer's frames: the protocol, recognised or set, and the facts that it reads.
+//! The reading of an answer's frames: the protocol, recognised or set, and the facts that it reads.
 
 use crate::agent::framing::frame::{Frame, MAX_EVENT, Source};
 use crate::agent::loose::{Found, Loose, begins_document};
@@ -19,17 +19,17 @@ use crate::domain::protocol::Protocol;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// The state of reading an answer's frames: what is recognised, what is decided, and the transcript.
+/// The state of reading an answer's frames: the protocol, the verdict, and the transcript.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) transcript: Transcript,
-    /// The protocol recognised or set, and what reads it.
+    /// The protocol that was recognised or set, and its reader.
     pub(super) protocol: Option<Protocol>,
     pub(super) reader: Option<Box<dyn Reader>>,
     generic: Generic,
     /// Lines that are no frames.
     pub(super) loose: Loose,
-    /// The name of an event that stood on the line before.
+    /// The name of an event that an `event:` line gave, for the next `data:` line.
     line_name: Vec<u8>,
     /// The protocol was set for the agent.
     pub(super) is_set: bool,
@@ -42,7 +42,7 @@ pub(super) struct Reading {
     pub(super) verdict: Option<Verdict>,
     /// The run is decided, but its usage may still come.
     pub(super) awaits_usage: bool,
-    /// The `type` of the last frame that was no protocol's, as it stands there.
+    /// The `type` of the last frame of no protocol, escapes unread.
     generic_type: Vec<u8>,
     /// A frame was too large to keep.
     pub(super) has_dropped: bool,
@@ -78,9 +78,9 @@ impl Reading {
     }
 
     /// Takes a frame. Blank lines are not counted. Once the run is decided, a frame is read for its usage only.
-    /// Otherwise a frame named `error` decides, before any protocol's rules. A frame that only continues an answer of
-    /// which no more is kept is passed over. A string, or an SSE frame within the data, is looked into. Anything else
-    /// goes to the protocol's reader if one is known, and is interpreted if not.
+    /// Otherwise a frame named `error` decides, before any protocol's rules. A frame that only adds to an answer that
+    /// is full already is passed over. A string, or an SSE frame within the data, is looked into. Anything else goes to
+    /// the protocol's reader if one is known, and is interpreted if not.
     pub(super) fn read(&mut self, frame: &Frame<'_>) {
         if frame.source == Source::Line
             && frame.text.is_empty()
@@ -101,7 +101,7 @@ impl Reading {
             return;
         }
         if frame.source == Source::Text {
-            // What was taken for the elements of an array was not.
+            // It looked like the elements of an array and is plain text.
             self.transcript.pieces.clear();
             self.transcript.progress.events = 1;
         } else if frame.has_data {
@@ -138,8 +138,8 @@ impl Reading {
     }
 
     /// Takes a frame that the framing itself calls an error, and decides the run. A `serverErrorEvent` is read by the
-    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what the error means, and
-    /// without one it is a failure in the frame's words.
+    /// rules of Strands TypeScript, whose frame it is. Otherwise the protocol's reader says what it means; without one it
+    /// is a failure in the frame's words.
     fn read_error(&mut self, frame: &Frame<'_>) -> Verdict {
         let kind = RawJson::cut(frame.text).get("type").and_then(RawJson::whole_str);
         if kind.is_some_and(|kind| kind.is("serverErrorEvent"))
@@ -156,8 +156,9 @@ impl Reading {
         }
     }
 
-    /// Takes data or a line that is a frame of server-sent events itself. In lines the name of an event stands on a line
-    /// before its data.
+    /// Takes data, or a line, that begins with `data:` or `event:` itself. Data is looked into as a string is. A line with
+    /// a name counts as skipped, and its name, cut to 64 bytes, is kept for the next `data:` line. Data named `error`
+    /// decides the run, even if it is no JSON.
     fn read_frame_within(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if frame.source != Source::Line {
             return self.read_string(frame);
@@ -177,9 +178,9 @@ impl Reading {
         self.read_string(&named)
     }
 
-    /// Takes a line that is no frame. An object between server-sent events is read as a line of NDJSON, and so is a
-    /// document in several lines once it is whole, and a dictionary as Python prints it. A failure is noted, and later
-    /// text takes it back.
+    /// Takes a line that is no frame. Three things are read as a line of NDJSON: an object between server-sent events,
+    /// a document in several lines once it is whole, and a dictionary as Python prints it. A failure is noted, and
+    /// later text takes it back.
     fn take_loose(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if frame.source == Source::Loose && frame.data.starts_with(b"{") && !begins_document(frame.data) {
             self.read(&Frame { source: Source::Line, ..*frame });
@@ -217,8 +218,8 @@ impl Reading {
         self.loose.is_open()
     }
 
-    /// Takes a string or unquoted text. If another event is found within it, by [`Self::look_into`], that is read in
-    /// its place: one named `error` decides the run.
+    /// Takes a string or unquoted text. If [`Self::look_into`] finds another event within it, this event is read in its
+    /// place. An event named `error` decides the run.
     fn read_string(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let mut inner = std::mem::replace(&mut self.inner, BoundedText::new(0));
         let verdict = match self.look_into(frame, &mut inner) {
@@ -234,9 +235,9 @@ impl Reading {
         verdict
     }
 
-    /// Returns true if an object is certainly of no protocol, so that it need not be recognised: it is an unnamed frame
-    /// of a stream, has none of the members that a protocol is recognised by, and has no `type` or the one that was
-    /// remembered last. A `type` is remembered, up to 64 bytes, whatever the answer is.
+    /// Returns true if an object is certainly of no protocol, so that it need not be recognised. It must be an unnamed
+    /// frame of a stream without the members by which protocols are recognised, and have no `type` or the one that was
+    /// remembered last. Each `type` of such a frame is remembered, up to 64 bytes.
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
@@ -255,15 +256,12 @@ impl Reading {
     }
 
     /// Returns the object within a JSON string, or within `data:` text in such a string or unquoted, and the name of
-    /// the event that stands before it: agents serialize twice. Behind `data:` a whole string and `[DONE]` are returned
-    /// as well, and anything at all if the event is named `error`. Returns `None` for text that is no more than that,
-    /// for a frame too large to keep, and for a protocol whose strings are text whatever they hold. `inner` gets the
-    /// unescaped text.
+    /// the event that stands before it: agents serialize twice. After `data:` a whole string and `[DONE]` are returned
+    /// as well, and anything at all if the event is named `error`. Returns `None` for text that holds no event, for a
+    /// frame too large to keep, and for a protocol whose strings are always text. `inner` gets the unescaped text.
     fn look_into<'t>(&self, frame: &Frame<'_>, inner: &'t mut BoundedText) -> Option<(&'t [u8], &'t [u8])> {
-        let begins = matches!(frame.text, [b'"', b'{', b'\\' | b' ' | b'}', ..] | [b'"', b'\\' | b' ', ..]);
         let is_frame = is_frame_within(frame.text);
-        let is_quoted = frame.text.starts_with(b"\"");
-        if !(begins || is_frame || is_quoted && is_frame_within(&frame.text[1..]))
+        if !(is_frame || within::may_begin(frame.text))
             || frame.dropped.is_some()
             || self.reader.as_ref().is_some_and(|reader| reader.takes_strings())
         {
@@ -277,9 +275,8 @@ impl Reading {
         within::event(scan::trim(inner.as_str().as_bytes()))
     }
 
-    /// Takes a frame by the rules of the protocol that is known. A frame that is none of its own is read by the generic
-    /// rules: what it says of a failure, a stop or an answer counts as if nothing was recognised. An event that ends the
-    /// run well is read by them, too: it may carry a failure.
+    /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends the
+    /// run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol.
     fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
         if std::mem::take(&mut self.transcript.is_foreign) {
@@ -292,10 +289,13 @@ impl Reading {
         }
     }
 
-    /// Takes a frame that is none of the recognised protocol's by the generic rules.
+    /// Takes a frame that is not the recognised protocol's by the generic rules.
     fn read_foreign(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if !frame.has_data {
             return None;
+        }
+        if let Some(json) = literals(frame.text).filter(|_| frame.source == Source::Sse) {
+            return self.read_foreign(&Frame { data: json.as_bytes(), text: json.as_bytes(), ..*frame });
         }
         if frame.source == Source::Line && !frame.text.starts_with(b"{") {
             return self.pass_over(frame, &Members::none());
@@ -376,7 +376,8 @@ impl Reading {
         verdict
     }
 
-    /// Passes over a line that says nothing. One that is no object may be a part of something else.
+    /// Passes over a line that says nothing, and counts it as skipped if it has no `type`. A line that is no object may
+    /// belong to a document in several lines.
     fn pass_over(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> Option<Verdict> {
         let has_type = members.get(Name::Type).and_then(RawJson::whole_str).is_some();
         self.transcript.progress.skipped_events += u64::from(!has_type);
@@ -384,11 +385,11 @@ impl Reading {
         if members.is_closed || is_string { None } else { self.take_loose(frame) }
     }
 
-    /// Decides an answer that ended in order without a terminal event: by the rules of its protocol, or by the generic
-    /// ones, for which that is a success unless the last word said otherwise.
+    /// Decides an answer that ended in order without a terminal event, by the rules of its protocol or by the generic
+    /// rules. By the generic rules such an end is a success, unless the last word said otherwise.
     ///
-    /// A protocol of whose frames only a `start` came, which any agent may send, was none if everything else of the
-    /// answer was understood by the generic rules.
+    /// If only a `start` came of a protocol's frames, and the generic rules understood everything else, there was no
+    /// such protocol: any agent may send a `start`.
     pub(super) fn end(&mut self) -> Verdict {
         let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
         let verdict = reader.end(&mut self.transcript);
@@ -407,8 +408,7 @@ impl Reading {
         self.without(Interruption::Torn)
     }
 
-    /// Decides an answer that broke off: what the agent said of a failure before that is known all the same, and takes
-    /// precedence.
+    /// Decides an answer that broke off. A failure that the agent reported before takes precedence over `interruption`.
     pub(super) fn without(&self, interruption: Interruption) -> Verdict {
         match self.transcript.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),
@@ -416,10 +416,11 @@ impl Reading {
         }
     }
 
-    /// Sums up an answer that has ended. One that nothing decided is interrupted. After HTTP 202, one that would be
-    /// completed, empty or no JSON is incomplete as `working`. The protocol is named only if something was understood
-    /// by it: a completed answer of which nothing was is `Unknown`. The text is left out unless the run completed or
-    /// stopped short. A failure or an interruption keeps the finish reason that the agent named.
+    /// Sums up an answer that has ended. If nothing decided it, it is interrupted. After HTTP 202, an answer that would
+    /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is named only if something was
+    /// understood by it. If nothing of a completed answer was understood, the protocol is `Unknown`. The text is left
+    /// out unless the run completed or stopped short. A failure or an interruption keeps the finish reason that the
+    /// agent named.
     pub(super) fn into_outcome(self) -> Outcome {
         let mut transcript = self.transcript;
         let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));

@@ -1,4 +1,4 @@
-//! The requests that a protocol needs before its call: ADK's session, and MCP's where the server wants one. No run has
+//! The requests that a protocol needs before its call: ADK's session, and MCP's if the server requires one. No run has
 //! begun while they are made, so their failures are those of an agent that did not accept the call.
 
 use reqwest::{
@@ -15,10 +15,11 @@ use crate::agent::{
 };
 
 impl Agent {
-    /// Makes the session of an ADK server at `url`, which answers 400 or 409 if it is there already.
+    /// Makes the session of an ADK server at `url`. The server answers 400 or 409 if the session is there already, so
+    /// these count as success.
     ///
     /// # Errors
-    /// The errors of a call that the agent did not accept, see [`not_begun`].
+    /// Returns the errors of a call that the agent did not accept, see [`not_begun`].
     pub(super) async fn make_adk_session(
         &self,
         url: &Url,
@@ -38,12 +39,12 @@ impl Agent {
     }
 
     /// Opens a session on an MCP server by `initialize` and its notification, each in one try. Returns the call's
-    /// headers with those that name the session and the version that the server agreed to, or the version asked for if
-    /// its answer names none. Returns `None` if the server gives no session or refuses the notification: then it
-    /// refused the call for another reason.
+    /// headers with those that name the session and the version. The version is the one that the server agreed to, or
+    /// the one asked for if its answer names none. Returns `None` if the server gives no session or refuses the
+    /// notification: then it refused the call for another reason.
     ///
     /// # Errors
-    /// The errors of a call that the agent did not accept, see [`not_begun`].
+    /// Returns the errors of a call that the agent did not accept, see [`not_begun`].
     pub(super) async fn open_mcp_session(
         &self,
         initialize: &[u8],
@@ -71,8 +72,8 @@ impl Agent {
     }
 }
 
-/// Returns the error of a request that came before the call: nothing that may be at work was lost with it. A broken
-/// connection and a failure of the agent become `Unavailable`, after which another try is safe. All other errors stand.
+/// Returns the error of a request that came before the call. No work of the agent was lost with it. So a broken
+/// connection and a failure of the agent become `Unavailable`, after which another try is safe. All other errors stay.
 fn not_begun(error: AgentError) -> AgentError {
     match error {
         AgentError::Torn(cause) => AgentError::Unavailable { cause, retry_after: None },

@@ -1,4 +1,4 @@
-//! What the status of an answer means for the call, and how long an agent asks to wait.
+//! The meaning of an answer's status for the call, and the time that an agent asks to wait.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ pub(super) enum StatusClass {
     TimedOut,
 }
 
-/// Classifies a status. A 503 alone does not say "not accepted": proxies also say it after losing a request they had
-/// passed on. AgentCore's own statuses are those of InvokeAgentRuntime: 402 and 429 are its quotas, 424 is the container
-/// failing, 408 its silence.
+/// Classifies a status. A 503 alone does not mean "not accepted": proxies also send it after losing a request that they
+/// had passed on. AgentCore's own statuses are those of InvokeAgentRuntime: 402 and 429 are its quotas, 424 is a
+/// failure of the container, 408 its silence.
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 pub(super) fn classify(status: StatusCode, has_retry_after: bool, is_agentcore: bool) -> StatusClass {
     match status.as_u16() {
@@ -42,8 +42,8 @@ pub(super) fn classify(status: StatusCode, has_retry_after: bool, is_agentcore: 
     }
 }
 
-/// Reads what `Retry-After` asks for: seconds, or a date (RFC 9110 §10.2.3), of which the time from `now` is returned,
-/// and zero if it has passed. `None` if it is neither. The caller limits it.
+/// Reads the time that `Retry-After` asks for: seconds, or the time from `now` to a date (RFC 9110 §10.2.3), which is
+/// zero if it has passed. Returns `None` if it is neither. The caller limits it.
 pub(super) fn retry_after(value: &HeaderValue, now: OffsetDateTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

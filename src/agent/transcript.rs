@@ -1,4 +1,5 @@
-//! What is kept of a run while it streams by: counts, usage, ids, the answer's text, and the last word on how it went.
+//! The facts that are kept of a run while its answer streams by: counts, usage, ids, the answer's text, and the last
+//! word on its end.
 
 use crate::agent::protocol::{names::is_failure_word, usage::Counts};
 use crate::domain::answer::{AnswerError, Interruption, Output, Progress, Verdict, is_plain_id};
@@ -13,19 +14,19 @@ pub const MAX_OUTPUT: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct Transcript {
     pub(crate) progress: Progress,
-    /// The text of the last assistant message, where the stream marks messages.
+    /// The text of the last assistant message, if the stream marks messages.
     pub(crate) text: BoundedText,
     /// The text of frames that belong to no message: the answer if there is no other.
     pub(crate) pieces: BoundedText,
-    /// What comes next begins another message, which replaces the last one once it has text.
+    /// True if the next text begins another message, which replaces the last one.
     between_messages: bool,
     /// The frame under way was too large to keep: it has no text.
     pub(crate) is_muted: bool,
-    /// The frame under way is none of the recognised protocol's own: the generic rules read it.
+    /// The frame under way is not the recognised protocol's own: the generic rules read it.
     pub(crate) is_foreign: bool,
     /// Something of the answer was understood.
     pub(crate) is_understood: bool,
-    /// What the agent said last, if that was a failure.
+    /// The last word of the agent, if that was a failure.
     pub(crate) failure: Option<AnswerError>,
     /// What an answer is that ends now, in place of a success: a line that is no frame reported an error, or a frame said
     /// more than was kept of it. Text takes it back, as it does a failure, and the event that ends a protocol's run takes
@@ -38,7 +39,7 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
-    /// Creates the transcript of an answer of which nothing was read.
+    /// Creates the transcript of an answer that is not read yet.
     pub(crate) fn new() -> Transcript {
         Transcript {
             progress: Progress::default(),
@@ -62,8 +63,8 @@ impl Transcript {
         self.between_messages = true;
     }
 
-    /// Begins a message whose role is the assistant's or missing: only assistants are streamed. Text that follows
-    /// another role's start is appended to the message before.
+    /// Begins a message whose role is the assistant's or missing, because only assistants are streamed. After the start
+    /// of another role, text is appended to the message before.
     pub(crate) fn begin_message_of(&mut self, role: Option<RawJson<'_>>) {
         self.is_understood = true;
         if role.and_then(RawJson::as_str).is_none_or(|role| role.is("assistant")) {
@@ -72,15 +73,15 @@ impl Transcript {
     }
 
     /// Returns true if text that comes now changes something: it is kept, replaces another message's, or takes back a
-    /// failure. Else it need not even be looked for.
+    /// failure. Otherwise the caller need not look for it.
     #[inline(always)]
     pub(crate) fn wants_text(&self) -> bool {
         !self.is_muted && (self.between_messages || self.may_go_on() || !self.text.is_truncated())
     }
 
     /// Appends a piece of the message's text. The first piece of a message replaces the message before. Text also takes
-    /// back a failure that was reported before it: the agent went on. A missing or empty piece, and the text of a frame
-    /// too large to keep, change nothing.
+    /// back a failure that was reported before it, because the agent went on. A missing or empty piece, and the text of
+    /// a frame too large to keep, change nothing.
     pub(crate) fn delta(&mut self, text: Option<Str<'_>>) {
         self.is_understood = true;
         let Some(text) = text.filter(|text| !text.is_empty() && !self.is_muted) else { return };
@@ -126,9 +127,9 @@ impl Transcript {
         }
     }
 
-    /// Notes how the agent says that it stopped: the last word counts, and one that means a finished run takes back a
-    /// reason before it. `error`, `failed` and their like, and a word that begins with `malformed_`, are a failure, too,
-    /// unless one with the agent's words was reported already. What is no string, or is cut off, is ignored.
+    /// Notes how the agent says that it stopped. The last word counts, and a word that means a finished run takes back
+    /// a reason before it. `error`, `failed` and similar words, and a word that begins with `malformed_`, are a
+    /// failure, too, unless a failure was reported already. A reason that is no string, or is cut off, is ignored.
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;
@@ -186,7 +187,8 @@ impl Transcript {
         }
     }
 
-    /// Decides a run that ended without the event that its protocol promises.
+    /// Decides a run that ended without the event that its protocol promises. A failure that was reported takes
+    /// precedence over the interruption.
     pub(crate) fn without_terminal_event(&self) -> Verdict {
         match self.failed() {
             Some(failure) => Verdict::Failed(failure.clone()),

@@ -1,4 +1,4 @@
-//! What stands within text: a frame of server-sent events that an agent wrote into its data itself, or an object.
+//! The content of a text: a frame of server-sent events that an agent wrote into its data itself, or an object.
 
 use crate::agent::protocol::members::Members;
 use crate::json::{python, scan};
@@ -14,13 +14,19 @@ pub(super) fn is_frame_within(text: &[u8]) -> bool {
     text.starts_with(DATA) || text.starts_with(EVENT)
 }
 
+/// Returns true if a string may hold an object or a frame, by its first bytes.
+pub(super) fn may_begin(string: &[u8]) -> bool {
+    let Some(inner) = string.strip_prefix(b"\"") else { return false };
+    matches!(inner, [b'{', b'\\' | b' ' | b'}', ..] | [b'\\' | b' ', ..]) || is_frame_within(inner)
+}
+
 /// Returns a dictionary of literals, as Python prints it, as JSON.
 pub(super) fn literals(text: &[u8]) -> Option<String> {
     if text.starts_with(b"{'") { python::to_json(text) } else { None }
 }
 
-/// Returns the name and the data of the event in a text: an object, or what stands behind `data:` if it is JSON, `[DONE]`,
-/// or anything at all under the name `error`.
+/// Returns the name and the data of the event in a text, or `None` if there is none. The data is an object, or the text
+/// after `data:` if it is JSON, `[DONE]`, or anything at all under the name `error`.
 pub(super) fn event(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, text) = match text.strip_prefix(EVENT).map(|rest| rest.split_at(line_end(rest))) {
         Some((name, rest)) => (scan::trim(name), scan::trim(rest)),

@@ -37,7 +37,8 @@ impl<'a> Fields<'a> {
         push(&mut self.problems, format!("{}: {problem}", member(&self.path, name)));
     }
 
-    /// Returns an optional field. Null counts as absent, as in the languages that write these events.
+    /// Returns an optional field, or `None` if it is absent. Null counts as absent, as in the languages that write
+    /// these events.
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.object.get(name).filter(|value| !value.is_null())
     }
@@ -53,7 +54,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a text that must be present and not blank. It is returned as it stands, with the blanks around it.
+    /// Reads a text that must be present and not blank. It is returned as it stands, with the blanks around it. A
+    /// problem is `None`.
     pub(crate) fn required_text(&mut self, name: &str) -> Option<String> {
         if self.value(name).is_none() {
             self.problem(name, "is missing");
@@ -67,8 +69,8 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes. Half a surrogate pair, which the
-    /// table cannot hold, becomes U+FFFD.
+    /// Reads an optional text that is stored as it is, of at most [`ID_LIMIT`] bytes. A longer one is a problem, and
+    /// `None`. Half a surrogate pair, which the table cannot hold, becomes U+FFFD.
     pub(crate) fn short_text(&mut self, name: &str) -> Option<String> {
         let text = surrogate::shown(&self.text(name)?).into_owned();
         if text.len() > ID_LIMIT {
@@ -78,7 +80,8 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Reads an id: a required text of at most [`ID_LIMIT`] bytes without control characters.
+    /// Reads an id: a required text of at most [`ID_LIMIT`] bytes without control characters. Anything else is a
+    /// problem, and `None`. Half a surrogate pair becomes U+FFFD.
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
         let id = surrogate::shown(&self.required_text(name)?).into_owned();
         if id.len() > ID_LIMIT {
@@ -107,7 +110,7 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
-    /// Reads an optional boolean. Anything else is a problem, and `None`, which looks like an absent one: a caller that
+    /// Reads an optional boolean. Anything else is a problem, and `None`, which looks like an absent one. A caller that
     /// starts runs must look at the problems.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         match self.value(name)?.clone() {
@@ -119,7 +122,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads an optional whole number that fits 32 bits, as [`Fields::whole_number`] does. A larger one is a problem.
+    /// Reads an optional whole number that fits 32 bits, as [`Fields::whole_number`] does. A larger one is a problem,
+    /// and `None`.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
         let count = u32::try_from(self.whole_number(name)?).ok();
         if count.is_none() {
@@ -128,16 +132,17 @@ impl<'a> Fields<'a> {
         count
     }
 
-    /// Reads an optional whole number as [`Fields::count`] does, from a record that the table's stream delivered: an
-    /// attribute that the record does not have arrives as an empty text, which counts as absent here and nowhere else.
+    /// Reads an optional whole number as [`Fields::count`] does, from a record that the table's stream delivered.
+    /// There, an attribute that the record does not have arrives as an empty text. This counts as absent here and
+    /// nowhere else.
     pub(crate) fn streamed_count(&mut self, name: &str) -> Option<u32> {
         self.value(name).filter(|value| value.as_str() != Some(""))?;
         self.count(name)
     }
 
-    /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which
-    /// is the form of DynamoDB's stream. Anything else is a problem, an empty text too: a limit that is present must not
-    /// be read as one that is absent.
+    /// Reads an optional whole number in any spelling (`900.0`, `1E+6`). It is given as a number or as a text, which is
+    /// the form of DynamoDB's stream. Anything else is a problem, and `None`. This includes an empty text: a limit that
+    /// is present must not be read as one that is absent.
     pub(crate) fn whole_number(&mut self, name: &str) -> Option<u64> {
         let number = whole_number(self.value(name)?);
         if number.is_none() {
@@ -152,8 +157,8 @@ impl<'a> Fields<'a> {
         self.instant(name)
     }
 
-    /// Reads an optional RFC 3339 time, and returns its text, too. It must not be before 1970, because a UUIDv7 cannot
-    /// represent that. A text with a placeholder of Scheduler's that was never substituted is `None` here without a
+    /// Reads an optional RFC 3339 time, and returns its text, too. A time before 1970 is a problem, because a UUIDv7
+    /// cannot represent it. A text with a Scheduler keyword that was never substituted is `None` here without a
     /// problem: the reader of the whole event reports it.
     pub(crate) fn instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         let text = self.short_text(name)?;
@@ -187,8 +192,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the whole number that a value spells in any way, as a number or as a text, if it is one, is not negative and
-/// fits 64 bits.
+/// Returns the whole number that a value spells in any way, as a number or as a text. Returns `None` if it is none, is
+/// negative, or does not fit 64 bits.
 pub(crate) fn whole_number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number::whole(number.as_str()),
@@ -197,7 +202,7 @@ pub(crate) fn whole_number(value: &Value) -> Option<u64> {
     }
 }
 
-/// Adds a problem, unless there are too many already. A hostile event must not cause an error longer than itself.
+/// Adds a problem, unless there are 50 already. A hostile event must not cause an error longer than itself.
 pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     match problems.len() {
         0..MOST_PROBLEMS => problems.push(problem),
@@ -206,8 +211,8 @@ pub(crate) fn push(problems: &mut Vec<String>, problem: String) {
     }
 }
 
-/// Returns the path of `name` in `path`: in dot notation where the name allows it, otherwise in brackets (RFC 9535
-/// §2.5). The sender chose the name, so a long one is cut, and a path of more than 200 bytes ends in an ellipsis
+/// Returns the path of `name` in `path`, in dot notation if the name allows it, and otherwise in brackets (RFC 9535
+/// §2.5). The sender chose the name, so it is cut to 64 bytes. A path of more than 200 bytes ends in an ellipsis
 /// instead.
 pub(crate) fn member(path: &str, name: &str) -> String {
     let name = cut(name, 64);

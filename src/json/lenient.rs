@@ -1,7 +1,7 @@
-//! Reads JSON as it came. serde_json refuses half a surrogate pair, which JavaScript leaves where it cuts a text within an
-//! emoji, and more than 128 levels. It also changes the spelling of a number (`1e15` becomes `1e+15`), and takes an
-//! object whose only name begins with `$serde_json` for a number or a text of its own. Here numbers keep their spelling
-//! and any size, and halves are marked ([`crate::json::surrogate`]).
+//! Reads JSON as it came. serde_json refuses half a surrogate pair, which JavaScript leaves where it cuts a text within
+//! an emoji, and more than 128 levels. serde_json also changes the spelling of a number (`1e15` becomes `1e+15`), and
+//! takes an object whose only name begins with `$serde_json` for a number or a text of its own. Here numbers keep their
+//! spelling and any size, and halves are marked ([`crate::json::surrogate`]).
 
 use memchr::{memchr, memchr2};
 use serde_json::{Map, Number, Value, value::RawValue};
@@ -27,12 +27,12 @@ pub enum LenientError {
     TooDeep,
 }
 
-/// Reads a text. Of several members of one name the last one counts.
+/// Reads a text. If an object has several members of one name, the last one counts.
 ///
 /// # Errors
-/// If the text is not JSON, or is nested too deeply.
+/// Returns an error if the text is not JSON, or is nested too deeply.
 pub fn parse(text: &str) -> Result<Value, LenientError> {
-    // This validates the whole text without recursion, and builds nothing. The reader below rests on it.
+    // This validates the whole text without recursion, and builds nothing. The reader below relies on it.
     let raw: &RawValue = serde_json::from_str(text)
         .map_err(|error| LenientError::Syntax { line: error.line(), column: error.column() })?;
     Reader { text: raw.get(), at: 0 }.value(MOST_LEVELS).ok_or(LenientError::TooDeep)
@@ -118,7 +118,7 @@ impl Reader<'_> {
         Some(text)
     }
 
-    /// Passes over whitespace, and returns the byte behind it.
+    /// Passes over white space, and returns the byte after it without taking it.
     fn next_byte(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {
@@ -128,9 +128,9 @@ impl Reader<'_> {
     }
 }
 
-/// Appends the inside of a JSON string with its escapes read and half a surrogate pair marked. `raw` must be valid: an
-/// unknown escape stands for its own character. Returns `None` for an escape that is cut off or a `\u` without four
-/// hexadecimal digits, and a part is appended then.
+/// Appends the inside of a JSON string with its escapes read and halves of surrogate pairs marked. `raw` must be valid:
+/// an unknown escape stands for its own character. Returns `None` for an escape that is cut off or a `\u` without four
+/// hexadecimal digits. A part is appended then.
 fn unescape(raw: &str, text: &mut String) -> Option<()> {
     let mut rest = raw;
     while let Some(at) = memchr(b'\\', rest.as_bytes()) {
@@ -155,8 +155,8 @@ fn unescape(raw: &str, text: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Appends the character whose UTF-16 code `rest` begins with, and returns what follows. The other half of a pair is the
-/// next escape.
+/// Appends the character whose UTF-16 code is at the beginning of `rest`, and returns the rest after it. The other half
+/// of a pair is the next escape, and is taken as well.
 fn unescape_units<'a>(rest: &'a str, text: &mut String) -> Option<&'a str> {
     let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
     let (first, behind) = (unit(rest)?, &rest[4..]);

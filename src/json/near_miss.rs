@@ -6,7 +6,8 @@ use crate::json::fields::Fields;
 /// The least length of a known name for which one edit is taken for a slip, not for another word.
 const LEAST_EDITED: usize = 8;
 
-/// Adds a problem for each member that is nearly one of the names in `known`, where the known name itself is absent.
+/// Adds a problem for each member that is nearly one of the names in `known`, if the known name itself is absent. Null
+/// counts as absent. The names of DynamoDB's keys are never problems.
 pub(crate) fn near_misses(fields: &mut Fields<'_>, known: &[&[&str]]) {
     let known = known.concat();
     let object = fields.object;

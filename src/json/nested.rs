@@ -286,3 +286,61 @@ impl Nested {
         self.expect = Expect::Comma;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps so many bytes of a text, in chunks of this size. Returns what was kept, and whether something was lost.
+    fn kept(text: &str, room: usize, chunk: usize) -> (String, bool) {
+        let mut nested = Nested::new(|name| matches!(name, b"error" | b"status"));
+        let mut out = Vec::new();
+        nested.begin(text.as_bytes()[0], room, &mut out);
+        let mut is_end = false;
+        for part in text.as_bytes()[1..].chunks(chunk) {
+            let (taken, ended) = nested.take(part, &mut out);
+            assert!(!is_end && (ended || taken == part.len()), "{text}");
+            is_end = ended;
+        }
+        assert!(is_end && out.len() <= room, "{} of {room} bytes", out.len());
+        (String::from_utf8(out).expect("UTF-8"), nested.is_lost())
+    }
+
+    #[test]
+    fn what_has_room_is_kept_without_its_white_space() {
+        for text in ["{}", "[]", "{\"a\":[1,{\"b\":\"}\\\"]\"},null]}", "[[[]],-1.5e9,true,\"\"]"] {
+            for chunk in [1, 3, 100] {
+                assert_eq!(kept(text, 10_000, chunk), (text.to_owned(), false));
+            }
+        }
+        assert_eq!(kept("{ \"a\" : [ 1 , 2 ]\n}", 10_000, 1).0, "{\"a\":[1,2]}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_kept_behind_anything() {
+        let many = "{\"error\":1},".repeat(3_000);
+        for long in [
+            format!("\"{}\"", "x".repeat(60_000)),
+            format!("\"{}\"", "\\\"".repeat(30_000)),
+            format!("[{many}0]"),
+            format!("{{\"a\":[{many}0],\"b\":\"{}\"}}", "x".repeat(60_000)),
+            format!("{}{}", "[".repeat(30_000), "]".repeat(30_000)),
+        ] {
+            let text =
+                format!("{{\"a\":{long},\"b\":{long},\"c\":{long},\"status\":\"failed\",\"error\":{{\"x\":1}}}}");
+            for chunk in [1, 777, usize::MAX] {
+                let (kept, is_lost) = kept(&text, 40_000, chunk);
+                assert!(!is_lost && kept.contains("\"status\":\"failed\""), "{}", &long[..20]);
+                assert!(serde_json::from_str::<serde_json::Value>(&kept).is_ok(), "{}", &long[..20]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_and_has_no_room_is_lost() {
+        let flood = "\"status\":\"at work\",".repeat(3_000);
+        assert!(kept(&format!("{{{flood}\"error\":1}}"), 20_000, 100).1);
+        assert!(!kept(&format!("[{{}},{{{flood}\"error\":1}}]"), 20_000, 100).1, "no more than a value of a list");
+        assert!(kept("{\"a\" \"error\":1}", 20_000, 100).1, "no JSON");
+    }
+}

@@ -15,14 +15,14 @@ struct Decimal {
     magnitude: i64,
 }
 
-/// Returns the number that a text spells in JSON's notation, with its own spelling. serde_json writes the `1e15` that it
-/// reads as `1e+15`.
+/// Returns the number that a text spells in JSON's notation, with its own spelling, or `None` if it is none. serde_json
+/// writes the `1e15` that it reads as `1e+15`.
 pub(crate) fn number(text: &str) -> Option<Number> {
     serde_json::from_str::<Number>(text).ok()?;
     Some(Number::from_string_unchecked(text.trim().to_owned()))
 }
 
-/// Compares two numbers by value, exactly.
+/// Compares two numbers by value, exactly. Returns `None` if one of them is no decimal number.
 pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     match (left.as_i64(), right.as_i64()) {
         (Some(left), Some(right)) => Some(left.cmp(&right)),
@@ -30,13 +30,14 @@ pub(crate) fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     }
 }
 
-/// Returns the whole number that a text spells in any way (`900`, `900.0`, `9E2`), if it is not negative and fits.
+/// Returns the whole number that a text spells in any way (`900`, `900.0`, `9E2`). Returns `None` if it is none, is
+/// negative, or does not fit 64 bits.
 pub(crate) fn whole(text: &str) -> Option<u64> {
     let decimal = Decimal::read(text)?;
     if decimal.digits.is_empty() {
         return Some(0);
     }
-    // Digits behind the point are left only if the number is not whole.
+    // Digits after the point are left only if the number is not whole.
     let zeros = usize::try_from(decimal.magnitude).ok()?.checked_sub(decimal.digits.len())?;
     let (false, 0..=20) = (decimal.is_negative, zeros) else { return None };
     let digits = decimal.digits.iter().copied().chain(std::iter::repeat_n(b'0', zeros));
@@ -44,8 +45,8 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
 }
 
 impl Decimal {
-    /// Reads a number's text, its sign first, which may be `+`. `None` if it is no number in decimal notation, or its
-    /// exponent fits no `i64`. Zeros at both ends of the digits do not matter, and zero has no sign.
+    /// Reads a number's text. Its sign comes first, and may be `+`. Returns `None` if it is no number in decimal
+    /// notation. Zeros at both ends of the digits do not matter, and zero has no sign.
     fn read(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.as_bytes() {
             [b'-', ..] => (true, &text[1..]),
@@ -86,7 +87,8 @@ impl Decimal {
     }
 }
 
-/// Reads an exponent. One that is too large for any number in this world becomes the largest.
+/// Reads an exponent. One that is too large for any number in this world becomes the largest. Returns `None` if it is
+/// no whole number.
 fn exponent(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

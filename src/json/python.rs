@@ -5,7 +5,8 @@ use std::fmt::Write;
 /// Bytes of the longest text that is read.
 const LONGEST: usize = 64 * 1024;
 
-/// Returns a dictionary of literals, as Python prints it, as JSON. `None` if it is none, or holds anything else.
+/// Returns a dictionary of literals, as Python prints it, as JSON. Tuples become arrays. Returns `None` if the text is
+/// none, holds anything else, or has more than 64 KiB.
 pub(crate) fn to_json(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= LONGEST && text.starts_with('{'))?;
     let mut json = String::with_capacity(text.len() + 16);
@@ -37,7 +38,8 @@ pub(crate) fn to_json(text: &[u8]) -> Option<String> {
     serde_json::from_str::<serde::de::IgnoredAny>(&json).ok().map(|_| json)
 }
 
-/// Takes a string up to its quote, and writes it as JSON. Returns what is behind it.
+/// Takes a string up to its quote, and writes it as JSON. Returns the text after it, or `None` if it has no end or an
+/// escape that JSON does not have.
 fn string<'t>(text: &'t str, quote: char, json: &mut String) -> Option<&'t str> {
     json.push('"');
     let mut chars = text.char_indices();

@@ -1,10 +1,10 @@
 //! RFC 9535 queries, restricted so that they cannot bring the function down.
 //!
 //! The author of a trigger also writes its queries, and one bad query must not prevent the event's other triggers from
-//! running. serde_json_path reads a filter inside a filter twice, so its time doubles with each level, and it
-//! overflows the stack on a few hundred parentheses. RFC 9535 itself allows queries whose results outgrow any memory.
-//! So the shape of a query is checked first, and its work on an event is counted before it is asked
-//! ([`crate::json::query_cost`]). Hardly any trigger needs what is refused.
+//! running. serde_json_path reads a filter inside a filter twice, so its time doubles with each level, and it overflows
+//! the stack on a few hundred parentheses. RFC 9535 itself allows queries whose results outgrow any memory. So the
+//! shape of a query is checked first, and its work on an event is counted before it is evaluated
+//! ([`crate::json::query_cost`]). Hardly any trigger needs a query that is refused.
 
 use std::fmt;
 
@@ -64,10 +64,11 @@ impl Query {
         Ok(Self { segments: segments(query), path })
     }
 
-    /// Returns what the query finds in an event.
+    /// Returns the values that the query finds in an event. Before it is evaluated, its steps are taken.
     ///
     /// # Errors
-    /// If it takes more steps than there are.
+    /// Returns an error if the query would take more steps than are left, or find too many values. All steps are spent
+    /// then.
     pub fn find<'e>(&self, event: &'e Value, steps: &Steps) -> Result<Vec<&'e Value>, TooMuchWork> {
         count(&self.segments, event, steps)?;
         Ok(self.path.query(event).all())
@@ -80,7 +81,7 @@ impl fmt::Display for Query {
     }
 }
 
-/// Separates the segments of a query that is known to be one.
+/// Separates the segments of a query that the parser has accepted.
 fn segments(query: &str) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut rest = query.trim_start_matches('$').trim_start();
@@ -106,7 +107,8 @@ fn segments(query: &str) -> Vec<Segment> {
     segments
 }
 
-/// Reads the selectors of a bracket, the text behind which is `inside`. Returns what follows the bracket, too.
+/// Reads the selectors of a bracket. `inside` begins after the opening bracket. Returns the text after the closing one,
+/// too.
 fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     let bytes = inside.as_bytes();
     let (mut selectors, mut begin, mut at, mut depth) = (Vec::new(), 0, 0, 0_usize);
@@ -129,15 +131,15 @@ fn bracket(inside: &str) -> (Vec<Selector>, &str) {
     (selectors, inside.get(begin.max(at)..).map_or("", |rest| rest.strip_prefix(']').unwrap_or(rest)))
 }
 
-/// Reads one selector for what it may cost: a name or an index finds at most one value, everything else that is not
-/// understood counts as every value.
+/// Reads one selector for its cost. A name or an index finds at most one value. Any other selector that is no filter
+/// counts as every value.
 fn selector(text: &str) -> Selector {
     if let Some(filter) = text.strip_prefix('?') {
         return Selector::Filter(FilterCost::of(filter));
     }
     let quoted = ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
     match quoted {
-        // An escape in a name is not looked into.
+        // A name with an escape is not examined.
         Some(name) if !name.contains('\\') => Selector::Name(name.to_owned()),
         _ => text.parse().map_or(Selector::Every, Selector::Index),
     }
@@ -157,7 +159,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// Examines the punctuation outside quotes. A text that is not a query may have any shape.
+    /// Examines the punctuation outside quotes. For a text that is no query the result means nothing.
     fn of(query: &str) -> Self {
         let mut shape = Self { depth: 0, filters: 0, descendants: 0, repeats: 1, is_product: false };
         // One entry for each open bracket or parenthesis: whether it is a bracket, the number of its selectors, and whether

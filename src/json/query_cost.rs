@@ -1,11 +1,11 @@
-//! The cost of a query on the event at hand, counted before the query is asked. serde_json_path has no limits of its own, and
-//! RFC 9535 allows queries whose work is the product of an event's sizes: a filter that compares two copies of the whole
-//! detail does so for each value that it examines.
+//! The cost of a query on the event at hand, counted before the query is evaluated. serde_json_path has no limits of
+//! its own, and RFC 9535 allows queries whose work is the product of an event's sizes: a filter that compares two
+//! copies of the whole detail does so for each value that it examines.
 //!
-//! The count walks the event along the query's segments, and finds at least what the query finds: names and indexes
-//! exactly; wildcards and slices as all the children; a filter as if it accepted all of them. For each value that a
-//! filter examines, the count adds the most that the filter can do with it. A query that would take too many steps is not
-//! asked.
+//! The count walks the event along the query's segments, and finds at least the values that the query finds: names and
+//! indexes exactly, wildcards and slices as all the children, and a filter as if it accepted all of them. For each
+//! value that a filter examines, the count adds the most that the filter can do with it. A query that would take too
+//! many steps is not evaluated.
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(super) struct Segment {
 pub(super) enum Selector {
     Name(String),
     Index(usize),
-    /// A wildcard, a slice, or what is not looked into.
+    /// A wildcard, a slice, or a selector that is not examined: it counts as every child.
     Every,
     Filter(FilterCost),
 }
@@ -34,15 +34,15 @@ pub(super) enum Selector {
 /// The most that a filter does with one value that it examines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FilterCost {
-    /// The steps whatever the value is.
+    /// The steps that it takes for any value.
     steps: u64,
-    /// The times that each value in it is looked at.
+    /// The number of times that the filter may look at each value inside the examined one.
     looks: u64,
-    /// True if each value in it may be looked at once for each value around it.
+    /// True if a value may be looked at again from every level above it.
     has_descendants: bool,
-    /// The times that the whole event may be looked at.
+    /// The number of times that the filter may look at the whole event.
     looks_at_event: u64,
-    /// True if it looks at the event for each value in it.
+    /// True if the filter may look at the whole event again for each value inside the examined one.
     is_nested: bool,
 }
 
@@ -51,7 +51,11 @@ pub(super) struct FilterCost {
 #[error("take too many steps on this event, or find over {MOST_FOUND} values in it")]
 pub struct TooMuchWork;
 
-/// Counts the steps of a query on an event.
+/// Takes the steps of a query on an event from `steps`.
+///
+/// # Errors
+/// Returns an error if there are not enough, or if the query may find more than [`MOST_FOUND`] values at a segment. All
+/// steps are spent then.
 pub(super) fn count(segments: &[Segment], event: &Value, steps: &Steps) -> Result<(), TooMuchWork> {
     let counter = Counter { event, steps };
     let mut found = vec![event];
@@ -71,7 +75,7 @@ struct Counter<'a, 's> {
 }
 
 impl<'a> Counter<'a, '_> {
-    /// Adds to `found` at least what a segment finds in a value.
+    /// Adds to `found` at least the values that a segment finds in a value, and takes the steps for them.
     fn select(&self, segment: &Segment, value: &'a Value, found: &mut Vec<&'a Value>) -> Result<(), TooMuchWork> {
         for selector in &segment.selectors {
             self.take(1)?;
@@ -92,7 +96,7 @@ impl<'a> Counter<'a, '_> {
                 }
             }
             if found.len() > MOST_FOUND {
-                // A caller that asks only the steps hears it, too.
+                // The steps are used up as well, for a caller that looks only at them.
                 self.steps.take(u64::MAX);
                 return Err(TooMuchWork);
             }
@@ -121,7 +125,8 @@ impl<'a> Counter<'a, '_> {
         Ok(())
     }
 
-    /// Returns the steps of looking at all of a value, once, or once for each value around each of its values.
+    /// Returns the steps of looking at all of a value once. With `has_descendants`, returns those of looking at each of
+    /// its values again from every level above it, which begins at `level`. Takes one step for each value.
     fn size(&self, value: &Value, has_descendants: bool, level: u64) -> Result<u64, TooMuchWork> {
         self.take(1)?;
         let mut size = 1 + match value {
@@ -151,12 +156,14 @@ fn children(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 impl FilterCost {
-    /// Examines a filter, the text behind its question mark. It is known to be part of a query.
+    /// Returns the most that a filter can cost for one value, judged by its punctuation alone. `filter` is the text
+    /// after the question mark, in a query that the parser has accepted: for any other text the result means nothing.
+    /// Counts saturate.
     pub(super) fn of(filter: &str) -> Self {
         let mut shape = FilterShape::default();
         shape.read(filter.as_bytes());
         let FilterShape { repeats, operations, wild, has_descendants, event_operations, .. } = shape;
-        // No part of a filter that is evaluated by itself has fewer than two bytes.
+        // Each part that is evaluated separately has at least two bytes.
         let length = (filter.len() as u64).div_ceil(2);
         let looks = if wild { length.saturating_add(operations) } else { operations };
         Self {
@@ -176,7 +183,7 @@ struct FilterShape {
     repeats: u64,
     /// Its comparisons and functions.
     operations: u64,
-    /// The comparisons of two parts of the event outside the value that is examined, and the functions of one.
+    /// The comparisons of two queries that begin with `$`, and the functions of one.
     event_operations: u64,
     /// True if a query in it may find several values.
     wild: bool,
@@ -209,8 +216,8 @@ impl Default for FilterShape {
 }
 
 impl FilterShape {
-    /// Reads the text of a filter for what it costs: its operations, those that look at the whole event again, and
-    /// whether it may find several values. A text that is no filter may cost anything: the parser refuses it.
+    /// Reads the text of a filter for its cost: its operations, those that look at the whole event again, and whether
+    /// it may find several values. For a text that is no filter the result means nothing: the parser refuses it.
     fn read(&mut self, filter: &[u8]) {
         let mut at = 0;
         while let Some(byte) = filter.get(at) {
@@ -248,7 +255,8 @@ impl FilterShape {
     }
 }
 
-/// Returns the length of a quoted text with its closing quote. `text` begins behind the opening one.
+/// Returns the length of a quoted text with its closing quote. `text` begins after the opening one. Without a closing
+/// quote it is all of the text.
 pub(super) fn quoted_length(text: &[u8], quote: u8) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {

@@ -1,8 +1,8 @@
 //! Reads single members out of JSON that may be cut off, malformed or 10,000 levels deep.
 //!
 //! A parser that refuses such input could hide an event that decides a run, and one that builds values would pay for
-//! everything a stream carries. So this reads slices: no recursion, no allocation, one pass over what stands before
-//! the member asked for. It does not validate; where that matters, [`is_whole`] or `serde_json` is asked.
+//! everything a stream carries. So this reads slices: no recursion, no allocation, one pass over the text before the
+//! member. It does not validate. Where that matters, [`is_whole`] or `serde_json` does.
 
 use memchr::{memchr, memchr2};
 
@@ -14,7 +14,7 @@ pub(crate) struct RawJson<'a> {
     raw: &'a [u8],
     /// False where the text ended within the value.
     whole: bool,
-    /// It is a string with escapes, or whether it is was not looked for.
+    /// True if it is a string with escapes, or if nobody has looked for them.
     escaped: bool,
 }
 
@@ -34,8 +34,8 @@ impl<'a> RawJson<'a> {
         self.enter(name).map(RawJson::end)
     }
 
-    /// Like [`RawJson::get`], but does not look for the end of the value: what is read within it is scanned once, not
-    /// once for each level above it.
+    /// Returns the member as [`RawJson::get`] does, but does not look for its end: a value within it is scanned once,
+    /// not once for each level above it.
     pub(crate) fn enter(self, name: &str) -> Option<RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         while !take_name(&mut rest)?.is(name) {
@@ -44,7 +44,7 @@ impl<'a> RawJson<'a> {
         Some(RawJson { raw: rest, whole: false, escaped: true })
     }
 
-    /// Like [`RawJson::enter`], for the first member that has one of these names; with the place of its name.
+    /// Returns the first member that has one of these names, as [`RawJson::enter`] does, with the index of its name.
     pub(crate) fn enter_any(self, names: &[&str]) -> Option<(usize, RawJson<'a>)> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         loop {
@@ -61,7 +61,7 @@ impl<'a> RawJson<'a> {
         take_value(&mut rest).unwrap_or(RawJson { raw: self.raw, whole: false, escaped: true })
     }
 
-    /// Returns the string, of which the end may be missing. `None` if this is none.
+    /// Returns the string, whose end may be missing. `None` if this is none.
     #[inline(always)]
     pub(crate) fn as_str(self) -> Option<Str<'a>> {
         let inner = self.raw.strip_prefix(b"\"")?;
@@ -78,7 +78,7 @@ impl<'a> RawJson<'a> {
         self.as_str().filter(|_| self.whole)
     }
 
-    /// A count: what is negative is 0, what is fractional is rounded down, what is too large is `u64::MAX`.
+    /// Returns a number as a count. A negative one is 0, a fraction is rounded down, one too large is `u64::MAX`.
     pub(crate) fn as_count(self) -> Option<u64> {
         if !matches!(self.raw.first(), Some(b'-' | b'0'..=b'9')) {
             return None;
@@ -108,7 +108,7 @@ impl<'a> RawJson<'a> {
         self.raw.starts_with(b"{")
     }
 
-    /// Neither null, false, 0 nor empty. A value cut off counts as not empty once anything of it is there.
+    /// Returns true if it is not null, false, 0 or empty. A value cut off is not empty if anything of it is there.
     pub(crate) fn is_something(self) -> bool {
         match self.raw {
             b"null" | b"false" | b"\"\"" | b"0" | b"-0" | b"0.0" => false,
@@ -123,7 +123,7 @@ impl<'a> RawJson<'a> {
         (!raw.starts_with(b"]")).then_some(RawJson { raw, whole: false, escaped: true })
     }
 
-    /// Returns the values of an array; of anything else, none. The last may be cut off, and what is no JSON ends them.
+    /// Returns the values of an array, or none. The last may be cut off. Text that is no JSON ends them.
     pub(crate) fn elements(self) -> impl Iterator<Item = RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"[").unwrap_or_default();
         std::iter::from_fn(move || {
@@ -156,13 +156,13 @@ pub(crate) struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
-    /// Whether the string, its escapes read, is `other`, which is ASCII.
+    /// Returns true if the string, its escapes read, is `other`, which is ASCII.
     #[inline(always)]
     pub(crate) fn is(self, other: &str) -> bool {
         self.raw == other.as_bytes() || (self.escaped && self.has_escapes() && self.reads(other))
     }
 
-    /// Which of `names`, all ASCII, the string is, its escapes read.
+    /// Returns the index in `names`, all ASCII, of the string, its escapes read.
     pub(crate) fn position(self, names: &[&str]) -> Option<usize> {
         let same = names.iter().position(|name| self.raw == name.as_bytes());
         if same.is_some() || !self.has_escapes() {
@@ -198,7 +198,7 @@ impl<'a> Str<'a> {
         text.into_string()
     }
 
-    /// Whether the string, its escapes unread, ends so.
+    /// Returns true if the string, its escapes unread, ends with `end`.
     pub(crate) fn ends_with(self, end: &str) -> bool {
         self.raw.ends_with(end.as_bytes())
     }
@@ -313,7 +313,7 @@ pub(crate) fn pick<'a, const N: usize>(object: &'a [u8], names: [&str; N]) -> [O
     picked
 }
 
-/// Whether `text` is one object or string from its first byte to its last: nothing missing, nothing behind it.
+/// Returns true if `text` is one whole object or string, and nothing but white space is around it.
 pub(crate) fn is_whole(text: &[u8]) -> bool {
     let text = trim(text);
     matches!(text, [b'{' | b'"', ..]) && end_of_value(text) == Some(text.len())
@@ -344,7 +344,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Takes a member's name, the comma before it and the colon behind. `None` at the object's end and where it is no JSON.
+/// Takes a member's name, the comma before it and the colon after it. `None` at the object's end and if it is no JSON.
 #[inline(always)]
 fn take_name<'a>(rest: &mut &'a [u8]) -> Option<Str<'a>> {
     let text = trim_start(rest);
@@ -430,7 +430,7 @@ fn bytes_equal(word: u64, byte: u8) -> u64 {
 }
 
 /// Returns the length of an object or array. It counts brackets instead of recursing, so that no depth of nesting
-/// exhausts the stack, and does not tell one kind of bracket from the other.
+/// exhausts the stack, and does not distinguish their kinds.
 fn end_of_container(text: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0usize);
     loop {

@@ -1,5 +1,5 @@
-//! Skims an object that is too large to keep: its top-level members are kept while the bytes pass, each up to a limit, so
-//! that what says how a run ended is known wherever it stands.
+//! Skims an object that is too large to keep. Its top-level members are kept while the bytes pass, each up to a limit,
+//! so that the members that decide a run are known wherever they stand.
 
 use crate::json::extent::Extent;
 use crate::json::nested::{NAME, Nested, STRING};
@@ -56,7 +56,8 @@ pub(crate) struct Skim {
 }
 
 impl Skim {
-    /// Creates a skim before the object's first byte. `keep` says of a name whether its member is kept.
+    /// Creates a skim before the object's first byte. `keep` gets the bytes of a name, escapes unread, and returns true
+    /// if its member is kept.
     pub(crate) fn new(keep: fn(&[u8]) -> bool) -> Skim {
         Skim {
             keep,
@@ -72,8 +73,8 @@ impl Skim {
         }
     }
 
-    /// Returns the members that were kept, as an object. It has its end only if the object itself had, and nothing came
-    /// behind it.
+    /// Returns the members that were kept, as an object. Values that were too large are cut. The object has its end
+    /// only if the skimmed one had, and only white space came after it.
     pub(crate) fn object(&mut self) -> &[u8] {
         if self.place == Place::Behind && !self.out.ends_with(b"\n") {
             // A mark that closes it once: whitespace behind an object is none of it.
@@ -87,7 +88,7 @@ impl Skim {
         self.is_object
     }
 
-    /// Returns true if the object had its end, and nothing came behind it.
+    /// Returns true if the object had its end, and only white space came after it.
     pub(crate) fn is_whole(&self) -> bool {
         self.place == Place::Behind
     }
@@ -102,7 +103,7 @@ impl Skim {
         self.out.capacity() + self.name.capacity() + self.nested.capacity()
     }
 
-    /// Takes the next bytes, split anywhere. Behind a place that is no JSON nothing is taken.
+    /// Takes the next bytes, split anywhere. Once they are no JSON, nothing more is taken.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() && self.place != Place::Broken {
@@ -150,7 +151,7 @@ impl Skim {
         };
     }
 
-    /// Takes a byte of a name. One that is too long to be anybody's is no more than passed over.
+    /// Takes a byte of a name. A name that is too long for any reader is only passed over.
     fn in_name(&mut self, byte: u8) -> Place {
         if self.escaped {
             self.escaped = false;
@@ -165,7 +166,7 @@ impl Skim {
         Place::Name
     }
 
-    /// Begins the value of the name that was taken, and keeps both if somebody asks for it and there is room.
+    /// Begins the value of the name that was taken. Both are kept if `keep` wants them and there is room.
     fn begin(&mut self, first: u8, place: Place) -> Place {
         self.limit = 0;
         let is_asked_for = self.name.len() < NAME && (self.keep)(&self.name);
@@ -213,7 +214,7 @@ impl Skim {
         self.limit = 0;
     }
 
-    /// Takes what belongs to a string, up to its quote. Returns how many bytes that is.
+    /// Takes the bytes of a string, up to its quote. Returns their number.
     fn text(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {

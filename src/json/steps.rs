@@ -1,6 +1,6 @@
-//! The work of looking at an event, counted in steps. Whoever publishes an event and whoever writes a trigger item decide
-//! together what a look costs. Time cannot be the measure: the same event would fail on a busy machine and pass on an
-//! idle one, and a retry would decide otherwise.
+//! The work of looking at an event, counted in steps. The publisher of an event and the author of a trigger item decide
+//! together how much a look costs. Time cannot be the measure: the same event would fail on a busy machine and pass on
+//! an idle one, and a retry would decide otherwise.
 
 use std::cell::Cell;
 
@@ -18,7 +18,8 @@ impl Steps {
         Self { limit, taken: Cell::new(0) }
     }
 
-    /// Takes steps. Returns false if there are not so many left. Then all are spent, for whatever is asked next.
+    /// Takes steps. Returns false if there are not so many left. Then all are spent, and every later call returns
+    /// false.
     pub(crate) fn take(&self, steps: u64) -> bool {
         if self.are_spent() {
             return false;
@@ -27,18 +28,18 @@ impl Steps {
         !self.are_spent()
     }
 
-    /// Returns true if more was asked for than there was.
+    /// Returns true if more steps were asked for than there were.
     pub fn are_spent(&self) -> bool {
         self.taken.get() > self.limit
     }
 
-    /// Returns the number of steps that were taken, with those that were too many.
+    /// Returns the number of steps that were taken, including those that were too many.
     pub fn taken(&self) -> u64 {
         self.taken.get()
     }
 }
 
-/// Returns the steps of looking at so many bytes in a row, beside those of the value that they belong to.
+/// Returns the steps of looking at so many bytes in a row, besides that of the value to which they belong.
 pub(crate) fn of_bytes(bytes: usize) -> u64 {
     (bytes / 32) as u64
 }

@@ -1,7 +1,7 @@
-//! Halves of surrogate pairs in Rust's strings. JavaScript leaves half a pair where it cuts a text within an emoji. It is
-//! JSON (`"\ud83d"`), but no Unicode text can hold it. So that an agent gets an event as it came, the reader
-//! ([`crate::json::lenient`]) marks a half in the string, and what writes JSON for others writes it as the escape that it
-//! was.
+//! Halves of surrogate pairs in Rust's strings. JavaScript leaves half a pair where it cuts a text within an emoji. It
+//! is JSON (`"\ud83d"`), but no Unicode text can hold it. An agent must get an event as it came. So the reader
+//! ([`crate::json::lenient`]) marks a half in the string, and every writer of JSON for others writes it as the escape
+//! that it was.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -22,7 +22,7 @@ pub(crate) fn push_half(text: &mut String, unit: u16) {
     text.push(char::from_u32(FIRST + place % HALVES.1).unwrap_or(char::REPLACEMENT_CHARACTER));
 }
 
-/// Appends what has no halves.
+/// Appends a text without halves.
 pub(crate) fn push_plain(text: &mut String, plain: &str) {
     let mut parts = plain.split(MARK);
     text.push_str(parts.next().unwrap_or_default());
@@ -60,8 +60,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Appends a part of a JSON text with its halves as escapes. Other text is appended by `push`, and stays marked: it becomes
-/// part of a string that is written as JSON again.
+/// Appends a part of a JSON text with its halves as escapes. Other text is appended by `push`, and stays marked,
+/// because it becomes part of a string that is written as JSON again.
 pub(crate) fn escape_halves(json: &str, text: &mut String, push: &mut impl FnMut(&mut String, &str)) {
     let mut rest = json;
     while let Some((at, half)) = next_half(rest) {
@@ -102,7 +102,7 @@ fn replace(marked: &str, text: &mut String, mut write_half: impl FnMut(&mut Stri
         match next {
             MARK => text.push(MARK),
             _ if place < HALVES.1 => write_half(text, HALVES.0 + place),
-            // Nobody marked this text.
+            // This text was never marked.
             _ => text.extend([MARK, next]),
         }
         rest = &rest[next.len_utf8()..];

@@ -46,8 +46,9 @@ impl BoundedText {
         self.truncated = false;
     }
 
-    /// Replaces the bytes from `begin` to `end` by what `write` appends. Returns where that ends. The text behind it
-    /// follows as far as it still fits; a text that was cut before still counts as cut if there was text behind `end`.
+    /// Replaces the bytes from `begin` to `end` by the text that `write` appends. Returns the end of this text. The
+    /// text after it follows as far as it still fits. If the text was cut before, and there was text after `end`, it
+    /// still counts as cut.
     pub(crate) fn replace(&mut self, begin: usize, end: usize, write: impl FnOnce(&mut BoundedText)) -> usize {
         let tail = self.text.split_off(self.text.floor_char_boundary(end.min(self.text.len())));
         let was_truncated = self.truncated && !tail.is_empty();
@@ -59,7 +60,7 @@ impl BoundedText {
         end
     }
 
-    /// Gives the memory back, too.
+    /// Empties the text, and gives its memory back.
     pub(crate) fn release(&mut self) {
         self.clear();
         self.text.shrink_to_fit();

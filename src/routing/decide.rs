@@ -122,6 +122,14 @@ enum Subscription {
     Due(Box<TriggerItem>, bool),
 }
 
+/// The answer of a subscription's filters.
+enum Asked {
+    /// They decide.
+    Decided(Subscription),
+    /// The trigger is due if the event reaches its threshold.
+    Counts(Box<TriggerItem>, Threshold),
+}
+
 impl Router<'_> {
     /// Decides about the event by its target. An event that was handed on to a trigger that is gone is skipped as
     /// deleted. A command for a trigger that is not there is refused, because somebody expects its run.
@@ -250,12 +258,16 @@ impl Router<'_> {
         loop {
             let reading = self.context.app.store.subscriptions(&self.event.event_source_id, after);
             let page = self.context.app.store.in_time(self.context.deadline.run_until, reading).await?;
-            let decisions = page.items.into_iter().map(|item| self.decide_one(item, is_too_deep));
+            let mut asked = Vec::with_capacity(page.items.len());
+            for item in page.items {
+                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
+                tokio::task::yield_now().await;
+                asked.push(self.ask_one(item, is_too_deep));
+            }
+            let decisions = asked.into_iter().map(|asked| async move { self.decided(asked?).await });
             let mut answers = stream::iter(decisions).buffered(MOST_IN_FLIGHT);
             while let Some(answer) = answers.next().await {
                 subscribers.add(answer);
-                // Filters take CPU. Runs beside this invocation must have their heartbeats meanwhile.
-                tokio::task::yield_now().await;
             }
             drop(answers);
             match page.next {
@@ -281,7 +293,7 @@ impl Router<'_> {
             Ok(current) if current == **copy => return Ok(subscribers),
             Ok(current) if !current.is_subscribed_to(&self.event.event_source_id) => Ok(Subscription::Filtered),
             // An event is counted for a threshold once, however often it is decided.
-            Ok(current) => self.decide_trigger(current, false).await,
+            Ok(current) => self.decided(self.ask(current, false)).await,
             Err(None) => Ok(self.skipped(self.unknown_fire(trigger_id, user_id), SkipReason::Deleted)),
             Err(Some(unreadable)) => Err(unreadable),
         };
@@ -291,30 +303,39 @@ impl Router<'_> {
         Ok(subscribers)
     }
 
-    /// Decides about one subscription, by the item as the index gives it.
-    async fn decide_one(&self, item: Value, is_too_deep: bool) -> Result<Subscription, Failure> {
+    /// Asks the filters of one subscription, by the item as the index gives it.
+    fn ask_one(&self, item: Value, is_too_deep: bool) -> Result<Asked, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
-        self.decide_trigger(trigger, is_too_deep).await
+        Ok(self.ask(trigger, is_too_deep))
     }
 
-    /// Decides about one trigger. The event is counted for a threshold only if the trigger would run otherwise. An item
-    /// with problems is due: the invocation that handles it records its failure.
-    ///
-    /// # Errors
-    /// Returns an error if the event cannot be counted.
-    async fn decide_trigger(&self, trigger: TriggerItem, is_too_deep: bool) -> Result<Subscription, Failure> {
-        Ok(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
+    /// Asks the filters of one trigger. An item with problems is due: the invocation that handles it records its failure.
+    fn ask(&self, trigger: TriggerItem, is_too_deep: bool) -> Asked {
+        Asked::Decided(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
             FilterDecision::Filtered => Subscription::Filtered,
             FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {
                 Subscription::Skipped(fire, SkipReason::ChainTooDeep)
             }
-            FilterDecision::Due(_, Some(threshold)) if !self.is_reached(&trigger, threshold).await? => {
-                Subscription::Waiting
-            }
-            FilterDecision::Due(..) => Subscription::Due(Box::new(trigger), false),
+            FilterDecision::Due(_, Some(threshold)) => return Asked::Counts(Box::new(trigger), threshold),
+            FilterDecision::Due(_, None) => Subscription::Due(Box::new(trigger), false),
             FilterDecision::TooCostly(_) => Subscription::Due(Box::new(trigger), true),
+        })
+    }
+
+    /// Returns the decision about a trigger whose filters were asked. The event is counted for a threshold only if the
+    /// trigger would run otherwise.
+    ///
+    /// # Errors
+    /// Returns an error if the event cannot be counted.
+    async fn decided(&self, asked: Asked) -> Result<Subscription, Failure> {
+        Ok(match asked {
+            Asked::Decided(subscription) => subscription,
+            Asked::Counts(trigger, threshold) if self.is_reached(&trigger, threshold).await? => {
+                Subscription::Due(trigger, false)
+            }
+            Asked::Counts(..) => Subscription::Waiting,
         })
     }
 

@@ -1,4 +1,4 @@
-//! The agents table, which others keep: one row for each agent of a user (`AGENTS_TABLE_NAME`).
+//! The agents table (`AGENTS_TABLE_NAME`), which others keep. It has one row for each agent of a user.
 
 use serde_json::{Map, Value};
 

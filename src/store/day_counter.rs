@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// How long a day's counters are kept beyond their day, seconds.
+/// The time for which a day's counters and marks are kept after their last write, in seconds.
 const DAY_TTL: i64 = 3 * 24 * 60 * 60;
 /// The attribute of a mark whose count was taken back.
 const TAKEN_BACK: &str = "takenBack";
@@ -25,7 +25,7 @@ const TAKEN_BACK: &str = "takenBack";
 /// The result of counting a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// It may run, and nothing was counted: the trigger has no limit, or an earlier attempt was counted.
+    /// It may run, and nothing was counted now: the trigger has no limit, or an earlier attempt was counted.
     Uncounted,
     /// It may run, and was counted now.
     Counted,
@@ -33,8 +33,8 @@ pub enum Start {
     Refused(SkipReason),
 }
 
-/// Builds the write that adds `tokens` to the counters of the execution's trigger, of the day in which `now`, milliseconds
-/// since 1970, is.
+/// Builds the write that adds `tokens` to the counters of the day of `now`, in milliseconds since 1970. It has no
+/// condition.
 pub fn tokens_write(execution: ExecutionRef<'_>, tokens: u64, now: i64) -> ConditionalWrite {
     let mut expression = Expression::default();
     let add = expression.add("tokens", number(tokens));
@@ -44,13 +44,16 @@ pub fn tokens_write(execution: ExecutionRef<'_>, tokens: u64, now: i64) -> Condi
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts a start of the day, once for an execution however many attempts it has. It is refused if its trigger has
-    /// run as often, or used as many tokens, as it may. The mark of a counted execution is written with the count.
-    /// Without a limit in `policy` nothing is counted. A conflict with another transaction is tried again without end:
+    /// Counts the start of an execution for the UTC day of `now`, which is in milliseconds since 1970. The count and
+    /// the execution's mark are written together, so each execution is counted once. A later attempt is `Uncounted`,
+    /// even if a limit has been reached since. A start that was taken back is counted anew. The start is refused if the
+    /// trigger has run as often, or used as many tokens, as it may. If both are so, the runs are the reason. Without a
+    /// limit in `policy` nothing is read or written. A conflict with another transaction is tried again without end:
     /// the caller limits the time.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB refuses or does not answer. The start may have been counted all the same. The call
+    /// may be repeated.
     pub async fn count_start(
         &self,
         execution: ExecutionRef<'_>,
@@ -92,11 +95,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Takes a start back that was counted at `now`: the execution is skipped after all. Its mark says so, and the count is
-    /// taken back once.
+    /// Takes back a start that was counted at `now`, because the execution is skipped after all. Its mark says so, and
+    /// the count is taken back once. Nothing happens if the start is not counted. A conflict with another transaction
+    /// is tried again without end.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. The start then stays counted, or was taken back.
     pub async fn take_back_start(&self, execution: ExecutionRef<'_>, now: i64) -> Result<(), StoreError> {
         let ExecutionRef { user_id, trigger_id, execution_id } = execution;
         loop {
@@ -122,7 +126,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Returns which limit the day's counters have reached. The runs come first; if they have not reached theirs, the
+/// Returns the limit that the day's counters have reached. The runs come first. If they have not reached theirs, the
 /// refusal was for the tokens.
 fn reached(day: Option<&Item>, policy: &Policy) -> SkipReason {
     let runs = day.and_then(|day| integer(day, "runs")).unwrap_or_default();

@@ -68,8 +68,8 @@ impl DynamoDb {
         &self.name
     }
 
-    /// Replaces an item if its condition holds. A refusal returns the item as it stands, if there is one. It may also
-    /// be the answer to the SDK's second try of a put whose first was applied.
+    /// Replaces an item if its condition holds. A refusal returns the item as it stands, if there is one. A refusal may
+    /// also mean that an earlier try of the same put was applied, and only its answer was lost.
     async fn put(&self, item: Item, condition: String, expression: Expression) -> Result<Written, StoreError> {
         let request =
             self.client.put_item().table_name(&self.name).set_item(Some(item)).condition_expression(condition);
@@ -88,9 +88,9 @@ impl DynamoDb {
         }
     }
 
-    /// Changes an item if its condition holds, and creates it if there is none and the condition allows that. With
+    /// Changes an item if its condition holds, and creates it if there is none and the condition allows this. With
     /// `return_new` the whole item after the change is returned. A refusal returns the item as it stands, if there is
-    /// one.
+    /// one. As for [`Self::put`], it may mean that an earlier try was applied.
     async fn update(
         &self,
         (pk, sk): Key,
@@ -118,8 +118,11 @@ impl DynamoDb {
         }
     }
 
-    /// Builds a transaction's part from a write: the same conditions and placeholders as [`Self::put`] and
-    /// [`Self::update`] send. A refusal will return the item as it stands.
+    /// Builds one part of a transaction from a write, with the conditions and placeholders that [`Self::put`] and
+    /// [`Self::update`] send. If its condition does not hold, DynamoDB returns the item as it stands.
+    ///
+    /// # Errors
+    /// None in practice: the SDK's builders fail only if a required member is missing.
     fn transact_item(&self, write: ConditionalWrite) -> Result<TransactWriteItem, StoreError> {
         let placeholders = |expression: Expression| {
             let values = Some(expression.values).filter(|values| !values.is_empty());
@@ -165,6 +168,7 @@ impl Table for DynamoDb {
         Ok(output.item)
     }
 
+    /// Reads page by page until there is no other. The limit of 5 s holds for each page.
     async fn query(&self, query: Query) -> Result<Vec<Item>, StoreError> {
         let Query { partition, from, to, filter, mut expression } = query;
         let (pk, sk) = (expression.name("PK"), expression.name("SK"));
@@ -202,8 +206,9 @@ impl Table for DynamoDb {
         }
     }
 
-    /// Makes all writes or none. The first write whose condition failed is reported, and a conflict only if none did.
-    /// Any other reason for a cancellation is an error.
+    /// Makes all writes or none. The first write whose condition failed is reported. A conflict is reported only if no
+    /// condition failed, and a write that can never be made only if there is no conflict. Any other reason for a
+    /// cancellation is an error.
     async fn transact(&self, writes: Vec<ConditionalWrite>) -> Result<Transacted, StoreError> {
         let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<_, _>>()?;
         let request = self.client.transact_write_items().set_transact_items(Some(items));
@@ -237,8 +242,8 @@ impl Table for DynamoDb {
     }
 }
 
-/// Returns the error of an operation that failed, without the SDK's types. Without an answer of DynamoDB's it is
-/// unknown whether something was written.
+/// Returns the error of an operation that failed, without the SDK's types. If DynamoDB did not answer, it is unknown
+/// whether something was written.
 pub(super) fn store_error<E>(operation: &'static str, error: &SdkError<E>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -254,10 +259,10 @@ where
     StoreError::NoAnswer { operation, cause }
 }
 
-/// Puts a future on the heap. The futures of the SDK are large, and those of a run, of which some are awaited two at once,
-/// would lie side by side in its own. Pass the call itself and no variable, which would have its place in the caller's
-/// future as well. For the same reason [`Store::in_time`](super::Store::in_time) is no async function: one keeps both its argument and what it
-/// awaits.
+/// Puts a future on the heap, so that the large futures of the SDK do not enlarge the future that awaits them. A run
+/// awaits some of them two at once. Pass the call itself: a variable would take its place in the caller's future as
+/// well. For the same reason [`Store::in_time`](super::Store::in_time) is no async function: an async function keeps
+/// both its argument and the future that it awaits.
 pub(crate) fn boxed<F: Future>(sending: F) -> Pin<Box<F>> {
     Box::pin(sending)
 }

@@ -1,4 +1,4 @@
-//! The writes that end an execution, each with the condition that it rests on.
+//! The writes that end an execution, each with its condition.
 
 use crate::{
     domain::{
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// A write that ends an execution, with the condition it rests on.
+/// A write that ends an execution, with its condition.
 #[derive(Debug, Clone, Copy)]
 pub enum EndingWrite<'a> {
     /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running.
@@ -53,10 +53,11 @@ pub enum EndingWrite<'a> {
 }
 
 impl EndingWrite<'_> {
-    /// Builds the write for the execution under `key`. `is_stored` says whether its trigger is a stored one: its
-    /// failures are then announced by the trigger's health, and the record says so (`stored`). Attributes that the
-    /// ending does not have stay as they are in the row, except that an abandoned execution without a failure loses an
-    /// earlier attempt's.
+    /// Builds the write for the execution under `key`. `is_stored` is true if its trigger is stored. The trigger's
+    /// health then announces its failures, and the record says so (`stored`). Attributes that the ending does not have
+    /// stay as they are in the row. There are exceptions: a skip removes the description of what ran, an end without an
+    /// answer removes the protocol that the claim wrote, and an abandoned execution without a failure loses that of an
+    /// earlier attempt.
     pub fn build(self, key: Key, is_stored: bool) -> ConditionalWrite {
         let mut expression = Expression::default();
         let stored = is_stored.then_some(true);

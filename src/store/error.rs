@@ -5,7 +5,7 @@ use crate::{
     error_chain::chain,
 };
 
-/// Why the table did not answer.
+/// The reason why the table did not give a result.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB answered with an error.
@@ -41,7 +41,7 @@ pub enum StoreError {
         /// DynamoDB's message.
         message: String,
     },
-    /// The stored row is not one this version understands.
+    /// A stored item is not one that this version understands.
     #[error("the stored execution has no status this version knows")]
     Unreadable,
 }

@@ -1,6 +1,6 @@
 //! The schema of an execution's record: each attribute's name and type are spelled here, and nowhere else.
 //!
-//! The function writes and reads [`ExecutionItem`]; the history and the control plane read it. Expressions name attributes
+//! The function writes and reads [`ExecutionItem`]; `triggerctl` and the control plane read it. Expressions name attributes
 //! by the constants. README.md, The record, says what each attribute means, and tests/it/store/record_schema.rs holds both
 //! against each other.
 //!

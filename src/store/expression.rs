@@ -1,4 +1,4 @@
-//! DynamoDB expressions: the conditions that every write rests on, and updates.
+//! DynamoDB expressions: the conditions of every write, and updates.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.html>
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Placeholders of one request's expressions; every name goes through one, for some are reserved words.
+/// The placeholders of one request's expressions. Every name goes through one, because some names are reserved words.
 #[derive(Debug, Clone, Default)]
 pub struct Expression {
     /// The attributes by their placeholders.
@@ -54,9 +54,9 @@ impl Expression {
         (format!("attribute_not_exists({pk}) OR {ttl} <= {now}"), expression)
     }
 
-    /// Builds the condition that a row is unchanged since it was read as `seen`. A late heartbeat changes `leaseUntil`
-    /// and so defeats a takeover that rests on the row before it. Settling sets `retryable` to false and changes
-    /// nothing else, and so defeats a claim that rests on it.
+    /// Builds the condition that a row is unchanged since it was read as `seen`, in the attributes on which decisions
+    /// depend. A late heartbeat changes `leaseUntil`, and so defeats a takeover that was decided on the row before it.
+    /// Settling sets `retryable` to false and changes nothing else, and so defeats a claim that was decided before.
     pub(crate) fn unchanged_since(&mut self, seen: &Row) -> String {
         let mut conditions = vec![
             self.equals(STATUS, Some(text(seen.status.as_str()))),

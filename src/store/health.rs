@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// Builds the condition: the trigger item exists and its health fields are unchanged since they were read. A field
-/// whose value cannot be written as it was read is not compared.
+/// Builds the condition that the trigger item exists and its health attributes are unchanged since they were read. An
+/// attribute whose value no condition can compare is left out of it.
 fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
     let mut conditions = vec![format!("attribute_exists({})", expression.name("PK"))];
     for (name, value) in RESTS_ON.iter().zip(&seen.stored) {
@@ -33,10 +33,10 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
     conditions.join(" AND ")
 }
 
-/// Builds the trigger item's part of a transaction. It is applied only if the item exists and its health fields are
+/// Builds the trigger item's part of a transaction. It is applied only if the item exists and its health attributes are
 /// unchanged since `seen` was read. `now` is in milliseconds since 1970. A success, for which `failure` is `None`,
-/// removes what is known of the last failure and of a pause; a further failure removes what is known of a pause. The
-/// trigger's ids become those of the item's key.
+/// removes the attributes of the last failure and of a pause. A further failure removes those of a pause. The trigger's
+/// ids are added if the item lacks them.
 pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,

@@ -1,7 +1,8 @@
 //! The trigger that a Lambda request runs in place, remembered before its execution is claimed.
 //!
-//! An event names no trigger: which ones it is meant for is read from their items, and those may change. When a run in
-//! place has died and its trigger was deleted or matches no longer, only this item leads Lambda's retry to the execution.
+//! An event names no trigger. The triggers for which it is meant are found by their items, and those may change. If a
+//! run in place has died and its trigger was deleted or no longer matches, only this item leads Lambda's retry to the
+//! execution.
 
 use crate::{
     clock::Clock,
@@ -21,11 +22,12 @@ use crate::{
 pub type InPlace = (UserId, TriggerId);
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Remembers that this Lambda request runs a trigger in place. Returns the trigger that is remembered, which is
-    /// another one if an earlier attempt ran that.
+    /// Remembers that this Lambda request runs a trigger in place, with a `ttl` in seconds since 1970. Returns the
+    /// trigger that is remembered. It is another one if an earlier attempt ran another in place: then nothing is
+    /// written.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the item is unreadable.
     pub async fn remember_in_place(
         &self,
         request_id: &str,
@@ -43,7 +45,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         }
     }
 
-    /// Returns the trigger that an earlier attempt of this Lambda request ran in place, if one did.
+    /// Returns the trigger that an earlier attempt of this Lambda request ran in place, if there is one. An unreadable
+    /// item counts as none.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The largest input in bytes. An item may have 400 KB; the rest is for keys and other attributes.
+/// The largest input in bytes. An item may have 400 KB. The rest is for keys and other attributes.
 const LARGEST_INPUT: usize = 390_000;
 
 /// The attribute of an input that was kept by the holder of the run lock.
@@ -34,11 +34,12 @@ pub enum KeptInput {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Keeps the input of an execution, unless one is kept: what an earlier attempt asked its agent is never overwritten.
-    /// `has_run_lock` says whether the execution has its trigger's run lock.
+    /// Keeps the input of an execution, unless one is kept already: the task that an earlier attempt gave its agent is
+    /// never overwritten. `has_run_lock` is true if the execution has its trigger's run lock. `ttl` is in seconds since
+    /// 1970. An input whose ttl has passed counts as absent.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been kept all the same.
     pub async fn keep_input(
         &self,
         trigger_id: &str,
@@ -65,8 +66,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Returns true if the input of an execution is kept and was kept without the run lock: the execution was admitted while
-    /// its trigger let several run at once.
+    /// Returns true if the input of an execution was kept without the run lock. Then the execution was admitted while
+    /// its trigger let several run at once. Returns false if no input is kept.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -75,7 +76,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(item.is_some_and(|item| !item.contains_key(HAS_RUN_LOCK)))
     }
 
-    /// Reads the input of an execution, if it was kept. One that is no JSON counts as absent.
+    /// Reads the input of an execution, if it was kept. An input that is no JSON counts as absent.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

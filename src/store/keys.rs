@@ -7,7 +7,7 @@ pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"))
 }
 
-/// The key of the item that remembers the execution id of a fire without identity.
+/// The key of the item that remembers the execution id of a fire that only its Lambda request identifies.
 pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
@@ -38,7 +38,7 @@ pub(crate) fn counter_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("THRESHOLD#{user_id}"))
 }
 
-/// The key of a trigger's counters of the day, in UTC, in which `now`, milliseconds since 1970, is.
+/// The key of a trigger's counters of the day of `now`, in UTC. `now` is in milliseconds since 1970.
 pub(crate) fn day_key(user_id: &str, trigger_id: &str, now: i64) -> Key {
     let day = clock::rfc3339(now);
     (format!("TRIGGER#{trigger_id}"), format!("DAY#{}#{user_id}", &day[..10]))

@@ -1,7 +1,7 @@
-//! Every read and write of the table. Each write is conditional on what it rests on.
+//! Every read and write of the table. Each write has the condition that the state on which it was decided is unchanged.
 //!
-//! One file for each kind of item; `expression` builds the conditions, `table` is the port to the table, and `dynamodb`
-//! implements it. No other folder of the function names DynamoDB's attribute values.
+//! There is one file for each kind of item. `expression` builds the conditions, `table` is the port to the table, and
+//! `dynamodb` implements it. No other folder of the function names DynamoDB's attribute values.
 
 pub(crate) mod agents;
 pub mod day_counter;
@@ -65,21 +65,22 @@ pub enum Heartbeat {
     Refused,
 }
 
-/// What a heartbeat writes besides the lease.
+/// The attributes that a heartbeat writes besides the lease.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct News<'a> {
-    /// How far the run has come.
+    /// The run's progress.
     pub reported: Option<&'a Reported>,
     /// The tokens of earlier attempts.
     pub usage_before: Option<Usage>,
-    /// What runs, if the claim did not say it.
+    /// The description of what runs, if the claim did not write it.
     pub snapshot: Option<&'a Snapshot>,
 }
 
 impl News<'_> {
-    /// Returns what a heartbeat writes. It is no part of the heartbeat itself, whose future would keep the whole item.
-    fn attributes(self, lease_until: i64) -> Vec<(&'static str, AttributeValue)> {
-        let mut record = ExecutionItem { lease_until: Some(lease_until), ..ExecutionItem::default() };
+    /// Returns the attributes of the news. The heartbeat does not build them itself, because its future would keep the whole
+    /// item.
+    fn attributes(self) -> Vec<(&'static str, AttributeValue)> {
+        let mut record = ExecutionItem::default();
         if let Some(reported) = self.reported {
             record.add_progress(reported, self.usage_before);
         }
@@ -117,12 +118,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self.table
     }
 
-    /// Claims the execution if it does not exist, or if its ttl has passed. `now` is in milliseconds since 1970, as
-    /// `lease_until` is. A lost answer to a write that was applied looks like a refusal whose row names this attempt as
-    /// the owner: the caller looks.
+    /// Claims the execution if it does not exist, or if its ttl has passed. `now` and `lease_until` are in milliseconds
+    /// since 1970. If the write was applied and its answer was lost, the SDK's next try is refused, and the row names
+    /// this attempt as the owner: the caller must look.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
     pub async fn claim_new(
         &self,
         fire: &Fire,
@@ -135,11 +136,11 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Claims the execution if its row is still exactly `seen`, in all attributes that a decision rests on. The row is
-    /// replaced as a whole.
+    /// Claims the execution if its row is still exactly `seen`, in all attributes on which a decision depends. The row
+    /// is replaced as a whole. A lost answer looks like a refusal, as that of [`Self::claim_new`] does.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
     pub async fn claim_over(
         &self,
         fire: &Fire,
@@ -153,12 +154,13 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.write_conditionally(ConditionalWrite::Put { item, condition, expression }).await
     }
 
-    /// Extends the lease to `lease_until`, milliseconds since 1970, and writes the news, if `owner` still owns a
-    /// running execution. A heartbeat that arrives after a later one leaves the longer lease, and still counts as
-    /// extended; otherwise another attempt could take over what the owner believes to hold.
+    /// Extends the lease to `lease_until`, in milliseconds since 1970, and writes the news, if `owner` still owns a
+    /// running execution. If a heartbeat arrives after a later one, the longer lease stays, its news are not written,
+    /// and it still counts as extended. Otherwise another attempt could take over an execution that the owner believes
+    /// to hold.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it, or the row is unreadable.
+    /// Returns an error if DynamoDB does not take it, or the row is unreadable. It may have been written all the same.
     pub async fn heartbeat(
         &self,
         holder: Holder<'_>,
@@ -169,7 +171,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         let mut expression = Expression::default();
         let is_longer = expression.at_most(LEASE_UNTIL, number(lease_until));
         let condition = format!("{} AND {is_longer}", expression.owned_and_running(owner));
-        let update = expression.set(news.attributes(lease_until));
+        let lease = [(LEASE_UNTIL, number(lease_until))];
+        let update = expression.set(lease.into_iter().chain(news.attributes()));
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         let row = match self.table.write(write, true).await? {
@@ -189,7 +192,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Makes a write of an execution's record. A refusal is no error and holds the row as it stands.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it, or the row that refused it is unreadable.
+    /// Returns an error if DynamoDB does not take it, which may have been written all the same, or if the row that
+    /// refused it is unreadable.
     pub async fn write_conditionally(&self, write: ConditionalWrite) -> Result<Write, StoreError> {
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => Write::Done,
@@ -206,11 +210,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         readable(item)
     }
 
-    /// Remembers `execution_id` for a fire that only its Lambda request identifies. Returns the id remembered first,
-    /// which is another one on Lambda's retry. An item whose ttl has passed still counts until DynamoDB deletes it.
+    /// Remembers `execution_id` for a fire that only its Lambda request identifies, with a `ttl` in seconds since 1970.
+    /// Returns the id that was remembered first, which is another one on Lambda's retry. An item whose ttl has passed
+    /// still counts until DynamoDB deletes it.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it, or the item is unreadable.
     pub async fn remember_execution_id(
         &self,
         trigger_id: &str,
@@ -248,7 +253,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         Ok(item.and_then(|item| item.get(EXECUTION_ID)?.as_s().ok().cloned()))
     }
 
-    /// Sets `lastExecutedAt` on the trigger item if it still exists: a plain update would recreate a deleted trigger.
+    /// Sets `lastExecutedAt` on the trigger item if it still exists. A plain update would recreate a deleted trigger.
+    /// Without an item nothing is written, and this is no error.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -261,7 +267,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Waits for `answer` until `until`. An answer that is not there by then is dropped, and may have been written.
+    /// Waits for `answer` until `until`. If it is not there by then, it is dropped. A write that it made may have been
+    /// applied.
     ///
     /// # Errors
     /// Returns the errors of `answer`, and [`StoreError::OutOfTime`] if there is no answer by then.

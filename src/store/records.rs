@@ -16,15 +16,16 @@ use crate::{
     },
 };
 
-/// Builds the whole row of a running attempt. Putting it removes what an earlier attempt left, the failure and a
-/// request to cancel among it, but for what `attempt` carries over. What the fire does not have is absent.
+/// Builds the whole row of a running attempt. `lease_until` is in milliseconds since 1970. Putting the row removes
+/// everything that an earlier attempt left, including a failure and a request to cancel. Only the members of `attempt`
+/// are carried over. Members that the fire does not have are absent.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
     let owner = Some(attempt.owner.clone());
     keyed(ExecutionItem { owner, lease_until: Some(lease_until), ..started(fire, attempt) }, fire, attempt)
 }
 
-/// Builds the whole row of a fire that ended without any attempt's record: that of a running attempt without its owner
-/// and lease, with the ending.
+/// Builds the whole row of a fire that ended without any attempt's record. It is the row of a running attempt with the
+/// ending, and without the owner and the lease.
 pub(crate) fn ended_item(fire: &Fire, attempt: &Attempt, ending: ExecutionItem) -> Item {
     let mut item = keyed(started(fire, attempt), fire, attempt);
     item.extend(ending.into_attributes().into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -158,8 +159,8 @@ pub(crate) fn ended(ending: &Ending) -> ExecutionItem {
     record
 }
 
-/// Reads a stored execution; `None` if its status is not one this version knows. Any other attribute that is missing or
-/// of another type counts as absent.
+/// Reads a stored execution. Returns `None` if this version does not know its status. Any other attribute that is
+/// missing or of another type counts as absent.
 pub fn row(item: Item) -> Option<Row> {
     let record = ExecutionItem::read(item);
     Some(Row {

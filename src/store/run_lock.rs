@@ -21,14 +21,14 @@ use crate::{
     },
 };
 
-/// How far back fires are looked at for executions without the run lock.
+/// The time before this one's fire from which executions without the run lock are looked for.
 const LOOK_BACK_MILLIS: i64 = 2 * 60 * 60 * 1000;
 /// Sorts after every execution id.
 const LAST_ID: &str = "~";
 
-/// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`: ids
-/// are UUIDs that begin with the time of their fire, in milliseconds since 1970. Every id sorts after the text of an id
-/// that is no UUID.
+/// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`.
+/// Ids are UUIDs that begin with the time of their fire, in milliseconds since 1970. For an id that is no UUID the text
+/// is empty, and every id sorts after it.
 fn first_id(execution_id: &str, now: i64) -> String {
     let time = execution_id.split_once('-').and_then(|(high, rest)| {
         let low = rest.get(..4)?;
@@ -62,7 +62,7 @@ impl RunLock {
 pub enum Taking {
     /// This attempt has it. Holds the end of its lease in milliseconds since 1970.
     Taken(i64),
-    /// Another attempt has it. Holds that attempt's execution.
+    /// Another execution has it, or a newer one had it. Holds that execution.
     Refused(String),
     /// An execution of another user's trigger of the same id has it.
     OfAnotherUser,
@@ -70,12 +70,14 @@ pub enum Taking {
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Takes the trigger's run lock, unless another execution that is alive has it. An attempt that has waited does not
-    /// take it after a newer execution either. A lock is free if there is none, if its lease is over, if it is this
-    /// attempt's own, or if the row of its execution says that the attempt that took it has ended. The last is looked
-    /// up and the lock taken only if it has not changed, at most [`MAX_SWAPS`] times in a row.
+    /// take it after a newer execution either, even if that has ended. A lock is free if there is none, if its lease is
+    /// over, if it is this attempt's own, or if the row of its execution says that the attempt that took it has ended.
+    /// In the last case the row is read first, and the lock is taken only if it has not changed since. This is repeated
+    /// at most [`MAX_SWAPS`] times.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it, or the item keeps changing.
+    /// Returns an error if DynamoDB does not take it, or the item is unreadable or keeps changing. The lock may have
+    /// been taken all the same: then a further call gets it.
     pub async fn take_run_lock(
         &self,
         holder: Holder<'_>,
@@ -120,7 +122,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             let Written::Refused(found) = self.table.write(write, false).await? else {
                 return Ok(Taking::Taken(until));
             };
-            // The lock that is there instead may be this attempt's own, its answer lost, or over by now. Ask for it again
+            // By now the lock may be this attempt's own, if an answer was lost, or it may be over. Ask for it again
             // rather than skip the execution for it.
             if over.take().is_some() {
                 continue;
@@ -137,9 +139,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         Err(StoreError::Contended)
     }
 
-    /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because the
-    /// trigger let several run at once then. Those of another user's trigger of the same id do not count. It looks at fires from two hours before this one, or before now if that is
-    /// earlier: Lambda lets a run last 15 minutes, or 90 on instances of one's own, and every record that is looked at is
+    /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because
+    /// the trigger let several run at once then. It looks at fires from two hours before this one, or before now if
+    /// that is earlier. Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is read is
     /// billed.
     ///
     /// # Errors
@@ -170,11 +172,11 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 
     /// Extends the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns false if
-    /// another attempt has it or it was released. A request that arrives after a later one leaves the longer lease and
-    /// is true.
+    /// another attempt has it or it was released. If this request arrives after a later one, the longer lease stays,
+    /// and the result is true.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
     pub async fn keep_run_lock(&self, holder: Holder<'_>, until: i64) -> Result<bool, StoreError> {
         let mut expression = Expression::default();
         let condition = [
@@ -195,8 +197,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Releases the run lock, if this attempt still has it. If it does not, nothing happens. The item stays, with a
-    /// lease that has ended.
+    /// Releases the run lock, if this attempt still has it. Otherwise nothing happens. The item stays, with a lease
+    /// that has ended.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.

@@ -79,7 +79,7 @@ pub trait Table {
     /// Returns an error if the table does not answer.
     fn get(&self, key: Key, consistent: bool) -> impl Future<Output = Result<Option<Item>, StoreError>>;
 
-    /// Reads all items that a query finds, as they are at the time.
+    /// Reads all items that a query finds, in the order of their keys. Later writes may be missing or not.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -88,12 +88,13 @@ pub trait Table {
     /// Makes one write. `return_new` asks for the item after an update.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer; it is then unknown whether the write was applied.
+    /// Returns an error if the table does not answer. It is then unknown whether the write was applied.
     fn write(&self, write: ConditionalWrite, return_new: bool) -> impl Future<Output = Result<Written, StoreError>>;
 
     /// Makes all of `writes` or none of them.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer; it is then unknown whether the writes were applied.
+    /// Returns an error if a write can never be made, or if the table does not answer. In the second case it is unknown
+    /// whether the writes were applied.
     fn transact(&self, writes: Vec<ConditionalWrite>) -> impl Future<Output = Result<Transacted, StoreError>>;
 }

@@ -22,13 +22,14 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Counts an event of a user's trigger, once however often it is delivered, and returns its number in its window. `mark`
-    /// is what identifies the event, and `time` is its own, in milliseconds since 1970. The event's mark is written
-    /// with the count, so that a crash in between loses neither; a later delivery returns the number that was counted
-    /// first. While other events are counted, this one tries again without end: the caller limits the time.
+    /// Counts an event of a trigger, and returns its number in its window. `mark` identifies the event, and `time` is
+    /// its own, in milliseconds since 1970. An event that is delivered again is not counted again, and has the number
+    /// that it got first. The event's mark is written with the count, so that a crash in between loses neither. While
+    /// other events are counted, this one tries again without end: the caller limits the time.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. The event may have been counted all the same. The call may be
+    /// repeated.
     pub async fn count_event(
         &self,
         (user_id, trigger_id): (&str, &str),
@@ -76,7 +77,8 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Reads the counter. One that is not understood counts as absent.
+/// Reads the counter. Returns `None` if it is not understood: then it counts as absent, and the condition of the next
+/// write fails.
 fn counter(item: &Item) -> Option<Counter> {
     let count = u32::try_from(integer(item, "count")?).ok()?;
     Some(Counter { window_start: integer(item, "windowStart")?, count })

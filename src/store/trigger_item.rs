@@ -20,8 +20,8 @@ use crate::{
 
 /// The index of triggers by the events they are subscribed to.
 const INDEX: &str = "GSI2";
-/// Five years. Leap days are left out: an item that DynamoDB is about to delete counts for a day longer, which is safer
-/// than one that it never deletes and that does not count.
+/// Five years. Leap days are left out. So an item that DynamoDB is about to delete counts for a day longer. This is
+/// safer than an item that DynamoDB never deletes and that does not count.
 const OLDEST_TTL_SECONDS: i64 = 5 * 365 * 24 * 60 * 60;
 
 /// One page of an event source's trigger items.
@@ -36,8 +36,8 @@ pub(crate) struct Cursor(Item);
 
 impl Store {
     /// Reads a page of the trigger items that are subscribed to an event source, through the index, which is eventually
-    /// consistent. `after` is the end of the page before, and `None` begins. Items whose ttl has passed are left out,
-    /// so that a page may be empty and still not the last.
+    /// consistent. `after` is the end of the page before, and `None` for the first page. Items whose ttl has passed are
+    /// left out, so a page may be empty and still not be the last.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -63,7 +63,7 @@ impl Store {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Reads a trigger item in a consistent read. One whose ttl has passed counts as absent.
+    /// Reads a trigger item in a consistent read. An item whose ttl has passed counts as absent.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -73,15 +73,15 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, milliseconds since 1970:
-/// DynamoDB deletes it only later.
+/// Returns a trigger item without DynamoDB's types, or `None` if its ttl had passed at `now`, in milliseconds since
+/// 1970. DynamoDB deletes such an item only later.
 pub(crate) fn current(item: Item, now: i64) -> Option<Value> {
     let is_over = integer(&item, TTL).is_some_and(|ttl| is_expired(ttl, now / 1000));
     (!is_over).then(|| json_of(item))
 }
 
-/// Returns true if DynamoDB deletes an item of this `ttl` at `now`, both in seconds since 1970. It never deletes one whose ttl is more than five years past,
-/// so that such an item counts: a trigger that is switched off stays off.
+/// Returns true if DynamoDB deletes an item of this `ttl`. Both are in seconds since 1970. DynamoDB never deletes an
+/// item whose ttl is more than five years past, so such an item counts: a trigger that is switched off stays off.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html>
 pub fn is_expired(ttl: i64, now: i64) -> bool {
     (now.saturating_sub(OLDEST_TTL_SECONDS)..=now).contains(&ttl)
@@ -104,8 +104,8 @@ pub(crate) fn attribute_of(value: &Value) -> Option<AttributeValue> {
     })
 }
 
-/// Returns a value without DynamoDB's types. A set of texts or numbers becomes an array, and a number that JSON cannot
-/// hold a text. A binary value and a set of them become null.
+/// Returns a value without DynamoDB's types. A set of texts or numbers becomes an array. A number that JSON cannot hold
+/// becomes a text. A binary value and a set of them become null.
 fn json_value(value: AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => Value::String(text),

@@ -61,7 +61,7 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
 /// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An invalid
 /// item, or one that is switched off, has no prompt. [`problems`] reports what is wrong.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
-    // Whoever asks chooses the item and the event, so both looks together take no more steps than a run's.
+    // The caller chooses the item and the event, so both looks together take no more steps than a run's.
     let steps = Steps::new(MOST_STEPS);
     let mut refused_by = item.refusing(event, &steps);
     let empty_queries = item.empty_queries(event, &steps);

@@ -186,6 +186,60 @@ fn a_report_counts_until_the_event_that_ends_the_run() {
     }
 }
 
+/// A stream that is cut off before the data of an event is no success, whatever else came.
+#[test]
+fn a_field_without_its_data_is_cut() {
+    for before in ["", "data: {\"text\":\"a\"}\n\n", ": ping\n\n", "data: a\n", "event: message\n"] {
+        for field in ["data", "data:", "data: "] {
+            check(&format!("{before}{field}"), &WITHIN_EVENT);
+        }
+    }
+    check("data: a\n\ndata:\n\n", &Verdict::Completed);
+}
+
+/// What an agent says of its failure beside the frames of a protocol that no event ends is its last word.
+#[test]
+fn a_failure_beside_the_frames_of_a_protocol_is_heard() {
+    for begin in [
+        r#"{"init_event_loop":true}"#,
+        r#"{"invocationId":"1","author":"a","content":{"role":"model","parts":[{"text":"a"}]}}"#,
+        r#"{"type":"start"}"#,
+    ] {
+        for failure in [
+            "{'error': 'boom'}",
+            r#"{"data":{"error":"boom"}}"#,
+            r#"{"event":"error","data":"boom"}"#,
+            r#"{"type":"error","data":"boom"}"#,
+            r#"{"data":"boom","success":false}"#,
+            r#"{"data":"boom","throttlingException":{"message":"boom"}}"#,
+        ] {
+            check(&format!("data: {begin}\n\ndata: {failure}\n\n"), &reported("boom"));
+        }
+    }
+    let delta = r#"{"data":"a","delta":{"text":"a"},"request_state":{}}"#;
+    check(&format!("data: {{\"init_event_loop\":true}}\n\ndata: {delta}\n\n"), &Verdict::Completed);
+}
+
+/// Strings may come in lines, and the runtime's words for an error behind them, whatever the label says.
+#[test]
+fn strings_in_lines_are_no_quoted_speech_before_a_failure() {
+    for (behind, verdict) in [
+        ("Traceback (most recent call last):\n  x\nKeyError: boom", reported("KeyError: boom")),
+        ("RuntimeError: boom", reported("RuntimeError: boom")),
+        ("{\"error\":\"boom\"}", reported("boom")),
+        ("\"{\\\"error\\\": \\\"boom\\\"}\"", reported("boom")),
+        ("\"data: {\\\"error\\\": \\\"boom\\\"}\"", reported("boom")),
+        ("and so on", Verdict::Completed),
+        ("\"and\" so on", Verdict::Completed),
+    ] {
+        for of in [JSON, None] {
+            let body = format!("\"hello\"\n{behind}\n");
+            assert_eq!(whole(of, &body).verdict, verdict, "{body}");
+            assert_eq!(decode(of, body.as_bytes().chunks(1), End::Framed).verdict, verdict, "{body}");
+        }
+    }
+}
+
 /// A document may have as many lines as bytes, in any framing: were it scanned at each of them, these would take minutes.
 #[test]
 fn documents_of_very_many_lines_are_read_in_linear_time() {

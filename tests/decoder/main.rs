@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod endings;
 mod fixtures;
 mod loose;
 mod more;

@@ -142,7 +142,7 @@ fn end() -> impl Strategy<Value = End> {
 }
 
 /// Cuts `body` at these places, taken as fractions of its length.
-fn chunks<'a>(body: &'a [u8], cuts: &[u16]) -> Vec<&'a [u8]> {
+pub(crate) fn chunks<'a>(body: &'a [u8], cuts: &[u16]) -> Vec<&'a [u8]> {
     let mut at: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut) * body.len() / usize::from(u16::MAX)).collect();
     at.sort_unstable();
     let starts = std::iter::once(0).chain(at.clone());

@@ -25,12 +25,12 @@ use crate::{
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 3;
-/// How long Scheduler tries to deliver a fire, and how often: as the schedules that README.md describes.
+/// The time for which Scheduler tries to deliver a fire, and the number of tries: as the schedules that README.md
+/// describes.
 const MAX_EVENT_AGE_SECONDS: i32 = 6 * 60 * 60;
 const MAX_RETRIES: i32 = 185;
 
-/// Why Scheduler did not do what was asked. Its messages go into the log, so they hold none of Scheduler's words: those
-/// name schedules, and so triggers.
+/// The reason why Scheduler refused a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchedulerError {
     /// There is no such schedule.
@@ -50,7 +50,7 @@ pub enum SchedulerError {
     Unavailable(String),
 }
 
-/// What Scheduler knows about a schedule.
+/// A schedule as Scheduler has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     /// True if it fires.
@@ -116,10 +116,11 @@ impl Scheduler {
         &self.group
     }
 
-    /// Creates a schedule, and returns its ARN. The client token makes a retry of the same creation harmless.
+    /// Creates a schedule, and returns its ARN. The client token makes a retry of the same creation harmless. A start
+    /// that has passed is left out.
     ///
     /// # Errors
-    /// Returns an error if Scheduler does not create it.
+    /// Returns an error if Scheduler does not create it. After `Unavailable` it may have been created all the same.
     pub async fn create(&self, definition: &Definition<'_>) -> Result<String, SchedulerError> {
         let Definition { schedule, .. } = definition;
         let request = self
@@ -140,10 +141,10 @@ impl Scheduler {
         Ok(output.schedule_arn)
     }
 
-    /// Replaces a schedule, and returns its ARN.
+    /// Replaces a schedule as a whole, and returns its ARN. A start that has passed is left out.
     ///
     /// # Errors
-    /// Returns an error if Scheduler does not replace it.
+    /// Returns an error if Scheduler does not replace it. After `Unavailable` it may have been replaced all the same.
     pub async fn update(&self, definition: &Definition<'_>) -> Result<String, SchedulerError> {
         let Definition { schedule, .. } = definition;
         let request = self
@@ -163,7 +164,7 @@ impl Scheduler {
         Ok(output.schedule_arn)
     }
 
-    /// Deletes a schedule. One that is not there counts as deleted.
+    /// Deletes a schedule. A schedule that is not there counts as deleted.
     ///
     /// # Errors
     /// Returns an error if Scheduler does not delete it.
@@ -171,7 +172,8 @@ impl Scheduler {
         self.delete_in(&self.group, trigger_id).await
     }
 
-    /// Deletes a schedule of another group, where another API has made it.
+    /// Deletes a schedule of another group, where another API has made it. A schedule that is not there counts as
+    /// deleted.
     ///
     /// # Errors
     /// Returns an error if Scheduler does not delete it.
@@ -220,7 +222,7 @@ fn state(is_enabled: bool) -> ScheduleState {
     if is_enabled { ScheduleState::Enabled } else { ScheduleState::Disabled }
 }
 
-/// A schedule that fires once deletes itself.
+/// Returns the action after the last fire. A schedule that fires once deletes itself.
 fn after_completion(schedule: &Schedule) -> ActionAfterCompletion {
     match schedule.expression {
         Expression::At(_) => ActionAfterCompletion::Delete,
@@ -238,7 +240,7 @@ fn window(schedule: &Schedule) -> Result<FlexibleTimeWindow, SchedulerError> {
     window.map_err(|error| SchedulerError::Refused(error.to_string()))
 }
 
-/// Returns the start, unless it has passed: Scheduler refuses one that is more than five minutes ago.
+/// Returns the start, unless it has passed: Scheduler refuses a start that is more than five minutes ago.
 fn start(schedule: &Schedule) -> Option<DateTime> {
     schedule.start.filter(|start| *start > Timestamp::now()).map(date_time)
 }

@@ -18,7 +18,7 @@ use crate::{api::Api, auth::Claims, error::ApiError, router, settings::Local};
 /// Serves the port until the process ends. Writes the address to standard output once it listens.
 ///
 /// # Errors
-/// If the port is taken.
+/// Returns an error if the port is taken.
 pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local.port)).await?;
     let address = listener.local_addr()?;
@@ -55,7 +55,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns true if the host is this machine, so that no name that a page has made to point here is served.
+/// Returns true if the host is this machine. So a name that a page has made to point here is not served.
 fn is_loopback(headers: &HeaderMap) -> bool {
     let host = text(headers, header::HOST).map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
     host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host))

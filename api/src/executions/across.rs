@@ -30,7 +30,7 @@ const LEAST_SHARE: usize = 10;
 /// `GET /executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
 ///
 /// # Errors
-/// If a parameter is wrong, or the table does not answer.
+/// Returns an error if a parameter is wrong, or the table does not answer.
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let filter = filter(&params)?;
     let limit = page::limit(params.get("limit"), DEFAULT_PAGE)?;

@@ -59,7 +59,7 @@ fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Res
     named.collect::<Option<_>>().ok_or_else(problem)
 }
 
-/// Returns the result of one execution: what its own route would answer.
+/// Returns the result of one execution, as its own route would answer.
 fn shown(Named { id, execution, .. }: &Named, result: Result<Value, ApiError>) -> Value {
     let of = json!({"triggerId": id, "executionId": execution});
     match result {

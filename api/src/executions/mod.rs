@@ -100,7 +100,7 @@ pub async fn get(named: Named) -> Result<Reply, ApiError> {
     Ok(Reply::ok(json!({})).with("execution", shown(&row)))
 }
 
-/// `GET /triggers/{id}/executions/{execution}/input`: what the agent was asked, if it is kept.
+/// `GET /triggers/{id}/executions/{execution}/input`: the task that the agent got, if it is kept.
 ///
 /// # Errors
 /// If there is no such execution, or its input is not kept.
@@ -114,10 +114,10 @@ pub async fn input(named: Named) -> Result<Reply, ApiError> {
     Ok(Reply::ok(json!({"executionId": execution, "triggerId": id})).with("input", input))
 }
 
-/// Reads the filters of a list.
+/// Reads the filters of a list. The newest executions come first unless `order` is `asc`.
 ///
 /// # Errors
-/// If one of them is not understood.
+/// Returns an error if one of them is not understood.
 pub fn filter(params: &Params) -> Result<Filter, ApiError> {
     let instant = |name: &str| -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = params.get(name) else { return Ok(None) };

@@ -12,7 +12,7 @@ pub enum Days {
     LastOfMonth,
     /// The weekday, Monday to Friday, that is nearest to this day within the month (`15W`).
     NearestWeekday(u16),
-    /// These days of the week, of which 1 is Sunday.
+    /// These days of the week. 1 is Sunday.
     OfWeek(Values),
     /// The last such day of the week in the month (`6L`).
     LastOfWeek(u16),
@@ -43,7 +43,7 @@ pub struct Cron {
 }
 
 impl Cron {
-    /// Reads the six fields.
+    /// Reads the six fields. Case and further blanks do not matter.
     ///
     /// # Errors
     /// Says which field is wrong, and how.

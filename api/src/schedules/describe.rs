@@ -109,7 +109,8 @@ fn days(days: &Days) -> String {
     }
 }
 
-/// Returns the step of values that begin with `first` and go on evenly to the end of a cycle of this length.
+/// Returns the step of values that begin with `first` and go on evenly to the end of a cycle of this length, or `None`
+/// if they do not.
 fn step(values: &Values, first: u16, cycle: u16) -> Option<u16> {
     let values = values.as_slice();
     let (start, second) = (*values.first()?, *values.get(1)?);
@@ -122,7 +123,7 @@ fn name(names: &[&str], number: u16) -> String {
     names.get(usize::from(number).wrapping_sub(1)).copied().unwrap_or_default().to_owned()
 }
 
-/// Returns values in words: three or more in a row as a range.
+/// Returns values in words. Three or more in a row become a range.
 fn listed(values: &Values, word: impl Fn(u16) -> String) -> String {
     let mut parts: Vec<(u16, u16)> = Vec::new();
     for value in values.as_slice() {

@@ -8,7 +8,7 @@ use crate::schedules::{cron::Cron, unix};
 const LONGEST: usize = 256;
 const AT_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// What an expression says.
+/// The meaning of an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// At times of a calendar.
@@ -65,7 +65,7 @@ impl Expression {
     }
 }
 
-/// Returns what stands in the parentheses after `name`.
+/// Returns the text in the parentheses after `name`.
 fn inside<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')
 }

@@ -28,7 +28,7 @@ pub const HOUR: Kind = Kind { name: "hours", first: 0, last: 23, names: &[], has
 pub const DAY_OF_MONTH: Kind = Kind { name: "day of month", first: 1, last: 31, names: &[], has_steps: true };
 /// The months.
 pub const MONTH: Kind = Kind { name: "month", first: 1, last: 12, names: &MONTHS, has_steps: true };
-/// The days of a week, of which the first is Sunday.
+/// The days of a week. The first is Sunday.
 pub const DAY_OF_WEEK: Kind = Kind { name: "day of week", first: 1, last: 7, names: &WEEKDAYS, has_steps: false };
 /// The years that Scheduler knows.
 pub const YEAR: Kind = Kind { name: "year", first: 1970, last: 2199, names: &[], has_steps: true };
@@ -48,7 +48,7 @@ impl Values {
         self.0.binary_search(&value).is_ok()
     }
 
-    /// Returns the least value that is at least `value`.
+    /// Returns the least allowed value that is at least `value`, or `None` if there is none.
     pub fn at_least(&self, value: u16) -> Option<u16> {
         self.0.get(self.0.partition_point(|allowed| *allowed < value)).copied()
     }
@@ -80,7 +80,8 @@ impl Kind {
         })
     }
 
-    /// Reads a list of values, ranges and steps. A range may pass the end of the field: `22-2` are hours of a night.
+    /// Reads a list of values, ranges and steps. A range may pass the end of the field, except for years: `22-2` are
+    /// hours of a night.
     ///
     /// # Errors
     /// Names the part that is wrong.

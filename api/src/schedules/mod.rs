@@ -1,5 +1,5 @@
-//! Schedules in the dialect of EventBridge Scheduler: what an expression says, when it fires, and how that is said in
-//! words. Everything here is pure.
+//! Schedules in the dialect of EventBridge Scheduler: the meaning of an expression, the times at which it fires, and
+//! its description in words. Everything but the routes is pure.
 //! <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html>
 
 pub mod cron;

@@ -1,5 +1,5 @@
-//! The times at which a schedule fires. A civil time that a change of the clocks leaves out is skipped, one that comes
-//! twice fires once, at its first occurrence.
+//! The times at which a schedule fires. A civil time that a change of the clocks leaves out is skipped. A civil time
+//! that comes twice fires once, at its first occurrence.
 //! <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html>, Daylight savings time
 
 use jiff::{
@@ -25,8 +25,8 @@ pub struct NextRuns<'a> {
 }
 
 impl Schedule {
-    /// Returns the times after `after` at which the schedule fires. A rate counts from `saved`, when Scheduler got it, or
-    /// from the schedule's start if that was still to come: Scheduler does not get one that has passed.
+    /// Returns the times after `after` at which the schedule fires. A rate counts from the schedule's start, or
+    /// otherwise from `saved`, the time at which Scheduler got it.
     pub fn runs_after(&self, after: Timestamp, saved: Timestamp) -> NextRuns<'_> {
         let anchor = self.start.map_or(saved, |start| start.max(saved));
         // At its start a schedule may fire. When it is saved a rate does not.
@@ -36,7 +36,7 @@ impl Schedule {
         NextRuns { schedule: self, after: earliest.map_or(after, |earliest| after.max(earliest)), anchor }
     }
 
-    /// Returns the shortest time between two of the next runs, as far as `most` runs show.
+    /// Returns the shortest time between two of the next `most` runs, or `None` if there are fewer than two.
     pub fn shortest_gap(&self, now: Timestamp, most: usize) -> Option<SignedDuration> {
         if let Expression::Rate { seconds, .. } = &self.expression {
             return Some(SignedDuration::from_secs(*seconds));
@@ -95,7 +95,8 @@ fn next_cron(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp
     }
 }
 
-/// Returns the first civil time that is at least `from` and fits the expression.
+/// Returns the first civil time that is at least `from` and fits the expression. Returns `None` if there is none within
+/// 42 years.
 fn next_civil(cron: &Cron, from: DateTime) -> Option<DateTime> {
     let mut day = from.date();
     let mut earliest = (from.hour(), from.minute());

@@ -1,4 +1,5 @@
-//! The routes that say when schedules fire: of a trigger, of an expression that is being written, and of all triggers.
+//! The routes for the times at which schedules fire: those of a trigger, of an expression that is being written, and of
+//! all triggers.
 
 use std::sync::Arc;
 
@@ -122,7 +123,7 @@ fn offset(schedule: &Schedule, at: Timestamp) -> jiff::tz::Offset {
     schedule.zone.to_offset(at)
 }
 
-/// Returns what is odd about a run: its time comes twice on that day.
+/// Returns a note on a run whose time comes twice on that day.
 fn note(run: &Zoned) -> Option<&'static str> {
     let ambiguous = run.time_zone().to_ambiguous_timestamp(run.datetime());
     let is_repeated = matches!(ambiguous.offset(), jiff::tz::AmbiguousOffset::Fold { .. });

@@ -13,7 +13,7 @@ const RUNS_FOR_GAP: usize = 1_500;
 /// A schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// When it fires.
+    /// The times at which it fires.
     pub expression: Expression,
     /// The zone whose clocks count.
     pub zone: TimeZone,
@@ -21,7 +21,7 @@ pub struct Schedule {
     pub zone_name: String,
     /// The first time at which it may fire. None for a schedule that fires once, as Scheduler ignores it then.
     pub start: Option<Timestamp>,
-    /// The time from which on it does not fire. None for a schedule that fires once, as Scheduler ignores it then.
+    /// The time from which on it does not fire. It does not hold for a schedule that fires once.
     pub end: Option<Timestamp>,
     /// The minutes within which Scheduler may choose the time of a fire.
     pub window_minutes: Option<u16>,
@@ -90,7 +90,7 @@ impl Schedule {
         }
     }
 
-    /// Checks what changes with the time: that the schedule will fire at all, and not more often than every
+    /// Checks two things that change with the time: the schedule will fire at all, and not more often than every
     /// `least_minutes`.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Cron expressions of five fields, as Unix has them, in Scheduler's dialect. Scheduler counts the days of the week from
-//! 1, and cannot fire on a day of the month *or* of the week.
+//! Translates cron expressions of five fields, as Unix has them, into Scheduler's dialect. Scheduler counts the days of
+//! the week from 1, and cannot fire on a day of the month *or* of the week.
 
 use crate::schedules::field::{DAY_OF_MONTH, HOUR, Kind, MINUTE, MONTH};
 
@@ -15,7 +15,7 @@ const UNIX_WEEKDAY: Kind = Kind {
 /// Returns the six fields that fire when the five do.
 ///
 /// # Errors
-/// Says which field is wrong, or that Scheduler cannot say it.
+/// Says which field is wrong, or that Scheduler has no expression for it.
 pub fn translate(fields: [&str; 5]) -> Result<String, String> {
     let [minute, hour, day_of_month, month, day_of_week] = fields;
     for (kind, text) in [(MINUTE, minute), (HOUR, hour), (DAY_OF_MONTH, day_of_month), (MONTH, month)] {
@@ -38,7 +38,7 @@ pub fn translate(fields: [&str; 5]) -> Result<String, String> {
     Ok(format!("{minute} {hour} {day_of_month} {month} {day_of_week} *"))
 }
 
-/// Returns ascending values as one range where they are one, else as a list.
+/// Returns ascending values as one range if they follow each other, or otherwise as a list.
 fn listed(values: &[u16]) -> String {
     match values {
         [first, .., last] if usize::from(last - first) + 1 == values.len() => format!("{first}-{last}"),

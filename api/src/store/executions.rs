@@ -23,7 +23,7 @@ const MOST_READ: usize = 1_000;
 
 const PREFIX: &str = "EXECUTION#";
 
-/// Which executions a list shows.
+/// The filter of a list of executions.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// The earliest time of a fire.
@@ -46,7 +46,8 @@ pub struct ExecutionPage {
 }
 
 impl Items {
-    /// Reads a page of a trigger's executions.
+    /// Reads a page of a trigger's executions, in the order of their fires, after the execution `after`. At most 1,000
+    /// rows are read, so a page may have fewer than `limit` executions, or none, and still have a next one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -113,7 +114,7 @@ impl Items {
         }
     }
 
-    /// Reads an execution of a user.
+    /// Reads an execution of a user. An execution of another user, or one whose ttl has passed, counts as absent.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -128,7 +129,7 @@ impl Items {
         Ok(row.filter(|row| row.get(USER_ID).is_none_or(|user| user == user_id)))
     }
 
-    /// Reads the kept input of an execution.
+    /// Reads the kept input of an execution. The caller must check its user.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -138,7 +139,7 @@ impl Items {
         Ok(item.and_then(|item| lenient::parse(item.get("detail")?.as_str()?).ok()))
     }
 
-    /// Requests the end of an execution that runs or may run again.
+    /// Requests the end of an execution that runs or may run again. Any other is refused.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -161,7 +162,7 @@ fn without_prefix(key: &str) -> &str {
     key.trim_start_matches(PREFIX)
 }
 
-/// Returns the time of a fire from its execution's id, if that is a UUIDv7.
+/// Returns the time of a fire from its execution's id, or `None` if that is no UUIDv7.
 pub fn time_of(execution_id: &str) -> Option<Timestamp> {
     let (seconds, nanos) = Uuid::parse_str(execution_id).ok()?.get_timestamp()?.to_unix();
     Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()

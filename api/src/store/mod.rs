@@ -1,5 +1,5 @@
 //! The table as the control plane uses it: trigger items, executions and their inputs. Keys and conditions are those of
-//! the function; what comes out is JSON. No other folder of this package names DynamoDB's types.
+//! the function. The results are JSON. No other folder of this package names DynamoDB's types.
 
 pub mod executions;
 mod query;
@@ -126,7 +126,7 @@ impl Changes {
     }
 }
 
-/// Returns an item as JSON, or `None` if its ttl has passed: DynamoDB deletes it only later.
+/// Returns an item as JSON, or `None` if its ttl has passed. DynamoDB deletes it only later.
 fn current(item: Item, now: i64) -> Option<Map<String, Value>> {
     let item = object_of(item);
     (!is_over(&item, now)).then_some(item)

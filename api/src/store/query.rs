@@ -26,7 +26,8 @@ pub(super) struct Read {
 }
 
 impl Items {
-    /// Reads a page of a range, of at most `limit` items, after the item with this sort key.
+    /// Reads a page of a range, of at most `limit` items, after the item with this sort key, in an eventually
+    /// consistent read. Items whose ttl has passed are among them.
     pub(super) async fn page(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Read, StoreError> {
         let table = self.table();
         let start = after.map(|sk| Item::from([("PK".to_owned(), text(&range.pk)), ("SK".to_owned(), text(sk))]));

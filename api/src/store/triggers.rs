@@ -14,7 +14,7 @@ use crate::store::{
     text,
 };
 
-/// How often a transaction is tried again that met another one.
+/// The number of times that a transaction is tried again after it met another one.
 const MAX_CONFLICTS: usize = 5;
 /// The most triggers of one list. A user can have no more, unless another API has made them (`TRIGGER_LIMIT`).
 pub const MOST_LISTED: usize = 1_000;
@@ -72,7 +72,9 @@ impl Items {
         self.item(trigger_key(user_id, trigger_id)).await
     }
 
-    /// Reads a page of a user's triggers, by their ids. `wanted` says which of them count.
+    /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it.
+    /// Tombstones and items whose ttl has passed are left out. About 1,000 items are read, so a page may have fewer
+    /// than `limit` triggers and still have a next one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -114,10 +116,10 @@ impl Items {
         }
     }
 
-    /// Stores a new trigger and counts it, both or neither.
+    /// Stores a new trigger and counts it, both or neither. It is refused if the user has `limit` triggers.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been stored all the same.
     pub async fn create_trigger(
         &self,
         item: &Map<String, Value>,
@@ -174,10 +176,10 @@ impl Items {
         }
     }
 
-    /// Changes an item if it is such a target and its version is still this one, or absent if it is null.
+    /// Changes a trigger if its version is still this one, or if it still has none and `version` is null.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been changed all the same.
     pub async fn change_trigger(
         &self,
         user_id: &str,
@@ -190,10 +192,11 @@ impl Items {
         self.update(trigger_key(user_id, trigger_id), changes, &condition).await
     }
 
-    /// Makes a trigger a tombstone and counts it no more, both or neither. Returns false if its version is another one.
+    /// Makes a trigger a tombstone and counts it no more, both or neither. Returns false if its version is another one,
+    /// or its count has changed: then nothing was written.
     ///
     /// # Errors
-    /// Returns an error if DynamoDB does not take it.
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
     pub async fn bury_trigger(
         &self,
         user_id: &str,

@@ -1,4 +1,4 @@
-//! `POST /triggers/check`: what is wrong with a trigger, and what an event would make of it. Nothing is written.
+//! `POST /triggers/check`: the problems of a trigger, and its result for an event. Nothing is written.
 
 use std::sync::Arc;
 

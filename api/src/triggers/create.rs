@@ -26,15 +26,17 @@ use crate::{
     },
 };
 
-/// How long an `Idempotency-Key` counts, in milliseconds: it is a part of the id, and the id's time is that of the window
-/// in which the key was first used.
+/// The time for which an `Idempotency-Key` counts, in milliseconds. The key is a part of the id, whose time is that of
+/// the window in which the key was first used.
 const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_KEY: usize = 256;
 
-/// `POST /triggers`
+/// `POST /triggers`. If the `Idempotency-Key` has made a trigger already, this trigger is returned as it is, and its
+/// schedule is completed.
 ///
 /// # Errors
-/// If fields are wrong, if the user has too many triggers, or if a service does not answer.
+/// If fields are wrong, if the user has too many triggers, if the trigger of the key was deleted, or if a service does
+/// not answer. In the last case the trigger may exist.
 pub async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -73,6 +75,10 @@ pub async fn create(
 }
 
 /// Creates the schedule of a new trigger. If Scheduler refuses it, the trigger is removed.
+///
+/// # Errors
+/// Returns the refusal, or that a service does not answer. In the second case the trigger stays, and its schedule
+/// counts as missing.
 async fn scheduled(
     api: &Api,
     user_id: &str,
@@ -130,8 +136,8 @@ pub fn index_keys(draft: &Draft, user_id: &str, id: &str) -> Vec<(String, Value)
     keys
 }
 
-/// Returns the id of a new trigger. The server chooses it: executions are keyed by it alone, so a chosen one would open
-/// somebody's history. With an `Idempotency-Key` the id follows from the key and the user.
+/// Returns the id of a new trigger. The server chooses it: executions are stored under it alone, so a chosen id would
+/// open another user's history. With an `Idempotency-Key` the id follows from the key and the user.
 fn new_id(Caller(user_id): &Caller, headers: &HeaderMap) -> Result<String, ApiError> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(Uuid::now_v7().to_string()) };
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);

@@ -1,5 +1,5 @@
-//! Trigger items out of what clients send: which members they may set, how an update merges, and everything that is wrong
-//! with the result. The function's own reader of items finds the problems.
+//! Builds trigger items from clients' requests: the members that they may set, the merging of an update, and the
+//! problems of the result. The function's own reader of items finds most of the problems.
 
 use agent_trigger::{domain::platform::Platform, json::surrogate, trigger::check};
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ const LARGEST_ITEM: usize = 300 * 1024;
 pub struct Draft(pub Map<String, Value>);
 
 impl Draft {
-    /// Takes what a client may set out of an item.
+    /// Returns the members of an item that a client may set.
     pub fn of_item(item: &Map<String, Value>) -> Self {
         let known = item.iter().filter(|(name, _)| WHOLE.contains(&name.as_str()) || MERGED.contains(&name.as_str()));
         let mut draft: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -55,7 +55,8 @@ impl Draft {
     }
 
     /// Merges a request's body. Null removes a member. Unknown members are left out, but stay in the item that is
-    /// checked, so that a misspelt one is named.
+    /// checked, so that a misspelt one is named. If the type is a schedule, `eventConfig` is removed, and the other way
+    /// round.
     #[must_use]
     pub fn merged(mut self, body: &Map<String, Value>) -> Self {
         let body = &unicode_members(body);
@@ -103,7 +104,7 @@ impl Draft {
         self.0.get("eventConfig")?.get("eventSourceId")?.as_str()
     }
 
-    /// Returns the schedule, if the draft is one and it is valid.
+    /// Returns the schedule, or `None` if the draft is none or it is invalid.
     pub fn schedule(&self) -> Option<Schedule> {
         Schedule::read(self.0.get("scheduleConfig").filter(|_| self.kind() == Some("schedule"))?.as_object()?).ok()
     }
@@ -131,8 +132,8 @@ fn put(object: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// Returns everything that is wrong with a draft. `body` is the request's, for misspelt names. `before` is the item that
-/// the draft changes: a source that it subscribes to already may stay.
+/// Returns everything that is wrong with a draft. `body` is the request's, for misspelt names. `before` is the item
+/// that the draft changes: its source may stay, and so may its schedule, even if it fires no more.
 pub fn violations(
     draft: &Draft,
     body: &Map<String, Value>,
@@ -185,7 +186,7 @@ pub fn violations(
 
 /// Returns the problems that the function's own reader finds.
 fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Vec<Violation> {
-    // What the client sent beside the known members is looked at for misspelt names, and never stored.
+    // Further members of the request are looked at for misspelt names, and never stored.
     let mut item = body.clone();
     for name in ["id", "userId", "PK", "SK", "ttl", "deletedAt", "pausedAt", "version", "followsAnyUser"] {
         item.remove(name);

@@ -1,5 +1,5 @@
-//! The routes of triggers. Each write has an order that survives a crash after any of its steps (docs/api.md, Writes):
-//! what is left is shown, and the same request again completes it.
+//! The routes of triggers. Each write has an order that survives a crash after any of its steps (docs/api.md, Writes).
+//! The rest of the work is shown, and the same request again completes it.
 
 pub mod check;
 pub mod create;
@@ -88,10 +88,10 @@ pub async fn find_alive(api: &Api, caller: &Caller, id: &str) -> Result<Map<Stri
     Some(item).filter(|item| !is_tombstone(item)).ok_or(ApiError::NotFound)
 }
 
-/// Returns an id from a path, if it can be one of a key.
+/// Returns an id from a path, if it can be part of a key.
 ///
 /// # Errors
-/// [`ApiError::NotFound`] otherwise: nothing has such an id.
+/// [`ApiError::NotFound`] otherwise, because nothing has such an id.
 pub fn checked(id: &str) -> Result<&str, ApiError> {
     if is_id(id) { Ok(id) } else { Err(ApiError::NotFound) }
 }

@@ -1,5 +1,5 @@
-//! `POST /triggers/{id}/run`: the run function is invoked asynchronously. What identifies the fire is chosen here, so the
-//! execution's id is known before it runs.
+//! `POST /triggers/{id}/run`: the run function is invoked asynchronously. The identity of the fire is chosen here, so
+//! the execution's id is known before it runs.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub fn command(name: &str, trigger_id: &str, detail: Value) -> (Value, Uuid) {
 /// Invokes the run function asynchronously.
 ///
 /// # Errors
-/// If Lambda does not take the event.
+/// Returns an error if Lambda does not take the event. The run may begin all the same.
 pub async fn invoke(api: &Api, event: &Value) -> Result<(), ApiError> {
     let invoking = api.dispatcher.invoke(&api.settings.run_function, event.to_string(), None);
     invoking.await.map_err(|error| {

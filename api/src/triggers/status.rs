@@ -62,7 +62,7 @@ pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
     let mut state = schedule_status(&item, now);
     if let Some(schedule) = &schedule {
         answer["schedule"] = match &known {
-            // What Scheduler says counts more than what the item notes.
+            // Scheduler's own state takes precedence over the item's note.
             Some(Ok(found)) => {
                 if state == Some("ok") && !agrees(schedule, true, found.as_ref()) {
                     state = Some("missing");

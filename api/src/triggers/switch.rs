@@ -1,6 +1,7 @@
-//! `POST /triggers/{id}/enable` and `/disable`. Off: the item first, so that no fire runs from then on. On: the schedule
-//! first, so that the item never promises fires that do not come. A crash between leaves a trigger that is off, and whose
-//! fires are skipped. A schedule that is not there is made after the item, which says until then that it is missing.
+//! `POST /triggers/{id}/enable` and `/disable`. Switching off changes the item first, so that no fire runs from then
+//! on. Switching on changes the schedule first, so that the item never promises fires that do not come. A crash in
+//! between leaves a trigger that is off, and whose fires are skipped. A schedule that is not there is made after the
+//! item, which says until then that it is missing.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::{
     },
 };
 
-/// How often a switch is tried again because somebody else's change came first.
+/// The number of times that a switch is tried because another change came first.
 const MAX_ROUNDS: usize = 5;
 
 /// `POST /triggers/{id}/enable`. It also ends a pause.
@@ -33,7 +34,7 @@ const MAX_ROUNDS: usize = 5;
 /// If there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
-    // One that another API has made is replaced after the item has taken note of it.
+    // A schedule that another API has made is replaced only after the item has noted it.
     if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") {
         write_enabled(&api, &caller.0, &id, &item).await?;
     }
@@ -63,7 +64,7 @@ async fn switch(
             .set("version", &json!(version_of(&before) + 1))
             .set("updatedAt", &json!(times::rfc3339(times::now())));
         if schedule_of(&before).is_some() && !before.contains_key("scheduleVersion") {
-            // Until Scheduler has it, what an item of another API says about its schedule is not believed.
+            // The item of another API is not believed about its schedule until Scheduler has it.
             changes = changes.set("scheduleVersion", &json!(0));
         }
         if is_enabled {

@@ -1,8 +1,9 @@
-//! Makes Scheduler agree with a trigger's item. It is always built from the item, because an update replaces everything.
+//! Makes Scheduler agree with a trigger's item. It is always built from the item, because an update replaces
+//! everything.
 //!
-//! The item's `scheduleVersion` says what Scheduler has: absent, no schedule was ever made; 0, one may exist; else the
-//! version of the item that it was built from. It is 0 from before the first request to Scheduler until after the last, so a
-//! crash between them leaves a trace.
+//! The item's `scheduleVersion` tells the state of Scheduler. If it is absent, no schedule was ever made. If it is 0,
+//! one may exist. Otherwise it is the version of the item from which the schedule was built. It is 0 from before the
+//! first request to Scheduler until after the last, so a crash between them leaves a trace.
 
 use serde_json::{Map, Value, json};
 
@@ -19,12 +20,13 @@ use crate::{
     triggers::view::{is_enabled, schedule_of},
 };
 
-/// How often the item may change under a request before it gives up.
+/// The number of times that the item may change under a request before it gives up.
 const MAX_ROUNDS: usize = 5;
 /// How long a tombstone is kept, in seconds.
 const TOMBSTONE_SECONDS: i64 = 30 * 24 * 60 * 60;
 
-/// The event that a schedule sends: ids alone, so that no prompt stands in Scheduler, and none can be stale.
+/// Returns the event that a schedule sends. It has ids alone, so that no prompt is stored in Scheduler, and none can be
+/// out of date.
 pub fn input_of(trigger_id: &str, user_id: &str) -> String {
     json!({"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {"triggerId": trigger_id, "userId": user_id,
         "stored": true, "scheduledTime": "<aws.scheduler.scheduled-time>"}})
@@ -36,11 +38,12 @@ pub fn version_of(item: &Map<String, Value>) -> u64 {
     item.get("version").and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// Makes Scheduler agree with `item`, notes that in the item, and returns the item as it is then. If somebody changes
-/// the item meanwhile, what Scheduler has may be older than theirs, so it is made to agree again.
+/// Makes Scheduler agree with `item`, notes this in the item, and returns the item as it is then. If another request
+/// changes the item meanwhile, Scheduler may be older than the item, so it is made to agree again. A schedule that
+/// fires no more, and that of a tombstone, is deleted.
 ///
 /// # Errors
-/// Returns an error if Scheduler or the table does not do it. The item says then that the schedule is missing.
+/// Returns an error if Scheduler or the table does not do it. The item then says that the schedule is missing.
 pub async fn sync(
     api: &Api,
     user_id: &str,
@@ -113,11 +116,11 @@ pub fn foreign_group<'a>(item: &'a Map<String, Value>, own: &str) -> Option<&'a 
     config.get("scheduleGroupName")?.as_str().filter(|group| is_made && *group != own)
 }
 
-/// Creates or replaces a schedule, whichever is needed, and returns its ARN.
+/// Creates or replaces a schedule, whichever is needed, and returns its ARN. `known` is the item's `scheduleVersion`.
 async fn write(api: &Api, definition: &Definition<'_>, known: Option<&Value>) -> Result<String, SchedulerError> {
     let mut exists = known.is_some_and(|version| *version != json!(0));
     let mut result = Err(SchedulerError::NotFound);
-    // What was thought to exist may be gone, and what was thought to be new may be there after an answer was lost.
+    // A schedule that should exist may be gone. A new one may be there already, if an answer was lost.
     for _ in 0..3 {
         result = if exists { api.scheduler.update(definition).await } else { api.scheduler.create(definition).await };
         match &result {
@@ -129,9 +132,7 @@ async fn write(api: &Api, definition: &Definition<'_>, known: Option<&Value>) ->
     result
 }
 
-/// Switches a schedule on before its item is. The item's version, which the next write changes, is not noted. It makes no
-/// schedule: one that is not there may have been deleted with its trigger meanwhile, and [`sync`] makes it after the item is
-/// written if it is still wanted. It sends none that fires no more, which Scheduler would refuse.
+/// Switches a schedule on before its item is. The version is not noted in the item, because the next write changes it.
 ///
 /// # Errors
 /// Returns an error if Scheduler does not do it.

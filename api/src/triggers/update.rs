@@ -29,13 +29,14 @@ use crate::{
     },
 };
 
-/// How often an update without `If-Match` is merged again because somebody else's came first.
+/// The number of times that an update without `If-Match` is merged because another change came first.
 const MAX_ROUNDS: usize = 5;
 
-/// `PUT /triggers/{id}`
+/// `PUT /triggers/{id}`. `enabled` in the body is ignored: the routes for switching set it.
 ///
 /// # Errors
-/// If there is no such trigger, fields are wrong, the version is another one, or a service does not answer.
+/// If there is no such trigger, fields are wrong, the version is another one, or a service does not answer. In the last
+/// case the item may be changed already, and its schedule counts as missing.
 pub async fn update(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -73,7 +74,7 @@ pub async fn update(
     Err(ApiError::Conflict { message: "the trigger is changed by somebody else".to_owned(), details: json!({}) })
 }
 
-/// Reads the version that a client has.
+/// Reads the version that a client has. Returns `None` without the header, and for `*`.
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -84,7 +85,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     version.map(Some).ok_or_else(|| ApiError::InvalidArgument("If-Match must be the trigger's version".to_owned()))
 }
 
-/// Leaves out `enabled`: switching has an order of its own, and a form that sends the whole trigger back must not undo it.
+/// Leaves out `enabled`. Switching has an order of its own, and a form that sends the whole trigger back must not undo
+/// it.
 fn without_enabled(body: &Map<String, Value>) -> Map<String, Value> {
     body.iter().filter(|(name, _)| *name != "enabled").map(|(name, value)| (name.clone(), value.clone())).collect()
 }
@@ -115,8 +117,8 @@ async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
     }
 }
 
-/// Returns the difference between an item and the draft of it, with the next version. The function writes to the item too,
-/// so only what differs is written.
+/// Returns the difference between an item and its draft, with the next version. The function writes to the item, too,
+/// so only the difference is written.
 fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str, own_group: &str) -> Changes {
     let Draft(was) = Draft::of_item(before);
     let mut changes = Changes::default();

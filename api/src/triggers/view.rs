@@ -1,5 +1,5 @@
-//! A trigger as answers show it: what the client set, and what the API and the function know beside it. The keys and the
-//! user are left out.
+//! A trigger as answers show it: the members that the client set, and those that the API and the function write. The
+//! keys and the user are left out.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -60,7 +60,7 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     Value::Object(shown)
 }
 
-/// Returns the schedule of a trigger, if it is of that type and valid.
+/// Returns the schedule of a trigger, or `None` if it is of another type or invalid.
 pub fn schedule_of(item: &Map<String, Value>) -> Option<Schedule> {
     Draft::of_item(item).schedule()
 }
@@ -70,14 +70,15 @@ pub fn is_enabled(item: &Map<String, Value>) -> bool {
     item.get("enabled").and_then(Value::as_bool) != Some(false) && !is_tombstone(item)
 }
 
-/// Returns the time at which Scheduler got the schedule, as far as the item says: a rate counts from it.
+/// Returns the time at which Scheduler got the schedule, as far as the item says. A rate counts from it. Without a
+/// readable time it is `now`.
 pub fn saved_at(item: &Map<String, Value>, now: Timestamp) -> Timestamp {
     let text = ["scheduleSavedAt", "createdAt"].into_iter().find_map(|name| item.get(name)?.as_str());
     text.and_then(|text| text.parse().ok()).unwrap_or(now)
 }
 
-/// Returns the state of a trigger's schedule: `disabled`; `done` if it fires no more; `missing` if a write was cut short, or
-/// if nobody has made one; else `ok`. A trigger that needs no schedule has a state only while one is left of it.
+/// Returns the state of a trigger's schedule. `disabled`: the trigger is switched off. `done`: it fires no more.
+/// `missing`: a write was cut short, or no schedule was ever made. `ok`: anything else.
 pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'static str> {
     let is_left = if is_tombstone(item) { has_schedule(item) } else { item.contains_key("scheduleVersion") };
     match schedule_of(item).filter(|_| !is_tombstone(item)) {

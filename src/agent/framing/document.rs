@@ -6,13 +6,14 @@ use crate::agent::framing::{
     frame::{Frame, MAX_EVENT, Rest, Source, is_kept},
     lines::Buffer,
 };
+use crate::agent::report::{is_report, is_traceback};
 use crate::json::scan;
 use crate::json::skim::Skim;
 
 /// Bytes of plain text that are kept, and of a document too large to be kept: more than any output holds.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How a body that is not JSON is read.
+/// The reading of a body that is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fallback {
     /// Plain text, unless JSON or HTML was begun.
@@ -26,9 +27,9 @@ pub(crate) enum Fallback {
 pub(crate) struct Document {
     fallback: Fallback,
     kept: Buffer,
-    /// More came than is kept, and this was the last byte of it that is no whitespace.
+    /// Set if more came than is kept: the last byte that is no white space.
     dropped: Option<u8>,
-    /// Skims what is more than is kept.
+    /// Skims the part that is not kept.
     skim: Option<Box<Skim>>,
 }
 
@@ -37,9 +38,9 @@ impl Document {
         Document { fallback, kept: Buffer::default(), dropped: None, skim: None }
     }
 
-    /// Takes the next bytes. At most 1 MiB is kept, and 16 KiB of plain text. Of what is larger the beginning is kept,
-    /// the members of an object that are asked for, and the last byte that is no whitespace: it shows whether the document
-    /// has its end.
+    /// Takes the next bytes. At most 1 MiB is kept, and 16 KiB of plain text. Of a larger document three things are
+    /// kept: the beginning, the members of an object that readers look for, and the last byte that is no white space.
+    /// The last one shows whether the document has its end.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.dropped.is_none() && self.kept.0.len() + bytes.len() <= self.limit() {
             return self.kept.append(bytes, self.limit());
@@ -77,20 +78,21 @@ impl Document {
         &self.kept.0
     }
 
-    /// Returns what is kept of a body that is plain text whatever it holds, unless it is blank.
+    /// Returns the part that is kept of a body that is plain text in any case, or `None` if it is blank so far.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         (self.fallback == Fallback::Text && !scan::trim(&self.kept.0).is_empty()).then_some(&self.kept.0)
     }
 
-    /// Decides what the document is, which is known to have arrived whole. A document too large to keep counts as JSON
-    /// if its first and last bytes belong together. One that is not JSON is no answer, or plain text, as its fallback
+    /// Decides what the document is. It must have arrived whole. A document too large to keep counts as JSON if its
+    /// first and last bytes belong together. A document that is not JSON is no answer, or plain text, as its fallback
     /// says.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         let text = scan::trim(&self.kept.0);
         if text.is_empty() {
             return Rest::Empty;
         }
-        // Only the first and last bytes of a document that is too large to keep can be judged. IgnoredAny does not recurse: no depth is refused.
+        // Only the first and last bytes of a document that is too large to keep can be judged. IgnoredAny does not
+        // recurse, so no depth is refused.
         let is_json = match (self.fallback, self.dropped) {
             (Fallback::Text, _) => false,
             (_, Some(_)) if text[0] == b'{' => self.skim.as_ref().is_some_and(|skim| skim.is_whole()),
@@ -110,14 +112,29 @@ impl Document {
     }
 }
 
+/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime says of
+/// an error: then the string was the first of an agent's lines.
+pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
+    let mut lines = behind.split(|byte| *byte == b'\n');
+    lines.next().is_some_and(|rest| scan::trim(rest).is_empty())
+        && lines.any(|line| {
+            let inner = line.strip_prefix(b"\"").unwrap_or_default();
+            line.starts_with(b"{")
+                || is_traceback(line)
+                || is_report(line)
+                || [&b"{"[..], b"data:", b"event:"].iter().any(|begin| inner.starts_with(begin))
+        })
+}
+
 /// Returns true if a text that is not JSON was meant to be, or is a web page. A bracket may also begin an ordinary
-/// text, such as a footnote's mark: it counts only before what begins a JSON value.
+/// text, such as a footnote's mark. It counts only before a byte that begins a JSON value.
 pub(crate) fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {
         [b'{', ..] => true,
-        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech.
-        [b'"', ..] => scan::end_of_object(text).is_none(),
+        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line that
+        // no speech has.
+        [b'"', ..] => scan::end_of_object(text).is_none_or(|end| has_line_of_agent(&text[end..])),
         [b'[', inside @ ..] => {
             matches!(scan::trim(inside).first(), None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9'))
         }

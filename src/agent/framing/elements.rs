@@ -12,7 +12,7 @@ use crate::agent::framing::{
 use crate::json::scan;
 use crate::json::skim::Skim;
 
-/// Bytes of the array's beginning that are kept: it is the answer where no element says one.
+/// Bytes of the array's beginning that are kept. It is the answer if no element holds one.
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Where the array is.
@@ -31,7 +31,7 @@ enum Place {
     Broken,
 }
 
-/// Returns true if a byte behind an array shows that it was the beginning of a text.
+/// Returns true if a byte after an array shows that it was the beginning of a text.
 fn byte_of_text(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'(' || !byte.is_ascii()
 }
@@ -50,14 +50,14 @@ pub(crate) struct Elements {
     dropped: Option<u8>,
     /// Skims an element that is too large to be kept.
     skim: Option<Box<Skim>>,
-    /// The element was handed out, and goes with the next call.
+    /// The element was handed out. The next call clears it.
     done: bool,
     head: Vec<u8>,
     head_is_cut: bool,
 }
 
 impl Elements {
-    /// Creates the framing before the array's first byte. `may_be_text` allows a body that turns out to be no array to
+    /// Creates the framing before the array's first byte. With `may_be_text`, a body that turns out to be no array may
     /// be read as plain text.
     pub(crate) fn new(may_be_text: bool) -> Elements {
         Elements {
@@ -76,7 +76,7 @@ impl Elements {
         }
     }
 
-    /// Returns the array's beginning, and whether there was more.
+    /// Returns the array's beginning, and true if there was more.
     pub(crate) fn head(&self) -> (&[u8], bool) {
         (&self.head, self.head_is_cut)
     }
@@ -88,7 +88,7 @@ impl Elements {
 
     /// Takes the next element that is complete from `input`. At `None` all of `input` is taken. A body that breaks the
     /// form of an array gives no further elements, and [`Elements::rest`] says what it is then. An element that is no
-    /// JSON breaks it, too; one that was too large to keep is not checked.
+    /// JSON breaks the form, too. An element that was too large to keep is not checked.
     pub(crate) fn next<'f>(&'f mut self, input: &mut &[u8]) -> Option<Frame<'f>> {
         if self.done {
             self.done = false;
@@ -135,8 +135,8 @@ impl Elements {
         None
     }
 
-    /// Takes what belongs to the element, and the comma or bracket that ends it. Returns how many bytes that is.
-    /// Brackets are only counted: an element that mixes their kinds is found to be no JSON later.
+    /// Takes the bytes of the element, and the comma or bracket that ends it. Returns their number. Brackets are only
+    /// counted: an element that mixes their kinds is found to be no JSON later.
     fn within(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
         while let Some(byte) = input.get(at) {
@@ -172,8 +172,8 @@ impl Elements {
         input.len()
     }
 
-    /// Appends a part of the element. Once the element exceeds 1 MiB, only its first 4 KiB are kept, the last byte
-    /// that is no whitespace, and the members of an object that are asked for.
+    /// Appends a part of the element. Once the element exceeds 1 MiB, three things are kept: its first 4 KiB, the last
+    /// byte that is no white space, and the members of an object that readers look for.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.element.0.len() + part.len() <= MAX_EVENT {
             return self.element.append(part, MAX_EVENT);
@@ -191,7 +191,7 @@ impl Elements {
         self.dropped = Some(last.unwrap_or(b' '));
     }
 
-    /// Keeps what still fits the 16 KiB of the array's beginning.
+    /// Keeps the bytes that still fit the 16 KiB of the array's beginning.
     fn keep_head(&mut self, part: &[u8]) {
         let room = MAX_HEAD - self.head.len();
         self.head_is_cut |= part.len() > room;
@@ -206,8 +206,8 @@ impl Elements {
         Frame { dropped: self.dropped, ..Frame::new(Source::Element, &self.element.0) }
     }
 
-    /// Decides an array that is known to have arrived whole. What is no array is plain text if the content type allows
-    /// that and text follows a closed array or nothing shows that JSON was meant; otherwise it is not JSON.
+    /// Decides an array that has arrived whole. A body that is no array is not JSON. It is plain text instead if the
+    /// content type allows this, and text follows a closed array or nothing shows that JSON was meant.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self.place {
             Place::Behind => Rest::Nothing,

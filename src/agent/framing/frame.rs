@@ -8,8 +8,8 @@ pub const MAX_EVENT: usize = 1024 * 1024;
 /// Bytes that are kept of the beginning of a larger event that is no object (4 KiB).
 pub const PREFIX: usize = 4 * 1024;
 
-/// The members of a larger event that are kept: those that say what it is, how the run ended, what was answered and what
-/// it cost.
+/// The members of a larger event that are kept: those that say what it is, how the run ended, what was answered and
+/// what it cost.
 const KEPT: &[&[u8]] = &[
     b"type",
     b"event",
@@ -121,12 +121,13 @@ const KEPT: &[&[u8]] = &[
     b"StopReason",
 ];
 
-/// Returns true if the member of this name is kept of an event that is too large to keep. A name with escapes may be any.
+/// Returns true if the member of this name is kept of an event that is too large to keep. A name with escapes counts as
+/// kept, because it may be any name.
 pub(crate) fn is_kept(name: &[u8]) -> bool {
     KEPT.contains(&name) || name.ends_with(b"Exception") || name.contains(&b'\\')
 }
 
-/// What a frame was in the body.
+/// The place of a frame in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A frame of server-sent events.
@@ -143,11 +144,11 @@ pub(crate) enum Source {
     Text,
 }
 
-/// One frame, or what is kept of one that was too large to keep.
+/// One frame, or the kept part of one that was too large to keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
     pub(crate) source: Source,
-    /// The `event` field of server-sent events; else empty.
+    /// The `event` field of server-sent events, or otherwise empty.
     pub(crate) name: &'a [u8],
     /// The data as it came.
     pub(crate) data: &'a [u8],
@@ -155,8 +156,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) text: &'a [u8],
     /// False for server-sent events of a name alone.
     pub(crate) has_data: bool,
-    /// Set if it was too large. Of an object the data is then the members that were kept, and this is `}` if it had its
-    /// end; of anything else the data is the beginning, and this the last byte.
+    /// Set if the frame was too large. For an object, the data is the members that were kept, and this is `}` if the
+    /// object had its end. For anything else, the data is the beginning, and this is the last byte.
     pub(crate) dropped: Option<u8>,
 }
 
@@ -165,8 +166,8 @@ impl<'a> Frame<'a> {
         Frame { source, name: b"", data, text: scan::trim(data), has_data: true, dropped: None }
     }
 
-    /// Returns true if the frame has its end. Only then is it believed when it says that all went well. Of a frame too
-    /// large to keep the last byte decides.
+    /// Returns true if the frame has its end. Only then is it believed when it says that all went well. For a frame too
+    /// large to keep, the last byte decides.
     pub(crate) fn is_whole(&self) -> bool {
         self.dropped.map_or_else(|| scan::is_whole(self.text), |last| matches!(last, b'}' | b']'))
     }
@@ -176,15 +177,15 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What is left at a framed end.
+/// The rest of a body at a framed end.
 #[derive(Debug)]
 pub(crate) enum Rest<'a> {
     Nothing,
-    /// The last frame, which the body's end ended.
+    /// The last frame, which the end of the body ends.
     Frame(Frame<'a>),
     /// The body ended within a frame that cannot be read.
     Cut,
     NotJson,
-    /// A document, or plain text, of no byte but whitespace.
+    /// A document or plain text that is only white space.
     Empty,
 }

@@ -5,14 +5,14 @@ use memchr::{memchr, memchr2};
 use crate::agent::framing::frame::{MAX_EVENT, PREFIX, is_kept};
 use crate::json::skim::Skim;
 
-/// What a line may be longer than an event by: SSE's `data: `.
+/// The bytes by which a line may be longer than an event: those of SSE's `data: `.
 const FIELD: usize = 16;
 
 /// Above this a buffer is given back when its line is done, so that one large event does not cost its size for the
 /// rest of the run.
 const KEEP: usize = 256 * 1024;
 
-/// What ends a line.
+/// The line ends of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineEnd {
     /// LF: NDJSON. A CR before it is whitespace to JSON.
@@ -24,11 +24,11 @@ pub(crate) enum LineEnd {
 /// A line without its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
-    /// All of it; of a line that was too long, the beginning: at least [`PREFIX`] bytes of its event.
+    /// All of it. For a line that was too long, the beginning, with at least [`PREFIX`] bytes of its event.
     pub(crate) bytes: &'a [u8],
     /// Set if the line was too long to be kept: the last byte of it that is not whitespace, or a space.
     pub(crate) dropped: Option<u8>,
-    /// The members that were kept of an object too long to be kept whole; else empty.
+    /// The members that were kept of an object too long to be kept whole, or otherwise empty.
     pub(crate) skimmed: &'a [u8],
 }
 
@@ -41,15 +41,14 @@ pub(crate) struct Lines {
     dropped: Option<u8>,
     /// Skims a line that is too long to be kept.
     skim: Option<Box<Skim>>,
-    /// The buffered line was handed out, and goes with the next call.
+    /// The buffered line was handed out. The next call clears it.
     done: bool,
     /// The last line ended in CR: an LF now belongs to it.
     after_cr: bool,
 }
 
 impl Lines {
-    /// Creates the cutter of a stream with these line ends, whose lines may be as long as an event with its field's
-    /// name.
+    /// Creates the cutter of a stream with these line ends. A line may be as long as an event with its field's name.
     pub(crate) fn new(end: LineEnd) -> Lines {
         let limit = match end {
             LineEnd::Lf => MAX_EVENT,
@@ -89,7 +88,7 @@ impl Lines {
         Some(self.line())
     }
 
-    /// Returns what came after the last line end, if anything. The caller feeds nothing after it.
+    /// Returns the bytes after the last line end, if there are any. The caller must feed nothing after it.
     pub(crate) fn rest(&mut self) -> Option<Line<'_>> {
         self.clear_done();
         (!self.is_empty()).then(|| self.line())
@@ -126,8 +125,8 @@ impl Lines {
         }
     }
 
-    /// Appends a part of the line. Once the line exceeds its limit, only its first 4 KiB are kept, those of a field's
-    /// name beside them, the last byte that is no whitespace, and the members of an object that are asked for.
+    /// Appends a part of the line. Once the line exceeds its limit, three things are kept: the first 4 KiB with the
+    /// field's name, the last byte that is no white space, and the members of an object that readers look for.
     fn append(&mut self, part: &[u8]) {
         if self.dropped.is_none() && self.buffer.0.len() + part.len() <= self.limit {
             return self.buffer.append(part, self.limit);
@@ -156,8 +155,8 @@ pub(crate) fn last_token(part: &[u8]) -> Option<u8> {
 pub(crate) struct Buffer(pub(crate) Vec<u8>);
 
 impl Buffer {
-    /// Appends `part`, with which the buffer is at most `limit` long: the caller checks that. The memory doubles as it
-    /// grows, but never beyond the limit.
+    /// Appends `part`. The caller must make sure that the buffer does not exceed `limit` with it. The memory doubles as
+    /// it grows, but never beyond the limit.
     pub(crate) fn append(&mut self, part: &[u8], limit: usize) {
         let needed = self.0.len() + part.len();
         if needed > self.0.capacity() {
@@ -167,7 +166,7 @@ impl Buffer {
         self.0.extend_from_slice(part);
     }
 
-    /// Keeps the first `length` bytes of the buffer and `part` together, and gives the rest back.
+    /// Keeps the first `length` bytes of the buffer and `part` together, and gives the rest of the memory back.
     pub(crate) fn cut(&mut self, part: &[u8], length: usize) {
         self.0.truncate(length);
         self.0.shrink_to(length);

@@ -1,6 +1,6 @@
 //! Framing: cuts the bytes of an answer into frames, however they are chunked. It knows no protocol.
 //!
-//! Which framing it is depends on the content type and then on the body's first [`PREFIX`] bytes:
+//! The content type chooses the framing, and then the body's first [`PREFIX`] bytes do:
 //!
 //! | content type | begins with an SSE field or comment | begins with `{` | else |
 //! | --- | --- | --- | --- |
@@ -9,9 +9,9 @@
 //! | JSON in its spellings, none | SSE | NDJSON if the first object is an event of a stream or another follows on a line of its own, else a document | document |
 //! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone | plain text |
 //!
-//! A byte order mark and blank lines before that are passed over. A document that is an array is read as its elements.
-//! A document that is not JSON is plain text if JSON was not begun: the AgentCore SDK for JavaScript sends a returned
-//! string unquoted, as `application/json`.
+//! A byte order mark and white space at the beginning are passed over. A document that is an array is read as its
+//! elements. A document is plain text if it does not begin as JSON does: the AgentCore SDK for JavaScript sends a
+//! returned string unquoted, as `application/json`.
 
 pub(crate) mod document;
 pub(crate) mod elements;
@@ -20,7 +20,7 @@ pub(crate) mod lines;
 pub(crate) mod sse;
 
 use crate::agent::framing::{
-    document::{Document, Fallback},
+    document::{Document, Fallback, has_line_of_agent},
     elements::Elements,
     frame::{Frame, PREFIX, Rest, Source},
     lines::{Line, LineEnd, Lines},
@@ -46,8 +46,8 @@ pub(crate) enum Declared {
 }
 
 impl Declared {
-    /// Returns what a media type, in lower case and without parameters, declares; `None` for types that agents do not
-    /// answer with. An empty one is none declared.
+    /// Returns the declaration of a media type, which must be in lower case and without parameters. An empty one
+    /// declares nothing. Returns `None` for types that agents do not answer with.
     pub(crate) fn of(media_type: &str) -> Option<Declared> {
         Some(match media_type {
             "" => Declared::Nothing,
@@ -73,7 +73,8 @@ impl Declared {
         })
     }
 
-    /// Returns the framing that the content type alone stands for, where the body's beginning says nothing else.
+    /// Returns the framing that the content type alone stands for. It is used if the body's beginning says nothing
+    /// else.
     fn framing(self) -> Framer {
         match self {
             Declared::Ndjson => Framer::Lines(Lines::new(LineEnd::Lf)),
@@ -104,28 +105,33 @@ impl Framer {
         Framer::Open { declared, head: Vec::new() }
     }
 
-    /// Lines of JSON.
+    /// Returns the framing for lines of JSON.
     pub(crate) fn lines() -> Framer {
         Declared::Ndjson.framing()
     }
 
-    /// Returns the bytes of a document that is not JSON if they are lines of JSON: an object, and another on a line of its
-    /// own.
+    /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a line of
+    /// its own, or a string and a line that no quoted speech has.
     pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
         let Framer::Document(document) = self else { return None };
         let text = document.whole()?;
         let end = scan::end_of_object(scan::trim(text))?;
-        (text.first() == Some(&b'{') && are_lines(&text[end..])).then(|| text.to_vec())
+        let are_lines = match text.first() {
+            Some(b'{') => are_lines(&text[end..]),
+            Some(b'"') => has_line_of_agent(&text[end..]),
+            _ => false,
+        };
+        are_lines.then(|| text.to_vec())
     }
 
     fn document(fallback: Fallback) -> Framer {
         Framer::Document(Document::new(fallback))
     }
 
-    /// Chooses the framing by the table above, or returns `None` while more of the body could change the choice: it
+    /// Chooses the framing by the table above, or returns `None` while more of the body could change the choice. It
     /// depends on the body's first [`PREFIX`] bytes alone, not on how they are chunked. With `ended`, or that many
-    /// bytes, it is always chosen. `is_stream` says of the beginning of an object whether it is an event of a stream,
-    /// and `None` while that is open.
+    /// bytes, it is always chosen. `is_stream` gets the beginning of an object. It returns true if this is an event of
+    /// a stream, and `None` while this is open.
     fn choose(declared: Declared, head: &[u8], ended: bool, is_stream: fn(&[u8]) -> Option<bool>) -> Option<Framer> {
         let is_final = ended || head.len() >= PREFIX;
         if !is_final && BOM.starts_with(head) {
@@ -169,9 +175,11 @@ impl Framer {
         }
     }
 
-    /// Takes bytes while the framing is open. Returns the bytes to read once it is chosen: the head that was held back,
-    /// and what of `bytes` is not in it. `None` while it stays open, and then all of `bytes` is held back. If `bytes`
-    /// alone decide it, nothing is copied. If it was chosen before, all of `bytes` is returned.
+    /// Takes bytes of the body and chooses the framing by [`Self::choose`], which explains `ended` and `is_stream`.
+    /// Once it is chosen, returns the bytes to read: the head that was held back, and the part of `bytes` that is not
+    /// in it. A byte order mark is still there. Returns `None` while the framing stays open: then all of `bytes` is
+    /// held back. If the framing was chosen before, returns all of `bytes`. If the first bytes of a body decide it
+    /// alone before the end, nothing is copied.
     pub(crate) fn open<'i>(
         &mut self,
         bytes: &'i [u8],
@@ -195,13 +203,13 @@ impl Framer {
         Some((head, rest))
     }
 
-    /// Returns how many bytes to pass over at the beginning of a body: those of a byte order mark.
+    /// Returns the length of the byte order mark at the beginning of a body, or 0.
     pub(crate) fn mark(head: &[u8]) -> usize {
         if head.starts_with(BOM) { BOM.len() } else { 0 }
     }
 
     /// Takes the next frame that is complete from `input`. At `None` all of `input` is taken. A document is kept until
-    /// the body ends, and gives no frame here. Nothing may be fed while the framing is open.
+    /// the body ends, and gives no frame here. The framing must have been chosen.
     pub(crate) fn next<'f, 'i: 'f>(&'f mut self, input: &mut &'i [u8]) -> Option<Frame<'f>> {
         match self {
             Framer::Lines(lines) => lines.next(input).map(frame_of_line),
@@ -216,8 +224,8 @@ impl Framer {
         }
     }
 
-    /// Returns what is left of a body that is known to have arrived whole. The caller chooses the framing before: while
-    /// it is open, the body is empty.
+    /// Returns the rest of a body that has arrived whole. The caller must have chosen the framing. An open one counts
+    /// as an empty body.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self {
             Framer::Lines(lines) => lines.rest().map_or(Rest::Nothing, |line| Rest::Frame(frame_of_line(line))),
@@ -257,19 +265,19 @@ impl Framer {
     }
 }
 
-/// Returns true if what stands behind an object is another on a line of its own.
+/// Returns true if the text after an object is another object on a line of its own.
 fn are_lines(behind: &[u8]) -> bool {
     let line_end = behind.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(behind.len());
     behind[..line_end].contains(&b'\n') && behind[line_end..].starts_with(b"{")
 }
 
-/// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. Of a line too long to keep it has the
-/// members that were kept, and the first 4 KiB if it is no object.
+/// Returns a line of NDJSON as a frame, without the record separator of RFC 7464. For a line too long to keep, the
+/// frame has the members that were kept, or the first 4 KiB if the line is no object.
 fn frame_of_line(line: Line<'_>) -> Frame<'_> {
     if !line.skimmed.is_empty() {
         return Frame { dropped: line.dropped, ..Frame::new(Source::Line, line.skimmed) };
     }
-    // Only of a dropped line are there bytes behind the prefix that could depend on chunking.
+    // Only a dropped line has bytes after the prefix that could depend on chunking.
     let kept = if line.dropped.is_some() { &line.bytes[..PREFIX] } else { line.bytes };
     // RFC 7464 begins each text with a record separator.
     let kept = kept.strip_prefix(b"\x1e").unwrap_or(kept);

@@ -47,7 +47,7 @@ struct Loose {
 struct Pending {
     /// The `event` field.
     name: Vec<u8>,
-    /// The `data` lines joined; of too many, the first [`PREFIX`] bytes, or the members that are kept.
+    /// The `data` lines, joined. If they are too large, the first [`PREFIX`] bytes, or the members that are kept.
     data: Buffer,
     has_data: bool,
     /// Set if the data was too large: the last byte of it.
@@ -129,12 +129,14 @@ impl Sse {
     }
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
-    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data, unless
-    /// its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
+    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends in
+    /// a field without any, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
         let is_begun = rest.is_some();
+        // The data that this line was to have did not come.
+        let is_cut_field = rest.is_some_and(|line| matches!(line.bytes, b"data" | b"data:" | b"data: "));
         // No blank line ends the frame, so its text does not follow what it holds.
         self.loose.is_held = !self.pending.report.is_empty();
         if self.loose.is_held {
@@ -160,7 +162,7 @@ impl Sse {
         self.pending.close();
         let begun = is_begun || !self.pending.name.is_empty();
         let is_named = matches!(self.pending.name.as_slice(), b"error" | b"end");
-        if self.pending.is_cut() || (begun && !self.pending.has_data && !is_named) {
+        if self.pending.is_cut() || (is_cut_field && !is_named) || (begun && !self.pending.has_data && !is_named) {
             return Rest::Cut;
         }
         if self.pending.is_begun() { Rest::Frame(self.pending.frame()) } else { Rest::Nothing }
@@ -214,9 +216,10 @@ fn is_no_part_of_a_field(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | b'}' | b']' | b' ' | b'\t')) || line.contains(&b':')
 }
 
-/// Returns the frame that `input` begins with, and its length, if it is one as nearly all are: all of it there, at most
-/// one line of a name and one of data, ended by LF. It need not be copied. Any other is taken line by line, so `None`
-/// does not mean that there is none.
+/// Returns the frame that `input` begins with, not copied, and its length with the blank line. It is the short way for
+/// nearly all frames: at most one `event: ` line, with a name of 1 to 63 bytes, then one `data: ` line of at most 1 MiB
+/// and a blank line, all ended by LF. `None` means that the frame, if there is one, must be read line by line. The
+/// caller must be between two frames.
 fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     let mut at = 0;
     let mut name: &[u8] = b"";
@@ -239,8 +242,8 @@ fn whole_frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
 
 impl Pending {
     /// Takes a line that is not blank. A line without a colon is a field with an empty value. A further `event`
-    /// replaces the name, and a further `data` is appended. The other fields and every comment are ignored. Returns false
-    /// for a line that is no field of an event's.
+    /// replaces the name, and a further `data` is appended. The other fields and every comment are ignored. Returns
+    /// false for a line that is no field of an event.
     fn take_line(&mut self, line: Line<'_>) -> bool {
         let colon = memchr(b':', line.bytes);
         let (field, value) = line.bytes.split_at(colon.unwrap_or(line.bytes.len()));
@@ -336,7 +339,7 @@ impl Pending {
         self.data.cut(value, PREFIX);
     }
 
-    /// Ends the data of a frame that was too large: of an object the members that were kept are left.
+    /// Ends the data of a frame that was too large. If it is an object, only the members that were kept are left.
     fn close(&mut self) {
         let Some(mut skim) = self.skim.take().filter(|skim| skim.is_object()) else { return };
         self.dropped = Some(skim.last());

@@ -10,7 +10,7 @@ use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// The members of a result, by which 1.0 tells its kinds apart.
+/// The members of a result, by which 1.0 distinguishes its kinds.
 const KINDS: [&str; 4] = ["task", "message", "statusUpdate", "artifactUpdate"];
 
 /// The kinds of a result in 0.3, in the same order.
@@ -19,7 +19,7 @@ const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-upda
 /// The place of an update of an artifact among the kinds.
 const UPDATE: usize = 3;
 
-/// Returns true for a JSON-RPC result of one of A2A's kinds. An error alone does not tell A2A and MCP apart: it counts
+/// Returns true for a JSON-RPC result of one of A2A's kinds. An error alone does not distinguish A2A and MCP. It counts
 /// as MCP's in a document or a frame named `message`, and as A2A's elsewhere.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has(Name::Jsonrpc) {
@@ -35,7 +35,7 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 
-/// Artifacts that are told apart: more are one.
+/// The number of artifacts that are distinguished. Any further one counts as the last.
 const MAX_ARTIFACTS: usize = 64;
 
 /// An artifact, and where its text stands in the answer's.
@@ -56,12 +56,12 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a JSON-RPC response: a failed task, a JSON-RPC error, a final state and a message decide the run, updates
-    /// do not. An error that is null gives way to the result beside it. A frame without `jsonrpc` may still report a
-    /// failure.
+    /// Takes a JSON-RPC response. A failed task, a JSON-RPC error, a final state and a message decide the run. Updates
+    /// do not. An error that is null gives way to the result beside it. A frame without `jsonrpc` is left to the
+    /// generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
-        // One of the two, and nearly always the one.
+        // Nearly every response has `result` alone.
         let Some((at, member)) = value.enter_any(&["result", "error"]) else { return foreign(transcript) };
         if at == 1 || !member.is_object() {
             let [version, error] = scan::pick(frame.text, ["jsonrpc", "error"]);
@@ -103,9 +103,9 @@ struct Update<'a> {
 }
 
 impl<'a> Update<'a> {
-    /// Returns which kind a result is, by its place in [`KINDS`], and what holds it: the result itself in 0.3, a member
-    /// of it in 1.0. `None` if it is of no known kind. In 0.3 the members of an update are found as well. In 1.0 the caller
-    /// finds them by [`Self::read`].
+    /// Returns the kind of a result by its place in [`KINDS`], and the value that holds it: the result itself in 0.3, a
+    /// member of it in 1.0. Returns `None` if it is of no known kind. In 0.3 the members of an update are found as
+    /// well. In 1.0 the caller finds them by [`Self::read`].
     fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
         let mut members = scan::Members::of(result.raw());
         while let Some(name) = members.name() {
@@ -140,8 +140,8 @@ impl<'a> Update<'a> {
 
 impl Reading {
     /// Takes a task. Its artifacts, if it has any, replace those that came before and are the answer. Then its state
-    /// counts, by [`Self::take_status`]; in a document a task that is still at work is all there is. A task without a
-    /// status decides nothing.
+    /// counts, by [`Self::take_status`]. In a document, a task that is still at work is the whole answer. A task
+    /// without a status decides nothing.
     fn take_task(&mut self, frame: &Frame<'_>, task: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [status, artifacts] = scan::pick(task.raw(), ["status", "artifacts"]);
         if let Some(artifacts) = artifacts {
@@ -160,9 +160,9 @@ impl Reading {
         self.take_status(frame, status?, frame.is_document(), transcript)
     }
 
-    /// Takes the state of the task, in either version's spelling. `is_all` says that the frame is the whole answer:
-    /// then a task at work is incomplete, and an unknown state an interruption; in a stream both decide nothing. The
-    /// words of the status are the error of a failed task; otherwise they are the answer unless an artifact had text.
+    /// Takes the state of the task, in either version's spelling. `is_all` is true if the frame is the whole answer.
+    /// Then a task at work is incomplete, and an unknown state an interruption. In a stream both decide nothing. For a
+    /// failed task, the words of the status are the error. Otherwise they are the answer unless an artifact had text.
     fn take_status(
         &mut self,
         frame: &Frame<'_>,
@@ -197,8 +197,8 @@ impl Reading {
         decided(frame, transcript, verdict)
     }
 
-    /// Returns the place of an artifact among the others, and whether it is new: its text begins at `end`, the answer's
-    /// end, then. Beyond 64 artifacts a new one counts as the last one. It becomes the artifact under way.
+    /// Returns the index of an artifact among the others, and true if it is new: then its text begins at `end`, the
+    /// answer's end. Beyond 64 artifacts a new one counts as the last one. It becomes the artifact under way.
     fn place_of(&mut self, id: &[u8], end: usize) -> (usize, bool) {
         if self.artifact != id {
             self.artifact.clear();
@@ -214,8 +214,8 @@ impl Reading {
     }
 
     /// Takes a part of an artifact. It is appended to the artifact's text if `append` is true, and replaces it
-    /// otherwise; the text of the artifacts behind it moves. A part that would be appended where nothing more is kept
-    /// is passed over.
+    /// otherwise. The text of the artifacts after it moves. A part is passed over if it would be appended to a text
+    /// that is full.
     fn take_artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
         let id = id_of(artifact);
@@ -231,7 +231,7 @@ impl Reading {
             parts.into_iter().for_each(|parts| push_texts(parts, out));
         });
         self.artifacts[at].span.1 = end;
-        // What stands behind it moved.
+        // The text after it moved.
         let moved = |place: usize| (place + end).saturating_sub(ends);
         self.artifacts[at + 1..].iter_mut().for_each(|artifact| {
             artifact.span = (moved(artifact.span.0), moved(artifact.span.1));

@@ -9,7 +9,7 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for an event of ADK's. Both members are required: either alone stands in other frames, too.
+/// Returns true for an event of ADK. Both members are required, because other frames may have one of them alone.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InvocationId) && members.has(Name::Author)
 }
@@ -21,11 +21,11 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes an event. None decides the run: ADK has no terminal event, so the last event counts, and each takes back
-    /// what the one before it said of a failure or a reason to stop. `interrupted` comes before `errorCode`'s reason,
-    /// and that before `finishReason`. An `errorCode` that is no reason to stop short is a failure. The user's own
-    /// messages and the usage of partial events are left out. A frame without `invocationId` may still report a
-    /// failure.
+    /// Takes an event. None decides the run, because ADK has no terminal event. So the last event counts, and each
+    /// takes back a failure or a reason to stop that the one before it reported. `interrupted` takes precedence over
+    /// `errorCode`'s reason, and that over `finishReason`. An `errorCode` that is no reason to stop short is a failure.
+    /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
+    /// member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
@@ -89,10 +89,10 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes the content of an event, if its role is the model's or missing. Partial events are the pieces of one
-    /// message; thoughts are left out. The event that is not partial repeats that message as a whole and replaces it.
-    /// The calls of functions are counted in it alone.
+    /// message, without thoughts. The event that is not partial repeats that message as a whole and replaces it. The
+    /// calls of functions are counted in it alone.
     fn take_content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
-        // More of a text of which no more is kept.
+        // The text is full, and this is more of it.
         if is_partial && self.is_partial && !transcript.wants_text() {
             return;
         }

@@ -11,7 +11,7 @@ use crate::json::scan::{self, RawJson, Str};
 /// Bytes of a message's id that are compared.
 const MAX_ID: usize = 128;
 
-/// Returns true for an event that begins or ends a run. Other types of AG-UI's are not recognised by themselves.
+/// Returns true for an event that begins or ends a run. Other types of AG-UI are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| ["RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"].iter().any(|name| kind.is(name)))
@@ -26,9 +26,9 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes an event. `RUN_FINISHED` and `RUN_ERROR` decide the run. Text counts if its message is the assistant's; a
-    /// snapshot replaces it by the last answer in it. Unknown types in capitals are ignored; any other frame may still
-    /// report a failure.
+    /// Takes an event. `RUN_FINISHED` and `RUN_ERROR` decide the run. Text counts if its message is the assistant's. A
+    /// snapshot replaces it by the last answer in it. Unknown types in capitals are ignored. Any other frame is left to
+    /// the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         match &*kind {
@@ -75,7 +75,7 @@ impl Reading {
     }
 
     /// Turns to the message of a delta or a start, which begins another if its id is another. A message whose role is
-    /// not given is the assistant's. Without an id it is the message under way.
+    /// not given is the assistant's. Without an id it belongs to the message under way.
     fn turn_to(&mut self, id: Option<Str<'_>>, role: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(role) = role.and_then(RawJson::as_str) {
             self.is_others = !role.is("assistant");
@@ -91,9 +91,9 @@ impl Reading {
         }
     }
 
-    /// Takes the end of the run. Its usage is a list or an object; of an event that is cut off it is not counted.
-    /// `outcome`, or its `type`, says how the agent stopped. A failure that was reported before is taken back: the
-    /// protocol has `RUN_ERROR` for one.
+    /// Takes the end of the run. Its usage is a list or an object. The usage of an event that is cut off is not
+    /// counted. `outcome`, or its `type`, says how the agent stopped. A failure that was reported before is taken back,
+    /// because the protocol has `RUN_ERROR` for one.
     fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [outcome, usage] = scan::pick(frame.text, ["outcome", "usage"]);
         if frame.is_whole() {

@@ -24,15 +24,15 @@ pub(super) struct Reading {
     before: Usage,
     /// The usage of this message: its output count is cumulative.
     message: Counts,
-    /// The message stopped for a tool: an agent goes on with another, a single call ends so.
+    /// The last message stopped for a tool. An agent then sends another message. A single model call ends there.
     stopped_for_tool: bool,
     is_stopped: bool,
 }
 
 impl Reader for Reading {
-    /// Takes an event. `message_stop` decides the run unless the message stopped for a tool: an agent goes on with
-    /// another message then. `error` and a whole message decide it, too. An event of another type may still report a
-    /// failure.
+    /// Takes an event. `message_stop` decides the run unless the message stopped for a tool: an agent then goes on with
+    /// another message. `error` and a whole message decide it, too. An event of another type is left to the generic
+    /// rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);
@@ -88,21 +88,21 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. It needs a `message_stop` behind the last `message_start`, and a message
-    /// that stopped for a tool is complete then.
+    /// Decides a stream that ended in order. It needs a `message_stop` after the last `message_start`. A message that
+    /// stopped for a tool is complete then.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_stopped { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 }
 
 impl Reading {
-    /// Notes how the message stopped, and whether it did for a tool. A missing reason means that it did not.
+    /// Notes how the message stopped, and whether it stopped for a tool. Without a reason it did not.
     fn note_stop(&mut self, reason: Option<RawJson<'_>>, transcript: &mut Transcript) {
         self.stopped_for_tool = reason.and_then(RawJson::as_str).is_some_and(|reason| reason.is("tool_use"));
         transcript.stopped(reason);
     }
 
-    /// Counts the usage of this message, whose newer counts replace its older ones, beside that of the messages before.
+    /// Counts the usage of this message beside that of the messages before. Its newer counts replace its older ones.
     fn note_usage(&mut self, usage: Option<RawJson<'_>>, transcript: &mut Transcript) {
         if let Some(newer) = usage.and_then(Counts::of) {
             self.message = self.message.updated(newer);

@@ -9,21 +9,21 @@ use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for the start of a message. Other events of Bedrock's, bare, are not recognised by themselves.
+/// Returns true for the start of a message. Other events of Bedrock are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.get(Name::MessageStart).and_then(|start| start.get("role")).is_some()
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// The last message stopped for a tool: an agent goes on with another, a single call ends so.
+    /// The last message stopped for a tool. An agent then sends another message. A single model call ends there.
     stopped_for_tool: bool,
 }
 
 impl Reader for Reading {
-    /// Takes an event. `messageStop` decides the run unless the message stopped for a tool; an exception decides it at
-    /// once. The usage of each `metadata` is added. A frame with a member that is no event's may still report a
-    /// failure, and the members behind that are not read.
+    /// Takes an event. `messageStop` decides the run, unless the message stopped for a tool. An exception decides it at
+    /// once. The usage of each `metadata` is added. A frame with a `contentBlockDelta` is read for that alone. At a
+    /// member that is no event's, reading ends, and the generic rules take the frame.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let union = RawJson::cut(frame.text);
         if let Some(event) = union.enter("contentBlockDelta") {
@@ -68,7 +68,7 @@ impl Reader for Reading {
         true
     }
 
-    /// Takes the usage of a `metadata` event, behind which none is awaited.
+    /// Takes the usage of a `metadata` event. No further usage is awaited then.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let metadata = RawJson::cut(frame.text).get("metadata");
         transcript.add_usage(metadata.and_then(|metadata| metadata.get("usage")));

@@ -1,4 +1,5 @@
-//! How an answer says that its run failed, where no protocol says how: error members, statuses, flags and exceptions.
+//! The signs by which an answer without a protocol reports that its run failed: error members, statuses, flags and
+//! exceptions.
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
@@ -9,7 +10,7 @@ use crate::json::scan::{self, RawJson, Str};
 /// A failure that a frame reports.
 pub(crate) struct Failed {
     pub(crate) message: Option<String>,
-    /// It is the AgentCore SDK's own frame, behind which there is nothing.
+    /// True for the AgentCore SDK's own frame, after which nothing comes.
     pub(crate) is_final: bool,
 }
 
@@ -17,10 +18,11 @@ pub(crate) struct Failed {
 const HOLDERS: [Name; 8] =
     [Name::Data, Name::Content, Name::Event, Name::Response, Name::Answer, Name::Result, Name::Output, Name::Message];
 
-/// Returns the failure that a frame reports, if it says that the run failed. A `type` or `event` of `error`, an
-/// exception, and the AgentCore SDK's error frame always say so. Any other sign does so only where the frame is not
-/// about a tool: the errors of tools are the agent's own business. The object in a member that holds an answer may be
-/// the failure as well. The SDK's report that it could not serialize something (`original_type`) is no failure.
+/// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
+/// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
+/// about a tool, because the agent itself deals with the errors of tools. The object in a member that holds an answer
+/// may report the failure as well. The SDK's report that it could not serialize something (`original_type`) is no
+/// failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     const SIGNS: [Name; 18] = [
         Name::Kind,
@@ -121,7 +123,7 @@ fn is_failure(word: Str<'_>) -> bool {
     (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
-/// Returns true for texts that say nothing, as the placeholders of languages do, and for an object whose code is 0.
+/// Returns true for texts without meaning, such as the placeholders of languages, and for an object whose code is 0.
 fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);
@@ -149,8 +151,8 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     })
 }
 
-/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document of
-/// an answer may name a tool beside what the agent says.
+/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document
+/// of an answer may name a tool beside the agent's words.
 pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let is_tools_name = |name: &[u8]| name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"tool");
     if is_tools_name(frame.name) {

@@ -1,4 +1,4 @@
-//! The generic dialect: frames and documents of an agent's own making, where no protocol is recognised (docs/agents.md, In
+//! The generic dialect: frames and documents of an agent's own making, if no protocol is recognised (docs/agents.md, In
 //! your own format). The last word decides.
 
 use crate::agent::framing::frame::{Frame, Source};
@@ -29,7 +29,7 @@ const ANSWERS: [Name; 11] = [
     Name::Message,
 ];
 
-/// Types of frames that are about the run, not its answer. Their text counts only where nothing else is said.
+/// Types of frames that are about the run, not its answer. Their text counts only if nothing else is said.
 const REMARKS: [&str; 11] = [
     "usage",
     "status",
@@ -47,7 +47,7 @@ const REMARKS: [&str; 11] = [
 /// Levels within a member in which an answer's text is looked for: a message, its content, the parts of that.
 const DEPTH: usize = 4;
 
-/// What a piece of the answer stood under.
+/// The place at which a piece of the answer stood.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Under {
     #[default]
@@ -77,11 +77,11 @@ fn is_remark_by_name(frame: &Frame<'_>) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Generic {
     under: Under,
-    /// Something of an answer was understood, which is no remark.
+    /// Something was understood that is an answer and no remark.
     has_said: bool,
-    /// The agent waits for a person, and said nothing further since.
+    /// The agent waits for a person and has said nothing since.
     waits: bool,
-    /// The name of an event, and a type, that say nothing of how the run ends: the last ones seen.
+    /// The last name of an event, and the last type, that do not say how the run ends.
     plain_name: Vec<u8>,
     plain_type: Vec<u8>,
 }
@@ -97,9 +97,9 @@ enum Named {
 }
 
 impl Generic {
-    /// Returns true if a frame is nothing but more of an answer of which no more is kept: a string, or an object of the
-    /// same member and of `kind`, a type that is known as nobody's. It need not be looked at any closer. A failure that
-    /// text would take back is looked at.
+    /// Returns true if a frame only adds to an answer that is full already: it is a string, or an object with the same
+    /// member and of `kind`, a type that no protocol has. It need not be examined further. It is examined all the same
+    /// if there is a failure that text takes back.
     pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
         if !transcript.pieces.is_truncated() || transcript.may_go_on() || frame.dropped.is_some() {
             return false;
@@ -124,8 +124,8 @@ impl Generic {
         }
     }
 
-    /// Takes a frame. `members` are those of an object; without them it is a string, unquoted text or another value.
-    /// Returns false if the frame says nothing, and the verdict if it decides the run, which only the AgentCore SDK's
+    /// Takes a frame. `members` are those of an object. Without them it is a string, unquoted text or another value.
+    /// Returns true if the frame was understood, and the verdict if it decides the run, which only the AgentCore SDK's
     /// error frame does.
     pub(crate) fn read(
         &mut self,
@@ -145,7 +145,8 @@ impl Generic {
                 None
             }
         };
-        // Behind the frame's own text, which would be further answer. The frame's own word comes first.
+        // This comes after the frame's text is taken, because text takes the waiting back. The frame's own word comes
+        // first.
         if let Named::Stop(reason) = named
             && transcript.finish == finish_before
         {
@@ -158,8 +159,8 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes the name of a server-sent event. A name of failure makes the frame a failure in its words, and only its usage
-    /// is read beside them. A name that says how the agent stopped is returned, and the rest of such a frame is read.
+    /// Takes the name of a server-sent event. A name of failure makes the frame a failure in its words, and only its
+    /// usage is read as well. A name that says how the agent stopped is returned, and the rest of the frame is read.
     fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.
         if frame.name == self.plain_name {
@@ -186,10 +187,10 @@ impl Generic {
         self.has_said
     }
 
-    /// Takes what is not an object. A string, a list of objects in an SSE frame, plain text and the unquoted data of an
-    /// SSE frame are pieces of the answer. Python's repr of a result is read for its stop reason alone. `null` says
-    /// nothing but is understood; `[DONE]` and other values are passed over. A string too large to keep counts only in
-    /// a document.
+    /// Takes a frame that is not an object. A string, a list of objects in an SSE frame, plain text and the unquoted
+    /// data of an SSE frame are pieces of the answer. Python's repr of a result is read for its stop reason alone.
+    /// `null` says nothing but is understood. `[DONE]` and other values are passed over. A string too large to keep
+    /// counts only in a document.
     fn take_bare(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         match (frame.source, frame.text) {
             (Source::Sse | Source::Line | Source::Document | Source::Element, [b'"', inner @ ..])
@@ -215,7 +216,7 @@ impl Generic {
             (_, b"null") => transcript.is_understood = true,
             (_, b"[DONE]") | (Source::Line | Source::Document | Source::Element, _) => {}
             (Source::Sse, [b'[', ..]) if frame.dropped.is_none() && is_list_of_objects(frame.text) => {
-                // A pair of LangGraph's, for one: a chunk of a message, and what is known of it.
+                // For example LangGraph's pair: a chunk of a message and its metadata.
                 let mut text = BoundedText::new(MAX_OUTPUT + 4);
                 push_answer(RawJson::whole(frame.text), &mut text, DEPTH);
                 self.take_string(frame, text.as_str(), transcript);
@@ -231,8 +232,7 @@ impl Generic {
         }
     }
 
-    /// Takes text without quotes as a piece of the answer. Unlike a string it may be Python's repr: it is plain text
-    /// then.
+    /// Takes text without quotes as a piece of the answer. Unlike a string, it is taken even if it is Python's repr.
     fn take_unquoted(&mut self, frame: &Frame<'_>, text: &[u8], transcript: &mut Transcript) {
         let is_said = !self.under.is_silent() || transcript.may_go_on();
         if text.is_empty() || (is_said && is_remark_by_name(frame)) {
@@ -242,7 +242,7 @@ impl Generic {
         transcript.pieces.push_lossy(text);
     }
 
-    /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which nobody can read.
+    /// Takes a string as a piece of the answer, unless it is Python's repr of an object, which is no text for a reader.
     fn take_string(&mut self, frame: &Frame<'_>, text: &str, transcript: &mut Transcript) {
         transcript.is_understood = true;
         let is_said = !self.under.is_silent() || transcript.may_go_on();
@@ -255,10 +255,10 @@ impl Generic {
         }
     }
 
-    /// Takes an object. One that reports a failure is read for that, its usage and its stop reason, and its text is no
-    /// answer. One that is not closed is unquoted text in an SSE frame, and garbage elsewhere. One about a tool holds
-    /// no answer, unless it is the only document. One too large to keep has none either, unless it is a document or an
-    /// element of one.
+    /// Takes an object. An object that reports a failure is read for this, its usage and its stop reason, and its text
+    /// is no answer. An object that is not closed is unquoted text in an SSE frame, and garbage elsewhere. An object
+    /// about a tool holds no answer, unless it is the only document. An object too large to keep has none either,
+    /// unless it is a document or an element of one.
     fn take_object(
         &mut self,
         frame: &Frame<'_>,
@@ -299,7 +299,7 @@ impl Generic {
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
-    /// only where nothing else has been said, and is replaced by what is said next.
+    /// only if nothing else has been said, and the next answer replaces it.
     fn take_answer(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         if self.is_full_of(members, transcript) {
             transcript.is_understood = true;
@@ -322,7 +322,7 @@ impl Generic {
         transcript.pieces.push(text.as_str());
     }
 
-    /// Returns true if no more of what an object says is kept, and no failure is to be taken back.
+    /// Returns true if no more text of an object is kept, and there is no failure that it could take back.
     fn is_full_of(&self, members: &Members<'_>, transcript: &Transcript) -> bool {
         let first = || ANSWERS.into_iter().find(|name| members.has(*name));
         transcript.pieces.is_truncated()
@@ -333,10 +333,10 @@ impl Generic {
             })
     }
 
-    /// Makes room for a piece that stands under `under`. A remark is replaced by what comes next. A member that says
-    /// the whole answer replaces pieces under another. Whatever is said after a failure by another name than `message`
-    /// takes it back: the agent went on. It also lets a later stop word replace one that says that the agent waits.
-    /// Blank text says nothing, and the same answer said again is no further one.
+    /// Makes room for a piece that stands under `under`. The next piece replaces a remark. A member that holds the
+    /// whole answer replaces pieces under another. Text after a failure takes the failure back, because the agent went
+    /// on, unless it stands under `message` or is a remark. It also lets a later stop word replace one that says that
+    /// the agent waits. Blank text takes nothing back, and neither does the same answer said again.
     fn make_room(&mut self, under: Under, text: &[u8], transcript: &mut Transcript) {
         let is_whole_answer =
             matches!(under, Under::Member(Name::Response | Name::Answer | Name::Result | Name::Output | Name::Message));
@@ -357,10 +357,9 @@ impl Generic {
         self.under = under;
     }
 
-    /// Notes how a frame says that the agent stopped. A tripwire comes first, then the frame's own reason, then that of
-    /// the object in `result`, `response` or another member that holds an answer, then a `status` or `type` that is such
-    /// a word. A word of failure is a failure in the frame's words. That the agent waits for a person is taken back by
-    /// further answer alone: a `finally` says `end_turn` whatever went before.
+    /// Notes how a frame says that the agent stopped, by [`note_stop`]. A failure that a stop word reports gets the
+    /// frame's words. Once the agent waits for a person, only further answer takes this back: a `finally` says
+    /// `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
         let says_nothing = !members.has_any(&STOP_SIGNS)
@@ -395,7 +394,7 @@ fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Returns the first of the members of [`ANSWERS`] that has text, and that text. What the user or a tool said is no
+/// Returns the first of the members of [`ANSWERS`] that has text, and that text. Words of the user or a tool are no
 /// answer, and Python's repr is no text.
 fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {

@@ -29,15 +29,15 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
                 || members.get(Name::Messages).is_some_and(has_graph_messages)))
 }
 
-/// Returns true if a frame's name is one of the stream modes that no other server names so.
+/// Returns true if a frame's name is that of a stream mode that no other server uses.
 pub(super) fn is_own_name(name: &[u8]) -> bool {
     // A mode may name its part or its subgraph: `messages/partial`, `values|agent:1`.
     let mode = name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
     matches!(mode, b"values" | b"messages" | b"updates")
 }
 
-/// Returns true if a frame is of one of the stream modes, and its data of the form that the mode has: an agent of another
-/// kind may name its events so.
+/// Returns true if a frame has the name of a stream mode, and its data has the form of that mode. An agent of another
+/// kind may use the same names.
 fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !is_own_name(frame.name) {
         return false;
@@ -87,11 +87,12 @@ pub(super) struct Reading {
 }
 
 impl Reader for Reading {
-    /// Takes a frame by its mode. An error in a state decides the run. `metadata` and `end` say nothing. Each mode
-    /// reports usage of the same model calls, so that of one mode counts.
+    /// Takes a frame by its mode. An error in a state decides the run. `metadata` and `end` say nothing. The usage of
+    /// one mode counts, because each mode reports that of the same model calls. A frame of another name, or without the
+    /// form of its mode, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a state. A
-        // frame of another name may still report a failure.
+        // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a
+        // state.
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
         match mode {
             b"messages" | b"updates" if !has_form_of_mode(frame) => return foreign(transcript),
@@ -121,8 +122,8 @@ impl Reader for Reading {
     }
 }
 
-/// Returns an error of the server's: `error` is its class, `message` says what it is, and takes precedence. `None` if
-/// it has no words.
+/// Returns an error of the server: `error` is its class. `message` describes it, and takes precedence. Returns `None`
+/// if it has no words.
 fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     let message = error.get("message").filter(|message| message.as_str().is_some_and(|text| !text.is_empty()));
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
@@ -137,9 +138,10 @@ fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage>
 }
 
 impl Reading {
-    /// Takes the state of the graph: the last one holds the answer. An error in it decides the run, before an
-    /// interrupt, which is only noted. A state that has neither of them nor messages is read by the generic rules for
-    /// its answer; without a name, such a frame is somebody else's, and may still report a failure.
+    /// Takes the state of the graph. The last one holds the answer. An error in it decides the run, and takes
+    /// precedence over an interrupt, which is only noted. A state that has neither of them nor messages is read by the
+    /// generic rules for its answer. Without a name, such a frame is not LangGraph's, and is left to the generic rules
+    /// altogether.
     fn take_state(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let names = ["messages", "__error__", "__interrupt__"];
         let [messages, error, interrupt] = scan::pick(frame.text, names);
@@ -191,14 +193,14 @@ impl Reading {
         transcript.progress.tool_uses = tools.max(transcript.progress.tool_uses);
     }
 
-    /// Sets the usage of the run so far: that of the states, else of the updates, else of the chunks. They report the
-    /// same model calls and are never added up. What was counted before stays if no mode reported any.
+    /// Sets the usage of the run so far: that of the states, or otherwise of the updates, or otherwise of the chunks.
+    /// They report the same model calls and are never added up. If no mode reported any, the count before stays.
     fn note_usage(&self, transcript: &mut Transcript) {
         let usage = self.by_values.or(self.by_updates).or(self.by_chunks);
         transcript.progress.usage = usage.or(transcript.progress.usage);
     }
 
-    /// Takes what nodes of the graph changed, by their names. An interrupt is noted. The last answer in a node's
+    /// Takes the changes of the graph's nodes, by their names. An interrupt is noted. The last answer in a node's
     /// messages replaces the text so far, and the usage of its assistant's messages is added.
     fn take_updates(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;

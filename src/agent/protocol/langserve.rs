@@ -10,7 +10,7 @@ use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
 /// Returns true for a frame with one of LangServe's own names and the data that belongs to it: a string, a chunk or a
-/// list of changes in `data`, nothing in `end`. An agent of another kind may name its events so.
+/// list of changes in `data`, nothing in `end`. An agent of another kind may use the same names.
 pub(super) fn recognises(frame: &Frame<'_>, _: &Members<'_>) -> bool {
     match frame.name {
         b"data" if frame.text.starts_with(b"{") => {
@@ -67,7 +67,8 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order: `end` must have come, and what it said counts.
+    /// Decides a stream that ended in order without a deciding `end`. An `end` with data of the agent's own must have
+    /// come, which the generic rules have read.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_over { transcript.at_end() } else { transcript.without_terminal_event() }
     }
@@ -78,9 +79,9 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes an object of data. A string under `content`, else `output`, is a piece of the answer, and anything else
-    /// there is a whole message. Of the changes of `/stream_log` the one at `/final_output` holds the answer; then
-    /// `content` and `output` are not looked at.
+    /// Takes an object of data. A string under `content`, or otherwise under `output`, is a piece of the answer, and
+    /// anything else there is a whole message. Among the changes of `/stream_log`, the one at `/final_output` holds the
+    /// answer. Then `content` and `output` are not read.
     fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         let [ops, content, output] = scan::pick(frame.text, ["ops", "content", "output"]);
         for op in ops.into_iter().flat_map(RawJson::elements) {
@@ -99,7 +100,7 @@ impl Reading {
     }
 }
 
-/// Appends the text of an output: a string, or what stands under `content` or `output` of an object.
+/// Appends the text of an output: a string, or the value under `content` or `output` of an object.
 fn push_value(value: RawJson<'_>, out: &mut BoundedText) {
     match value.as_str() {
         Some(text) => text.push_into(out),

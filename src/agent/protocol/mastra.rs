@@ -10,13 +10,13 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for a chunk of Mastra's. The AI SDK's parts, which have the same types, have no `runId` or `payload`.
+/// Returns true for a chunk of Mastra. The AI SDK's parts, which have the same types, have no `runId` or `payload`.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     members.has(Name::RunId) && members.has_object(Name::Payload) && kind.is_some_and(|kind| is_own(kind.raw()))
 }
 
-/// Returns true if a type is a chunk's of Mastra's.
+/// Returns true if a type is that of a chunk of Mastra.
 fn is_own(kind: &[u8]) -> bool {
     const OWN: [&[u8]; 11] = [
         b"start",
@@ -38,7 +38,7 @@ fn is_own(kind: &[u8]) -> bool {
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// A tool waits for an approval, or suspended the run: the stream ends so.
+    /// A tool waits for an approval, or suspended the run. The stream ends there.
     is_suspended: bool,
 }
 

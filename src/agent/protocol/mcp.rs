@@ -9,7 +9,7 @@ use crate::domain::answer::Verdict;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for what is left of JSON-RPC once A2A is ruled out.
+/// Returns true for any message of JSON-RPC. A2A must be ruled out before.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Jsonrpc)
         && (members.has_any(&[Name::Result, Name::Error]) || RawJson::cut(frame.text).get("method").is_some())
@@ -19,9 +19,9 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 pub(super) struct Reading;
 
 impl Reader for Reading {
-    /// Takes a JSON-RPC message. A result or an error decides the run, and an error comes before a result; a result
-    /// with `isError` is a failure in the words of its content. Notifications and requests of the server's are ignored.
-    /// A frame without `jsonrpc` may still report a failure.
+    /// Takes a JSON-RPC message. A result or an error decides the run. An error takes precedence over a result. A
+    /// result with `isError` is a failure in the words of its content. Notifications and requests of the server are
+    /// ignored. A frame without `jsonrpc` is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         // Notifications, and requests of the server's, come before the answer.
         let kind = RawJson::cut(frame.text).enter_any(&["method", "result", "error"]);

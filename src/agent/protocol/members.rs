@@ -96,7 +96,7 @@ names! {
 /// Members of one object that are kept without an allocation.
 const FEW: usize = 8;
 
-/// The members of one object. Of duplicates the first counts, but an error must not hide behind a null.
+/// The members of one object. If there are duplicates, the first counts, but an error must not hide behind a null.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
     /// A bit for each name that is there.
@@ -104,12 +104,12 @@ pub(crate) struct Members<'a> {
     found: [(Name, RawJson<'a>); FEW],
     count: usize,
     more: Vec<(Name, RawJson<'a>)>,
-    /// The object has its end, and nothing is behind it.
+    /// The object has its end, and nothing comes after it.
     pub(crate) is_closed: bool,
 }
 
 impl<'a> Members<'a> {
-    /// Returns no members: [`Members::read`] fills them in, for they are too large to be handed about.
+    /// Returns no members. [`Members::read`] fills them in, because they are too large to be moved.
     #[inline(always)]
     pub(crate) fn none() -> Members<'a> {
         let nothing = (Name::Exception, RawJson::cut(b""));
@@ -124,7 +124,7 @@ impl<'a> Members<'a> {
     }
 
     /// Fills in the members that [`Name`] knows, in any of their spellings, and notes whether the object is closed. A
-    /// member whose name ends in `Exception` and whose value is an exception's is [`Name::Exception`]. Members behind a
+    /// member whose name ends in `Exception` and whose value is an exception's is [`Name::Exception`]. Members after a
     /// place that is no JSON are lost.
     pub(crate) fn read(&mut self, object: &'a [u8]) {
         let members = self;
@@ -142,7 +142,7 @@ impl<'a> Members<'a> {
         members.is_closed = rest.is_closed();
     }
 
-    /// Keeps a member. Of duplicates, and of two spellings of one name, the first counts, except that an `error`
+    /// Keeps a member. Among duplicates, and among two spellings of one name, the first counts, except that an `error`
     /// replaces one that says nothing.
     fn add(&mut self, name: Name, value: RawJson<'a>) {
         if self.seen & name.bit() != 0 {
@@ -197,7 +197,7 @@ impl<'a> Members<'a> {
         self.get(name).and_then(RawJson::whole_str).is_some_and(|value| value.is(word))
     }
 
-    /// Returns the members of these names that hold an object, in their order.
+    /// Returns the members of these names that hold an object, in the order in which they stand in it.
     pub(crate) fn objects(&self, names: &[Name]) -> impl Iterator<Item = RawJson<'a>> {
         let bits = names.iter().fold(0, |bits, name| bits | name.bit());
         let found = self.found[..self.count].iter().chain(&self.more);

@@ -1,5 +1,5 @@
-//! Protocols: frames in, facts out. One file for each protocol, and one row of [`ROWS`]: how it is recognised, and what
-//! reads it then (docs/agents.md, In a protocol).
+//! Protocols: frames in, facts out. Each protocol has one file, and one row of [`ROWS`] with its recognition and its
+//! reader (docs/agents.md, In a protocol).
 
 mod a2a;
 mod adk;
@@ -30,7 +30,7 @@ use crate::agent::protocol::reader::Reader;
 use crate::domain::protocol::Protocol;
 use crate::json::scan::RawJson;
 
-/// How a protocol is recognised, and read.
+/// The recognition and the reader of a protocol.
 struct Row {
     protocol: Protocol,
     /// Returns true if a frame is one of this protocol's and of no other's.
@@ -48,7 +48,7 @@ macro_rules! rows {
     };
 }
 
-/// All protocols that are recognised. Where two could claim a frame, the one that asks for more stands first.
+/// All protocols that are recognised. If two could claim a frame, the one that requires more comes first.
 const ROWS: [Row; 14] = rows! {
     A2a: a2a,
     Mcp: mcp,
@@ -87,12 +87,12 @@ pub(crate) fn recognise(frame: &Frame<'_>, members: &Members<'_>) -> Option<Prot
 }
 
 /// Returns true if a protocol is recognised by a sign that agents of another kind give, too: a word of everyday English
-/// that names a frame. It counts no more once the generic rules have understood answer text.
+/// that names a frame. The sign no longer counts once the generic rules have understood answer text.
 pub(crate) fn is_weak(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Langgraph | Protocol::Langserve | Protocol::Vercel)
 }
 
-/// Recognises the protocol behind `event: metadata`, with which both servers of LangChain's begin, by a frame's name
+/// Recognises the protocol after `event: metadata`, with which both servers of LangChain begin, by a frame's name
 /// alone.
 pub(crate) fn recognise_by_name(name: &[u8]) -> Option<Protocol> {
     match name {
@@ -101,13 +101,13 @@ pub(crate) fn recognise_by_name(name: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// The reader of a protocol, if it has one of its own.
+/// Returns the reader of a protocol, if it has one of its own.
 pub(crate) fn reader(protocol: Protocol) -> Option<Box<dyn Reader>> {
     ROWS.iter().find(|row| row.protocol == protocol).map(|row| (row.reader)())
 }
 
-/// Returns whether the beginning of an object is an event of a stream, so that the body is NDJSON though it is declared as
-/// a document. `None` while that is open.
+/// Returns true if the beginning of an object is an event of a stream. Then the body is NDJSON though it is declared as
+/// a document. Returns `None` while this is open.
 pub(crate) fn is_stream(object: &[u8]) -> Option<bool> {
     let members = Members::of(object);
     if members.has_object(Name::Event) || members.has(Name::InitEventLoop) || members.has_object(Name::MessageStart) {

@@ -1,9 +1,10 @@
-//! What the name of a frame or of a state says of how the run ended.
+//! The meaning of a frame's or a state's name for the end of the run.
 
 use crate::domain::finish_reason::FinishReason;
 
-/// Returns true if a word that names a frame or a state says that something failed: `error`, `failed` and their like, or
-/// a name that ends so, as `agent_error`, `run.failed` and `RuntimeError` do. The failures of tools are no run's.
+/// Returns true if a word that names a frame or a state means that something failed: `error`, `failed` and similar
+/// words, or a name that ends with one, such as `agent_error`, `run.failed` and `RuntimeError`. A tool's failure is not
+/// the run's.
 pub(crate) fn is_failure_word(word: &str) -> bool {
     const ENDS: [&str; 4] = ["error", "failed", "failure", "exception"];
     let lower = word.to_ascii_lowercase();
@@ -19,8 +20,8 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
     matches!(lower.as_str(), "errored" | "fail" | "fatal" | "crashed" | "crash") || ENDS.iter().any(ends_so)
 }
 
-/// Returns how a frame of this name, type or event says that the agent stopped to wait for a person, or gave up. Other
-/// words for stopping short name too many things to be believed as a frame's name.
+/// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, or gave
+/// up. Other words for stopping short have too many meanings to be believed as a frame's name.
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     let lower = name.to_ascii_lowercase();
     if matches!(lower.as_str(), "approval" | "approval_request" | "approval-request" | "human_input_request") {

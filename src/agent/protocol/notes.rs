@@ -1,4 +1,4 @@
-//! What a frame of no protocol says beside its answer: the tokens it cost, and how the agent stopped.
+//! Reads two things from a frame of no protocol, beside its answer: the tokens it cost, and how the agent stopped.
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name};
@@ -18,7 +18,7 @@ pub(super) const STOP_SIGNS: [Name; 7] = [
     Name::Tripwire,
 ];
 
-/// The members whose object may say it in their place.
+/// The members whose object may hold a stop reason if the frame has none.
 pub(super) const STOP_HOLDERS: [Name; 2] = [Name::Result, Name::Response];
 
 /// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
@@ -100,8 +100,8 @@ fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     }
 }
 
-/// Returns how the `status`, `type` or `event` of a frame says that the agent stopped. That it is at work is progress, of
-/// which a stream has much: only a document without an answer is believed.
+/// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped. In a stream, "at work"
+/// is only progress. In a document without an answer it is the result.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const ANSWERS: [Name; 7] =
         [Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output];

@@ -10,8 +10,8 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for a chunk of a completion, or for a whole one. Servers that leave out what `object` says are known by
-/// the message or the delta of the first choice.
+/// Returns true for a chunk of a completion, or for a whole one. Servers that leave `object` out are recognised by the
+/// message or the delta of the first choice.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let has_own_choice = || {
         let choice = members.get(Name::Choices).and_then(RawJson::first_element).map(RawJson::end);
@@ -31,9 +31,9 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes a chunk, or the whole completion. The choice with index 0 is the answer, and other choices are ignored.
-    /// Its `finish_reason` decides the run; an `error` beside that is a failure, and a refusal comes before the reason.
-    /// Usage is read beside a `finish_reason` and in frames without a choice, as [`Self::take_other`] and
-    /// [`Self::read_usage`] take them.
+    /// Its `finish_reason` decides the run. An `error` beside that is a failure, and a refusal takes precedence over
+    /// the reason. Usage is read beside a `finish_reason` and in frames without a choice, by [`Self::take_other`] and
+    /// [`Self::read_usage`].
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.text.starts_with(b"{") {
             return if frame.source == Source::Line { foreign(transcript) } else { None };
@@ -62,7 +62,7 @@ impl Reader for Reading {
             }
         }
         reason.filter(|reason| reason.is_something())?;
-        // What is about the whole answer stands in its last chunk at the latest.
+        // Members about the whole answer come in its last chunk at the latest.
         let [usage, error] = scan::pick(frame.text, ["usage", "error"]);
         transcript.set_usage(usage);
         if error.is_some_and(RawJson::is_something) {
@@ -80,7 +80,7 @@ impl Reader for Reading {
         true
     }
 
-    /// Takes the usage of a frame behind the last choice. `[DONE]` says that none will come.
+    /// Takes the usage of a frame after the last choice. `[DONE]` says that none will come.
     fn read_usage(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> bool {
         let usage = RawJson::cut(frame.text).get("usage").filter(|usage| usage.is_object());
         transcript.set_usage(usage);
@@ -90,7 +90,7 @@ impl Reader for Reading {
 
 impl Reading {
     /// Takes a frame that is no chunk of the answer: an error, which decides the run, or usage. A frame without
-    /// `choices` may still report a failure.
+    /// `choices` is left to the generic rules.
     fn take_other(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [choices, usage, error, object] = scan::pick(frame.text, ["choices", "usage", "error", "object"]);
         let is_error_object = object.and_then(RawJson::as_str).is_some_and(|object| object.is("error"));
@@ -118,7 +118,7 @@ impl Reading {
     }
 }
 
-/// Counts the tools asked for: each begins with its name, the rest are pieces of its arguments.
+/// Counts the tools asked for. Each begins with its name. The rest are pieces of its arguments.
 fn count_tools(calls: Option<RawJson<'_>>, transcript: &mut Transcript) {
     let calls = calls.into_iter().flat_map(RawJson::elements);
     let named = calls.filter_map(|call| call.get("function")?.get("name")?.as_str());

@@ -35,7 +35,7 @@ pub(super) struct Reading {
 
 impl Reader for Reading {
     /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run.
-    /// Other events of `response.` are ignored, and any other frame may still report a failure.
+    /// Other events of `response.` are ignored. Any other frame is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else {
@@ -75,10 +75,10 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes a response as a whole, the document or what the last event holds, and decides the run. A failed status
-    /// comes first, then an `error`, then a refusal, then the reason that the status or `incomplete_details` names; an
-    /// incomplete one without a known reason is a limit. Where the event was too large to keep its status, its type
-    /// says it. The tools of a stream were counted by its events.
+    /// Takes a whole response, the document or the one in the last event, and decides the run. A failed status comes
+    /// first, then an `error`, then a refusal, then the reason that the status or `incomplete_details` names. An
+    /// incomplete one without a known reason is a limit. If the event was too large to keep its status, its type stands
+    /// for it. The tools of a stream were counted by its events.
     fn take_response(
         &mut self,
         frame: &Frame<'_>,
@@ -99,7 +99,7 @@ impl Reading {
             }
         }
         let status = status.and_then(RawJson::whole_str).map(|status| status.read(32));
-        // An event larger than is kept says by its type what its status would.
+        // The type of an event too large to keep stands for its status.
         let kind = type_of(frame);
         let status =
             status.as_deref().or_else(|| std::str::from_utf8(kind.as_deref()?).ok()?.strip_prefix("response."));

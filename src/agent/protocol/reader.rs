@@ -1,4 +1,4 @@
-//! The port of a protocol: what reads its frames, and what all readers share.
+//! The port of a protocol: the reader of its frames, and the functions that all readers share.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,9 +13,9 @@ use crate::json::scan::{RawJson, Str};
 
 /// Reads the frames of one protocol.
 pub(crate) trait Reader: fmt::Debug + Send {
-    /// Takes a frame, and writes down what it says: text, tool calls, usage, ids and how the agent stopped. `Some` once
-    /// it decides the run. A frame that is cut off never decides that all went well, and a frame of no type that the
-    /// protocol knows is ignored or read for a failure only.
+    /// Takes a frame, and writes down what it says: text, tool calls, usage, ids and how the agent stopped. Returns the
+    /// verdict once the frame decides the run. A frame that is cut off never decides that all went well. A frame of no
+    /// type that the protocol knows is ignored, or left to the generic rules by [`foreign`].
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict>;
 
     /// Decides a run whose answer ended in order without a terminal event.
@@ -33,7 +33,7 @@ pub(crate) trait Reader: fmt::Debug + Send {
         false
     }
 
-    /// Takes a frame that came after the run was decided. Returns true once no more is awaited.
+    /// Takes a frame that came after the run was decided. Returns true once no more usage is awaited.
     fn read_usage(&mut self, _frame: &Frame<'_>, _transcript: &mut Transcript) -> bool {
         true
     }
@@ -44,7 +44,7 @@ pub(crate) trait Reader: fmt::Debug + Send {
     }
 }
 
-/// Returns the `type` of a frame, its escapes read. `None` if it has none or is cut off within it.
+/// Returns the `type` of a frame, its escapes read, or `None` if it has none or is cut off within it.
 pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
     // The first member nearly always, and without escapes.
     let first = frame.text.strip_prefix(b"{\"type\":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
@@ -62,16 +62,16 @@ pub(super) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
     if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }
 
-/// Leaves a frame that is none of the protocol's own to the generic rules: an agent may say in it that it failed or
-/// stopped, as the AgentCore SDK does for whatever its agent streams, and its text is the answer where the protocol's
-/// frames hold none.
+/// Leaves a frame that is not the protocol's own to the generic rules. An agent may say in it that it failed or
+/// stopped, as the AgentCore SDK does for whatever its agent streams. Its text is the answer if the protocol's frames
+/// hold none.
 pub(super) fn foreign(transcript: &mut Transcript) -> Option<Verdict> {
     transcript.is_foreign = true;
     None
 }
 
-/// Decides a run by an event that says all went well or stopped in order, if the event has its end: half an event is not
-/// believed.
+/// Decides a run by an event that says that all went well or stopped in order, if the event has its end. Half an event
+/// is not believed: it is counted as skipped, and decides nothing.
 pub(super) fn decided(frame: &Frame<'_>, transcript: &mut Transcript, verdict: Verdict) -> Option<Verdict> {
     transcript.is_understood = true;
     if frame.is_whole() {

@@ -14,10 +14,10 @@ use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Python's repr of the last event of a raw stream, up to the word that is read.
+/// The beginning of Python's repr of the last event of a raw stream, up to the word that is read.
 const RESULT: &[u8] = b"{'result': AgentResult(stop_reason='";
 
-/// Returns true for a frame of the Python SDK. A `message` counts only without a `type`, with which it is Anthropic's.
+/// Returns true for a frame of the Python SDK. A `message` counts only without a `type`: with one it is Anthropic's.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InitEventLoop)
         || members.get(Name::ForceStop).is_some_and(RawJson::is_true)
@@ -42,21 +42,56 @@ fn is_model_event(event: RawJson<'_>) -> bool {
     first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(name.raw(), value))
 }
 
-/// Returns true if a value is a message of Strands': its content is a list, where Ollama's chunks have a string.
+/// Returns true if a value is a message of Strands. Its content is a list. Ollama's chunks have a string.
 fn is_message(value: RawJson<'_>) -> bool {
     let [role, content] = scan::pick(value.raw(), ["role", "content"]);
     role.is_some() && content.is_some_and(RawJson::is_array)
 }
 
-/// Reads the end of a raw stream, which is no JSON but Python's repr within a string: only its reason counts. Returns
-/// false if `inner`, the string without its first quote, is no such end. A reason that means a finished run takes back
-/// one before it.
+/// Reads the end of a raw stream, which is no JSON but Python's repr within a string. Only its reason counts. A reason
+/// that means a finished run takes back one before it. Returns false if `inner`, the string without its first quote, is
+/// no such end.
 pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     let Some(reason) = inner.strip_prefix(RESULT) else { return false };
     let end = reason.iter().take(64).position(|byte| *byte == b'\'');
     let word = end.and_then(|end| std::str::from_utf8(&reason[..end]).ok());
     transcript.finish = word.and_then(FinishReason::from_wire);
     word.is_some()
+}
+
+/// Returns true if a frame that holds `data` is the SDK's own: a piece of text, beside which it says nothing of how the
+/// run ended.
+fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
+    let says_more = || {
+        scan::Members::of(frame.text).any(|(name, _)| {
+            matches!(
+                name.raw(),
+                b"event"
+                    | b"status"
+                    | b"success"
+                    | b"ok"
+                    | b"failed"
+                    | b"errors"
+                    | b"isError"
+                    | b"is_error"
+                    | b"code"
+                    | b"errorMessage"
+                    | b"error_message"
+                    | b"errorCode"
+                    | b"error_code"
+                    | b"exception"
+                    | b"statusCode"
+                    | b"status_code"
+                    | b"stop_reason"
+                    | b"stopReason"
+                    | b"finish_reason"
+                    | b"finishReason"
+                    | b"interrupt"
+            ) || name.has_escapes()
+                || name.ends_with("Exception")
+        })
+    };
+    data.is_some_and(|data| data.as_str().is_some()) && !says_more()
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +124,9 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes a string: a piece of the answer if there is no message, or the repr of what cannot be serialized, which is
-    /// no text. `inner` is the string without its first quote. Text takes back a failure that was reported before it.
+    /// Takes a string. It is a piece of the answer if there is no message. The repr of a value that cannot be
+    /// serialized is no text. `inner` is the string without its first quote. Text takes back a failure that was
+    /// reported before it.
     fn take_string(&mut self, frame: &Frame<'_>, inner: &[u8], transcript: &mut Transcript) {
         if repr_stopped(inner, transcript) || inner.starts_with(b"{'") || frame.dropped.is_some() {
             return;
@@ -106,8 +142,8 @@ impl Reading {
     }
 
     /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
-    /// order. A forced stop decides the run. The text of `data` is not read, because the model's event has it too. An
-    /// object that is none of these may still report a failure.
+    /// order. A forced stop decides the run. The text of `data` is not read, because the model's event has it, too. An
+    /// object that is none of these is left to the generic rules.
     fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);
@@ -132,7 +168,7 @@ impl Reading {
         }
         match message.filter(|message| kind.is_none() && message.is_object()) {
             Some(message) => self.take_message(message, transcript),
-            None if data.is_none() || error.is_some() => return foreign(transcript),
+            None if error.is_some() || kind.is_some() || !is_text_event(frame, data) => return foreign(transcript),
             None => transcript.is_understood = true,
         }
         None
@@ -161,8 +197,8 @@ impl Reading {
         None
     }
 
-    /// Takes a finished message. The assistant's replaces the text so far, which it repeats. Its usage was reported by
-    /// the model's event, unless the message is all there is.
+    /// Takes a finished message. The assistant's message replaces the text so far, because it repeats it. Its usage
+    /// counts only if none was counted before: the model's events report the same.
     fn take_message(&mut self, message: RawJson<'_>, transcript: &mut Transcript) {
         transcript.is_understood = true;
         if is_assistants(message) {
@@ -173,8 +209,8 @@ impl Reading {
         }
     }
 
-    /// Takes the result of the run: its last message, and how the agent stopped. It decides nothing, because the
-    /// stream's end does.
+    /// Takes the result of the run: its last message, and how the agent stopped. It decides nothing, because the end of
+    /// the stream does.
     fn take_result(&mut self, result: RawJson<'_>, transcript: &mut Transcript) {
         let [message, reason] = scan::pick(result.raw(), ["message", "stop_reason"]);
         message.into_iter().for_each(|message| self.take_message(message, transcript));

@@ -18,7 +18,8 @@ const OWN: [&str; 5] = [
     "serverErrorEvent",
 ];
 
-/// Events of the model. In server-sent events, bare, they are an agent's own selection, and end with the stream.
+/// Events of the model. If they come bare in server-sent events, the agent chose them itself: then only the end of the
+/// stream ends the run.
 const MODEL: [&str; 6] = [
     "modelContentBlockDeltaEvent",
     "modelContentBlockStartEvent",
@@ -33,8 +34,8 @@ pub(super) fn is_known(kind: Str<'_>) -> bool {
     kind.position(&OWN).or_else(|| kind.position(&MODEL)).is_some()
 }
 
-/// Returns true for a frame of this family. Any type that ends in `Event` counts in NDJSON; in server-sent events only
-/// those that no other agent sends. A document must be an `agentResult`, or one of them.
+/// Returns true for a frame of this family. In NDJSON any type that ends in `Event` counts. In server-sent events only
+/// those count that no other agent sends. A document must be an `agentResult`, or one of them.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let Some(kind) = members.get(Name::Type).and_then(RawJson::whole_str) else { return false };
     match frame.source {
@@ -46,14 +47,13 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// `agentResultEvent` came: the run ends well with the stream.
+    /// True if `agentResultEvent` came: then the run ends well with the stream.
     has_result: bool,
 }
 
 impl Reader for Reading {
-    /// Takes an event. `serverErrorEvent` and `serverCompletionEvent` decide the run; the result decides with the end
-    /// of the stream. Unknown types that end in `Event` are ignored, and any other frame is left to the generic
-    /// rules.
+    /// Takes an event. `serverErrorEvent` and `serverCompletionEvent` decide the run. The result decides with the end
+    /// of the stream. Unknown types that end in `Event` are ignored. Any other frame is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         transcript.is_understood = true;
@@ -91,8 +91,9 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes an event of the model's, bare or from within an update; false if it is none. The usage of an event too
-    /// large to keep is not counted.
+    /// Takes an event of the model, bare or from within an update. Notes its text, the start of a message or of a tool
+    /// call, the stop reason, or the usage. An event too large to keep gives no text and no usage. Returns false for
+    /// any other `kind`, and for `modelContentBlockStopEvent`, which says nothing.
     fn take_model_event(&mut self, kind: &[u8], event: RawJson<'_>, transcript: &mut Transcript) -> bool {
         match kind {
             b"modelContentBlockDeltaEvent" => {
@@ -117,9 +118,9 @@ impl Reading {
         true
     }
 
-    /// Takes the result of the run. It decides with the end of the stream, unless an event of the server's follows it.
-    /// Its message repeats the text; its usage counts only if no model's event reported any. One that is cut off is no
-    /// result.
+    /// Takes the result of the run. It decides with the end of the stream, unless an event of the server follows it.
+    /// Its message replaces the text. Its usage counts only if no event of the model reported any. A result that is cut
+    /// off does not count.
     fn take_result(&mut self, frame: &Frame<'_>, value: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.is_whole() {
             return decided(frame, transcript, Verdict::Completed);

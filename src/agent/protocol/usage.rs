@@ -12,8 +12,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Reads a usage object; `None` if it counts nothing. Of several spellings of one count, those in the details of
-    /// the input among them, the first that is a number counts.
+    /// Reads a usage object, or returns `None` if it counts nothing. If a count has several spellings, the first that
+    /// is a number counts. Those in the details of the input are among them.
     pub(crate) fn of(usage: RawJson<'_>) -> Option<Counts> {
         let mut counts = Counts::default();
         for (name, value) in Members::of(usage.raw()) {
@@ -49,7 +49,7 @@ impl Counts {
         (input.or(output).or(cache_read).or(cache_write).is_some()).then_some(counts)
     }
 
-    /// These counts, replaced by those that `newer` names.
+    /// Returns these counts, replaced by those that `newer` names.
     pub(crate) fn updated(self, newer: Counts) -> Counts {
         Counts {
             input: newer.input.or(self.input),

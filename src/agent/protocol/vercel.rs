@@ -1,5 +1,5 @@
-//! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and its `fullStream` sent on as it
-//! is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types.
+//! The UI stream of the Vercel AI SDK <https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol>, and its `fullStream`, sent
+//! on as it is <https://ai-sdk.dev/docs/reference/ai-sdk-core/stream-text>, whose parts have the same types.
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};
@@ -20,8 +20,8 @@ pub(super) struct Reading;
 
 impl Reader for Reading {
     /// Takes a part. `finish`, `error` and `abort` decide the run. The answer is the text of the last step, and the
-    /// usage that of the whole run, from `finish`. Other parts are ignored, the errors of tools among them. A frame
-    /// that is no part is left to the generic rules.
+    /// usage that of the whole run, from `finish`. Other parts are ignored, including the errors of tools. A frame that
+    /// is no part is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let Some(kind) = type_of(frame) else { return foreign(transcript) };
         let value = RawJson::cut(frame.text);
@@ -55,7 +55,8 @@ impl Reader for Reading {
     }
 }
 
-/// Returns true if a type is a part's of the UI stream or of `fullStream`. The application's own begin with `data-`.
+/// Returns true if a type is that of a part of the UI stream or of `fullStream`. The application's own begin with
+/// `data-`.
 fn is_own(kind: &[u8]) -> bool {
     const OWN: [&[u8]; 5] = [b"start", b"finish-step", b"file", b"raw", b"message-metadata"];
     const FAMILIES: [&[u8]; 6] = [b"text-", b"reasoning", b"source", b"tool-", b"data-", b"step-"];

@@ -1,15 +1,15 @@
-//! What an agent says: the text of messages in the shapes that several protocols share, and its words for a failure.
+//! An agent's words: the text of messages in the shapes that several protocols share, and its words for a failure.
 
 use crate::agent::framing::frame::Frame;
 use crate::domain::answer::AnswerError;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Bytes of an agent's error message that are kept; whoever stores it cuts it further.
+/// Bytes of an agent's error message that are kept. The record cuts it further.
 const MAX_MESSAGE: usize = 2 * 1024;
 
 /// Appends the text of a message's content: the string itself, or the `text` of its parts and the parts that are
-/// strings, one after the other. Parts that are thoughts are not said.
+/// strings, one after the other. Parts that are thoughts are left out.
 pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     if let Some(text) = content.as_str() {
         return text.push_into(out);
@@ -29,10 +29,10 @@ pub(crate) fn is_word(value: Option<RawJson<'_>>, words: &[&str]) -> bool {
     value.and_then(RawJson::as_str).is_some_and(|word| words.iter().any(|name| word.is(name)))
 }
 
-/// Appends the text of a member that holds an answer: a string, or what stands under `text`, `content` or `parts` of an
+/// Appends the text of a member that holds an answer: a string, or the value under `text`, `content` or `parts` of an
 /// object or of the items of a list, at most `depth` levels down. The first of these that has text counts. The object
-/// may hold the message instead, as the answer of Bedrock's Converse and the result of Strands do. What the user or a
-/// tool said is none, and neither is a thought.
+/// may hold the message instead, as the answer of Bedrock's Converse and the result of Strands do. Words of the user or
+/// a tool are no answer, and neither is a thought.
 pub(crate) fn push_answer(value: RawJson<'_>, out: &mut BoundedText, depth: usize) {
     if let Some(text) = value.as_str() {
         return text.push_into(out);
@@ -82,8 +82,8 @@ pub(crate) fn is_users(message: RawJson<'_>) -> bool {
     word.is_some_and(|word| ["user", "human", "HumanMessage"].iter().any(|name| word.is(name)))
 }
 
-/// Appends the last assistant message with text out of a thread's messages, behind the last message of the user: what
-/// stands before that was said in earlier runs. `out` must be empty.
+/// Appends the last assistant message with text out of a thread's messages, after the last message of the user. Earlier
+/// ones belong to earlier runs. `out` must be empty.
 pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
     for message in messages.elements() {
         if is_users(message) {
@@ -99,15 +99,15 @@ pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
     }
 }
 
-/// Returns true if a text is Python's repr of an object, which is nothing that an agent says.
+/// Returns true if a text is Python's repr of an object, which is no agent's words.
 pub(crate) fn is_repr(text: &str) -> bool {
     let text = text.trim();
     (text.starts_with("{'") && text.ends_with('}'))
         || (text.starts_with('<') && text.ends_with('>') && text.contains(" object at 0x"))
 }
 
-/// Returns what an error says: the string itself, its `message`, the `error` within it, else all of it. At most 2 KiB;
-/// `None` if it says nothing.
+/// Returns the words of an error: the string itself, its `message`, the `error` within it, or otherwise all of it, in
+/// at most 2 KiB. Returns `None` if it says nothing.
 pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
     let mut text = BoundedText::new(MAX_MESSAGE);
     let inner = ["message", "error"].into_iter().find_map(|name| error.get(name)?.as_str().filter(|s| !s.is_empty()));
@@ -119,16 +119,16 @@ pub(crate) fn error_text(error: RawJson<'_>) -> Option<String> {
     Some(text.into_string()).filter(|message| !message.is_empty())
 }
 
-/// Text that is not JSON as a message.
+/// Returns text that is not JSON as a message.
 fn plain(text: &[u8]) -> Option<String> {
     let mut message = BoundedText::new(MAX_MESSAGE);
     message.push_lossy(text);
     Some(message.into_string()).filter(|message| !message.is_empty())
 }
 
-/// Returns the words of one member, if they are words: a string, or the `message` or `error` within an object. Of
-/// duplicates the first that says something counts. At most 2 KiB. A flag or a number says nothing that the other
-/// members do not say better.
+/// Returns the words of one member, in at most 2 KiB: a string, or the `message` or `error` within an object. If there
+/// are duplicates, the first that is not empty counts. A flag or a number has no words, because the other members say
+/// it better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     // The first of duplicate members that has words counts: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
@@ -138,8 +138,8 @@ fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
     Some(text.read(MAX_MESSAGE))
 }
 
-/// Returns what an object says of a failure, in the order of docs/agents.md, The members: `error.message`, `message`,
-/// `errorMessage`, `errorText`, `reason`. Where none of them has words, the members `last` are asked for, then some
+/// Returns an object's words for a failure, in the order of docs/agents.md, The members: `error.message`, `message`,
+/// `errorMessage`, `errorText`, `reason`. If none of them has words, the members `last` are asked for, then some
 /// others, and then the `error` or the first of `errors` is repeated as it stands.
 pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     let names = ["error", "message", "errorMessage", "errorText", "reason"];
@@ -172,8 +172,8 @@ pub(crate) fn message_of(object: RawJson<'_>, last: &[&str]) -> Option<String> {
     })
 }
 
-/// Returns what a frame says that is an error as a whole: the words in an object or a string, or its text as it is.
-/// `None` if it is empty.
+/// Returns the words of a frame that is an error as a whole: those in an object or a string, or its text as it is.
+/// Returns `None` if it is empty.
 pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
     let value = if scan::is_whole(frame.text) { RawJson::whole(frame.text) } else { RawJson::cut(frame.text) };
     match frame.text.first()? {
@@ -183,7 +183,7 @@ pub(crate) fn message_of_frame(frame: &Frame<'_>) -> Option<String> {
     }
 }
 
-/// A failure in the agent's words.
+/// Returns a failure in the agent's words.
 pub(crate) fn reported(message: Option<String>) -> AnswerError {
     AnswerError::Reported { message }
 }

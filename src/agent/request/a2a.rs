@@ -13,7 +13,7 @@ use crate::{
 pub(crate) const VERSION_HEADER: &str = "a2a-version";
 
 /// Returns the body. The session is the context, and the execution's id is the request's. `metadata` is the protocol's
-/// room for what it has no name for, and nothing stands beside the JSON-RPC envelope.
+/// place for values without a name of their own. Nothing is added to the JSON-RPC envelope.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition, version: A2aVersion) -> Value {
     let prompt = &request.fire.task.prompt;
     let message_id = request.derived_id("message");

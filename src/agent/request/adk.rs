@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
-/// Returns the body. `stateDelta` is the protocol's room for what it has no name for: it gets `input`. The model and
-/// the agent's row are not sent.
+/// Returns the body. `stateDelta` is the protocol's place for values without a name of their own: it gets `input`. The
+/// model and the agent's row are not sent.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let mut body = json!({
@@ -24,8 +24,8 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
     body
 }
 
-/// Returns the address at which the session is made, beside that of the run: `/run_sse` or `/run` at the end of the
-/// path is replaced.
+/// Returns the address at which the session is made. It is beside that of the run: `/run_sse` or `/run` at the end of
+/// the path is replaced.
 pub(crate) fn session_url(request: &Request<'_>, definition: &AgentDefinition) -> Url {
     let mut url = definition.url.clone();
     let path = url.path().trim_end_matches('/');

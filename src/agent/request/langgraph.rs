@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
 
-/// Returns the body. The session is the thread, as a UUID, for the server takes no other thread ids. `input` is the
-/// graph's, but for its `messages`, which are the prompt's and the system prompt's. The mode `values` sends the whole
+/// Returns the body. The session is the thread, as a UUID, because the server takes no other thread ids. `input` is the
+/// graph's input. Its `messages` are replaced by the system prompt and the prompt. The mode `values` sends the whole
 /// state after each step, whose last message is the answer.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;

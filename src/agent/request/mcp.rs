@@ -12,7 +12,7 @@ pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
 /// The version that is asked for.
 pub(crate) const VERSION: &str = "2025-06-18";
 
-/// Returns the body: the tool gets the prompt as the argument that the definition names, and `input`'s members as
+/// Returns the body. The tool gets the prompt as the argument that the definition names, and the members of `input` as
 /// others. The prompt replaces a member of its name.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
@@ -46,13 +46,14 @@ pub(crate) fn initialize(request: &Request<'_>) -> Value {
     })
 }
 
-/// Returns what says that the session is open.
+/// Returns the notification that the session is open.
 pub(crate) fn initialized() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
 }
 
-/// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream. `None` if
-/// it names none that can stand in a header; the caller then uses the one it asked for. The answer may be cut off.
+/// Returns the version that the answer to `initialize` agrees to, sent as a document or in an event stream. Returns
+/// `None` if it names none that can stand in a header. The caller then uses the version that it asked for. The answer
+/// may be cut off.
 pub(crate) fn agreed_version(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let documents = text.lines().filter_map(|line| line.strip_prefix("data:")).chain([text]);

@@ -1,4 +1,4 @@
-//! What an agent is sent: one file for each protocol's body. Every id in a body is the session's, the execution's, or
+//! The bodies of requests, with one file for each protocol. Every id in a body is the session's, the execution's, or
 //! derived from it, so that another try sends the same bytes.
 
 pub(super) mod a2a;
@@ -18,8 +18,8 @@ use crate::{
     domain::{agent_definition::AgentDefinition, request_format::RequestFormat},
 };
 
-/// Returns the body for an agent of this definition, in the form that it says. Another try for the same execution has
-/// the same bytes.
+/// Returns the body for an agent of this definition, in its form. Another try for the same execution has the same
+/// bytes.
 pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     match definition.format {
         RequestFormat::Invocations => invocations::body(request, definition),

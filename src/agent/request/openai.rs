@@ -26,7 +26,7 @@ pub(super) fn responses_body(request: &Request<'_>, definition: &AgentDefinition
 }
 
 /// Returns the body of the Chat Completions API. `input` goes into the metadata, and the system prompt before the
-/// user's message. Without `stream_options` a stream says nothing of its usage.
+/// user's message. Without `stream_options` a stream does not report its usage.
 pub(super) fn chat_body(request: &Request<'_>, definition: &AgentDefinition) -> Value {
     let task = &request.fire.task;
     let system = request.system_prompt().map(|prompt| json!({"role": "system", "content": prompt}));
@@ -44,8 +44,8 @@ pub(super) fn chat_body(request: &Request<'_>, definition: &AgentDefinition) -> 
     body
 }
 
-/// Returns the model: the one asked for, else the definition's, else the agent's name, because some servers offer
-/// agents as models.
+/// Returns the model: the one asked for, or otherwise the definition's. Without either it is the agent's name, because
+/// some servers offer agents as models.
 fn model<'a>(request: &Request<'a>, definition: &'a AgentDefinition) -> &'a str {
     request.model(definition).unwrap_or_else(|| request.name_on_server(definition))
 }

@@ -1,4 +1,4 @@
-//! What one call says, whatever the protocol, and the ids that are derived from it.
+//! The content of one call in any protocol, and the ids that are derived from it.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::domain::{agent_definition::AgentDefinition, agent_profile::AgentProfile, fire::Fire, task::Task};
 
-/// What one call says, whatever the protocol.
+/// The content of one call in any protocol.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// What is asked, and for whom.
+    /// The task and the user.
     pub fire: &'a Fire,
     /// The session: AgentCore's, and the thread, context or conversation of the protocols.
     pub session_id: &'a str,
@@ -20,7 +20,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Returns the model: the one asked for, else the definition's.
+    /// Returns the model: the one asked for, or otherwise the definition's.
     pub(super) fn model(&self, definition: &'a AgentDefinition) -> Option<&'a str> {
         self.fire.task.model_id.as_deref().or(definition.model.as_deref())
     }
@@ -35,9 +35,9 @@ impl<'a> Request<'a> {
         self.profile.and_then(|profile| profile.system_prompt.as_deref())
     }
 
-    /// Returns the members that tell what the agent is to use, under the names of `/invocations`, with those of
-    /// `input`. The task replaces `input`, and that replaces the agent's row. What is absent everywhere is left out.
-    /// The prompt and the session are not among them.
+    /// Returns the settings of the call, under the names of `/invocations`, with the members of `input`. The task takes
+    /// precedence over `input`, and that over the agent's row. A value that is absent everywhere is left out. The
+    /// prompt and the session are not among them.
     pub(super) fn settings(&self, definition: &AgentDefinition) -> Map<String, Value> {
         // A new field of a task does not compile until it is sent, or said not to be.
         let Task {
@@ -78,8 +78,8 @@ impl<'a> Request<'a> {
         settings
     }
 
-    /// Returns an id for one thing of this execution, a UUID: the same for each attempt and each try, and another for
-    /// each `what`.
+    /// Returns an id for one thing of this execution, a UUID. It is the same for each attempt and each try, and another
+    /// one for each `what`.
     pub(super) fn derived_id(&self, what: &str) -> String {
         let mut bytes = [0; 16];
         let digest = Sha256::digest(format!("{}\0{what}", self.execution_id));
@@ -87,8 +87,8 @@ impl<'a> Request<'a> {
         uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
     }
 
-    /// Returns the session as a UUID, for servers that take no other ids: the session's own if it is one, else one
-    /// derived from it, so that a session has one thread.
+    /// Returns the session as a UUID, for servers that take no other ids. It is the session's own id if that is one, or
+    /// otherwise one derived from it, so that a session has one thread.
     pub(super) fn session_uuid(&self) -> String {
         match Uuid::parse_str(self.session_id) {
             Ok(id) => id.to_string(),

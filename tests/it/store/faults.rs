@@ -11,7 +11,7 @@ use crate::support::{FINISH, LIMIT, assert_absent, gated, lease, now_millis, sca
 
 /// What stands in the requests that claim and beat.
 const CLAIM: &str = "\"running\"";
-const HEARTBEAT: &str = "SET #leaseUntil";
+const HEARTBEAT: &str = "#leaseUntil <= ";
 
 async fn no_claim_no_call(prepare: impl FnOnce(&Stack)) {
     let stack = stack().await;

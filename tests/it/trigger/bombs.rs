@@ -1,6 +1,6 @@
 //! Case 61: items and events that were made to cost too much. Each fails alone, and what it costs is bounded.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report_of_age, sqs_batch};
@@ -8,7 +8,7 @@ use standins::{Gate, Invocation, Lambda};
 
 use crate::support::one_fire::event_of;
 use crate::support::subscribed::{config, order_with, subscribe};
-use crate::support::{alone, assert_completed, changed, execution, gated, lease, stack};
+use crate::support::{LIMIT, alone, assert_completed, changed, execution, gated, stack};
 
 /// The CPU that one event of a bomb may cost in all its invocations: 1 s of a release build, whose unoptimised form is
 /// several times slower.
@@ -184,30 +184,39 @@ async fn f61_many_triggers_that_each_cost_as_much_as_they_may_hold_up_nobody() {
     stack.assert_clean();
 }
 
-/// The run would lose its lease if nothing else had its turn while the event is decided.
+/// The runs of a process would lose their leases if nothing else had its turn while an event is decided.
 #[tokio::test]
-async fn f50_a_run_beside_a_costly_event_keeps_its_lease() {
+async fn f50_a_run_has_its_turns_while_a_costly_event_is_decided() {
     let _machine = alone().await;
     let stack = stack().await;
-    let function = stack.function(&[lease(4), ("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
+    let function = stack.function(&[("AWS_LAMBDA_MAX_CONCURRENCY", "2")]).await;
     for at in 0..60 {
         subscribe(&stack, &format!("costly-{at:03}"), costly());
     }
     let gate = Gate::new();
     stack.agent.queue(gated(&gate));
-    let mut fire = event_of("t");
-    fire["detail"]["onInterrupted"] = json!("rerun");
-    let (run, event) = (Invocation::event(&fire), Invocation::event(&costly_event()));
+    let event = Invocation::event(&costly_event()).timeout(LIMIT);
+    let run = Invocation::event(&event_of("t")).timeout(LIMIT);
     let beside = async {
-        gate.reached().await;
-        let outcome = function.invoke(event).await;
-        gate.release();
-        outcome
+        let asked = async {
+            while stack.dynamodb.count("Query") == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, asked).await.expect("the event's triggers are asked for");
+        function.invoke(run).await
     };
-    let (ran, decided) = tokio::join!(function.invoke(run), beside);
+    let called = async {
+        gate.reached().await;
+        let handed_on = stack.lambda.requests();
+        gate.release();
+        handed_on
+    };
+    let (decided, ran, handed_on) = tokio::join!(function.invoke(event), beside, called);
     assert!(decided.is_success(), "{decided:?}");
     assert_completed(&ran, &execution(&stack, "t"));
-    assert_eq!(stack.agent.call_count(), 1);
+    assert_eq!(handed_on, 0, "the event was decided before the run had its turn");
+    assert!(stack.lambda.requests() > 0);
     stack.assert_clean();
 }
 
@@ -223,7 +232,7 @@ async fn f61_settling_asks_filters_alone() {
     let of_bombs = Invocation::event(&order_with(json!({"source": "bombs", "detail": large()})));
     let of_another = Invocation::event(&event_of("another"));
     let bodies = [&of_bombs, &of_another].map(|invocation| notification(&report_of_age(invocation).to_string()));
-    let batch = sqs_batch([("bombs", bodies[0].as_str()), ("another", bodies[1].as_str())]);
+    let batch = sqs_batch([("bombs", bodies[0].as_str()), ("another", bodies[1].as_str())]).timeout(LIMIT);
     let before = cpu(&function);
     let outcome = function.invoke(batch).await;
     assert_eq!(failed_messages(&outcome), Vec::<String>::new());
