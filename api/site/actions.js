@@ -6,7 +6,7 @@ import { el, runLink, say, triggerPath } from './dom.js';
 const dialog = document.getElementById('dialog');
 let redraw = () => {};
 
-/** Sets how the view is drawn after an action. */
+/** Sets what draws the view after an action. */
 export const drawWith = (draw) => { redraw = draw; };
 
 async function act(text, action) {

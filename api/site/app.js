@@ -3,7 +3,7 @@
 
 import { drawWith } from './actions.js';
 import { get, hasToken, setToken, whenRefused } from './api.js';
-import { at, el, say, triggerLink } from './dom.js';
+import { at, el, say, table, td, triggerLink } from './dom.js';
 import { form } from './form.js';
 import { login, redeem } from './login.js';
 import { runs, runView } from './runs.js';
@@ -21,8 +21,8 @@ let visit = null;
 
 async function upcoming() {
   const { runs: list } = await get('/upcoming-runs?limit=50');
-  const rows = list.map((run) => el('tr', {}, el('td', {}, at(run.at)), el('td', {}, el('a', { href: triggerLink(run.triggerId) }, run.name || run.triggerId))));
-  return { parts: [el('h2', {}, 'Coming runs'), list.length ? el('table', {}, el('tbody', {}, ...rows)) : el('p', {}, 'No schedule is switched on.')], busy: false };
+  const rows = list.map((run) => el('tr', {}, td(at(run.at)), td(el('a', { href: triggerLink(run.triggerId) }, run.name || run.triggerId))));
+  return { parts: [el('h2', {}, 'Coming runs'), list.length ? table('coming', 'Coming runs', null, ['Time', 'Trigger'], rows) : el('p', {}, 'No schedule is switched on.')], busy: false };
 }
 
 function view() {

@@ -24,6 +24,7 @@ export function svg(name, attributes = {}, ...children) {
 
 export const say = (text) => { notice.textContent = text; };
 export const at = (text) => (text ? new Date(text).toLocaleString() : '–');
+export const td = (...children) => el('td', {}, ...children);
 export const status = (value) => el('span', { class: `status ${value}` }, value);
 export const triggerPath = (id) => `/triggers/${encodeURIComponent(id)}`;
 export const triggerLink = (id) => `#${triggerPath(id)}`;
@@ -50,9 +51,10 @@ export function table(id, name, kind, head, rows) {
     el('thead', {}, el('tr', {}, ...head.map((text) => el('th', { scope: 'col' }, text)))), el('tbody', {}, ...rows)));
 }
 
+/** Groups runs by their trigger. */
 export const byTrigger = (runs) => Map.groupBy(runs, (run) => run.triggerId);
 
-/** Returns the shape of a status in a box, so that nobody needs to see its colour. It is `width` wide at least. */
+/** Returns the shape of a status in a box, so that nobody needs to see its colour. */
 export function shape(name, x, y, width, height) {
   const middle = y + height / 2;
   const mark = (kind, attributes) => svg(kind, { class: name, ...attributes });

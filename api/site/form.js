@@ -7,7 +7,7 @@ import { sample } from './samples.js';
 
 /** The pause after which what was written is looked at, in milliseconds. */
 const PAUSE = 300;
-const FILTERS = { eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user: the event is about another user\'s run' };
+const FILTERS = { eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (name, label, node) => el('div', {}, el('label', { for: name }, label), node, el('p', { class: 'problem', id: `${name}-problem` }));
 const named = (name) => ({ id: name, name, 'aria-describedby': `${name}-problem` });
@@ -53,9 +53,9 @@ function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }
 }
 
 /** The preview: when a schedule fires, or a sample event and what the filters say of it, and the prompt as the agent gets it. */
-function preview(form, id, body, userId, pattern, fires) {
+function preview(form, id, body, userId, config, fires) {
   const { prompt, type, eventSourceId } = form;
-  const offered = () => sample(eventSourceId.value, userId, prompt.value, pattern);
+  const offered = () => sample(eventSourceId.value, userId, prompt.value, config);
   let last = offered();
   const event = area('event', last, { spellcheck: 'false', class: 'code' });
   const said = el('p', { role: 'status', id: 'verdict' });
@@ -65,7 +65,7 @@ function preview(form, id, body, userId, pattern, fires) {
   const tell = (words, text) => {
     said.textContent = words;
     rendered.textContent = text ?? '';
-    rendered.hidden = text == null;
+    rendered.hidden = !text;
   };
   const look = settled(async (isLast) => {
     const trigger = { ...body(), enabled: true };
@@ -162,7 +162,7 @@ export async function form(id) {
   type.addEventListener('change', kind);
   kind();
   node.append(
-    preview(node, id, body, metadata?.userId, before.eventConfig?.eventPattern, fires), problems,
+    preview(node, id, body, metadata?.userId, before.eventConfig, fires), problems,
     el('p', { class: 'row' }, el('button', { class: 'main', type: 'submit' }, 'Save'), el('a', { href: id ? triggerLink(id) : '#/triggers' }, 'Back')));
   return { parts: [el('h2', {}, id ? 'Edit trigger' : 'New trigger'), node], busy: null };
 }

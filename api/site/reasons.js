@@ -11,7 +11,7 @@ export const ADVICE = {
   Interrupted: 'The attempt died. The agent may have done part of the work.',
 };
 
-const LIMIT = 'It may run again from midnight UTC on. Raise the limit if that is too little; if you did not expect so many, look at what fires it.';
+const LIMIT = 'It may run again from midnight UTC on. Raise the limit if that is too little, or look at what fires it so often.';
 
 /** What a skipped fire means, by its reason. */
 export const SKIPS = {

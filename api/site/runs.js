@@ -2,7 +2,7 @@
 
 import { cancel, replay } from './actions.js';
 import { get } from './api.js';
-import { at, el, runLink, say, status, STATUSES, table, took, triggerLink, triggerPath } from './dom.js';
+import { at, el, runLink, say, status, STATUSES, table, td, took, triggerLink, triggerPath } from './dom.js';
 import { ADVICE, skipWords } from './reasons.js';
 
 /** The number of runs of a page. */
@@ -12,10 +12,10 @@ const MOST_FOLLOWED = 10;
 
 function row(run, isNamed) {
   return el('tr', {},
-    el('td', {}, status(run.status)),
-    el('td', {}, el('a', { href: runLink(run) }, at(run.executedAt))),
-    isNamed && el('td', {}, run.triggerName || ''),
-    el('td', {}, took(run.durationMs)),
+    td(status(run.status)),
+    td(el('a', { href: runLink(run) }, at(run.executedAt))),
+    isNamed && td(run.triggerName || ''),
+    td(took(run.durationMs)),
     el('td', { class: 'quiet' }, run.errorMessage === run.status ? '' : run.errorMessage || ''));
 }
 
@@ -47,9 +47,9 @@ class RunList {
     this.count = el('p', { class: 'quiet', role: 'status' });
     this.more = el('button', { id: 'older', onclick: () => this.older().catch((error) => say(error.message)) }, 'Older runs');
     this.parts = [
-      el('div', { class: 'row' }, el('h2', { class: 'grow' }, 'Runs'), el('label', { for: 'status' }, 'Status'), choose),
+      el('div', { class: 'row tight' }, el('h2', { class: 'grow' }, 'Runs'), el('label', { for: 'status' }, 'Status'), choose),
       trigger && el('p', {}, el('a', { href: triggerLink(trigger) }, 'Its trigger')),
-      this.wanted === 'skipped' ? el('p', { class: 'quiet' }, 'Nothing ran? Each skip says why.') : null,
+      this.wanted === 'skipped' && el('p', { class: 'quiet' }, 'Nothing ran? Each skip says why.'),
       this.table, this.count, this.more,
     ];
     // The end of the list loads what is older before it comes into view.

@@ -1,16 +1,17 @@
 // The timeline: a row for each trigger, its runs as bars by their start and length, and its coming fires.
 
 import { get } from './api.js';
-import { at, byTrigger, counted, el, runLink, shape, STATUSES, svg, table, took, triggerLink } from './dom.js';
+import { at, byTrigger, counted, el, runLink, shape, STATUSES, svg, table, td, took, triggerLink } from './dom.js';
 
 const MINUTE = 60000;
 /** What can be chosen: the length in minutes, and the minutes between two marks of the axis. */
 const SPANS = {
-  '1h': { words: '1 h', length: 60, mark: 10 },
-  '6h': { words: '6 h', length: 360, mark: 60 },
-  '24h': { words: '24 h', length: 1440, mark: 180 },
-  '7d': { words: '7 d', length: 10080, mark: 1440 },
+  '1h': { length: 60, mark: 10 },
+  '6h': { length: 360, mark: 60 },
+  '24h': { length: 1440, mark: 180 },
+  '7d': { length: 10080, mark: 1440 },
 };
+const spaced = (name) => name.replace(/[a-z]/, ' $&');
 /** The most pages of runs that are read. */
 const MOST_PAGES = 3;
 const PAGE = 100;
@@ -131,10 +132,10 @@ function summary(rows) {
   return el('details', { id: 'summary' }, el('summary', { id: 'as-table' }, 'The same as a table'),
     table('by-trigger', 'Runs by trigger', null, ['Trigger', 'Runs', 'Longest', 'Last', 'Next'], rows.map(({ trigger, runs, fires }) => el('tr', {},
       el('th', { scope: 'row' }, el('a', { href: triggerLink(trigger.id) }, trigger.name)),
-      el('td', {}, counted(runs) || 'none'),
-      el('td', {}, runs.length ? longest(runs) : '–'),
-      el('td', {}, runs.length ? el('a', { href: runLink(runs[0]) }, at(runs[0].executedAt)) : '–'),
-      el('td', {}, at(fires[0]?.at))))));
+      td(counted(runs) || 'none'),
+      td(runs.length ? longest(runs) : '–'),
+      td(runs.length ? el('a', { href: runLink(runs[0]) }, at(runs[0].executedAt)) : '–'),
+      td(at(fires[0]?.at))))));
 }
 
 function legend() {
@@ -160,8 +161,8 @@ export async function timeline(query, visit) {
   const isUsed = (row) => row.runs.length + row.fires.length > 0;
   rows.sort((left, right) => isUsed(right) - isUsed(left));
   const choose = el('select', { id: 'span', onchange: (event) => { location.hash = `#/timeline?span=${event.target.value}`; } },
-    ...Object.entries(SPANS).map(([value, { words }]) => el('option', { value, selected: value === name }, words)));
-  const notes = [`In the last ${span.words}: ${counted(rows.flatMap((row) => row.runs)) || 'no runs'}.`];
+    ...Object.keys(SPANS).map((value) => el('option', { value, selected: value === name }, spaced(value))));
+  const notes = [`In the last ${spaced(name)}: ${counted(rows.flatMap((row) => row.runs)) || 'no runs'}.`];
   if (isCut) notes.push(`Only the newest ${runs.length} runs are shown, from ${at(runs.at(-1).executedAt)} on.`);
   const last = upcoming.at(-1);
   if (upcoming.length === PAGE && Date.parse(last.at) < to) notes.push(`Coming fires are shown until ${at(last.at)}.`);
@@ -172,7 +173,7 @@ export async function timeline(query, visit) {
   visit.seen = true;
   return {
     parts: [
-      el('div', { class: 'row' }, el('h2', { class: 'grow' }, 'Timeline'), el('label', { for: 'span' }, 'The last'), choose),
+      el('div', { class: 'row tight' }, el('h2', { class: 'grow' }, 'Timeline'), el('label', { for: 'span' }, 'The last'), choose),
       el('p', { class: 'quiet' }, notes.join(' ')),
       rows.length ? scroll : el('p', {}, 'There are no triggers yet.'),
       legend(), summary(rows),
