@@ -40,9 +40,9 @@ pub fn is_open(path: &str) -> bool {
 /// Returns the routes of the page.
 pub fn routes() -> Router<Arc<Api>> {
     let routes = Router::new().route("/", get(page)).route("/config.json", get(config));
-    ASSETS
-        .into_iter()
-        .fold(routes, |routes, (path, kind, content)| routes.route(path, get(move || async move { file(content, kind) })))
+    ASSETS.into_iter().fold(routes, |routes, (path, kind, content)| {
+        routes.route(path, get(move || async move { file(content, kind) }))
+    })
 }
 
 async fn page(State(api): State<Arc<Api>>) -> Response {
