@@ -369,7 +369,7 @@ def history(url, key):
     runs = []
     for at in range(30):
         status = "failed" if at in (4, 11, 12) else "cancelled" if at == 17 else "completed"
-        runs.append(run(report, now - (12 + at * 11) * MINUTE, status, random.randrange(1, 9) * MINUTE))
+        runs.append(run(report, now - (8 + at * 11) * MINUTE, status, random.randrange(1, 9) * MINUTE))
     for at in range(9):
         skipped = {"skipReason": "Overlap"} if at in (2, 6) else {}
         length = 0 if skipped else random.randrange(4, 24) * MINUTE
