@@ -93,7 +93,7 @@ impl Options {
                 Err("--definition is for the agents of events, and --serve takes no events".to_owned())
             }
             Ok(true) if options.serve && !options.events.is_empty() => {
-                Err("--serve takes no events: it waits for those of `cargo lambda invoke`".to_owned())
+                Err("--serve takes no events: open its page, or send them with `cargo lambda invoke`".to_owned())
             }
             Ok(true) => Ok(Some(options)),
             Ok(false) => {

@@ -18,8 +18,8 @@ use crate::{
     json::lenient,
 };
 
-/// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim
-/// writes it. The first heartbeat writes it again if the trigger item says something else. No later reading changes it.
+/// A short description of what runs. It shows whether two executions did the same, without their prompts. The claim writes
+/// it. The first heartbeat writes it again if the trigger item says something else, and the end writes it with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The SHA-256 hash of the kept input (the agent's prompt and settings), in hexadecimal.
@@ -40,8 +40,10 @@ pub struct Snapshot {
 pub(crate) const INPUT_PROTOCOL: &str = "agentProtocol";
 
 impl Snapshot {
-    /// Reads the description of a run from the input that it kept. Versions are absent, because the input does not hold
-    /// them. Returns `None` if the input is not understood.
+    /// Reads the description of a run from the JSON text of the input that it kept. The hash is that of the text as it
+    /// stands. The protocol is `None` if the input names none. Both versions are `None` and `agent_definition_changed` is
+    /// false, because the input does not hold them. Returns `None` if the text is not JSON, has more than 256 levels, or has
+    /// no `agentId` that is a string. Nothing else in it is checked.
     pub fn of_input(detail: &str) -> Option<Self> {
         let input: Value = lenient::parse(detail).ok()?;
         let text = |name: &str| input.get(name)?.as_str().map(str::to_owned);

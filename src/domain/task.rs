@@ -67,9 +67,10 @@ enum Precedence {
 }
 
 impl Task {
-    /// Reads a task. Problems are added to `fields`, and a field with a problem is left empty: the caller must refuse a
-    /// task with problems. The agent's id and the prompt are required. The length of a session id depends on
-    /// `platform`.
+    /// Reads a task. It always returns one, and adds the problems to `fields`: the caller must not run a task with
+    /// problems. A field with a problem is left empty, with two exceptions: a list keeps its valid elements, and `input`
+    /// keeps a member that the function sets itself. The agent's id and the prompt are required. The shortest session id
+    /// depends on `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),

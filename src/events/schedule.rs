@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The members of a scheduled event's `detail` besides those of a task.
-pub const DETAIL_FIELDS: [&str; 5] = ["triggerId", "userId", "scheduledTime", "stored", "detached"];
+pub const DETAIL_FIELDS: [&str; 4] = ["triggerId", "userId", "scheduledTime", "stored"];
 
 /// An event that reaches the function from EventBridge.
 #[derive(Debug, Clone, PartialEq)]

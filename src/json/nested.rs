@@ -57,7 +57,7 @@ enum Token {
     },
 }
 
-/// The value under way.
+/// Keeps a part of one object or array while its bytes arrive. What is kept is appended to the caller's buffer.
 #[derive(Debug)]
 pub(super) struct Nested {
     keep: fn(&[u8]) -> bool,
@@ -170,7 +170,8 @@ impl Nested {
         false
     }
 
-    /// Begins a value of the innermost level, and keeps it if there is room.
+    /// Begins a value of the innermost level, whose first byte is `first`. If [`Self::room`] grants it room, the comma before
+    /// it, its name in an object and `first` are appended. Otherwise nothing is appended, and the value is passed over.
     fn begin_value(&mut self, first: u8, out: &mut Vec<u8>) {
         let Some(room) = self.room(out.len()) else { return self.pass(first) };
         let Some(level) = self.levels.last().copied() else { return };

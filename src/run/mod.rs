@@ -121,7 +121,9 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     .await
 }
 
-/// Returns the attempt as it would be if it were the first. The claim changes it if there were others.
+/// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the task's, or
+/// else the execution's own. If there were others, the claim changes the number, the start and the expiry, and adds what
+/// they left.
 fn first_attempt(
     context: &InvocationContext<'_>,
     fire: &Fire,

@@ -45,7 +45,9 @@ impl Conditions {
     /// Reads a condition, or a list of conditions. All of them must hold. An empty list always holds.
     ///
     /// # Errors
-    /// Names every problem at once. Each begins with its JSON path within `conditions`.
+    /// Returns the problems of all conditions together, each with its JSON path from `$`, which is `conditions` itself. At
+    /// most 50 are named, and then a last entry says that there are more. A list of more than `MOST_CONDITIONS` is not
+    /// read: its length is then the only problem.
     pub fn parse(conditions: &Value) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let conditions: Vec<_> = match conditions {

@@ -165,7 +165,7 @@ impl TriggerItem {
     }
 
     /// Returns the item's task as far as it can be read, for the record of a fire that does not run. It must not be
-    /// run: a field with a problem is empty.
+    /// run, because its problems are dropped.
     pub(crate) fn task(&self, platform: Platform) -> Task {
         Task::read(&mut Fields::new("$", &self.item), platform)
     }

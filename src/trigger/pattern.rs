@@ -59,7 +59,8 @@ impl Pattern {
     /// Reads a pattern. Each `$or` is multiplied out, so that an event must match one of the alternatives as a whole.
     ///
     /// # Errors
-    /// Names every problem at once. Each begins with its JSON path within the pattern. A pattern without a field is a
+    /// Returns up to 50 problems together, each with its JSON path within the pattern, and then an entry that says that there
+    /// are more. A pattern with too many matchers is not read: that is then the only problem. A pattern without a field is a
     /// problem, too, and so is one that is too large, before or after its `$or` are multiplied out, and one that
     /// requires a place twice.
     pub fn parse(pattern: &Value) -> Result<Self, Vec<String>> {
@@ -151,7 +152,10 @@ fn find_fields(fields: &Fields, value: Option<&Value>, steps: &Steps) -> Found {
     found
 }
 
-/// Looks for a value that matches. An object never matches, because matchers apply only to the leaves of an event.
+/// Looks for a value that one of the matchers accepts. An object counts as a missing field, because matchers apply only to
+/// the leaves of an event: both fulfil `exists: false` and no other matcher. In an array, one element is enough, but
+/// `exists: false` must hold for every element, and holds for an empty array. Once the steps are spent, the result means
+/// nothing.
 fn find_value(matchers: &[Matcher], value: Option<&Value>, steps: &Steps) -> Found {
     match value {
         Some(Value::Array(items)) => find_in_array(items, steps, |item| find_value(matchers, item, steps)),

@@ -31,10 +31,10 @@ pub fn shown(row: &Map<String, Value>) -> Value {
     let may_run = status == "running" || item.retryable == Some(true);
     let is_cancelled = item.cancel_requested == Some(true);
     shown.insert("canCancel".to_owned(), json!(may_run && !is_cancelled));
-    // An input is kept for every run of an event, and for every other that ended and did not complete.
+    // An input is kept for every run of an event or of a stored trigger, and for every other that ended and did not complete.
     let is_kept = match status {
         "failed" | "cancelled" => !may_run,
-        "completed" => item.event_source_id.is_some(),
+        "completed" => item.event_source_id.is_some() || item.stored == Some(true),
         _ => false,
     };
     shown.insert("canReplay".to_owned(), json!(is_kept));
@@ -77,6 +77,7 @@ mod tests {
         for (row, message, can_cancel, can_replay) in [
             (json!({"status": "completed"}), None, false, false),
             (json!({"status": "completed", "eventSourceId": "aws-s3"}), None, false, true),
+            (json!({"status": "completed", "stored": true}), None, false, true),
             (json!({"status": "running"}), Some("running"), true, false),
             (json!({"status": "running", "cancelRequested": true}), Some("running"), false, false),
             (

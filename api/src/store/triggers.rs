@@ -73,8 +73,8 @@ impl Items {
     }
 
     /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it.
-    /// Tombstones and items whose ttl has passed are left out. About 1,000 items are read, so a page may have fewer
-    /// than `limit` triggers and still have a next one.
+    /// Items whose ttl has passed are left out, and tombstones without a schedule. Up to about 4,000 items are read, so a
+    /// page may have fewer than `limit` triggers and still have a next one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -88,9 +88,9 @@ impl Reader for Reading {
 }
 
 impl Reading {
-    /// Takes the content of an event, if its role is the model's or missing. Partial events are the pieces of one
-    /// message, without thoughts. The event that is not partial repeats that message as a whole and replaces it. The
-    /// calls of functions are counted in it alone.
+    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Partial events are
+    /// the pieces of one message. The event that is not partial repeats that message as a whole, and its text replaces the
+    /// pieces. If it has no text, they stay. The calls of functions are counted in it alone.
     fn take_content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
         // The text is full, and this is more of it.
         if is_partial && self.is_partial && !transcript.wants_text() {

@@ -159,8 +159,10 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes the name of a server-sent event. A name of failure makes the frame a failure in its words, and only its
-    /// usage is read as well. A name that says how the agent stopped is returned, and the rest of the frame is read.
+    /// Takes the name of a server-sent event. If it is a name of failure, the transcript gets a failure in the frame's words
+    /// and the usage of its members, and the caller reads nothing else of the frame. If it says how the agent stopped, the
+    /// reason is returned and not noted: the caller reads the rest of the frame, whose own word comes first. Any other name
+    /// returns `Nothing`. `self` keeps the last of these, only to skip its repetitions.
     fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.
         if frame.name == self.plain_name {
