@@ -28,6 +28,11 @@ def use(page, url, key, shots):
     expect(page.get_by_text("Every minute: what came in?")).to_be_visible()
     is_accessible(page, "the list of triggers")
     assert key not in page.url, "the key stays in the address"
+    # The link opens the page again where it stands open without a key.
+    page.reload()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.goto(f"{url}/#key={key}")
+    expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
 
     # What users wrote is text, wherever it is shown.
     trigger = send(url, key, "POST", "/triggers", {

@@ -55,7 +55,7 @@ export const cancel = (path) => asking('Cancel', null, 'Cancel this run?',
   () => post(`${path}/cancel`));
 
 export const replay = (triggerId, path) => asking('Replay', null, 'Replay this run?',
-  'The agent is asked exactly the same again. What it did the first time may be done twice.', 'Replay', 'The replay begins.',
+  'The agent is asked the same again, with the prompt of that time. What it did the first time may be done twice.', 'Replay', 'The replay begins.',
   () => goToRun(triggerId, `${path}/replay`));
 
 export function toggle(trigger) {

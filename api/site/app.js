@@ -95,6 +95,7 @@ function show() {
 /** Goes to another view. A filter within a view leaves the focus where it is. */
 function go(event) {
   say('');
+  if (location.hash.startsWith('#key=')) location.reload();
   const path = (url) => new URL(url).hash.split('?')[0];
   if (path(event.oldURL) !== path(event.newURL)) {
     main.focus({ preventScroll: true });
