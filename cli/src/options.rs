@@ -162,7 +162,7 @@ pub(crate) struct ListOptions {
     pub(crate) json: bool,
 }
 
-/// Which executions are meant.
+/// The executions that are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Which {
     /// Only executions of this trigger; without it, a table is read as a whole

@@ -1,4 +1,4 @@
-//! Where executions and triggers are: behind a control plane's address, or in a table.
+//! The place of executions and triggers: a control plane's address, or a table.
 
 use http::Method;
 use serde_json::{Value, json};

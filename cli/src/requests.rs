@@ -42,7 +42,7 @@ const QUEUE: (&str, &str) = ("SCHEDULE_DLQ_ARN", "ScheduleDeadLetterQueueArn");
 /// The value of `SCHEDULE_DLQ_ARN` for schedules without a dead-letter queue.
 const NO_QUEUE: &str = "none";
 
-/// What a command needs besides the table.
+/// The services that a command needs besides the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing: it reads the table, or writes to it alone.

@@ -36,7 +36,7 @@ pub(crate) const WHOLE_ID: usize = 36;
 /// The fewest items of a page of a query: `ttl` deletes rows late, and a page may hold nothing but expired ones.
 const LEAST_PAGE: usize = 100;
 
-/// What makes credentials that only the AWS CLI finds, of SSO or of a process, known here.
+/// The advice for credentials that only the AWS CLI finds, of SSO or of a process.
 const EXPORT: &str =
     "those of SSO or of a process are exported by: eval \"$(aws configure export-credentials --format env)\"";
 

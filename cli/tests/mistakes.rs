@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use axum::{Router, http::Uri};
 use serde_json::{Value, json};
 use standins::{Fault, Rule};
 use tokio::{
@@ -214,6 +215,29 @@ async fn a_place_is_named_once() {
     let mut command = crate::program(&["--api", "http://127.0.0.1:1", "list", "--table", "runs"]);
     let (succeeded, said) = ended(&mut command).await;
     assert!(!succeeded && said.contains("--api cannot be used with --table"), "{said}");
+}
+
+#[tokio::test]
+async fn a_part_of_an_id_that_means_many_is_searched_and_not_read() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let answer = move |uri: Uri| {
+        seen.lock().unwrap().push(uri.to_string());
+        let row =
+            |at: u8| json!({"executionId": format!("019aa3{at:02}-7c00-7f32-9d74-712a8c5e2c03"), "triggerId": "x"});
+        let rows: Vec<_> = (10..18).map(row).collect();
+        async move { json!({"executions": rows}).to_string() }
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let (succeeded, said) = ended(&mut crate::program(&["show", "01", "--api", &address])).await;
+    assert!(!succeeded && said.contains("means 8 executions") && said.contains(", …;"), "{said}");
+    let (_, said) = ended(&mut crate::program(&["show", ID, "--api", &address])).await;
+    assert!(said.contains("no such execution"), "{said}");
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(!asked[0].contains("&to=") && asked[1].contains("&from=") && asked[1].contains("&to="), "{asked:?}");
 }
 
 #[tokio::test]
