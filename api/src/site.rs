@@ -1,5 +1,4 @@
-//! The page: three static files, and the settings that it needs before a login. They need no token. Everything else
-//! does.
+//! The page: its static files, and the settings that it needs before a login. They need no token. Everything else does.
 
 use std::sync::Arc;
 
@@ -16,19 +15,34 @@ use serde_json::json;
 use crate::{api::Api, settings::Settings};
 
 const PAGE: &[u8] = include_bytes!("../site/index.html");
-const SCRIPT: &[u8] = include_bytes!("../site/app.js");
-const STYLE: &[u8] = include_bytes!("../site/style.css");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+/// The files that the page loads: path, content type and content. The first script imports the others.
+const ASSETS: [(&str, &str, &[u8]); 12] = [
+    ("/assets/style.css", "text/css; charset=utf-8", include_bytes!("../site/style.css")),
+    ("/assets/app.js", SCRIPT, include_bytes!("../site/app.js")),
+    ("/assets/actions.js", SCRIPT, include_bytes!("../site/actions.js")),
+    ("/assets/api.js", SCRIPT, include_bytes!("../site/api.js")),
+    ("/assets/dom.js", SCRIPT, include_bytes!("../site/dom.js")),
+    ("/assets/form.js", SCRIPT, include_bytes!("../site/form.js")),
+    ("/assets/login.js", SCRIPT, include_bytes!("../site/login.js")),
+    ("/assets/reasons.js", SCRIPT, include_bytes!("../site/reasons.js")),
+    ("/assets/runs.js", SCRIPT, include_bytes!("../site/runs.js")),
+    ("/assets/samples.js", SCRIPT, include_bytes!("../site/samples.js")),
+    ("/assets/timeline.js", SCRIPT, include_bytes!("../site/timeline.js")),
+    ("/assets/triggers.js", SCRIPT, include_bytes!("../site/triggers.js")),
+];
 
-/// The paths that are served without a token.
-pub const OPEN_PATHS: [&str; 4] = ["/", "/assets/app.js", "/assets/style.css", "/config.json"];
+/// Returns true for a path that is served without a token.
+pub fn is_open(path: &str) -> bool {
+    matches!(path, "/" | "/config.json") || ASSETS.iter().any(|(asset, ..)| *asset == path)
+}
 
 /// Returns the routes of the page.
 pub fn routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/", get(page))
-        .route("/assets/app.js", get(|| async { file(SCRIPT, "text/javascript; charset=utf-8") }))
-        .route("/assets/style.css", get(|| async { file(STYLE, "text/css; charset=utf-8") }))
-        .route("/config.json", get(config))
+    let routes = Router::new().route("/", get(page)).route("/config.json", get(config));
+    ASSETS.into_iter().fold(routes, |routes, (path, kind, content)| {
+        routes.route(path, get(move || async move { file(content, kind) }))
+    })
 }
 
 async fn page(State(api): State<Arc<Api>>) -> Response {
@@ -65,4 +79,30 @@ fn file(content: &'static [u8], kind: &'static str) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (headers, content).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_the_page_are_open_and_nothing_else_is() {
+        assert!(is_open("/") && is_open("/config.json") && is_open("/assets/app.js"));
+        for path in ["/assets/", "/assets/other.js", "/assets/app.js/", "/triggers", ""] {
+            assert!(!is_open(path), "{path}");
+        }
+    }
+
+    /// A module that is imported but not served would leave the page empty.
+    #[test]
+    fn each_module_that_is_imported_is_served() {
+        let is_script = |(_, kind, _): &&(&str, &str, &[u8])| *kind == SCRIPT;
+        for (path, _, content) in ASSETS.iter().filter(is_script) {
+            let text = str::from_utf8(content).unwrap();
+            for import in text.lines().filter_map(|line| line.split_once("from './")?.1.split_once('\'')) {
+                let import = format!("/assets/{}", import.0);
+                assert!(ASSETS.iter().any(|(asset, ..)| *asset == import), "{path} imports {import}");
+            }
+        }
+    }
 }

@@ -29,6 +29,10 @@ use crate::options::Options;
 const ANSWER: &str = "Three files came in since yesterday: orders.csv (1.2 MB), returns.csv (84 kB) and stock.json. \
                       All of them are complete.";
 const FAILURE: &str = "the model stopped answering: ThrottlingException";
+/// An answer that is text and nothing else, wherever it is shown.
+const MARKUP: &str = "<img src=x onerror=\"document.title='hit'\"> <b>bold</b>";
+/// The time between the pieces of an answer that takes long: long enough to cancel the run, a minute in all.
+const LONG_PAUSE: Duration = Duration::from_secs(2);
 /// The answers of the agents of events/triggers.json.
 const NDJSON_ANSWERS: [(&str, &str); 4] = [
     ("agent-tables", "orders.csv holds 412 orders of 4 January; three of them have no postcode."),
@@ -96,9 +100,13 @@ async fn stack(ports: Ports, options: &Options) -> io::Result<Stack> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     if let Some(ProtocolScripts { happy, failing, short }) = scripts {
-        stack.agent.default(happy.paced(pause));
+        stack.agent.default(happy.clone().paced(pause));
+        stack.agent.on_prompt("Please take long", happy.paced(LONG_PAUSE));
         stack.agent.on_prompt("Please fail", failing.paced(pause));
         stack.agent.on_prompt("Please ask", short.paced(pause));
+    }
+    if let Some(ProtocolScripts { happy, .. }) = ProtocolScripts::of(protocol, MARKUP, FAILURE) {
+        stack.agent.on_prompt("Please write HTML", happy.paced(pause));
     }
     if options.auth.as_deref().is_some_and(|auth| auth != "cognito") {
         stack.agent.accept_any_bearer();

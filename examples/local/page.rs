@@ -77,8 +77,10 @@ impl Page {
 fn env(stack: &Stack, scheduler: &Scheduler, key: &str, user: &str) -> Env {
     let port = std::env::var("LOCAL_PORT").unwrap_or_else(|_| PORT.to_owned());
     let rows = stack.dynamodb.scan();
-    let ids: BTreeSet<&str> = rows.iter().filter_map(|row| row["eventConfig"]["eventSourceId"].as_str()).collect();
-    let sources: Vec<Value> = ids.iter().chain(&["aws-s3"]).map(|id| json!({"id": id, "name": id})).collect();
+    // The last one is that of a sample.
+    let ids = rows.iter().filter_map(|row| row["eventConfig"]["eventSourceId"].as_str()).chain(["aws-s3"]);
+    let sources: BTreeSet<&str> = ids.collect();
+    let sources: Vec<Value> = sources.iter().map(|id| json!({"id": id, "name": id})).collect();
     let (sources, scheduler) = (Value::from(sources).to_string(), scheduler.url());
     let mut env = stack.env();
     let own = [

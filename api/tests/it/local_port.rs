@@ -1,5 +1,7 @@
 //! A local port can be reached by any web page. It serves whoever has the key, from this machine, and no foreign page.
 
+use std::fs;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -71,12 +73,14 @@ async fn the_page_needs_no_key_and_loads_nothing_foreign() {
     let world = World::start().await;
     let api = world.port().await;
     let mut size = 0;
-    for (path, kind) in [
-        ("/", "text/html"),
-        ("/assets/app.js", "text/javascript"),
-        ("/assets/style.css", "text/css"),
-        ("/config.json", "application/json"),
-    ] {
+    let site = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/site")).unwrap();
+    let files = site.map(|file| file.unwrap().file_name().into_string().unwrap()).map(|name| match name.as_str() {
+        "index.html" => ("/".to_owned(), "text/html"),
+        "style.css" => (format!("/assets/{name}"), "text/css"),
+        _ => (format!("/assets/{name}"), "text/javascript"),
+    });
+    for (path, kind) in files.chain([("/config.json".to_owned(), "application/json")]) {
+        let path = path.as_str();
         let answer = api.try_send(Method::GET, path, None, &[("authorization", "")]).await.unwrap();
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.headers["content-type"].as_str().unwrap().starts_with(kind), "{path}");

@@ -1,0 +1,71 @@
+// Elements and words. Everything that users or agents wrote becomes text, never markup.
+
+const notice = document.getElementById('notice');
+
+export const STATUSES = ['running', 'completed', 'failed', 'cancelled', 'skipped'];
+
+export function el(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
+    else if (value === true) node.setAttribute(key, '');
+    else if (value !== false && value != null) node.setAttribute(key, value);
+  }
+  node.append(...children.filter((child) => child != null && child !== false));
+  return node;
+}
+
+export function svg(name, attributes = {}, ...children) {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) if (value != null) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+export const say = (text) => { notice.textContent = text; };
+export const at = (text) => (text ? new Date(text).toLocaleString() : '–');
+export const td = (...children) => el('td', {}, ...children);
+export const status = (value) => el('span', { class: `status ${value}` }, value);
+export const triggerPath = (id) => `/triggers/${encodeURIComponent(id)}`;
+export const triggerLink = (id) => `#${triggerPath(id)}`;
+export const runLink = (run) => `#/runs/${encodeURIComponent(run.triggerId)}/${encodeURIComponent(run.executionId)}`;
+
+/** Returns a duration in words, in the largest unit that still says something. */
+export function took(millis) {
+  if (millis == null) return '';
+  if (millis < 1000) return `${Math.round(millis)} ms`;
+  if (millis < 60000) return `${(millis / 1000).toFixed(1)} s`;
+  const minutes = Math.floor(millis / 60000);
+  return minutes < 60 ? `${minutes} min ${Math.round((millis % 60000) / 1000)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Counts runs by their status: `3 completed, 1 failed`. */
+export function counted(runs) {
+  const count = (name) => runs.filter((run) => run.status === name).length;
+  return STATUSES.filter(count).map((name) => `${count(name)} ${name}`).join(', ');
+}
+
+/** Returns a table in a box that scrolls by itself. */
+export function table(id, name, kind, head, rows) {
+  return el('div', { class: 'scroll', id, tabindex: '0', role: 'region', 'aria-label': name }, el('table', { class: kind },
+    el('thead', {}, el('tr', {}, ...head.map((text) => el('th', { scope: 'col' }, text)))), el('tbody', {}, ...rows)));
+}
+
+/** Groups runs by their trigger. */
+export const byTrigger = (runs) => Map.groupBy(runs, (run) => run.triggerId);
+
+/** Returns the shape of a status in a box, so that nobody needs to see its colour. */
+export function shape(name, x, y, width, height) {
+  const middle = y + height / 2;
+  const mark = (kind, attributes) => svg(kind, { class: name, ...attributes });
+  switch (name) {
+    case 'failed': {
+      const tip = Math.min(width / 2, height / 2);
+      return mark('path', { d: `M${x} ${middle}l${tip} ${-height / 2}h${width - 2 * tip}l${tip} ${height / 2}l${-tip} ${height / 2}h${2 * tip - width}z` });
+    }
+    case 'skipped': return mark('circle', { cx: x + width / 2, cy: middle, r: Math.max(1, Math.min(width, height) / 2 - 1) });
+    case 'cancelled': return mark('rect', { x, y: middle - height / 5, width, height: height * 0.4 });
+    case 'running': return mark('path', { d: `M${x + width} ${y + 1}h${-width + 1}v${height - 2}h${width - 1}` });
+    default: return mark('rect', { x, y, width, height, rx: Math.min(2, width / 3) });
+  }
+}

@@ -1,0 +1,76 @@
+// The list of triggers, and one of them.
+
+import { remove, runNow, toggle } from './actions.js';
+import { get } from './api.js';
+import { at, byTrigger, counted, el, shape, svg, triggerLink, triggerPath } from './dom.js';
+import { nothingRan } from './reasons.js';
+import { runTable } from './runs.js';
+
+/** The number of runs that a sparkline has. */
+const BARS = 20;
+
+/** Returns the last runs as bars, the newest at the right. A bar's height is its duration, its shape its status. */
+function spark(runs, trigger) {
+  const bars = runs.slice(0, BARS).reverse();
+  if (!bars.length) return el('span', { class: 'quiet spark' }, trigger.lastExecutedAt ? `last ${at(trigger.lastExecutedAt)}` : 'no runs yet');
+  const longest = Math.max(1, ...bars.map((run) => run.durationMs || 0));
+  const node = svg('svg', { class: 'spark', viewBox: `0 0 ${BARS * 8} 24`, role: 'img', 'aria-label': `Last ${bars.length} runs: ${counted(bars)}` });
+  bars.forEach((run, index) => {
+    const height = Math.max(run.status === 'failed' ? 14 : 0, 7 + (run.status === 'skipped' ? 0 : 17 * ((run.durationMs || 0) / longest)));
+    node.append(shape(run.status, (index + BARS - bars.length) * 8 + 0.5, 24 - height, 7, height));
+  });
+  return node;
+}
+
+function problem(trigger) {
+  if (trigger.deletedAt) return 'Its schedule is still there: delete the trigger again.';
+  if (trigger.scheduleStatus === 'missing') return 'The schedule is missing: save the trigger again.';
+  return trigger.health && trigger.health !== 'ok' ? `${trigger.health}: ${trigger.pausedReason || trigger.healthErrorType || ''}` : null;
+}
+
+export async function triggers() {
+  // One request for the runs of all triggers: the newest of them.
+  const [{ triggers: list }, { executions }] = await Promise.all([get('/triggers'), get('/executions?limit=100')]);
+  const runs = byTrigger(executions);
+  const cards = list.map((trigger) => {
+    const what = problem(trigger);
+    return el('li', { class: 'card row' },
+      el('div', { class: 'grow' },
+        el('a', { class: 'name', href: triggerLink(trigger.id) }, trigger.name || trigger.id),
+        el('div', { class: 'quiet' }, trigger.scheduleDescription || `on ${trigger.eventConfig?.eventSourceId || 'events'}`),
+        what && el('div', { class: 'problem' }, what)),
+      spark(runs.get(trigger.id) || [], trigger),
+      el('div', { class: 'quiet next' }, trigger.nextRun ? `next ${at(trigger.nextRun)}` : trigger.scheduleStatus || ''),
+      ...(trigger.deletedAt ? [remove(trigger)] : [runNow(trigger), toggle(trigger)]));
+  });
+  return {
+    parts: [
+      el('div', { class: 'row' }, el('h2', { class: 'grow' }, 'Triggers'), el('a', { href: '#/new' }, 'New trigger')),
+      list.length ? el('ul', { class: 'cards' }, ...cards) : el('p', {}, 'There are no triggers yet.'),
+    ],
+    busy: executions.some((run) => run.status === 'running'),
+  };
+}
+
+export async function triggerView(id) {
+  const path = triggerPath(id);
+  const [{ trigger }, { status: state }, { executions }, { executions: skips }] = await Promise.all([
+    get(path), get(`${path}/status`), get(`${path}/executions?limit=20`), get(`${path}/executions?status=skipped&limit=20`)]);
+  const rows = [['Health', state.health], ['Failures in a row', String(state.failures || 0)], ['Last run', at(trigger.lastExecutedAt)],
+    ['Version', String(trigger.version || '–')]];
+  if (trigger.scheduleDescription) {
+    rows.unshift(['Schedule', trigger.scheduleDescription], ['State', state.scheduleStatus], ['Next runs', (state.nextRuns || []).map(at).join(' · ') || 'none']);
+  }
+  const buttons = trigger.deletedAt ? [] : [runNow(trigger), toggle(trigger), el('a', { href: `#/edit/${encodeURIComponent(id)}` }, 'Edit')];
+  return {
+    parts: [
+      el('div', { class: 'row' }, el('h2', { class: 'grow' }, trigger.name), ...buttons, remove(trigger)),
+      el('dl', {}, ...rows.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])),
+      nothingRan(trigger, state, skips),
+      el('h3', {}, 'Prompt'), el('pre', {}, trigger.prompt),
+      el('h3', {}, 'Runs'), executions.length ? runTable(executions, false) : el('p', {}, 'Nothing ran yet.'),
+      executions.length ? el('p', {}, el('a', { href: `#/runs?trigger=${encodeURIComponent(id)}` }, 'All its runs')) : null,
+    ],
+    busy: executions.some((run) => run.status === 'running'),
+  };
+}
