@@ -184,7 +184,13 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path) -> Re
         None => given.map(str::to_owned),
     };
     let source = trigger.get("eventConfig").and_then(|config| config.get("eventSourceId")?.as_str());
-    let requests = place.requests(Needs::Schedules, source)?;
+    // A trigger of type event has no schedule, but there may be one to delete if it was one of type schedule before.
+    let needs = match (trigger.get("type").and_then(Value::as_str), &id) {
+        (Some("event"), None) => Needs::Table,
+        (Some("event"), Some(_)) => Needs::Group,
+        _ => Needs::Schedules,
+    };
+    let requests = place.requests(needs, source)?;
     if let Some(given) = given {
         // An address acts for the token's user, whoever the file names.
         requests.acts_for(given).await?;

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, http::Uri};
 use serde_json::{Value, json};
-use standins::{Fault, Rule};
+use standins::{Fault, Rule, SCHEDULE_GROUP};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -53,6 +53,27 @@ async fn a_schedule_keeps_its_dead_letter_queue() {
     }
     let (succeeded, said) = ended(world.command(Way::Table, &["disable", &id]).env("SCHEDULE_DLQ_ARN", "none")).await;
     assert!(succeeded && queue().is_null(), "{said}");
+}
+
+#[tokio::test]
+async fn a_trigger_of_an_event_needs_no_settings_of_schedules() {
+    let world = World::start("settings").await;
+    let mut trigger = json!({"name": "Uploads", "type": "event", "agentId": "a", "prompt": "Look", "userId": USER,
+        "eventConfig": {"eventSourceId": "aws-s3"}});
+    let put = async |trigger: &Value, group: Option<&str>| {
+        let mut command = world.command(Way::Table, &["put", &world.file("event.json", trigger)]);
+        for name in ["RUN_FUNCTION_ARN", "SCHEDULE_GROUP_NAME", "SCHEDULER_ROLE_ARN", "SCHEDULE_DLQ_ARN"] {
+            command.env_remove(name);
+        }
+        ended(command.envs(group.map(|group| ("SCHEDULE_GROUP_NAME", group)))).await
+    };
+    let (succeeded, said) = put(&trigger, None).await;
+    assert!(succeeded, "{said}");
+    trigger["id"] = json!(said.trim().strip_prefix("created ").unwrap());
+    let (succeeded, said) = put(&trigger, None).await;
+    assert!(!succeeded && said.contains("SCHEDULE_GROUP_NAME") && !said.contains("SCHEDULE_DLQ_ARN"), "{said}");
+    let (succeeded, said) = put(&trigger, Some(SCHEDULE_GROUP)).await;
+    assert!(succeeded, "{said}");
 }
 
 #[tokio::test]
@@ -183,7 +204,9 @@ async fn a_deletion_that_was_cut_short_is_completed() {
         let world = World::start(&format!("tombstone-{way:?}")).await;
         let id = made(&world, way).await;
         let failing = world.scheduler.inject(Rule::any(Fault::Deny));
-        world.refuses(way, &["delete", &id]).await;
+        let refused = world.refuses(way, &["delete", &id]).await;
+        // The cause is for those who run the control plane.
+        assert_eq!(refused.contains("access was denied: "), way == Way::Table, "{refused}");
         failing.remove();
         assert_eq!(world.scheduler.names().len(), 1);
         world.does(way, &["delete", &id]).await;
