@@ -6,7 +6,7 @@ use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::execution::Execution;
+use crate::execution::{Execution, State};
 use crate::options::{ExecutionOptions, Which};
 use crate::place::Place;
 use crate::requests::{Needs, segment};
@@ -45,11 +45,17 @@ pub(crate) async fn show(
 }
 
 /// Follows the newest executions, or one, until Ctrl-C or SIGTERM. One whose trigger and whole id are known is waited for:
-/// the control plane names an execution before it begins.
+/// the control plane names an execution before it begins. If `to_its_end`, it follows one until that has ended. Returns
+/// false if that one did not complete.
 ///
 /// # Errors
 /// A message that says what went wrong at first. What goes wrong later is shown, and tried again.
-pub(crate) async fn watch(place: &Place, id: Option<&str>, which: &Which, screen: Screen) -> Result<(), String> {
+pub(crate) async fn watch(
+    place: &Place,
+    (id, to_its_end): (Option<&str>, bool),
+    which: &Which,
+    screen: Screen,
+) -> Result<bool, String> {
     let mut asked = match id {
         Some(id) => Asked::One { trigger: which.trigger.clone(), id: id.to_owned(), waits: true },
         None => Asked::Newest(which.clone()),
@@ -61,11 +67,11 @@ pub(crate) async fn watch(place: &Place, id: Option<&str>, which: &Which, screen
         asked = Asked::One { trigger, id, waits: false };
     }
     tokio::select! {
-        stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| error.to_string()),
+        stopped = tokio::signal::ctrl_c() => stopped.map(|()| !to_its_end).map_err(|error| error.to_string()),
         // The cursor is shown again in this case too.
-        () = terminated() => Ok(()),
+        () = terminated() => Ok(!to_its_end),
         // The watch ends when its reader has gone.
-        () = draw(screen, place, &asked, found) => Ok(()),
+        has_completed = draw(screen, place, &asked, found, to_its_end) => Ok(has_completed.unwrap_or(!to_its_end)),
     }
 }
 
@@ -122,15 +128,19 @@ pub(crate) async fn act(
 }
 
 /// Draws every second. It reads again after as many seconds as the shown executions have pages, so that watching a
-/// large table costs no more than watching a small one: a page a second on average.
-async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found) {
+/// large table costs no more than watching a small one: a page a second on average. If `to_its_end`, it returns whether the
+/// execution has completed, once it has ended.
+async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found, to_its_end: bool) -> Option<bool> {
     let mut unread = 0;
     let mut trouble: Option<String> = None;
     loop {
         let mut lines = found.lines(place, screen.view());
         lines.extend(trouble.iter().map(|error| format!("trying again: {}", words::one_line(error))));
         if screen.redraw(lines).is_err() {
-            return;
+            return None;
+        }
+        if let Some(has_completed) = found.has_completed(words::now()).filter(|_| to_its_end) {
+            return Some(has_completed);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         unread += 1;
@@ -195,6 +205,18 @@ impl Found {
                 };
                 Ok(Self::One { execution: Box::new(execution), input, pages })
             }
+        }
+    }
+
+    /// Returns whether one execution has completed, or `None` if it has not ended, or there are several.
+    fn has_completed(&self, now: i64) -> Option<bool> {
+        let Self::One { execution, .. } = self else { return None };
+        match execution.state(now) {
+            State::Completed => Some(true),
+            // Lambda runs it again.
+            State::Failed if execution.item.retryable == Some(true) => None,
+            State::Failed | State::Cancelled | State::Skipped => Some(false),
+            State::Running | State::Stale | State::Unknown => None,
         }
     }
 
@@ -325,7 +347,26 @@ pub(crate) fn progress_bar() -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::execution::tests::{NOW, execution};
+
+    #[test]
+    fn an_execution_has_ended_when_nothing_more_comes() {
+        for (row, has_completed) in [
+            (json!({"status": "completed"}), Some(true)),
+            (json!({"status": "failed"}), Some(false)),
+            (json!({"status": "failed", "retryable": true}), None),
+            (json!({"status": "cancelled"}), Some(false)),
+            (json!({"status": "skipped"}), Some(false)),
+            (json!({"status": "running"}), None),
+            (json!({"status": "postponed"}), None),
+        ] {
+            let found = Found::One { execution: Box::new(execution(row.clone())), input: None, pages: 1 };
+            assert_eq!(found.has_completed(NOW), has_completed, "{row}");
+        }
+    }
 
     #[test]
     fn every_filter_of_an_empty_list_is_named() {

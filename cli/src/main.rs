@@ -59,7 +59,10 @@ async fn run(Options { place: options, command }: Options) -> Result<ExitCode, S
     match command {
         Command::List(ListOptions { which, json }) => executions::list(&place, &which, json, &screen).await?,
         Command::Show { execution, json } => executions::show(&place, &execution, json, &screen).await?,
-        Command::Watch { id, which } => executions::watch(&place, id.as_deref(), &which, screen).await?,
+        Command::Watch { id, exit_status, which } => {
+            let has_completed = executions::watch(&place, (id.as_deref(), exit_status), &which, screen).await?;
+            return Ok(if has_completed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Triggers { json } => triggers::list(place, user, json, &screen).await?,
         Command::Next { id, limit, json } => triggers::next(place, user, (id.as_deref(), limit), json, &screen).await?,
         Command::Put { file } => screen.print(&triggers::put(place, &options, &file).await?)?,

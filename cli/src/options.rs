@@ -65,6 +65,9 @@ pub(crate) enum Command {
         /// The execution to follow: its id, or the beginning or end of it
         #[arg(value_name = "EXECUTION", value_parser = part, conflicts_with_all = ["status", "since", "limit"])]
         id: Option<String>,
+        /// End when the execution has ended, with 0 if it completed and 1 if it did not
+        #[arg(long, requires = "id")]
+        exit_status: bool,
         #[command(flatten)]
         which: Which,
     },
@@ -284,6 +287,7 @@ mod tests {
             ("list --api http://x --table t", "cannot be used with"),
             ("watch 019aa303 --status failed", "cannot be used with"),
             ("watch 019aa303 --limit 3", "cannot be used with"),
+            ("watch --exit-status", "EXECUTION"),
             ("show", "EXECUTION"),
             ("lits", "list"),
         ] {

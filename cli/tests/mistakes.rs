@@ -116,6 +116,18 @@ async fn an_execution_that_has_not_begun_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_script_learns_how_an_execution_ended() {
+    for way in WAYS {
+        let world = World::start(&format!("ends-{way:?}")).await;
+        for (status, has_completed) in [("completed", true), ("failed", false)] {
+            uploads(&world, &json!({"status": status}));
+            let (succeeded, said) = ended(&mut world.command(way, &["watch", ID, "--exit-status"])).await;
+            assert_eq!(succeeded, has_completed, "{way:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_acts_for_no_other_user() {
     let world = World::start("users").await;
     world.stack.dynamodb.put_trigger(&json!({"id": "mine", "userId": USER, "type": "event", "name": "Mine"}));
