@@ -162,7 +162,7 @@ impl From<SchedulerError> for ApiError {
             other => {
                 tracing::error!(cause = %other, "EventBridge Scheduler failed");
                 match other {
-                    SchedulerError::Denied(_) => {
+                    SchedulerError::Denied => {
                         Self::Upstream("EventBridge Scheduler does not let the API in".to_owned())
                     }
                     _ => Self::Unavailable(

@@ -42,6 +42,10 @@ const QUEUE: (&str, &str) = ("SCHEDULE_DLQ_ARN", "ScheduleDeadLetterQueueArn");
 /// The value of `SCHEDULE_DLQ_ARN` for schedules without a dead-letter queue.
 const NO_QUEUE: &str = "none";
 
+/// The permissions of which one is missing if Scheduler denies access.
+const PERMISSIONS: &str = "; it takes scheduler:GetSchedule, CreateSchedule, UpdateSchedule and DeleteSchedule, and \
+                           iam:PassRole for SCHEDULER_ROLE_ARN";
+
 /// The services that a command needs besides the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
@@ -306,6 +310,8 @@ impl Answer {
     pub(crate) fn refusal(&self) -> String {
         let said = self.body.get("message").and_then(Value::as_str).unwrap_or("without a reason");
         let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        // The control plane drops Scheduler's words, because they hold the trigger's id and its log must not.
+        let missing = if self.status == StatusCode::BAD_GATEWAY && self.cause.is_some() { PERMISSIONS } else { "" };
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 format!("{said}: set AGENT_TRIGGER_TOKEN to an access token that the control plane accepts")
@@ -313,7 +319,7 @@ impl Answer {
             StatusCode::PRECONDITION_FAILED => {
                 format!("{said} (412); read the trigger again, or leave `version` out to merge into what is there")
             }
-            status => format!("{said} ({}){cause}", status.as_u16()),
+            status => format!("{said} ({}){cause}{missing}", status.as_u16()),
         }
     }
 }

@@ -218,7 +218,7 @@ async fn a_deletion_that_was_cut_short_is_completed() {
         let failing = world.scheduler.inject(Rule::any(Fault::Deny));
         let refused = world.refuses(way, &["delete", &id]).await;
         // The cause is for those who run the control plane.
-        assert_eq!(refused.contains("access was denied: "), way == Way::Table, "{refused}");
+        assert_eq!(refused.contains("access was denied; it takes scheduler:"), way == Way::Table, "{refused}");
         failing.remove();
         assert_eq!(world.scheduler.names().len(), 1);
         world.does(way, &["delete", &id]).await;

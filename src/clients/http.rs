@@ -59,6 +59,7 @@ impl Clients {
         Self::built(extra_roots, ClientBuilder::no_proxy)
     }
 
+    /// Builds both clients. `adapt` makes the last change to the settings of each.
     fn built(extra_roots: Option<&str>, adapt: fn(ClientBuilder) -> ClientBuilder) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = extra_roots {

@@ -42,9 +42,9 @@ pub enum SchedulerError {
     /// Scheduler does not take the schedule. Holds its words, for the client.
     #[error("the schedule is not valid")]
     Refused(String),
-    /// Scheduler does not let the API in. Holds its words, for the log: they name the action that is missing.
-    #[error("access was denied: {0}")]
-    Denied(String),
+    /// Scheduler does not let the API in.
+    #[error("access was denied")]
+    Denied,
     /// Scheduler is throttling, failing or unreachable. Holds the error's code, or what the network's error was.
     #[error("it did not answer: {0}")]
     Unavailable(String),
@@ -257,9 +257,7 @@ fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkErr
         Some("ResourceNotFoundException") => SchedulerError::NotFound,
         Some("ConflictException") => SchedulerError::Conflict,
         Some("ValidationException") => SchedulerError::Refused(error.message().unwrap_or_default().to_owned()),
-        Some("AccessDeniedException") => {
-            SchedulerError::Denied(error.message().unwrap_or("without a reason").to_owned())
-        }
+        Some("AccessDeniedException") => SchedulerError::Denied,
         code => SchedulerError::Unavailable(code.unwrap_or("unknown error").to_owned()),
     }
 }
