@@ -65,17 +65,18 @@ async fn run(Options { place: options, command }: Options) -> Result<ExitCode, S
         }
         Command::Triggers { json } => triggers::list(place, user, json, &screen).await?,
         Command::Next { id, limit, json } => triggers::next(place, user, (id.as_deref(), limit), json, &screen).await?,
-        Command::Put { file } => screen.print(&triggers::put(place, &options, &file).await?)?,
-        Command::Replay(which) => {
-            let answer = executions::act(place, user, "replay", &which).await?;
-            screen.print(&said("replayed as", &answer, &options))?;
+        Command::Put { file, json } => screen.print(&triggers::put(place, &options, &file, json).await?)?,
+        Command::Replay { execution, json } => {
+            let answer = executions::act(place, user, "replay", &execution).await?;
+            screen.print(&said("replayed as", answer, &options, json))?;
         }
-        Command::Cancel(which) => {
-            let answer = executions::act(place, user, "cancel", &which).await?;
-            screen.print(&said("asked to end:", &answer, &options))?;
+        Command::Cancel { execution, json } => {
+            let answer = executions::act(place, user, "cancel", &execution).await?;
+            screen.print(&said("asked to end:", answer, &options, json))?;
         }
-        Command::Run(TriggerOptions { id }) => {
-            screen.print(&said("runs as", &triggers::act(place, user, &id, Some("run")).await?, &options))?;
+        Command::Run { trigger: TriggerOptions { id }, json } => {
+            let answer = triggers::act(place, user, &id, Some("run")).await?;
+            screen.print(&said("runs as", answer, &options, json))?;
         }
         Command::Enable(TriggerOptions { id }) => {
             triggers::act(place, user, &id, Some("enable")).await?;
@@ -94,8 +95,14 @@ async fn run(Options { place: options, command }: Options) -> Result<ExitCode, S
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what was done to an execution, and how to follow it.
-fn said(what: &str, answer: &Value, options: &PlaceOptions) -> Vec<String> {
+/// Says what was done to an execution, and how to follow it, or returns the answer as JSON.
+fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Vec<String> {
+    if json {
+        if let Some(members) = answer.as_object_mut() {
+            members.remove("metadata");
+        }
+        return vec![words::pretty(&answer)];
+    }
     let text = |name: &str| answer[name].as_str().map(words::one_line).unwrap_or_default();
     let (execution, trigger) = (text("executionId"), text("triggerId"));
     let (id, its) = (words::quoted(&execution), words::quoted(&trigger));
@@ -114,8 +121,10 @@ mod tests {
         let options = PlaceOptions { table: Some("runs".to_owned()), ..PlaceOptions::default() };
         let answer = json!({"executionId": "019aa303", "triggerId": "$(rm x)\u{1b}[2J"});
         assert_eq!(
-            said("runs as", &answer, &options),
+            said("runs as", answer.clone(), &options, false),
             ["runs as 019aa303", "follow it: triggerctl watch 019aa303 --trigger '$(rm x) [2J' --table runs"]
         );
+        let json = said("runs as", answer.clone(), &options, true).concat();
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), answer);
     }
 }

@@ -78,11 +78,29 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Run a trigger now
-    Run(TriggerOptions),
+    Run {
+        #[command(flatten)]
+        trigger: TriggerOptions,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask the agent of an execution the same again
-    Replay(ExecutionOptions),
+    Replay {
+        #[command(flatten)]
+        execution: ExecutionOptions,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running execution to end
-    Cancel(ExecutionOptions),
+    Cancel {
+        #[command(flatten)]
+        execution: ExecutionOptions,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what is wrong with a trigger in a file, and what an event would make of it; writes nothing, needs no AWS
     Check {
         /// A JSON file with the trigger, with its item, or with an array of them; - is the standard input
@@ -98,6 +116,9 @@ pub(crate) enum Command {
     Put {
         /// A JSON file with the trigger; - is the standard input
         file: PathBuf,
+        /// Print the trigger as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Switch a trigger on
     Enable(TriggerOptions),

@@ -167,11 +167,11 @@ async fn is_there(requests: &Requests, user: Option<&str>, id: &str) -> Result<b
     Ok(all(requests, user).await?.iter().any(|trigger| trigger["id"] == json!(id)))
 }
 
-/// Creates or changes the trigger in a file. Returns what was done, with the trigger's id.
+/// Creates or changes the trigger in a file. Returns what was done, with the trigger's id, or the trigger as JSON.
 ///
 /// # Errors
 /// A message that says what went wrong and what to do about it.
-pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path) -> Result<Vec<String>, String> {
+pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json: bool) -> Result<Vec<String>, String> {
     let trigger = check::object(file, check::read(file)?)?;
     let id = id_of(&trigger)?;
     let in_file = trigger.get("userId").and_then(Value::as_str).filter(|user| !user.is_empty());
@@ -207,6 +207,9 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path) -> Re
         }
         (None, _) => created(&requests, user, &body).await?,
     };
+    if json {
+        return Ok(vec![pretty(&answer["trigger"])]);
+    }
     Ok(saved(&answer["trigger"], id.as_deref(), enabled, &options.given()))
 }
 

@@ -165,7 +165,11 @@ async fn a_trigger_is_made_changed_switched_run_and_deleted() {
         world.does(way, &["enable", &id]).await;
         assert_eq!(world.item(&id)["enabled"], true);
 
-        let said = world.does(way, &["run", &id]).await;
+        let said = world.does(way, &["run", &id, "--json"]).await;
+        let answer: Value = serde_json::from_str(&said).unwrap();
+        assert!(answer["executionId"].is_string() && answer["triggerId"] == id.as_str(), "{said}");
+        let saved: Value = serde_json::from_str(&world.does(way, &["put", &change, "--json"]).await).unwrap();
+        assert_eq!(saved["id"], id.as_str());
         let sent = world.stack.lambda.invocations();
         assert_eq!((sent.len(), &sent[0].event()["detail"]["triggerId"]), (1, &json!(id)), "{said}");
         world.does(way, &["delete", &id]).await;
