@@ -5,12 +5,13 @@ use std::time::Duration;
 use agent_trigger::domain::execution::{Lease, Status};
 use agent_trigger::domain::failure::ErrorType;
 use agent_trigger::store::execution_item::ExecutionItem;
+use agent_trigger_api::store::executions::time_of;
 use console::Style;
 use serde_json::{Map, Value};
 
 use crate::words;
 
-/// The default of `LEASE_SECONDS`. Clocks may differ by a sixth of it.
+/// The default of `LEASE_SECONDS`. Clocks may differ by a sixth of it. A record does not say which one its function has.
 const LEASE: Lease = Lease(Duration::from_secs(30));
 
 /// The present state of an execution.
@@ -118,7 +119,7 @@ impl Execution {
     /// Returns how long the execution took, or how long it has been running. When a stale one ended is not known.
     pub(crate) fn duration(&self, now: i64) -> Option<i64> {
         match self.state(now) {
-            State::Running => Some((now - self.started_at()?).max(0)),
+            State::Running => Some(now.saturating_sub(self.started_at()?).max(0)),
             State::Stale => None,
             _ => i64::try_from(self.item.duration_ms?).ok(),
         }
@@ -128,10 +129,10 @@ impl Execution {
     pub(crate) fn why(&self, now: i64) -> String {
         match self.state(now) {
             State::Running if self.item.cancel_requested == Some(true) => "cancel requested".to_owned(),
-            State::Stale => self
-                .item
-                .lease_until
-                .map_or_else(|| "no lease".to_owned(), |until| format!("lease over {}", words::roughly(now - until))),
+            State::Stale => self.item.lease_until.map_or_else(
+                || "no lease".to_owned(),
+                |until| format!("lease over {}", words::roughly(now.saturating_sub(until))),
+            ),
             State::Failed => self.failure(),
             // How the agent stopped short, where the trigger accepts that.
             State::Completed => self.item.finish_reason.clone().unwrap_or_default(),
@@ -167,10 +168,22 @@ impl Execution {
     }
 }
 
-/// Returns the time of a fire in milliseconds since 1970, with which its execution's id begins (UUIDv7).
+/// Returns the time of a fire in milliseconds since 1970, with which its execution's id begins, or `None` if that is no
+/// UUIDv7.
 pub(crate) fn fired_at(id: &str) -> Option<i64> {
-    let digits: String = id.chars().filter(|c| *c != '-').take(12).collect();
-    i64::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 12)
+    Some(time_of(id)?.as_millisecond())
+}
+
+/// Returns the time of the fire that an id with this beginning has. All of its time is in the first twelve digits, which a
+/// hyphen divides: the end of an id has none at this place.
+pub(crate) fn fired_at_beginning(part: &str) -> Option<i64> {
+    let (high, rest) = part.split_once('-')?;
+    let low = rest.get(..4)?;
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if high.len() != 8 || !is_hex(high) || !is_hex(low) {
+        return None;
+    }
+    i64::from_str_radix(&format!("{high}{low}"), 16).ok()
 }
 
 #[cfg(test)]
@@ -250,6 +263,25 @@ pub(crate) mod tests {
         assert_eq!(row("running", 10).duration(NOW - 200_000), Some(0), "a clock that is behind");
         assert_eq!(row("running", -60_000).duration(NOW), None);
         assert_eq!(row("completed", 0).duration(NOW), Some(900));
+    }
+
+    #[test]
+    fn only_ids_that_hold_a_time_have_one() {
+        const FIRED: i64 = 0x019a_a303_7c00;
+        let ids =
+            [("019aa303-7c00-7f32-9d74-712a8c5e2c03", Some(FIRED)), ("f81d4fae-7dec-4f32-9d74-712a8c5e2c03", None)];
+        for (id, fired) in ids.into_iter().chain([("019aa303", None), ("", None)]) {
+            assert_eq!(fired_at(id), fired, "{id}");
+        }
+        for (part, fired) in [
+            ("019aa303-7c00", Some(FIRED)),
+            ("019aa303-7c00-7f32-9d74-712a8c5e2c03", Some(FIRED)),
+            ("019aa303-7c0", None),
+            ("712a8c5e2c03", None),
+            ("c00-7f32-9d74-712a8c5e2c03", None),
+        ] {
+            assert_eq!(fired_at_beginning(part), fired, "{part}");
+        }
     }
 
     #[test]

@@ -6,100 +6,141 @@ use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::execution::Execution;
+use crate::execution::{Execution, State};
 use crate::options::{ExecutionOptions, Which};
 use crate::place::Place;
-use crate::requests::segment;
+use crate::requests::{Needs, segment};
 use crate::screen::Screen;
-use crate::table::Newest;
-use crate::words::{self, View};
-use crate::{list, show};
+use crate::table::{Named, Newest, WHOLE_ID};
+use crate::words::{self, View, pretty};
+use crate::{list, show, triggers};
 
-/// The most ids that are named where a part of one means several.
-const MOST_NAMED: usize = 5;
+/// The fewest characters of an id by which an execution is cancelled or run again: a slip of one key must not name another.
+const LEAST_PART: usize = 4;
 
 /// Shows the newest executions, as a table or as JSON.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it.
 pub(crate) async fn list(place: &Place, which: &Which, json: bool, screen: &Screen) -> Result<(), String> {
     let found = Found::read(place, &Asked::Newest(which.clone())).await?;
-    if json {
-        screen.print(&[pretty(&found.rows())]);
-    } else {
-        screen.print(&found.lines(place, screen.view()));
-    }
-    Ok(())
+    if json { screen.print(&[pretty(&found.rows())]) } else { screen.print(&found.lines(place, screen.view())) }
 }
 
 /// Shows one execution.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it.
 pub(crate) async fn show(
     place: &Place,
     ExecutionOptions { id, trigger }: &ExecutionOptions,
     json: bool,
     screen: &Screen,
 ) -> Result<(), String> {
-    let found = Found::read(place, &Asked::One { trigger: trigger.clone(), id: id.clone() }).await?;
+    let found = Found::read(place, &Asked::One { trigger: trigger.clone(), id: id.clone(), waits: false }).await?;
     match &found {
         Found::One { execution, .. } if json => screen.print(&[pretty(&Value::from(execution.row.clone()))]),
         _ => screen.print(&found.lines(place, screen.view())),
     }
-    Ok(())
 }
 
-/// Follows the newest executions, or one, until Ctrl-C.
+/// Follows the newest executions, or one, until Ctrl-C or SIGTERM. One whose trigger and whole id are known is waited for:
+/// the control plane names an execution before it begins. If `to_its_end`, it follows one until that has ended. Returns
+/// false if that one did not complete.
 ///
 /// # Errors
-/// What went wrong at first. What goes wrong later is shown, and tried again.
-pub(crate) async fn watch(place: &Place, id: Option<&str>, which: &Which, screen: Screen) -> Result<(), String> {
+/// A message that says what went wrong at first. What goes wrong later is shown, and tried again.
+pub(crate) async fn watch(
+    place: &Place,
+    (id, to_its_end): (Option<&str>, bool),
+    which: &Which,
+    screen: Screen,
+) -> Result<bool, String> {
     let mut asked = match id {
-        Some(id) => Asked::One { trigger: which.trigger.clone(), id: id.to_owned() },
+        Some(id) => Asked::One { trigger: which.trigger.clone(), id: id.to_owned(), waits: true },
         None => Asked::Newest(which.clone()),
     };
     let found = Found::read(place, &asked).await?;
     // Its trigger is known by now, so it is read by its key from here on.
     if let Found::One { execution, .. } = &found {
-        asked = Asked::One { trigger: Some(execution.trigger().to_owned()), id: execution.id().to_owned() };
+        let (trigger, id) = (Some(execution.trigger().to_owned()), execution.id().to_owned());
+        asked = Asked::One { trigger, id, waits: false };
     }
     tokio::select! {
-        stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| error.to_string()),
+        stopped = tokio::signal::ctrl_c() => stopped.map(|()| !to_its_end).map_err(|error| error.to_string()),
+        // The cursor is shown again in this case too.
+        () = terminated() => Ok(!to_its_end),
         // The watch ends when its reader has gone.
-        () = draw(screen, place, &asked, found) => Ok(()),
+        has_completed = draw(screen, place, &asked, found, to_its_end) => Ok(has_completed.unwrap_or(!to_its_end)),
     }
 }
 
-/// Requests an execution's end, or runs its input again, through the control plane.
+/// Waits for SIGTERM.
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits for ever: there is no SIGTERM.
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
+
+/// Requests an execution's end, or runs its input again, through the control plane. In a table it acts as the execution's
+/// user, and as `user` if the row names none, as older ones do.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it.
 pub(crate) async fn act(
     place: Place,
+    user: Option<&str>,
     what: &str,
     ExecutionOptions { id, trigger }: &ExecutionOptions,
 ) -> Result<Value, String> {
-    let (execution, _) = one(&place, trigger.as_deref(), id).await?;
-    let (trigger, id, user) = (execution.trigger(), execution.id(), execution.item.user_id.as_deref());
+    if id.chars().count() < LEAST_PART {
+        return Err(format!("{id} is too short to {what} by: give {LEAST_PART} characters of the id at least"));
+    }
+    let (execution, _) = single(&place, trigger.as_deref(), id, search(&place, trigger.as_deref(), id).await?)?;
+    let (trigger, id) = (execution.trigger(), execution.id());
+    let user = match execution.item.user_id.as_deref().or(user) {
+        Some(user) => Some(user.to_owned()),
+        None => triggers::owner(&place, None, trigger).await?,
+    };
     let path = format!("/triggers/{}/executions/{}/{what}", segment(trigger), segment(id));
-    place
-        .requests(what == "replay", None)
-        .await?
-        .done(user, Method::POST, &path, Some(&Value::Object(Default::default())))
-        .await
+    let needs = if what == "replay" { Needs::Function } else { Needs::Table };
+    let requests = place.requests(needs, None)?;
+    let body = Value::Object(Default::default());
+    let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await?;
+    let whose = format!("execution {id} of trigger {trigger}");
+    if answer.status == http::StatusCode::NOT_FOUND {
+        let reason = "it is there, but its trigger is no stored one of this user (404)";
+        return Err(format!("{whose}: cannot {what} it: {reason}"));
+    }
+    answer.done().map_err(|error| format!("{whose}: {error}"))
 }
 
 /// Draws every second. It reads again after as many seconds as the shown executions have pages, so that watching a
-/// large table costs no more than watching a small one.
-async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found) {
+/// large table costs no more than watching a small one: a page a second on average. If `to_its_end`, it returns whether the
+/// execution has completed, once it has ended.
+async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found, to_its_end: bool) -> Option<bool> {
     let mut unread = 0;
     let mut trouble: Option<String> = None;
     loop {
         let mut lines = found.lines(place, screen.view());
         lines.extend(trouble.iter().map(|error| format!("trying again: {}", words::one_line(error))));
         if screen.redraw(lines).is_err() {
-            return;
+            return None;
+        }
+        if let Some(has_completed) = found.has_completed(words::now()).filter(|_| to_its_end) {
+            return Some(has_completed);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         unread += 1;
@@ -114,16 +155,33 @@ async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found
     }
 }
 
-/// What the options ask for.
+/// The executions that the options ask for.
 enum Asked {
     Newest(Which),
-    One { trigger: Option<String>, id: String },
+    /// One of them. `waits` says whether it may still have to begin.
+    One {
+        trigger: Option<String>,
+        id: String,
+        waits: bool,
+    },
 }
 
-/// What was found.
+/// The executions that were found.
 enum Found {
-    Newest { newest: Newest, which: Which },
-    One { execution: Box<Execution>, input: Option<Option<i64>>, pages: u32 },
+    /// None: it has not begun yet.
+    NotYet {
+        trigger: String,
+        id: String,
+    },
+    Newest {
+        newest: Newest,
+        which: Which,
+    },
+    One {
+        execution: Box<Execution>,
+        input: Option<Option<i64>>,
+        pages: u32,
+    },
 }
 
 impl Found {
@@ -135,8 +193,12 @@ impl Found {
                 reading.finish_and_clear();
                 Ok(Self::Newest { newest: newest?, which: which.clone() })
             }
-            Asked::One { trigger, id } => {
-                let (execution, pages) = one(place, trigger.as_deref(), id).await?;
+            Asked::One { trigger, id, waits } => {
+                let named = search(place, trigger.as_deref(), id).await?;
+                if let (Some(trigger), 0, true) = (trigger, named.count, *waits && id.len() == WHOLE_ID) {
+                    return Ok(Self::NotYet { trigger: trigger.clone(), id: id.clone() });
+                }
+                let (execution, pages) = single(place, trigger.as_deref(), id, named)?;
                 let input = match place {
                     Place::Table(table) => table.input(&execution, words::now()).await?,
                     Place::Api { .. } => None,
@@ -146,10 +208,23 @@ impl Found {
         }
     }
 
+    /// Returns whether one execution has completed, or `None` if it has not ended, or there are several.
+    fn has_completed(&self, now: i64) -> Option<bool> {
+        let Self::One { execution, .. } = self else { return None };
+        match execution.state(now) {
+            State::Completed => Some(true),
+            // Lambda runs it again.
+            State::Failed if execution.item.retryable == Some(true) => None,
+            State::Failed | State::Cancelled | State::Skipped => Some(false),
+            State::Running | State::Stale | State::Unknown => None,
+        }
+    }
+
     fn pages(&self) -> u32 {
         match self {
             Self::Newest { newest, .. } => newest.pages,
             Self::One { pages, .. } => *pages,
+            Self::NotYet { .. } => 1,
         }
     }
 
@@ -157,12 +232,21 @@ impl Found {
         match self {
             Self::Newest { newest, .. } => newest.executions.iter().map(|one| Value::from(one.row.clone())).collect(),
             Self::One { execution, .. } => execution.row.clone().into(),
+            Self::NotYet { .. } => Value::Null,
         }
     }
 
     fn lines(&self, place: &Place, view: View) -> Vec<String> {
         let mut lines = Vec::new();
         match self {
+            Self::NotYet { trigger, id } => {
+                lines.extend([
+                    place.described(),
+                    String::new(),
+                    words::one_line(&format!("… {id} of trigger {trigger}")),
+                ]);
+                lines.push("It has not begun yet.".to_owned());
+            }
             Self::One { execution, input, .. } => {
                 lines.extend([place.described(), String::new()]);
                 lines.extend(show::lines(execution, *input, view));
@@ -189,24 +273,33 @@ impl Found {
     }
 }
 
-/// Returns the one execution that an id, or a part of it, means, and the pages read for it.
-async fn one(place: &Place, trigger: Option<&str>, id: &str) -> Result<(Execution, u32), String> {
+/// Looks for the executions that an id, or a part of it, means.
+async fn search(place: &Place, trigger: Option<&str>, id: &str) -> Result<Named, String> {
     let reading = progress_bar();
-    let found = place.named(trigger, id, |items| reading.set_message(format!("{items} items read"))).await;
+    let named = place.named(trigger, id, |items| reading.set_message(format!("{items} items read"))).await;
     reading.finish_and_clear();
-    let (mut found, pages) = found?;
-    match found.len() {
-        1 => Ok((found.remove(0), pages)),
-        0 => {
+    named
+}
+
+/// Returns the one execution that was found, and the pages read for it.
+fn single(place: &Place, trigger: Option<&str>, id: &str, mut named: Named) -> Result<(Execution, u32), String> {
+    match (named.count, named.cut_short_at) {
+        (1, _) if named.executions.len() == 1 => Ok((named.executions.remove(0), named.pages)),
+        (0, Some(searched)) => Err(format!(
+            "{id} is not among the newest {searched} executions in {}: give --trigger and the whole id",
+            place.described()
+        )),
+        (0, None) => {
             let whose = trigger.map_or_else(
                 || "nothing there has that id".to_owned(),
                 |trigger| format!("trigger {trigger} has none with that id; without --trigger all are searched"),
             );
             Err(format!("no such execution: {id} in {}: {whose}", place.described()))
         }
-        count => {
-            let ids: Vec<_> = found.iter().take(MOST_NAMED).map(Execution::id).collect();
-            Err(format!("{id} means {count} executions: {}; give more of the id", ids.join(", ")))
+        (count, _) => {
+            let ids: Vec<_> = named.executions.iter().map(Execution::id).collect();
+            let more = if count > ids.len() { ", …" } else { "" };
+            Err(format!("{id} means {count} executions: {}{more}; give more of the id", ids.join(", ")))
         }
     }
 }
@@ -214,26 +307,78 @@ async fn one(place: &Place, trigger: Option<&str>, id: &str) -> Result<(Executio
 /// Returns one line for an empty list, with what to do about it.
 fn nothing(place: &Place, which: &Which) -> String {
     let is_local_run = matches!(place, Place::Table(table) if table.is_local_run());
-    let what_to_do = match which {
-        Which { trigger: Some(_), .. } => "without --trigger those of all are listed",
-        which if !which.status.is_empty() || which.since.is_some() => "without --status and --since all are listed",
-        _ if is_local_run => {
-            "send an event: cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json"
-        }
-        _ => "run a trigger: triggerctl run TRIGGER",
+    let (said, options) = filters(which);
+    let described = place.described();
+    if !options.is_empty() {
+        return format!("{described}: no executions{said}; without {} there may be others", options.join(" and "));
+    }
+    let what_to_do = if is_local_run {
+        "send an event: cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json"
+    } else {
+        "run a trigger: triggerctl run TRIGGER"
     };
-    let whose = which.trigger.as_ref().map(|trigger| format!(" of trigger {trigger}")).unwrap_or_default();
-    format!("{}: no executions{whose} yet; {what_to_do}", place.described())
+    format!("{described}: no executions yet; {what_to_do}")
+}
+
+/// Words the filters of a list, and names their options.
+fn filters(which: &Which) -> (String, Vec<&'static str>) {
+    let (mut said, mut options) = (String::new(), Vec::new());
+    if let Some(trigger) = &which.trigger {
+        said.push_str(&format!(" of trigger {}", words::one_line(trigger)));
+        options.push("--trigger");
+    }
+    if !which.status.is_empty() {
+        said.push_str(&format!(" that are {}", which.status.join(" or ")));
+        options.push("--status");
+    }
+    if let Some(since) = which.since {
+        said.push_str(&format!(" since {}", words::rfc3339(since)));
+        options.push("--since");
+    }
+    (said, options)
 }
 
 /// Returns a progress bar, visible only on a terminal, because a large table takes a while to read.
-fn progress_bar() -> ProgressBar {
+pub(crate) fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar
 }
 
-/// Returns a value as indented JSON.
-pub(crate) fn pretty(value: &Value) -> String {
-    format!("{value:#}")
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::execution::tests::{NOW, execution};
+
+    #[test]
+    fn an_execution_has_ended_when_nothing_more_comes() {
+        for (row, has_completed) in [
+            (json!({"status": "completed"}), Some(true)),
+            (json!({"status": "failed"}), Some(false)),
+            (json!({"status": "failed", "retryable": true}), None),
+            (json!({"status": "cancelled"}), Some(false)),
+            (json!({"status": "skipped"}), Some(false)),
+            (json!({"status": "running"}), None),
+            (json!({"status": "postponed"}), None),
+        ] {
+            let found = Found::One { execution: Box::new(execution(row.clone())), input: None, pages: 1 };
+            assert_eq!(found.has_completed(NOW), has_completed, "{row}");
+        }
+    }
+
+    #[test]
+    fn every_filter_of_an_empty_list_is_named() {
+        let which = Which {
+            trigger: Some("nightly".to_owned()),
+            status: vec!["failed".to_owned(), "skipped".to_owned()],
+            since: Some(0),
+            limit: 20,
+        };
+        let (said, options) = filters(&which);
+        assert_eq!(said, " of trigger nightly that are failed or skipped since 1970-01-01T00:00:00Z");
+        assert_eq!(options, ["--trigger", "--status", "--since"]);
+        assert_eq!(filters(&Which::default()), (String::new(), Vec::new()));
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use crate::execution::{Execution, State};
 use crate::words::{self, View};
 
@@ -17,9 +19,13 @@ const LONGEST_BAR: usize = 40;
 /// The width of `AuthenticationFailed`. Only a later version can have a longer one.
 const LONGEST_WHY: usize = 20;
 
-/// Returns executions as lines that are no wider than the view. `one_trigger` is true if all belong to one trigger that
-/// is already named.
+/// The least width of a list: its columns need it.
+const WIDTH: usize = 100;
+
+/// Returns executions as lines that are no wider than the view, or than [`WIDTH`]. `one_trigger` is true if all belong to one
+/// trigger that is already named.
 pub(crate) fn lines(executions: &[Execution], one_trigger: bool, view: View) -> Vec<String> {
+    let view = View { width: view.width.max(WIDTH), ..view };
     let triggers: HashMap<&str, &str> = executions.iter().map(|e| (e.id(), e.trigger())).collect();
     let columns = Columns::of(executions, one_trigger, view);
     let longest = executions.iter().filter_map(|e| e.duration(view.now)).max().unwrap_or_default();
@@ -27,7 +33,7 @@ pub(crate) fn lines(executions: &[Execution], one_trigger: bool, view: View) -> 
     for execution in executions {
         let (status, rest) = columns.first(execution, longest, view.now);
         lines.push(format!("{}{rest}", view.paint(&execution.state(view.now).style(), &status)));
-        let second = format!("{GAP}{}{GAP}{}", execution.id(), story(execution, &triggers, view.now));
+        let second = format!("{GAP}{}{GAP}{}", words::one_line(execution.id()), story(execution, &triggers, view.now));
         lines.push(view.dim(&words::cut(&second, view.width)));
     }
     lines
@@ -131,7 +137,14 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
     }
     match execution.state(now) {
         State::Running | State::Stale => parts.push(execution.progress(now)),
-        State::Completed => parts.push(item.output.as_deref().unwrap_or("no answer").to_owned()),
+        State::Completed => parts.push(match &item.output {
+            Some(output) => output.clone(),
+            // Lists of a control plane leave the answer out.
+            None if execution.row.get("hasOutput") == Some(&Value::Bool(true)) => {
+                "answered; the answer: triggerctl show EXECUTION".to_owned()
+            }
+            None => "no answer".to_owned(),
+        }),
         State::Failed => {
             if item.retryable == Some(true) {
                 parts.push("a retry is to come".to_owned());
@@ -167,7 +180,7 @@ fn meaning(skip_reason: Option<&str>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use console::measure_text_width;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::execution::tests::{NOW, execution};
@@ -258,6 +271,7 @@ STATUS       WHY               STARTED (UTC)   TRIGGER   DURATION               
         let long = |text: &str| Value::from(text.repeat(60));
         let lengthened = |Execution { mut row, .. }| {
             row.insert("triggerId".into(), long("nightly-"));
+            row.insert("executionId".into(), long("\u{9b}2J\u{1b}[2J"));
             row.insert("errorType".into(), long("Error"));
             row.insert("skipReason".into(), long("理由"));
             row.insert("output".into(), long("答え "));
@@ -266,13 +280,25 @@ STATUS       WHY               STARTED (UTC)   TRIGGER   DURATION               
             execution(row.into())
         };
         let rows: Vec<_> = rows().into_iter().map(lengthened).collect();
-        for width in [100, 101, 160, 400] {
+        for width in [80, 100, 101, 160, 400] {
             for one_trigger in [false, true] {
                 for line in lines(&rows, one_trigger, view(width)) {
-                    assert!(measure_text_width(&line) <= width, "{} columns: {line}", measure_text_width(&line));
-                    assert!(!line.contains('\u{1b}'));
+                    let columns = measure_text_width(&line);
+                    assert!(columns <= width.max(WIDTH), "{columns} columns: {line}");
+                    assert!(!line.contains(['\u{1b}', '\u{9b}']));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_a_list_leaves_out_is_an_answer() {
+        for (row, expected) in [
+            (json!({"status": "completed", "hasOutput": true}), "answered; the answer: triggerctl show EXECUTION"),
+            (json!({"status": "completed", "output": "Done."}), "Done."),
+            (json!({"status": "completed"}), "no answer"),
+        ] {
+            assert_eq!(story(&execution(row), &HashMap::new(), NOW), expected);
         }
     }
 

@@ -3,6 +3,8 @@
 //! `place` decides where to look. Executions in a table are read from it. Everything that concerns triggers, and everything
 //! that changes something, goes to the control plane: behind its address, or in this process (`requests`).
 
+mod causes;
+mod check;
 mod execution;
 mod executions;
 mod list;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
-use crate::options::{Command, ListOptions, Options, TriggerOptions};
+use crate::options::{Command, ListOptions, Options, PlaceOptions, TriggerOptions};
 use crate::place::Place;
 use crate::screen::Screen;
 
@@ -38,53 +40,91 @@ async fn main() -> ExitCode {
 
 async fn run(Options { place: options, command }: Options) -> Result<ExitCode, String> {
     let screen = Screen::new();
-    let user = options.user.as_deref();
     // These need no place.
     match &command {
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Options::command(), "triggerctl", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Options::command(), "triggerctl", &mut script);
+            screen.write(&script)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Check { file, event, json } => {
-            let is_valid = triggers::check(file, event.as_deref(), *json, &screen).await?;
+            let is_valid = check::check(file, event.as_deref(), *json, &screen).await?;
             return Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         _ => {}
     }
     let place = Place::find(&options).await?;
+    let user = options.user.as_deref();
     match command {
         Command::List(ListOptions { which, json }) => executions::list(&place, &which, json, &screen).await?,
         Command::Show { execution, json } => executions::show(&place, &execution, json, &screen).await?,
-        Command::Watch { id, which } => executions::watch(&place, id.as_deref(), &which, screen).await?,
+        Command::Watch { id, exit_status, which } => {
+            let has_completed = executions::watch(&place, (id.as_deref(), exit_status), &which, screen).await?;
+            return Ok(if has_completed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Triggers { json } => triggers::list(place, user, json, &screen).await?,
         Command::Next { id, limit, json } => triggers::next(place, user, (id.as_deref(), limit), json, &screen).await?,
-        Command::Put { file } => screen.print(&[triggers::put(place, user, &file).await?]),
-        Command::Replay(which) => said(&screen, "replayed as", &executions::act(place, "replay", &which).await?),
-        Command::Cancel(which) => said(&screen, "asked to end:", &executions::act(place, "cancel", &which).await?),
-        Command::Run(TriggerOptions { id }) => {
-            said(&screen, "runs as", &triggers::act(place, user, &id, Some("run")).await?);
+        Command::Put { file, json } => screen.print(&triggers::put(place, &options, &file, json).await?)?,
+        Command::Replay { execution, json } => {
+            let answer = executions::act(place, user, "replay", &execution).await?;
+            screen.print(&said("replayed as", answer, &options, json))?;
+        }
+        Command::Cancel { execution, json } => {
+            let answer = executions::act(place, user, "cancel", &execution).await?;
+            screen.print(&said("asked to end:", answer, &options, json))?;
+        }
+        Command::Run { trigger: TriggerOptions { id }, json } => {
+            let answer = triggers::act(place, user, &id, Some("run")).await?;
+            screen.print(&said("runs as", answer, &options, json))?;
         }
         Command::Enable(TriggerOptions { id }) => {
             triggers::act(place, user, &id, Some("enable")).await?;
-            screen.print(&[format!("switched on: {id}")]);
+            screen.print(&[format!("switched on: {id}")])?;
         }
         Command::Disable(TriggerOptions { id }) => {
             triggers::act(place, user, &id, Some("disable")).await?;
-            screen.print(&[format!("switched off: {id}")]);
+            screen.print(&[format!("switched off: {id}")])?;
         }
         Command::Delete(TriggerOptions { id }) => {
             triggers::act(place, user, &id, None).await?;
-            screen.print(&[format!("deleted: {id}")]);
+            screen.print(&[format!("deleted: {id}")])?;
         }
         Command::Completions { .. } | Command::Check { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what was done to an execution, and how to follow it.
-fn said(screen: &Screen, what: &str, answer: &Value) {
+/// Says what was done to an execution, and how to follow it, or returns the answer as JSON.
+fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Vec<String> {
+    if json {
+        if let Some(members) = answer.as_object_mut() {
+            members.remove("metadata");
+        }
+        return vec![words::pretty(&answer)];
+    }
     let text = |name: &str| answer[name].as_str().map(words::one_line).unwrap_or_default();
     let (execution, trigger) = (text("executionId"), text("triggerId"));
-    let follow = format!("follow it: triggerctl watch {execution} --trigger {trigger}");
-    screen.print(&[format!("{what} {execution}"), follow]);
+    let (id, its) = (words::quoted(&execution), words::quoted(&trigger));
+    let follow = format!("follow it: triggerctl watch {id} --trigger {its}{}", options.given());
+    vec![format!("{what} {execution}"), follow]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_advice_leads_to_the_same_place_and_runs_nothing_else() {
+        let options = PlaceOptions { table: Some("runs".to_owned()), ..PlaceOptions::default() };
+        let answer = json!({"executionId": "019aa303", "triggerId": "$(rm x)\u{1b}[2J"});
+        assert_eq!(
+            said("runs as", answer.clone(), &options, false),
+            ["runs as 019aa303", "follow it: triggerctl watch 019aa303 --trigger '$(rm x) [2J' --table runs"]
+        );
+        let json = said("runs as", answer.clone(), &options, true).concat();
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), answer);
+    }
 }

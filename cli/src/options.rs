@@ -13,13 +13,15 @@ Where it looks, in this order:
                                        taken from AGENT_TRIGGER_TOKEN, never from an option.
   --table NAME, or TRIGGERS_TABLE_NAME the table. The control plane's code runs in this process,
                                        with your own AWS credentials. Commands that run or change
-                                       something read RUN_FUNCTION_ARN, SCHEDULE_GROUP_NAME and
-                                       SCHEDULER_ROLE_ARN, as the control plane does.
+                                       triggers read RUN_FUNCTION_ARN, SCHEDULE_GROUP_NAME,
+                                       SCHEDULER_ROLE_ARN and SCHEDULE_DLQ_ARN, as the control
+                                       plane does.
   .local/env                           the local run, while it is serving
                                        (`cargo run --example local -- --serve`).
 
-Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool. Times are UTC.
-NO_COLOR turns the colours off.";
+Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool, but profiles of SSO or
+with a credential process need: eval \"$(aws configure export-credentials --format env)\". Times are
+UTC. NO_COLOR turns the colours off.";
 
 /// Manages triggers and shows executions of agent-trigger.
 #[derive(Debug, Parser)]
@@ -31,8 +33,8 @@ pub(crate) struct Options {
     pub(crate) command: Command,
 }
 
-/// Where to look.
-#[derive(Debug, Args)]
+/// The place of executions and triggers.
+#[derive(Debug, Default, Args)]
 pub(crate) struct PlaceOptions {
     /// The table (a stack's output TableName)
     #[arg(long, global = true, value_name = "NAME", value_parser = text)]
@@ -40,7 +42,8 @@ pub(crate) struct PlaceOptions {
     /// The address of the control plane (a stack's output ApiUrl)
     #[arg(long, global = true, value_name = "URL", conflicts_with = "table", value_parser = text)]
     pub(crate) api: Option<String>,
-    /// With a table: the user whose triggers are meant, where that is not clear from the trigger
+    /// The user whose triggers are meant. With a table, where that is not clear from the trigger. Through an API it is
+    /// refused if the token does not act for that user
     #[arg(long, global = true, value_name = "ID", value_parser = text)]
     pub(crate) user: Option<String>,
 }
@@ -53,15 +56,18 @@ pub(crate) enum Command {
     Show {
         #[command(flatten)]
         execution: ExecutionOptions,
-        /// Print the stored record as JSON
+        /// Print the record as JSON: with a table as it is stored, through an API without what that hides
         #[arg(long)]
         json: bool,
     },
     /// Follow executions, or a single one, until Ctrl-C
     Watch {
         /// The execution to follow: its id, or the beginning or end of it
-        #[arg(value_name = "EXECUTION", value_parser = text)]
+        #[arg(value_name = "EXECUTION", value_parser = part, conflicts_with_all = ["status", "since", "limit"])]
         id: Option<String>,
+        /// End when the execution has ended, with 0 if it completed and 1 if it did not
+        #[arg(long, requires = "id")]
+        exit_status: bool,
         #[command(flatten)]
         which: Which,
     },
@@ -72,14 +78,32 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Run a trigger now
-    Run(TriggerOptions),
+    Run {
+        #[command(flatten)]
+        trigger: TriggerOptions,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask the agent of an execution the same again
-    Replay(ExecutionOptions),
+    Replay {
+        #[command(flatten)]
+        execution: ExecutionOptions,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running execution to end
-    Cancel(ExecutionOptions),
+    Cancel {
+        #[command(flatten)]
+        execution: ExecutionOptions,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what is wrong with a trigger in a file, and what an event would make of it; writes nothing, needs no AWS
     Check {
-        /// A JSON file with the trigger, or with its item
+        /// A JSON file with the trigger, with its item, or with an array of them; - is the standard input
         file: PathBuf,
         /// A JSON file with an event
         #[arg(long, value_name = "FILE")]
@@ -90,8 +114,11 @@ pub(crate) enum Command {
     },
     /// Create the trigger in a file, or change the one whose `id` the file names
     Put {
-        /// A JSON file with the trigger
+        /// A JSON file with the trigger; - is the standard input
         file: PathBuf,
+        /// Print the trigger as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Switch a trigger on
     Enable(TriggerOptions),
@@ -118,6 +145,18 @@ pub(crate) enum Command {
     },
 }
 
+impl PlaceOptions {
+    /// Returns the options as they were given, for a command that is to look at the same place.
+    pub(crate) fn given(&self) -> String {
+        let options = [("--api", &self.api), ("--table", &self.table), ("--user", &self.user)];
+        let given = options.into_iter().filter_map(|(name, value)| {
+            let value = value.as_ref()?;
+            Some(format!(" {name} {}", crate::words::quoted(value)))
+        });
+        given.collect()
+    }
+}
+
 /// A trigger.
 #[derive(Debug, Args)]
 pub(crate) struct TriggerOptions {
@@ -130,7 +169,7 @@ pub(crate) struct TriggerOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ExecutionOptions {
     /// The execution's id, or the beginning or end of it
-    #[arg(value_name = "EXECUTION", value_parser = text)]
+    #[arg(value_name = "EXECUTION", value_parser = part)]
     pub(crate) id: String,
     /// Its trigger; without it, the executions of all are searched
     #[arg(long, value_name = "ID", value_parser = text)]
@@ -142,12 +181,12 @@ pub(crate) struct ExecutionOptions {
 pub(crate) struct ListOptions {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// Print the stored records as a JSON array
+    /// Print the records as a JSON array: with a table as they are stored, through an API without what that hides
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Which executions are meant.
+/// The executions that are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Which {
     /// Only executions of this trigger; without it, a table is read as a whole
@@ -179,6 +218,12 @@ impl Which {
 
 fn text(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("it is empty") } else { Ok(text.to_owned()) }
+}
+
+/// Reads an execution's id, or a part of it. Ids are lower case.
+fn part(given: &str) -> Result<String, &'static str> {
+    let is_id = given.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    text(given).map(|given| if is_id { given.to_ascii_lowercase() } else { given })
 }
 
 fn limit(text: &str) -> Result<usize, &'static str> {
@@ -236,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_lower_case() {
+        for (given, id) in [("019AA303-7C00", "019aa303-7c00"), ("Nightly", "Nightly")] {
+            let Command::Show { execution, .. } = parse(&format!("show {given}")).unwrap().command else { panic!() };
+            assert_eq!(execution.id, id);
+        }
+    }
+
+    #[test]
+    fn the_place_is_told_as_it_was_given() {
+        let place = parse("list --table runs --user $(x)").unwrap().place;
+        assert_eq!(place.given(), " --table runs --user '$(x)'");
+        assert_eq!(PlaceOptions::default().given(), "");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (line, word) in [
             ("list --tabel x", "--table"),
@@ -246,6 +306,9 @@ mod tests {
             ("list --since yesterday", "RFC 3339"),
             ("list --since é", "RFC 3339"),
             ("list --api http://x --table t", "cannot be used with"),
+            ("watch 019aa303 --status failed", "cannot be used with"),
+            ("watch 019aa303 --limit 3", "cannot be used with"),
+            ("watch --exit-status", "EXECUTION"),
             ("show", "EXECUTION"),
             ("lits", "list"),
         ] {

@@ -1,21 +1,23 @@
-//! Where executions and triggers are: behind a control plane's address, or in a table.
+//! The place of executions and triggers: a control plane's address, or a table.
 
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::execution::{Execution, fired_at};
+use crate::execution::{Execution, fired_at_beginning};
 use crate::options::{PlaceOptions, Which};
-use crate::requests::{Requests, segment};
-use crate::source::{self, Source};
-use crate::table::{Newest, Table, WHOLE_ID};
+use crate::requests::{Needs, Requests, segment};
+use crate::source::{EnvFile, Source};
+use crate::table::{Named, Newest, Table, WHOLE_ID};
 use crate::words;
 
 /// The most executions of a page.
 const PAGE: usize = 100;
-/// The most pages in which a part of an id is looked for.
-const MOST_PAGES: usize = 20;
+/// The most executions among which a part of an id is looked for.
+const MOST_SEARCHED: usize = 2_000;
+/// The most pages in which it is looked for: a page may have no executions at all.
+const MOST_PAGES: u32 = 200;
 
-/// Where to look.
+/// The place of executions and triggers.
 pub(crate) enum Place {
     /// A table, which the caller may read.
     Table(Box<Table>),
@@ -29,13 +31,26 @@ impl Place {
     /// # Errors
     /// Everything that is missing or malformed.
     pub(crate) async fn find(options: &PlaceOptions) -> Result<Self, String> {
+        // clap sees only a conflict of options that stand on the same side of the command.
+        if options.api.is_some() && options.table.is_some() {
+            return Err("--api cannot be used with --table".to_owned());
+        }
+        let user = options.user.as_deref();
         let address = options.api.clone().or_else(|| set("AGENT_TRIGGER_API").filter(|_| options.table.is_none()));
         if let Some(address) = address {
-            return Ok(Self::Api { requests: Requests::to(&address, set("AGENT_TRIGGER_TOKEN"))?, address });
+            let requests = Requests::to(&address, set("AGENT_TRIGGER_TOKEN"), user)?;
+            if let Some(user) = user {
+                requests.acts_for(user).await?;
+            }
+            return Ok(Self::Api { requests, address });
         }
-        let file = source::env_file();
-        let source = Source::find(options.table.as_deref(), set, file.as_deref());
-        Ok(Self::Table(Box::new(Table::open(source.map_err(|problems| problems.join("; "))?).await?)))
+        let file = EnvFile::find();
+        let source = Source::find(options.table.as_deref(), set, file.as_ref());
+        let table = Table::open(source.map_err(|problems| problems.join("; "))?).await?;
+        if let Some(user) = user.filter(|_| table.is_local_run()) {
+            local_run()?.acts_for(user).await?;
+        }
+        Ok(Self::Table(Box::new(table)))
     }
 
     /// Describes the place for a reader.
@@ -49,7 +64,7 @@ impl Place {
     /// Returns the newest executions that `which` wants. `read` is told how much was read so far, if that takes a while.
     ///
     /// # Errors
-    /// What went wrong and what to do about it.
+    /// A message that says what went wrong and what to do about it.
     pub(crate) async fn newest(&self, which: &Which, read: impl Fn(usize)) -> Result<Newest, String> {
         let now = words::now();
         match (self, &which.trigger) {
@@ -59,69 +74,127 @@ impl Place {
         }
     }
 
-    /// Returns the executions whose id is `id`, or begins or ends with it, in full, and the pages that were read for them.
+    /// Returns the executions whose id is `id`, or begins or ends with it. If it is only one, it is returned in full.
     ///
     /// # Errors
-    /// What went wrong and what to do about it.
-    pub(crate) async fn named(
-        &self,
-        trigger: Option<&str>,
-        id: &str,
-        read: impl Fn(usize),
-    ) -> Result<(Vec<Execution>, u32), String> {
+    /// A message that says what went wrong and what to do about it.
+    pub(crate) async fn named(&self, trigger: Option<&str>, id: &str, read: impl Fn(usize)) -> Result<Named, String> {
         let now = words::now();
         match self {
             Self::Table(table) => table.named(trigger, id, now, read).await,
             Self::Api { requests, .. } => match trigger.filter(|_| id.len() == WHOLE_ID) {
                 Some(trigger) => {
-                    let path = format!("/triggers/{}/executions/{}", segment(trigger), segment(id));
-                    let answer = requests.send(None, Method::GET, &path, None).await?;
-                    match answer.status.as_u16() {
-                        404 => Ok((Vec::new(), 1)),
-                        200..300 => Ok((execution(&answer.body["execution"], now).into_iter().collect(), 1)),
-                        _ => Err(answer.refusal()),
-                    }
+                    let mut named = Named { pages: 1, ..Named::default() };
+                    full(requests, trigger, id, now).await?.into_iter().for_each(|execution| named.add(execution));
+                    Ok(named)
                 }
                 None => searched(requests, trigger, id, now).await,
             },
         }
     }
 
-    /// Returns the way to the control plane. `writes` says whether more than the table is needed. With a table, `source` is
-    /// an event source that counts as known unless `EVENT_SOURCES` says which are: who may write the table may name any.
+    /// Returns the way to the control plane. With a table, `source` is an event source that counts as known unless
+    /// `EVENT_SOURCES` says which are: who may write the table may name any.
     ///
     /// # Errors
     /// Names every setting that is missing.
-    pub(crate) async fn requests(self, writes: bool, source: Option<&str>) -> Result<Requests, String> {
+    pub(crate) fn requests(self, needs: Needs, source: Option<&str>) -> Result<Requests, String> {
         match self {
             Self::Api { requests, .. } => Ok(requests),
-            Self::Table(table) if table.is_local_run() => {
-                let file = source::env_file().unwrap_or_default();
-                let line = |name: &str| source::line(&file, name).map(str::to_owned);
-                let address =
-                    line("AGENT_TRIGGER_API").ok_or("the local run serves no control plane: start it again")?;
-                Requests::to(&address, line("AGENT_TRIGGER_TOKEN"))
-            }
+            Self::Table(table) if table.is_local_run() => local_run(),
             Self::Table(table) => {
                 let own = source.map(|source| json!([{"id": source}]).to_string());
                 let set = |name: &str| set(name).or_else(|| own.clone().filter(|_| name == "EVENT_SOURCES"));
-                Requests::here(table.name(), table.region(), writes, set).await
+                Requests::here(table.config().clone(), table.name(), needs, set)
             }
+        }
+    }
+
+    /// Returns true for a table of which the user of a trigger must be known.
+    pub(crate) fn has_many_users(&self) -> bool {
+        matches!(self, Self::Table(table) if !table.is_local_run())
+    }
+}
+
+/// Returns the way to the control plane of the local run.
+fn local_run() -> Result<Requests, String> {
+    let file = EnvFile::find();
+    let line = |name: &str| file.as_ref()?.line(name).map(str::to_owned);
+    let address = line("AGENT_TRIGGER_API").ok_or("the local run serves no control plane: start it again")?;
+    Requests::to(&address, line("AGENT_TRIGGER_TOKEN"), None)
+}
+
+/// Looks up a variable of the environment. An empty one is none.
+pub(crate) fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Reads an execution as a control plane shows it, without what it adds to the record for its page.
+fn execution(shown: &Value, now: i64) -> Option<Execution> {
+    let mut row = shown.as_object()?.clone();
+    row.remove("canCancel");
+    row.remove("canReplay");
+    // The rows of older functions have these two themselves.
+    if row.contains_key("startedAt") {
+        row.remove("executedAt");
+    }
+    if row.contains_key("status") {
+        row.remove("errorMessage");
+    }
+    Execution::new(row, now)
+}
+
+/// Reads an execution in full, if it is there.
+async fn full(requests: &Requests, trigger: &str, id: &str, now: i64) -> Result<Option<Execution>, String> {
+    let path = format!("/triggers/{}/executions/{}", segment(trigger), segment(id));
+    let answer = requests.send(None, Method::GET, &path, None, &[]).await?;
+    match answer.status.as_u16() {
+        404 => Ok(None),
+        _ => Ok(execution(&answer.done()?["execution"], now)),
+    }
+}
+
+/// The pages of a list of a control plane.
+pub(crate) struct Pages {
+    next: Option<String>,
+    has_begun: bool,
+}
+
+impl Pages {
+    /// Begins with the first page.
+    pub(crate) fn new() -> Self {
+        Self { next: None, has_begun: false }
+    }
+
+    /// Returns the token of the next page.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.next.as_deref()
+    }
+
+    /// Returns true if there is another page, or a first one.
+    pub(crate) fn more(&self) -> bool {
+        !self.has_begun || self.next.is_some()
+    }
+
+    /// Takes the list `name` out of a page.
+    ///
+    /// # Errors
+    /// If the answer is no such page, or leads to itself.
+    pub(crate) fn take(&mut self, mut page: Value, name: &str) -> Result<Vec<Value>, String> {
+        let next = page["nextToken"].as_str().filter(|next| !next.is_empty()).map(str::to_owned);
+        if next.is_some() && next == self.next {
+            return Err("the control plane answers with the same page again and again".to_owned());
+        }
+        (self.next, self.has_begun) = (next, true);
+        match page[name].take() {
+            Value::Array(rows) => Ok(rows),
+            _ => Err(format!("the answer has no {name}: is this the address of a control plane?")),
         }
     }
 }
 
-/// Looks up a variable of the environment. An empty one is none.
-fn set(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
-}
-
-fn execution(shown: &Value, now: i64) -> Option<Execution> {
-    Execution::new(shown.as_object()?.clone(), now)
-}
-
 /// Returns the path of a list of executions.
-fn list_path(which: &Which, limit: usize, next: Option<&str>) -> String {
+fn list_path(which: &Which, to: Option<i64>, limit: usize, next: Option<&str>) -> String {
     let mut path = match &which.trigger {
         Some(trigger) => format!("/triggers/{}/executions?limit={limit}", segment(trigger)),
         None => format!("/executions?limit={limit}"),
@@ -132,6 +205,9 @@ fn list_path(which: &Which, limit: usize, next: Option<&str>) -> String {
     if let Some(since) = which.since {
         path.push_str(&format!("&from={}", segment(&words::rfc3339(since))));
     }
+    if let Some(to) = to {
+        path.push_str(&format!("&to={}", segment(&words::rfc3339(to))));
+    }
     if let Some(next) = next {
         path.push_str(&format!("&nextToken={}", segment(next)));
     }
@@ -141,49 +217,76 @@ fn list_path(which: &Which, limit: usize, next: Option<&str>) -> String {
 /// Reads lists until there are as many executions as wanted, or no more.
 async fn listed(requests: &Requests, which: &Which, now: i64) -> Result<Newest, String> {
     let mut newest = Newest::default();
-    let mut next: Option<String> = None;
+    let mut pages = Pages::new();
     loop {
         let missing = (which.limit + 1).saturating_sub(newest.executions.len()).min(PAGE);
-        let page = requests.done(None, Method::GET, &list_path(which, missing, next.as_deref()), None).await?;
+        let page = requests.done(None, Method::GET, &list_path(which, None, missing, pages.token()), None).await?;
         newest.pages += 1;
-        let rows = page["executions"].as_array().cloned().unwrap_or_default();
+        let rows = pages.take(page, "executions")?;
         newest.items += rows.len();
         newest.executions.extend(rows.iter().filter_map(|row| execution(row, now)));
-        next = page["nextToken"].as_str().map(str::to_owned);
-        if next.is_none() || newest.executions.len() > which.limit {
-            newest.more = next.is_some();
+        if !pages.more() || newest.executions.len() > which.limit {
+            newest.more = pages.more();
             newest.cut(which.limit);
             return Ok(newest);
         }
     }
 }
 
-/// Looks for a part of an id among the newest executions, and reads those found in full.
-async fn searched(
-    requests: &Requests,
-    trigger: Option<&str>,
-    id: &str,
-    now: i64,
-) -> Result<(Vec<Execution>, u32), String> {
+/// Looks for a part of an id among the newest executions. If only one is found, it is read in full.
+async fn searched(requests: &Requests, trigger: Option<&str>, id: &str, now: i64) -> Result<Named, String> {
     let mut which = Which { trigger: trigger.map(str::to_owned), ..Which::default() };
-    // A whole id holds the time of its fire.
-    which.since = fired_at(id).filter(|_| id.len() == WHOLE_ID).map(|fired| fired - 1_000);
-    let (mut pages, mut next, mut found) = (0, None::<String>, Vec::new());
-    for _ in 0..MOST_PAGES {
-        let page = requests.done(None, Method::GET, &list_path(&which, PAGE, next.as_deref()), None).await?;
-        pages += 1;
-        let rows = page["executions"].as_array().cloned().unwrap_or_default();
-        found.extend(rows.iter().filter_map(|row| execution(row, now)).filter(|execution| execution.is_named(id)));
-        next = page["nextToken"].as_str().map(str::to_owned);
-        if next.is_none() || id.len() == WHOLE_ID && !found.is_empty() {
+    // The beginning of an id holds the time of its fire.
+    let fired = fired_at_beginning(id);
+    which.since = fired.map(|fired| fired - 1_000);
+    let to = fired.map(|fired| fired + 1_000);
+    let (mut pages, mut named, mut searched) = (Pages::new(), Named::default(), 0);
+    while pages.more() {
+        if searched >= MOST_SEARCHED || named.pages >= MOST_PAGES {
+            named.cut_short_at = Some(searched);
+            break;
+        }
+        let page = requests.done(None, Method::GET, &list_path(&which, to, PAGE, pages.token()), None).await?;
+        named.pages += 1;
+        let rows = pages.take(page, "executions")?;
+        searched += rows.len();
+        let rows = rows.iter().filter_map(|row| execution(row, now));
+        rows.filter(|execution| execution.is_named(id)).for_each(|execution| named.add(execution));
+        if id.len() == WHOLE_ID && named.count > 0 {
             break;
         }
     }
-    let mut full = Vec::new();
-    for listed in found {
-        let path = format!("/triggers/{}/executions/{}", segment(listed.trigger()), segment(listed.id()));
-        let shown = requests.done(None, Method::GET, &path, None).await?;
-        full.extend(execution(&shown["execution"], now));
+    if let ([listed], 1) = (named.executions.as_slice(), named.count) {
+        named.executions = full(requests, listed.trigger(), listed.id(), now).await?.into_iter().collect();
+        named.count = named.executions.len();
     }
-    Ok((full, pages))
+    Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_never_ends_and_what_is_no_list_are_refused() {
+        let mut pages = Pages::new();
+        assert!(pages.more());
+        let page = |next: &str| json!({"executions": [1], "nextToken": next});
+        assert_eq!(pages.take(page("a"), "executions").unwrap(), [json!(1)]);
+        assert_eq!(pages.take(page("b"), "executions").unwrap(), [json!(1)]);
+        assert!(pages.take(page("b"), "executions").unwrap_err().contains("again"));
+        assert!(pages.take(json!({}), "executions").unwrap_err().contains("no executions"));
+        pages.take(json!({"executions": []}), "executions").unwrap();
+        assert!(!pages.more());
+    }
+
+    #[test]
+    fn the_record_is_shown_without_what_the_page_needs() {
+        let shown = json!({"executionId": "1", "status": "failed", "startedAt": "x", "executedAt": "x", "canCancel": false,
+            "canReplay": true, "errorMessage": "failed"});
+        let row = Value::from(execution(&shown, 0).unwrap().row);
+        assert_eq!(row, json!({"executionId": "1", "startedAt": "x", "status": "failed"}));
+        let older = json!({"executedAt": "x", "errorMessage": "no"});
+        assert_eq!(Value::from(execution(&older, 0).unwrap().row), older);
+    }
 }

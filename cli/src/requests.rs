@@ -7,18 +7,25 @@ use agent_trigger::clients::{
     http::{Clients, SdkHttpClient},
     lambda::Dispatcher,
 };
-use agent_trigger::{error_chain::chain, store::Store};
+use agent_trigger::{error_chain::chain, json::surrogate, store::Store};
 use agent_trigger_api::{
-    api::Api, auth::Claims, clients::scheduler::Scheduler, router, settings::Settings, store::Items,
+    api::Api,
+    auth::{Claims, TARGET_USER},
+    clients::scheduler::Scheduler,
+    router,
+    settings::Settings,
+    store::Items,
 };
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use axum::{Router, body::Body};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use serde_json::Value;
 use tower::ServiceExt;
+
+use crate::causes;
 
 /// The longest time of one request. API Gateway gives up after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,65 +34,165 @@ const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// The value of a setting that the command does not need.
 const UNUSED: &str = "unused";
 
-/// The settings without which nothing can be run, and no schedule written.
-const SETTINGS: [&str; 3] = ["RUN_FUNCTION_ARN", "SCHEDULE_GROUP_NAME", "SCHEDULER_ROLE_ARN"];
+const FUNCTION: (&str, &str) = ("RUN_FUNCTION_ARN", "FunctionArn");
+const GROUP: (&str, &str) = ("SCHEDULE_GROUP_NAME", "ScheduleGroupName");
+const ROLE: (&str, &str) = ("SCHEDULER_ROLE_ARN", "SchedulerRoleArn");
+/// A schedule is always written as a whole, so one that is written without its queue loses it.
+const QUEUE: (&str, &str) = ("SCHEDULE_DLQ_ARN", "ScheduleDeadLetterQueueArn");
+/// The value of `SCHEDULE_DLQ_ARN` for schedules without a dead-letter queue.
+const NO_QUEUE: &str = "none";
+
+/// The permissions of which one is missing if Scheduler denies access.
+const PERMISSIONS: &str = "; it takes scheduler:GetSchedule, CreateSchedule, UpdateSchedule and DeleteSchedule, and \
+                           iam:PassRole for SCHEDULER_ROLE_ARN";
+
+/// The services that a command needs besides the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing: it reads the table, or writes to it alone.
+    Table,
+    /// The function, which it invokes.
+    Function,
+    /// The schedule group, from which it deletes.
+    Group,
+    /// Everything that a schedule is made of.
+    Schedules,
+}
+
+impl Needs {
+    /// Returns the settings without which the command cannot do its work, each with the stack's output that has its value.
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Table => &[],
+            Self::Function => &[FUNCTION],
+            Self::Group => &[GROUP],
+            Self::Schedules => &[FUNCTION, GROUP, ROLE, QUEUE],
+        }
+    }
+}
 
 /// The way to the control plane.
 pub(crate) enum Requests {
-    /// Its address, and the bearer token if there is one.
-    Http { client: reqwest::Client, base: Url, token: Option<String> },
+    /// Its address, the bearer token if there is one, and the user for whom a token without a user acts.
+    Http { client: reqwest::Client, base: Url, token: Option<HeaderValue>, target: Option<HeaderValue> },
     /// Its router in this process.
     Here(Router),
 }
 
-/// The control plane's answer: the status and the body.
+/// The control plane's answer: the status and the body, and the cause of a failure if the control plane runs here.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
+    cause: Option<String>,
+}
+
+/// An error of a request.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// There is no answer, so it is unknown whether the request was carried out.
+    NoAnswer(String),
+    /// The request cannot be sent, or the answer is none of a control plane.
+    Other(String),
+}
+
+impl From<Failure> for String {
+    fn from(failure: Failure) -> Self {
+        let (Failure::NoAnswer(message) | Failure::Other(message)) = failure;
+        message
+    }
 }
 
 impl Requests {
-    /// Returns the way to an address. A token is sent to https, or to this machine, alone.
+    /// Returns the way to an address. A token is sent to https, or to this machine, alone. `user` is the one for whom a
+    /// token without a user acts ([`Requests::acts_for`]).
     ///
     /// # Errors
-    /// If the address is no such URL.
-    pub(crate) fn to(address: &str, token: Option<String>) -> Result<Self, String> {
-        let wrong = || format!("{address} is not the address of a control plane: it takes https, or http on loopback");
-        let base = Url::parse(address).map_err(|_| wrong())?;
+    /// If the address is no such URL, or the token no text of a header.
+    pub(crate) fn to(address: &str, token: Option<String>, user: Option<&str>) -> Result<Self, String> {
+        let wrong = || "that is not the address of a control plane: it takes https, or http on loopback".to_owned();
+        let base = Url::parse(address.trim()).map_err(|_| wrong())?;
         let is_near = crate::source::is_loopback(&base);
         if !(base.scheme() == "https" || base.scheme() == "http" && is_near) || !base.has_host() {
             return Err(wrong());
         }
-        Ok(Self::Http { client: clients()?.aws, base, token })
+        // None of them is repeated: each may hold a key.
+        let has_user = !base.username().is_empty() || base.password().is_some();
+        let part = match (base.fragment(), base.query()) {
+            (Some(_), _) => Some("fragment (#…); the key of a link goes into AGENT_TRIGGER_TOKEN"),
+            (None, Some(_)) => Some("query (?…)"),
+            (None, None) if has_user => Some("user or password"),
+            (None, None) => None,
+        };
+        if let Some(part) = part {
+            return Err(format!("the address of a control plane has no {part}"));
+        }
+        let token = token.map(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+                .map_err(|_| "AGENT_TRIGGER_TOKEN is no token: it holds control characters")?;
+            value.set_sensitive(true);
+            Ok::<_, String>(value)
+        });
+        let target = user.map(|user| HeaderValue::from_str(user).map_err(|_| "--user is no id of a user".to_owned()));
+        // What goes to this machine unencrypted must not go through a proxy.
+        let clients = if is_near { Clients::direct(bundle().as_deref()) } else { Clients::new(bundle().as_deref()) };
+        Ok(Self::Http { client: clients?.aws, base, token: token.transpose()?, target: target.transpose()? })
     }
 
-    /// Returns the router in this process, for this table. `set` looks a setting up; those of [`SETTINGS`] that are
-    /// missing are an error if `writes`.
+    /// Makes sure that requests act for this user. A token of a user acts for that user alone; only one without a user can
+    /// act for others.
     ///
     /// # Errors
-    /// Names every setting that is missing or malformed.
-    pub(crate) async fn here(
+    /// If they act for another user.
+    pub(crate) async fn acts_for(&self, user: &str) -> Result<(), String> {
+        if matches!(self, Self::Here(_)) {
+            return Ok(());
+        }
+        let answer = self.done(None, Method::GET, "/events", None).await?;
+        match answer["metadata"]["userId"].as_str() {
+            Some(own) if own == user => Ok(()),
+            Some(own) => Err(format!("the token is that of {own}, and opens nothing of {user}")),
+            None => Err(format!("the control plane does not say that the token opens what {user} has")),
+        }
+    }
+
+    /// Returns the router in this process, for this table, with the credentials and the region of `aws`. `set` looks a setting
+    /// up.
+    ///
+    /// # Errors
+    /// Names every setting that the command needs and that is missing or malformed.
+    pub(crate) fn here(
+        aws: SdkConfig,
         table: &str,
-        region: &str,
-        writes: bool,
+        needs: Needs,
         set: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
+        causes::keep();
+        let region = aws.region().map(ToString::to_string).unwrap_or_default();
         let given = |name: &str| set(name).filter(|value| !value.trim().is_empty());
+        let missing: Vec<_> = needs
+            .settings()
+            .iter()
+            .filter(|(name, _)| given(name).is_none())
+            .map(|(name, output)| format!("{name} is not set (the stack's output {output})"))
+            .collect();
+        if !missing.is_empty() {
+            let none = if missing.iter().any(|problem| problem.starts_with(QUEUE.0)) {
+                format!("; {}={NO_QUEUE} stands for schedules without a dead-letter queue", QUEUE.0)
+            } else {
+                String::new()
+            };
+            return Err(format!("{}{none}; --api URL needs none of them", missing.join(", ")));
+        }
         let settings = Settings::from_lookup(|name| match name {
             "TRIGGERS_TABLE_NAME" => Some(table.to_owned()),
-            "AWS_REGION" => Some(region.to_owned()),
+            "AWS_REGION" => Some(region.clone()),
             // The port is another program's.
             "LOCAL_PORT" | "LOGIN_DOMAIN" => None,
-            name if SETTINGS.contains(&name) && !writes => given(name).or_else(|| Some(UNUSED.to_owned())),
+            name if name == QUEUE.0 => given(name).filter(|queue| queue != NO_QUEUE),
+            name if [FUNCTION.0, GROUP.0, ROLE.0].contains(&name) => given(name).or_else(|| Some(UNUSED.to_owned())),
             name => given(name),
         });
-        let settings =
-            settings.map_err(|error| format!("{error}; a stack's outputs have them, and --api URL needs none"))?;
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(clients()?.aws))
-            .region(Region::new(region.to_owned()))
-            .load()
-            .await;
+        let settings = settings.map_err(|error| error.to_string())?;
         let api = Api {
             items: Items::new(Store::new(&aws, table.to_owned())),
             scheduler: Scheduler::new(&aws, &settings),
@@ -93,6 +200,19 @@ impl Requests {
             settings,
         };
         Ok(Self::Here(router::routes(Arc::new(api))))
+    }
+
+    /// Returns the router in this process without a table: for checks alone.
+    ///
+    /// # Errors
+    /// Names every setting that is malformed.
+    pub(crate) async fn nowhere(set: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(SdkHttpClient::new(Clients::new(None)?.aws))
+            .region(Region::from_static("us-east-1"))
+            .load()
+            .await;
+        Self::here(aws, "none", Needs::Table, set)
     }
 
     /// Sends a request as `user`, where the control plane runs here. At an address the token says who calls.
@@ -105,41 +225,44 @@ impl Requests {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Answer, String> {
-        let (status, bytes) = match self {
-            Self::Http { client, base, token } => {
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Failure> {
+        let body = body.map(surrogate::to_json);
+        let (status, bytes, cause) = match self {
+            Self::Http { client, base, token, target } => {
                 let url = format!("{}{path}", base.as_str().trim_end_matches('/'));
                 let mut request = client.request(method, url).timeout(TIMEOUT);
-                if let Some(token) = token {
-                    request = request.bearer_auth(token);
+                for (name, value) in [(header::AUTHORIZATION.as_str(), token), (TARGET_USER, target)] {
+                    request = value.iter().fold(request, |request, value| request.header(name, (*value).clone()));
                 }
+                request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
                 if let Some(body) = body {
-                    request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+                    request = request.header(header::CONTENT_TYPE, "application/json").body(body);
                 }
-                let lost = |error: reqwest::Error| format!("no answer from {base}: {}", chain(&error.without_url()));
-                let response = request.send().await.map_err(lost)?;
-                let status = response.status();
-                if response.content_length().is_some_and(|length| length > LARGEST_ANSWER as u64) {
-                    return Err(format!("{base} is no control plane: its answer is too large"));
-                }
-                (status, response.bytes().await.map_err(lost)?.to_vec())
+                let (status, bytes) = received(request, base).await?;
+                (status, bytes, None)
             }
             Self::Here(router) => {
+                let user = user.ok_or_else(|| Failure::Other("whose trigger is it? Give --user ID".to_owned()))?;
                 let request = Request::builder().method(method).uri(path);
+                let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
                 let request = request.header(header::CONTENT_TYPE, "application/json").extension(claims(user));
-                let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-                let request = request.body(body).map_err(|error| error.to_string())?;
+                let request = request.body(body.map_or_else(Body::empty, Body::from));
+                let request = request.map_err(|error| Failure::Other(error.to_string()))?;
+                causes::forget();
                 let Ok(response) = router.clone().oneshot(request).await;
                 let (parts, body) = response.into_parts();
-                (parts.status, body.collect().await.map_err(|error| error.to_string())?.to_bytes().to_vec())
+                let body = body.collect().await.map_err(|error| Failure::Other(error.to_string()))?;
+                (parts.status, body.to_bytes().to_vec(), causes::last())
             }
         };
         if bytes.is_empty() {
-            return Ok(Answer { status, body: Value::Null });
+            return Ok(Answer { status, body: Value::Null, cause });
         }
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|_| format!("the answer ({status}) is not JSON: is this the address of a control plane?"))?;
-        Ok(Answer { status, body })
+        let body = serde_json::from_slice(&bytes).map_err(|_| {
+            Failure::Other(format!("the answer ({status}) is not JSON: is this the address of a control plane?"))
+        })?;
+        Ok(Answer { status, body, cause })
     }
 
     /// Sends a request and returns the body of a success.
@@ -153,32 +276,62 @@ impl Requests {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, String> {
-        let answer = self.send(user, method, path, body).await?;
-        if answer.status.is_success() { Ok(answer.body) } else { Err(answer.refusal()) }
+        self.send(user, method, path, body, &[]).await?.done()
     }
 }
 
+/// Sends a request and reads the answer, up to [`LARGEST_ANSWER`].
+async fn received(request: reqwest::RequestBuilder, base: &Url) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let lost = |error: reqwest::Error| {
+        let message = format!("no answer from {base}: {}", chain(&error.without_url()));
+        Failure::NoAnswer(message)
+    };
+    let mut response = request.send().await.map_err(lost)?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > LARGEST_ANSWER {
+            return Err(Failure::Other(format!("{base} is no control plane: its answer is too large")));
+        }
+    }
+    Ok((response.status(), bytes))
+}
+
 impl Answer {
+    /// Returns the body of a success.
+    ///
+    /// # Errors
+    /// In the control plane's own words.
+    pub(crate) fn done(self) -> Result<Value, String> {
+        if self.status.is_success() { Ok(self.body) } else { Err(self.refusal()) }
+    }
+
     /// Returns a refusal in the control plane's words.
     pub(crate) fn refusal(&self) -> String {
         let said = self.body.get("message").and_then(Value::as_str).unwrap_or("without a reason");
+        let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        // The control plane drops Scheduler's words, because they hold the trigger's id and its log must not.
+        let missing = if self.status == StatusCode::BAD_GATEWAY && self.cause.is_some() { PERMISSIONS } else { "" };
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 format!("{said}: set AGENT_TRIGGER_TOKEN to an access token that the control plane accepts")
             }
-            status => format!("{said} ({})", status.as_u16()),
+            StatusCode::PRECONDITION_FAILED => {
+                format!("{said} (412); read the trigger again, or leave `version` out to merge into what is there")
+            }
+            status => format!("{said} ({}){cause}{missing}", status.as_u16()),
         }
     }
 }
 
-fn clients() -> Result<Clients, String> {
-    let bundle = std::env::var("AWS_CA_BUNDLE").ok().filter(|path| !path.is_empty());
-    Clients::new(bundle.as_deref())
+/// Returns the path of the PEM file of further roots.
+pub(crate) fn bundle() -> Option<String> {
+    std::env::var("AWS_CA_BUNDLE").ok().filter(|path| !path.is_empty())
 }
 
 /// Returns the claims of a token of this user, as the authorizer would hand them on.
-fn claims(user: Option<&str>) -> Claims {
-    let names = [("sub", user.unwrap_or("nobody")), ("username", "cli"), ("client_id", "cli"), ("token_use", "access")];
+fn claims(user: &str) -> Claims {
+    let names = [("sub", user), ("username", "cli"), ("client_id", "cli"), ("token_use", "access")];
     Claims(names.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect::<HashMap<_, _>>())
 }
 
@@ -201,8 +354,35 @@ mod tests {
             ("ftp://127.0.0.1", false),
             ("example.com", false),
         ] {
-            assert_eq!(Requests::to(address, None).is_ok(), is_taken, "{address}");
+            assert_eq!(Requests::to(address, None, None).is_ok(), is_taken, "{address}");
         }
+    }
+
+    #[test]
+    fn an_address_with_a_key_is_refused_and_not_repeated() {
+        for (address, word) in [
+            ("http://127.0.0.1:9010/#key=secret", "fragment"),
+            ("http://127.0.0.1:9010/?key=secret", "query"),
+            ("http://secret@127.0.0.1:9010", "user"),
+            ("http://127.0.0.1:99999/#key=secret", "address"),
+        ] {
+            let error = Requests::to(address, None, None).err().unwrap();
+            assert!(error.contains(word) && !error.contains("secret"), "{address}: {error}");
+        }
+        let error = Requests::to("http://127.0.0.1", Some("a\rsecret".to_owned()), None).err().unwrap();
+        assert!(error.contains("AGENT_TRIGGER_TOKEN") && !error.contains("secret"), "{error}");
+        assert!(Requests::to("http://127.0.0.1", Some("secret\r\n".to_owned()), None).is_ok());
+    }
+
+    #[test]
+    fn every_setting_that_a_command_needs_is_named_with_its_output() {
+        let aws = || SdkConfig::builder().region(Region::from_static("us-east-1")).build();
+        let refused = |needs| Requests::here(aws(), "runs", needs, |_| None).err();
+        let told = refused(Needs::Schedules).unwrap();
+        for (name, output) in Needs::Schedules.settings() {
+            assert!(told.contains(name) && told.contains(output), "{name} in {told}");
+        }
+        assert!(refused(Needs::Function).unwrap().contains("RUN_FUNCTION_ARN"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use console::Term;
 
 use crate::words::{self, View};
 
-/// The width of the list where there is no terminal, and its least width where there is one.
+/// The width where there is no terminal.
 const WIDTH: usize = 100;
 
 pub(crate) struct Screen {
@@ -22,12 +22,32 @@ impl Screen {
 
     pub(crate) fn view(&self) -> View {
         let width = self.term.size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns));
-        View { now: words::now(), width: width.max(WIDTH), colours: console::colors_enabled() }
+        View { now: words::now(), width, colours: console::colors_enabled() }
+    }
+
+    /// Returns true if the output is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.term.is_term()
     }
 
     /// Prints lines, and does not fail if the reader has gone.
-    pub(crate) fn print(&self, lines: &[String]) {
-        let _ = writeln!(io::stdout().lock(), "{}", lines.join("\n"));
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(crate) fn print(&self, lines: &[String]) -> Result<(), String> {
+        self.write(format!("{}\n", lines.join("\n")).as_bytes())
+    }
+
+    /// Writes bytes, and does not fail if the reader has gone.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), String> {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
+            _ => Ok(()),
+        }
     }
 
     /// Draws lines in place of those drawn before, as many as the terminal has room for.

@@ -119,7 +119,8 @@ fn running_for(execution: &Execution, now: i64) -> String {
 }
 
 fn kept(until: Option<i64>, view: View) -> String {
-    let until = until.map(|seconds| format!(" until {}", words::rfc3339(seconds * 1000))).unwrap_or_default();
+    let until =
+        until.map(|seconds| format!(" until {}", words::rfc3339(seconds.saturating_mul(1000)))).unwrap_or_default();
     let text = format!("kept{until} for a replay, prompt included; not shown here");
     labelled("its input", &text, view)
 }

@@ -6,7 +6,7 @@ use agent_trigger::{
     store::execution_item::TTL,
 };
 use aws_config::{
-    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
     meta::credentials::CredentialsProviderChain, profile::ProfileFileCredentialsProvider,
     provider_config::ProviderConfig,
 };
@@ -24,6 +24,7 @@ use std::{
 
 use crate::execution::Execution;
 use crate::options::Which;
+use crate::requests::bundle;
 use crate::source::{Access, Source};
 
 /// The time limit of one attempt. For a page of a Scan, DynamoDB first reads 1 MB.
@@ -32,6 +33,12 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANY_REGION: &str = "us-east-1";
 /// The length of an execution's id, a UUID.
 pub(crate) const WHOLE_ID: usize = 36;
+/// The fewest items of a page of a query: `ttl` deletes rows late, and a page may hold nothing but expired ones.
+const LEAST_PAGE: usize = 100;
+
+/// The advice for credentials that only the AWS CLI finds, of SSO or of a process.
+const EXPORT: &str =
+    "those of SSO or of a process are exported by: eval \"$(aws configure export-credentials --format env)\"";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -39,7 +46,34 @@ type Item = HashMap<String, AttributeValue>;
 pub(crate) struct Table {
     client: Client,
     source: Source,
-    region: String,
+    /// The region and the credentials, for the other services too.
+    config: SdkConfig,
+}
+
+/// The executions whose id is wanted, or begins or ends with what is wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// Some of them, at most [`Named::MOST`].
+    pub(crate) executions: Vec<Execution>,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// The pages that were read for them.
+    pub(crate) pages: u32,
+    /// How many executions were searched, if there are more.
+    pub(crate) cut_short_at: Option<usize>,
+}
+
+impl Named {
+    /// The most executions that are kept. The others are only counted, because each may hold a long answer.
+    const MOST: usize = 5;
+
+    /// Adds an execution.
+    pub(crate) fn add(&mut self, execution: Execution) {
+        self.count += 1;
+        if self.executions.len() < Self::MOST {
+            self.executions.push(execution);
+        }
+    }
 }
 
 /// The newest executions, newest first.
@@ -60,8 +94,12 @@ impl Table {
     /// # Errors
     /// If there is no region, or `AWS_CA_BUNDLE` is unusable.
     pub(crate) async fn open(source: Source) -> Result<Self, String> {
-        let bundle = std::env::var("AWS_CA_BUNDLE").ok().filter(|path| !path.is_empty());
-        let clients = Clients::new(bundle.as_deref())?;
+        let bundle = bundle();
+        let clients = match source.access {
+            // The local run is on this machine, where no proxy leads to.
+            Access::EnvFile(_) => Clients::direct(bundle.as_deref()),
+            Access::Usual | Access::UsualOrAny => Clients::new(bundle.as_deref()),
+        }?;
         let any = Credentials::new("local", "local", None, None, "any");
         let http = SdkHttpClient::new(clients.aws);
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
@@ -69,17 +107,13 @@ impl Table {
         let profile = ProfileFileCredentialsProvider::builder().configure(&provider);
         let loader = match source.access {
             Access::Usual => loader,
-            Access::EnvFile => loader.region(Region::from_static(ANY_REGION)).credentials_provider(any),
+            Access::EnvFile(_) => loader.region(Region::from_static(ANY_REGION)).credentials_provider(any),
             // In this order, because some local DynamoDBs keep a separate table for each access key.
             Access::UsualOrAny => loader.credentials_provider(
                 CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
                     .or_else("profile", profile.build())
                     .or_else("any", any),
             ),
-        };
-        let loader = match &source.endpoint {
-            Some(endpoint) => loader.endpoint_url(endpoint),
-            None => loader,
         };
         let config = loader.load().await;
         let region = match config.region() {
@@ -95,7 +129,8 @@ impl Table {
             Some(endpoint) => client.endpoint_url(endpoint),
             None => client,
         };
-        Ok(Self { client: Client::from_conf(client.build()), source, region: region.to_string() })
+        let config = config.to_builder().region(region).build();
+        Ok(Self { client: Client::from_conf(client.build()), source, config })
     }
 
     /// Returns the table's name.
@@ -103,19 +138,19 @@ impl Table {
         &self.source.table
     }
 
-    /// Returns the region, or any where it makes no difference.
-    pub(crate) fn region(&self) -> &str {
-        &self.region
+    /// Returns the region and the credentials with which the table is read.
+    pub(crate) fn config(&self) -> &SdkConfig {
+        &self.config
     }
 
     /// Describes the table for a reader.
     pub(crate) fn described(&self) -> String {
-        self.source.described(&self.region)
+        self.source.described(self.config.region().map(AsRef::as_ref).unwrap_or_default())
     }
 
     /// Returns true if it is the table of the local run.
     pub(crate) fn is_local_run(&self) -> bool {
-        self.source.access == Access::EnvFile
+        matches!(self.source.access, Access::EnvFile(_))
     }
 
     /// Returns the newest executions of a trigger that `which` wants. It reads no more than that takes.
@@ -129,7 +164,7 @@ impl Table {
         let mut start = None;
         loop {
             // A page of those that a filter wants is as large as it may be.
-            let limit = which.status.is_empty().then(|| wanted - newest.executions.len());
+            let limit = which.status.is_empty().then(|| (wanted - newest.executions.len()).max(LEAST_PAGE));
             let query = self.client.query().table_name(&self.source.table).scan_index_forward(false);
             let page = query
                 .key_condition_expression("PK = :pk AND begins_with(SK, :sk)")
@@ -182,7 +217,7 @@ impl Table {
         }
     }
 
-    /// Returns the executions whose id is `id`, or begins or ends with it, and the number of pages it took to find them. One
+    /// Returns the executions whose id is `id`, or begins or ends with it. One
     /// is read by its key if its trigger and its whole id are known. Otherwise the trigger's rows are queried, or the table
     /// is scanned, to the end: a part of an id may mean several.
     ///
@@ -194,15 +229,17 @@ impl Table {
         id: &str,
         now: i64,
         read: impl Fn(usize),
-    ) -> Result<(Vec<Execution>, u32), String> {
+    ) -> Result<Named, String> {
         let is_whole = id.len() == WHOLE_ID;
         if let Some(trigger) = trigger.filter(|_| is_whole) {
             let get = self.client.get_item().table_name(&self.source.table);
             let get = get.key("PK", text(format!("TRIGGER#{trigger}"))).key("SK", text(format!("EXECUTION#{id}")));
             let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
-            return Ok((found.item.and_then(|item| Execution::new(plain(&item), now)).into_iter().collect(), 1));
+            let mut named = Named { pages: 1, ..Named::default() };
+            found.item.and_then(|item| Execution::new(plain(&item), now)).into_iter().for_each(|one| named.add(one));
+            return Ok(named);
         }
-        let (mut start, mut pages, mut items, mut found) = (None, 0, 0, Vec::new());
+        let (mut start, mut items, mut found) = (None, 0, Named::default());
         loop {
             let (rows, scanned, next) = match trigger {
                 Some(trigger) => {
@@ -224,46 +261,51 @@ impl Table {
                     (page.items.unwrap_or_default(), page.scanned_count, page.last_evaluated_key)
                 }
             };
-            pages += 1;
+            found.pages += 1;
             items += usize::try_from(scanned).unwrap_or_default();
             let rows = rows.iter().filter_map(|item| Execution::new(plain(item), now));
-            found.extend(rows.filter(|execution| execution.is_named(id)));
+            rows.filter(|execution| execution.is_named(id)).for_each(|execution| found.add(execution));
             start = next;
-            if start.is_none() || is_whole && !found.is_empty() {
-                return Ok((found, pages));
+            if start.is_none() || is_whole && found.count > 0 {
+                return Ok(found);
             }
             read(items);
         }
     }
 
-    /// Returns the users who have a trigger with this id. The table is scanned for it.
+    /// Returns the users who have a trigger with this id, or one whose deletion was cut short: its schedule is still to be
+    /// deleted. The table is scanned for it, and `read` is told how much was read so far.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn owners(&self, trigger: &str) -> Result<Vec<String>, String> {
-        let (mut start, mut owners) = (None, Vec::new());
+    pub(crate) async fn owners(&self, trigger: &str, read: impl Fn(usize)) -> Result<Vec<String>, String> {
+        let (mut start, mut items, mut owners) = (None, 0, Vec::new());
         loop {
             let scan = self.client.scan().table_name(&self.source.table);
-            let scan = scan.filter_expression("SK = :sk AND begins_with(PK, :pk) AND attribute_not_exists(deletedAt)");
+            let scan = scan.filter_expression(
+                "SK = :sk AND begins_with(PK, :pk) AND (attribute_not_exists(deletedAt) OR attribute_exists(scheduleVersion))",
+            );
             let scan = scan.expression_attribute_values(":sk", text(format!("TRIGGER#{trigger}")));
             let scan = scan.expression_attribute_values(":pk", text("TRIGGER#")).projection_expression("PK");
             let page = scan.set_exclusive_start_key(start).send().await;
             let page = page.map_err(|error| self.told("Scan", &error))?;
             let keys = page.items().iter().filter_map(|item| item.get("PK")?.as_s().ok()?.strip_prefix("TRIGGER#"));
             owners.extend(keys.map(str::to_owned));
+            items += usize::try_from(page.scanned_count).unwrap_or_default();
             start = page.last_evaluated_key;
             if start.is_none() {
                 return Ok(owners);
             }
+            read(items);
         }
     }
 
-    /// Returns every user who has a trigger.
+    /// Returns every user who has a trigger. The table is scanned for them, and `read` is told how much was read so far.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn users(&self) -> Result<Vec<String>, String> {
-        let (mut start, mut users) = (None, BTreeSet::new());
+    pub(crate) async fn users(&self, read: impl Fn(usize)) -> Result<Vec<String>, String> {
+        let (mut start, mut items, mut users) = (None, 0, BTreeSet::new());
         loop {
             let scan = self.client.scan().table_name(&self.source.table);
             let scan = scan.filter_expression("begins_with(SK, :key) AND begins_with(PK, :key)");
@@ -272,10 +314,12 @@ impl Table {
             let page = page.map_err(|error| self.told("Scan", &error))?;
             let keys = page.items().iter().filter_map(|item| item.get("PK")?.as_s().ok()?.strip_prefix("TRIGGER#"));
             users.extend(keys.map(str::to_owned));
+            items += usize::try_from(page.scanned_count).unwrap_or_default();
             start = page.last_evaluated_key;
             if start.is_none() {
                 return Ok(users.into_iter().collect());
             }
+            read(items);
         }
     }
 
@@ -302,14 +346,13 @@ impl Table {
         let shown = self.described();
         if !matches!(error, SdkError::ServiceError(_)) {
             let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
-            if self.source.access == Access::EnvFile {
+            if self.is_local_run() {
                 let what_to_do = "start `cargo run --example local -- --serve` again, or give --table NAME";
                 return format!("no answer for {shown}: {cause}; has the local run ended? {what_to_do}");
             }
             if cause.contains("credentials") {
                 let cause = if cause.contains("no credentials found") { "none are found" } else { &cause };
-                let what_to_do = "after `aws sso login`: eval \"$(aws configure export-credentials --format env)\"";
-                return format!("no AWS credentials for {shown}: {cause}; {what_to_do}");
+                return format!("no AWS credentials for {shown}: {cause}; {EXPORT}");
             }
             return format!("no answer for {shown}: {cause}");
         }
@@ -320,6 +363,9 @@ impl Table {
             }
             "AccessDeniedException" => {
                 format!("access denied to {shown}: {said}; {operation} needs dynamodb:{operation}")
+            }
+            code @ ("ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException") => {
+                format!("the AWS credentials for {shown} are not accepted: {code}: {said}; {EXPORT}")
             }
             code => format!("DynamoDB {operation} of {shown}: {code}: {said}"),
         }

@@ -1,21 +1,24 @@
 //! The commands for triggers. The control plane does what they ask: behind its address, or in this process.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use comfy_table::{ContentArrangement, presets::NOTHING};
-use http::Method;
+use comfy_table::{ColumnConstraint, ContentArrangement, presets::NOTHING};
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use crate::executions::pretty;
-use crate::place::Place;
-use crate::requests::{Requests, segment};
+use crate::check;
+use crate::executions::progress_bar;
+use crate::options::PlaceOptions;
+use crate::place::{Pages, Place};
+use crate::requests::{Failure, Needs, Requests, segment};
 use crate::screen::Screen;
-use crate::words;
+use crate::words::{self, pretty};
 
 /// The triggers of a page.
 const PAGE: usize = 100;
 
-/// Who is asked for: one user, or everybody in a table.
+/// The users whose triggers are asked for: one, or everybody in a table.
 struct Asked {
     requests: Requests,
     /// `None` is the user of the token.
@@ -27,55 +30,61 @@ impl Asked {
         let users = match (&place, user) {
             (_, Some(user)) => vec![Some(user.to_owned())],
             (Place::Table(table), None) if !table.is_local_run() => {
-                table.users().await?.into_iter().map(Some).collect()
+                let reading = progress_bar();
+                let users = table.users(|items| reading.set_message(format!("{items} items read"))).await;
+                reading.finish_and_clear();
+                users?.into_iter().map(Some).collect()
             }
             _ => vec![None],
         };
-        Ok(Self { requests: place.requests(false, None).await?, users })
+        Ok(Self { requests: place.requests(Needs::Table, None)?, users })
     }
+}
+
+/// Returns all triggers of a user.
+async fn all(requests: &Requests, user: Option<&str>) -> Result<Vec<Value>, String> {
+    let (mut triggers, mut pages) = (Vec::new(), Pages::new());
+    while pages.more() {
+        let token = pages.token().map(|next| format!("&nextToken={}", segment(next))).unwrap_or_default();
+        let page = requests.done(user, Method::GET, &format!("/triggers?limit={PAGE}{token}"), None).await?;
+        triggers.extend(pages.take(page, "triggers")?);
+    }
+    Ok(triggers)
 }
 
 /// Lists triggers.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it.
 pub(crate) async fn list(place: Place, user: Option<&str>, json: bool, screen: &Screen) -> Result<(), String> {
-    let described = place.described();
+    let (described, has_many_users) = (place.described(), place.has_many_users());
     let Asked { requests, users } = Asked::of_all(place, user).await?;
     let mut triggers = Vec::new();
     for user in &users {
-        let mut next: Option<String> = None;
-        loop {
-            let token = next.map(|next| format!("&nextToken={}", segment(&next))).unwrap_or_default();
-            let path = format!("/triggers?limit={PAGE}{token}");
-            let page = requests.done(user.as_deref(), Method::GET, &path, None).await?;
-            let found = page["triggers"].as_array().cloned().unwrap_or_default();
-            triggers.extend(found.into_iter().map(|mut trigger| {
-                if let Some(user) = user {
-                    trigger["userId"] = json!(user);
-                }
-                trigger
-            }));
-            next = page["nextToken"].as_str().map(str::to_owned);
-            if next.is_none() {
-                break;
+        let found = all(&requests, user.as_deref()).await?;
+        triggers.extend(found.into_iter().map(|mut trigger| {
+            if let Some(user) = user {
+                trigger["userId"] = json!(user);
             }
-        }
+            trigger
+        }));
     }
     if json {
-        screen.print(&[pretty(&Value::from(triggers))]);
+        screen.print(&[pretty(&Value::from(triggers))])
     } else if triggers.is_empty() {
-        screen.print(&[format!("{described}: no triggers yet; make one: triggerctl put FILE")]);
+        screen.print(&[format!("{described}: no triggers yet; make one: triggerctl put FILE")])
     } else {
-        screen.print(&table(&triggers, screen));
+        screen.print(&table(&triggers, has_many_users && user.is_none(), screen))
     }
-    Ok(())
 }
 
-fn table(triggers: &[Value], screen: &Screen) -> Vec<String> {
+/// Draws triggers as a table. `has_users` says whether it tells whose they are.
+fn table(triggers: &[Value], has_users: bool, screen: &Screen) -> Vec<String> {
     let text = |trigger: &Value, name: &str| words::one_line(trigger[name].as_str().unwrap_or_default());
     let mut table = rows(screen);
-    table.set_header(["STATE", "HEALTH", "NEXT RUN (UTC)", "TRIGGER", "NAME"]);
+    let user = |cell: String| has_users.then_some(cell);
+    let header = ["STATE", "HEALTH", "NEXT RUN (UTC)", "TRIGGER"].map(str::to_owned);
+    table.set_header(header.into_iter().chain(user("USER".to_owned())).chain(["NAME".to_owned()]));
     let now = words::now();
     for trigger in triggers {
         let is_on = trigger["enabled"] != json!(false);
@@ -92,22 +101,31 @@ fn table(triggers: &[Value], screen: &Screen) -> Vec<String> {
             }
         };
         let health = Some(text(trigger, "health")).filter(|health| !health.is_empty());
-        table.add_row([
-            state.to_owned(),
-            health.unwrap_or_else(|| "-".to_owned()),
-            next,
-            text(trigger, "id"),
-            text(trigger, "name"),
-        ]);
+        let cells = [state.to_owned(), health.unwrap_or_else(|| "-".to_owned()), next, text(trigger, "id")];
+        table.add_row(cells.into_iter().chain(user(text(trigger, "userId"))).chain([text(trigger, "name")]));
     }
+    whole(&mut table, 3);
     lines(&table)
 }
 
+/// Makes a table as wide as the terminal. Without one nothing is broken over lines.
 fn rows(screen: &Screen) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(screen.view().width).unwrap_or(u16::MAX));
+    table.load_preset(NOTHING);
+    if screen.is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(screen.view().width).unwrap_or(u16::MAX));
+    } else {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     table
+}
+
+/// Keeps the ids of a column in one piece, so that they can be searched for and copied.
+fn whole(table: &mut comfy_table::Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
 }
 
 fn lines(table: &comfy_table::Table) -> Vec<String> {
@@ -117,104 +135,117 @@ fn lines(table: &comfy_table::Table) -> Vec<String> {
 /// Sends a request about a trigger: `run`, `enable`, `disable`, or `None` to delete it.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it.
 pub(crate) async fn act(place: Place, user: Option<&str>, id: &str, what: Option<&str>) -> Result<Value, String> {
     let user = owner(&place, user, id).await?;
-    let requests = place.requests(true, None).await?;
+    let needs = match what {
+        Some("run") => Needs::Function,
+        Some(_) => Needs::Schedules,
+        None => Needs::Group,
+    };
+    let requests = place.requests(needs, None)?;
     let path = format!("/triggers/{}", segment(id));
-    match what {
-        Some(what) => {
-            let path = format!("{path}/{what}");
-            requests.done(user.as_deref(), Method::POST, &path, Some(&json!({}))).await
+    let answer = match what {
+        Some(what) => requests.done(user.as_deref(), Method::POST, &format!("{path}/{what}"), Some(&json!({}))).await,
+        None if is_there(&requests, user.as_deref(), id).await? => {
+            requests.done(user.as_deref(), Method::DELETE, &path, None).await
         }
-        None => requests.done(user.as_deref(), Method::DELETE, &path, None).await,
-    }
+        None => Err("there is no such trigger (404)".to_owned()),
+    };
+    answer.map_err(|error| format!("trigger {id}: {error}"))
 }
 
-/// Creates or changes the trigger in a file. Returns what was done and the trigger's id.
+/// Returns true if there is such a trigger, or one whose deletion was cut short. To delete what is not there is a success of
+/// the control plane, and would hide a misspelt id.
+async fn is_there(requests: &Requests, user: Option<&str>, id: &str) -> Result<bool, String> {
+    let path = format!("/triggers/{}", segment(id));
+    let answer = requests.send(user, Method::GET, &path, None, &[]).await?;
+    if answer.status != StatusCode::NOT_FOUND {
+        return answer.done().map(|_| true).map_err(|error| format!("trigger {id}: {error}"));
+    }
+    // A deleted trigger is listed until its schedule is deleted too.
+    Ok(all(requests, user).await?.iter().any(|trigger| trigger["id"] == json!(id)))
+}
+
+/// Creates or changes the trigger in a file. Returns what was done, with the trigger's id, or the trigger as JSON.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
-pub(crate) async fn put(place: Place, user: Option<&str>, file: &Path) -> Result<String, String> {
-    let trigger = read(file)?;
-    let text = |name: &str| trigger.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let (id, given) = (text("id").map(str::to_owned), user.or(text("userId")).map(str::to_owned));
+/// A message that says what went wrong and what to do about it.
+pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json: bool) -> Result<Vec<String>, String> {
+    let trigger = check::object(file, check::read(file)?)?;
+    let id = id_of(&trigger)?;
+    let in_file = trigger.get("userId").and_then(Value::as_str).filter(|user| !user.is_empty());
+    let given = options.user.as_deref().or(in_file);
     let user = match &id {
-        Some(id) => owner(&place, given.as_deref(), id).await?,
-        None if matches!(&place, Place::Table(table) if !table.is_local_run()) && given.is_none() => {
+        Some(id) => owner(&place, given, id).await?,
+        None if place.has_many_users() && given.is_none() => {
             return Err("whose trigger is it? Give --user ID, or userId in the file".to_owned());
         }
-        None => given,
+        None => given.map(str::to_owned),
     };
     let source = trigger.get("eventConfig").and_then(|config| config.get("eventSourceId")?.as_str());
-    let requests = place.requests(true, source).await?;
-    let (method, path) = match &id {
-        Some(id) => (Method::PUT, format!("/triggers/{}", segment(id))),
-        None => (Method::POST, "/triggers".to_owned()),
+    // A trigger of type event has no schedule, but there may be one to delete if it was one of type schedule before.
+    let needs = match (trigger.get("type").and_then(Value::as_str), &id) {
+        (Some("event"), None) => Needs::Table,
+        (Some("event"), Some(_)) => Needs::Group,
+        _ => Needs::Schedules,
     };
-    let saved = requests.done(user.as_deref(), method, &path, Some(&Value::Object(trigger))).await?;
-    let done = if id.is_some() { "changed" } else { "created" };
-    let shown = &saved["trigger"];
-    let next = shown["nextRun"].as_str().map(|next| format!(", next run {next}")).unwrap_or_default();
-    Ok(format!("{done} {}{next}", shown["id"].as_str().or(id.as_deref()).unwrap_or_default()))
-}
-
-/// Says what is wrong with the trigger in a file, and what an event would make of it. Returns whether it is valid.
-///
-/// # Errors
-/// If a file is not readable, or the event is none.
-pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen: &Screen) -> Result<bool, String> {
-    let trigger = read(file)?;
-    let event = event.map(read).transpose()?.map(Value::Object);
-    // The stack decides which sources there are. Here the trigger's own counts as one.
-    let source = &Value::Object(trigger.clone())["eventConfig"]["eventSourceId"];
-    let sources = json!([{"id": source.as_str().filter(|id| !id.is_empty()).unwrap_or("none")}]).to_string();
-    let set = |name: &str| (name == "EVENT_SOURCES").then(|| sources.clone());
-    let requests = Requests::here("none", "none", false, set).await?;
-    let body = json!({"trigger": trigger, "event": event});
-    let answer = requests.done(Some("nobody"), Method::POST, "/triggers/check", Some(&body)).await?;
-    let is_valid = answer["valid"] == json!(true);
+    let requests = place.requests(needs, source)?;
+    if let Some(given) = given {
+        // An address acts for the token's user, whoever the file names.
+        requests.acts_for(given).await?;
+    }
+    let version = trigger.get("version").filter(|version| !version.is_null()).map(Value::to_string);
+    let enabled = trigger.get("enabled").and_then(Value::as_bool);
+    let (user, body) = (user.as_deref(), Value::Object(trigger));
+    let answer = match (&id, version) {
+        (Some(id), version) => {
+            let headers: Vec<_> = version.iter().map(|version| ("If-Match", version.as_str())).collect();
+            let path = format!("/triggers/{}", segment(id));
+            let answer = requests.send(user, Method::PUT, &path, Some(&body), &headers).await?;
+            answer.done().map_err(|error| format!("trigger {id}: {error}"))?
+        }
+        (None, _) => created(&requests, user, &body).await?,
+    };
     if json {
-        let mut answer = answer;
-        if let Some(members) = answer.as_object_mut() {
-            members.remove("metadata");
-        }
-        screen.print(&[pretty(&answer)]);
-    } else {
-        screen.print(&verdict(&answer, is_valid));
+        return Ok(vec![pretty(&answer["trigger"])]);
     }
-    Ok(is_valid)
+    Ok(saved(&answer["trigger"], id.as_deref(), enabled, &options.given()))
 }
 
-/// Words what a check found.
-fn verdict(answer: &Value, is_valid: bool) -> Vec<String> {
-    let texts = |list: &Value| -> Vec<String> {
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(words::one_line).collect()
-    };
-    let mut lines = vec![if is_valid { "✓ valid" } else { "✗ invalid" }.to_owned()];
-    for violation in answer["fieldViolations"].as_array().into_iter().flatten() {
-        let said = |name: &str| words::one_line(violation[name].as_str().unwrap_or_default());
-        lines.push(format!("  {}: {}", said("field"), said("description")));
+/// Creates a trigger. If the answer is lost, the request is repeated once: its key keeps it from making a second trigger.
+async fn created(requests: &Requests, user: Option<&str>, body: &Value) -> Result<Value, String> {
+    let key = Uuid::new_v4().to_string();
+    let headers = [("Idempotency-Key", key.as_str())];
+    let send = || requests.send(user, Method::POST, "/triggers", Some(body), &headers);
+    match send().await {
+        Err(Failure::NoAnswer(_)) => send().await?.done(),
+        answer => answer?.done(),
     }
-    if let Some(schedule) = answer["schedule"].as_object() {
-        lines.extend([String::new(), words::one_line(schedule["description"].as_str().unwrap_or_default())]);
-        lines.extend(runs(schedule));
+}
+
+/// Returns the id of the trigger that a file changes, or `None` if it is a new one.
+fn id_of(trigger: &Map<String, Value>) -> Result<Option<String>, String> {
+    match trigger.get("id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if !id.trim().is_empty() => Ok(Some(id.clone())),
+        Some(_) => {
+            Err("the file's id must be a text that is not empty; without an id a new trigger is made".to_owned())
+        }
     }
-    if let Some(event) = answer["event"].as_object() {
-        lines.push(String::new());
-        let refused = texts(&event["refusedBy"]);
-        lines.push(match (refused.is_empty(), event["skipReason"].as_str()) {
-            (true, None) => "The event would run it.".to_owned(),
-            (true, Some(reason)) => format!("The event would be skipped: {reason}."),
-            (false, _) => format!("The event would not run it: {} refuses it.", refused.join(" and ")),
-        });
-        for query in texts(&event["emptyQueries"]) {
-            lines.push(format!("  finds nothing in the event: {query}"));
-        }
-        if let Some(prompt) = event["prompt"].as_str() {
-            lines.extend([String::new(), "The prompt:".to_owned()]);
-            lines.extend(words::harmless(prompt).lines().map(|line| format!("  {line}")));
-        }
+}
+
+/// Words what was saved. The control plane leaves `enabled` as it is, so a file that says otherwise is told about it.
+fn saved(trigger: &Value, id: Option<&str>, enabled: Option<bool>, options: &str) -> Vec<String> {
+    let text = |name: &str| trigger[name].as_str().map(words::one_line);
+    let done = if id.is_some() { "changed" } else { "created" };
+    let next = text("nextRun").map(|next| format!(", next run {next}")).unwrap_or_default();
+    let id = text("id").unwrap_or_else(|| words::one_line(id.unwrap_or_default()));
+    let mut lines = vec![format!("{done} {id}{next}")];
+    let is_on = trigger["enabled"] != json!(false);
+    if enabled.is_some_and(|enabled| enabled != is_on) {
+        let (state, switch) = if is_on { ("on", "disable") } else { ("off", "enable") };
+        lines.push(format!("still {state}: triggerctl {switch} {}{options}", words::quoted(&id)));
     }
     lines
 }
@@ -222,7 +253,7 @@ fn verdict(answer: &Value, is_valid: bool) -> Vec<String> {
 /// Shows the next runs of a trigger, or of all.
 ///
 /// # Errors
-/// What went wrong and what to do about it.
+/// A message that says what went wrong and what to do about it.
 pub(crate) async fn next(
     place: Place,
     user: Option<&str>,
@@ -233,18 +264,18 @@ pub(crate) async fn next(
     if let Some(id) = id {
         let user = owner(&place, user, id).await?;
         let path = format!("/triggers/{}/next-runs?limit={limit}", segment(id));
-        let answer = place.requests(false, None).await?.done(user.as_deref(), Method::GET, &path, None).await?;
+        let requests = place.requests(Needs::Table, None)?;
+        let answer = requests.done(user.as_deref(), Method::GET, &path, None).await;
+        let answer = answer.map_err(|error| format!("trigger {id}: {error}"))?;
         if json {
-            screen.print(&[pretty(&answer["nextRuns"])]);
-            return Ok(());
+            return screen.print(&[pretty(&answer["nextRuns"])]);
         }
         let mut lines = vec![words::one_line(answer["description"].as_str().unwrap_or_default())];
         if answer["enabled"] == json!(false) {
             lines.push("The trigger is switched off: none of these will run.".to_owned());
         }
         lines.extend(answer.as_object().map(runs).unwrap_or_default());
-        screen.print(&lines);
-        return Ok(());
+        return screen.print(&lines);
     }
     let Asked { requests, users } = Asked::of_all(place, user).await?;
     let mut all = Vec::new();
@@ -256,9 +287,9 @@ pub(crate) async fn next(
     all.sort_by(|one, other| one["at"].as_str().cmp(&other["at"].as_str()));
     all.truncate(usize::from(limit));
     if json {
-        screen.print(&[pretty(&Value::from(all))]);
+        screen.print(&[pretty(&Value::from(all))])
     } else if all.is_empty() {
-        screen.print(&["no schedule will fire".to_owned()]);
+        screen.print(&["no schedule will fire".to_owned()])
     } else {
         let mut table = rows(screen);
         table.set_header(["AT (UTC)", "TRIGGER", "NAME"]);
@@ -266,13 +297,13 @@ pub(crate) async fn next(
             let text = |name: &str| words::one_line(run[name].as_str().unwrap_or_default());
             table.add_row([text("at"), text("triggerId"), text("name")]);
         }
-        screen.print(&lines(&table));
+        whole(&mut table, 1);
+        screen.print(&lines(&table))
     }
-    Ok(())
 }
 
 /// Words the next runs of a schedule.
-fn runs(schedule: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn runs(schedule: &Map<String, Value>) -> Vec<String> {
     let text = |value: &Value| words::one_line(value.as_str().unwrap_or_default());
     let list = |name: &str| schedule.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut lines: Vec<String> = list("nextRuns")
@@ -290,13 +321,19 @@ fn runs(schedule: &Map<String, Value>) -> Vec<String> {
 }
 
 /// Returns the user whose trigger is meant. In a table it is the one who has it, unless an option names somebody.
-async fn owner(place: &Place, user: Option<&str>, id: &str) -> Result<Option<String>, String> {
+///
+/// # Errors
+/// If nobody has it, or several have.
+pub(crate) async fn owner(place: &Place, user: Option<&str>, id: &str) -> Result<Option<String>, String> {
     let table = match (user, place) {
         (Some(user), _) => return Ok(Some(user.to_owned())),
         (None, Place::Table(table)) if !table.is_local_run() => table,
         (None, _) => return Ok(None),
     };
-    let mut owners = table.owners(id).await?;
+    let reading = progress_bar();
+    let owners = table.owners(id, |items| reading.set_message(format!("{items} items read"))).await;
+    reading.finish_and_clear();
+    let mut owners = owners?;
     match owners.len() {
         0 => Err(format!("no such trigger: {id} in {}", place.described())),
         1 => Ok(owners.pop()),
@@ -304,12 +341,38 @@ async fn owner(place: &Place, user: Option<&str>, id: &str) -> Result<Option<Str
     }
 }
 
-fn read(file: &Path) -> Result<Map<String, Value>, String> {
-    let shown = file.display();
-    let text = fs::read_to_string(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(format!("{shown} is not a JSON object")),
-        Err(error) => Err(format!("{shown} is not JSON: {error}")),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_text_is_an_id() {
+        let id = |id: Value| id_of(json!({"id": id}).as_object().unwrap());
+        assert_eq!(id(json!("nightly")), Ok(Some("nightly".to_owned())));
+        assert_eq!(id(Value::Null), Ok(None));
+        assert_eq!(id_of(&Map::new()), Ok(None));
+        for strange in [json!(5), json!(""), json!(" "), json!(["x"]), json!(false)] {
+            assert!(id(strange.clone()).unwrap_err().contains("id must be"), "{strange}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_says_of_enabled_and_was_not_done_is_told() {
+        let said = |stored: bool, file| saved(&json!({"id": "x", "enabled": stored}), Some("x"), file, " --table runs");
+        assert_eq!(said(true, None), ["changed x"]);
+        assert_eq!(said(true, Some(true)), ["changed x"]);
+        assert_eq!(said(true, Some(false)), ["changed x", "still on: triggerctl disable x --table runs"]);
+        assert_eq!(said(false, Some(true)), ["changed x", "still off: triggerctl enable x --table runs"]);
+        let hostile = json!({"id": "x\u{9b}2J", "nextRun": "\u{1b}[2J"});
+        assert_eq!(saved(&hostile, None, None, ""), ["created x 2J, next run [2J"]);
+    }
+
+    #[test]
+    fn ids_are_in_one_piece_and_users_are_told_apart() {
+        let id = "019aa303-7c00-7f32-9d74-712a8c5e2c03";
+        let trigger = json!({"id": id, "name": "A long name ".repeat(20), "userId": "user-1", "enabled": true});
+        let drawn = table(std::slice::from_ref(&trigger), true, &Screen::new()).join("\n");
+        assert!(drawn.contains(id) && drawn.contains("USER") && drawn.contains("user-1"), "{drawn}");
+        assert!(!table(&[trigger], false, &Screen::new()).join("\n").contains("user-1"));
     }
 }

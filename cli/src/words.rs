@@ -64,7 +64,11 @@ pub(crate) fn roughly(millis: i64) -> String {
 
 /// Formats how far a moment is from now.
 pub(crate) fn distance(millis: i64, now: i64) -> String {
-    if millis > now { format!("in {}", roughly(millis - now)) } else { format!("{} ago", roughly(now - millis)) }
+    if millis > now {
+        format!("in {}", roughly(millis.saturating_sub(now)))
+    } else {
+        format!("{} ago", roughly(now.saturating_sub(millis)))
+    }
 }
 
 /// Formats a large number in at most five columns.
@@ -119,12 +123,38 @@ pub(crate) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// Returns true for a character that could control a terminal, or change the order in which its text is read.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Removes everything that could control a terminal, because an agent's words can be anything. Newlines stay.
 pub(crate) fn harmless(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars().map(|c| if c != '\n' && steers(c) { ' ' } else { c }).collect()
+}
+
+/// Returns a value as indented JSON. What could control a terminal is escaped, so that the value stays the same.
+pub(crate) fn pretty(value: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{value:#}").chars() {
+        // Outside strings there are no control characters but newlines, and inside there are no newlines.
+        if c != '\n' && steers(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Returns a text as a shell takes it as one word, whatever it holds.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
+    if !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    format!("'{}'", one_line(text).replace('\'', "'\\''"))
 }
 
 /// Does the same and joins the text to one line, with each run of white space as one space.
@@ -233,6 +263,35 @@ mod tests {
     fn no_text_steers_the_terminal() {
         assert_eq!(harmless("a\u{1b}[31mred\u{7}\nb\u{202e}c"), "a [31mred \nb c");
         assert_eq!(one_line("a\n\t b\r\n"), "a b");
+        assert_eq!(harmless("a\u{61c}b\u{2028}c\u{2029}d\u{9b}e"), "a b c d e");
+    }
+
+    #[test]
+    fn json_steers_no_terminal_and_stays_the_same_value() {
+        let value = serde_json::json!({"a\u{9b}": ["\u{7f}\u{85}\u{1b}[2J\n\u{202e}x\u{61c}é"]});
+        let text = pretty(&value);
+        assert!(text.chars().all(|c| c == '\n' || !steers(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn what_a_shell_would_run_is_quoted() {
+        for (text, expected) in [
+            ("nightly-report.1", "nightly-report.1"),
+            ("http://127.0.0.1:9010", "http://127.0.0.1:9010"),
+            ("$(rm x)", "'$(rm x)'"),
+            ("it's", "'it'\\''s'"),
+            ("--help", "'--help'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+    }
+
+    #[test]
+    fn no_number_of_a_record_overflows() {
+        assert_eq!(distance(i64::MIN, 0), format!("{} ago", roughly(i64::MAX)));
+        assert_eq!(distance(i64::MAX, -1), format!("in {}", roughly(i64::MAX)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 mod manage;
+mod mistakes;
 mod program;
 
 use std::{process::Stdio, time::SystemTime};

@@ -20,28 +20,29 @@ use aws_sdk_dynamodb::config::Credentials;
 use serde_json::{Value, json};
 use standins::lambda_api::FUNCTION_ARN;
 use standins::{SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, Stack, TABLE};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, process::Command};
 
-const USER: &str = "user-456";
+pub(crate) const USER: &str = "user-456";
+pub(crate) const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:undelivered";
 const KEY: &str = "a-key-of-the-local-port";
 
 /// The stand-ins, and a control plane on a port.
-struct World {
-    stack: Stack,
-    scheduler: Scheduler,
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) scheduler: Scheduler,
     address: String,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// The two ways to manage.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
+pub(crate) enum Way {
     Table,
     Address,
 }
 
 impl World {
-    async fn start(name: &str) -> Self {
+    pub(crate) async fn start(name: &str) -> Self {
         let (stack, scheduler) = (Stack::start().await, Scheduler::start().await.unwrap());
         let settings = Settings::from_lookup(|name| {
             let value = match name {
@@ -50,6 +51,7 @@ impl World {
                 "RUN_FUNCTION_ARN" => FUNCTION_ARN,
                 "SCHEDULE_GROUP_NAME" => SCHEDULE_GROUP,
                 "SCHEDULER_ROLE_ARN" => SCHEDULER_ROLE,
+                "SCHEDULE_DLQ_ARN" => QUEUE,
                 "EVENT_SOURCES" => r#"[{"id": "aws-s3"}]"#,
                 _ => return None,
             };
@@ -72,14 +74,14 @@ impl World {
         Self { stack, scheduler, address, folder }
     }
 
-    fn file(&self, name: &str, value: &Value) -> String {
+    pub(crate) fn file(&self, name: &str, value: &Value) -> String {
         let path = self.folder.join(name);
         fs::write(&path, value.to_string()).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// Runs the program. Returns whether it succeeded, and everything it said.
-    async fn run(&self, way: Way, args: &[&str]) -> (bool, String) {
+    /// Returns the program, which is to go this way.
+    pub(crate) fn command(&self, way: Way, args: &[&str]) -> Command {
         let mut command = crate::program(args);
         match way {
             Way::Table => command.args(["--table", TABLE]).envs([
@@ -89,33 +91,39 @@ impl World {
                 ("RUN_FUNCTION_ARN", FUNCTION_ARN.to_owned()),
                 ("SCHEDULE_GROUP_NAME", SCHEDULE_GROUP.to_owned()),
                 ("SCHEDULER_ROLE_ARN", SCHEDULER_ROLE.to_owned()),
+                ("SCHEDULE_DLQ_ARN", QUEUE.to_owned()),
                 ("AWS_ACCESS_KEY_ID", "test".to_owned()),
                 ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
                 ("AWS_REGION", "us-east-1".to_owned()),
             ]),
             Way::Address => command.args(["--api", &self.address]).env("AGENT_TRIGGER_TOKEN", KEY),
         };
-        let output = command.output().await.unwrap();
-        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-        assert!(!said.contains(KEY), "{said}");
-        (output.status.success(), said)
+        command
     }
 
-    async fn does(&self, way: Way, args: &[&str]) -> String {
-        let (succeeded, said) = self.run(way, args).await;
+    pub(crate) async fn does(&self, way: Way, args: &[&str]) -> String {
+        let (succeeded, said) = ended(&mut self.command(way, args)).await;
         assert!(succeeded, "{way:?} {args:?}: {said}");
         said
     }
 
-    async fn refuses(&self, way: Way, args: &[&str]) -> String {
-        let (succeeded, said) = self.run(way, args).await;
+    pub(crate) async fn refuses(&self, way: Way, args: &[&str]) -> String {
+        let (succeeded, said) = ended(&mut self.command(way, args)).await;
         assert!(!succeeded && said.lines().count() == 1, "{way:?} {args:?}: {said}");
         said
     }
 
-    fn item(&self, id: &str) -> Value {
+    pub(crate) fn item(&self, id: &str) -> Value {
         self.stack.dynamodb.item(&format!("TRIGGER#{USER}"), &format!("TRIGGER#{id}")).unwrap_or_default()
     }
+}
+
+/// Runs a command to its end. Returns whether it succeeded, and everything it said.
+pub(crate) async fn ended(command: &mut Command) -> (bool, String) {
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains(KEY), "{said}");
+    (output.status.success(), said)
 }
 
 async fn config(url: &str) -> SdkConfig {
@@ -128,7 +136,7 @@ async fn config(url: &str) -> SdkConfig {
         .await
 }
 
-fn schedule() -> Value {
+pub(crate) fn schedule() -> Value {
     json!({"name": "Daily report", "type": "schedule", "agentId": "agent-789", "prompt": "Write the report",
         "userId": USER, "scheduleConfig": {"expression": "0 9 ? * MON-FRI *", "timezone": "Europe/Berlin"}})
 }
@@ -157,12 +165,19 @@ async fn a_trigger_is_made_changed_switched_run_and_deleted() {
         world.does(way, &["enable", &id]).await;
         assert_eq!(world.item(&id)["enabled"], true);
 
-        let said = world.does(way, &["run", &id]).await;
+        let said = world.does(way, &["run", &id, "--json"]).await;
+        let answer: Value = serde_json::from_str(&said).unwrap();
+        assert!(answer["executionId"].is_string() && answer["triggerId"] == id.as_str(), "{said}");
+        let saved: Value = serde_json::from_str(&world.does(way, &["put", &change, "--json"]).await).unwrap();
+        assert_eq!(saved["id"], id.as_str());
         let sent = world.stack.lambda.invocations();
         assert_eq!((sent.len(), &sent[0].event()["detail"]["triggerId"]), (1, &json!(id)), "{said}");
         world.does(way, &["delete", &id]).await;
         assert_eq!(world.scheduler.names().len(), 0);
-        assert!(world.refuses(way, &["enable", &id]).await.contains("no"), "it is deleted");
+        for what in ["enable", "delete", "run"] {
+            let refused = world.refuses(way, &[what, &id]).await;
+            assert!(refused.contains("no") && refused.contains(&id), "it is deleted: {refused}");
+        }
     }
 }
 
@@ -180,8 +195,9 @@ async fn an_execution_is_shown_cancelled_and_replayed_by_the_end_of_its_id() {
         world.stack.dynamodb.put_item(&row("running"));
         let shown = world.does(way, &["show", "712a8c5e2c03"]).await;
         assert!(shown.contains("▸ running"), "{way:?}: {shown}");
-        let said = world.does(way, &["cancel", "5e2c03"]).await;
-        assert!(said.contains(ID), "{said}");
+        assert!(world.refuses(way, &["cancel", "c03"]).await.contains("too short"));
+        let said = world.does(way, &["cancel", "5E2C03"]).await;
+        assert!(said.contains(ID) && said.contains("--trigger uploads --"), "{said}");
         let stored = world.stack.dynamodb.item("TRIGGER#uploads", &format!("EXECUTION#{ID}")).unwrap();
         assert_eq!(stored["cancelRequested"], true);
 

@@ -161,6 +161,18 @@ async fn a_triggers_are_one_query_in_as_many_pages_as_it_takes() {
 }
 
 #[tokio::test]
+async fn rows_that_have_expired_take_few_queries() {
+    let dynamodb = table().await;
+    for at in 0..250 {
+        let id = format!("019aa302-7c00-7265-80a7-a45dbf81{at:04}");
+        put(&dynamodb, "nightly-report", &id, json!({"status": "completed", "ttl": now() / 1000 - 1}));
+    }
+    let said = shows(&dynamodb, &["list", "--table", TABLE, "--trigger", "nightly-report", "--limit", "1"]).await;
+    assert!(said.contains(COMPLETED) && said.contains("Older ones"), "{said}");
+    assert!(dynamodb.count("Query") <= 3, "{} queries", dynamodb.count("Query"));
+}
+
+#[tokio::test]
 async fn one_is_shown_in_full_and_its_input_only_mentioned() {
     let dynamodb = table().await;
     for args in [vec!["show", FAILED], vec!["show", FAILED, "--trigger", "import-orders"]] {
@@ -224,10 +236,12 @@ async fn what_is_wrong_is_said_in_one_error() {
     assert!(said.contains("no such execution"), "what has expired is none either: {said}");
     let said = refuses(&dynamodb, &["show", FAILED, "--trigger", "nightly-report", "--table", TABLE]).await;
     assert!(said.contains("trigger nightly-report"), "{said}");
-    let said = refuses(&dynamodb, &["run", "nightly-report", "--table", TABLE]).await;
-    for name in ["RUN_FUNCTION_ARN", "SCHEDULE_GROUP_NAME", "SCHEDULER_ROLE_ARN", "--api"] {
+    let said = refuses(&dynamodb, &["disable", "nightly-report", "--table", TABLE]).await;
+    for name in ["RUN_FUNCTION_ARN", "SCHEDULE_GROUP_NAME", "SCHEDULER_ROLE_ARN", "SCHEDULE_DLQ_ARN", "--api"] {
         assert!(said.contains(name), "{name} in {said}");
     }
+    let said = refuses(&dynamodb, &["run", "nightly-report", "--table", TABLE]).await;
+    assert!(said.contains("RUN_FUNCTION_ARN") && !said.contains("SCHEDULE"), "{said}");
     dynamodb.inject(Rule::any(Fault::Deny));
     let said = refuses(&dynamodb, &["list", "--table", TABLE]).await;
     assert!(said.contains("access denied") && said.contains("dynamodb:Scan"), "{said}");

@@ -69,6 +69,7 @@ async fn start() -> Result<ExitCode, String> {
     let root = examples.parent().unwrap_or(examples);
     let triggers = triggers::read(&options.triggers.clone().unwrap_or_else(|| root.join("events/triggers.json")))?;
     if options.serve {
+        let user = triggers.user()?;
         let stack = stack(serve::PORTS, &options).await.map_err(|e| {
             let hint = "Is another `--serve` running? End it, or the program that listens there.";
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
@@ -76,7 +77,7 @@ async fn start() -> Result<ExitCode, String> {
         triggers.seed(&stack.dynamodb)?;
         let built =
             build(root, &["-p", "agent-trigger", "-p", "agent-trigger-examples", "-p", "agent-trigger-api", "--bins"])?;
-        serve::serve(&stack, root, &built, &options).await?;
+        serve::serve(&stack, root, &built, &options, &user).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let plan = plan::plan(&options, root)?;

@@ -1,4 +1,4 @@
-//! When the stand-in for Scheduler fires: by the API's own prediction. The tests of the API use it too.
+//! The fires of the stand-in for Scheduler, by the API's own prediction. The tests of the API use it too.
 
 use agent_trigger_api::schedules::schedule::Schedule;
 use jiff::Timestamp;

@@ -33,7 +33,7 @@ Agents that speak other protocols, and one that stops short:
   --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment
-  --serve          start everything and print one link: the control plane's page at port 9010 (PORT), with schedules that
+  --serve          start everything and print one link: the control plane's page at port 9010 (LOCAL_PORT), with schedules that
                    fire. The stand-ins listen on ports 9001 to 9004; .local/env tells triggerctl and `cargo lambda watch`
                    where. Ends with Ctrl-C
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
@@ -128,8 +128,9 @@ impl Options {
     /// tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
-        // What is said of agents here, such as the tool of an MCP server.
-        env.extend(std::env::vars().filter(|(name, _)| name.starts_with("AGENT")));
+        // What is said of agents here, such as the tool of an MCP server. AGENT_TRIGGER_TOKEN opens a control plane.
+        let is_agents = |name: &str| name.starts_with("AGENT") && !name.starts_with("AGENT_TRIGGER_");
+        env.extend(std::env::vars().filter(|(name, _)| is_agents(name)));
         let protocol = self.protocol.as_ref().filter(|_| self.definition().is_none());
         for (name, value) in [("AGENT_PROTOCOL", protocol), ("AGENT_AUTH", self.auth.as_ref())] {
             env.extend(value.map(|value| (name.to_owned(), value.clone())));

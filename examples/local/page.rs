@@ -11,13 +11,10 @@ use standins::{Function, RuntimeApi, SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, 
 
 use crate::next_run::next_run;
 
-/// The port of the page, unless `PORT` says otherwise. 0 means any.
+/// The port of the page, unless `LOCAL_PORT` says otherwise. 0 means any.
 const PORT: &str = "9010";
 /// The longest time in which the API starts.
 const START: Duration = Duration::from_secs(30);
-/// The user whose triggers the page shows: that of the sample triggers.
-const USER: &str = "user-456";
-
 /// The running control plane. It ends when this is dropped.
 pub(crate) struct Page {
     /// Its address, `http://127.0.0.1:port`.
@@ -31,22 +28,29 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Starts the API that was built into the folder `built`, for the table of `stack`, and makes the sample schedules.
+    /// Starts the API that was built into the folder `built`, for the table of `stack` and for `user`, and makes the sample
+    /// schedules.
     ///
     /// # Errors
     /// If the API does not start, or refuses a sample.
-    pub(crate) async fn start(stack: &Stack, built: &Path) -> Result<Self, String> {
+    pub(crate) async fn start(stack: &Stack, built: &Path, user: &str) -> Result<Self, String> {
         let mut scheduler = Scheduler::start().await.map_err(|error| error.to_string())?;
         scheduler.run(stack.lambda.clone(), Arc::new(next_run));
         let key = uuid::Uuid::new_v4().simple().to_string();
         let runtime = RuntimeApi::start().await;
-        let env = env(stack, &scheduler, &key);
+        let env = env(stack, &scheduler, &key, user);
         let binary = built.join("agent-trigger-api");
         let api = Function::spawn(&binary, &env, &runtime)
             .map_err(|e| format!("{} does not start: {e}", binary.display()))?;
-        let line = api.wait_for_log("listening on ", START).await;
+        let line = tokio::select! {
+            line = api.wait_for_log("listening on ", START) => line,
+            _ = api.wait_exit(START) => None,
+        };
         let url = line.as_deref().and_then(|line| line.split_once("listening on ")).map(|(_, url)| url.to_owned());
-        let url = url.ok_or_else(|| format!("the control plane does not start: {}", api.logs().join("; ")))?;
+        let url = url.ok_or_else(|| {
+            let hint = "Does another program listen on its port? LOCAL_PORT=0 takes any that is free.";
+            format!("the control plane does not start: {}\n{hint}", api.logs().join("; "))
+        })?;
         for trigger in samples() {
             make(&url, &key, &trigger).await?;
         }
@@ -70,8 +74,8 @@ impl Page {
 }
 
 /// Returns the environment of the API.
-fn env(stack: &Stack, scheduler: &Scheduler, key: &str) -> Env {
-    let port = std::env::var("PORT").unwrap_or_else(|_| PORT.to_owned());
+fn env(stack: &Stack, scheduler: &Scheduler, key: &str, user: &str) -> Env {
+    let port = std::env::var("LOCAL_PORT").unwrap_or_else(|_| PORT.to_owned());
     let rows = stack.dynamodb.scan();
     // The last one is that of a sample.
     let ids = rows.iter().filter_map(|row| row["eventConfig"]["eventSourceId"].as_str()).chain(["aws-s3"]);
@@ -86,7 +90,7 @@ fn env(stack: &Stack, scheduler: &Scheduler, key: &str) -> Env {
         ("SCHEDULER_ROLE_ARN", SCHEDULER_ROLE),
         ("EVENT_SOURCES", &sources),
         ("LOCAL_PORT", &port),
-        ("LOCAL_USER_ID", USER),
+        ("LOCAL_USER_ID", user),
         ("LOCAL_KEY", key),
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -107,7 +111,8 @@ fn samples() -> [Value; 3] {
 
 /// Makes a trigger through the API.
 async fn make(url: &str, key: &str, trigger: &Value) -> Result<(), String> {
-    let request = Clients::new(None)?.aws.post(format!("{url}/triggers")).bearer_auth(key);
+    // A proxy of the environment would see the key.
+    let request = Clients::direct(None)?.aws.post(format!("{url}/triggers")).bearer_auth(key);
     let request = request.header("content-type", "application/json").body(trigger.to_string());
     let response = request.send().await.map_err(|error| error.to_string())?;
     if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }

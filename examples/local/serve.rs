@@ -24,16 +24,24 @@ pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 90
 const ENVIRONMENTS: usize = 4;
 
 /// Starts the function and the control plane, both of them built into the folder `built`, writes the env file, then shows
-/// each execution that ends, until Ctrl-C.
-pub(crate) async fn serve(stack: &Stack, root: &Path, built: &Path, options: &Options) -> Result<(), String> {
+/// each execution that ends, until Ctrl-C. The control plane shows the triggers of `user`.
+pub(crate) async fn serve(
+    stack: &Stack,
+    root: &Path,
+    built: &Path,
+    options: &Options,
+    user: &str,
+) -> Result<(), String> {
+    let file = root.join(".local/env");
+    // A run that was killed leaves it behind, and a start that fails must not seem to serve.
+    let _ = fs::remove_file(&file);
     let env = options.env(stack);
     stack.lambda.timeout(TIMEOUT);
     stack.lambda.retries(0);
     stack.pool_with(ENVIRONMENTS, env.clone(), Some(log_file(&root.join(".local/function.log"))?));
     // The pipe is held because it stops when dropped.
     let _pipe = outbox::pipe(stack, root, TIMEOUT)?;
-    let page = Page::start(stack, built).await?;
-    let file = root.join(".local/env");
+    let page = Page::start(stack, built, user).await?;
     write_env(&file, env.into_iter().chain(page.env()).collect())?;
     say(&format!(
         "\nOpen this link: {}/#key={}\n\n\
@@ -50,11 +58,14 @@ pub(crate) async fn serve(stack: &Stack, root: &Path, built: &Path, options: &Op
         stack.dynamodb.url(),
         stack.lambda.url()
     ));
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot listen for signals: {e}"))?;
+    let listen = |kind| signal(kind).map_err(|e| format!("cannot listen for signals: {e}"));
+    // A terminal that is closed sends SIGHUP.
+    let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     let mut shown = HashSet::new();
     let ended = tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
         said = page.ended() => Err(said),
         () = async {
             loop {

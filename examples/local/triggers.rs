@@ -1,6 +1,6 @@
 //! The triggers that are stored in the table before the first event is sent.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -27,7 +27,25 @@ pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
     if problems.is_empty() { Ok(Triggers { file, items }) } else { Err(listed(&file, &problems)) }
 }
 
+/// The user of a page without triggers: that of the sample triggers.
+const USER: &str = "user-456";
+
 impl Triggers {
+    /// Returns the user who has all of the triggers.
+    ///
+    /// # Errors
+    /// If several users have some: the page shows those of one.
+    pub(crate) fn user(&self) -> Result<String, String> {
+        let users: BTreeSet<&str> = self.items.iter().filter_map(|item| item["userId"].as_str()).collect();
+        match users.len() {
+            0 | 1 => Ok(users.first().copied().unwrap_or(USER).to_owned()),
+            _ => {
+                let users: Vec<_> = users.into_iter().collect();
+                Err(format!("{}: --serve shows the triggers of one user, not of {}", self.file, users.join(", ")))
+            }
+        }
+    }
+
     /// Stores the items.
     pub(crate) fn seed(&self, dynamodb: &DynamoDb) -> Result<(), String> {
         let store = |(at, item): (usize, &Value)| {

@@ -47,6 +47,20 @@ impl Clients {
     /// # Errors
     /// If the file cannot be read as PEM, or holds no usable certificate.
     pub fn new(extra_roots: Option<&str>) -> Result<Self, String> {
+        Self::built(extra_roots, |builder| builder)
+    }
+
+    /// Builds both clients as [`Clients::new`] does, but without the proxies of the environment (`HTTP_PROXY`). They are
+    /// for addresses on this machine: a proxy would see the bearer tokens of plain HTTP.
+    ///
+    /// # Errors
+    /// If the file cannot be read as PEM, or holds no usable certificate.
+    pub fn direct(extra_roots: Option<&str>) -> Result<Self, String> {
+        Self::built(extra_roots, ClientBuilder::no_proxy)
+    }
+
+    /// Builds both clients. `adapt` makes the last change to the settings of each.
+    fn built(extra_roots: Option<&str>, adapt: fn(ClientBuilder) -> ClientBuilder) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = extra_roots {
             let unreadable = |error| format!("AWS_CA_BUNDLE: cannot read {path}: {error}");
@@ -61,7 +75,7 @@ impl Clients {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let build = |builder: ClientBuilder| builder.build().map_err(|error| error.to_string());
+        let build = |builder: ClientBuilder| adapt(builder).build().map_err(|error| error.to_string());
         Ok(Self { aws: build(builder(tls.clone()))?, agent: build(builder(tls).pool_max_idle_per_host(0))? })
     }
 }

@@ -1,0 +1,142 @@
+//! The check of triggers in a file. It needs no place: the control plane's code does it in this process.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
+
+use agent_trigger::json::lenient;
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use crate::place::set;
+use crate::requests::Requests;
+use crate::screen::Screen;
+use crate::triggers::runs;
+use crate::words::{self, pretty};
+
+/// The name that stands for the standard input.
+const STDIN: &str = "-";
+/// The settings of the control plane on which a verdict depends.
+const SETTINGS: [&str; 2] = ["MIN_SCHEDULE_MINUTES", "AGENT_ON_AGENTCORE"];
+
+/// Says what is wrong with the triggers in a file, and what an event would make of them. Returns whether all are valid.
+///
+/// # Errors
+/// If a file is not readable, or holds no trigger, or the event is none.
+pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen: &Screen) -> Result<bool, String> {
+    let (triggers, is_array) = match read(file)? {
+        Value::Array(triggers) => (triggers, true),
+        trigger => (vec![trigger], false),
+    };
+    let event = event.map(|event| Ok::<_, String>(Value::Object(object(event, read(event)?)?))).transpose()?;
+    let (mut answers, mut lines, mut are_valid) = (Vec::new(), Vec::new(), true);
+    for (at, trigger) in triggers.into_iter().enumerate() {
+        let trigger = object(file, trigger)?;
+        let takes_event = trigger.get("type") != Some(&json!("schedule"));
+        if event.is_some() && !takes_event && !is_array {
+            return Err("--event is for triggers of type event; this one is of type schedule".to_owned());
+        }
+        let name = ["id", "name"].iter().find_map(|name| trigger.get(*name)?.as_str());
+        let name = name.map_or_else(|| format!("[{at}]"), words::one_line);
+        let answer = verdict_on(&trigger, event.as_ref().filter(|_| takes_event)).await;
+        let answer = answer.map_err(|error| if is_array { format!("{name}: {error}") } else { error })?;
+        let is_valid = answer["valid"] == json!(true);
+        are_valid &= is_valid;
+        if is_array {
+            lines.extend((at > 0).then(String::new));
+            lines.push(name);
+        }
+        lines.extend(verdict(&answer, is_valid));
+        answers.push(answer);
+    }
+    if !json {
+        screen.print(&lines)?;
+    } else if is_array {
+        screen.print(&[pretty(&Value::from(answers))])?;
+    } else {
+        screen.print(&[pretty(&answers.pop().unwrap_or_default())])?;
+    }
+    Ok(are_valid)
+}
+
+/// Asks the control plane's code what it says to a trigger.
+async fn verdict_on(trigger: &Map<String, Value>, event: Option<&Value>) -> Result<Value, String> {
+    // The stack decides which sources there are. Here the trigger's own counts as one.
+    let source = trigger.get("eventConfig").and_then(|config| config.get("eventSourceId")?.as_str());
+    let sources = json!([{"id": source.filter(|id| !id.is_empty()).unwrap_or("none")}]).to_string();
+    let requests = Requests::nowhere(|name| match name {
+        "EVENT_SOURCES" => Some(sources.clone()),
+        name if SETTINGS.contains(&name) => set(name),
+        _ => None,
+    });
+    let body = json!({"trigger": trigger, "event": event});
+    let mut answer = requests.await?.done(Some("nobody"), Method::POST, "/triggers/check", Some(&body)).await?;
+    if let Some(members) = answer.as_object_mut() {
+        members.remove("metadata");
+    }
+    Ok(answer)
+}
+
+/// Words what a check found.
+fn verdict(answer: &Value, is_valid: bool) -> Vec<String> {
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(words::one_line).collect()
+    };
+    let mut lines = vec![if is_valid { "✓ valid" } else { "✗ invalid" }.to_owned()];
+    for violation in answer["fieldViolations"].as_array().into_iter().flatten() {
+        let said = |name: &str| words::one_line(violation[name].as_str().unwrap_or_default());
+        lines.push(format!("  {}: {}", said("field"), said("description")));
+    }
+    if let Some(schedule) = answer["schedule"].as_object() {
+        lines.extend([String::new(), words::one_line(schedule["description"].as_str().unwrap_or_default())]);
+        lines.extend(runs(schedule));
+    }
+    if let Some(event) = answer["event"].as_object() {
+        lines.push(String::new());
+        let refused = texts(&event["refusedBy"]);
+        lines.push(match (refused.is_empty(), event["skipReason"].as_str()) {
+            (true, None) => "The event would run it.".to_owned(),
+            (true, Some(reason)) => format!("The event would be skipped: {reason}."),
+            (false, _) => format!("The event would not run it: {} refuses it.", refused.join(" and ")),
+        });
+        for query in texts(&event["emptyQueries"]) {
+            lines.push(format!("  finds nothing in the event: {query}"));
+        }
+        if let Some(prompt) = event["prompt"].as_str() {
+            lines.extend([String::new(), "The prompt:".to_owned()]);
+            lines.extend(words::harmless(prompt).lines().map(|line| format!("  {line}")));
+        }
+    }
+    lines
+}
+
+/// Reads a file of JSON, or the standard input. It is read as the function reads events: numbers keep their spelling, and
+/// half a surrogate pair is taken.
+///
+/// # Errors
+/// If it cannot be read, or is not JSON.
+pub(crate) fn read(file: &Path) -> Result<Value, String> {
+    let shown = file.display();
+    let mut text = String::new();
+    let read = if file == Path::new(STDIN) {
+        io::stdin().lock().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(file)
+    };
+    let text = read.map_err(|error| format!("cannot read {shown}: {error}"))?;
+    // Some editors begin a file with a mark of its byte order.
+    lenient::parse(text.trim_start_matches('\u{feff}')).map_err(|error| format!("{shown} {error}"))
+}
+
+/// Returns the object of a file.
+///
+/// # Errors
+/// If it is another value.
+pub(crate) fn object(file: &Path, value: Value) -> Result<Map<String, Value>, String> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(format!("{} is not a JSON object", file.display())),
+    }
+}
