@@ -384,7 +384,7 @@ def main():
     shots = sys.argv[1] if len(sys.argv) > 1 else None
     serve = ["cargo", "run", "--locked", "--example", "local", "--", "--serve"]
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed")
-    process = subprocess.Popen(serve, env={**os.environ, "PORT": "0"}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(serve, env={**os.environ, "LOCAL_PORT": "0"}, stdout=subprocess.PIPE, text=True)
     problems = []
     try:
         url, key = link(process)

@@ -79,6 +79,8 @@ fn env(stack: &Stack, scheduler: &Scheduler, key: &str, user: &str) -> Env {
     let rows = stack.dynamodb.scan();
     // The last one is that of a sample.
     let ids = rows.iter().filter_map(|row| row["eventConfig"]["eventSourceId"].as_str()).chain(["aws-s3"]);
+    // The API adds the executions' own source itself, behind the others: the form begins with the first.
+    let ids = ids.filter(|id| *id != "agent-trigger");
     let sources: BTreeSet<&str> = ids.collect();
     let sources: Vec<Value> = sources.iter().map(|id| json!({"id": id, "name": id})).collect();
     let (sources, scheduler) = (Value::from(sources).to_string(), scheduler.url());
