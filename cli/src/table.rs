@@ -273,19 +273,21 @@ impl Table {
         }
     }
 
-    /// Returns the users who have a trigger with this id, or one whose deletion was cut short: its schedule is still to be
-    /// deleted. The table is scanned for it, and `read` is told how much was read so far.
+    /// Returns the users who have a trigger with this id, or any trigger at all, in the order of their ids. One whose deletion
+    /// was cut short counts: its schedule is still to be deleted. The table is scanned, and `read` is told how much was read
+    /// so far.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn owners(&self, trigger: &str, read: impl Fn(usize)) -> Result<Vec<String>, String> {
-        let (mut start, mut items, mut owners) = (None, 0, Vec::new());
+    pub(crate) async fn owners(&self, trigger: Option<&str>, read: impl Fn(usize)) -> Result<Vec<String>, String> {
+        const ALIVE: &str = "(attribute_not_exists(deletedAt) OR attribute_exists(scheduleVersion))";
+        let same = if trigger.is_some() { "SK = :sk" } else { "begins_with(SK, :sk)" };
+        let sort_key = format!("TRIGGER#{}", trigger.unwrap_or_default());
+        let (mut start, mut items, mut owners) = (None, 0, BTreeSet::new());
         loop {
             let scan = self.client.scan().table_name(&self.source.table);
-            let scan = scan.filter_expression(
-                "SK = :sk AND begins_with(PK, :pk) AND (attribute_not_exists(deletedAt) OR attribute_exists(scheduleVersion))",
-            );
-            let scan = scan.expression_attribute_values(":sk", text(format!("TRIGGER#{trigger}")));
+            let scan = scan.filter_expression(format!("{same} AND begins_with(PK, :pk) AND {ALIVE}"));
+            let scan = scan.expression_attribute_values(":sk", text(&sort_key));
             let scan = scan.expression_attribute_values(":pk", text("TRIGGER#")).projection_expression("PK");
             let page = scan.set_exclusive_start_key(start).send().await;
             let page = page.map_err(|error| self.told("Scan", &error))?;
@@ -294,30 +296,7 @@ impl Table {
             items += usize::try_from(page.scanned_count).unwrap_or_default();
             start = page.last_evaluated_key;
             if start.is_none() {
-                return Ok(owners);
-            }
-            read(items);
-        }
-    }
-
-    /// Returns every user who has a trigger. The table is scanned for them, and `read` is told how much was read so far.
-    ///
-    /// # Errors
-    /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn users(&self, read: impl Fn(usize)) -> Result<Vec<String>, String> {
-        let (mut start, mut items, mut users) = (None, 0, BTreeSet::new());
-        loop {
-            let scan = self.client.scan().table_name(&self.source.table);
-            let scan = scan.filter_expression("begins_with(SK, :key) AND begins_with(PK, :key)");
-            let scan = scan.expression_attribute_values(":key", text("TRIGGER#")).projection_expression("PK");
-            let page = scan.set_exclusive_start_key(start).send().await;
-            let page = page.map_err(|error| self.told("Scan", &error))?;
-            let keys = page.items().iter().filter_map(|item| item.get("PK")?.as_s().ok()?.strip_prefix("TRIGGER#"));
-            users.extend(keys.map(str::to_owned));
-            items += usize::try_from(page.scanned_count).unwrap_or_default();
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(users.into_iter().collect());
+                return Ok(owners.into_iter().collect());
             }
             read(items);
         }

@@ -31,7 +31,7 @@ impl Asked {
             (_, Some(user)) => vec![Some(user.to_owned())],
             (Place::Table(table), None) if !table.is_local_run() => {
                 let reading = progress_bar();
-                let users = table.users(|items| reading.set_message(format!("{items} items read"))).await;
+                let users = table.owners(None, |items| reading.set_message(format!("{items} items read"))).await;
                 reading.finish_and_clear();
                 users?.into_iter().map(Some).collect()
             }
@@ -331,7 +331,7 @@ pub(crate) async fn owner(place: &Place, user: Option<&str>, id: &str) -> Result
         (None, _) => return Ok(None),
     };
     let reading = progress_bar();
-    let owners = table.owners(id, |items| reading.set_message(format!("{items} items read"))).await;
+    let owners = table.owners(Some(id), |items| reading.set_message(format!("{items} items read"))).await;
     reading.finish_and_clear();
     let mut owners = owners?;
     match owners.len() {
