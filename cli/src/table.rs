@@ -2,7 +2,7 @@
 
 use agent_trigger::{
     clients::http::{Clients, SdkHttpClient},
-    error_chain::chain,
+    error_chain::causes,
     store::execution_item::TTL,
 };
 use aws_config::{
@@ -25,7 +25,7 @@ use std::{
 use crate::execution::Execution;
 use crate::options::Which;
 use crate::requests::bundle;
-use crate::source::{Access, Source};
+use crate::source::{Access, EnvFile, Source};
 
 /// The time limit of one attempt. For a page of a Scan, DynamoDB first reads 1 MB.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,9 +96,9 @@ impl Table {
     pub(crate) async fn open(source: Source) -> Result<Self, String> {
         let bundle = bundle();
         let clients = match source.access {
-            // The local run is on this machine, where no proxy leads to.
-            Access::EnvFile(_) => Clients::direct(bundle.as_deref()),
-            Access::Usual | Access::UsualOrAny => Clients::new(bundle.as_deref()),
+            // The table is on this machine. No proxy leads there, and what goes there unencrypted must not go through one.
+            Access::EnvFile(_) | Access::UsualOrAny => Clients::direct(bundle.as_deref()),
+            Access::Usual => Clients::new(bundle.as_deref()),
         }?;
         let any = Credentials::new("local", "local", None, None, "any");
         let http = SdkHttpClient::new(clients.aws);
@@ -148,9 +148,14 @@ impl Table {
         self.source.described(self.config.region().map(AsRef::as_ref).unwrap_or_default())
     }
 
+    /// Returns the file that names the table, if it is that of the local run.
+    pub(crate) fn env_file(&self) -> Option<&EnvFile> {
+        if let Access::EnvFile(file) = &self.source.access { Some(file) } else { None }
+    }
+
     /// Returns true if it is the table of the local run.
     pub(crate) fn is_local_run(&self) -> bool {
-        matches!(self.source.access, Access::EnvFile(_))
+        self.env_file().is_some()
     }
 
     /// Returns the newest executions of a trigger that `which` wants. It reads no more than that takes.
@@ -217,9 +222,9 @@ impl Table {
         }
     }
 
-    /// Returns the executions whose id is `id`, or begins or ends with it. One
-    /// is read by its key if its trigger and its whole id are known. Otherwise the trigger's rows are queried, or the table
-    /// is scanned, to the end: a part of an id may mean several.
+    /// Returns the executions whose id is `id`, or begins or ends with it. One is read by its key if its trigger and its
+    /// whole id are known. Otherwise the trigger's rows are queried, or the table is scanned, to the end: a part of an id
+    /// may mean several.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
@@ -302,6 +307,19 @@ impl Table {
         }
     }
 
+    /// Returns true if a trigger is of type event, and was of no other since its last schedule was deleted.
+    ///
+    /// # Errors
+    /// The message of DynamoDB and what to do about it.
+    pub(crate) async fn has_no_schedule(&self, user: &str, trigger: &str) -> Result<bool, String> {
+        let get = self.client.get_item().table_name(&self.source.table);
+        let get = get.key("PK", text(format!("TRIGGER#{user}"))).key("SK", text(format!("TRIGGER#{trigger}")));
+        let get = get.projection_expression("#type, scheduleVersion").expression_attribute_names("#type", "type");
+        let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
+        let item = found.item.as_ref().map(plain).unwrap_or_default();
+        Ok(item.get("type") == Some(&Value::from("event")) && !item.contains_key("scheduleVersion"))
+    }
+
     /// Returns whether the execution's input for a replay is kept, and until when in seconds since 1970. The input
     /// contains a prompt, which is not read.
     ///
@@ -324,7 +342,7 @@ impl Table {
     {
         let shown = self.described();
         if !matches!(error, SdkError::ServiceError(_)) {
-            let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
+            let cause = causes(error);
             if self.is_local_run() {
                 let what_to_do = "start `cargo run --example local -- --serve` again, or give --table NAME";
                 return format!("no answer for {shown}: {cause}; has the local run ended? {what_to_do}");

@@ -1,6 +1,7 @@
 //! The built program against the embedded DynamoDB and the other stand-ins, with a table and with a control plane.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
+mod fakes;
 mod manage;
 mod mistakes;
 mod program;

@@ -197,7 +197,7 @@ async fn an_execution_is_shown_cancelled_and_replayed_by_the_end_of_its_id() {
         assert!(shown.contains("▸ running"), "{way:?}: {shown}");
         assert!(world.refuses(way, &["cancel", "c03"]).await.contains("too short"));
         let said = world.does(way, &["cancel", "5E2C03"]).await;
-        assert!(said.contains(ID) && said.contains("--trigger uploads --"), "{said}");
+        assert!(said.contains(ID) && said.contains("--trigger=uploads --"), "{said}");
         let stored = world.stack.dynamodb.item("TRIGGER#uploads", &format!("EXECUTION#{ID}")).unwrap();
         assert_eq!(stored["cancelRequested"], true);
 
