@@ -59,13 +59,15 @@ pub(crate) async fn serve(
         stack.lambda.url()
     ));
     let listen = |kind| signal(kind).map_err(|e| format!("cannot listen for signals: {e}"));
-    // A terminal that is closed sends SIGHUP.
-    let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    let mut terminate = listen(SignalKind::terminate())?;
+    // A terminal that is closed sends SIGHUP. Where `nohup` has it ignored, to listen for it would undo that.
+    let is_ignored = fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status));
+    let mut hangup = if is_ignored { None } else { Some(listen(SignalKind::hangup())?) };
     let mut shown = HashSet::new();
     let ended = tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),
         _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
+        Some(_) = async { hangup.as_mut()?.recv().await } => Ok(()),
         said = page.ended() => Err(said),
         () = async {
             loop {
@@ -78,6 +80,13 @@ pub(crate) async fn serve(
     // Left behind, the file would make a later `cargo lambda watch` call services that are gone.
     let _ = fs::remove_file(file);
     ended
+}
+
+/// Returns true if a process of Linux ignores SIGHUP. `status` is its file in /proc.
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is that of signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Writes the env file, readable by its owner alone, because it holds the page's key. cargo-lambda itself makes Lambda's
@@ -112,5 +121,43 @@ fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
         if is_execution && has_ended && shown.insert(state) {
             say(&report::ended(&row));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_that_nohup_has_ignored_stays_so() {
+        for (status, is_ignored) in [
+            ("Name:\tlocal\nSigIgn:\t0000000000001001\n", true),
+            ("Name:\tlocal\nSigIgn:\t0000000000001000\n", false),
+            ("SigCgt:\t0000000000000001\n", false),
+            ("", false),
+        ] {
+            assert_eq!(ignores_hangup(status), is_ignored, "{status}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nohup_is_seen_in_the_status_of_a_process() {
+        let mut command = std::process::Command::new("nohup");
+        let output = command.args(["cat", "/proc/self/status"]).stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(ignores_hangup(&String::from_utf8(output.stdout).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_leaves_no_file_of_an_earlier_run() {
+        let root = std::env::temp_dir().join(format!("local-{}", uuid::Uuid::new_v4()));
+        let file = root.join(".local/env");
+        fs::create_dir_all(root.join(".local")).unwrap();
+        fs::write(&file, "TRIGGERS_TABLE_NAME=gone\n").unwrap();
+        let stack = Stack::start().await;
+        // Nothing is built there.
+        assert!(serve(&stack, &root, &root, &Options::default(), "user-456").await.is_err());
+        assert!(!file.exists());
+        fs::remove_dir_all(root).unwrap();
     }
 }
