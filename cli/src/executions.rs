@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::execution::{Execution, State, fired_at};
 use crate::options::{ExecutionOptions, Which};
 use crate::place::Place;
-use crate::requests::{Needs, segment};
+use crate::requests::{Answer, Needs, segment, started};
 use crate::screen::Screen;
 use crate::table::{Named, Newest, WHOLE_ID};
 use crate::words::{self, View, pretty};
@@ -103,13 +103,14 @@ pub(crate) async fn act(
     let needs = if what == "replay" { Needs::Function } else { Needs::Table };
     let requests = place.requests(needs, None)?;
     let body = Value::Object(Default::default());
-    let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await?;
+    let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await;
     let whose = format!("execution {id} of trigger {trigger}");
-    if answer.status == http::StatusCode::NOT_FOUND {
+    if answer.as_ref().is_ok_and(|answer| answer.status == http::StatusCode::NOT_FOUND) {
         let reason = "it is there, but its trigger is no stored one of this user (404)";
         return Err(format!("{whose}: cannot {what} it: {reason}"));
     }
-    answer.done().map_err(|error| format!("{whose}: {error}"))
+    let answer = if what == "replay" { started(answer) } else { answer.map_err(String::from).and_then(Answer::done) };
+    answer.map_err(|error| format!("{whose}: {error}"))
 }
 
 /// Draws every second. It reads again after as many seconds as the shown executions have pages, so that watching a

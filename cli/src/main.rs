@@ -12,6 +12,7 @@ mod options;
 mod place;
 mod requests;
 mod screen;
+mod sdk_http;
 mod show;
 mod source;
 mod table;
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
     match run(Options::parse()).await {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("error: {}", words::one_line(&message));
+            screen::warn(&format!("error: {}", words::one_line(&message)));
             ExitCode::FAILURE
         }
     }

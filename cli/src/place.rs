@@ -162,7 +162,7 @@ pub(crate) struct Pages {
     has_begun: bool,
     /// The tokens of all pages so far.
     seen: HashSet<String>,
-    /// How many pages in a row had nothing.
+    /// How many pages in a row had nothing of use.
     empty: u32,
 }
 
@@ -180,7 +180,7 @@ impl Pages {
     /// Takes the list `name` out of a page.
     ///
     /// # Errors
-    /// If the answer is no such page, or leads to an earlier one, or is the last of many without anything.
+    /// If the answer is no such page, or leads to an earlier one.
     pub(crate) fn take(&mut self, mut page: Value, name: &str) -> Result<Vec<Value>, String> {
         let next = page["nextToken"].as_str().filter(|next| !next.is_empty()).map(str::to_owned);
         if next.as_ref().is_some_and(|next| !self.seen.insert(next.clone())) {
@@ -188,17 +188,21 @@ impl Pages {
         }
         (self.next, self.has_begun) = (next, true);
         match page[name].take() {
-            Value::Array(rows) => {
-                self.empty = if rows.is_empty() { self.empty + 1 } else { 0 };
-                if self.next.is_some() && self.empty > MOST_PAGES {
-                    return Err(format!(
-                        "the control plane answers with {MOST_PAGES} empty pages, and with more to come"
-                    ));
-                }
-                Ok(rows)
-            }
+            Value::Array(rows) => Ok(rows),
             _ => Err(format!("the answer has no {name}: is this the address of a control plane?")),
         }
+    }
+
+    /// Counts a page with this many rows of use.
+    ///
+    /// # Errors
+    /// If it is the last of many with none, and there are more.
+    pub(crate) fn used(&mut self, rows: usize) -> Result<(), String> {
+        self.empty = if rows == 0 { self.empty + 1 } else { 0 };
+        if self.next.is_some() && self.empty > MOST_PAGES {
+            return Err(format!("the control plane answers with {MOST_PAGES} empty pages, and with more to come"));
+        }
+        Ok(())
     }
 }
 
@@ -233,7 +237,10 @@ async fn listed(requests: &Requests, which: &Which, now: i64) -> Result<Newest, 
         newest.pages += 1;
         let rows = pages.take(page, "executions")?;
         newest.items += rows.len();
-        newest.executions.extend(rows.iter().filter_map(|row| execution(row, now)));
+        let found: Vec<_> = rows.iter().filter_map(|row| execution(row, now)).collect();
+        // What is no execution, or has expired, brings the end no nearer.
+        pages.used(found.len())?;
+        newest.executions.extend(found);
         if !pages.more() || newest.executions.len() > which.limit {
             newest.more = pages.more();
             newest.cut(which.limit);
@@ -290,8 +297,12 @@ mod tests {
         assert!(!pages.more());
         let empty = |at: u32| json!({"executions": [], "nextToken": at.to_string()});
         let mut pages = Pages::default();
-        assert!((0..MOST_PAGES).all(|at| pages.take(empty(at), "executions").is_ok()));
-        assert!(pages.take(empty(MOST_PAGES), "executions").unwrap_err().contains("empty"));
+        for at in 0..=MOST_PAGES {
+            pages.take(empty(at), "executions").unwrap();
+            assert_eq!(pages.used(0).is_ok(), at < MOST_PAGES, "{at}");
+        }
+        pages.used(1).unwrap();
+        pages.used(0).unwrap();
     }
 
     #[test]

@@ -92,6 +92,24 @@ pub(crate) enum Failure {
     Other(String),
 }
 
+/// Returns true if it is unknown whether a request was carried out: its answer is lost, or says that a service failed.
+pub(crate) fn is_unsure(answer: &Result<Answer, Failure>) -> bool {
+    match answer {
+        Ok(answer) => answer.status.is_server_error(),
+        Err(failure) => matches!(failure, Failure::NoAnswer(_)),
+    }
+}
+
+/// Returns the body of a success of a request that starts an execution. A second request would start another, so it is not
+/// repeated.
+///
+/// # Errors
+/// In the control plane's own words, and with what to look for if one may have been started.
+pub(crate) fn started(answer: Result<Answer, Failure>) -> Result<Value, String> {
+    let advice = if is_unsure(&answer) { "; it may have been started: look with triggerctl list first" } else { "" };
+    answer.map_err(String::from).and_then(Answer::done).map_err(|error| format!("{error}{advice}"))
+}
+
 impl From<Failure> for String {
     fn from(failure: Failure) -> Self {
         let (Failure::NoAnswer(message) | Failure::Other(message)) = failure;

@@ -82,6 +82,11 @@ impl Screen {
     }
 }
 
+/// Writes a line to the standard error. If that is not possible, there is nowhere else to say it, and the program goes on.
+pub(crate) fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Returns whether what was written had a reader: one that has gone is no error.
 fn has_reader(written: io::Result<()>) -> Result<bool, String> {
     match written {

@@ -1,10 +1,6 @@
 //! Reads the table.
 
-use agent_trigger::{
-    clients::http::{Clients, SdkHttpClient},
-    error_chain::causes,
-    store::execution_item::TTL,
-};
+use agent_trigger::{error_chain::causes, store::execution_item::TTL};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
     meta::credentials::CredentialsProviderChain, profile::ProfileFileCredentialsProvider,
@@ -12,7 +8,7 @@ use aws_config::{
 };
 use aws_sdk_dynamodb::{
     Client,
-    config::{Credentials, timeout::TimeoutConfig},
+    config::{Credentials, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::AttributeValue,
 };
@@ -25,6 +21,7 @@ use std::{
 use crate::execution::Execution;
 use crate::options::Which;
 use crate::requests::bundle;
+use crate::sdk_http::SdkHttp;
 use crate::source::{Access, EnvFile, Source};
 
 /// The time limit of one attempt. For a page of a Scan, DynamoDB first reads 1 MB.
@@ -94,15 +91,11 @@ impl Table {
     /// # Errors
     /// If there is no region, or `AWS_CA_BUNDLE` is unusable.
     pub(crate) async fn open(source: Source) -> Result<Self, String> {
-        let bundle = bundle();
-        let clients = match source.access {
-            // The table is on this machine. No proxy leads there, and what goes there unencrypted must not go through one.
-            Access::EnvFile(_) | Access::UsualOrAny => Clients::direct(bundle.as_deref()),
-            Access::Usual => Clients::new(bundle.as_deref()),
-        }?;
         let any = Credentials::new("local", "local", None, None, "any");
-        let http = SdkHttpClient::new(clients.aws);
+        let http = SdkHttp::new(bundle().as_deref())?;
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+        // Without this the SDK reads AWS_RETRY_MODE and its like, and panics at values that only other SDKs know (`adaptive`).
+        let loader = loader.retry_config(RetryConfig::standard());
         let provider = ProviderConfig::default().with_http_client(http);
         let profile = ProfileFileCredentialsProvider::builder().configure(&provider);
         let loader = match source.access {

@@ -11,8 +11,8 @@ use crate::check;
 use crate::executions::progress_bar;
 use crate::options::PlaceOptions;
 use crate::place::{Pages, Place};
-use crate::requests::{Answer, Failure, Needs, Requests, segment};
-use crate::screen::Screen;
+use crate::requests::{Answer, Needs, Requests, is_unsure, segment, started};
+use crate::screen::{self, Screen};
 use crate::words::{self, pretty};
 
 /// The triggers of a page.
@@ -54,7 +54,9 @@ async fn all(requests: &Requests, user: Option<&str>) -> Result<Vec<Value>, Stri
         }
         let token = pages.token().map(|next| format!("&nextToken={}", segment(next))).unwrap_or_default();
         let page = requests.done(user, Method::GET, &format!("/triggers?limit={PAGE}{token}"), None).await?;
-        triggers.extend(pages.take(page, "triggers")?);
+        let found = pages.take(page, "triggers")?;
+        pages.used(found.len())?;
+        triggers.extend(found);
     }
     Ok(triggers)
 }
@@ -147,7 +149,11 @@ pub(crate) async fn act(place: Place, user: Option<&str>, id: &str, what: Option
     let requests = place.requests(needs, None)?;
     let path = format!("/triggers/{}", segment(id));
     let answer = match what {
-        Some(what) => requests.done(user.as_deref(), Method::POST, &format!("{path}/{what}"), Some(&json!({}))).await,
+        Some(what) => {
+            let path = format!("{path}/{what}");
+            let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&json!({})), &[]).await;
+            if what == "run" { started(answer) } else { answer.map_err(String::from).and_then(Answer::done) }
+        }
         None if is_there(&requests, user.as_deref(), id).await? => {
             requests.done(user.as_deref(), Method::DELETE, &path, None).await
         }
@@ -224,7 +230,7 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
     let said = saved(&answer["trigger"], id.as_deref(), enabled, &options.given());
     if json {
         // What was not done must not be lost among what was.
-        said.iter().skip(1).for_each(|line| eprintln!("{line}"));
+        said.iter().skip(1).for_each(|line| screen::warn(line));
         return Ok(vec![pretty(&answer["trigger"])]);
     }
     Ok(said)
@@ -236,10 +242,9 @@ async fn created(requests: &Requests, user: Option<&str>, body: &Value) -> Resul
     let key = Uuid::new_v4().to_string();
     let headers = [("Idempotency-Key", key.as_str())];
     let send = || requests.send(user, Method::POST, "/triggers", Some(body), &headers);
-    match send().await {
-        Err(Failure::NoAnswer(_)) => {}
-        Ok(answer) if answer.status.is_server_error() => {}
-        answer => return answer?.done(),
+    let answer = send().await;
+    if !is_unsure(&answer) {
+        return answer?.done();
     }
     // The next command would have a key of its own.
     let answer = send().await.map_err(String::from).and_then(Answer::done);

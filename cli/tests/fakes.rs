@@ -3,7 +3,7 @@
 use std::{
     net::Ipv4Addr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -56,6 +56,26 @@ async fn a_token_without_a_user_acts_for_the_one_that_is_named() {
 }
 
 #[tokio::test]
+async fn the_user_of_a_token_is_asked_for_once() {
+    let file = std::env::temp_dir().join(format!("triggerctl-{}.json", uuid::Uuid::new_v4()));
+    std::fs::write(&file, json!({"name": "Mine", "type": "event", "userId": "ada"}).to_string()).unwrap();
+    for user in [vec![], vec!["--user", "ada"]] {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let address = answering(move |_, path, _| {
+            seen.lock().unwrap().push(path.to_owned());
+            json!({"metadata": {"userId": "ada"}, "trigger": {"id": "mine"}})
+        })
+        .await;
+        let args = [&["put", file.to_str().unwrap(), "--api", &address], user.as_slice()].concat();
+        let (succeeded, said) = ended(&mut crate::program(&args)).await;
+        assert!(succeeded && said.starts_with("created mine"), "{said}");
+        assert_eq!(*asked.lock().unwrap(), ["/events", "/triggers"], "{user:?}");
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
 async fn an_answer_in_parts_is_not_read_without_end() {
     const PART: usize = 1024 * 1024;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -102,6 +122,8 @@ async fn a_list_without_end_is_an_error() {
     let address = answering(|_, _, at| page("019aa303", 0, ["a", "b"][at % 2])).await;
     assert!(refuses(&address, &["list"]).await.contains("again and again"));
     let address = answering(|_, _, at| page("019aa303", 0, &at.to_string())).await;
+    assert!(refuses(&address, &["list"]).await.contains("empty pages"));
+    let address = answering(|_, _, at| json!({"executions": [{"ttl": 1}, 5], "nextToken": at.to_string()})).await;
     assert!(refuses(&address, &["list"]).await.contains("empty pages"));
     let address = answering(|_, _, at| json!({"triggers": [], "nextToken": at.to_string()})).await;
     assert!(refuses(&address, &["triggers"]).await.contains("empty pages"));

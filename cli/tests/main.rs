@@ -5,6 +5,7 @@ mod fakes;
 mod manage;
 mod mistakes;
 mod program;
+mod surroundings;
 
 use std::{process::Stdio, time::SystemTime};
 

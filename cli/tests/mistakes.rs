@@ -15,10 +15,9 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::manage::{QUEUE, USER, Way, World, ended, schedule};
+use crate::manage::{QUEUE, USER, WAYS, Way, World, ended, schedule};
 
 const ID: &str = "019aa303-7c00-7f32-9d74-712a8c5e2c03";
-const WAYS: [Way; 2] = [Way::Table, Way::Address];
 
 /// Stores a trigger of type event, and an execution of it.
 fn uploads(world: &World, more: &Value) {
@@ -269,17 +268,20 @@ async fn a_trigger_is_made_once_although_the_answer_is_lost() {
 }
 
 #[tokio::test]
-async fn a_token_for_this_machine_goes_through_no_proxy() {
-    let world = World::start("proxy").await;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let proxy = format!("http://{}", listener.local_addr().unwrap());
-    // A proxy that is asked ends the connection.
-    let asked = tokio::spawn(async move { listener.accept().await.is_ok() });
-    for way in WAYS {
-        let mut command = world.command(way, &["triggers"]);
-        command.env("HTTP_PROXY", &proxy).env("http_proxy", &proxy).env("ALL_PROXY", &proxy);
-        let (succeeded, said) = ended(&mut command).await;
-        assert!(succeeded && !asked.is_finished(), "{way:?}: {said}");
+async fn an_execution_that_may_have_been_started_is_looked_for_first() {
+    let world = World::start("started").await;
+    uploads(&world, &json!({"status": "failed"}));
+    let input = json!({"triggerId": "uploads", "userId": USER, "agentId": "a", "prompt": "Look"}).to_string();
+    world.stack.dynamodb.put_item(&json!({"PK": "TRIGGER#uploads", "SK": format!("INPUT#{ID}"), "detail": input,
+        "ttl": crate::now() / 1000 + 60}));
+    for args in [["run", "uploads"], ["replay", ID]] {
+        let mut command = world.command(Way::Table, &args);
+        let (succeeded, said) = ended(command.env("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1")).await;
+        assert!(!succeeded && said.contains("may have been started: look with triggerctl list"), "{said}");
+    }
+    for args in [["run", "no-such"], ["cancel", ID]] {
+        let refused = world.refuses(Way::Address, &args).await;
+        assert!(!refused.contains("started"), "{refused}");
     }
 }
 
@@ -322,13 +324,6 @@ async fn a_failure_of_the_table_says_its_cause() {
     world.stack.dynamodb.inject(Rule::any(Fault::Deny));
     let said = world.refuses(Way::Table, &["triggers", "--user", USER]).await;
     assert!(said.contains("AccessDenied"), "{said}");
-}
-
-#[tokio::test]
-async fn a_place_is_named_once() {
-    let mut command = crate::program(&["--api", "http://127.0.0.1:1", "list", "--table", "runs"]);
-    let (succeeded, said) = ended(&mut command).await;
-    assert!(!succeeded && said.contains("--api cannot be used with --table"), "{said}");
 }
 
 #[tokio::test]
@@ -391,32 +386,4 @@ async fn a_check_takes_what_the_function_takes() {
     assert!(checked(&[&often], "1").await.0);
     let (is_valid, said) = checked(&[&often], "60").await;
     assert!(!is_valid && said.contains("scheduleConfig"), "{said}");
-}
-
-#[tokio::test]
-async fn an_output_that_cannot_be_written_is_an_error_and_a_reader_that_went_is_none() {
-    let world = World::start("output").await;
-    for args in [vec!["completions", "bash"], vec!["list"], vec!["watch"]] {
-        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let child = world.command(Way::Table, &args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-        let output = child.wait_with_output().await.unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("cannot write the output"), "{args:?}: {said}");
-        let mut child = world.command(Way::Table, &args).stdout(Stdio::piped()).spawn().unwrap();
-        drop(child.stdout.take());
-        assert!(child.wait().await.unwrap().success(), "{args:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_pipe_in_place_of_the_local_runs_file_stops_nothing() {
-    let world = World::start("fifo").await;
-    let file = world.folder.join(".local/env");
-    let _ = fs::remove_file(&file);
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&file).status().unwrap().success());
-    let (succeeded, said) = ended(world.command(Way::Table, &["list"]).current_dir(&world.folder)).await;
-    assert!(succeeded, "{said}");
-    let (succeeded, said) = ended(crate::program(&["list"]).current_dir(&world.folder)).await;
-    assert!(!succeeded && said.contains("nothing to look at"), "{said}");
 }
