@@ -273,7 +273,7 @@ impl Requests {
         }
         let body = serde_json::from_slice(&bytes).map_err(|_| {
             let message = format!("the answer ({status}) is not JSON: is this the address of a control plane?");
-            // That of a gateway says nothing of what became of the request.
+            // A body that a gateway made says nothing of what became of the request.
             if status.is_server_error() { Failure::NoAnswer(message) } else { Failure::Other(message) }
         })?;
         Ok(Answer { status, body, cause })

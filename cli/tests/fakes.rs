@@ -131,7 +131,7 @@ async fn a_list_without_end_is_an_error() {
 
 #[tokio::test]
 async fn an_uuid_of_another_version_is_looked_for_at_any_time() {
-    const OLDER: &str = "f81d4fae-7dec-4f32-9d74-712a8c5e2c03";
+    const OLDER: &str = "c56a4180-65aa-42ec-a945-5fd21dec0538";
     let address = answering(|_, path, _| {
         let row = json!({"executionId": OLDER, "triggerId": "uploads", "status": "failed"});
         let rows = if path.contains("from=") { json!([]) } else { json!([row]) };
