@@ -224,15 +224,11 @@ impl TriggerItem {
 
     /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
     /// deleted is skipped even if it has problems; otherwise one problem makes it invalid, and so does a prompt or
-    /// mapping that takes more of the event than it may. A mapped input replaces the member of `input` of its name. A
+    /// mapping that takes more of the event than it may. The members `id` and `userId` are not read: the key holds the
+    /// ids, and a change of health sets both members to them. A mapped input replaces the member of `input` of its name. A
     /// fire that is not run has the prompt as it stands in the item.
     fn run(&self, event: &BusEvent, platform: Platform, problems: Vec<String>) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
-        for (name, own) in [("id", self.trigger_id.as_str()), ("userId", self.user_id.as_str())] {
-            if fields.text(name).is_some_and(|id| id != own) {
-                fields.problem(name, "must be what the item's key says");
-            }
-        }
         let skip_reason = skip_reason(&mut fields);
         documented::misspelt(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
