@@ -177,7 +177,7 @@ impl TriggerItem {
     /// those of this one are added.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform, taken: &EventSteps) -> FilterDecision {
         let mut problems = Vec::new();
-        if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
+        if !self.may_learn_of(event, &mut problems) {
             return FilterDecision::Filtered;
         }
         let Filters { pattern, conditions, threshold } = self.filters(&mut problems);
@@ -310,6 +310,12 @@ impl TriggerItem {
             return Err(invalid(&fields.problems));
         }
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
+    }
+
+    /// Returns true if the trigger's user may learn of the event: another user's execution is for those triggers only
+    /// that follow the executions of any user.
+    pub(crate) fn may_learn_of(&self, event: &BusEvent, problems: &mut Vec<String>) -> bool {
+        event.is_for_user(&self.user_id) || self.follows_any_user(problems)
     }
 
     /// Returns true if the trigger follows the executions of other users too. It does not if the member is absent or
