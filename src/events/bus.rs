@@ -278,7 +278,7 @@ impl OwnEvent {
 /// The member that the function adds when it hands an event on to itself.
 struct Dispatch {
     target: EventTarget,
-    /// The request of the invocation that handed the event on.
+    /// The request of the invocation that handed the event on, or the message in which the event came.
     request_id: Option<String>,
     is_too_costly: bool,
 }
