@@ -145,7 +145,8 @@ mod tests {
     fn a_preview_names_the_user_only_where_nothing_else_refuses() {
         let event = json!({"detail-type": "Execution Status Change", "source": "agent-trigger", "_from": "stack-bus",
             "id": "7d0d3b2e-0d5b-4f8e-9d5c-3f1c0a3c2f11", "time": "2026-01-31T07:00:00Z",
-            "detail": {"executionId": "e", "triggerId": "other", "userId": "another", "status": "completed"}})
+            "detail": {"executionId": "e", "triggerId": "other", "userId": "another", "status": "completed",
+                "completedAt": "2026-01-31T07:00:00Z"}})
         .to_string();
         let refused = |attributes: Value| preview(item(attributes), &event, Platform::Other).unwrap().refused_by;
         let pattern = json!({"eventPattern": {"detail": {"status": ["failed"]}}});
