@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from browser import begin, is_accessible, link, named, put, run, send, watch
+from corners import corners
 from playwright.sync_api import expect, sync_playwright
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
@@ -47,8 +48,12 @@ def use(page, url, key, shots):
     page.get_by_role("button", name="Run now").click()
     page.get_by_role("dialog").get_by_role("button", name="Run now").click()
     expect(page.get_by_role("heading", name=re.compile("Run.*completed"))).to_be_visible(timeout=30000)
+    expect(page.get_by_role("heading", name="of <img src=x")).to_contain_text(", version 1")
     expect(page.get_by_text("Three files came in since yesterday")).to_be_visible()
     is_accessible(page, "a run")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('It is refused.')); }")
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.locator("#notice")).to_have_text("It is refused.")
 
     # A schedule that is wrong is said while it is written, and by the field when it is saved.
     page.goto(f"{url}/#/new")
@@ -99,6 +104,10 @@ def use(page, url, key, shots):
     page.goto(f"{url}/#/upcoming")
     expect(page.get_by_text("Every minute: what came in?").first).to_be_visible()
 
+    expect(page.get_by_text("Coming fires are shown until")).to_be_visible()
+    expect(page.get_by_role("cell", name="Monthly")).to_be_visible()
+
+    corners(page, url, key)
     history(url, key)
     sparklines(page, url)
     timeline(page, url)
@@ -206,10 +215,15 @@ def nothing_ran(page, url, key):
     over = send(url, key, "POST", "/triggers", {
         "name": "Once", "type": "schedule", "agentId": "agent-789", "prompt": "Once", "scheduleConfig": over})["trigger"]
     page.goto(f"{url}/#/triggers/{over['id']}")
-    expect(why).to_contain_text("Nothing keeps it from running")
+    expect(why).to_contain_text("Nothing keeps it from running, and no fire was skipped.")
+    skips = re.compile(f"{over['id']}/executions.status=skipped")
+    page.route(skips, lambda route: route.fulfill(json={"executions": [], "nextToken": "more"}))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(why).to_contain_text("and no skipped fire was found.")
+    page.unroute(skips)
     # These states take more than a test has at hand: a failed write, a time that passes, five failures.
     status = f"**/triggers/{over['id']}/status"
-    for state, words in [("missing", "save it again"), ("done", "It fires no more")]:
+    for state, words in [("missing", "save the trigger again"), ("done", "It fires no more")]:
         shown = {"status": {"scheduleStatus": state, "health": "ok"}}
         page.route(status, lambda route: route.fulfill(json=shown))
         page.goto(f"{url}/#/triggers")
@@ -370,6 +384,9 @@ def timeline(page, url):
     assert page.evaluate("document.activeElement.id") == "span", "a choice keeps the focus"
     choice.select_option("7d")
     expect(report).to_have_count(30)
+    # Every minute has more fires than are read: what lies behind them is grey.
+    expect(page.locator("rect.unread").last).to_be_attached()
+    expect(page.get_by_text("Coming fires are shown until")).to_be_visible()
     # A narrow window scrolls inside, and begins at what is new.
     page.set_viewport_size({"width": 360, "height": 700})
     page.goto(f"{url}/#/triggers")

@@ -1,22 +1,22 @@
 // The form of a trigger, with a look at what it will do while it is written.
 
 import { call, get, post } from './api.js';
-import { el, say, triggerLink, triggerPath } from './dom.js';
+import { a, el, region, say, triggerLink, triggerPath } from './dom.js';
 import { skipWords } from './reasons.js';
 import { sample } from './samples.js';
 
-/** The pause after which what was written is looked at, in milliseconds. */
+/** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
 const FILTERS = { eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (name, label, node) => el('div', {}, el('label', { for: name }, label), node, el('p', { class: 'problem', id: `${name}-problem` }));
 const named = (name) => ({ id: name, name, 'aria-describedby': `${name}-problem` });
-const input = (name, value, more = {}) => el('input', { type: 'text', ...named(name), value, ...more });
+const input = (name, label, value, more = {}) => field(name, label, el('input', { type: 'text', ...named(name), value, ...more }));
 const area = (name, value, more = {}) => el('textarea', { ...named(name), ...more }, value);
 const select = (name, options, value) => el('select', { ...named(name), class: 'wide' },
   ...options.map(([id, words]) => el('option', { value: id, selected: id === value }, words)));
 
-/** Runs the last of several calls, after a pause. `isLast` says whether no other one has begun since. */
+/** Runs the last of several calls, after a pause. `isLast` says whether no other has begun. */
 function settled(look) {
   let timer = null, count = 0;
   return () => {
@@ -26,7 +26,7 @@ function settled(look) {
   };
 }
 
-/** Shows problems by their fields, and returns those that have no field. With `only`, others than those are left out. */
+/** Shows problems by their fields, `only` by those if it is given, and returns those that have no field. */
 function show(form, violations, only) {
   const rest = [];
   for (const place of form.querySelectorAll('.problem')) {
@@ -42,7 +42,6 @@ function show(form, violations, only) {
   return rest;
 }
 
-/** Says what an event would make of the trigger. */
 function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }) {
   if (prompt == null && !skipReason) return 'There is no prompt while something in the form is wrong.';
   const words = [matches ? 'This event would run it.' : `Refused by ${refusedBy.map((name) => FILTERS[name] || name).join(' and by ')}.`];
@@ -52,14 +51,13 @@ function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }
   return words.join(' ');
 }
 
-/** The preview: when a schedule fires, or a sample event and what the filters say of it, and the prompt as the agent gets it. */
 function preview(form, id, body, userId, config, fires) {
   const { prompt, type, eventSourceId } = form;
   const offered = () => sample(eventSourceId.value, userId, prompt.value, config);
   let last = offered();
   const event = area('event', last, { spellcheck: 'false', class: 'code' });
   const said = el('p', { role: 'status', id: 'verdict' });
-  const rendered = el('pre', { id: 'rendered', tabindex: '0', role: 'region', 'aria-label': 'What is sent' });
+  const rendered = el('pre', region('rendered', 'What is sent'));
   const asks = field('event', 'Sample event (JSON)', event);
   const touched = new Set(['event']);
   const tell = (words, text) => {
@@ -69,7 +67,7 @@ function preview(form, id, body, userId, config, fires) {
   };
   const look = settled(async (isLast) => {
     const trigger = { ...body(), enabled: true };
-    // Without an agent there would be no prompt, and most people write it last.
+    // Without an agent there is no prompt, and most people write it last.
     trigger.agentId ||= 'agent';
     const asked = { ...(id && { triggerId: id }), trigger };
     let wrong = [];
@@ -102,15 +100,16 @@ function preview(form, id, body, userId, config, fires) {
     else if (answer.event) tell(verdict(answer.event), answer.event.prompt);
     else tell('The prompt of a schedule is sent as it is.', answer.prompt);
   });
-  const change = (changed) => {
-    touched.add(changed.target.id);
+  const change = () => {
     asks.hidden = type.value !== 'event';
     if (event.value === last) event.value = last = offered();
     look();
   };
-  form.addEventListener('input', change);
-  asks.hidden = type.value !== 'event';
-  look();
+  form.addEventListener('input', ({ target }) => {
+    touched.add(target.id);
+    change();
+  });
+  change();
   return el('fieldset', {}, el('legend', {}, 'Preview'), asks, said, rendered);
 }
 
@@ -118,20 +117,20 @@ export async function form(id) {
   const { eventSources, metadata } = await get('/events');
   const before = id ? (await get(triggerPath(id))).trigger : {};
   let version = before.version ?? 0;
-  // A source that is offered no more stays the trigger's until somebody chooses another.
+  // A source that is offered no more stays until somebody chooses another.
   const source = before.eventConfig?.eventSourceId;
   const sources = source && !eventSources.some((offered) => offered.id === source) ? [{ id: source }, ...eventSources] : eventSources;
   const problems = el('div', { role: 'alert' });
   const type = select('type', [['schedule', 'a schedule'], ['event', 'an event']], before.type || 'schedule');
   const fires = el('p', { class: 'quiet', role: 'status' });
   const schedule = el('div', {},
-    field('expression', 'When (cron, rate or at)', input('expression', before.scheduleConfig?.expression || '0 9 ? * MON-FRI *')),
-    field('timezone', 'Time zone', input('timezone', before.scheduleConfig?.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone)), fires);
+    input('expression', 'When (cron, rate or at)', before.scheduleConfig?.expression || '0 9 ? * MON-FRI *'),
+    input('timezone', 'Time zone', before.scheduleConfig?.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone), fires);
   const events = el('div', {},
     field('eventSourceId', 'Event source', select('eventSourceId', sources.map((offered) => [offered.id, offered.name || offered.id]), source)));
   const node = el('form', {},
-    field('name_', 'Name', input('name_', before.name ?? '', { required: true })),
-    field('agentId', 'Agent', input('agentId', before.agentId ?? '', { required: true })),
+    input('name_', 'Name', before.name, { required: true }),
+    input('agentId', 'Agent', before.agentId, { required: true }),
     field('prompt', 'Prompt', area('prompt', before.prompt ?? '')),
     field('type', 'It runs on', type), schedule, events);
   const body = () => {
@@ -149,13 +148,13 @@ export async function form(id) {
       say('Saved.');
       location.hash = triggerLink(trigger.id);
     } catch (error) {
-      if (error.status === 412) {
-        version = error.details.version;
-        problems.textContent = 'Somebody else changed this trigger since you opened it. Save again to write your form over it, or go back to see the change.';
-        return;
-      }
-      const rest = show(node, error.violations || []);
-      problems.textContent = error.violations?.length ? rest.join('; ') || 'Please correct the fields above.' : error.message;
+      const { details = {}, violations = [] } = error;
+      // The next save is about what a half-done one has written.
+      ({ triggerId: id = id, version = version } = details);
+      const rest = show(node, violations);
+      problems.textContent = error.status === 412
+        ? 'Somebody else changed this trigger since you opened it. Save again to write your form over it, or go back to see the change.'
+        : violations.length ? rest.join('; ') || 'Please correct the fields above.' : error.message;
     }
   });
   const kind = () => { schedule.hidden = type.value !== 'schedule'; events.hidden = type.value !== 'event'; };
@@ -163,6 +162,6 @@ export async function form(id) {
   kind();
   node.append(
     preview(node, id, body, metadata?.userId, before.eventConfig, fires), problems,
-    el('p', { class: 'row' }, el('button', { class: 'main', type: 'submit' }, 'Save'), el('a', { href: id ? triggerLink(id) : '#/triggers' }, 'Back')));
+    el('p', { class: 'row' }, el('button', { class: 'main', type: 'submit' }, 'Save'), a(id ? triggerLink(id) : '#/triggers', 'Back')));
   return { parts: [el('h2', {}, id ? 'Edit trigger' : 'New trigger'), node], busy: null };
 }
