@@ -295,10 +295,16 @@ impl Alternatives {
     /// Adds the alternatives of another branch. Once they are too many, none are added, and the pattern is refused.
     fn or(&mut self, other: Self) {
         self.names = self.names.saturating_add(other.names);
-        self.are_too_many |= other.are_too_many || self.names > MOST_NAMES;
+        self.bound(self.list.len().saturating_add(other.list.len()), other.are_too_many);
         if !self.are_too_many {
             self.list.extend(other.list);
         }
+    }
+
+    /// Notes whether there are too many names, or too many alternatives. One that requires nothing has no names, and a
+    /// `$or` of such doubles their number all the same.
+    fn bound(&mut self, alternatives: usize, are_too_many: bool) {
+        self.are_too_many |= are_too_many || self.names.max(alternatives) > MOST_NAMES;
     }
 
     /// Combines each alternative with each of another part. Once they are too many, none are added, and the pattern is
@@ -306,7 +312,7 @@ impl Alternatives {
     fn and(&mut self, other: Self) {
         let (ours, theirs) = (self.names.saturating_mul(other.list.len()), other.names.saturating_mul(self.list.len()));
         self.names = ours.saturating_add(theirs);
-        self.are_too_many |= other.are_too_many || self.names > MOST_NAMES;
+        self.bound(self.list.len().saturating_mul(other.list.len()), other.are_too_many);
         if self.are_too_many {
             return;
         }

@@ -26,6 +26,19 @@ fn or_that_multiplies_out_to_too_much_is_an_error() {
     assert_eq!(Pattern::parse(&deep).unwrap_err(), [TOO_MANY]);
 }
 
+/// It ends because alternatives count although they have no names: 34 such pairs would be 17,000 million.
+#[test]
+fn or_of_branches_that_require_nothing_multiplies_out_no_further() {
+    for branch in [json!({}), json!({"x": 5}), json!({"x": []})] {
+        let fields = (0..1_000).map(|at| (format!("f{at}"), json!({"$or": [branch, branch]})));
+        let fields: serde_json::Map<_, _> = fields.collect();
+        assert!(Pattern::parse(&Value::Object(fields.clone())).is_err(), "{branch}");
+        // One that is right beside them does not hide them.
+        let or = json!({"$or": [Value::Object(fields), {"y": [1]}]});
+        assert!(Pattern::parse(&or).is_err(), "{branch}");
+    }
+}
+
 /// These tests end because an event of 21,000 elements is examined once for each of 128 alternatives, and not in each
 /// combination with itself.
 #[test]
