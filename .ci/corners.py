@@ -90,6 +90,7 @@ def nameless(page, url, key):
     put([run({"id": "by-hand"}, int(time.time() * 1000) - 60_000, "completed", 90_000)])
     for view in ["triggers", "runs", "timeline"]:
         page.goto(f"{url}/#/{view}")
+        page.evaluate(LOOK)
         if view == "timeline":
             page.locator("summary").click()
         expect(page.locator("main").get_by_text("by-hand", exact=True).first).to_be_visible()
@@ -139,6 +140,7 @@ def behind_a_dialog(page, url, key):
     """What changes behind a dialog is drawn when it is closed, so that the focus goes back to its button."""
     uploads = named(url, key, "Check uploads")
     page.goto(f"{url}/#/triggers/{uploads['id']}")
+    expect(page.get_by_role("heading", name="Nothing ran?")).to_be_visible()
     page.get_by_role("button", name="Run now").click()
     send(url, key, "PUT", f"/triggers/{uploads['id']}", {"prompt": "Behind a dialog"})
     page.evaluate(LOOK)

@@ -8,7 +8,8 @@ let redraw = () => {};
 
 export const drawWith = (draw) => { redraw = draw; };
 
-async function act(done, action) {
+/** Does something, says it, and draws the view anew. */
+export async function act(done, action) {
   await attempt(action, done);
   await redraw();
 }

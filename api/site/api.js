@@ -37,6 +37,11 @@ export async function call(method, path, body, more = {}) {
 }
 
 export const get = (path) => call('GET', path);
+/** Returns an answer, or an empty one if there is no such thing. */
+export const find = (path) => get(path).catch((error) => {
+  if (error.code === 'NOT_FOUND') return {};
+  throw error;
+});
 const FIRES = 100;
 /** Returns the triggers, their fires with each one's next, and the time until which none is left out, if there are more. */
 export async function coming() {

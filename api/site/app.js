@@ -22,9 +22,9 @@ let visit = null, turn = 0;
 
 async function upcoming() {
   const { fires, until } = await coming();
-  const rows = fires.map((run) => el('tr', {}, td(at(run.at)), td(a(triggerLink(run.triggerId), run.name || run.triggerId))));
+  const rows = fires.map((run) => el('tr', td(at(run.at)), td(a(triggerLink(run.triggerId), run.name || run.triggerId))));
   return {
-    parts: [el('h2', {}, 'Coming runs'), rows.length ? table('coming', 'Coming runs', null, ['Time', 'Trigger'], rows) : text('No schedule is switched on.'),
+    parts: [el('h2', 'Coming runs'), rows.length ? table('coming', 'Coming runs', null, ['Time', 'Trigger'], rows) : text('No schedule is switched on.'),
       until && text(shownUntil(until))],
     busy: false,
   };
@@ -65,7 +65,7 @@ async function draw() {
   if (mine !== turn) return;
   // A dialog gives the focus back to its button, so that one stays while it is open.
   if (error && !dialog.open) {
-    if (hasToken()) main.replaceChildren(el('h2', {}, 'This did not work'), text(error.message));
+    if (hasToken()) main.replaceChildren(el('h2', 'This did not work'), text(error.message));
     visit.drawn = null;
   } else if (!dialog.open) {
     const nodes = parts.filter(Boolean);
@@ -88,7 +88,7 @@ function show() {
   const here = location.hash.replace(/^#\/?$/, '') || '#/triggers';
   for (const link of document.querySelectorAll('nav a')) link.ariaCurrent = here.startsWith(link.hash) ? 'page' : null;
   if (hasToken()) return draw();
-  main.replaceChildren(el('h2', {}, 'Log in'), config.login
+  main.replaceChildren(el('h2', 'Log in'), config.login
     ? el('button', { class: 'main', onclick: () => attempt(() => login(config.login)) }, 'Log in')
     : text('Open the link that was printed at the start. It holds the key.'));
   return null;
@@ -109,14 +109,19 @@ async function start() {
   config = await (await fetch('/config.json')).json();
   drawWith(draw);
   whenRefused(show);
-  const key = /^#key=([^&]+)/.exec(location.hash);
+  const [, key] = /^#key=([^&]+)/.exec(location.hash) || [];
   const query = new URLSearchParams(location.search);
   if (key) {
-    setToken(decodeURIComponent(key[1]));
+    setToken(decodeURIComponent(key));
     history.replaceState(null, '', '/#/triggers');
-  } else if (config.login && query.get('code')) {
-    await attempt(async () => setToken(await redeem(config.login, query.get('code'), query.get('state'))));
   }
+  await attempt(async () => {
+    if (!config.login) {
+      // The key of a local run outlasts a reload. It ends with its tab.
+      if (key) sessionStorage.setItem('key', decodeURIComponent(key));
+      setToken(sessionStorage.getItem('key'));
+    } else if (query.get('code')) setToken(await redeem(config.login, query.get('code'), query.get('state')));
+  });
   window.addEventListener('hashchange', go);
   // What somebody writes in a form outlasts a look at another tab.
   document.addEventListener('visibilitychange', () => { if (!document.hidden && hasToken() && !main.querySelector('form')) draw(); });

@@ -5,23 +5,21 @@ const notice = byId('notice');
 
 export const STATUSES = ['running', 'completed', 'failed', 'cancelled', 'skipped'];
 
-export function el(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
+const isSaid = (value) => value != null && value !== false;
+
+/** The attributes may be left out. */
+function made(node, parts) {
+  const [attributes, ...children] = parts[0]?.constructor === Object ? parts : [{}, ...parts];
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
-    else if (value === true) node.setAttribute(key, '');
-    else if (value !== false && value != null) node.setAttribute(key, value);
+    else if (isSaid(value)) node.setAttribute(key, value === true ? '' : value);
   }
-  node.append(...children.filter((child) => child != null && child !== false));
+  node.append(...children.filter(isSaid));
   return node;
 }
 
-export function svg(name, attributes = {}, ...children) {
-  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, value] of Object.entries(attributes)) if (value != null) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
+export const el = (name, ...parts) => made(document.createElement(name), parts);
+export const svg = (name, ...parts) => made(document.createElementNS('http://www.w3.org/2000/svg', name), parts);
 
 let wait;
 /** Shows a notice for ten seconds. */
@@ -41,8 +39,17 @@ export async function attempt(action, done) {
 }
 
 export const enc = encodeURIComponent;
-export const at = (text) => (text ? new Date(text).toLocaleString() : '–');
-export const td = (...children) => el('td', {}, ...children);
+export const at = (time) => (time ? new Date(time).toLocaleString([], { timeZoneName: 'short' }) : '–');
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** Returns what JSON text says. Anything else is returned as it is. */
+export function parsed(value) {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+export const td = (...children) => el('td', ...children);
 export const a = (href, ...words) => el('a', { href }, ...words);
 export const status = (value) => el('span', { class: `status ${value}` }, value);
 export const triggerPath = (id) => `/triggers/${enc(id)}`;
@@ -52,10 +59,10 @@ export const runLink = (run) => `#/runs/${enc(run.triggerId)}/${enc(run.executio
 /** A trigger that was written by hand may have no name. */
 export const nameOf = (trigger) => trigger.name || trigger.id;
 export const isAtWork = (runs) => runs.some((run) => run.status === 'running');
-export const text = (words) => el('p', {}, words);
+export const text = (words) => el('p', words);
 export const heading = (words, ...more) => el('div', { class: 'row' }, el('h2', { class: 'grow' }, words), ...more);
 export const shownUntil = (time) => `Coming fires are shown until ${at(time)}, and after that the next one of each trigger.`;
-export const facts = (rows) => el('dl', {}, ...rows.flatMap(([name, ...values]) => [el('dt', {}, name), el('dd', {}, ...values)]));
+export const facts = (rows) => el('dl', ...rows.flatMap(([name, values]) => [el('dt', name), el('dd', ...[values].flat())]));
 
 export function took(millis) {
   if (millis == null) return '';
@@ -76,7 +83,7 @@ export const region = (id, name) => ({ id, tabindex: '0', role: 'region', 'aria-
 /** Returns a table in a box that scrolls by itself. */
 export function table(id, name, kind, head, rows) {
   return el('div', { class: 'scroll', ...region(id, name) }, el('table', { class: kind },
-    el('thead', {}, el('tr', {}, ...head.map((text) => el('th', { scope: 'col' }, text)))), el('tbody', {}, ...rows)));
+    el('thead', el('tr', ...head.map((text) => el('th', { scope: 'col' }, text)))), el('tbody', ...rows)));
 }
 
 export const byTrigger = (runs) => Map.groupBy(runs, (run) => run.triggerId);

@@ -1,7 +1,6 @@
 // Why something failed or did not run, in words that say what to do.
 
-import { at, el, text } from './dom.js';
-import { pattern } from './samples.js';
+import { at, el, parsed, text } from './dom.js';
 
 export const ADVICE = {
   AgentUnavailable: 'The agent could not be reached. It was not called, so a replay is safe.',
@@ -31,12 +30,12 @@ const OPERATORS = { eq: 'is', ne: 'is not', gt: 'is more than', gte: 'is at leas
 
 function filters({ eventPattern, condition, threshold }) {
   const items = [];
-  if (eventPattern) items.push(el('li', {}, 'The event must match its pattern.', el('pre', {}, JSON.stringify(pattern(eventPattern) ?? eventPattern, null, 1))));
+  if (eventPattern) items.push(el('li', 'The event must match its pattern.', el('pre', JSON.stringify(parsed(eventPattern), null, 1))));
   for (const { field, operator, value } of [condition || []].flat()) {
-    items.push(el('li', {}, `${field} ${OPERATORS[operator] || operator || 'is'} ${JSON.stringify(value)}`));
+    items.push(el('li', `${field} ${OPERATORS[operator] || operator || 'is'} ${JSON.stringify(value)}`));
   }
-  if (threshold) items.push(el('li', {}, `It runs once for every ${threshold.count} matching events within ${threshold.windowSeconds} s.`));
-  return items.length && el('ul', {}, ...items);
+  if (threshold) items.push(el('li', `It runs once for every ${threshold.count} matching events within ${threshold.windowSeconds} s.`));
+  return items.length && el('ul', ...items);
 }
 
 export function scheduleProblem(trigger, scheduleStatus) {
@@ -49,7 +48,7 @@ export function scheduleProblem(trigger, scheduleStatus) {
 /** Says why a trigger did not run: its state, its filters, and its skips. */
 export function nothingRan(trigger, state, { executions: skips, nextToken }) {
   const reasons = [];
-  const reason = (title, ...words) => reasons.push(el('li', {}, el('strong', {}, title), ' ', ...words));
+  const reason = (title, ...words) => reasons.push(el('li', el('strong', title), ' ', ...words));
   const problem = scheduleProblem(trigger, state.scheduleStatus);
   if (trigger.deletedAt) reason('It was deleted.');
   else if (!trigger.enabled && trigger.pausedAt) reason(`It is paused since ${at(trigger.pausedAt)}.`, `${trigger.pausedReason || 'It failed too often in a row'}. ${MEND}`);

@@ -23,15 +23,6 @@ function put(place, [name, ...rest], value, forced) {
   else put(place[name] = known && typeof known === 'object' ? known : {}, rest, value, forced);
 }
 
-/** Returns a pattern, which may stand in its trigger as JSON text. */
-export function pattern(written) {
-  try {
-    return typeof written === 'string' ? JSON.parse(written) : written;
-  } catch {
-    return undefined;
-  }
-}
-
 function fit(event, names, path = []) {
   if (!names || typeof names !== 'object') return;
   for (const [name, wanted] of Object.entries(names)) {
@@ -41,7 +32,7 @@ function fit(event, names, path = []) {
 }
 
 /** Returns a sample of a source's events, fit for simple filters. */
-export function sample(source, userId, prompt, { eventPattern, condition } = {}) {
+export function sample({ eventSourceId: source, eventPattern, condition }, userId, prompt) {
   const [from, type, known] = KNOWN[source] || [source, 'Something Happened', {}];
   const detail = structuredClone(known);
   const event = { id: '17793124-05d4-b198-2fde-7ededc63b103', source: from, 'detail-type': type, time: '2026-01-05T06:58:12Z', detail };
@@ -49,8 +40,9 @@ export function sample(source, userId, prompt, { eventPattern, condition } = {})
   if (!KNOWN[source]) {
     for (const [, path] of prompt.matchAll(/\$\.(detail(?:\.[A-Za-z_]\w*)+)/g)) put(event, path.split('.'), `some ${path.split('.').pop()}`);
   }
-  fit(event, pattern(eventPattern));
-  for (const { field, operator, value } of [condition || []].flat()) {
+  fit(event, eventPattern);
+  for (const one of [condition || []].flat()) {
+    const { field, operator, value } = one || {};
     if (typeof field === 'string' && ['eq', 'gte', 'lte'].includes(operator)) put(event, field.replace(/^\$\./, '').split('.'), value, true);
   }
   return JSON.stringify(event, null, 2);

@@ -1,7 +1,7 @@
 // A row for each trigger, its runs as bars by their start and length, and its coming fires.
 
 import { coming, get } from './api.js';
-import { a, at, byId, byTrigger, counted, el, enc, heading, isAtWork, nameOf, region, runLink, shape, shownUntil, STATUSES, svg, table, td, text, took, triggerLink } from './dom.js';
+import { a, at, byId, byTrigger, counted, el, enc, heading, isAtWork, nameOf, region, runLink, shape, shownUntil, STATUSES, svg, table, td, text, took, triggerLink, ZONE } from './dom.js';
 
 const MINUTE = 60000;
 /** The minutes that are shown, and those between two marks of the axis. */
@@ -27,7 +27,7 @@ async function runsSince(from) {
 }
 
 function link(id, href, name, ...drawn) {
-  return svg('a', { id, href, class: 'bar', tabindex: '-1', 'aria-label': name }, svg('title', {}, name), ...drawn);
+  return svg('a', { id, href, class: 'bar', tabindex: '-1', 'aria-label': name }, svg('title', name), ...drawn);
 }
 
 function runBar(run, name, x, y, now) {
@@ -56,8 +56,10 @@ function comingBars(fires, trigger, x, y) {
   });
 }
 
+const line = (x1, y1, x2, y2, kind) => svg('line', { class: kind, x1, y1, x2, y2 });
+
 function axis([length, mark], from, to, x, width, height) {
-  const node = svg('g', { 'aria-hidden': 'true', class: 'axis' });
+  const node = svg('g', { 'aria-hidden': 'true' });
   const time = new Date(from);
   // Marks stand at full hours of this browser's clock.
   time.setHours(0, 0, 0, 0);
@@ -65,38 +67,35 @@ function axis([length, mark], from, to, x, width, height) {
     if (time < from || x(time) > width - 24) continue;
     const label = length > 1440 ? time.toLocaleDateString([], { weekday: 'short', day: 'numeric' })
       : time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-    node.append(svg('line', { x1: x(time), x2: x(time), y1: AXIS - 6, y2: height }), svg('text', { x: x(time) + 3, y: AXIS - 10 }, label));
+    node.append(line(x(time), AXIS - 6, x(time), height), svg('text', { x: x(time) + 3, y: AXIS - 10 }, label));
   }
   return node;
 }
 
 /** The arrows move between the bars, one stop of the Tab key. */
 function navigable(chart, rows) {
-  const bars = rows.flat();
-  const focus = (bar) => {
-    for (const other of bars) other.setAttribute('tabindex', other === bar ? '0' : '-1');
+  const used = rows.filter((row) => row.length);
+  const stop = (bar) => {
+    chart.querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
+    bar.setAttribute('tabindex', '0');
   };
-  const newest = rows.find((row) => row.length);
-  if (newest) focus(newest.findLast((bar) => bar.id.startsWith('bar-')) || newest[0]);
-  chart.addEventListener('focusin', (event) => bars.includes(event.target) && focus(event.target));
+  if (used.length) stop(used[0].findLast((bar) => bar.id.startsWith('bar-')) || used[0][0]);
+  chart.addEventListener('focusin', (event) => stop(event.target));
   chart.addEventListener('keydown', (event) => {
-    const from = rows.findIndex((row) => row.includes(event.target));
-    if (from < 0) return;
-    const row = rows[from];
-    const place = row.indexOf(event.target);
-    const beside = (step) => {
-      let to = from + step;
-      while (rows[to] && !rows[to].length) to += step;
-      const left = (bar) => bar.lastChild.getBBox().x;
-      return rows[to]?.reduce((best, bar) => (Math.abs(left(bar) - left(event.target)) < Math.abs(left(best) - left(event.target)) ? bar : best));
-    };
+    const bar = event.target;
+    const index = used.findIndex((row) => row.includes(bar));
+    const row = used[index];
+    const place = row.indexOf(bar);
+    const left = (other) => other.lastChild.getBBox().x;
+    const far = (other) => Math.abs(left(other) - left(bar));
+    const nearest = (others) => others?.reduce((best, other) => (far(other) < far(best) ? other : best));
     const moves = {
-      ArrowLeft: () => row[place - 1], ArrowRight: () => row[place + 1], Home: () => row[0], End: () => row.at(-1),
-      ArrowUp: () => beside(-1), ArrowDown: () => beside(1),
+      ArrowLeft: row[place - 1], ArrowRight: row[place + 1], Home: row[0], End: row.at(-1),
+      ArrowUp: nearest(used[index - 1]), ArrowDown: nearest(used[index + 1]),
     };
-    if (!moves[event.key]) return;
+    if (!(event.key in moves)) return;
     event.preventDefault();
-    moves[event.key]()?.focus();
+    moves[event.key]?.focus();
   });
 }
 
@@ -107,15 +106,15 @@ function chart(rows, span, from, to, now, unread) {
   const node = svg('svg', {
     class: 'timeline', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': 'Runs and coming fires. The arrow keys move between them.',
   },
-  svg('defs', {}, svg('pattern', { id: 'hatch', width: 5, height: 5, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' },
+  svg('defs', svg('pattern', { id: 'hatch', width: 5, height: 5, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)' },
     svg('rect', { class: 'hatch', width: 2, height: 5 }))),
   // Where runs or fires may be missing, the chart is grey.
   ...unread.map(([first, last]) => svg('rect', { class: 'unread', x: x(first), y: AXIS, width: x(last) - x(first), height: height - AXIS })),
   axis(span, from, to, x, width, height),
-  svg('line', { class: 'now', x1: x(now), x2: x(now), y1: AXIS - 6, y2: height }));
+  line(x(now), AXIS - 6, x(now), height, 'now'));
   const bars = rows.map(({ trigger, runs, fires }, index) => {
     const y = AXIS + index * ROW;
-    node.append(svg('line', { class: 'rule', x1: 0, x2: width, y1: y, y2: y }));
+    node.append(line(0, y, width, y));
     const past = [...runs].reverse().map((run) => runBar(run, nameOf(trigger), x, y + (ROW - BAR) / 2, now));
     const next = comingBars(fires, trigger, x, y + (ROW - BAR) / 2);
     // No bar covers one that did not complete.
@@ -128,7 +127,7 @@ function chart(rows, span, from, to, now, unread) {
 
 function summary(rows) {
   return el('details', { id: 'summary' }, el('summary', { id: 'as-table' }, 'The same as a table'),
-    table('by-trigger', 'Runs by trigger', null, ['Trigger', 'Runs', 'Longest', 'Last', 'Next'], rows.map(({ trigger, runs }) => el('tr', {},
+    table('by-trigger', 'Runs by trigger', null, ['Trigger', 'Runs', 'Longest', 'Last', 'Next'], rows.map(({ trigger, runs }) => el('tr',
       el('th', { scope: 'row' }, a(triggerLink(trigger.id), nameOf(trigger))),
       td(counted(runs) || 'none'),
       td(runs.length ? took(Math.max(...runs.map((run) => run.durationMs || 0))) : '–'),
@@ -139,8 +138,8 @@ function summary(rows) {
 function legend() {
   const sign = (drawn) => svg('svg', { width: 22, height: 16, 'aria-hidden': 'true' }, drawn);
   return el('ul', { class: 'legend' },
-    ...STATUSES.map((name) => el('li', {}, sign(shape(name, 1, 1, 20, 14)), name)),
-    el('li', {}, sign(hatched(1, 1, 20, 14)), 'coming'));
+    ...STATUSES.map((name) => el('li', sign(shape(name, 1, 1, 20, 14)), name)),
+    el('li', sign(hatched(1, 1, 20, 14)), 'coming'));
 }
 
 export async function timeline(query, visit) {
@@ -160,7 +159,7 @@ export async function timeline(query, visit) {
   rows.sort((left, right) => isUsed(right) - isUsed(left));
   const choose = el('select', { id: 'span', onchange: (event) => { location.hash = `#/timeline?span=${event.target.value}`; } },
     ...Object.keys(SPANS).map((value) => el('option', { value, selected: value === name }, spaced(value))));
-  const notes = [`In the last ${spaced(name)}: ${counted(rows.flatMap((row) => row.runs)) || 'no runs'}.`];
+  const notes = [`In the last ${spaced(name)}: ${counted(rows.flatMap((row) => row.runs)) || 'no runs'}. Times are those of ${ZONE}.`];
   const unread = [];
   if (isCut && runs.length) {
     const first = runs.at(-1).executedAt;
