@@ -1,4 +1,4 @@
-// The API. The token stays in memory.
+// The API.
 
 let token = null;
 let refused = () => {};

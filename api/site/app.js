@@ -4,7 +4,6 @@
 import { drawWith } from './actions.js';
 import { coming, hasToken, setToken, whenRefused } from './api.js';
 import { a, at, attempt, byId, el, shownUntil, table, td, text, triggerLink } from './dom.js';
-import { form } from './form.js';
 import { login, redeem } from './login.js';
 import { runs, runView } from './runs.js';
 import { timeline } from './timeline.js';
@@ -37,8 +36,7 @@ async function view() {
     case 'runs': return executionId ? runView(id, executionId, visit) : runs(query, visit);
     case 'timeline': return timeline(query, visit);
     case 'upcoming': return upcoming();
-    case 'new': return form();
-    case 'edit': return form(id);
+    case 'new': case 'edit': return (await import('./form.js')).form(id);
     default: return id ? triggerView(id) : triggers();
   }
 }

@@ -59,7 +59,8 @@ export const runLink = (run) => `#/runs/${enc(run.triggerId)}/${enc(run.executio
 /** A trigger that was written by hand may have no name. */
 export const nameOf = (trigger) => trigger.name || trigger.id;
 export const isAtWork = (runs) => runs.some((run) => run.status === 'running');
-export const text = (words) => el('p', words);
+export const text = (words, kind) => el('p', { class: kind }, words);
+export const quote = (title, words) => el('div', el('h3', title), el('pre', words));
 export const heading = (words, ...more) => el('div', { class: 'row' }, el('h2', { class: 'grow' }, words), ...more);
 export const shownUntil = (time) => `Coming fires are shown until ${at(time)}, and after that the next one of each trigger.`;
 export const facts = (rows) => el('dl', ...rows.flatMap(([name, values]) => [el('dt', name), el('dd', ...[values].flat())]));
@@ -78,6 +79,11 @@ export function counted(runs) {
   const count = (name) => runs.filter((run) => run.status === name).length;
   return STATUSES.filter(count).map((name) => `${count(name)} ${name}`).join(', ');
 }
+
+export const options = (pairs, chosen) => pairs.map(([value, words]) => el('option', { value, selected: value === chosen }, words));
+/** Returns a choice that leads to another address, and its label. */
+export const choice = (id, label, pairs, chosen, link) => [el('label', { for: id }, label),
+  el('select', { id, onchange: ({ target }) => { location.hash = link(target.value); } }, ...options(pairs, chosen))];
 
 export const region = (id, name) => ({ id, tabindex: '0', role: 'region', 'aria-label': name });
 /** Returns a table in a box that scrolls by itself. */

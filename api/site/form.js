@@ -1,7 +1,7 @@
 // The form of a trigger, with a look at what it will do while it is written.
 
 import { call, get, post } from './api.js';
-import { a, el, parsed, region, say, triggerLink, triggerPath, ZONE } from './dom.js';
+import { a, el, options, parsed, region, say, triggerLink, triggerPath, ZONE } from './dom.js';
 import { skipWords } from './reasons.js';
 import { sample } from './samples.js';
 
@@ -14,8 +14,7 @@ const field = (id, label, kind, attributes, ...children) => el('div', el('label'
 const input = (id, label, value, more = {}) => field(id, label, 'input', { type: 'text', value, ...more });
 const area = (id, label, value, more = {}) => field(id, label, 'textarea', more, value);
 const json = (id, label, value) => area(id, label, typeof value === 'object' ? JSON.stringify(value, null, 2) : value, { class: 'code', spellcheck: 'false' });
-const select = (id, label, options, value) => field(id, label, 'select', { class: 'wide' },
-  ...options.map(([id, words]) => el('option', { value: id, selected: id === value }, words)));
+const select = (id, label, pairs, chosen) => field(id, label, 'select', { class: 'wide' }, ...options(pairs, chosen));
 
 /** Runs the last of several calls, after a pause. `isLast` says whether no other has begun. */
 function settled(look) {
@@ -41,10 +40,12 @@ function show(form, violations, only) {
     if (!only || only.has(place.id)) place.textContent = '';
   }
   for (const { field: path, description } of violations) {
-    const place = path.split(/[.[]/).map((name) => form.querySelector(`#${CSS.escape(name)}-problem`)).findLast(Boolean);
-    if (!place) rest.push(`${path}: ${description}`);
+    const [name] = path.replace(/^(event|schedule)Config\./, '').split(/[.[]/);
+    const place = form.querySelector(`#${CSS.escape(name)}-problem`);
     // A part of a field's JSON is named.
-    else if (!only || only.has(place.id)) place.textContent = place.id === `${path.split('.').pop()}-problem` ? description : `${path}: ${description}`;
+    const words = place && path.endsWith(name) ? description : `${path}: ${description}`;
+    if (!place) rest.push(words);
+    else if (!only || only.has(place.id)) place.textContent = words;
   }
   return rest;
 }

@@ -2,7 +2,7 @@
 
 import { act, cancel, replay } from './actions.js';
 import { find, get } from './api.js';
-import { a, at, attempt, el, enc, facts, heading, nameOf, runLink, runPath, say, status, STATUSES, table, td, text, took, triggerLink, triggerPath } from './dom.js';
+import { a, at, attempt, choice, el, enc, facts, heading, nameOf, quote, runLink, runPath, say, status, STATUSES, table, td, text, took, triggerLink, triggerPath } from './dom.js';
 import { ADVICE, skipWords } from './reasons.js';
 
 const PAGE = 50;
@@ -28,12 +28,6 @@ function runList(query) {
   const params = new URLSearchParams(query);
   const wanted = params.get('status') || '', trigger = params.get('trigger');
   const path = `${trigger ? triggerPath(trigger) : ''}/executions?limit=${PAGE}${wanted ? `&status=${enc(wanted)}` : ''}`;
-  const choose = el('select', {
-    id: 'status', onchange: (event) => {
-      params.set('status', event.target.value);
-      location.hash = `#/runs?${params}`;
-    },
-  }, ...['', ...STATUSES].map((name) => el('option', { value: name, selected: name === wanted }, name || 'all')));
   const list = runTable([], !trigger);
   const body = list.querySelector('tbody');
   const count = el('p', { class: 'quiet', role: 'status' });
@@ -118,9 +112,12 @@ function runList(query) {
   }
 
   const parts = [
-    heading('Runs', el('label', { for: 'status' }, 'Status'), choose),
+    heading('Runs', ...choice('status', 'Status', ['', ...STATUSES].map((name) => [name, name || 'all']), wanted, (status) => {
+      params.set('status', status);
+      return `#/runs?${params}`;
+    })),
     trigger && text(a(triggerLink(trigger), 'Its trigger')),
-    wanted === 'skipped' && el('p', { class: 'quiet' }, 'Nothing ran? Each skip says why.'),
+    wanted === 'skipped' && text('Nothing ran? Each skip says why.', 'quiet'),
     list, count, more,
   ];
   return { refresh, running, parts };
@@ -139,7 +136,7 @@ function asked(path, visit) {
     return el('button', { onclick: () => act(null, async () => { visit.input = await find(`${path}/input`); }) }, 'Show what was asked');
   }
   const { prompt = 'It is not kept.', input } = visit.input.input || {};
-  return el('div', el('h3', 'Prompt'), el('pre', prompt), input && el('pre', JSON.stringify(input, null, 1)));
+  return el('div', quote('Prompt', prompt), input && quote('Input', JSON.stringify(input, null, 1)));
 }
 
 export async function runView(triggerId, executionId, visit) {
@@ -162,7 +159,7 @@ export async function runView(triggerId, executionId, visit) {
       now !== 'completed' && now !== 'running' && el('pre', { class: 'error' }, run.errorMessage),
       now === 'running' && run.cancelRequested && text('It is asked to stop.'),
       advice && text(advice),
-      run.output && el('div', el('h3', 'Answer'), el('pre', run.output)),
+      run.output && quote('Answer', run.output),
       asked(path, visit),
       el('h3', 'Details'),
       facts([['Started', at(run.executedAt)], ['Ended', at(run.completedAt)], ['Took', took(run.durationMs) || '–'],

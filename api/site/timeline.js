@@ -1,7 +1,7 @@
 // A row for each trigger, its runs as bars by their start and length, and its coming fires.
 
 import { coming, get } from './api.js';
-import { a, at, byId, byTrigger, counted, el, enc, heading, isAtWork, nameOf, region, runLink, shape, shownUntil, STATUSES, svg, table, td, text, took, triggerLink, ZONE } from './dom.js';
+import { a, at, byId, byTrigger, choice, counted, el, enc, heading, isAtWork, nameOf, region, runLink, shape, shownUntil, STATUSES, svg, table, td, text, took, triggerLink, ZONE } from './dom.js';
 
 const MINUTE = 60000;
 /** The minutes that are shown, and those between two marks of the axis. */
@@ -44,21 +44,22 @@ const hatched = (x, y, width, height) => svg('rect', { class: 'coming', fill: 'u
 /** Returns coming fires. Those that would cover one another are one bar. */
 function comingBars(fires, trigger, x, y) {
   const blocks = [];
+  let end;
   for (const fire of fires) {
-    const place = x(Date.parse(fire.at));
-    const block = blocks.at(-1);
-    if (block && place < block.end + 2) Object.assign(block, { end: place + LEAST, last: fire.at, count: block.count + 1 });
-    else blocks.push({ place, end: place + LEAST, first: fire.at, last: fire.at, count: 1 });
+    const left = x(Date.parse(fire.at));
+    if (left < end + 2) blocks.at(-1).push(fire.at);
+    else blocks.push([fire.at]);
+    end = left + LEAST;
   }
-  return blocks.map(({ place, end, first, last, count }) => {
-    const words = count === 1 ? `coming, ${at(first)}` : `${count} coming, ${at(first)} to ${at(last)}`;
-    return link(`coming-${trigger.id}-${first}`, triggerLink(trigger.id), `${nameOf(trigger)}: ${words}`, hatched(place, y, end - place, BAR));
+  return blocks.map((times) => {
+    const [first, last] = [times[0], times.at(-1)];
+    const words = times.length === 1 ? `coming, ${at(first)}` : `${times.length} coming, ${at(first)} to ${at(last)}`;
+    const left = x(Date.parse(first));
+    return link(`coming-${trigger.id}-${first}`, triggerLink(trigger.id), `${nameOf(trigger)}: ${words}`, hatched(left, y, x(Date.parse(last)) + LEAST - left, BAR));
   });
 }
 
-const line = (x1, y1, x2, y2, kind) => svg('line', { class: kind, x1, y1, x2, y2 });
-
-function axis([length, mark], from, to, x, width, height) {
+function axis([length, mark], from, to, x, width, rule) {
   const node = svg('g', { 'aria-hidden': 'true' });
   const time = new Date(from);
   // Marks stand at full hours of this browser's clock.
@@ -67,7 +68,7 @@ function axis([length, mark], from, to, x, width, height) {
     if (time < from || x(time) > width - 24) continue;
     const label = length > 1440 ? time.toLocaleDateString([], { weekday: 'short', day: 'numeric' })
       : time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-    node.append(line(x(time), AXIS - 6, x(time), height), svg('text', { x: x(time) + 3, y: AXIS - 10 }, label));
+    node.append(rule(x(time)), svg('text', { x: x(time) + 3, y: AXIS - 10 }, label));
   }
   return node;
 }
@@ -103,6 +104,7 @@ function chart(rows, span, from, to, now, unread) {
   const width = Math.max(NARROWEST, byId('main').clientWidth - 32 - LABELS);
   const height = AXIS + rows.length * ROW;
   const x = (time) => Math.round(((time - from) / (to - from)) * width * 10) / 10;
+  const rule = (left, kind) => svg('line', { class: kind, x1: left, x2: left, y1: AXIS - 6, y2: height });
   const node = svg('svg', {
     class: 'timeline', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': 'Runs and coming fires. The arrow keys move between them.',
   },
@@ -110,11 +112,10 @@ function chart(rows, span, from, to, now, unread) {
     svg('rect', { class: 'hatch', width: 2, height: 5 }))),
   // Where runs or fires may be missing, the chart is grey.
   ...unread.map(([first, last]) => svg('rect', { class: 'unread', x: x(first), y: AXIS, width: x(last) - x(first), height: height - AXIS })),
-  axis(span, from, to, x, width, height),
-  line(x(now), AXIS - 6, x(now), height, 'now'));
+  axis(span, from, to, x, width, rule), rule(x(now), 'now'));
   const bars = rows.map(({ trigger, runs, fires }, index) => {
     const y = AXIS + index * ROW;
-    node.append(line(0, y, width, y));
+    node.append(svg('line', { x2: width, y1: y, y2: y }));
     const past = [...runs].reverse().map((run) => runBar(run, nameOf(trigger), x, y + (ROW - BAR) / 2, now));
     const next = comingBars(fires, trigger, x, y + (ROW - BAR) / 2);
     // No bar covers one that did not complete.
@@ -144,7 +145,7 @@ function legend() {
 
 export async function timeline(query, visit) {
   const chosen = new URLSearchParams(query).get('span');
-  const name = SPANS[chosen] ? chosen : '6h';
+  const name = Object.hasOwn(SPANS, chosen) ? chosen : '6h';
   const span = SPANS[name];
   const now = Date.now();
   const from = now - span[0] * MINUTE;
@@ -157,8 +158,6 @@ export async function timeline(query, visit) {
   const rows = triggers.map((trigger) => ({ trigger, runs: past.get(trigger.id) || [], fires: fires.get(trigger.id) || [] }));
   const isUsed = (row) => row.runs.length + row.fires.length > 0;
   rows.sort((left, right) => isUsed(right) - isUsed(left));
-  const choose = el('select', { id: 'span', onchange: (event) => { location.hash = `#/timeline?span=${event.target.value}`; } },
-    ...Object.keys(SPANS).map((value) => el('option', { value, selected: value === name }, spaced(value))));
   const notes = [`In the last ${spaced(name)}: ${counted(rows.flatMap((row) => row.runs)) || 'no runs'}. Times are those of ${ZONE}.`];
   const unread = [];
   if (isCut && runs.length) {
@@ -177,8 +176,8 @@ export async function timeline(query, visit) {
   visit.seen = true;
   return {
     parts: [
-      heading('Timeline', el('label', { for: 'span' }, 'The last'), choose),
-      el('p', { class: 'quiet' }, notes.join(' ')),
+      heading('Timeline', ...choice('span', 'The last', Object.keys(SPANS).map((value) => [value, spaced(value)]), name, (value) => `#/timeline?span=${value}`)),
+      text(notes.join(' '), 'quiet'),
       rows.length ? scroll : text('There are no triggers yet.'),
       legend(), summary(rows),
     ],

@@ -2,7 +2,7 @@
 
 import { remove, runNow, toggle } from './actions.js';
 import { get } from './api.js';
-import { a, at, byTrigger, counted, el, enc, facts, heading, isAtWork, nameOf, shape, svg, text, triggerLink, triggerPath } from './dom.js';
+import { a, at, byTrigger, counted, el, enc, facts, heading, isAtWork, nameOf, quote, shape, svg, text, triggerLink, triggerPath } from './dom.js';
 import { nothingRan, scheduleProblem } from './reasons.js';
 import { runTable } from './runs.js';
 
@@ -64,9 +64,8 @@ export async function triggerView(id) {
       heading(nameOf(trigger), ...buttons, remove(trigger)),
       facts(rows),
       nothingRan(trigger, state, skips),
-      el('h3', 'Prompt'), el('pre', trigger.prompt),
-      el('h3', 'Runs'), executions.length ? runTable(executions, false) : text('Nothing ran yet.'),
-      executions.length ? text(a(`#/runs?trigger=${enc(id)}`, 'All its runs')) : null,
+      quote('Prompt', trigger.prompt),
+      el('h3', 'Runs'), ...(executions.length ? [runTable(executions, false), text(a(`#/runs?trigger=${enc(id)}`, 'All its runs'))] : [text('Nothing ran yet.')]),
     ],
     busy: isAtWork(executions),
   };
