@@ -391,8 +391,11 @@ def timeline(page, url):
     is_accessible(page, "the timeline")
     # The keyboard reaches each bar: one stop, then the arrows.
     page.locator("#lanes").focus()
-    while not page.evaluate("document.activeElement.matches('a.bar')"):
+    for _ in range(100):
+        if page.evaluate("document.activeElement.matches('a.bar')"):
+            break
         page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('a.bar')"), "the Tab key reaches no bar"
     assert page.locator("a.bar[tabindex='0']").count() == 1
     seen = page.evaluate("document.activeElement.getAttribute('aria-label')")
     page.keyboard.press("Home")

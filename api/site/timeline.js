@@ -81,10 +81,12 @@ function navigable(chart, rows) {
     bar.setAttribute('tabindex', '0');
   };
   if (used.length) stop(used[0].findLast((bar) => bar.id.startsWith('bar-')) || used[0][0]);
-  chart.addEventListener('focusin', (event) => stop(event.target));
+  // Chromium lets the chart itself have the focus, because it listens.
+  chart.addEventListener('focusin', (event) => event.target !== chart && stop(event.target));
   chart.addEventListener('keydown', (event) => {
     const bar = event.target;
     const index = used.findIndex((row) => row.includes(bar));
+    if (index < 0) return;
     const row = used[index];
     const place = row.indexOf(bar);
     const left = (other) => other.lastChild.getBBox().x;
