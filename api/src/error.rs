@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::clients::scheduler::SchedulerError;
+use crate::clients::{scheduler::SchedulerError, ssm::SecretError};
 
 /// A field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +194,16 @@ impl From<SchedulerError> for ApiError {
                     ),
                 }
             }
+        }
+    }
+}
+
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        tracing::error!(cause = %error, "the Parameter Store failed");
+        match error {
+            SecretError::Denied => Self::Upstream("the Parameter Store does not let the API in".to_owned()),
+            _ => Self::Unavailable("the Parameter Store does not answer; save again to complete this".to_owned()),
         }
     }
 }

@@ -24,3 +24,4 @@ pub mod site;
 pub mod store;
 pub mod times;
 pub mod triggers;
+pub mod webhooks;

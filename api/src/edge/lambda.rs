@@ -10,7 +10,12 @@ use tower::{ServiceExt, service_fn};
 use crate::{
     api::Api,
     auth::Claims,
-    hooks::{self, receive::SourceIp, state::Hooks},
+    hooks::{
+        self,
+        receive::SourceIp,
+        state::Hooks,
+        test_delivery::{FromManage, TEST_ROUTE_KEY},
+    },
     router::{self, RequestId},
 };
 
@@ -47,9 +52,11 @@ fn routed(request: lambda_http::Request) -> Request {
     let mut id = None;
     let mut stage = None;
     let mut source = None;
+    let mut is_from_manage = false;
     if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() {
         id = context.request_id.clone();
         stage = context.stage.clone();
+        is_from_manage = context.route_key.as_deref() == Some(TEST_ROUTE_KEY);
         source = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
         let jwt = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref());
         found = jwt.map(|jwt| Claims(jwt.claims.clone()));
@@ -64,6 +71,10 @@ fn routed(request: lambda_http::Request) -> Request {
     }
     // Headers such as X-Forwarded-For are the sender's to choose.
     request.extensions_mut().remove::<SourceIp>();
+    request.extensions_mut().remove::<FromManage>();
+    if is_from_manage {
+        request.extensions_mut().insert(FromManage);
+    }
     if let Some(address) = source {
         request.extensions_mut().insert(SourceIp(address));
     }

@@ -13,4 +13,5 @@ pub mod secrets;
 pub mod settings;
 pub mod signature;
 pub mod state;
+pub mod test_delivery;
 pub mod webhook;

@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{Extension, Path, Request, State},
     middleware::from_fn,
     response::Response,
-    routing::{any, get},
+    routing::{any, get, post},
 };
 
 use crate::{
     error::ApiError,
     event_sources,
-    hooks::{receive::receive, state::Hooks},
+    hooks::{
+        receive::receive,
+        state::Hooks,
+        test_delivery::{self, FromManage},
+    },
+    request::JsonObject,
     router::render,
 };
 
@@ -23,6 +28,7 @@ pub fn routes(hooks: Arc<Hooks>) -> Router {
         .nest("/v1", received())
         .merge(received())
         .route("/ping", get(event_sources::ping))
+        .route("/test/{hook}", post(test))
         .fallback(not_found)
         .layer(from_fn(render))
         .with_state(hooks)
@@ -48,4 +54,15 @@ async fn hook(State(hooks): State<Arc<Hooks>>, Path(hook): Path<String>, request
 /// `POST /webhooks/github`
 async fn github(State(hooks): State<Arc<Hooks>>, request: Request) -> Response {
     receive(&hooks, None, request).await
+}
+
+/// A test delivery, which only the manage surface can send. For everybody else there is no such route.
+async fn test(
+    State(hooks): State<Arc<Hooks>>,
+    Path(hook): Path<String>,
+    from: Option<Extension<FromManage>>,
+    JsonObject(body): JsonObject,
+) -> Result<Response, ApiError> {
+    from.ok_or(ApiError::NotFound)?;
+    test_delivery::receive(&hooks, &hook, &body).await
 }

@@ -7,7 +7,6 @@ use agent_trigger::{
     error_chain::chain,
     store::{
         error::StoreError,
-        expression::Expression,
         item::Key,
         table::{ConditionalWrite, Table, Written},
     },
@@ -185,8 +184,10 @@ impl Items {
             "test": Some(true).filter(|_| receipt.is_test), "count": receipt.count, "ttl": ttl});
         let Value::Object(item) = item else { return Err(StoreError::Unreadable) };
         let item = item.into_iter().filter(|(_, value)| !value.is_null()).collect();
-        let condition = "attribute_not_exists(PK)".to_owned();
-        let put = ConditionalWrite::Put { item: item_of(&item), condition, expression: Expression::default() };
+        let mut changes = Changes::default();
+        let condition = format!("attribute_not_exists({})", changes.name("PK"));
+        let (_, expression) = changes.into_parts();
+        let put = ConditionalWrite::Put { item: item_of(&item), condition, expression };
         self.table().write(put, false).await.map(|_| ())
     }
 
