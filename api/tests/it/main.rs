@@ -10,6 +10,7 @@ mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod saves;
 mod schedules;
 mod strangers;
 mod support;
