@@ -14,8 +14,8 @@ export async function act(done, action) {
   await redraw();
 }
 
-/** Returns a button that asks before it acts. The answer that does nothing has the focus. */
-function asking(label, trigger, title, words, yes, done, action) {
+/** Returns a button that asks before it acts, with words or a node of them. The answer that does nothing has the focus. */
+export function asking(label, trigger, title, words, yes, done, action) {
   const close = () => dialog.close();
   const ask = () => {
     dialog.replaceChildren(

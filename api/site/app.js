@@ -36,6 +36,7 @@ async function view() {
     case 'runs': return executionId ? runView(id, executionId, visit) : runs(query, visit);
     case 'timeline': return timeline(query, visit);
     case 'upcoming': return upcoming();
+    case 'webhook': return (await import('./webhook.js')).webhook(id, visit);
     case 'new': case 'edit': return (await import('./form.js')).form(id);
     default: return id ? triggerView(id) : triggers();
   }

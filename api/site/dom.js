@@ -54,6 +54,7 @@ export const a = (href, ...words) => el('a', { href }, ...words);
 export const status = (value) => el('span', { class: `status ${value}` }, value);
 export const triggerPath = (id) => `/triggers/${enc(id)}`;
 export const triggerLink = (id) => `#${triggerPath(id)}`;
+export const webhookLink = (id) => `#/webhook/${enc(id)}`;
 export const runPath = (run) => `${triggerPath(run.triggerId)}/executions/${enc(run.executionId)}`;
 export const runLink = (run) => `#/runs/${enc(run.triggerId)}/${enc(run.executionId)}`;
 /** A trigger that was written by hand may have no name. */
@@ -84,6 +85,11 @@ export const options = (pairs, chosen) => pairs.map(([value, words]) => el('opti
 /** Returns a choice that leads to another address, and its label. */
 export const choice = (id, label, pairs, chosen, link) => [el('label', { for: id }, label),
   el('select', { id, onchange: ({ target }) => { location.hash = link(target.value); } }, ...options(pairs, chosen))];
+
+/** Returns a button that copies a value, `name` in words. */
+export const copy = (value, name = value) => el('button', {
+  class: 'quiet', 'aria-label': `Copy ${name}`, onclick: () => attempt(() => navigator.clipboard.writeText(value), 'Copied.'),
+}, 'Copy');
 
 export const region = (id, name) => ({ id, tabindex: '0', role: 'region', 'aria-label': name });
 /** Returns a table in a box that scrolls by itself. */

@@ -1,7 +1,7 @@
 // The form of a trigger, with a look at what it will do while it is written.
 
 import { call, get, post } from './api.js';
-import { a, el, options, parsed, region, say, triggerLink, triggerPath, ZONE } from './dom.js';
+import { a, el, options, parsed, region, say, triggerLink, triggerPath, webhookLink, ZONE } from './dom.js';
 import { skipWords } from './reasons.js';
 import { sample } from './samples.js';
 
@@ -28,9 +28,28 @@ function settled(look) {
 
 /** Returns what the form says, as the API takes it. What should be JSON and is not is for the API to refuse. */
 function written(form) {
-  const { name, type, agentId, prompt, expression, timezone, eventSourceId, eventPattern, condition } = Object.fromEntries(new FormData(form));
-  return { name, type, agentId, prompt, ...(type === 'schedule' ? { scheduleConfig: { expression, timezone } }
-    : { eventConfig: { eventSourceId, eventPattern: parsed(eventPattern) || null, condition: parsed(condition) || null } }) };
+  const { name, type, agentId, prompt, expression, timezone, eventSourceId, eventPattern, condition, ...rest } = Object.fromEntries(new FormData(form));
+  if (type === 'schedule') return { name, type, agentId, prompt, scheduleConfig: { expression, timezone } };
+  const filters = { eventPattern: parsed(eventPattern) || null, condition: parsed(condition) || null };
+  if (type === 'event') return { name, type, agentId, prompt, eventConfig: { eventSourceId, ...filters } };
+  return { name, type: 'event', agentId, prompt, eventConfig: { eventSourceId: 'webhook', ...filters }, webhookConfig: webhookConfig(form, rest) };
+}
+
+/** Returns the settings of a webhook. Those of other presets are removed. */
+function webhookConfig(form, { preset, allowedIps, ratePerMinute, ...rest }) {
+  const own = [...form.querySelectorAll('[data-presets]')].map(({ dataset: { presets, name } }) => [name, presets.split(' ').includes(preset) && rest[name] || null]);
+  const addresses = allowedIps.split(/[\s,]+/).filter(Boolean);
+  return { preset, ...Object.fromEntries(own), allowedIps: addresses.length ? addresses : null, ratePerMinute: parsed(ratePerMinute) || null };
+}
+
+/** Returns the fields of a webhook: those of its preset have its words. */
+function webhookFields(providers, hook) {
+  const names = [...new Set(providers.flatMap(({ options }) => options.map(({ name }) => name)))];
+  const having = (name) => providers.filter(({ options }) => options.some((option) => option.name === name)).map(({ id }) => id);
+  return [select('preset', 'How its sender proves who it is', providers.map(({ id }) => [id, id]), hook.preset || 'standard'),
+    ...names.map((name) => el('div', { 'data-presets': having(name).join(' '), 'data-name': name }, input(name, name, hook[name]))),
+    input('allowedIps', 'Addresses and networks that may send, if not all', (hook.allowedIps || []).join(', ')),
+    input('ratePerMinute', 'The most deliveries in a minute, if there is a limit', hook.ratePerMinute, { inputmode: 'numeric' })];
 }
 
 /** Shows problems by their fields, `only` by those if it is given, and returns those that have no field. */
@@ -40,7 +59,7 @@ function show(form, violations, only) {
     if (!only || only.has(place.id)) place.textContent = '';
   }
   for (const { field: path, description } of violations) {
-    const [name] = path.replace(/^(event|schedule)Config\./, '').split(/[.[]/);
+    const [name] = path.replace(/^(event|schedule|webhook)Config\./, '').split(/[.[]/);
     const place = form.querySelector(`#${CSS.escape(name)}-problem`);
     // A part of a field's JSON is named.
     const words = place && path.endsWith(name) ? description : `${path}: ${description}`;
@@ -59,7 +78,7 @@ function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }
   return words.join(' ');
 }
 
-function preview(form, triggerId, userId, fires) {
+function preview(form, triggerId, userId, fires, providers) {
   const asks = json('event', 'Sample event (JSON)', '');
   const event = asks.querySelector('textarea');
   const said = el('p', { role: 'status', id: 'verdict' });
@@ -108,37 +127,47 @@ function preview(form, triggerId, userId, fires) {
   });
   const change = ({ target } = {}) => {
     if (target) touched.add(`${target.id}-problem`);
-    const { type, prompt, eventConfig } = written(form);
-    for (const part of form.querySelectorAll('[data-for]')) part.hidden = part.dataset.for !== type;
+    const { prompt, eventConfig, webhookConfig: { preset } = {} } = written(form);
+    for (const part of form.querySelectorAll('[data-for]')) part.hidden = !part.dataset.for.split(' ').includes(form.elements.type.value);
+    for (const part of form.querySelectorAll('[data-presets]')) {
+      const option = providers.find(({ id }) => id === preset)?.options.find(({ name }) => name === part.dataset.name);
+      part.hidden = !option;
+      if (option) part.querySelector('label').textContent = option.description;
+    }
     // The sample follows the fields until somebody writes one.
-    if (event.value === last && eventConfig) event.value = last = sample(eventConfig, userId, prompt);
+    if (event.value === last && eventConfig) event.value = last = sample(eventConfig, userId, prompt, preset);
     look();
   };
   form.addEventListener('input', change);
-  form.append(el('fieldset', el('legend', 'Preview'), el('div', { 'data-for': 'event' }, asks), said, rendered));
+  form.append(el('fieldset', el('legend', 'Preview'), el('div', { 'data-for': 'event webhook' }, asks), said, rendered));
   change();
 }
 
 export async function form(id) {
-  const { eventSources, metadata } = await get('/events');
+  const [{ eventSources, metadata }, { providers }] = await Promise.all([get('/events'), get('/providers')]);
   const before = id ? (await get(triggerPath(id))).trigger : {};
-  const { scheduleConfig: when = {}, eventConfig: filters = {} } = before;
+  const { scheduleConfig: when = {}, eventConfig: filters = {}, webhookConfig: hook } = before;
   let { version = 0 } = before;
   // A source that is offered no more stays until somebody chooses another.
   const source = filters.eventSourceId;
-  const sources = source && !eventSources.some((offered) => offered.id === source) ? [{ id: source }, ...eventSources] : eventSources;
+  const isHook = ({ id: offered }) => offered === 'webhook';
+  const offers = eventSources.filter((offered) => !isHook(offered));
+  const sources = source && !hook && !offers.some((offered) => offered.id === source) ? [{ id: source }, ...offers] : offers;
+  const types = [['schedule', 'a schedule'], ['event', 'an event'], ...(hook || eventSources.some(isHook) ? [['webhook', 'a webhook']] : [])];
   const problems = el('div', { role: 'alert' });
   const fires = el('p', { class: 'quiet', role: 'status' });
   const node = el('form',
     input('name', 'Name', before.name, { required: true }),
     input('agentId', 'Agent', before.agentId, { required: true }),
     area('prompt', 'Prompt', before.prompt),
-    select('type', 'It runs on', [['schedule', 'a schedule'], ['event', 'an event']], before.type),
+    select('type', 'It runs on', types, hook ? 'webhook' : before.type),
     el('div', { 'data-for': 'schedule' },
       input('expression', 'When (cron, rate or at)', when.expression || '0 9 ? * MON-FRI *'),
       input('timezone', 'Time zone', when.timezone || ZONE), fires),
     el('div', { 'data-for': 'event' },
-      select('eventSourceId', 'Event source', sources.map((offered) => [offered.id, offered.name || offered.id]), source),
+      select('eventSourceId', 'Event source', sources.map((offered) => [offered.id, offered.name || offered.id]), source)),
+    el('div', { 'data-for': 'webhook' }, ...webhookFields(providers, hook || {})),
+    el('div', { 'data-for': 'event webhook' },
       json('eventPattern', 'Event pattern (JSON), if not every event runs it', parsed(filters.eventPattern)),
       json('condition', 'Condition, or a list of them (JSON)', filters.condition)));
   node.addEventListener('submit', async (event) => {
@@ -146,9 +175,10 @@ export async function form(id) {
     problems.textContent = '';
     show(node, []);
     try {
-      const { trigger } = id ? await call('PUT', triggerPath(id), written(node), { 'if-match': `"${version}"` }) : await post('/triggers', written(node));
+      const { trigger, webhook } = id ? await call('PUT', triggerPath(id), written(node), { 'if-match': `"${version}"` }) : await post('/triggers', written(node));
       say('Saved.');
-      location.hash = triggerLink(trigger.id);
+      if (webhook?.secret) (await import('./webhook.js')).keep(trigger.id, webhook.secret);
+      location.hash = (webhook?.secret ? webhookLink : triggerLink)(trigger.id);
     } catch (error) {
       const { details = {}, violations = [] } = error;
       // The next save is about what a half-done one has written.
@@ -159,7 +189,7 @@ export async function form(id) {
         : violations.length ? rest.join('; ') || 'Please correct the fields above.' : error.message;
     }
   });
-  preview(node, id, metadata?.userId, fires);
+  preview(node, id, metadata?.userId, fires, providers);
   node.append(problems, el('p', { class: 'row' },
     el('button', { class: 'main', type: 'submit' }, 'Save'), a(id ? triggerLink(id) : '#/triggers', 'Back')));
   return { parts: [el('h2', id ? 'Edit trigger' : 'New trigger'), node], busy: null };

@@ -1,6 +1,6 @@
 // Why something failed or did not run, in words that say what to do.
 
-import { at, el, parsed, text } from './dom.js';
+import { a, at, el, parsed, text, webhookLink } from './dom.js';
 
 export const ADVICE = {
   AgentUnavailable: 'The agent could not be reached. It was not called, so a replay is safe.',
@@ -40,6 +40,7 @@ function filters({ eventPattern, condition, threshold }) {
 
 export function scheduleProblem(trigger, scheduleStatus) {
   if (trigger.deletedAt) return 'Its schedule is still there: delete the trigger again.';
+  if (trigger.webhookStatus === 'missing') return 'Its webhook has no secret yet: save the trigger again.';
   if (scheduleStatus !== 'missing') return null;
   return trigger.type === 'event' ? 'A schedule from before may still start it: save the trigger again.'
     : 'Its schedule is missing, or somebody changed it in EventBridge Scheduler: save the trigger again.';
@@ -58,9 +59,11 @@ export function nothingRan(trigger, state, { executions: skips, nextToken }) {
   const { eventSourceId, ...rest } = trigger.eventConfig || {};
   if (trigger.type === 'event') {
     const wanted = filters(rest);
-    reason(`It waits for events of ${eventSourceId || 'no source'}.`, wanted
+    const { webhookConfig: hook, id } = trigger;
+    reason(hook ? 'It waits for deliveries.' : `It waits for events of ${eventSourceId || 'no source'}.`,
+      hook && el('span', a(webhookLink(id), 'What came, and what was refused'), '. '), wanted
       ? 'Those that its filters refuse leave no run behind. To see what they make of an event, edit the trigger.'
-      : 'Each of them runs it. If nothing ran, none came in.', wanted || '');
+      : hook ? 'Each that is signed runs it.' : 'Each of them runs it. If nothing ran, none came in.', wanted || '');
   }
   for (const [name, runs] of Map.groupBy(skips, (run) => run.skipReason)) {
     const times = runs.length === 1 ? 'Skipped once' : `Skipped ${runs.length} times`;

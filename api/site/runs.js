@@ -2,7 +2,7 @@
 
 import { act, cancel, replay } from './actions.js';
 import { find, get } from './api.js';
-import { a, at, attempt, choice, el, enc, facts, heading, nameOf, quote, runLink, runPath, say, status, STATUSES, table, td, text, took, triggerLink, triggerPath } from './dom.js';
+import { a, at, attempt, choice, copy, el, enc, facts, heading, nameOf, quote, runLink, runPath, say, status, STATUSES, table, td, text, took, triggerLink, triggerPath } from './dom.js';
 import { ADVICE, skipWords } from './reasons.js';
 
 const PAGE = 50;
@@ -147,9 +147,7 @@ export async function runView(triggerId, executionId, visit) {
   if (visit.status && visit.status !== run.status) say(`The run is ${run.status}.`);
   visit.status = run.status;
   const other = (found) => found && a(runLink({ triggerId, executionId: found }), found);
-  const id = (value) => value && [value, ' ', el('button', {
-    class: 'quiet', 'aria-label': `Copy ${value}`, onclick: () => attempt(() => navigator.clipboard.writeText(value), 'Copied.'),
-  }, 'Copy')];
+  const id = (value) => value && [value, ' ', copy(value)];
   const { status: now, usage } = run;
   const advice = now === 'skipped' ? skipWords(run.skipReason) : ADVICE[run.errorType];
   return {

@@ -16,6 +16,13 @@ const KNOWN = {
   }],
 };
 
+/** What the senders of webhooks send: the headers that are kept, and the body. */
+const SENT = {
+  github: [{ 'x-github-event': 'issues' }, { action: 'opened', issue: { number: 7, title: 'It does not start' }, repository: { full_name: 'example/orders' } }],
+  slack: [{}, { type: 'event_callback', event_id: 'Ev08MFMKH6', event: { type: 'app_mention', text: 'What came in?', channel: 'C061EG9SL' } }],
+  stripe: [{}, { id: 'evt_1', type: 'invoice.payment_failed', data: { object: { id: 'in_1', amount_due: 1200 } } }],
+};
+
 /** Puts a value at a path of names. What is there already stays, unless it is `forced` to go. */
 function put(place, [name, ...rest], value, forced) {
   const known = Object.hasOwn(place, name) ? place[name] : undefined;
@@ -32,13 +39,17 @@ function fit(event, names, path = []) {
 }
 
 /** Returns a sample of a source's events, fit for simple filters. */
-export function sample({ eventSourceId: source, eventPattern, condition }, userId, prompt) {
-  const [from, type, known] = KNOWN[source] || [source, 'Something Happened', {}];
+export function sample({ eventSourceId: source, eventPattern, condition }, userId, prompt, preset) {
+  const [headers, body] = SENT[preset] || [{}, {}];
+  const [from, type, known] = preset ? ['webhook', 'Webhook Received', { provider: preset, deliveryId: '1', headers, body }] : KNOWN[source] || [source, 'Something Happened', {}];
   const detail = structuredClone(known);
   const event = { id: '17793124-05d4-b198-2fde-7ededc63b103', source: from, 'detail-type': type, time: '2026-01-05T06:58:12Z', detail };
   if (source === 'agent-trigger') detail.userId = userId;
   if (!KNOWN[source]) {
-    for (const [, path] of prompt.matchAll(/\$\.(detail(?:\.[A-Za-z_]\w*)+)/g)) put(event, path.split('.'), `some ${path.split('.').pop()}`);
+    for (const [, path] of prompt.matchAll(/\$\.((?:detail|body)(?:\.[A-Za-z_]\w*)+)/g)) {
+      // The body of a webhook has a shorter name.
+      put(event, path.replace(/^body/, 'detail.body').split('.'), `some ${path.split('.').pop()}`);
+    }
   }
   fit(event, eventPattern);
   for (const one of [condition || []].flat()) {

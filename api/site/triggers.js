@@ -2,7 +2,7 @@
 
 import { remove, runNow, toggle } from './actions.js';
 import { get } from './api.js';
-import { a, at, byTrigger, counted, el, enc, facts, heading, isAtWork, nameOf, quote, shape, svg, text, triggerLink, triggerPath } from './dom.js';
+import { a, at, byTrigger, counted, el, enc, facts, heading, isAtWork, nameOf, quote, shape, svg, text, triggerLink, triggerPath, webhookLink } from './dom.js';
 import { nothingRan, scheduleProblem } from './reasons.js';
 import { runTable } from './runs.js';
 
@@ -58,7 +58,8 @@ export async function triggerView(id) {
   if (trigger.scheduleDescription) {
     rows.unshift(['Schedule', trigger.scheduleDescription], ['State', state.scheduleStatus], ['Next runs', (state.nextRuns || []).map(at).join(' · ') || 'none']);
   }
-  const buttons = trigger.deletedAt ? [] : [runNow(trigger), toggle(trigger), a(`#/edit/${enc(id)}`, 'Edit')];
+  const buttons = trigger.deletedAt ? [] : [runNow(trigger), toggle(trigger), a(`#/edit/${enc(id)}`, 'Edit'),
+    trigger.webhookConfig && a(webhookLink(id), 'Webhook')];
   return {
     parts: [
       heading(nameOf(trigger), ...buttons, remove(trigger)),

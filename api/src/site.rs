@@ -18,7 +18,7 @@ const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// The files that the page loads: path, content type and content. The first script imports the others, some of them only
 /// when somebody opens what they show.
-const ASSETS: [(&str, &str, &[u8]); 12] = [
+const ASSETS: [(&str, &str, &[u8]); 13] = [
     ("/assets/style.css", "text/css; charset=utf-8", include_bytes!("../site/style.css")),
     ("/assets/app.js", SCRIPT, include_bytes!("../site/app.js")),
     ("/assets/actions.js", SCRIPT, include_bytes!("../site/actions.js")),
@@ -31,6 +31,7 @@ const ASSETS: [(&str, &str, &[u8]); 12] = [
     ("/assets/samples.js", SCRIPT, include_bytes!("../site/samples.js")),
     ("/assets/timeline.js", SCRIPT, include_bytes!("../site/timeline.js")),
     ("/assets/triggers.js", SCRIPT, include_bytes!("../site/triggers.js")),
+    ("/assets/webhook.js", SCRIPT, include_bytes!("../site/webhook.js")),
 ];
 
 /// Returns true for a path that is served without a token.

@@ -7,9 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::execution::{Execution, State, fired_at};
+use crate::needs::Needs;
 use crate::options::{ExecutionOptions, Which};
 use crate::place::Place;
-use crate::requests::{Answer, Needs, segment, started};
+use crate::requests::{Answer, segment, started};
 use crate::screen::Screen;
 use crate::table::{Named, Newest, WHOLE_ID};
 use crate::words::{self, View, pretty};

@@ -8,6 +8,7 @@ mod check;
 mod execution;
 mod executions;
 mod list;
+mod needs;
 mod options;
 mod place;
 mod requests;
@@ -17,6 +18,7 @@ mod show;
 mod source;
 mod table;
 mod triggers;
+mod webhook;
 mod words;
 
 use std::process::ExitCode;
@@ -91,6 +93,7 @@ async fn run(Options { place: options, command }: Options) -> Result<ExitCode, S
             triggers::act(place, user, &id, None).await?;
             screen.print(&[format!("deleted: {id}")])?;
         }
+        Command::Webhook(command) => webhook::run(place, &options, command, &screen).await?,
         Command::Completions { .. } | Command::Check { .. } => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -138,6 +138,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at the webhook of a trigger, test it, and replace its secret
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -155,6 +158,55 @@ impl PlaceOptions {
         });
         given.collect()
     }
+}
+
+/// The commands about webhooks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookCommand {
+    /// Print the address that senders call
+    Url {
+        #[command(flatten)]
+        trigger: TriggerOptions,
+        /// Print JSON, with the settings of the webhook
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what came in, newest first, with the reason why it was refused
+    Deliveries {
+        #[command(flatten)]
+        trigger: TriggerOptions,
+        /// How many to list
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=50))]
+        limit: u16,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the secret; a new one is printed this once
+    Rotate {
+        #[command(flatten)]
+        trigger: TriggerOptions,
+        /// A file with the secret that the sender has chosen, as Slack and Stripe do; - is the standard input
+        #[arg(long, value_name = "FILE")]
+        secret: Option<PathBuf>,
+        /// How long the secret before works on: 0, or a time such as 30m, 12h or 7d; without it a day
+        #[arg(long, value_name = "TIME", value_parser = grace)]
+        grace: Option<u32>,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send a signed delivery, which runs the trigger like any other
+    Test {
+        #[command(flatten)]
+        trigger: TriggerOptions,
+        /// A JSON file with the body; - is the standard input
+        #[arg(long, value_name = "FILE")]
+        body: Option<PathBuf>,
+        /// Print the control plane's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// A trigger.
@@ -236,18 +288,27 @@ fn since(text: &str) -> Result<i64, &'static str> {
     if let Some(at) = crate::words::parse_time(text) {
         return Ok(at);
     }
-    let unit = match text.chars().last() {
-        Some('s') => 1_000,
-        Some('m') => 60_000,
-        Some('h') => 3_600_000,
-        Some('d') => 86_400_000,
-        _ => 0,
+    let problem = "it takes an RFC 3339 time such as 2026-01-31T07:00:00Z, or a distance such as 30m, 12h or 7d";
+    seconds(text).map(|seconds| crate::words::now() - seconds * 1000).ok_or(problem)
+}
+
+/// Reads a length of time such as 30m in seconds.
+fn seconds(text: &str) -> Option<i64> {
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
     };
-    let number = text.get(..text.len().saturating_sub(1)).and_then(|number| number.parse::<u32>().ok());
-    match number.and_then(|number| i64::from(number).checked_mul(unit)) {
-        Some(distance) if unit > 0 => Ok(crate::words::now() - distance),
-        _ => Err("it takes an RFC 3339 time such as 2026-01-31T07:00:00Z, or a distance such as 30m, 12h or 7d"),
-    }
+    let number: u32 = text[..text.len() - 1].parse().ok()?;
+    Some(i64::from(number) * unit)
+}
+
+/// Reads a grace time in seconds.
+fn grace(text: &str) -> Result<u32, &'static str> {
+    let seconds = if text == "0" { Some(0) } else { seconds(text) };
+    seconds.and_then(|seconds| u32::try_from(seconds).ok()).ok_or("it takes 0, or a time such as 30m, 12h or 7d")
 }
 
 #[cfg(test)]
@@ -296,6 +357,15 @@ mod tests {
     }
 
     #[test]
+    fn a_grace_time_is_read_in_seconds() {
+        for (given, seconds) in [("0", 0), ("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800)] {
+            let options = parse(&format!("webhook rotate x --grace {given}")).unwrap();
+            let Command::Webhook(WebhookCommand::Rotate { grace, .. }) = options.command else { panic!("{options:?}") };
+            assert_eq!(grace, Some(seconds), "{given}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (line, word) in [
             ("list --tabel x", "--table"),
@@ -311,6 +381,12 @@ mod tests {
             ("watch --exit-status", "EXECUTION"),
             ("show", "EXECUTION"),
             ("lits", "list"),
+            ("webhook", "deliveries"),
+            ("webhook rotate x --grace 1", "7d"),
+            ("webhook rotate x --grace 99999999d", "7d"),
+            ("webhook rotate x --grace é", "7d"),
+            ("webhook rotate x --grace=-1h", "7d"),
+            ("webhook deliveries x --limit 51", "50"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

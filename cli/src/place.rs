@@ -6,8 +6,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::execution::{Execution, fired_at_beginning};
+use crate::needs::Needs;
 use crate::options::{PlaceOptions, Which};
-use crate::requests::{Needs, Requests, segment};
+use crate::requests::{Requests, segment};
 use crate::source::{EnvFile, Source};
 use crate::table::{Named, Newest, Table, WHOLE_ID};
 use crate::words;

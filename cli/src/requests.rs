@@ -8,7 +8,7 @@ use agent_trigger::{error_chain::chain, json::surrogate, store::Store};
 use agent_trigger_api::{
     api::Api,
     auth::{Claims, TARGET_USER},
-    clients::scheduler::Scheduler,
+    clients::{scheduler::Scheduler, ssm::SecretStore},
     router,
     settings::Settings,
     store::Items,
@@ -23,50 +23,15 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::causes;
+use crate::needs::{self, Needs};
 
 /// The longest time of one request. API Gateway gives up after 30 s.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that are read.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// The value of a setting that the command does not need.
-const UNUSED: &str = "unused";
-
-const FUNCTION: (&str, &str) = ("RUN_FUNCTION_ARN", "FunctionArn");
-const GROUP: (&str, &str) = ("SCHEDULE_GROUP_NAME", "ScheduleGroupName");
-const ROLE: (&str, &str) = ("SCHEDULER_ROLE_ARN", "SchedulerRoleArn");
-/// A schedule is always written as a whole, so one that is written without its queue loses it.
-const QUEUE: (&str, &str) = ("SCHEDULE_DLQ_ARN", "ScheduleDeadLetterQueueArn");
-/// The value of `SCHEDULE_DLQ_ARN` for schedules without a dead-letter queue.
-const NO_QUEUE: &str = "none";
-
 /// The permissions of which one is missing if Scheduler denies access.
 const PERMISSIONS: &str = "; it takes scheduler:GetSchedule, CreateSchedule, UpdateSchedule and DeleteSchedule, and \
                            iam:PassRole for SCHEDULER_ROLE_ARN";
-
-/// The services that a command needs besides the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needs {
-    /// Nothing: it reads the table, or writes to it alone.
-    Table,
-    /// The function, which it invokes.
-    Function,
-    /// The schedule group, from which it deletes.
-    Group,
-    /// Everything that a schedule is made of.
-    Schedules,
-}
-
-impl Needs {
-    /// Returns the settings without which the command cannot do its work, each with the stack's output that has its value.
-    fn settings(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Table => &[],
-            Self::Function => &[FUNCTION],
-            Self::Group => &[GROUP],
-            Self::Schedules => &[FUNCTION, GROUP, ROLE, QUEUE],
-        }
-    }
-}
 
 /// The way to the control plane.
 pub(crate) enum Requests {
@@ -184,33 +149,21 @@ impl Requests {
         causes::keep();
         let region = aws.region().map(ToString::to_string).unwrap_or_default();
         let given = |name: &str| set(name).filter(|value| !value.trim().is_empty());
-        let missing: Vec<_> = needs
-            .settings()
-            .iter()
-            .filter(|(name, _)| given(name).is_none())
-            .map(|(name, output)| format!("{name} is not set (the stack's output {output})"))
-            .collect();
-        if !missing.is_empty() {
-            let none = if missing.iter().any(|problem| problem.starts_with(QUEUE.0)) {
-                format!("; {}={NO_QUEUE} stands for schedules without a dead-letter queue", QUEUE.0)
-            } else {
-                String::new()
-            };
-            return Err(format!("{}{none}; --api URL needs none of them", missing.join(", ")));
+        if let Some(problem) = needs.missing(given) {
+            return Err(problem);
         }
         let settings = Settings::from_lookup(|name| match name {
             "TRIGGERS_TABLE_NAME" => Some(table.to_owned()),
             "AWS_REGION" => Some(region.clone()),
             // The port is another program's.
             "LOCAL_PORT" | "LOGIN_DOMAIN" => None,
-            name if name == QUEUE.0 => given(name).filter(|queue| queue != NO_QUEUE),
-            name if [FUNCTION.0, GROUP.0, ROLE.0].contains(&name) => given(name).or_else(|| Some(UNUSED.to_owned())),
-            name => given(name),
+            name => needs::setting(name, given),
         });
         let settings = settings.map_err(|error| error.to_string())?;
         let api = Api {
             items: Items::new(Store::new(&aws, table.to_owned())),
             scheduler: Scheduler::new(&aws, &settings),
+            secrets: settings.hooks.as_ref().map(|hooks| SecretStore::new(&aws, &hooks.secret_path)),
             dispatcher: Dispatcher::new(aws),
             settings,
         };
@@ -224,6 +177,7 @@ impl Requests {
     pub(crate) fn nowhere(set: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         // What the environment says of AWS is not read, because none of it is called.
         let aws = SdkConfig::builder().behavior_version(BehaviorVersion::latest());
+        let set = |name: &str| needs::nowhere(name).or_else(|| set(name));
         Self::here(aws.region(Region::from_static("us-east-1")).build(), "none", Needs::Table, set)
     }
 
@@ -325,7 +279,10 @@ impl Answer {
         let details = &self.body["details"];
         match (details["triggerId"].as_str(), details["version"].as_u64()) {
             (Some(id), Some(version)) => {
-                format!("; trigger {} is saved as version {version}, its schedule is not", crate::words::one_line(id))
+                format!(
+                    "; trigger {} is saved as version {version}, its schedule or webhook is not",
+                    crate::words::one_line(id)
+                )
             }
             _ => String::new(),
         }
@@ -402,22 +359,14 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_that_a_command_needs_is_named_with_its_output() {
-        let aws = || SdkConfig::builder().region(Region::from_static("us-east-1")).build();
-        let refused = |needs| Requests::here(aws(), "runs", needs, |_| None).err();
-        let told = refused(Needs::Schedules).unwrap();
-        for (name, output) in Needs::Schedules.settings() {
-            assert!(told.contains(name) && told.contains(output), "{name} in {told}");
-        }
-        assert!(refused(Needs::Function).unwrap().contains("RUN_FUNCTION_ARN"));
-    }
-
-    #[test]
     fn a_save_that_is_half_done_names_the_version_that_it_made() {
         let refusal = |body| Answer { status: StatusCode::SERVICE_UNAVAILABLE, body, cause: None }.refusal();
         let details = json!({"triggerId": "report", "version": 4});
         let told = refusal(json!({"message": "Scheduler does not answer", "details": details}));
-        assert_eq!(told, "Scheduler does not answer (503); trigger report is saved as version 4, its schedule is not");
+        assert_eq!(
+            told,
+            "Scheduler does not answer (503); trigger report is saved as version 4, its schedule or webhook is not"
+        );
         assert_eq!(refusal(Value::Null), "without a reason (503)");
     }
 

@@ -30,6 +30,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANY_REGION: &str = "us-east-1";
 /// The length of an execution's id, a UUID.
 pub(crate) const WHOLE_ID: usize = 36;
+/// The event source of webhooks.
+pub(crate) const WEBHOOK: &str = agent_trigger_api::hooks::event::SOURCE;
 /// The fewest items of a page of a query: `ttl` deletes rows late, and a page may hold nothing but expired ones.
 const LEAST_PAGE: usize = 100;
 
@@ -45,6 +47,15 @@ pub(crate) struct Table {
     source: Source,
     /// The region and the credentials, for the other services too.
     config: SdkConfig,
+}
+
+/// What the services that a command about a trigger needs depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traits {
+    /// It is of type event, and was of no other since its last schedule was deleted.
+    pub(crate) has_no_schedule: bool,
+    /// It has a webhook.
+    pub(crate) has_webhook: bool,
 }
 
 /// The executions whose id is wanted, or begins or ends with what is wanted.
@@ -300,17 +311,23 @@ impl Table {
         }
     }
 
-    /// Returns true if a trigger is of type event, and was of no other since its last schedule was deleted.
+    /// Returns what the services that a command needs depend on.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
-    pub(crate) async fn has_no_schedule(&self, user: &str, trigger: &str) -> Result<bool, String> {
+    pub(crate) async fn traits(&self, user: &str, trigger: &str) -> Result<Traits, String> {
         let get = self.client.get_item().table_name(&self.source.table);
         let get = get.key("PK", text(format!("TRIGGER#{user}"))).key("SK", text(format!("TRIGGER#{trigger}")));
-        let get = get.projection_expression("#type, scheduleVersion").expression_attribute_names("#type", "type");
+        let get = get.projection_expression("#type, scheduleVersion, eventConfig.eventSourceId");
+        let get = get.expression_attribute_names("#type", "type");
         let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
         let item = found.item.as_ref().map(plain).unwrap_or_default();
-        Ok(item.get("type") == Some(&Value::from("event")) && !item.contains_key("scheduleVersion"))
+        let is_event = item.get("type") == Some(&Value::from("event"));
+        let source = item.get("eventConfig").and_then(|config| config.get("eventSourceId"));
+        Ok(Traits {
+            has_no_schedule: is_event && !item.contains_key("scheduleVersion"),
+            has_webhook: is_event && source == Some(&Value::from(WEBHOOK)),
+        })
     }
 
     /// Returns whether the execution's input for a replay is kept, and until when in seconds since 1970. The input

@@ -9,10 +9,13 @@ use uuid::Uuid;
 
 use crate::check;
 use crate::executions::progress_bar;
+use crate::needs::Needs;
 use crate::options::PlaceOptions;
 use crate::place::{Pages, Place};
-use crate::requests::{Answer, Needs, Requests, is_unsure, segment, started};
+use crate::requests::{Answer, Requests, is_unsure, segment, started};
 use crate::screen::{self, Screen};
+use crate::table::{Traits, WEBHOOK};
+use crate::webhook;
 use crate::words::{self, pretty};
 
 /// The triggers of a page.
@@ -119,7 +122,7 @@ fn table(triggers: &[Value], has_users: bool, width: Option<usize>) -> Vec<Strin
 /// Draws a table. Its last column, the name, is broken over lines if the terminal has too few columns for it. The others
 /// stay in one piece, so that an id can be searched for and copied. Without room for that, or without a terminal, each row is
 /// one line.
-fn lines(mut table: Table, width: Option<usize>) -> Vec<String> {
+pub(crate) fn lines(mut table: Table, width: Option<usize>) -> Vec<String> {
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let widths = table.column_max_content_widths();
     let others = widths.len().saturating_sub(1);
@@ -142,8 +145,10 @@ pub(crate) async fn act(place: Place, user: Option<&str>, id: &str, what: Option
     let user = owner(&place, user, id).await?;
     let needs = match what {
         Some("run") => Needs::Function,
-        Some(_) if is_without_schedule(&place, user.as_deref(), id).await? => Needs::Table,
+        Some(_) if traits(&place, user.as_deref(), id).await?.has_no_schedule => Needs::Table,
         Some(_) => Needs::Schedules,
+        // Its secret is deleted too.
+        None if traits(&place, user.as_deref(), id).await?.has_webhook => Needs::GroupAndHooks,
         None => Needs::Group,
     };
     let requests = place.requests(needs, None)?;
@@ -162,11 +167,11 @@ pub(crate) async fn act(place: Place, user: Option<&str>, id: &str, what: Option
     answer.map_err(|error| format!("trigger {id}: {error}"))
 }
 
-/// Returns true for a trigger of a table that is of type event: to switch it concerns no schedule.
-async fn is_without_schedule(place: &Place, user: Option<&str>, id: &str) -> Result<bool, String> {
+/// Returns what a trigger of a table needs besides the table. Behind an address nobody needs to know.
+async fn traits(place: &Place, user: Option<&str>, id: &str) -> Result<Traits, String> {
     match (place, user) {
-        (Place::Table(table), Some(user)) => table.has_no_schedule(user, id).await,
-        _ => Ok(false),
+        (Place::Table(table), Some(user)) => table.traits(user, id).await,
+        _ => Ok(Traits::default()),
     }
 }
 
@@ -204,13 +209,20 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
         None => given.map(str::to_owned),
     };
     let source = trigger.get("eventConfig").and_then(|config| config.get("eventSourceId")?.as_str());
+    let has_webhook = source == Some(WEBHOOK) || trigger.get("webhookConfig").is_some_and(Value::is_object);
+    let has_webhook = match &id {
+        Some(id) if !has_webhook => traits(&place, user.as_deref(), id).await?.has_webhook,
+        _ => has_webhook,
+    };
     // A trigger of type event has no schedule, but there may be one to delete if it was one of type schedule before.
     let needs = match (trigger.get("type").and_then(Value::as_str), &id) {
+        (_, None) if has_webhook => Needs::Hooks,
+        (_, Some(_)) if has_webhook => Needs::GroupAndHooks,
         (Some("event"), None) => Needs::Table,
         (Some("event"), Some(_)) => Needs::Group,
         _ => Needs::Schedules,
     };
-    let requests = place.requests(needs, source)?;
+    let requests = place.requests(needs, source.or(has_webhook.then_some(WEBHOOK)))?;
     if let Some(in_file) = in_file.filter(|_| options.user.is_none()) {
         // An address acts for the token's user, whoever the file names. `--user` was compared with that already.
         requests.acts_for(in_file).await?;
@@ -227,12 +239,18 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
         }
         (None, _) => created(&requests, user, &body).await?,
     };
-    let said = saved(&answer["trigger"], id.as_deref(), enabled, &options.given());
+    let mut said = saved(&answer["trigger"], id.as_deref(), enabled, &options.given());
+    let (mut trigger, hook) = (answer["trigger"].clone(), &answer["webhook"]);
     if json {
         // What was not done must not be lost among what was.
         said.iter().skip(1).for_each(|line| screen::warn(line));
-        return Ok(vec![pretty(&answer["trigger"])]);
+        if hook.is_object() {
+            // It may hold a secret that is shown this once.
+            trigger["webhook"] = hook.clone();
+        }
+        return Ok(vec![pretty(&trigger)]);
     }
+    said.extend(webhook::received_at(hook, id.is_none(), trigger["id"].as_str().unwrap_or_default(), &options.given()));
     Ok(said)
 }
 

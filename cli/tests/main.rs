@@ -6,6 +6,7 @@ mod manage;
 mod mistakes;
 mod program;
 mod surroundings;
+mod webhooks;
 
 use std::{process::Stdio, time::SystemTime};
 

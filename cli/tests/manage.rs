@@ -9,7 +9,7 @@ use agent_trigger::clients::{
 use agent_trigger::store::Store;
 use agent_trigger_api::{
     api::Api,
-    clients::scheduler::Scheduler as SchedulerClient,
+    clients::{scheduler::Scheduler as SchedulerClient, ssm::SecretStore},
     edge::local::guarded,
     router::routes,
     settings::{Local, Settings},
@@ -25,6 +25,9 @@ use tokio::{net::TcpListener, process::Command};
 pub(crate) const USER: &str = "user-456";
 pub(crate) const QUEUE: &str = "arn:aws:sqs:us-east-1:123456789012:undelivered";
 const KEY: &str = "a-key-of-the-local-port";
+pub(crate) const HOOKS_URL: &str = "https://hooks.example.com";
+pub(crate) const SECRETS: &str = "/agent-trigger/hooks/";
+pub(crate) const HOOK_FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:hooks";
 
 /// The stand-ins, and a control plane on a port.
 pub(crate) struct World {
@@ -56,15 +59,20 @@ impl World {
                 "SCHEDULER_ROLE_ARN" => SCHEDULER_ROLE,
                 "SCHEDULE_DLQ_ARN" => QUEUE,
                 "EVENT_SOURCES" => r#"[{"id": "aws-s3"}]"#,
+                "HOOKS_URL" => HOOKS_URL,
+                "HOOK_SECRET_PATH" => SECRETS,
+                "HOOK_FUNCTION_ARN" => HOOK_FUNCTION,
                 _ => return None,
             };
             Some(value.to_owned())
         })
         .unwrap();
         let [dynamodb, scheduling, lambda] = [stack.dynamodb.url(), scheduler.url(), stack.lambda.url()];
+        let secrets = SecretStore::new(&config(&stack.ssm.url()).await, SECRETS);
         let api = Api {
             items: Items::new(Store::new(&config(&dynamodb).await, TABLE.to_owned())),
             scheduler: SchedulerClient::new(&config(&scheduling).await, &settings),
+            secrets: Some(secrets),
             dispatcher: Dispatcher::new(config(&lambda).await),
             settings,
         };
@@ -91,10 +99,15 @@ impl World {
                 ("AWS_ENDPOINT_URL_DYNAMODB", self.stack.dynamodb.url()),
                 ("AWS_ENDPOINT_URL_SCHEDULER", self.scheduler.url()),
                 ("AWS_ENDPOINT_URL_LAMBDA", self.stack.lambda.url()),
+                ("AWS_ENDPOINT_URL_SSM", self.stack.ssm.url()),
                 ("RUN_FUNCTION_ARN", FUNCTION_ARN.to_owned()),
                 ("SCHEDULE_GROUP_NAME", SCHEDULE_GROUP.to_owned()),
                 ("SCHEDULER_ROLE_ARN", SCHEDULER_ROLE.to_owned()),
                 ("SCHEDULE_DLQ_ARN", QUEUE.to_owned()),
+                // As the stack's output has it.
+                ("HOOKS_URL", format!("{HOOKS_URL}/hooks/")),
+                ("HOOK_SECRET_PATH", SECRETS.to_owned()),
+                ("HOOK_FUNCTION_ARN", HOOK_FUNCTION.to_owned()),
                 ("AWS_ACCESS_KEY_ID", "test".to_owned()),
                 ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
                 ("AWS_REGION", "us-east-1".to_owned()),

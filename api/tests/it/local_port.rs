@@ -72,7 +72,7 @@ async fn what_is_not_there_or_not_json_is_said_in_json() {
 async fn the_page_needs_no_key_and_loads_nothing_foreign() {
     let world = World::start().await;
     let api = world.port().await;
-    let (mut size, mut texts) = (0, BTreeMap::new());
+    let mut texts = BTreeMap::new();
     let site = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/site")).unwrap();
     let files = site.map(|file| file.unwrap().file_name().into_string().unwrap()).map(|name| match name.as_str() {
         "index.html" => ("/".to_owned(), "text/html"),
@@ -85,13 +85,12 @@ async fn the_page_needs_no_key_and_loads_nothing_foreign() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.headers["content-type"].as_str().unwrap().starts_with(kind), "{path}");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
-        size += answer.body.as_str().map_or(0, str::len);
         let text = answer.body.as_str().map_or_else(|| answer.body.to_string(), str::to_owned);
         assert!(!text.contains("innerHTML") && !text.contains("eval("), "{path}");
         texts.insert(path.to_owned(), text);
     }
-    assert!(size < 60 * 1024, "{size} bytes");
-    // The form is loaded when somebody opens it.
+    // What is loaded when somebody opens it: the form, and the panel of a webhook.
+    let later = |path: &str| ["form", "samples", "webhook"].iter().any(|name| path == format!("/assets/{name}.js"));
     let mut at_start = vec!["/".to_owned(), "/assets/style.css".to_owned(), "/assets/app.js".to_owned()];
     let mut seen = 0;
     while let Some(path) = at_start.get(seen) {
@@ -104,9 +103,13 @@ async fn the_page_needs_no_key_and_loads_nothing_foreign() {
         }
         seen += 1;
     }
-    assert!(at_start.len() > 8 && !at_start.contains(&"/assets/form.js".to_owned()), "{at_start:?}");
-    let start: usize = at_start.iter().map(|path| texts[path].len()).sum();
+    let size = |wanted: &dyn Fn(&str) -> bool| -> usize {
+        texts.iter().filter(|(path, _)| wanted(path)).map(|(_, text)| text.len()).sum()
+    };
+    assert!(at_start.len() > 8 && !at_start.iter().any(|path| later(path)), "{at_start:?}");
+    let (start, opened) = (size(&|path| at_start.iter().any(|one| one == path)), size(&later));
     assert!(start < 52 * 1024, "{start} bytes before anything is opened");
+    assert!(size(&|path| !later(path)) < 60 * 1024 && opened < 24 * 1024, "{opened} bytes later");
     let page = api.get("/").await;
     let policy = page.headers["content-security-policy"].as_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");

@@ -127,3 +127,47 @@ async fn coming_runs_of_several_triggers_are_in_the_order_of_their_times() {
     let of = |name: &str| runs.iter().filter(|(_, found)| *found == name).count();
     assert!(of("0 0/6 * * ? *") == 4 && of("0 0/4 * * ? *") == 6, "{runs:?}");
 }
+
+/// Makes a request of a trigger with a webhook.
+fn hooked() -> serde_json::Value {
+    json!({"name": "Hook", "type": "event", "agentId": "agent-1", "prompt": "p", "webhookConfig": {"preset": "token"}})
+}
+
+/// A webhook whose secret cannot be stored is a half-done save, as one whose schedule cannot be written is.
+#[tokio::test]
+async fn a_save_whose_secret_cannot_be_stored_says_the_version_that_it_made() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let mut made = 0;
+    for (fault, status) in [(Fault::ServerError, 503), (Fault::Throttle, 503), (Fault::Deny, 502)] {
+        // A new trigger, and one that waited for other events before.
+        for (stored, version) in [(None, 1), (Some(api.create(subscribed()).await), 2)] {
+            let rule = world.stack.ssm.inject(Rule::new("PutParameter", fault.clone()));
+            let hook = json!({"eventConfig": {"eventSourceId": "webhook"}, "webhookConfig": {"preset": "token"}});
+            let failed = match &stored {
+                None => api.post("/triggers", hooked()).await,
+                Some(trigger) => {
+                    let path = format!("/triggers/{}", id(trigger));
+                    api.try_send(Method::PUT, &path, Some(hook.clone()), &[("if-match", "1")]).await.unwrap()
+                }
+            };
+            let details = failed.expect(status)["details"].clone();
+            rule.remove();
+            assert_eq!(details["version"], version, "{details:#}");
+            if let Some(trigger) = &stored {
+                assert_eq!(details["triggerId"], trigger["id"]);
+            }
+            let path = format!("/triggers/{}", details["triggerId"].as_str().unwrap());
+            assert_eq!(api.get(&path).await.expect(200)["trigger"]["webhookStatus"], "missing");
+            // The same form again is about this version. It completes the webhook, and shows its secret.
+            let version = details["version"].to_string();
+            let saved = api.try_send(Method::PUT, &path, Some(hook), &[("if-match", &version)]).await.unwrap();
+            let saved = saved.expect(200);
+            assert_eq!(saved["trigger"]["webhookStatus"], "ok");
+            let (secret, secrets) = (saved["webhook"]["secret"].as_str().unwrap(), world.stack.ssm.values());
+            made += 1;
+            assert!(secrets.len() == made && secrets.iter().any(|stored| stored == secret), "{secrets:?}");
+        }
+    }
+    assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], made);
+}
