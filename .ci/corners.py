@@ -63,7 +63,7 @@ def half_made(page, url, key):
         route.fulfill(status=503, json={"message": "Scheduler is away", "details": {"triggerId": made["id"], "version": made["version"]}})
 
     page.goto(f"{url}/#/new")
-    page.get_by_label("Name").fill("Twice")
+    page.get_by_label("Name", exact=True).fill("Twice")
     page.get_by_label("Agent").fill("agent-789")
     page.get_by_label("Prompt", exact=True).fill("Once")
     page.route("**/triggers", half)
@@ -103,7 +103,7 @@ def nameless(page, url, key):
     expect(why).to_contain_text("It runs once for every 2 matching events within 60 s.")
     page.get_by_role("link", name="Edit").click()
     expect(page.get_by_label("Sample event")).to_have_value(re.compile('"Object Created"'))
-    page.get_by_label("Name").fill("By hand")
+    page.get_by_label("Name", exact=True).fill("By hand")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="By hand")).to_be_visible()
     # A schedule that is left from before it waited for events may still start it.

@@ -19,6 +19,7 @@ from pathlib import Path
 from browser import begin, is_accessible, link, named, put, run, send, watch
 from corners import corners
 from playwright.sync_api import expect, sync_playwright
+from webhook import webhooks
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
 MINUTE = 60_000
@@ -68,7 +69,7 @@ def use(page, url, key, shots):
     # A schedule that is wrong is said while it is written, and by the field when it is saved.
     page.goto(f"{url}/#/new")
     is_accessible(page, "the form")
-    page.get_by_label("Name").fill("Monthly")
+    page.get_by_label("Name", exact=True).fill("Monthly")
     page.get_by_label("Agent").fill("agent-789")
     page.get_by_label("Prompt").fill("Please fail")
     page.get_by_label("When (cron, rate or at)").fill("0 18 L * ? *")
@@ -117,6 +118,7 @@ def use(page, url, key, shots):
     expect(page.get_by_text("Coming fires are shown until")).to_be_visible()
     expect(page.get_by_role("cell", name="Monthly")).to_be_visible()
 
+    webhooks(page, url, key, shots)
     corners(page, url, key)
     history(url, key)
     sparklines(page, url)
@@ -146,7 +148,7 @@ def edit(page, url, key):
     others = {"eventSources": [{"id": "other", "name": "Others"}]}
     page.route("**/events", lambda route: (asked.append(route), route.fulfill(json=others)))
     page.goto(f"{url}/#/edit/{trigger['id']}")
-    page.get_by_label("Name").fill("Check uploads twice")
+    page.get_by_label("Name", exact=True).fill("Check uploads twice")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.evaluate("fetch('/ping').then((answer) => answer.text())")
     assert len(asked) == 1, "the form is drawn anew, and what was written is lost"
@@ -154,7 +156,7 @@ def edit(page, url, key):
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("Somebody else changed this trigger")
     assert uploads()["name"] == "Check uploads"
-    expect(page.get_by_label("Name")).to_have_value("Check uploads twice")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Check uploads twice")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Check uploads twice")).to_be_visible()
     page.unroute("**/events")
