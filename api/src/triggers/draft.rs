@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{error::Violation, event_sources::is_source, schedules::schedule::Schedule, settings::Settings};
 
 /// The members that a client sets as a whole.
-const WHOLE: [&str; 19] = [
+const WHOLE: [&str; 20] = [
     "name",
     "description",
     "type",
@@ -21,6 +21,7 @@ const WHOLE: [&str; 19] = [
     "enabledTools",
     "onInterrupted",
     "acceptFinishReasons",
+    "detached",
     "input",
     "overlap",
     "timeoutSeconds",
