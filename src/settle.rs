@@ -247,7 +247,7 @@ impl Settler<'_> {
             return Err(Unsettled::Alive);
         }
         let (app, execution) = (self.app, execution_of(fire, &execution_id));
-        after_close(store, &app.settle_queue, app.lease(), execution, action, row.as_ref()).await?;
+        let (action, row) = after_close(store, &app.settle_queue, app.lease(), execution, (action, row)).await?;
         tracing::info!(?action, "settled");
         // A detached run goes on: a look ends it.
         if matches!(action, CloseAction::Detached | CloseAction::HandOver) {

@@ -198,29 +198,60 @@ fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str
     }
 }
 
-/// Does what the closing of an execution leaves to the timer. A dead attempt of a detached run is handed over, and the
-/// session of an agent whose run was ended is stopped later. `row` is the row that decided the action.
+/// Leaves the run of a dead attempt to its agent, for an invocation that decides once. Returns the row if it has ended, or
+/// is the agent's, by now.
 ///
 /// # Errors
-/// Returns the errors of [`hand_over_dead`].
+/// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] if the attempt lives or failed retryably: the
+/// next delivery decides.
+pub async fn hand_over_once<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    looks: &impl Looks,
+    lease: Lease,
+    execution: ExecutionRef<'_>,
+    row: Row,
+) -> Result<Option<Row>, DetachedError> {
+    let found = hand_over_dead(store, looks, lease, execution, row).await?;
+    let is_decided = |row: &Row| match row.status {
+        Status::Running => row.detached_at.is_some(),
+        Status::Failed => !row.retryable,
+        Status::Completed | Status::Cancelled | Status::Skipped => true,
+    };
+    match found {
+        Some(row) if !is_decided(&row) => Err(StoreError::Contended.into()),
+        found => Ok(found),
+    }
+}
+
+/// Does what the closing of an execution leaves to the timer. A dead attempt of a detached run is handed over, and the
+/// session of an agent whose run was ended is stopped later. `row` is the row that decided the action. Returns the action
+/// and the row that count then: a run that was to be handed over may have ended meanwhile.
+///
+/// # Errors
+/// Returns the errors of [`hand_over_once`].
 pub async fn after_close<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
     lease: Lease,
     execution: ExecutionRef<'_>,
-    action: CloseAction,
-    row: Option<&Row>,
-) -> Result<(), DetachedError> {
-    let Some(row) = row.filter(|row| row.report_key.is_some()) else { return Ok(()) };
-    match action {
+    (action, row): (CloseAction, Option<Row>),
+) -> Result<(CloseAction, Option<Row>), DetachedError> {
+    let Some(seen) = row.as_ref().filter(|row| row.report_key.is_some()) else { return Ok((action, row)) };
+    let status = match action {
         CloseAction::HandOver => {
-            hand_over_dead(store, looks, lease, execution, row.clone()).await?;
+            let found = hand_over_once(store, looks, lease, execution, seen.clone()).await?;
+            return Ok(match found {
+                Some(row) if row.status == Status::Running => (CloseAction::Detached, Some(row)),
+                Some(row) => (CloseAction::Nothing, Some(row)),
+                None => (action, row),
+            });
         }
-        CloseAction::Overdue => stop_later(looks, execution, &Row { status: Status::Failed, ..row.clone() }).await,
-        CloseAction::Cancel => stop_later(looks, execution, &Row { status: Status::Cancelled, ..row.clone() }).await,
-        _ => {}
-    }
-    Ok(())
+        CloseAction::Overdue => Status::Failed,
+        CloseAction::Cancel => Status::Cancelled,
+        _ => return Ok((action, row)),
+    };
+    stop_later(looks, execution, &Row { status, ..seen.clone() }).await;
+    Ok((action, row))
 }
 
 /// The action of a look at a row.

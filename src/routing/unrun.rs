@@ -136,10 +136,10 @@ impl Unrun<'_> {
         if is_this_fire {
             self.context.note_execution(self.fire, execution_id.clone());
         }
-        let (action, row) = closed.map_err(|error| self.with_ids(error.into(), &execution_id))?;
+        let closed = closed.map_err(|error| self.with_ids(error.into(), &execution_id))?;
         let execution = execution_of(self.fire, &execution_id);
-        let after = after_close(&app.store, &app.settle_queue, app.lease(), execution, action, row.as_ref()).await;
-        after.map_err(|error| self.with_ids(error.into(), &execution_id))?;
+        let after = after_close(&app.store, &app.settle_queue, app.lease(), execution, closed).await;
+        let (action, row) = after.map_err(|error| self.with_ids(error.into(), &execution_id))?;
         Ok(Some(Closed { execution_id, action, row }))
     }
 

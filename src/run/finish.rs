@@ -45,8 +45,13 @@ impl AttemptRun<'_> {
             self.owned.finish(&ending, self.context.deadline),
             self.keep_input_if_worth_it(fire, &ending, is_final)
         );
+        let mut is_final = is_final;
         match finished {
-            Ok(()) => {}
+            Ok(false) => {}
+            Ok(true) => {
+                is_final = true;
+                ending.failure = ending.failure.map(|failure| Failure { retryable: false, ..failure });
+            }
             Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
             Err(NotHeld::Store(error)) => return Err(state.retryable_unless_called(error.into())),
         }

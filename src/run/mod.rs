@@ -32,7 +32,7 @@ use crate::{
     lifecycle::{
         claim::{Claim, claim_or_give_up},
         close::execution_of,
-        detached::hand_over_dead,
+        detached::hand_over_once,
         identify::{identify, session_of},
         lease::OwnedExecution,
         report::stop_later,
@@ -195,7 +195,7 @@ async fn not_run(
         }
         Claim::Unacknowledged(row) => {
             let session_id = row.session_id.clone().unwrap_or_default();
-            let handing = hand_over_dead(&app.store, &app.settle_queue, app.lease(), execution, row);
+            let handing = hand_over_once(&app.store, &app.settle_queue, app.lease(), execution, row);
             let handed = tokio::time::timeout_at(deadline.run_until, handing).await;
             match handed.unwrap_or(Err(StoreError::OutOfTime.into()))? {
                 None => state.facts().handed_over += 1,

@@ -8,7 +8,7 @@ use crate::{
         fire::Fire,
     },
     store::{
-        execution_item::{ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES, UsageItem},
+        execution_item::{DETACHED_AT, ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES, UsageItem},
         expression::Expression,
         item::Key,
         keys::{self},
@@ -20,7 +20,9 @@ use crate::{
 /// A write that ends an execution, with its condition.
 #[derive(Debug, Clone, Copy)]
 pub enum EndingWrite<'a> {
-    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running.
+    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running. A failure that
+    /// may be retried also demands that no other invocation took the attempt for dead and left the run to its agent:
+    /// nobody would retry it.
     Finished {
         /// The attempt.
         owner: &'a str,
@@ -72,7 +74,11 @@ impl EndingWrite<'_> {
         let ended = |ending| ExecutionItem { stored, ..ended(ending) };
         match self {
             Self::Finished { owner, ending } => {
-                let condition = Some(expression.owned_and_running(owner));
+                let mut condition = expression.owned_and_running(owner);
+                if ending.failure.as_ref().is_some_and(|failure| failure.retryable) {
+                    condition = format!("{condition} AND {}", expression.equals(DETACHED_AT, None));
+                }
+                let condition = Some(condition);
                 let mut update = expression.set(ended(ending).into_attributes());
                 if ending.status == Status::Skipped {
                     update = format!("{update} {}", expression.remove(&SNAPSHOT_ATTRIBUTES));

@@ -95,8 +95,7 @@ impl Agent {
 
     /// The schedule's world, for this agent's execution, if its runs are detached.
     fn detached_world(&self) -> Option<World> {
-        let world = self.world.borrow().clone()?;
-        Some(World { agent: self.clone(), ..world })
+        self.world.borrow().as_ref().map(|world| world.with(self.clone()))
     }
 
     fn decide(&self) -> Posted {

@@ -37,7 +37,7 @@ use agent_trigger::{
         abandoned::{CloseError, UnstartedExecution},
         claim::{Claim, claim_or_give_up},
         close::CloseLimits,
-        detached::{Left, after_close, arm, hand_over_dead, leave_to_agent, why_lost},
+        detached::{Left, after_close, arm, hand_over_once, leave_to_agent, why_lost},
         earlier::Looker,
         lease::{NotHeld, OwnedExecution, RunStop, Stop},
         overlap::admit,
@@ -203,7 +203,7 @@ impl Attempt {
     async fn hand_over_dead(&self, id: &str, row: Row) -> Told {
         let execution = ExecutionRef { user_id: USER, trigger_id: TRIGGER, execution_id: id };
         let looks = SimLooks::new(&self.world, false);
-        let handing = hand_over_dead(&self.store, &looks, LEASE, execution, row);
+        let handing = hand_over_once(&self.store, &looks, LEASE, execution, row);
         match self.clock.timeout_at(self.deadline.run_until, handing).await {
             Some(Ok(Some(row))) if row.status == Status::Failed => Told::Replayed(Failure::of_row(&row).error_type),
             Some(Ok(Some(row))) if row.status != Status::Running => Told::Duplicate(row.status),
@@ -246,12 +246,13 @@ impl Attempt {
         let skipped = Some(&skipped).filter(|_| detour == Detour::SwitchedOff);
         let id = name(self.sender.execution);
         let ending = looker.end(&self.store, fire, &id, skipped);
-        let ended = self.clock.timeout_at(deadline.run_until, ending).await;
-        if let Some(Ok((action, row))) = &ended {
+        let mut ended = self.clock.timeout_at(deadline.run_until, ending).await;
+        if let Some(Ok(closed)) = ended {
             let execution = ExecutionRef { user_id: USER, trigger_id: TRIGGER, execution_id: &id };
             let looks = SimLooks::new(&self.world, false);
-            if after_close(&self.store, &looks, LEASE, execution, *action, row.as_ref()).await.is_err() {
-                return Told::Unrecorded(ErrorType::RecordStoreFailed);
+            match after_close(&self.store, &looks, LEASE, execution, closed).await {
+                Ok(closed) => ended = Some(Ok(closed)),
+                Err(_) => return Told::Unrecorded(ErrorType::RecordStoreFailed),
             }
         }
         match ended {
@@ -451,7 +452,8 @@ impl Attempt {
             ending.failure = Some(Failure { retryable, ..failure });
         }
         match owned.finish(&ending, self.deadline).await {
-            Ok(()) => {}
+            Ok(false) => {}
+            Ok(true) => ending.failure = ending.failure.map(|failure| Failure { retryable: false, ..failure }),
             Err(NotHeld::Stopped(_)) => return self.lost(owned),
             Err(NotHeld::Store(_)) => return Told::Unrecorded(ErrorType::RecordStoreFailed),
         }

@@ -161,6 +161,8 @@ struct Attempt {
     is_session_stopped: bool,
     has_completed: bool,
     has_ended: bool,
+    /// Whether it has left its run to its agent.
+    has_left: bool,
     is_terminated: bool,
     told: Option<Told>,
     /// The end that its agent came to by itself.
@@ -201,6 +203,7 @@ impl Promises {
             is_session_stopped: false,
             has_completed: false,
             has_ended: false,
+            has_left: false,
             is_terminated: false,
             told: None,
             agent_ended: None,
@@ -248,6 +251,11 @@ impl Promises {
         if new.attempt >= Some(MAX_ATTEMPTS) && new.status == Status::Failed && new.retryable {
             state.breaks(Promise::TheThirdIsFinal, format!("{owner} left it retryable"));
         }
+        if kind == Kind::HandOver
+            && let Some(attempt) = state.attempts.iter_mut().find(|attempt| attempt.owner == owner)
+        {
+            attempt.has_left = true;
+        }
         if kind == Kind::Finish {
             let attempt = state.attempt(Some(owner));
             if new.status == Status::Completed && !attempt.is_some_and(|attempt| attempt.has_completed) {
@@ -275,9 +283,11 @@ impl Promises {
         let mut state = self.0.borrow_mut();
         let is_for_good =
             state.history.last().is_some_and(|row| is_terminal(row) && row.owner.as_deref() == Some(owner));
-        let has_ended_for_good = state
-            .attempt(Some(owner))
-            .is_some_and(|attempt| attempt.has_ended && (is_for_good || attempt.is_terminated && attempt.rerun));
+        let has_ended_for_good = state.attempt(Some(owner)).is_some_and(|attempt| {
+            // One that left its run to the agent waits for no answer either.
+            let has_left = attempt.has_ended || attempt.has_left;
+            has_left && (is_for_good || attempt.is_terminated && attempt.rerun)
+        });
         if state.holder.as_deref() != Some(owner) && !has_ended_for_good {
             let holder = state.holder.clone().unwrap_or_else(|| "nobody".to_owned());
             state.breaks(Promise::OnlyTheHolderCalls, format!("{owner} called while {holder} held the execution"));

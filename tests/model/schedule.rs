@@ -275,6 +275,11 @@ impl World {
         Self { agent, delivers_again_at_settling: Rc::default(), ..self.clone() }
     }
 
+    /// The same for another agent.
+    pub(crate) fn with(&self, agent: Agent) -> Self {
+        Self { agent, ..self.clone() }
+    }
+
     /// All that comes of one fire, from `first` on.
     fn fire(&self, first: i64, has: impl Fn(Trouble, i64) -> bool) {
         let sim = &self.sim;

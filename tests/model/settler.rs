@@ -78,14 +78,17 @@ async fn settle(world: &World, request_id: &str, was_refused: bool) -> bool {
     let state = RunState::default();
     let limits = CloseLimits { until: clock.instant() + LIMIT, state: &state };
     let closed = close_abandoned(&store, LEASE, &fire, &id, row, unstarted, limits).await;
-    if let Ok((action, row)) = &closed {
-        let id = name(world.execution());
-        let execution = ExecutionRef { user_id: "u", trigger_id: TRIGGER, execution_id: &id };
-        let looks = SimLooks::new(world, false);
-        if after_close(&store, &looks, LEASE, execution, *action, row.as_ref()).await.is_err() {
-            return false;
+    let closed = match closed {
+        Ok(closed) => {
+            let id = name(world.execution());
+            let execution = ExecutionRef { user_id: "u", trigger_id: TRIGGER, execution_id: &id };
+            match after_close(&store, &SimLooks::new(world, false), LEASE, execution, closed).await {
+                Ok(closed) => Ok(closed),
+                Err(_) => return false,
+            }
         }
-    }
+        Err(error) => Err(error),
+    };
     if is_unseen && matches!(closed, Ok((CloseAction::Nothing, None))) {
         world.promises().missed();
     }
