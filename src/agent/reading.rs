@@ -72,7 +72,7 @@ impl Reading {
         }
     }
 
-    /// Returns true if the run is decided and no usage is awaited: no further frame is read.
+    /// Returns true if the run is decided and no usage is awaited.
     pub(super) fn is_done(&self) -> bool {
         self.verdict.is_some() && !self.awaits_usage
     }
@@ -418,16 +418,14 @@ impl Reading {
 
     /// Sums up an answer that has ended. If nothing decided it, it is interrupted. After HTTP 202, an answer that would
     /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is named only if something was
-    /// understood by it. If nothing of a completed answer was understood, the protocol is `Unknown`. The text is left
-    /// out unless the run completed or stopped short. A failure or an interruption keeps the finish reason that the
-    /// agent named. HTTP 202 and an A2A task at work acknowledge a detached run.
+    /// understood by it, and is `Unknown` if nothing of a completed answer was. The text is left out unless the run
+    /// completed or stopped short. A failure or an interruption keeps the finish reason that the agent named. HTTP 202
+    /// and an A2A task at work acknowledge a detached run.
     pub(super) fn into_outcome(self) -> Outcome {
         let mut transcript = self.transcript;
+        use AnswerError::{Empty, NotJson};
         let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));
-        let is_empty = Verdict::Failed(AnswerError::Empty);
-        if self.is_accepted_only
-            && (matches!(verdict, Verdict::Completed | Verdict::Failed(AnswerError::NotJson)) || verdict == is_empty)
-        {
+        if self.is_accepted_only && matches!(verdict, Verdict::Completed | Verdict::Failed(NotJson | Empty)) {
             verdict = Verdict::Incomplete(FinishReason::Working);
         }
         let finish_reason = match verdict {
@@ -441,14 +439,13 @@ impl Reading {
             _ if verdict == Verdict::Completed => Protocol::Unknown,
             other => other.unwrap_or(Protocol::Generic),
         };
-        let (progress, request_id, session_id) =
-            (transcript.progress, transcript.request_id.take(), transcript.session_id.take());
+        let progress = transcript.progress;
+        let (request_id, session_id) = (transcript.request_id.take(), transcript.session_id.take());
         let has_output = matches!(verdict, Verdict::Completed | Verdict::Incomplete(_));
         let output = transcript.into_output().filter(|_| has_output);
-        // The status and a task's state are no words of a model.
-        let is_told = self.is_accepted_only || protocol == Protocol::A2a;
         let is_at_work = verdict == Verdict::Incomplete(FinishReason::Working);
-        let acknowledgement = (is_told && is_at_work).then(Acknowledgement::default);
+        let is_told = is_at_work && (self.is_accepted_only || protocol == Protocol::A2a);
+        let acknowledgement = is_told.then(Acknowledgement::default);
         Outcome { verdict, protocol, finish_reason, output, request_id, session_id, progress, acknowledgement }
     }
 }

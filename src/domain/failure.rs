@@ -125,6 +125,12 @@ impl Failure {
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
     }
 
+    /// Returns the failure of an attempt that lost its lease.
+    pub fn lease_lost() -> Self {
+        let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
+        Self::fatal(ErrorType::LeaseLost, message)
+    }
+
     /// Returns the failure of a detached run whose agent was silent for too long. It does not say that the agent failed,
     /// because nobody knows.
     pub fn overdue(row: &Row) -> Self {

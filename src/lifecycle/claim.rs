@@ -5,8 +5,9 @@ use crate::{
     clock::{Clock, Deadline},
     domain::{
         attempt::Attempt,
+        claim_decision::{ClaimDecision, Claimant, decide_claim},
         ending::Ending,
-        execution::{ClaimDecision, Claimant, Lease, MAX_SWAPS, Row, Status, decide_claim, is_retryable},
+        execution::{ExecutionRef, Lease, MAX_SWAPS, Row, Status, is_retryable},
         failure::{ErrorType, Failure},
         fire::Fire,
         run_state::RunState,
@@ -114,31 +115,11 @@ pub async fn claim<T: Table, C: Clock>(
             (Some(row), ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate) => return Ok(Claim::Duplicate(row)),
             (Some(row), ClaimDecision::Detached) => return Ok(Claim::Detached(row)),
             (Some(row), ClaimDecision::HandOver) => return Ok(Claim::Unacknowledged(row)),
-            (Some(row), ClaimDecision::Overdue) => {
-                let failure = Failure::overdue(&row);
-                let execution = execution_of(fire, id);
-                let write = close_as_overdue(store, execution, &knowledge_of(fire), &row, now, limits).await?;
-                if matches!(write, Write::Done) {
-                    return Ok(Claim::Interrupted(failure, row));
+            (Some(row), ClaimDecision::Cancel | ClaimDecision::Overdue | ClaimDecision::Interrupt) => {
+                match close_dead(store, execution_of(fire, id), fire, decision, row, now, limits).await? {
+                    Ok(claim) => return Ok(claim),
+                    Err(found) => Write::Refused(found),
                 }
-                write
-            }
-            (Some(row), ClaimDecision::Cancel) => {
-                let write =
-                    close_as_cancelled(store, execution_of(fire, id), &knowledge_of(fire), &row, now, limits).await?;
-                if matches!(write, Write::Done) {
-                    return Ok(Claim::Cancelled(row));
-                }
-                write
-            }
-            (Some(row), ClaimDecision::Interrupt) => {
-                let failure = Failure::interrupted(&row);
-                let execution = execution_of(fire, id);
-                let write = close_as_interrupted(store, execution, &knowledge_of(fire), &row, now, limits).await?;
-                if matches!(write, Write::Done) {
-                    return Ok(Claim::Interrupted(failure, row));
-                }
-                write
             }
             (Some(_), ClaimDecision::Wait) => {
                 seen = look_again(store, fire, &attempt.execution_id, lease.heartbeat(), deadline).await?;
@@ -154,6 +135,38 @@ pub async fn claim<T: Table, C: Clock>(
             return Err(ClaimError::Contended);
         }
     }
+}
+
+/// Ends an execution that nobody works on, as `decision` says. Returns the row that refused this, if one did.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+async fn close_dead<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    fire: &Fire,
+    decision: ClaimDecision,
+    row: Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Result<Claim, Option<Row>>, StoreError> {
+    let trigger = knowledge_of(fire);
+    let (write, failure) = match decision {
+        ClaimDecision::Overdue => {
+            let write = close_as_overdue(store, execution, &trigger, &row, now, limits).await?;
+            (write, Some(Failure::overdue(&row)))
+        }
+        ClaimDecision::Interrupt => {
+            let write = close_as_interrupted(store, execution, &trigger, &row, now, limits).await?;
+            (write, Some(Failure::interrupted(&row)))
+        }
+        _ => (close_as_cancelled(store, execution, &trigger, &row, now, limits).await?, None),
+    };
+    Ok(match (write, failure) {
+        (Write::Refused(found), _) => Err(found),
+        (Write::Done, Some(failure)) => Ok(Claim::Interrupted(failure, row)),
+        (Write::Done, None) => Ok(Claim::Cancelled(row)),
+    })
 }
 
 /// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. The tokens of earlier

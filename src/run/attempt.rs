@@ -28,8 +28,8 @@ use crate::{
         overlap,
     },
     run::{
-        detached::DetachedRun,
         prospect::{FoundItem, FoundProspect, Prospect, prospect},
+        token::DetachedRun,
     },
     telemetry::metrics::timed,
     trigger::item::StoredTask,

@@ -6,18 +6,14 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::{
-    agent::request::parts::Callback,
-    clients::random,
-    clock::{now_millis, rfc3339},
-    config::{Config, Secret},
+    clock::now_millis,
     domain::{
         answer::{Acknowledgement, Outcome, Verdict},
-        detached::{Detached, Detachment, lease_after, lease_of_unacknowledged},
+        detached::{Detachment, lease_after, lease_of_unacknowledged},
         execution::Status,
         failure::{ErrorType, Failure},
         fire::Fire,
         platform::Platform,
-        report::report_key,
         request_format::RequestFormat,
     },
     invocation::InvocationContext,
@@ -26,36 +22,9 @@ use crate::{
         lease::{RunStop, Stop},
     },
     response::Response,
-    run::{attempt::AttemptRun, finish::lease_lost, prospect::Prospect, session::is_unfinished},
+    run::{attempt::AttemptRun, prospect::Prospect, session::is_unfinished, token::DetachedRun},
     store::{detached::HandOver, records::joined},
 };
-
-/// The settings of a detached run with the token of this attempt.
-#[derive(Debug, Clone)]
-pub(super) struct DetachedRun {
-    settings: Detached,
-    pub(super) detachment: Detachment,
-    token: Secret,
-}
-
-impl DetachedRun {
-    /// Returns the run of an attempt that begins at `now`, in milliseconds since 1970, with a new token.
-    pub(super) fn new(settings: Detached, now: i64) -> Self {
-        let token = random::token();
-        let detachment = settings.detachment(report_key(token.expose()), now);
-        Self { settings, detachment, token }
-    }
-
-    /// Returns the way in which the agent reports.
-    pub(super) fn callback(&self, config: &Config) -> Callback {
-        Callback {
-            token: self.token.clone(),
-            deadline: rfc3339(self.detachment.deadline),
-            url: config.report_url.as_ref().map(ToString::to_string),
-            event_bus_name: config.report_bus_name.clone(),
-        }
-    }
-}
 
 /// The way on of an attempt whose work has ended.
 pub(super) enum WayOn {
@@ -124,7 +93,7 @@ impl AttemptRun<'_> {
             _ if is_unfinished(&ended) => WayOn::Left(self.leave(fire, run, None).await),
             Err(RunStop::Stopped(Stop::Lost)) => {
                 let why = why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await;
-                WayOn::Left(why.map_or_else(|_| Err(lease_lost()), |left| self.told(fire, left)))
+                WayOn::Left(why.map_or_else(|_| Err(Failure::lease_lost()), |left| self.told(fire, left)))
             }
             _ => WayOn::Ends(ended),
         }
@@ -183,7 +152,7 @@ impl AttemptRun<'_> {
             Left::ToAgent => Ok(response.detached(&self.attempt.session_id)),
             Left::Ended(row) if row.status == Status::Failed => Err(Failure::of_row(&row)),
             Left::Ended(row) => Ok(response.reported(&row)),
-            Left::Lost => Err(lease_lost()),
+            Left::Lost => Err(Failure::lease_lost()),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         attempt::Attempt,
         ending::{Ending, Snapshot},
         execution::{Status, is_retryable},
-        failure::{ErrorType, Failure},
+        failure::Failure,
         fire::Fire,
         trigger_snapshot::TriggerKnowledge,
     },
@@ -52,7 +52,7 @@ impl AttemptRun<'_> {
                 is_final = true;
                 ending.failure = ending.failure.map(|failure| Failure { retryable: false, ..failure });
             }
-            Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
+            Err(NotHeld::Stopped(_)) => return Err(Failure::lease_lost()),
             Err(NotHeld::Store(error)) => return Err(state.retryable_unless_called(error.into())),
         }
         if is_final {
@@ -110,7 +110,7 @@ impl AttemptRun<'_> {
                 ending = Ending { overlaps, ..Ending::skipped(now_millis(), reason) };
                 None
             }
-            Err(RunStop::Stopped(Stop::Lost)) => return Err(lease_lost()),
+            Err(RunStop::Stopped(Stop::Lost)) => return Err(Failure::lease_lost()),
         };
         ending.reported = state.facts().reported;
         if let Some(failure) = failure {
@@ -157,10 +157,4 @@ fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Fail
         None if ending.status == Status::Cancelled => Ok(response.cancelled(Some(session_id))),
         None => Ok(response.completed(ending.request_id.as_deref(), session_id)),
     }
-}
-
-/// Returns the failure of an attempt that lost its lease.
-pub(super) fn lease_lost() -> Failure {
-    let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
-    Failure::fatal(ErrorType::LeaseLost, message)
 }

@@ -7,6 +7,7 @@ mod input;
 mod prospect;
 mod session;
 mod stored;
+mod token;
 
 use std::sync::{
     OnceLock,
@@ -40,9 +41,9 @@ use crate::{
     response::Response,
     run::{
         attempt::{AttemptRun, Beside},
-        detached::DetachedRun,
         prospect::prospect,
         stored::Resolved,
+        token::DetachedRun,
     },
     store::{Store, error::StoreError},
     telemetry::metrics::timed,

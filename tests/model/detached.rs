@@ -94,6 +94,7 @@ async fn works(world: &World, owner: &str, behaviour: Behaviour, work: i64, inte
         match report(world, owner, &token(owner), ReportStatus::Running).await {
             Some(ReportAnswer::Noted { cancel: false, .. }) => {}
             Some(ReportAnswer::Noted { cancel: true, .. }) => {
+                world.promises().agent_ends(owner, ReportStatus::Failed);
                 report(world, owner, &token(owner), ReportStatus::Failed).await;
                 return;
             }

@@ -483,7 +483,9 @@ impl State {
         let heartbeat = millis(LEASE.heartbeat());
         let mut others = self.attempts.iter().filter(|attempt| attempt.owner != owner);
         let at_work = others.find(|attempt| {
-            attempt.is_reading && !sim.is_done(attempt.task) && !sim.is_unaware(attempt.task, heartbeat)
+            // An agent that has come to its end may say so before its acknowledgement is read.
+            let is_reading = attempt.is_reading && attempt.agent_ended.is_none();
+            is_reading && !sim.is_done(attempt.task) && !sim.is_unaware(attempt.task, heartbeat)
         });
         at_work.map(|attempt| attempt.owner.clone())
     }
