@@ -417,10 +417,9 @@ impl Reading {
     }
 
     /// Sums up an answer that has ended. If nothing decided it, it is interrupted. After HTTP 202, an answer that would
-    /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is named only if something was
-    /// understood by it, and is `Unknown` if nothing of a completed answer was. The text is left out unless the run
-    /// completed or stopped short. A failure or an interruption keeps the finish reason that the agent named. HTTP 202
-    /// and an A2A task at work acknowledge a detached run.
+    /// be completed, or is empty or no JSON, is incomplete as `working`: this and an A2A task at work acknowledge a
+    /// detached run. The protocol is named only if something was understood by it, and is `Unknown` if nothing of a
+    /// completed answer was. The text is left out unless the run completed or stopped short. The finish reason stays.
     pub(super) fn into_outcome(self) -> Outcome {
         let mut transcript = self.transcript;
         use AnswerError::{Empty, NotJson};

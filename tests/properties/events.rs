@@ -152,7 +152,8 @@ fn check_bus_event(event: &BusEvent) {
         EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
             ids.extend([trigger_id.as_str(), user_id.as_str()]);
         }
-        EventTarget::ReplayExecution { trigger_id, execution_id } => {
+        EventTarget::ReplayExecution { trigger_id, execution_id }
+        | EventTarget::CancelExecution { trigger_id, execution_id } => {
             ids.extend([trigger_id.as_str(), execution_id.as_str()]);
         }
     }
@@ -172,6 +173,11 @@ fn check_any(payload: Option<&str>) {
         match parse(payload, platform) {
             Ok(Event::Scheduled(fire)) => check_fire(&fire, platform),
             Ok(Event::Bus(event)) => check_bus_event(&event),
+            Ok(Event::Report(report)) => {
+                for id in [report.report.trigger_id.as_str(), report.report.execution_id.as_str()] {
+                    assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
+                }
+            }
             Err(error) => check(&error),
         }
     }
@@ -229,7 +235,7 @@ prop_compose! {
             trigger_id: trigger_id.into(), user_id: user_id.into(),
             task: Task {
                 agent_id, prompt, session_id, model_id, working_directory, enabled_tools,
-                reasoning_effort, input, rerun_if_interrupted, accept_finish_reasons,
+                reasoning_effort, input, rerun_if_interrupted, accept_finish_reasons, detached: None,
             },
             trigger: None,
             event_id, source,
@@ -300,6 +306,7 @@ proptest! {
                 prop_assert!(event.event_source_id != "agent-trigger");
             }
             Ok(Event::Scheduled(fire)) => prop_assert!(false, "a fire of a publisher's: {fire:?}"),
+            Ok(Event::Report(report)) => prop_assert!(false, "a report of a publisher's: {report:?}"),
             Err(error) => check(&error),
         }
     }

@@ -113,6 +113,8 @@ pub(crate) async fn all() -> Vec<Cases> {
             dead,
             with(json!({"attempt": 1, "leaseUntil": NOW})),
             &[
+                json!({"owner": "other"}),
+                json!({"attempt": 2}),
                 json!({"detachedAt": "then"}),
                 json!({"leaseUntil": NOW + 1}),
                 json!({"cancelRequested": true}),
@@ -126,7 +128,14 @@ pub(crate) async fn all() -> Vec<Cases> {
             "an end for a silent agent",
             abandoned,
             left,
-            &[json!({"detachedAt": null}), json!({"leaseUntil": NOW + 1}), json!({"status": "completed"})],
+            &[
+                json!({"owner": "other"}),
+                json!({"attempt": 2}),
+                json!({"cancelRequested": true}),
+                json!({"detachedAt": null}),
+                json!({"leaseUntil": NOW + 1}),
+                json!({"status": "completed"}),
+            ],
         ),
         refused(
             "a report that came too late",
