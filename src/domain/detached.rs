@@ -64,8 +64,11 @@ impl Detached {
     /// Reads the member `detached`, if there is one. A value that is not understood is a problem in `fields`, and
     /// `None`. Without `firstReportSeconds` it is 300, or the whole time if that is less.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Option<Self> {
-        fields.value(DETACHED)?;
+        let is_object = fields.value(DETACHED)?.is_object();
         let members = fields.object(DETACHED);
+        if !is_object {
+            return None;
+        }
         let path = crate::json::fields::member(&fields.path, DETACHED);
         let mut inner = Fields { problems: std::mem::take(&mut fields.problems), ..Fields::new(&path, &members) };
         let before = inner.problems.len();

@@ -102,6 +102,8 @@ pub(crate) async fn all() -> Vec<Cases> {
     handed.push(json!({"detachedAt": "then"}));
     let mut noted = not_reportable.to_vec();
     noted.push(json!({"leaseUntil": NOW + 1}));
+    let mut heartbeat_with_lease = refused("a heartbeat that was reported", note, left.clone(), &noted);
+    heartbeat_with_lease.changed.push((json!({"leaseUntil": null}), true));
     let mut asked_of = refused("Cancel Execution", asked, with(json!({})), &[json!({"status": "completed"})]);
     asked_of.changed.push((json!({"status": "failed", "retryable": true}), true));
     vec![
@@ -121,7 +123,7 @@ pub(crate) async fn all() -> Vec<Cases> {
                 json!({"status": "completed"}),
             ],
         ),
-        refused("a heartbeat that was reported", note, left.clone(), &noted),
+        heartbeat_with_lease,
         refused("a heartbeat before the hand-over", early, left.clone(), &not_reportable),
         refused("an end that was reported", reported, left.clone(), &not_reportable),
         refused(
