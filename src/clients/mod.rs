@@ -6,4 +6,5 @@ pub mod http;
 pub mod lambda;
 pub(crate) mod runtime_api;
 pub mod sigv4;
+pub mod sqs;
 pub mod ssm;

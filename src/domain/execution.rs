@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::usage::Usage;
+use crate::domain::{finish_reason::FinishReason, usage::Usage};
 
 /// The most attempts that an execution gets. The failure of the last one is final whatever its cause, so that no
 /// execution stays retryable for ever.
@@ -79,6 +79,28 @@ pub struct Row {
     pub usage: Option<Usage>,
     /// The hash of the input of the last attempt, if its claim or a heartbeat has written it.
     pub settings_hash: Option<String>,
+    /// The agent.
+    pub agent_id: Option<String>,
+    /// The time at which the agent was last heard, RFC 3339.
+    pub last_event_at: Option<String>,
+    /// The hash of the token with which the agent of a detached run reports. Only a detached run has one.
+    pub report_key: Option<String>,
+    /// The time at which the lease passed to the agent, RFC 3339.
+    pub detached_at: Option<String>,
+    /// The time by which a detached run must have ended.
+    pub deadline: Option<i64>,
+    /// The time for the first report if the acknowledgement was lost, in seconds.
+    pub first_report_seconds: Option<u32>,
+    /// The interval at which the agent promised to report, in seconds.
+    pub heartbeat_seconds: Option<u32>,
+    /// True if the lease passed to the agent without its acknowledgement.
+    pub ack_lost: Option<bool>,
+    /// The status of a report that came too late.
+    pub late_report: Option<String>,
+    /// The ways to stop short that count as completed, joined by commas.
+    pub accept_finish_reasons: Option<String>,
+    /// True if the run holds its trigger's run lock until it ends.
+    pub has_run_lock: Option<bool>,
 }
 
 impl Row {
@@ -90,6 +112,12 @@ impl Row {
     /// Returns true if the row's ttl has passed at `now`. DynamoDB deletes such a row late, and it counts as absent.
     pub fn is_expired(&self, now: i64) -> bool {
         self.ttl.is_some_and(|ttl| ttl <= now / 1000)
+    }
+
+    /// Returns true if the run counts as completed if its agent stops short for `reason`.
+    pub fn accepts(&self, reason: FinishReason) -> bool {
+        let accepted = self.accept_finish_reasons.as_deref().unwrap_or_default();
+        accepted.split(',').any(|accepted| accepted == reason.as_str())
     }
 }
 

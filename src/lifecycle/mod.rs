@@ -5,4 +5,6 @@ pub mod close;
 pub mod earlier;
 pub(crate) mod identify;
 pub mod lease;
+pub mod looks;
 pub mod overlap;
+pub mod report;

@@ -12,7 +12,7 @@ pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
 
-/// The key of the item that remembers which trigger a Lambda request runs in place.
+/// The key of the item that remembers which trigger a Lambda request runs in place, and whether it handed its event on.
 pub(crate) fn in_place_key(request_id: &str) -> Key {
     (format!("REQUEST#{request_id}"), "IN_PLACE".to_owned())
 }

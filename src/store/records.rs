@@ -180,6 +180,17 @@ pub fn row(item: Item) -> Option<Row> {
         request_id: record.request_id,
         usage: record.usage.map(Usage::from),
         settings_hash: record.settings_hash,
+        agent_id: record.agent_id,
+        last_event_at: record.last_event_at,
+        report_key: record.report_key,
+        detached_at: record.detached_at,
+        deadline: record.deadline,
+        first_report_seconds: record.first_report_seconds,
+        heartbeat_seconds: record.heartbeat_seconds,
+        ack_lost: record.ack_lost,
+        late_report: record.late_report,
+        accept_finish_reasons: record.accept_finish_reasons,
+        has_run_lock: record.has_run_lock,
     })
 }
 

@@ -58,6 +58,15 @@ impl RunLock {
     }
 }
 
+/// Builds the write that frees the run lock of an execution that has ended. The condition is that the execution has it.
+pub(crate) fn free_run_lock(execution: ExecutionRef<'_>) -> ConditionalWrite {
+    let mut expression = Expression::default();
+    let condition = Some(expression.equals(EXECUTION_ID, Some(text(execution.execution_id))));
+    let update = expression.set([(LEASE_UNTIL, number(0))]);
+    let key = keys::running_key(execution.trigger_id);
+    ConditionalWrite::Update { key, update, condition, expression }
+}
+
 /// The result of asking for the run lock.
 pub enum Taking {
     /// This attempt has it. Holds the end of its lease in milliseconds since 1970.
