@@ -15,6 +15,7 @@ pub mod event_sources;
 pub mod executions;
 pub mod page;
 pub mod reply;
+pub mod reports;
 pub mod request;
 pub mod router;
 pub mod schedules;

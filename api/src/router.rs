@@ -73,11 +73,11 @@ fn managed() -> Router<Arc<Api>> {
         .route("/ping", get(event_sources::ping))
 }
 
-async fn not_found() -> ApiError {
+pub(crate) async fn not_found() -> ApiError {
     ApiError::NotFound
 }
 
-async fn not_allowed() -> ApiError {
+pub(crate) async fn not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
@@ -105,7 +105,7 @@ async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: N
 
 /// Writes the body of each answer, and logs the request by its route alone, because paths, queries, headers and bodies
 /// hold ids and texts of users.
-async fn render(request: Request, next: Next) -> Response {
+pub(crate) async fn render(request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());

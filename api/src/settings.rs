@@ -113,17 +113,18 @@ impl Settings {
     }
 }
 
-struct Reader<F> {
-    lookup: F,
-    problems: Vec<String>,
+/// A reader of settings, which collects the problems.
+pub(crate) struct Reader<F> {
+    pub(crate) lookup: F,
+    pub(crate) problems: Vec<String>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    fn optional(&self, name: &str) -> Option<String> {
+    pub(crate) fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    fn required(&mut self, name: &str) -> String {
+    pub(crate) fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is not set"));
             String::new()
@@ -168,12 +169,18 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         sources
     }
 
+    /// Returns a port of this machine.
+    pub(crate) fn port(&mut self, name: &str) -> Option<u16> {
+        let port = self.optional(name)?;
+        let port = port.parse().ok();
+        if port.is_none() {
+            self.problems.push(format!("{name} must be a port number"));
+        }
+        port
+    }
+
     fn local(&mut self) -> Option<Local> {
-        let port = self.optional("LOCAL_PORT")?;
-        let Ok(port) = port.parse() else {
-            self.problems.push("LOCAL_PORT must be a port number".to_owned());
-            return None;
-        };
+        let port = self.port("LOCAL_PORT")?;
         let (user_id, key) = (self.required("LOCAL_USER_ID"), self.required("LOCAL_KEY"));
         if key.len() < SHORTEST_KEY {
             self.problems.push(format!("LOCAL_KEY must have at least {SHORTEST_KEY} characters"));

@@ -3,13 +3,14 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{body::Body, extract::Request, http::Uri, response::Response};
+use axum::{Router, body::Body, extract::Request, http::Uri, response::Response};
 use lambda_http::{RequestExt, request::RequestContext};
 use tower::{ServiceExt, service_fn};
 
 use crate::{
     api::Api,
     auth::Claims,
+    reports::{self, state::Reports},
     router::{self, RequestId},
 };
 
@@ -18,7 +19,19 @@ use crate::{
 /// # Errors
 /// Returns an error if Lambda's Runtime API fails.
 pub async fn serve(api: Arc<Api>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let router = router::routes(api);
+    run(router::routes(api)).await
+}
+
+/// Serves invocations of the reports surface until the process ends. Its function has a URL, whose events are in payload
+/// format 2.0, too.
+///
+/// # Errors
+/// Returns an error if Lambda's Runtime API fails.
+pub async fn serve_reports(reports: Arc<Reports>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    run(reports::receive::routes(reports)).await
+}
+
+async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let service = service_fn(move |request: lambda_http::Request| {
         let router = router.clone();
         async move {
