@@ -31,6 +31,8 @@ FUNCTIONS = {
         "api/src",
         {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
     ),
+    # A read, the write of a report, and the look that stops a session.
+    "ReportsRole": ("api/src/reports", {"dynamodb:GetItem", "dynamodb:UpdateItem", "sqs:SendMessage"}),
 }
 
 # The routes of the control plane that need no login: the page, and whether it lives.
@@ -63,6 +65,9 @@ ANY_RESOURCE = {
     "ec2:AssignPrivateIpAddresses",
     "ec2:UnassignPrivateIpAddresses",
 }
+
+# The marks of the buses whose events the function believes.
+MARKS = {"OutboxBus": "stack-bus", "ReportBus": "report-bus"}
 
 # What a pipe needs to read a table's stream (the page named above).
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
@@ -107,6 +112,7 @@ SDK_CALLS = {
     r"\"bedrock-agentcore\"": "bedrock-agentcore:InvokeAgentRuntime",
     r"/stopruntimesession": "bedrock-agentcore:StopRuntimeSession",
     r"AmazonSSM\.GetParameter": "ssm:GetParameter",
+    r"AmazonSQS\.SendMessage": "sqs:SendMessage",
 }
 
 
@@ -210,6 +216,7 @@ def problems(template):
         for action in sorted((granted & set(SDK_CALLS.values())) - called):
             yield f"{role}: grants {action}, which its function does not call"
     yield from route_problems(template)
+    yield from report_problems(template)
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
     topics = of_type(template, "AWS::SNS::Topic")
@@ -275,11 +282,36 @@ def bound_problems(template):
 
 def mark_problems(name, rule, target):
     """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
-    is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
-    wrapped = {"InputTemplate": '{"_from": "stack-bus", "_event": <aws.events.event.json>}'}
+    mark = MARKS.get((rule.get("EventBusName") or {}).get("Ref"))
+    wrapped = {"InputTemplate": f'{{"_from": "{mark}", "_event": <aws.events.event.json>}}'}
     inputs = {key: value for key, value in target.items() if key.startswith("Input")}
-    if inputs != ({"InputTransformer": wrapped} if is_own else {}):
-        yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
+    if inputs != ({"InputTransformer": wrapped} if mark else {}):
+        yield f"{name}: its events must reach the function {'with the mark of their bus' if mark else 'unchanged'}"
+
+
+def report_problems(template):
+    """Yield what would let an agent do more than report: a second rule on its bus, or an address that others share."""
+    rules = of_type(template, "AWS::Events::Rule")
+    on_bus = [name for name, rule in rules.items() if rule.get("EventBusName") == {"Ref": "ReportBus"}]
+    if on_bus != ["ReportRule"]:
+        yield f"ReportBus: its only rule must be ReportRule, and it has {on_bus}"
+    if rules["ReportRule"]["EventPattern"] != {"detail-type": ["Agent Report"]}:
+        yield "ReportRule: it takes other events than reports"
+    open_to_all = {"Ref": "ReportsFunction"}
+    for name, permission in of_type(template, "AWS::Lambda::Permission").items():
+        if permission["Principal"] == "*":
+            through_url = permission.get("FunctionUrlAuthType") == "NONE" or permission.get("InvokedViaFunctionUrl") is True
+            if permission["FunctionName"] != open_to_all or not through_url:
+                yield f"{name}: lets everybody in"
+    for name, url in of_type(template, "AWS::Lambda::Url").items():
+        if url["TargetFunctionArn"] != {"Fn::GetAtt": ["ReportsFunction", "Arn"]}:
+            yield f"{name}: is the address of another function than that of reports"
+    function = of_type(template, "AWS::Lambda::Function")["ReportsFunction"]
+    if "ReservedConcurrentExecutions" not in function:
+        yield "ReportsFunction: a storm of reports could take the concurrency of runs"
+    for name, resource in template["Resources"].items():
+        if name.startswith("Report") and resource.get("Condition") != "MakeReports":
+            yield f"{name}: belongs to the reports and is deployed without them"
 
 
 def route_problems(template):
