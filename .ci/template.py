@@ -69,6 +69,9 @@ ANY_RESOURCE = {
 # The marks of the buses whose events the function believes.
 MARKS = {"OutboxBus": "stack-bus", "ReportBus": "report-bus"}
 
+# The rules that make a command of an event of AWS's own.
+COMMANDS = {"TaskStoppedRule": "Cancel Execution"}
+
 # What a pipe needs to read a table's stream (the page named above).
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 
@@ -78,6 +81,9 @@ PARTS = {
     "lambda:InvokeFunction": "${AgentTriggerFunction.Arn}:*",
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
+    # Any state machine of the account may wait for a run.
+    "states:SendTaskFailure": ":stateMachine:*",
+    "states:SendTaskSuccess": ":stateMachine:*",
     "ssm:GetParameter": "parameter${AgentParameterPath}*",
     "scheduler:CreateSchedule": "${ScheduleGroup}/trigger-*",
     "scheduler:UpdateSchedule": "${ScheduleGroup}/trigger-*",
@@ -220,6 +226,7 @@ def problems(template):
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
     topics = of_type(template, "AWS::SNS::Topic")
+    state_machines = of_type(template, "AWS::StepFunctions::StateMachine")
     may_dead_letter = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         arn = json.dumps({"Fn::GetAtt": [name, "Arn"]})
@@ -227,14 +234,18 @@ def problems(template):
         for topic in told:
             if not may_publish(template, topic):
                 yield f"{name}: {topic} does not let events.amazonaws.com publish"
-        if not told and arn not in may_invoke:
+        machines = [target for target in rule["Targets"] if target["Arn"].get("Ref") in state_machines]
+        for target in machines:
+            if ("states:StartExecution", target["Arn"]) not in grants(template, target["RoleArn"]["Fn::GetAtt"][0]):
+                yield f"{name}: its role may not start {target['Arn']['Ref']}"
+        if not told and not machines and arn not in may_invoke:
             yield f"{name}: there is no permission to invoke the function for this rule alone"
         if arn not in may_dead_letter:
             yield f"{name}: its dead-letter queue does not accept messages from it"
         for target in rule["Targets"]:
             for setting in {"RetryPolicy", "DeadLetterConfig"} - set(target):
                 yield f"{name}: target {target['Id']} has no {setting}"
-            if target["Arn"].get("Ref") not in topics:
+            if target["Arn"].get("Ref") not in {*topics, *state_machines}:
                 yield from mark_problems(name, rule, target)
 
 
@@ -285,8 +296,23 @@ def mark_problems(name, rule, target):
     mark = MARKS.get((rule.get("EventBusName") or {}).get("Ref"))
     wrapped = {"InputTemplate": f'{{"_from": "{mark}", "_event": <aws.events.event.json>}}'}
     inputs = {key: value for key, value in target.items() if key.startswith("Input")}
+    if name in COMMANDS:
+        yield from command_problems(name, rule, inputs["InputTransformer"])
+        return
     if inputs != ({"InputTransformer": wrapped} if mark else {}):
         yield f"{name}: its events must reach the function {'with the mark of their bus' if mark else 'unchanged'}"
+
+
+def command_problems(name, rule, transformer):
+    """Yield a rule that makes a command of events which anybody could send, or a command of another kind."""
+    if rule.get("EventBusName") or not all(source.startswith("aws.") for source in rule["EventPattern"]["source"]):
+        yield f"{name}: makes commands of events that others than AWS can send"
+    command = json.loads(re.sub(r"<(\w+)>", r"\1", transformer["InputTemplate"]))
+    event = command["_event"]
+    if (command["_from"], event["source"], event["detail-type"]) != ("stack-bus", "agent-trigger", COMMANDS[name]):
+        yield f"{name}: does not make the command {COMMANDS[name]}"
+    if set(re.findall(r"<(\w+)>", transformer["InputTemplate"])) != set(transformer["InputPathsMap"]):
+        yield f"{name}: its template and its paths differ"
 
 
 def report_problems(template):
@@ -310,8 +336,9 @@ def report_problems(template):
     if "ReservedConcurrentExecutions" not in function:
         yield "ReportsFunction: a storm of reports could take the concurrency of runs"
     for name, resource in template["Resources"].items():
-        if name.startswith("Report") and resource.get("Condition") != "MakeReports":
-            yield f"{name}: belongs to the reports and is deployed without them"
+        for prefix, condition in [("Report", "MakeReports"), ("Task", "AnswerTasks")]:
+            if name.startswith(prefix) and resource.get("Condition") != condition:
+                yield f"{name}: belongs to an optional part and is deployed without it"
 
 
 def route_problems(template):
