@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable
@@ -95,8 +96,8 @@ class Run:
         """The answer to the call, as a JSON object. It repeats the execution's id, or it would acknowledge nothing."""
         answer: dict[str, Any] = {"status": "accepted", "executionId": self.callback.execution_id}
         if self._heartbeat is not None:
-            whole = float(self._heartbeat).is_integer()
-            answer["heartbeatSeconds"] = int(self._heartbeat) if whole else self._heartbeat
+            # The promise is in whole seconds. One that is longer than the interval is kept all the more.
+            answer["heartbeatSeconds"] = math.ceil(self._heartbeat)
         return answer
 
     @property
@@ -112,7 +113,8 @@ class Run:
     def progress(self, output: str | None = None, usage: Usage | None = None) -> None:
         """Say how far the run is: its answer so far, and the tokens that it has used so far.
 
-        The next heartbeat carries it, so it may be called often. Raises Cancelled if the run should stop.
+        It may be called often: the next heartbeat carries the tokens, and the report of a failure carries both. Raises
+        Cancelled if the run should stop.
         """
         self._progress = _without_none({**self._progress, **_without_none({"output": output, "usage": usage})})
         self.check()
@@ -213,7 +215,9 @@ class Run:
             with self._sending:
                 if self._end:
                     return
-                report = self._report("running", self._progress)
+                # A record has no place for the answer of a run that goes on.
+                usage = self._progress.get("usage")
+                report = self._report("running", _without_none({"usage": usage}))
                 answer = deliver(self._sender, report, self._heartbeat, self._left.wait)
             if answer.result is Result.ENDED or answer.result is Result.REFUSED:
                 self._stop_because(f"{answer.result.value} ({answer.detail})")
