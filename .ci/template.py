@@ -205,7 +205,7 @@ def problems(template):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
             known = json.dumps(resource)
-            for part in (PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*"):
+            for part in (PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*", "${ManagedFunction.Arn}:*"):
                 known = known.replace(part, "") if part != "*" else known
             if "*" in known and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
@@ -223,6 +223,7 @@ def problems(template):
             yield f"{role}: grants {action}, which its function does not call"
     yield from route_problems(template)
     yield from report_problems(template)
+    yield from managed_problems(template)
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
     topics = of_type(template, "AWS::SNS::Topic")
@@ -315,6 +316,28 @@ def command_problems(name, rule, transformer):
         yield f"{name}: its template and its paths differ"
 
 
+def managed_problems(template):
+    """Yield what sets the function on a capacity provider apart from the other, and a limit that its invocations exceed."""
+    functions = of_type(template, "AWS::Lambda::Function")
+    managed, plain = functions["ManagedFunction"], functions["AgentTriggerFunction"]
+    settings = {name: value for name, value in managed["Environment"]["Variables"].items() if name != "METRICS_SERVICE"}
+    if settings != plain["Environment"]["Variables"]:
+        yield "ManagedFunction: its settings are not those of AgentTriggerFunction"
+    for name, function in functions.items():
+        most = 5400 if "CapacityProviderConfig" in function else 900
+        timeout = template["Parameters"]["FunctionTimeout"]["Default"] if name == "AgentTriggerFunction" else function["Timeout"]
+        if timeout > most:
+            yield f"{name}: Lambda lets it run for {most} seconds at most"
+    if managed["MemorySize"] < 2048 or "VpcConfig" in managed or "ReservedConcurrentExecutions" in managed:
+        yield "ManagedFunction: Managed Instances do not take it as it is"
+    (config,) = [c for c in of_type(template, "AWS::Lambda::EventInvokeConfig").values() if c["FunctionName"] == {"Ref": "ManagedFunction"}]
+    if config["Qualifier"] != "$LATEST.PUBLISHED" or "OnFailure" not in config["DestinationConfig"]:
+        yield "ManagedFunction: its failed runs are reported to nobody"
+    for name, resource in template["Resources"].items():
+        if name.startswith("Managed") and resource.get("Condition") != "UseProvider":
+            yield f"{name}: belongs to the capacity provider and is deployed without one"
+
+
 def report_problems(template):
     """Yield what would let an agent do more than report: a second rule on its bus, or an address that others share."""
     rules = of_type(template, "AWS::Events::Rule")
@@ -358,7 +381,7 @@ def route_problems(template):
             if f'"{header}"' not in allowed:
                 yield f"{name}: browsers may not send {header}"
     for name, resource in template["Resources"].items():
-        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith("Manage")
+        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or re.match("Manage(?!d)", name)
         if is_of_api and resource.get("Condition") not in ("MakeApi", "MakeHttpApi"):
             yield f"{name}: belongs to the control plane and is deployed without it"
 
