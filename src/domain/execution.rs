@@ -114,6 +114,20 @@ impl Row {
         self.ttl.is_some_and(|ttl| ttl <= now / 1000)
     }
 
+    /// Returns the state of a detached run, or `None` if the row is no running one of such a run, or an invocation holds
+    /// its lease.
+    pub fn detached_state(&self, now: i64, lease: Lease) -> Option<DetachedState> {
+        if self.status != Status::Running || self.report_key.is_none() {
+            return None;
+        }
+        match (self.detached_at.is_some(), lease.is_alive(self.lease_until, now)) {
+            (true, true) => Some(DetachedState::AtWork),
+            (true, false) => Some(DetachedState::Overdue),
+            (false, false) => Some(DetachedState::Unacknowledged),
+            (false, true) => None,
+        }
+    }
+
     /// Returns true if the run counts as completed if its agent stops short for `reason`.
     pub fn accepts(&self, reason: FinishReason) -> bool {
         let accepted = self.accept_finish_reasons.as_deref().unwrap_or_default();
@@ -215,6 +229,23 @@ pub enum ClaimDecision {
     Wait,
     /// An attempt died and may have called the agent. Write `Interrupted`.
     Interrupt,
+    /// The agent of a detached run works on it. Succeed and change nothing.
+    Detached,
+    /// The agent of a detached run has been silent for too long. Write `ReportOverdue`.
+    Overdue,
+    /// The attempt of a detached run died, and the agent may be at work. Let the lease pass to the agent.
+    HandOver,
+}
+
+/// The state of a detached run that no invocation holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetachedState {
+    /// The agent holds the lease.
+    AtWork,
+    /// The agent's lease is over.
+    Overdue,
+    /// The invocation's lease is over, and the agent has acknowledged nothing.
+    Unacknowledged,
 }
 
 /// Decides what to do with the stored row, in the order of the test's table. A row whose ttl has passed counts as none,
@@ -228,8 +259,17 @@ pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>)
     let attempt = row.attempt.unwrap_or(0);
     let may_claim_again = attempt < MAX_ATTEMPTS;
     let cancel_requested = row.cancel_requested == Some(true);
+    let is_mine = row.owner.as_deref() == Some(me.owner) && row.detached_at.is_none();
+    match (row.detached_state(now, lease), cancel_requested) {
+        _ if is_mine => {}
+        (None, _) => {}
+        (Some(DetachedState::AtWork), _) => return ClaimDecision::Detached,
+        (Some(DetachedState::Overdue | DetachedState::Unacknowledged), true) => return ClaimDecision::Cancel,
+        (Some(DetachedState::Overdue), false) => return ClaimDecision::Overdue,
+        (Some(DetachedState::Unacknowledged), false) => return ClaimDecision::HandOver,
+    }
     match row.status {
-        Status::Running if row.owner.as_deref() == Some(me.owner) => ClaimDecision::AlreadyOwned,
+        Status::Running if is_mine => ClaimDecision::AlreadyOwned,
         Status::Completed | Status::Cancelled | Status::Skipped => ClaimDecision::AlreadyEnded,
         Status::Failed if !row.retryable => ClaimDecision::AlreadyEnded,
         Status::Failed if cancel_requested => ClaimDecision::Cancel,
@@ -263,6 +303,12 @@ pub enum CloseAction {
     Alive,
     /// It has ended. There is nothing to do.
     Nothing,
+    /// The agent of a detached run works on it, or reports about it. There is nothing to do: a look ends it.
+    Detached,
+    /// The agent of a detached run has been silent for too long. Write `ReportOverdue`.
+    Overdue,
+    /// The attempt of a detached run died, and the agent may be at work. Let the lease pass to the agent.
+    HandOver,
 }
 
 /// Decides how to close an execution, from its stored row. A row whose ttl has passed counts as none. An attempt that
@@ -272,6 +318,13 @@ pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
         return CloseAction::Create;
     };
+    match (row.detached_state(now, lease), row.cancel_requested == Some(true)) {
+        (None, _) => {}
+        (Some(DetachedState::AtWork), _) => return CloseAction::Detached,
+        (Some(DetachedState::Overdue | DetachedState::Unacknowledged), true) => return CloseAction::Cancel,
+        (Some(DetachedState::Overdue), false) => return CloseAction::Overdue,
+        (Some(DetachedState::Unacknowledged), false) => return CloseAction::HandOver,
+    }
     let is_open = match row.status {
         Status::Completed | Status::Cancelled | Status::Skipped => false,
         Status::Failed => row.retryable,

@@ -10,6 +10,8 @@ pub enum Purpose {
     /// Find out whether the agent's lease is over.
     #[default]
     Timer,
+    /// End the run, because somebody asked for its end and the agent had time to stop.
+    Cancel,
     /// Stop the agent's session, because the run has ended.
     Stop,
 }
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_look_reads_back_as_it_was_sent() {
-        for purpose in [Purpose::Timer, Purpose::Stop] {
+        for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::Stop] {
             let look = Look {
                 trigger_id: "t\"1".to_owned(),
                 execution_id: "e".to_owned(),

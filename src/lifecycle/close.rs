@@ -307,6 +307,24 @@ pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
+/// Ends a detached run whose agent was silent for too long, and left `seen`.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_overdue<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Write, StoreError> {
+    let failure = Failure::overdue(seen);
+    let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
+}
+
 /// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
 ///
 /// # Errors
@@ -380,7 +398,8 @@ impl From<CloseError> for Failure {
 
 /// Ends an execution if nobody works on it. `row` is the row as it was read. If there is none, `unstarted` is written.
 /// Without `unstarted` the action is then `Nothing`. Returns the action that was taken, with the row that decided it.
-/// An attempt that may be alive is not waited for. If the user of `fire` is unknown, the row's user counts.
+/// An attempt that may be alive is not waited for. A hand-over to the agent of a detached run is left to the caller,
+/// because it needs the timer. If the user of `fire` is unknown, the row's user counts.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not answer, the row keeps changing, or it is another user's.
@@ -406,7 +425,12 @@ pub async fn close_abandoned<T: Table, C: Clock>(
         let execution = ExecutionRef { user_id: &user_id, ..execution_of(fire, execution_id) };
         let action = decide_close(row.as_ref(), now, lease);
         let write = match (action, &row) {
-            (CloseAction::Nothing | CloseAction::Alive, _) => return Ok((action, row)),
+            (CloseAction::Nothing | CloseAction::Alive | CloseAction::Detached | CloseAction::HandOver, _) => {
+                return Ok((action, row));
+            }
+            (CloseAction::Overdue, Some(seen)) => {
+                close_as_overdue(store, execution, &trigger, seen, now, limits).await?
+            }
             (CloseAction::Interrupt, Some(seen)) => {
                 close_as_interrupted(store, execution, &trigger, seen, now, limits).await?
             }
@@ -418,7 +442,14 @@ pub async fn close_abandoned<T: Table, C: Clock>(
                 let write = EndingWrite::Finalised { seen };
                 close(store, execution, &trigger, FinalResult::failed(&failure, seen), write, now, limits).await?
             }
-            (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
+            (
+                CloseAction::Create
+                | CloseAction::Interrupt
+                | CloseAction::Cancel
+                | CloseAction::Finalise
+                | CloseAction::Overdue,
+                _,
+            ) => {
                 let Some(unstarted) = unstarted else { return Ok((CloseAction::Nothing, row)) };
                 let (attempt, ending) = (unstarted.as_attempt(execution_id), &unstarted.ending);
                 let write = EndingWrite::NeverRun { fire: unstarted.fire, attempt: &attempt, ending, now };
@@ -448,6 +479,7 @@ impl UnstartedExecution<'_> {
             snapshot: None,
             before: None,
             usage_before: None,
+            detachment: None,
         }
     }
 }

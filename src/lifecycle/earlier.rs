@@ -28,7 +28,9 @@ pub struct Looker<'a> {
 
 impl Looker<'_> {
     fn must_wait_for(&self, row: &Row, now: i64) -> bool {
+        // Nobody waits for the agent of a detached run.
         row.status == Status::Running
+            && row.detached_at.is_none()
             && self.lease.is_alive(row.lease_until, now)
             && row.lambda_request_id.as_deref() == Some(self.lambda_request_id)
     }

@@ -2,6 +2,7 @@
 
 pub mod claim;
 pub mod close;
+pub mod detached;
 pub mod earlier;
 pub(crate) mod identify;
 pub mod lease;

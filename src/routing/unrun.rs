@@ -16,7 +16,8 @@ use crate::{
     },
     invocation::InvocationContext,
     lifecycle::{
-        close::{CloseError, CloseLimits, UnstartedExecution},
+        close::{CloseError, CloseLimits, UnstartedExecution, execution_of},
+        detached::after_close,
         earlier::Looker,
         identify::{identify, recall},
     },
@@ -134,6 +135,9 @@ impl Unrun<'_> {
             self.context.note_execution(self.fire, execution_id.clone());
         }
         let (action, row) = closed.map_err(|error| self.with_ids(error.into(), &execution_id))?;
+        let execution = execution_of(self.fire, &execution_id);
+        let after = after_close(&app.store, &app.settle_queue, app.lease(), execution, action, row.as_ref()).await;
+        after.map_err(|error| self.with_ids(error.into(), &execution_id))?;
         Ok(Some(Closed { execution_id, action, row }))
     }
 
@@ -146,6 +150,10 @@ impl Unrun<'_> {
             CloseAction::Cancel => return Ok(response.cancelled(row.session_id.as_deref())),
             _ if is_reported_elsewhere => return Ok(response.duplicate(row)),
             CloseAction::Interrupt => Failure::interrupted(row),
+            CloseAction::Overdue => Failure::overdue(row),
+            CloseAction::Detached | CloseAction::HandOver => {
+                return Ok(response.detached(row.session_id.as_deref().unwrap_or_default()));
+            }
             _ if row.status == Status::Failed => Failure::of_row(row),
             _ => return Ok(response.duplicate(row)),
         };
