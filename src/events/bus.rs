@@ -13,6 +13,7 @@ use crate::{
         fire::{Fire, Origin},
         ids::{ExecutionId, TriggerId, UserId},
         task::Task,
+        waiting_task::{TASK_TOKEN, WaitingTask, is_execution},
     },
     events::{
         classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, OWN_SOURCE, Provenance, WRAPPED, event_source_id},
@@ -29,6 +30,8 @@ const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
 const CANCEL_EXECUTION: &str = "Cancel Execution";
+/// The member of a command that cancels what an execution of Step Functions waits for.
+const CALLER: &str = "caller";
 /// The member of a dispatch to a trigger whose filters cost too much on the event.
 const TOO_COSTLY: &str = "tooCostly";
 
@@ -45,6 +48,8 @@ pub struct BusEvent {
     pub origin: Origin,
     /// The number of executions in the chain that led to the event. It is 0 unless the event announces the end of one.
     pub chain_depth: u32,
+    /// The task of Step Functions that waits for the run that the event commands.
+    pub waiting: Option<WaitingTask>,
     /// The place from which it came.
     pub provenance: Provenance,
     /// True if it looks like a schedule's fire and is not believed to be one.
@@ -76,6 +81,8 @@ pub enum EventTarget {
         /// The trigger's user.
         user_id: UserId,
     },
+    /// The executions that an execution of Step Functions waits for, whose end somebody asks for. Holds its ARN.
+    CancelCaller(String),
     /// A stored execution whose end somebody asks for.
     CancelExecution {
         /// The trigger.
@@ -102,7 +109,8 @@ impl BusEvent {
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
-        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, message_id, .. } = marked;
+        let MarkedEvent { mut envelope, provenance, event_source_id: given_source_id, dispatch, message_id, .. } =
+            marked;
         let is_wrapped = marked.is_wrapped;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
@@ -118,6 +126,14 @@ impl BusEvent {
             event_source_id(given_source_id, source.as_deref(), is_own, problems, has_source_problem);
         let own_type = detail_type.filter(|_| is_own);
         let own = OwnEvent::read(own_type.as_deref(), envelope.get("detail"), &mut problems);
+        let waiting = match &own.target {
+            EventTarget::RunTrigger { .. } => WaitingTask::take(&mut envelope),
+            _ => Ok(None),
+        };
+        let waiting = waiting.unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         let dispatched = dispatch.and_then(|dispatch| Dispatch::read(&dispatch, &mut problems));
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
@@ -130,11 +146,13 @@ impl BusEvent {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
             Some(Origin::Event { id, time: time?, replay_name: replay_name.clone() })
         };
+        let by_task = || Some(Origin::Request { dispatcher: Some(waiting.as_ref()?.name()) });
         Ok(Self {
-            origin: own.origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
+            origin: own.origin.or_else(by_task).or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
             event_source_id: event_source_id.unwrap_or_default(),
             target,
             chain_depth: own.chain_depth,
+            waiting,
             provenance,
             resembles_fire,
             is_too_costly,
@@ -202,6 +220,7 @@ impl BusEvent {
             is_stored: false,
             trigger: None,
             replay_of: None,
+            waiting: self.waiting.clone(),
             replayed_definition: None,
         }
     }
@@ -259,7 +278,15 @@ impl OwnEvent {
                     trigger_id: detail.id("triggerId").unwrap_or_default().into(),
                     user_id: detail.id("userId").unwrap_or_default().into(),
                 };
-                near_misses(&mut detail, &[&["triggerId", "userId"]]);
+                near_misses(&mut detail, &[&["triggerId", "userId", TASK_TOKEN]]);
+            }
+            Some(CANCEL_EXECUTION) if detail.value(CALLER).is_some() => {
+                let caller = detail.required_text(CALLER).unwrap_or_default();
+                if !caller.is_empty() && !is_execution(&caller) {
+                    detail.problem(CALLER, "must be the ARN of an execution of Step Functions");
+                }
+                own.target = EventTarget::CancelCaller(caller);
+                near_misses(&mut detail, &[&[CALLER, "reason"]]);
             }
             Some(command @ (REPLAY_EXECUTION | CANCEL_EXECUTION)) => {
                 let trigger_id = detail.id("triggerId").unwrap_or_default().into();
@@ -388,6 +415,37 @@ mod tests {
                     .unwrap();
             assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t".into(), user_id: "u".into() });
             assert_eq!((once.provenance, &once.event), (Provenance::StackBus, &event.event));
+        }
+    }
+
+    #[test]
+    fn a_command_with_a_task_is_identified_by_its_token() {
+        let command = |id: &str, token: Value| {
+            json!({"_from": "stack-bus", "detail-type": "Run Trigger", "source": "agent-trigger", "id": id,
+                "time": "2026-01-31T07:00:00Z", "detail": {"triggerId": "t", "userId": "u", "taskToken": token}})
+        };
+        let one = read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467718", json!("s3cret"))).unwrap();
+        let again = read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467719", json!("s3cret"))).unwrap();
+        assert_eq!(one.origin, again.origin);
+        assert_ne!(one.origin, read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467718", json!("other"))).unwrap().origin);
+        assert!(!one.event.to_string().contains("s3cret"));
+        let fire = one.fire(&"t".into(), &"u".into(), Task::unknown());
+        assert_eq!(fire.waiting.unwrap().token.expose(), "s3cret");
+        assert!(read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467718", json!(3))).is_err());
+    }
+
+    #[test]
+    fn a_cancellation_names_an_execution_or_a_caller() {
+        let command = |detail: Value| json!({"_from": "stack-bus", "detail-type": "Cancel Execution", "source": "agent-trigger", "detail": detail});
+        let arn = "arn:aws:states:us-east-1:123456789012:execution:m:e";
+        assert_eq!(
+            read(command(json!({"caller": arn, "reason": "ABORTED"}))).unwrap().target,
+            EventTarget::CancelCaller(arn.to_owned())
+        );
+        let ids = json!({"triggerId": "t", "executionId": "e"});
+        assert!(matches!(read(command(ids)).unwrap().target, EventTarget::CancelExecution { .. }));
+        for wrong in [json!({}), json!({"caller": "somebody"}), json!({"caller": 3})] {
+            assert!(read(command(wrong)).is_err());
         }
     }
 

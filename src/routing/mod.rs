@@ -56,6 +56,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         RoutingDecision::Refused(detour, fire, failure) => {
             refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
         }
+        RoutingDecision::CancelCaller(caller) => cancel_caller(context, &caller).await.map(Route::Done),
         RoutingDecision::Cancel(trigger_id, execution_id) => {
             cancel(context, &trigger_id, &execution_id).await.map(Route::Done)
         }
@@ -104,6 +105,26 @@ pub(crate) async fn cancel(
     tracing::info!(status = row.status.as_str(), isRequested = is_requested, "asked for the end of an execution");
     let body = json!({"success": true, "triggerId": trigger_id, "executionId": execution_id,
         "status": row.status.as_str(), "cancelRequested": is_requested});
+    Ok(json!({"statusCode": 200, "body": body.to_string()}))
+}
+
+/// Asks for the end of every execution that an execution of Step Functions waits for. One that begins later finds the mark
+/// of this before it calls its agent.
+///
+/// # Errors
+/// Returns the failures of the table and of the timer. All of it may be repeated.
+async fn cancel_caller(context: &InvocationContext<'_>, caller: &str) -> Result<Value, Failure> {
+    let App { store, settle_queue, config, .. } = context.app;
+    let started = StartTime::new(now_millis(), config.execution_ttl);
+    let stopping = store.stop_caller(caller, started.ttl);
+    let executions = store.in_time(context.deadline.run_until, stopping).await?;
+    let mut requested = 0;
+    for (trigger_id, execution_id) in &executions {
+        let row = detached::cancel(store, settle_queue, trigger_id, execution_id).await?;
+        requested += usize::from(row.is_some_and(|row| row.cancel_requested == Some(true)));
+    }
+    tracing::info!(requested, executions = executions.len(), "the execution of Step Functions that waited was stopped");
+    let body = json!({"success": true, "cancelRequested": requested});
     Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 

@@ -236,6 +236,7 @@ prop_compose! {
             origin: scheduled_time
                 .map_or(Origin::Request { dispatcher: None }, |(text, instant)| Origin::Schedule { text, instant }),
             event_source_id: None, detail_type: None, event_time: None, chain_depth: 0, replay_of: None,
+            waiting: None,
             replayed_definition: None,
             is_stored: false,
         }
