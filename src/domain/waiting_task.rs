@@ -26,21 +26,21 @@ pub struct WaitingTask {
 
 impl WaitingTask {
     /// Takes the token out of a command, so that no prompt, filter or record sees it. EventBridge names the caller among
-    /// the resources of the event, and no publisher can write them there for another's execution.
-    ///
-    /// # Errors
-    /// Says what is wrong with the token.
-    pub(crate) fn take(command: &mut Map<String, Value>) -> Result<Option<Self>, String> {
-        let token =
-            command.get_mut("detail").and_then(Value::as_object_mut).and_then(|detail| detail.remove(TASK_TOKEN));
-        let token = match token {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(token)) if !token.is_empty() && token.len() <= LONGEST => Secret::new(token),
-            Some(_) => return Err(format!("$.detail.{TASK_TOKEN}: must be a text of 1 to {LONGEST} characters")),
+    /// the resources of the event, and no publisher can write them there for another's execution. A token that is none is
+    /// a problem, and `None`.
+    pub(crate) fn take(command: &mut Map<String, Value>, problems: &mut Vec<String>) -> Option<Self> {
+        let detail = command.get_mut("detail").and_then(Value::as_object_mut);
+        let token = match detail.and_then(|detail| detail.remove(TASK_TOKEN))? {
+            Value::Null => return None,
+            Value::String(token) if !token.is_empty() && token.len() <= LONGEST => Secret::new(token),
+            _ => {
+                problems.push(format!("$.detail.{TASK_TOKEN}: must be a text of 1 to {LONGEST} characters"));
+                return None;
+            }
         };
         let resources = command.get("resources").and_then(Value::as_array);
         let mut resources = resources.into_iter().flatten().filter_map(Value::as_str);
-        Ok(Some(Self { token, caller: resources.find(|arn| is_execution(arn)).map(str::to_owned) }))
+        Some(Self { token, caller: resources.find(|arn| is_execution(arn)).map(str::to_owned) })
     }
 
     /// Returns the name by which deliveries of the command are recognised. A command that Step Functions sends again has
@@ -75,8 +75,10 @@ mod tests {
 
     const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:nightly:6a7e8feb";
 
-    fn take(command: &mut Value) -> Result<Option<WaitingTask>, String> {
-        WaitingTask::take(command.as_object_mut().unwrap())
+    fn take(command: &mut Value) -> Result<Option<WaitingTask>, Vec<String>> {
+        let mut problems = Vec::new();
+        let task = WaitingTask::take(command.as_object_mut().unwrap(), &mut problems);
+        if problems.is_empty() { Ok(task) } else { Err(problems) }
     }
 
     #[test]

@@ -126,14 +126,8 @@ impl BusEvent {
             event_source_id(given_source_id, source.as_deref(), is_own, problems, has_source_problem);
         let own_type = detail_type.filter(|_| is_own);
         let own = OwnEvent::read(own_type.as_deref(), envelope.get("detail"), &mut problems);
-        let waiting = match &own.target {
-            EventTarget::RunTrigger { .. } => WaitingTask::take(&mut envelope),
-            _ => Ok(None),
-        };
-        let waiting = waiting.unwrap_or_else(|problem| {
-            problems.push(problem);
-            None
-        });
+        let is_run = matches!(own.target, EventTarget::RunTrigger { .. });
+        let waiting = is_run.then(|| WaitingTask::take(&mut envelope, &mut problems)).flatten();
         let dispatched = dispatch.and_then(|dispatch| Dispatch::read(&dispatch, &mut problems));
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
@@ -418,34 +412,33 @@ mod tests {
         }
     }
 
+    fn command(kind: &str, id: &str, detail: Value) -> Result<BusEvent, Vec<String>> {
+        read(json!({"_from": "stack-bus", "detail-type": kind, "source": "agent-trigger", "id": id,
+            "time": "2026-01-31T07:00:00Z", "detail": detail}))
+    }
+
     #[test]
     fn a_command_with_a_task_is_identified_by_its_token() {
-        let command = |id: &str, token: Value| {
-            json!({"_from": "stack-bus", "detail-type": "Run Trigger", "source": "agent-trigger", "id": id,
-                "time": "2026-01-31T07:00:00Z", "detail": {"triggerId": "t", "userId": "u", "taskToken": token}})
+        let ids = ["6a7e8feb-b491-4cf7-a9f1-bf3703467718", "6a7e8feb-b491-4cf7-a9f1-bf3703467719"];
+        let run = |n: usize, token: Value| {
+            command(RUN_TRIGGER, ids[n], json!({"triggerId": "t", "userId": "u", "taskToken": token}))
         };
-        let one = read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467718", json!("s3cret"))).unwrap();
-        let again = read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467719", json!("s3cret"))).unwrap();
-        assert_eq!(one.origin, again.origin);
-        assert_ne!(one.origin, read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467718", json!("other"))).unwrap().origin);
-        assert!(!one.event.to_string().contains("s3cret"));
-        let fire = one.fire(&"t".into(), &"u".into(), Task::unknown());
-        assert_eq!(fire.waiting.unwrap().token.expose(), "s3cret");
-        assert!(read(command("6a7e8feb-b491-4cf7-a9f1-bf3703467718", json!(3))).is_err());
+        let one = run(0, json!("s3cret")).unwrap();
+        assert_eq!(one.origin, run(1, json!("s3cret")).unwrap().origin);
+        assert_ne!(one.origin, run(0, json!("other")).unwrap().origin);
+        assert!(!one.event.to_string().contains("s3cret") && run(0, json!(3)).is_err());
+        assert_eq!(one.fire(&"t".into(), &"u".into(), Task::unknown()).waiting.unwrap().token.expose(), "s3cret");
     }
 
     #[test]
     fn a_cancellation_names_an_execution_or_a_caller() {
-        let command = |detail: Value| json!({"_from": "stack-bus", "detail-type": "Cancel Execution", "source": "agent-trigger", "detail": detail});
+        let cancel = |detail: Value| command(CANCEL_EXECUTION, "1", detail).map(|event| event.target);
         let arn = "arn:aws:states:us-east-1:123456789012:execution:m:e";
-        assert_eq!(
-            read(command(json!({"caller": arn, "reason": "ABORTED"}))).unwrap().target,
-            EventTarget::CancelCaller(arn.to_owned())
-        );
+        assert_eq!(cancel(json!({"caller": arn, "reason": "x"})), Ok(EventTarget::CancelCaller(arn.to_owned())));
         let ids = json!({"triggerId": "t", "executionId": "e"});
-        assert!(matches!(read(command(ids)).unwrap().target, EventTarget::CancelExecution { .. }));
+        assert!(matches!(cancel(ids), Ok(EventTarget::CancelExecution { .. })));
         for wrong in [json!({}), json!({"caller": "somebody"}), json!({"caller": 3})] {
-            assert!(read(command(wrong)).is_err());
+            assert!(cancel(wrong.clone()).is_err(), "{wrong}");
         }
     }
 
