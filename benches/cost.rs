@@ -3,6 +3,8 @@
 //! `cargo bench --bench cost`. Time passes ten times faster than on AWS: a run of a minute lasts six seconds with a
 //! lease of three, which gives the same number of heartbeats.
 
+mod long_runs;
+
 use std::time::{Duration, Instant};
 
 use harness::{Programs, Report, Samples, invocation, programs, report::bar};
@@ -64,6 +66,7 @@ async fn main() {
     let mut env = stack.env();
     env.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "3".to_owned());
     env.insert("LEASE_SECONDS".to_owned(), LEASE_SECONDS.to_string());
+    env.insert("REPORT_URL".to_owned(), "https://reports.example.com/reports".to_owned());
     let lambda = programs::start(&programs.function, &env).await;
 
     let own = own_time(&stack, &lambda).await;
@@ -80,6 +83,7 @@ async fn main() {
     let (second, minute, ten) = tokio::join!(run(1), run(60), run(600));
     progress.finish_and_clear();
     let tokens = stack.cognito.issued_tokens().len();
+    let detached = long_runs::rows(&stack, &lambda, own.median()).await;
 
     let mut report = Report::new("cost");
     let counted = [second, minute, ten];
@@ -112,6 +116,17 @@ async fn main() {
          each:",
         ["1,000 runs of", "Lambda", "DynamoDB", "Cognito, warm", "all, warm", "Cognito, cold", "all, cold"],
         counted.iter().map(|run| dollars(run, own.median())).collect(),
+    );
+    report.table(
+        "A detached run of two hours, as counted, and dollars for 1,000 of them, beside the agent and its token. A heartbeat \
+         is a write, a read and an invocation; a look is a message, a read and an invocation:",
+        ["heartbeats", "write units", "reads", "messages", "invocations", "1,000 runs"],
+        detached,
+    );
+    report.table(
+        "Step Functions, in dollars, beside the runs:",
+        ["1,000 runs with", ""],
+        long_runs::of_step_functions(),
     );
     let beat = f64::from(counted[2].writes.heartbeat) * price::WRITE_UNIT * RUNS;
     let trigger = price::WRITE_UNIT * RUNS;

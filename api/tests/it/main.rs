@@ -15,3 +15,4 @@ mod strangers;
 mod support;
 mod tokens;
 mod triggers;
+mod two_hours;
