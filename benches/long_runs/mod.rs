@@ -127,11 +127,12 @@ async fn counted(stack: &Stack, lambda: &Lambda, heartbeat: Option<u32>, own_ms:
     }
     // The end is billed by the larger item.
     counted.write_units += ended - under_way;
-    let looks = looks(heartbeat);
-    counted.messages = stack.sqs.sent().len() - before.0 + looks;
-    // The run, its reports, its looks, and the look that stops the session. A look reads the row.
-    counted.invocations = 1 + usize::try_from(beats).unwrap_or_default() + 1 + looks + 2;
-    counted.reads += looks + 2;
+    // The first look and the one that stops the session were sent. Reports over HTTPS, which cost as much as those over the
+    // bus, add one that counts the end. Each look reads the row.
+    let looks = stack.sqs.sent().len() - before.0 + looks(heartbeat) + 1;
+    counted.messages = looks;
+    counted.reads += looks;
+    counted.invocations = 1 + usize::try_from(beats).unwrap_or_default() + 1 + looks;
     counted.millis = counted.invocations as f64 * own_ms.ceil();
     counted
 }

@@ -97,9 +97,14 @@ async fn an_end_is_recorded_once() {
     let row = world.row(&id);
     assert_eq!((&row["status"], &row["output"]), (&json!("completed"), &json!("the report")));
     assert_eq!(row["usage"]["outputTokens"], 3);
+    // The run function counts it.
+    let sent = world.stack.sqs.sent();
+    let purposes: Vec<_> = sent.iter().map(|message| message.json()["_look"]["purpose"].clone()).collect();
+    assert_eq!(purposes, [json!("count")], "{sent:?}");
     let writes = world.requests().0;
     send(&api, TOKEN, &end.to_string()).await.expect(200);
     assert_eq!(world.requests().0, writes, "the same end again writes nothing");
+    assert_eq!(world.stack.sqs.sent().len(), 1, "and is not counted again");
     // Another end is kept once, beside the first.
     for _ in 0..3 {
         assert_eq!(send(&api, TOKEN, &report(&id, "failed").to_string()).await.status, 409);
