@@ -4,38 +4,19 @@
 //! lease of three, which gives the same number of heartbeats.
 
 mod long_runs;
+mod prices;
 
 use std::time::{Duration, Instant};
 
 use harness::{Programs, Report, Samples, invocation, programs, report::bar};
+use prices::{ANSWER, MEMORY_GB, RUNS, price, write_units};
 use serde_json::{Value, json};
 use standins::{DynamoDb, Lambda, Script, Stack, Step};
 
-/// Prices in dollars for us-east-1, as AWS published them in 2025 on the pages named at each constant. They were taken
-/// from pages that quote AWS: Lambda from <https://cloudchipr.com/blog/aws-lambda-pricing>, DynamoDB from
-/// <https://airbyte.com/data-engineering-resources/dynamodb-pricing> (21 July 2025), Cognito from
-/// <https://cur.vantage-api.com/aws/amazoncognito/user-pools-m2m/cupm2mtokenrequestsfull> (27 April 2025).
-mod price {
-    /// A GB-second on arm64 (<https://aws.amazon.com/lambda/pricing/>).
-    pub(crate) const LAMBDA_SECOND: f64 = 0.000_013_333_4;
-    /// An invocation (the same page).
-    pub(crate) const LAMBDA_REQUEST: f64 = 0.20e-6;
-    /// A write request unit on demand (<https://aws.amazon.com/dynamodb/pricing/on-demand/>, since November 2024).
-    pub(crate) const WRITE_UNIT: f64 = 0.625e-6;
-    /// A read request unit on demand (the same page).
-    pub(crate) const READ_UNIT: f64 = 0.125e-6;
-    /// A client-credentials token (<https://aws.amazon.com/cognito/pricing/>, first tier).
-    pub(crate) const TOKEN: f64 = 2.25e-3;
-}
-
 const FASTER: u32 = 10;
 const LEASE_SECONDS: u32 = 30 / FASTER;
-const MEMORY_GB: f64 = 0.25;
 /// How long a token is cached: three quarters of the hour for which it is valid.
 const TOKEN_SECONDS: f64 = 45.0 * 60.0;
-const RUNS: f64 = 1000.0;
-/// The assumed length of a final answer, in bytes.
-const ANSWER: usize = 2 * 1024;
 
 /// The counts of one run.
 struct Counted {
@@ -218,24 +199,6 @@ fn dollars(run: &Counted, own_ms: f64) -> [String; 7] {
     let [lambda_, dynamodb_, warm_, cold_] = [lambda, dynamodb, warm, cold].map(|part| format!("{part:.4}"));
     let all = |tokens| format!("{:.4}", lambda + dynamodb + tokens);
     [time(run.seconds), lambda_, dynamodb_, warm_, all(warm), cold_, all(cold)]
-}
-
-/// Returns the write request units of an item.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
-fn write_units(item: &Value) -> u32 {
-    let names_and_values = item.as_object().into_iter().flatten().map(|(name, value)| name.len() + size(value));
-    u32::try_from(names_and_values.sum::<usize>().div_ceil(1024)).unwrap_or(u32::MAX)
-}
-
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        // DynamoDB counts one byte for every two digits, and one more.
-        Value::Number(number) => number.to_string().len().div_ceil(2) + 1,
-        Value::Bool(_) | Value::Null => 1,
-        Value::Array(values) => 3 + values.iter().map(|value| 1 + size(value)).sum::<usize>(),
-        Value::Object(members) => 3 + members.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>(),
-    }
 }
 
 fn time(seconds: u32) -> String {

@@ -5,7 +5,7 @@ use agent_trigger::domain::detached::{Detached, lease_after, look_delay};
 use serde_json::{Value, json};
 use standins::{Invocation, Lambda, Script, Stack, bus_event, runtime_api::scheduled_event};
 
-use super::{MEMORY_GB, RUNS, price, write_units};
+use super::prices::{ANSWER, MEMORY_GB, RUNS, price, write_units};
 
 /// The length of the runs in seconds.
 const SECONDS: u32 = 7200;
@@ -30,7 +30,7 @@ mod further {
 
 /// The counts of one detached run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counted {
+struct Counted {
     write_units: u32,
     /// Strongly consistent reads, each of a unit for 4 KB.
     reads: usize,
@@ -41,10 +41,10 @@ pub(super) struct Counted {
 }
 
 /// The row of a table.
-pub(super) type Row = [String; 6];
+pub(crate) type Row = [String; 6];
 
 /// Counts runs of two hours: without a heartbeat, and with one every five minutes and every minute.
-pub(super) async fn rows(stack: &Stack, lambda: &Lambda, own_ms: f64) -> Vec<Row> {
+pub(crate) async fn rows(stack: &Stack, lambda: &Lambda, own_ms: f64) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, heartbeat) in [("no heartbeats", None), ("every 5 minutes", Some(300)), ("every minute", Some(60))] {
         let counted = counted(stack, lambda, heartbeat, own_ms).await;
@@ -54,14 +54,14 @@ pub(super) async fn rows(stack: &Stack, lambda: &Lambda, own_ms: f64) -> Vec<Row
             counted.reads.to_string(),
             counted.messages.to_string(),
             counted.invocations.to_string(),
-            format!("{:.4}", dollars(counted)),
+            format!("{:.3}", dollars(counted)),
         ]);
     }
     rows
 }
 
 /// Returns the costs of 1,000 runs that a state machine waits for, and of polling instead.
-pub(super) fn of_step_functions() -> Vec<[String; 2]> {
+pub(crate) fn of_step_functions() -> Vec<[String; 2]> {
     // Start, the task that waits, and its end. The other machine is one request of some 200 ms.
     let waits = 3.0 * further::TRANSITION;
     let express = further::EXPRESS_REQUEST + 0.2 * (64.0 / 1024.0) * further::EXPRESS_SECOND;
@@ -115,7 +115,7 @@ async fn counted(stack: &Stack, lambda: &Lambda, heartbeat: Option<u32>, own_ms:
         assert!(lambda.invoke(report(running)).await.is_success(), "the heartbeat is noted");
     }
     let under_way = write_units(&row());
-    let output = "x".repeat(super::ANSWER);
+    let output = "x".repeat(ANSWER);
     assert!(lambda.invoke(report(json!({"status": "completed", "output": output}))).await.is_success());
     assert_eq!(row()["status"], "completed");
     let ended = write_units(&row());
