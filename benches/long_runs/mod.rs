@@ -98,7 +98,7 @@ async fn counted(stack: &Stack, lambda: &Lambda, heartbeat: Option<u32>, own_ms:
     event["detail"]["detached"] = json!({"timeoutSeconds": SECONDS, "firstReportSeconds": 300});
     let before = (stack.sqs.sent().len(), stack.dynamodb.requests().len());
     assert!(lambda.invoke(Invocation::event(&event)).await.is_success(), "the run is left to its agent");
-    let call = stack.agent.calls().pop().and_then(|call| call.callback()).expect("the agent gets a callback");
+    let call = stack.agent.calls().pop().and_then(|call| call.callback().cloned()).expect("the agent gets a callback");
     let report = |members: Value| {
         let mut detail = json!({"token": call["token"], "triggerId": trigger_id, "executionId": call["executionId"]});
         detail.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
