@@ -1,6 +1,7 @@
 //! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::failure::{SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
@@ -13,6 +14,22 @@ use crate::json::scan::{self, RawJson};
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InvocationId) && members.has(Name::Author)
 }
+
+/// The members that ADK's events never have. One of them that is something says more than the event.
+const OTHERS: [Name; 12] = [
+    Name::Error,
+    Name::Errors,
+    Name::Success,
+    Name::Ok,
+    Name::Failed,
+    Name::Status,
+    Name::IsError,
+    Name::StopReason,
+    Name::Interrupt,
+    Name::NeedsApproval,
+    Name::Tripwire,
+    Name::Text,
+];
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
@@ -29,7 +46,7 @@ impl Reader for Reading {
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
-        let mut says_otherwise = false;
+        let (mut says_otherwise, mut may_fail) = (false, false);
         for (name, value) in scan::Members::of(frame.text) {
             let place = match name.raw() {
                 b"invocationId" => &mut invocation,
@@ -40,17 +57,19 @@ impl Reader for Reading {
                 b"finishReason" => &mut reason,
                 b"interrupted" => &mut interrupted,
                 b"usageMetadata" => &mut usage,
-                b"error" | b"errors" | b"success" | b"ok" | b"status" | b"isError" | b"is_error" | b"stop_reason"
-                | b"stopReason" | b"finish_reason" | b"text" => {
-                    says_otherwise |= value.is_something() || value.is_false();
+                _ => {
+                    let name = Name::of_member(name, value);
+                    let is_said = value.is_something() || value.is_false();
+                    says_otherwise |= is_said && name.is_some_and(|name| OTHERS.contains(&name));
+                    may_fail |= is_said && name.is_some_and(|name| SIGNS.contains(&name));
                     continue;
                 }
-                _ => continue,
             };
             place.get_or_insert(value);
         }
         // ADK's own events say none of this.
-        if invocation.is_none() || (says_otherwise && code.is_none()) {
+        let fails = || failure_of(frame, &Members::of(frame.text)).is_some();
+        if invocation.is_none() || (code.is_none() && (says_otherwise || may_fail && fails())) {
             return foreign(transcript);
         }
         transcript.is_understood = true;

@@ -14,8 +14,30 @@ pub(crate) struct Failed {
     pub(crate) is_final: bool,
 }
 
+/// The members that may report a failure.
+pub(super) const SIGNS: [Name; 18] = [
+    Name::Kind,
+    Name::Code,
+    Name::Error,
+    Name::ErrorCode,
+    Name::ErrorMessage,
+    Name::Errors,
+    Name::Event,
+    Name::Exception,
+    Name::ExceptionText,
+    Name::Failed,
+    Name::GraphError,
+    Name::IsError,
+    Name::Ok,
+    Name::Status,
+    Name::StatusCode,
+    Name::Success,
+    Name::Type,
+    Name::ErrorKind,
+];
+
 /// The members that hold an answer, and may hold the failure in its place.
-const HOLDERS: [Name; 8] =
+pub(super) const HOLDERS: [Name; 8] =
     [Name::Data, Name::Content, Name::Event, Name::Response, Name::Answer, Name::Result, Name::Output, Name::Message];
 
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
@@ -24,26 +46,6 @@ const HOLDERS: [Name; 8] =
 /// may report the failure as well. The SDK's report that it could not serialize something (`original_type`) is no
 /// failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
-    const SIGNS: [Name; 18] = [
-        Name::Kind,
-        Name::Code,
-        Name::Error,
-        Name::ErrorCode,
-        Name::ErrorMessage,
-        Name::Errors,
-        Name::Event,
-        Name::Exception,
-        Name::ExceptionText,
-        Name::Failed,
-        Name::GraphError,
-        Name::IsError,
-        Name::Ok,
-        Name::Status,
-        Name::StatusCode,
-        Name::Success,
-        Name::Type,
-        Name::ErrorKind,
-    ];
     let mut nested = members.objects(&HOLDERS).peekable();
     if nested.peek().is_none() && !members.has_any(&SIGNS) {
         return None;

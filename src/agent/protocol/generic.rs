@@ -259,8 +259,7 @@ impl Generic {
 
     /// Takes an object. An object that reports a failure is read for this, its usage and its stop reason, and its text
     /// is no answer. An object that is not closed is unquoted text in an SSE frame, and garbage elsewhere. An object
-    /// about a tool holds no answer, unless it is the only document. An object too large to keep has none either,
-    /// unless it is a document or an element of one.
+    /// about a tool holds no answer, unless it is the only document.
     fn take_object(
         &mut self,
         frame: &Frame<'_>,

@@ -164,7 +164,7 @@ impl Reading {
         if interrupt.is_some_and(RawJson::is_something) {
             transcript.finish = Some(FinishReason::Interrupt);
         }
-        if let Some(messages) = messages.filter(|_| !transcript.is_muted || frame.is_document()) {
+        if let Some(messages) = messages.filter(|_| !transcript.is_muted) {
             self.take_thread(messages, transcript);
         }
         None
@@ -232,7 +232,7 @@ impl Reading {
         if is_chunk && frame.name == b"messages" {
             self.by_chunks = added(self.by_chunks, usage);
         }
-        let Some(content) = content.filter(|_| transcript.wants_text()) else { return };
+        let Some(content) = content else { return };
         if frame.name.starts_with(b"messages/") || !is_chunk {
             return transcript.message(|out| push_parts(content, out));
         }
@@ -241,6 +241,9 @@ impl Reading {
         if self.message_id != id {
             self.message_id = id.to_vec();
             transcript.begin_message();
+        }
+        if !transcript.wants_text() {
+            return;
         }
         match content.as_str() {
             Some(text) => transcript.delta(Some(text)),

@@ -1,6 +1,6 @@
 //! The members of a frame that recognition and the generic dialect ask for, found in one pass.
 
-use crate::json::scan::{self, RawJson};
+use crate::json::scan::{self, RawJson, Str};
 
 macro_rules! names {
     ($($variant:ident $(= $word:literal)+,)*) => {
@@ -93,6 +93,17 @@ names! {
     Exception = b"\0",
 }
 
+impl Name {
+    /// Returns which member this is, if somebody asks for it: its name in any spelling, its escapes read, or an exception.
+    pub(super) fn of_member(name: Str<'_>, value: RawJson<'_>) -> Option<Name> {
+        let known = match name.has_escapes() {
+            false => Name::of(name.raw()),
+            true => Name::of(name.read(32).as_bytes()),
+        };
+        known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception))
+    }
+}
+
 /// Members of one object that are kept without an allocation.
 const FEW: usize = 8;
 
@@ -130,12 +141,7 @@ impl<'a> Members<'a> {
         let members = self;
         let mut rest = scan::Members::of(object);
         for (name, value) in &mut rest {
-            let known = match name.has_escapes() {
-                false => Name::of(name.raw()),
-                true => Name::of(name.read(32).as_bytes()),
-            };
-            let known = known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception));
-            if let Some(known) = known {
+            if let Some(known) = Name::of_member(name, value) {
                 members.add(known, value);
             }
         }
