@@ -180,8 +180,8 @@ impl Nested {
         let Some(room) = self.room(out.len()) else {
             if let Some(level) = self.levels.last_mut() {
                 level.is_cut = true;
-                // The first value of a list may say how the run ended.
-                self.is_lost |= is_first && !level.is_object && level.is_head;
+                // An object that is the first value of a list may say how the run ended.
+                self.is_lost |= is_first && first == b'{' && !level.is_object && level.is_head;
             }
             return self.pass(first);
         };

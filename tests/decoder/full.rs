@@ -50,7 +50,7 @@ fn the_next_message_replaces_one_that_is_full() {
         let delta = named("data", &format!("\"{}\"", "x".repeat(size / 10))).repeat(11);
         for next in [
             named("data", r#"{"output":{"content":"final"}}"#),
-            named("data", r#"{"content":[{"type":"text","text":"final"}]}"#),
+            named("data", r#"{"output":{"content":[{"type":"text","text":"final"}]}}"#),
             named("data", r#"{"ops":[{"op":"replace","path":"/final_output","value":"final"}]}"#),
         ] {
             let body = format!("event: metadata\ndata: {{}}\n\n{delta}{next}event: end\n\n");

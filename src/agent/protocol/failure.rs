@@ -71,9 +71,11 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     }
     nested.find_map(|value| {
         let inner = Members::of(value.raw());
-        let is_failure = !is_tools(frame, &inner)
-            && (inner.is(Name::Type, "error") || exception_of(&inner).is_some() || says_failed(&inner));
-        is_failure.then(|| Failed { message: message_of(value, &[]), is_final: false })
+        let exception = exception_of(&inner);
+        let is_failure =
+            !is_tools(frame, &inner) && (inner.is(Name::Type, "error") || exception.is_some() || says_failed(&inner));
+        is_failure
+            .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
     })
 }
 
