@@ -250,7 +250,7 @@ impl Reading {
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
-            || members.has_any(&protocol::SIGNS)
+            || members.has_any(protocol::SIGNS)
             || members.has_object(Name::Message);
         if is_open {
             return false;

@@ -2,7 +2,8 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::failure::{SIGNS, failure_of};
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::form::Form;
+use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::Transcript;
@@ -16,7 +17,7 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 }
 
 /// The members that ADK's events never have. One of them that is something says more than the event.
-const OTHERS: [Name; 12] = [
+const OTHERS: Names = Names::of(&[
     Name::Error,
     Name::Errors,
     Name::Success,
@@ -29,12 +30,13 @@ const OTHERS: [Name; 12] = [
     Name::NeedsApproval,
     Name::Tripwire,
     Name::Text,
-];
+]);
 
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The text under way is that of partial events: another repeats it as a whole.
     is_partial: bool,
+    form: Form,
 }
 
 impl Reader for Reading {
@@ -44,6 +46,10 @@ impl Reader for Reading {
     /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
     /// member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if self.form.is_of(frame) && transcript.finish.is_none() && !transcript.wants_text() {
+            return None;
+        }
+        self.form.clear();
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
         let (mut says_otherwise, mut may_fail) = (false, false);
@@ -60,8 +66,8 @@ impl Reader for Reading {
                 _ => {
                     let name = Name::of_member(name, value);
                     let is_said = value.is_something() || value.is_false();
-                    says_otherwise |= is_said && name.is_some_and(|name| OTHERS.contains(&name));
-                    may_fail |= is_said && name.is_some_and(|name| SIGNS.contains(&name));
+                    says_otherwise |= is_said && name.is_some_and(|name| OTHERS.contains(name));
+                    may_fail |= is_said && name.is_some_and(|name| SIGNS.contains(name));
                     continue;
                 }
             };
@@ -74,6 +80,7 @@ impl Reader for Reading {
         }
         transcript.is_understood = true;
         let is_partial = partial.is_some_and(RawJson::is_true);
+        let is_full = is_partial && self.is_partial && !transcript.wants_text();
         if author.and_then(RawJson::as_str).is_none_or(|author| !author.is("user")) {
             self.take_content(content, is_partial, transcript);
         }
@@ -96,6 +103,10 @@ impl Reader for Reading {
         }
         if interrupted.is_some_and(RawJson::is_true) {
             transcript.finish = Some(FinishReason::Interrupt);
+        }
+        if is_full && transcript.finish.is_none() && transcript.failure.is_none() {
+            let text = || content?.get("parts")?.first_element()?.get("text")?.whole_str();
+            text().into_iter().for_each(|text| self.form.note(frame, text));
         }
         None
     }

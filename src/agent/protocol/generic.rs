@@ -84,6 +84,8 @@ pub(crate) struct Generic {
     /// The last name of an event, and the last type, that do not say how the run ends.
     plain_name: Vec<u8>,
     plain_type: Vec<u8>,
+    /// The last `kind` of a frame that had no other member which anybody reads, and reported no failure.
+    plain_kind: Vec<u8>,
 }
 
 /// The meaning of a server-sent event's name.
@@ -266,6 +268,9 @@ impl Generic {
         members: &Members<'_>,
         transcript: &mut Transcript,
     ) -> Option<Verdict> {
+        if self.says_nothing(frame, members) {
+            return None;
+        }
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
             note_usage(frame, members, transcript);
@@ -297,6 +302,24 @@ impl Generic {
         self.take_answer(frame, members, transcript);
         self.note_stop(frame, members, transcript);
         None
+    }
+
+    /// Returns true for an unnamed object of a stream without a member that the generic rules read, except a `kind`, which may say
+    /// that the run failed. Progress of an agent's own making comes so, again and again.
+    fn says_nothing(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
+        let is_named = !frame.name.is_empty();
+        if is_named || !members.is_closed || frame.source == Source::Document || !members.has_none_but(Name::Kind) {
+            return false;
+        }
+        let kind = members.get(Name::Kind).map(RawJson::raw).unwrap_or_default();
+        if kind == self.plain_kind {
+            return true;
+        }
+        if failure_of(frame, members).is_some() {
+            return false;
+        }
+        self.plain_kind = kind[..kind.len().min(64)].to_vec();
+        true
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts
@@ -363,8 +386,8 @@ impl Generic {
     /// `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
-        let says_nothing = !members.has_any(&STOP_SIGNS)
-            && members.objects(&STOP_HOLDERS).next().is_none()
+        let says_nothing = !members.has_any(STOP_SIGNS)
+            && members.objects(STOP_HOLDERS).next().is_none()
             && frame.source != Source::Document;
         if says_nothing && (kind.is_empty() || kind == self.plain_type) {
             return;

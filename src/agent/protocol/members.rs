@@ -93,6 +93,27 @@ names! {
     Exception = b"\0",
 }
 
+/// A set of names. Constant sets cost nothing while a stream is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names(u64);
+
+impl Names {
+    /// Returns the set of these names.
+    pub(crate) const fn of(names: &[Name]) -> Names {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            bits |= names[at].bit();
+            at += 1;
+        }
+        Names(bits)
+    }
+
+    /// Returns true if a name is one of these.
+    pub(crate) fn contains(self, name: Name) -> bool {
+        self.0 & name.bit() != 0
+    }
+}
+
 impl Name {
     /// Returns which member this is, if somebody asks for it: its name in any spelling, its escapes read, or an exception.
     pub(super) fn of_member(name: Str<'_>, value: RawJson<'_>) -> Option<Name> {
@@ -194,8 +215,14 @@ impl<'a> Members<'a> {
 
     /// Returns true if one of these names is there.
     #[inline(always)]
-    pub(crate) fn has_any(&self, names: &[Name]) -> bool {
-        self.seen & names.iter().fold(0, |bits, name| bits | name.bit()) != 0
+    pub(crate) fn has_any(&self, names: Names) -> bool {
+        self.seen & names.0 != 0
+    }
+
+    /// Returns true if no name is there except perhaps this one.
+    #[inline(always)]
+    pub(crate) fn has_none_but(&self, name: Name) -> bool {
+        self.seen & !name.bit() == 0
     }
 
     /// Returns true if the member is this string.
@@ -204,10 +231,9 @@ impl<'a> Members<'a> {
     }
 
     /// Returns the members of these names that hold an object, in the order in which they stand in it.
-    pub(crate) fn objects(&self, names: &[Name]) -> impl Iterator<Item = RawJson<'a>> {
-        let bits = names.iter().fold(0, |bits, name| bits | name.bit());
+    pub(crate) fn objects(&self, names: Names) -> impl Iterator<Item = RawJson<'a>> {
         let found = self.found[..self.count].iter().chain(&self.more);
-        found.filter(move |(name, value)| name.bit() & bits != 0 && value.is_object()).map(|(_, value)| *value)
+        found.filter(move |(name, value)| names.contains(*name) && value.is_object()).map(|(_, value)| *value)
     }
 
     /// Returns true if the member is an object.

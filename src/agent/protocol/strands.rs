@@ -66,7 +66,7 @@ pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
 fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
     let says_more = || {
         let members = Members::of(frame.text);
-        members.has_any(&SIGNS) || members.has_any(&STOP_SIGNS) || members.objects(&HOLDERS).next().is_some()
+        members.has_any(SIGNS) || members.has_any(STOP_SIGNS) || members.objects(HOLDERS).next().is_some()
     };
     data.is_some_and(|data| data.as_str().is_some()) && !says_more()
 }
