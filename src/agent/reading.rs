@@ -114,7 +114,9 @@ impl Reading {
             return;
         }
         let kind = &self.generic_type;
-        if self.reader.is_none() && self.generic.is_more_of_same(frame, kind, &self.transcript) {
+        if self.reader.is_none()
+            && (self.generic.is_more_of_same(frame, kind, &self.transcript) || self.generic.is_silent_again(frame))
+        {
             return;
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {

@@ -1,7 +1,8 @@
 //! Answers of which more has come than is kept: what changes the run is still heard.
 
 use agent_trigger::agent::transcript::MAX_OUTPUT;
-use agent_trigger::domain::answer::{End, Outcome};
+use agent_trigger::domain::answer::{AnswerError, End, Outcome, Verdict};
+use agent_trigger::domain::finish_reason::FinishReason;
 
 use crate::{SSE, decode, whole};
 
@@ -161,7 +162,7 @@ fn framed(event: &str, text: &str, pad: usize) -> String {
 #[test]
 fn what_is_passed_over_changes_nothing() {
     let report = "Traceback (most recent call last):\n  x\nKeyError: boom\n";
-    let fill = "x".repeat(MAX_OUTPUT / 4);
+    let [fill, long] = [MAX_OUTPUT / 4, MAX_OUTPUT + 1].map(|size| "x".repeat(size));
     let texts = ["one", "", "a \\\" quote", "\u{e9}\\\\"];
     for stream in &STREAMS {
         let mut events = vec![stream.delta, stream.delta, report];
@@ -184,8 +185,9 @@ fn what_is_passed_over_changes_nothing() {
                 for (nth, event) in chosen.iter().enumerate() {
                     add(stream.delta, texts[nth]);
                     add(events[*event], texts[nth + 1]);
-                    add(stream.delta, texts[nth]);
+                    add(events[*event], if nth == 1 { &long } else { texts[nth] });
                 }
+                add(stream.delta, texts[0]);
                 add(stream.end, "");
                 body
             });
@@ -200,5 +202,41 @@ fn what_is_passed_over_changes_nothing() {
         verdicts.sort_unstable();
         verdicts.dedup();
         assert!(verdicts.len() > 2, "the events say nothing: {verdicts:?}");
+    }
+}
+
+/// Progress of an agent's own making is passed over, whatever came before it. What it may say is heard all the same.
+#[test]
+fn progress_says_nothing_but_a_failure() {
+    let tick = r#"{"kind":"tick","value":{"a":[1]}}"#;
+    let plain = Verdict::Completed;
+    let failed = |words: Option<&str>| Verdict::Failed(AnswerError::Reported { message: words.map(str::to_owned) });
+    for (event, verdict, text) in [
+        (r#"{"kind":"tock","value":1}"#, plain.clone(), None),
+        (r#"{"value":1}"#, plain.clone(), None),
+        ("{}", plain.clone(), None),
+        (r#"{"kind":"tick","text":"a"}"#, plain.clone(), Some("a")),
+        (r#"{"kind":"tick","value":1"#, plain.clone(), Some(r#"{"kind":"tick","value":1"#)),
+        (r#"{"kind":"error","value":1}"#, failed(None), None),
+        (r#"{"kind":"tick","kind":"error"}"#, plain, None),
+        (r#"{"kind":"tick","err":"boom"}"#, failed(Some("boom")), None),
+        (r#"{"kind":"tick","\u0065rror":"boom"}"#, failed(Some("boom")), None),
+        (r#"{"kind":"tick","throttlingException":{"message":"boom"}}"#, failed(Some("boom")), None),
+        (r#"{"kind":"tick","jsonrpc":"2.0","error":{"message":"boom"}}"#, failed(Some("boom")), None),
+        (r#"{"kind":"tick","status":"length"}"#, Verdict::Incomplete(FinishReason::MaxTokens), None),
+    ] {
+        for before in [&[][..], &[tick], &[tick, tick], &[tick, r#"{"value":1}"#]] {
+            // A tool's error is no failure, and its kind is none that is known to say nothing.
+            for tools in ["", "event: tool_x\ndata: {\"kind\":\"error\",\"value\":1}\n\n"] {
+                for behind in [&[][..], &[tick], &[tick, tick]] {
+                    let frames =
+                        |events: &[&str]| events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
+                    let body = frames(before) + tools + &frames(&[event]) + &frames(behind);
+                    let outcome = read(&body);
+                    assert_eq!(outcome.verdict, verdict, "{body}");
+                    assert_eq!(outcome.output.map(|output| output.text).as_deref(), text, "{body}");
+                }
+            }
+        }
     }
 }

@@ -49,7 +49,7 @@ const DEPTH: usize = 4;
 
 /// The place at which a piece of the answer stood.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Under {
+pub(super) enum Under {
     #[default]
     Nothing,
     /// A string, plain text or unquoted data.
@@ -76,7 +76,7 @@ fn is_remark_by_name(frame: &Frame<'_>) -> bool {
 /// Reads the generic dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Generic {
-    under: Under,
+    pub(super) under: Under,
     /// Something was understood that is an answer and no remark.
     has_said: bool,
     /// The agent waits for a person and has said nothing since.
@@ -85,7 +85,9 @@ pub(crate) struct Generic {
     plain_name: Vec<u8>,
     plain_type: Vec<u8>,
     /// The last `kind` of a frame that had no other member which anybody reads, and reported no failure.
-    plain_kind: Vec<u8>,
+    pub(super) plain_kind: Vec<u8>,
+    /// The last object said nothing.
+    pub(super) is_silent: bool,
 }
 
 /// The meaning of a server-sent event's name.
@@ -99,33 +101,6 @@ enum Named {
 }
 
 impl Generic {
-    /// Returns true if a frame only adds to an answer that is full already: it is a string, or an object with the same
-    /// member and of `kind`, a type that no protocol has. It need not be examined further. It is examined all the same
-    /// if there is a failure that text takes back.
-    pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
-        if !transcript.pieces.is_truncated() || transcript.may_go_on() || frame.dropped.is_some() {
-            return false;
-        }
-        match self.under {
-            Under::Bare => {
-                matches!(frame.text, [b'"', b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', next, ..] if *next != b':')
-                    && !frame.text.starts_with(b"\"data:")
-                    && !frame.text.starts_with(b"\"event:")
-                    && scan::is_whole(frame.text)
-            }
-            Under::Member(name) => {
-                let word = name.word();
-                let mut members = scan::Members::of(frame.text);
-                let is_same = members.by_ref().all(|(name, value)| match name.raw() {
-                    b"type" => value.raw() == kind,
-                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if *inner != b'"'),
-                });
-                is_same && members.is_closed()
-            }
-            _ => false,
-        }
-    }
-
     /// Takes a frame. `members` are those of an object. Without them it is a string, unquoted text or another value.
     /// Returns true if the frame was understood, and the verdict if it decides the run, which only the AgentCore SDK's
     /// error frame does.
@@ -268,7 +243,8 @@ impl Generic {
         members: &Members<'_>,
         transcript: &mut Transcript,
     ) -> Option<Verdict> {
-        if self.says_nothing(frame, members) {
+        self.is_silent = self.says_nothing(frame, members);
+        if self.is_silent {
             return None;
         }
         if let Some(failed) = failure_of(frame, members) {
@@ -302,24 +278,6 @@ impl Generic {
         self.take_answer(frame, members, transcript);
         self.note_stop(frame, members, transcript);
         None
-    }
-
-    /// Returns true for an unnamed object of a stream without a member that the generic rules read, except a `kind`, which may say
-    /// that the run failed. Progress of an agent's own making comes so, again and again.
-    fn says_nothing(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
-        let is_named = !frame.name.is_empty();
-        if is_named || !members.is_closed || frame.source == Source::Document || !members.has_none_but(Name::Kind) {
-            return false;
-        }
-        let kind = members.get(Name::Kind).map(RawJson::raw).unwrap_or_default();
-        if kind == self.plain_kind {
-            return true;
-        }
-        if failure_of(frame, members).is_some() {
-            return false;
-        }
-        self.plain_kind = kind[..kind.len().min(64)].to_vec();
-        true
     }
 
     /// Takes the answer that an object holds, in the first of its members that has text. A remark about the run counts

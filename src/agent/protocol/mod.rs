@@ -19,6 +19,7 @@ pub(crate) mod notes;
 mod openai_chat;
 mod openai_responses;
 pub(crate) mod reader;
+mod repeats;
 mod strands;
 mod strands_typescript;
 pub(crate) mod usage;
