@@ -297,6 +297,7 @@ fn begun(first: &[u8]) -> Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::scan::{self, RawJson};
 
     /// Keeps so many bytes of a text, in chunks of this size. Returns what was kept, and whether something was lost.
     fn kept(text: &str, room: usize, chunk: usize) -> (String, bool) {
@@ -354,7 +355,10 @@ mod tests {
                 for (text, of) in [(&text, ""), (&nested, "a")] {
                     let (kept, is_lost) = kept(text, room, 777);
                     let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
-                    let error = if of.is_empty() { &kept["error"] } else { &kept[of]["error"] };
+                    // What nobody asks for need not be kept, whatever is in it.
+                    let holder = if of.is_empty() { Some(&kept) } else { kept.get(of) };
+                    let Some(holder) = holder else { continue };
+                    let error = &holder["error"];
                     let is_empty = matches!(error.to_string().as_str(), "null" | "{}" | "[]" | "\"\"");
                     assert!(is_lost || !is_empty, "{error} of {room} bytes");
                 }
@@ -370,8 +374,9 @@ mod tests {
                 let text = format!("{{\"a\":\"{}{}\",\"error\":1}}", "x".repeat(shift), part.repeat(4_000));
                 for chunk in [1, 5, usize::MAX] {
                     let (kept, _) = kept(&text, 4_000, chunk);
-                    let value: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
-                    assert_eq!(value["error"], 1, "{part}");
+                    // Of an escape of six bytes a part may be kept, which readers take for a character that is missing.
+                    let [error] = scan::pick(kept.as_bytes(), ["error"]);
+                    assert_eq!(error.map(RawJson::raw), Some(&b"1"[..]), "{part}");
                 }
             }
         }

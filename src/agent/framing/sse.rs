@@ -393,7 +393,8 @@ mod tests {
     /// A frame may have as many lines as bytes. It is looked at once, not again at each line that is no field.
     #[test]
     fn every_byte_of_a_frame_is_looked_at_once() {
-        for (first, line) in [("{", "  1,"), ("{\"a\":", " \""), ("{\"a\":[", "x\ndata: 1,"), ("{", "}\ndata: {")] {
+        for (first, line) in [("{", "  1,"), ("{\"a\":[", " \"b\","), ("{\"a\":[", "x\ndata: 1,"), ("{", "}\ndata: {")]
+        {
             let mut sse = Sse::new();
             let body = format!("data: {first}\n{}", format!("{line}\n").repeat(50_000));
             let mut input = body.as_bytes();
