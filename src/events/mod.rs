@@ -8,3 +8,4 @@ pub(crate) mod failure_report;
 pub mod invalid;
 pub(crate) mod queued;
 pub mod schedule;
+pub mod target;

@@ -49,6 +49,8 @@ pub(super) struct Router<'a> {
 pub(super) enum RoutingDecision {
     /// The event is meant for one trigger, which this invocation handles.
     InPlace(TriggerDecision),
+    /// The event is meant for one trigger, whose filters or threshold do not let it run. Holds the fire that it would be.
+    NotDue(Box<Fire>, RoutingCounts),
     /// A command or an event that was handed on names something that does not exist or is not understood. It holds the
     /// fire that it would be.
     Refused(Detour, Box<Fire>, Failure),
@@ -156,6 +158,7 @@ impl Router<'_> {
                     Err(Some(unreadable)) => self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable),
                 })
             }
+            EventTarget::Addressed { trigger_id, user_id } => self.decide_addressed(trigger_id, user_id).await,
             EventTarget::RunTrigger { trigger_id, user_id } => {
                 let decide = |trigger: TriggerItem| trigger.run_now(self.event, self.context.app.platform());
                 Ok(match self.stored(user_id, trigger_id).await? {
@@ -175,6 +178,36 @@ impl Router<'_> {
                 self.decide_replay(trigger_id, execution_id).await
             }
         }
+    }
+
+    /// Decides about an event that is addressed to one trigger. Its filters and its threshold are asked, as those of a
+    /// subscriber are. An event is counted for a threshold once, however often it is delivered. A trigger that is gone is
+    /// skipped as deleted.
+    async fn decide_addressed(&self, trigger_id: &TriggerId, user_id: &UserId) -> Result<RoutingDecision, Failure> {
+        let trigger = match self.stored(user_id, trigger_id).await? {
+            Ok(trigger) => trigger,
+            Err(None) => {
+                let fire = self.unknown_fire(trigger_id, user_id);
+                return Ok(RoutingDecision::InPlace(TriggerDecision::Skip(fire, SkipReason::Deleted)));
+            }
+            Err(Some(unreadable)) => {
+                return Ok(self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable));
+            }
+        };
+        let not_due = |counts| {
+            let counts = RoutingCounts { subscriptions: 1, ..counts };
+            RoutingDecision::NotDue(self.unknown_fire(trigger_id, user_id), counts)
+        };
+        Ok(match self.decided(self.ask(trigger, false, &EventSteps::default())).await? {
+            Subscription::Filtered => not_due(RoutingCounts { filtered: 1, ..RoutingCounts::default() }),
+            Subscription::Waiting => not_due(RoutingCounts { waiting: 1, ..RoutingCounts::default() }),
+            Subscription::Unrecorded => not_due(RoutingCounts { disabled: 1, ..RoutingCounts::default() }),
+            Subscription::Skipped(fire, reason) => RoutingDecision::InPlace(TriggerDecision::Skip(fire, reason)),
+            Subscription::Due(trigger, is_too_costly) => {
+                let decision = trigger.handed_on(self.event, self.context.app.platform(), is_too_costly);
+                RoutingDecision::InPlace(decision)
+            }
+        })
     }
 
     /// Decides about a replay. If its input is not kept, or is not understood, it is refused, because somebody expects
@@ -287,8 +320,10 @@ impl Router<'_> {
 
     /// Decides anew about the only trigger that is due, from a consistent read of its item. The index's copy may be
     /// from before a change, and the item is not read again before it runs in this invocation. A trigger that is gone
-    /// by now is skipped as deleted. If several triggers are due, or there is a failure, nothing is decided anew: then
-    /// each trigger is read by the invocation that it is handed to.
+    /// by now is skipped as deleted. It is one trigger, so its filters may take as many steps as if the event had no
+    /// other: those of the others must not make a trigger fail that they did not make fail before. If several triggers
+    /// are due, or there is a failure, nothing is decided anew: then each trigger is read by the invocation that it is
+    /// handed to.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -301,7 +336,7 @@ impl Router<'_> {
             Ok(current) if current == **copy => return Ok(subscribers),
             Ok(current) if !current.is_subscribed_to(&self.event.event_source_id) => Ok(Subscription::Filtered),
             // An event is counted for a threshold once, however often it is decided.
-            Ok(current) => self.decided(self.ask(current, false)).await,
+            Ok(current) => self.decided(self.ask(current, false, &EventSteps::default())).await,
             Err(None) => Ok(self.skipped(self.unknown_fire(trigger_id, user_id), SkipReason::Deleted)),
             Err(Some(unreadable)) => Err(unreadable),
         };
@@ -315,12 +350,13 @@ impl Router<'_> {
     fn ask_one(&self, item: Value, is_too_deep: bool) -> Result<Asked, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
-        Ok(self.ask(trigger, is_too_deep))
+        Ok(self.ask(trigger, is_too_deep, &self.steps))
     }
 
-    /// Asks the filters of one trigger. An item with problems is due: the invocation that handles it records its failure.
-    fn ask(&self, trigger: TriggerItem, is_too_deep: bool) -> Asked {
-        Asked::Decided(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
+    /// Asks the filters of one trigger, and adds their steps to those that are `taken`. An item with problems is due: the
+    /// invocation that handles it records its failure.
+    fn ask(&self, trigger: TriggerItem, is_too_deep: bool, taken: &EventSteps) -> Asked {
+        Asked::Decided(match trigger.decide(self.event, self.context.app.platform(), taken) {
             FilterDecision::Filtered => Subscription::Filtered,
             FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {

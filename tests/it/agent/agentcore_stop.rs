@@ -193,8 +193,9 @@ async fn f69_a_run_that_loses_its_turn_stops_its_session() {
     let stack = stack().await;
     store(&stack, json!({"overlap": "skip"}));
     stack.agent.queue(gated(&Gate::new()));
-    let keep =
-        Rule::new("UpdateItem", Fault::Throttle).containing(r#""SK":{"S":"RUNNING"}"#).containing("#leaseUntil > ");
+    let keep = Rule::new("UpdateItem", Fault::Throttle)
+        .containing(r#""SK":{"S":"RUNNING#user-1"}"#)
+        .containing("#leaseUntil > ");
     stack.dynamodb.inject(keep);
     let function = stack.function(&[long_lease(), ("AGENT_API_URL", &url(&stack))]).await;
     let outcome = function.invoke(fire_at(0)).await;
