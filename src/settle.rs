@@ -18,9 +18,10 @@ use crate::{
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
+        close_decision::CloseAction,
         detour::Detour,
         ending::Ending,
-        execution::{CloseAction, Row, Status},
+        execution::{Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
         ids::{ExecutionId, UserId},
@@ -38,7 +39,8 @@ use crate::{
     },
     invocation::Invocation,
     lifecycle::{
-        close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned, execution_of},
+        abandoned::{CloseError, UnstartedExecution, close_abandoned},
+        close::{CloseLimits, execution_of},
         detached::{self, DetachedError, after_close},
         identify::{identify, recall},
     },

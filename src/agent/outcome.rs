@@ -36,9 +36,9 @@ impl Reading {
         let has_output = matches!(verdict, Verdict::Completed | Verdict::Incomplete(_));
         let output = transcript.into_output().filter(|_| has_output);
         // The status and a task's state are no words of a model.
+        let is_told = self.is_accepted_only || protocol == Protocol::A2a;
         let is_at_work = verdict == Verdict::Incomplete(FinishReason::Working);
-        let acknowledges = is_at_work && (self.is_accepted_only || protocol == Protocol::A2a);
-        let acknowledgement = acknowledges.then(Acknowledgement::default);
+        let acknowledgement = (is_told && is_at_work).then(Acknowledgement::default);
         Outcome { verdict, protocol, finish_reason, output, request_id, session_id, progress, acknowledgement }
     }
 }

@@ -294,57 +294,6 @@ pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>)
     }
 }
 
-/// The action that closes an execution which no attempt will work on again. It never calls an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseAction {
-    /// There is no record. Write one with the ending that the caller gives.
-    Create,
-    /// The last attempt died. Write `Interrupted`.
-    Interrupt,
-    /// It could be retried, but no further attempt will come. Make the failure final.
-    Finalise,
-    /// Its cancellation was requested. Write `cancelled`.
-    Cancel,
-    /// An attempt may still be at work. Read the row again later.
-    Alive,
-    /// It has ended. There is nothing to do.
-    Nothing,
-    /// The agent of a detached run works on it, or reports about it. There is nothing to do: a look ends it.
-    Detached,
-    /// The agent of a detached run has been silent for too long. Write `ReportOverdue`.
-    Overdue,
-    /// The attempt of a detached run died, and the agent may be at work. Let the lease pass to the agent.
-    HandOver,
-}
-
-/// Decides how to close an execution, from its stored row. A row whose ttl has passed counts as none. An attempt that
-/// may be alive is never closed, and a cancellation that was requested comes before the failure. The decision holds for
-/// this row only, as that of [`decide_claim`] does.
-pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
-    let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
-        return CloseAction::Create;
-    };
-    match (row.detached_state(now, lease), row.cancel_requested == Some(true)) {
-        (None, _) => {}
-        (Some(DetachedState::AtWork), _) => return CloseAction::Detached,
-        (Some(DetachedState::Overdue | DetachedState::Unacknowledged), true) => return CloseAction::Cancel,
-        (Some(DetachedState::Overdue), false) => return CloseAction::Overdue,
-        (Some(DetachedState::Unacknowledged), false) => return CloseAction::HandOver,
-    }
-    let is_open = match row.status {
-        Status::Completed | Status::Cancelled | Status::Skipped => false,
-        Status::Failed => row.retryable,
-        Status::Running if lease.is_alive(row.lease_until, now) => return CloseAction::Alive,
-        Status::Running => true,
-    };
-    match row.status {
-        _ if !is_open => CloseAction::Nothing,
-        _ if row.cancel_requested == Some(true) => CloseAction::Cancel,
-        Status::Running => CloseAction::Interrupt,
-        _ => CloseAction::Finalise,
-    }
-}
-
 /// Returns true if a failure of the attempt with this number is recorded as retryable: the last attempt's never is.
 pub fn is_retryable(retryable: bool, attempt: u32) -> bool {
     retryable && attempt < MAX_ATTEMPTS
@@ -404,6 +353,8 @@ mod tests {
         let last_alive_moment = NOW - 5_000;
         let just_over = NOW - 5_001;
         let third = |row: Row| Row { attempt: Some(3), ..row };
+        let detached = |row: Row| Row { report_key: Some("key".into()), ..row };
+        let left = |row: Row| Row { detached_at: Some("then".into()), ..detached(row) };
         let no_rerun = |row: Row| Row { rerun_if_interrupted: false, ..row };
         for (name, row, plain, rerun) in [
             ("expired completed", expired(row(Status::Completed)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
@@ -447,35 +398,61 @@ mod tests {
                 ClaimDecision::Interrupt,
                 ClaimDecision::Claim(1),
             ),
+            ("of a detached run, alive", detached(running(alive)), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
+            (
+                "of a detached run, same request",
+                same_request(detached(running(alive))),
+                ClaimDecision::Wait,
+                ClaimDecision::Wait,
+            ),
+            ("unacknowledged", detached(running(just_over)), ClaimDecision::HandOver, ClaimDecision::HandOver),
+            (
+                "unacknowledged, third attempt",
+                third(detached(running(just_over))),
+                ClaimDecision::HandOver,
+                ClaimDecision::HandOver,
+            ),
+            (
+                "unacknowledged, cancel asked",
+                cancelled(detached(running(just_over))),
+                ClaimDecision::Cancel,
+                ClaimDecision::Cancel,
+            ),
+            (
+                "unacknowledged and mine",
+                mine(detached(running(just_over))),
+                ClaimDecision::AlreadyOwned,
+                ClaimDecision::AlreadyOwned,
+            ),
+            ("the agent's", left(running(alive)), ClaimDecision::Detached, ClaimDecision::Detached),
+            (
+                "the agent's, same request",
+                same_request(left(running(alive))),
+                ClaimDecision::Detached,
+                ClaimDecision::Detached,
+            ),
+            ("the agent's, once mine", mine(left(running(alive))), ClaimDecision::Detached, ClaimDecision::Detached),
+            (
+                "the agent's, cancel asked",
+                cancelled(left(running(alive))),
+                ClaimDecision::Detached,
+                ClaimDecision::Detached,
+            ),
+            ("silent", left(running(just_over)), ClaimDecision::Overdue, ClaimDecision::Overdue),
+            ("silent, cancel asked", cancelled(left(running(just_over))), ClaimDecision::Cancel, ClaimDecision::Cancel),
+            ("detached and retryable", detached(failed(true, 1)), ClaimDecision::Claim(2), ClaimDecision::Claim(2)),
+            (
+                "detached and completed",
+                left(row(Status::Completed)),
+                ClaimDecision::AlreadyEnded,
+                ClaimDecision::AlreadyEnded,
+            ),
         ] {
             assert_eq!(decide_claim(Some(&row), NOW, LEASE, ME), plain, "{name}");
             let rerun_if_interrupted = Claimant { rerun_if_interrupted: true, ..ME };
             assert_eq!(decide_claim(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
         }
         assert_eq!(decide_claim(None, NOW, LEASE, ME), ClaimDecision::Claim(1));
-    }
-
-    #[test]
-    fn closing_ends_an_execution_without_an_attempt() {
-        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
-        let over = NOW - 5_001;
-        for (name, row, expected) in [
-            ("absent", None, CloseAction::Create),
-            ("expired", Some(Row { ttl: Some(NOW / 1000), ..row(Status::Running) }), CloseAction::Create),
-            ("alive", Some(running(NOW)), CloseAction::Alive),
-            ("alive, cancel asked", Some(cancelled(running(NOW))), CloseAction::Alive),
-            ("over", Some(running(over)), CloseAction::Interrupt),
-            ("over, cancel asked", Some(cancelled(running(over))), CloseAction::Cancel),
-            ("retryable", Some(failed(true, 3)), CloseAction::Finalise),
-            ("retryable, cancel asked", Some(cancelled(failed(true, 1))), CloseAction::Cancel),
-            ("final", Some(failed(false, 1)), CloseAction::Nothing),
-            ("final, cancel asked", Some(cancelled(failed(false, 1))), CloseAction::Nothing),
-            ("completed", Some(row(Status::Completed)), CloseAction::Nothing),
-            ("cancelled", Some(row(Status::Cancelled)), CloseAction::Nothing),
-            ("skipped", Some(row(Status::Skipped)), CloseAction::Nothing),
-        ] {
-            assert_eq!(decide_close(row.as_ref(), NOW, LEASE), expected, "{name}");
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod agent_profile;
 pub mod agent_template;
 pub mod answer;
 pub mod attempt;
+pub mod close_decision;
 pub mod detached;
 pub mod detour;
 pub mod ending;

@@ -286,3 +286,157 @@ impl ReportAnswer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_769_842_800_000;
+    const TOKEN: &str = "the agent's token";
+
+    fn row(status: Status) -> Row {
+        Row {
+            status,
+            report_key: Some(report_key(TOKEN)),
+            detached_at: Some("then".into()),
+            deadline: Some(NOW + 100_000),
+            heartbeat_seconds: Some(10),
+            started_at: Some("2026-01-31T06:59:50.000Z".into()),
+            usage: Some(Usage { input_tokens: 5, ..Usage::default() }),
+            ttl: Some(NOW / 1000 + 1),
+            ..Row::default()
+        }
+    }
+
+    fn report(status: ReportStatus) -> AgentReport {
+        AgentReport {
+            trigger_id: "t".into(),
+            execution_id: "e".into(),
+            status,
+            output: None,
+            error: None,
+            finish_reason: None,
+            usage: None,
+        }
+    }
+
+    /// Returns the decision's name, with the ending's status and error type.
+    fn decided(row: Option<&Row>, token: &str, report: &AgentReport) -> String {
+        match decide_report(row, token, report, NOW) {
+            ReportDecision::End(ending) => {
+                format!("{} {}", ending.status.as_str(), ending.error_type().unwrap_or_default()).trim_end().to_owned()
+            }
+            ReportDecision::Note(until) => format!("note {:?}", until.map(|until| until - NOW)),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    #[test]
+    fn the_decision_table() {
+        use ReportStatus::{Completed, Failed, Running};
+        let running = || row(Status::Running);
+        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
+        let failed = |error_type: &str| Row { error_type: Some(error_type.into()), ..row(Status::Failed) };
+        let heard = |at: &str| Row { last_event_at: Some(at.into()), ..running() };
+        for (name, row, status, expected) in [
+            ("a heartbeat", running(), Running, "note Some(30000)"),
+            ("before the hand-over", Row { detached_at: None, ..running() }, Running, "note None"),
+            ("nothing promised", Row { heartbeat_seconds: None, ..running() }, Running, "note Some(100000)"),
+            ("near the deadline", Row { deadline: Some(NOW + 9_000), ..running() }, Running, "note Some(9000)"),
+            ("after the deadline", Row { deadline: Some(NOW - 1), ..running() }, Running, "late(false)"),
+            ("a moment after the last", heard("2026-01-31T06:59:59.500Z"), Running, "heard"),
+            ("by a clock that is behind", heard("2026-01-31T07:00:03.000Z"), Running, "note Some(30000)"),
+            ("after an end", row(Status::Completed), Running, "late(false)"),
+            ("completed", running(), Completed, "completed"),
+            ("completed, cancel asked", cancelled(running()), Completed, "completed"),
+            ("completed before the hand-over", Row { detached_at: None, ..running() }, Completed, "completed"),
+            ("completed after the deadline", Row { deadline: Some(NOW - 1), ..running() }, Completed, "completed"),
+            ("failed", running(), Failed, "failed AgentFailed"),
+            ("failed, cancel asked", cancelled(running()), Failed, "cancelled"),
+            ("the same end", row(Status::Completed), Completed, "same"),
+            ("the same failure", failed("AgentFailed"), Failed, "same"),
+            ("stopped after its cancellation", row(Status::Cancelled), Failed, "same"),
+            ("another end", row(Status::Completed), Failed, "late(true)"),
+            ("completed, cancelled before", row(Status::Cancelled), Completed, "late(true)"),
+            ("too late", failed("ReportOverdue"), Completed, "late(true)"),
+            ("failed too late", failed("ReportOverdue"), Failed, "late(true)"),
+            (
+                "late once more",
+                Row { late_report: Some("x".into()), ..failed("ReportOverdue") },
+                Completed,
+                "late(false)",
+            ),
+            ("expired", Row { ttl: Some(NOW / 1000), ..running() }, Completed, "unknown"),
+            ("of no detached run", Row { report_key: None, ..running() }, Completed, "unknown"),
+        ] {
+            assert_eq!(decided(Some(&row), TOKEN, &report(status)), expected, "{name}");
+            assert_eq!(decided(Some(&row), "a guess", &report(status)), "unknown", "{name}, forged");
+        }
+        assert_eq!(decided(None, TOKEN, &report(Completed)), "unknown");
+    }
+
+    #[test]
+    fn an_agent_that_stopped_short_has_not_completed_unless_that_is_accepted() {
+        let stopped = |status| AgentReport { finish_reason: Some(FinishReason::MaxTokens), ..report(status) };
+        let accepting = Row { accept_finish_reasons: Some("limit,max_tokens".into()), ..row(Status::Running) };
+        for (row, status, expected) in [
+            (row(Status::Running), ReportStatus::Completed, "failed AgentIncomplete"),
+            (accepting.clone(), ReportStatus::Completed, "completed"),
+            (accepting.clone(), ReportStatus::Failed, "failed AgentIncomplete"),
+        ] {
+            assert_eq!(decided(Some(&row), TOKEN, &stopped(status)), expected);
+        }
+        let waits = AgentReport { finish_reason: Some(FinishReason::Working), ..report(ReportStatus::Completed) };
+        let accepting = Row { accept_finish_reasons: Some("working".into()), ..accepting };
+        assert_eq!(decided(Some(&accepting), TOKEN, &waits), "failed AgentIncomplete");
+    }
+
+    #[test]
+    fn tokens_that_the_report_does_not_name_are_those_before() {
+        for (usage, expected) in [(None, 5), (Some(Usage { input_tokens: 9, ..Usage::default() }), 9)] {
+            let report = AgentReport { usage, ..report(ReportStatus::Completed) };
+            let ReportDecision::End(ending) = decide_report(Some(&row(Status::Running)), TOKEN, &report, NOW) else {
+                panic!("an end")
+            };
+            assert_eq!((ending.usage().map(Usage::tokens), ending.duration_ms), (Some(expected), Some(10_000)));
+        }
+    }
+
+    #[test]
+    fn a_report_is_read_or_every_problem_named() {
+        let text = r#"{"triggerId": "t", "executionId": "e", "status": "completed", "output": {"files": 3}, "colour": 1,
+            "finishReason": "end_turn", "usage": {"inputTokens": 1e3}}"#;
+        let report = AgentReport::read(text).unwrap();
+        assert_eq!(report.output.map(|output| output.text).as_deref(), Some(r#"{"files":3}"#));
+        assert_eq!((report.finish_reason, report.usage.map(|usage| usage.input_tokens)), (None, Some(1_000)));
+        let long =
+            serde_json::json!({"triggerId": "t", "executionId": "e", "status": "failed", "output": "ü".repeat(9_000)});
+        let output = AgentReport::read(&long.to_string()).unwrap().output.unwrap();
+        assert_eq!((output.text.len(), output.truncated), (MAX_OUTPUT, true));
+        for (text, problems) in [
+            ("[]", vec!["$: must be an object, not an array"]),
+            (
+                r#"{"status": "done", "usage": {"inputTokens": -1}, "finishReason": 7}"#,
+                vec![
+                    "$.triggerId: is missing",
+                    "$.executionId: is missing",
+                    "$.status: must be \"running\", \"completed\" or \"failed\"",
+                    "$.finishReason: must be a string, not a number",
+                    "$.usage.inputTokens: must be a whole number",
+                ],
+            ),
+        ] {
+            assert_eq!(AgentReport::read(text).unwrap_err().problems, problems);
+        }
+        assert_eq!(AgentReport::read("{").unwrap_err().problems.len(), 1);
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_hash_alone() {
+        let key = report_key(TOKEN);
+        assert!(is_token_of(TOKEN, &key));
+        for (token, key) in [("", key.as_str()), (key.as_str(), &key), (TOKEN, ""), (TOKEN, &key[..63]), (TOKEN, "x")] {
+            assert!(!is_token_of(token, key), "{token:?} {key:?}");
+        }
+    }
+}

@@ -7,8 +7,9 @@ use crate::{
     domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
+        close_decision::CloseAction,
         ending::{Ending, Reported, SkipReason, Snapshot},
-        execution::{CloseAction, Status},
+        execution::Status,
         failure::{ErrorType, Failure},
         finish_reason::FinishReason,
         fire::Fire,

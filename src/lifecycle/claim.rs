@@ -13,9 +13,10 @@ use crate::{
         shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::{
+        abandoned::InProgress,
         close::{
-            CloseLimits, FinalResult, InProgress, close, close_as_cancelled, close_as_interrupted, close_as_overdue,
-            execution_of, knowledge_of,
+            CloseLimits, FinalResult, close, close_as_cancelled, close_as_interrupted, close_as_overdue, execution_of,
+            knowledge_of,
         },
         earlier::look_again,
     },

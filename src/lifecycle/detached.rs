@@ -1,17 +1,22 @@
 //! Detached runs between their call and their end: the lease passes to the agent, looks find out whether it is over, and
 //! silence ends the run. A look is sent before every step that leaves a run to the agent: there is no run without a timer.
 
+use std::time::Duration;
+
 use crate::{
-    clock::Clock,
+    backoff,
+    clock::{Clock, Deadline},
     domain::{
-        detached::{CLEAN_UP, lease_of_unacknowledged, look_delay},
-        execution::{CloseAction, DetachedState, ExecutionRef, Lease, MAX_SWAPS, Row, Status},
+        close_decision::CloseAction,
+        detached::{CLEAN_UP, Detachment, lease_of_unacknowledged, look_delay},
+        execution::{DetachedState, ExecutionRef, Lease, MAX_SWAPS, Row, Status},
         failure::{ErrorType, Failure},
         look::{Look, Purpose},
         trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::{
         close::{CloseLimits, close_as_cancelled, close_as_overdue},
+        lease::{OwnedExecution, RunStop, Stop},
         looks::{LookNotSent, Looks, look_at},
         report::stop_later,
     },
@@ -92,6 +97,107 @@ pub async fn hand_over_dead<T: Table, C: Clock>(
     Err(StoreError::Contended.into())
 }
 
+/// Makes the row, the run lock and the timer ready for a call after which the attempt may die. `claimed` is what the claim
+/// has written, `run` what the run is by now, with the delay of its first look. Without `run` the run is no detached one.
+///
+/// # Errors
+/// Returns the loss of the lease, and a retryable failure if the table does not answer or no look could be sent: there is
+/// no call without a timer.
+pub async fn arm<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    looks: &impl Looks,
+    claimed: Option<&Detachment>,
+    run: Option<(&Detachment, Duration)>,
+    ttl: i64,
+) -> Result<(), RunStop> {
+    let detachment = run.map(|(detachment, _)| detachment);
+    if detachment != claimed
+        && let Write::Refused(_) = held.store.set_detachment(held.holder, detachment, ttl).await?
+    {
+        return Err(RunStop::Stopped(Stop::Lost));
+    }
+    let Some((detachment, first_look)) = run else { return Ok(()) };
+    held.hold_run_lock(detachment.deadline).await?;
+    let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
+    let look = Look {
+        trigger_id: trigger_id.to_owned(),
+        execution_id: execution_id.to_owned(),
+        report_key: detachment.report_key.clone(),
+        purpose: Purpose::Timer,
+    };
+    Ok(looks.send(&look, first_look).await?)
+}
+
+/// The way in which an attempt was rid of a detached run.
+#[derive(Debug)]
+pub enum Left {
+    /// The lease is the agent's.
+    ToAgent,
+    /// The agent has reported the run's end. Holds the row.
+    Ended(Box<Row>),
+    /// Another attempt owns the execution.
+    Lost,
+}
+
+/// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. `facts` returns what
+/// is written at a time. A hand-over whose answer was lost, and one that another invocation made because it took this
+/// attempt for dead, count like this one.
+///
+/// # Errors
+/// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement.
+pub async fn leave_to_agent<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    report_key: &str,
+    facts: impl Fn(i64) -> HandOver,
+    deadline: Deadline,
+) -> Result<Left, StoreError> {
+    let mut waits = backoff::endless();
+    loop {
+        let now = held.store.clock.now_millis();
+        let handing = held.store.hand_over(held.holder, facts(now), now);
+        let error = match held.store.in_time(deadline.write_until, handing).await {
+            Ok(Write::Done) => {
+                held.forget_run_lock();
+                return Ok(Left::ToAgent);
+            }
+            Ok(Write::Refused(row)) => return Ok(left_as(held, report_key, row)),
+            Err(error) => error,
+        };
+        let wait = waits.next().unwrap_or_default();
+        if held.store.clock.instant() + wait >= deadline.write_until {
+            return Err(error);
+        }
+        tracing::warn!(error = %error, "the run is not left to its agent yet, trying again");
+        held.store.clock.sleep(wait).await;
+    }
+}
+
+/// Finds out why an attempt has lost its lease: its agent may have reported the end before the hand-over.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer.
+pub async fn why_lost<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    report_key: &str,
+    deadline: Deadline,
+) -> Result<Left, StoreError> {
+    let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
+    let reading = held.store.execution(trigger_id, execution_id);
+    Ok(left_as(held, report_key, held.store.in_time(deadline.write_until, reading).await?))
+}
+
+/// Returns what a row that the attempt does not own says about its detached run.
+fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str, row: Option<Row>) -> Left {
+    match row.filter(|row| row.report_key.as_deref() == Some(report_key)) {
+        Some(row) if row.status != Status::Running => Left::Ended(Box::new(row)),
+        Some(row) if row.detached_at.is_some() => {
+            held.forget_run_lock();
+            Left::ToAgent
+        }
+        _ => Left::Lost,
+    }
+}
+
 /// Does what the closing of an execution leaves to the timer. A dead attempt of a detached run is handed over, and the
 /// session of an agent whose run was ended is stopped later. `row` is the row that decided the action.
 ///
@@ -143,9 +249,10 @@ pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> Lo
     let is_cancelled = row.cancel_requested == Some(true);
     if row.status != Status::Running {
         return match look.purpose {
-            Purpose::Stop => LookAction::StopSession,
+            // A next attempt may work in the session of one that failed retryably.
+            Purpose::Stop if !row.retryable => LookAction::StopSession,
             Purpose::Count => LookAction::Count,
-            Purpose::Timer | Purpose::Cancel => LookAction::Drop,
+            Purpose::Stop | Purpose::Timer | Purpose::Cancel => LookAction::Drop,
         };
     }
     match (row.detached_state(now, lease), look.purpose) {
@@ -246,9 +353,68 @@ pub async fn cancel<T: Table, C: Clock>(
 ) -> Result<Option<Row>, DetachedError> {
     let row = store.ask_to_cancel(trigger_id, execution_id).await?;
     let Some(row) = row else { return Ok(None) };
-    let is_asked = row.status == Status::Running && row.cancel_requested == Some(true);
-    if is_asked && let Some(look) = look_at(&row, trigger_id, execution_id, Purpose::Cancel) {
-        looks.send(&look, CLEAN_UP).await?;
-    }
+    cancel_later(looks, trigger_id, execution_id, &row).await?;
     Ok(Some(row))
+}
+
+/// Sends the look that ends a detached run a minute after its end was asked for. `row` is its row after that. Any other
+/// run is ended by its attempt.
+///
+/// # Errors
+/// Returns an error if it is unknown whether the look was sent.
+pub(crate) async fn cancel_later(
+    looks: &impl Looks,
+    trigger_id: &str,
+    execution_id: &str,
+    row: &Row,
+) -> Result<(), LookNotSent> {
+    let is_asked = row.status == Status::Running && row.cancel_requested == Some(true);
+    match look_at(row, trigger_id, execution_id, Purpose::Cancel).filter(|_| is_asked) {
+        Some(look) => looks.send(&look, CLEAN_UP).await,
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_000_000_000;
+    const LEASE: Lease = Lease(Duration::from_secs(30));
+
+    #[test]
+    fn what_a_look_does() {
+        let row = |status, lease_until| Row {
+            status,
+            report_key: Some("key".into()),
+            lease_until: Some(lease_until),
+            ..Row::default()
+        };
+        let (alive, over) = (NOW, NOW - 5_001);
+        let called = |until| row(Status::Running, until);
+        let left = |until| Row { detached_at: Some("then".into()), ..called(until) };
+        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
+        let ended = row(Status::Completed, over);
+        use LookAction::{Again, Cancel, Drop, HandOver, Overdue, StopSession};
+        for (name, row, timer, cancel, stop) in [
+            ("the invocation's", called(alive), Again(alive), Drop, Drop),
+            ("the invocation's, cancel asked", cancelled(called(alive)), Again(alive), Drop, Drop),
+            ("unacknowledged", called(over), HandOver, Drop, Drop),
+            ("unacknowledged, cancel asked", cancelled(called(over)), Cancel, Cancel, Drop),
+            ("the agent's", left(alive), Again(alive), Drop, Drop),
+            ("the agent's, cancel asked", cancelled(left(alive)), Again(alive), Cancel, Drop),
+            ("silent", left(over), Overdue, Drop, Drop),
+            ("silent, cancel asked", cancelled(left(over)), Cancel, Cancel, Drop),
+            ("ended", ended.clone(), Drop, Drop, StopSession),
+            ("to be retried", Row { status: Status::Failed, retryable: true, ..ended.clone() }, Drop, Drop, Drop),
+            ("expired", Row { ttl: Some(0), ..left(over) }, Drop, Drop, Drop),
+            ("of another attempt", Row { report_key: Some("other".into()), ..left(over) }, Drop, Drop, Drop),
+            ("of no detached run", Row { report_key: None, ..called(over) }, Drop, Drop, Drop),
+        ] {
+            for (purpose, expected) in [(Purpose::Timer, timer), (Purpose::Cancel, cancel), (Purpose::Stop, stop)] {
+                let look = Look { trigger_id: "t".into(), execution_id: "e".into(), report_key: "key".into(), purpose };
+                assert_eq!(decide_look(Some(&row), &look, NOW, LEASE), expected, "{name}, {purpose:?}");
+            }
+        }
+    }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::{
     clock::{Clock, Deadline},
     domain::{
-        execution::{CloseAction, Lease, Row, Status},
+        close_decision::CloseAction,
+        execution::{Lease, Row, Status},
         fire::Fire,
     },
-    lifecycle::close::{CloseError, CloseLimits, InProgress, UnstartedExecution, close_abandoned},
+    lifecycle::abandoned::{CloseError, InProgress, UnstartedExecution, close_abandoned},
+    lifecycle::close::CloseLimits,
     store::{Store, error::StoreError, table::Table},
 };
 

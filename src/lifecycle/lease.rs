@@ -215,6 +215,11 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         }
     }
 
+    /// Leaves the run lock to whoever ends the detached run: this attempt neither extends nor releases it any more.
+    pub fn forget_run_lock(&self) {
+        self.has_run_lock.store(false, Ordering::Relaxed);
+    }
+
     /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If this fails, the
     /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {

@@ -1,5 +1,6 @@
 //! Every step of an execution's life that touches the table.
 
+pub mod abandoned;
 pub mod claim;
 pub mod close;
 pub mod detached;

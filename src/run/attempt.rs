@@ -209,7 +209,7 @@ impl AttemptRun<'_> {
         let is_known = definition.is_some();
         self.note_input(&fire, definition);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
-        overlap::admit(self.owned, policy).await?;
+        overlap::admit(self.owned, policy, &self.context.app.settle_queue).await?;
         Ok(if is_known { self.keep_input(fire).await } else { fire })
     }
 

@@ -7,28 +7,27 @@ use serde_json::Value;
 
 use crate::{
     agent::request::parts::Callback,
-    backoff,
     clients::random,
     clock::{now_millis, rfc3339},
     config::{Config, Secret},
     domain::{
         answer::{Acknowledgement, Outcome, Verdict},
         detached::{Detached, Detachment, lease_after, lease_of_unacknowledged},
-        execution::{Row, Status},
+        execution::Status,
         failure::{ErrorType, Failure},
         fire::Fire,
-        look::{Look, Purpose},
         platform::Platform,
         report::report_key,
         request_format::RequestFormat,
     },
+    invocation::InvocationContext,
     lifecycle::{
+        detached::{Left, arm, leave_to_agent, why_lost},
         lease::{RunStop, Stop},
-        looks::Looks,
     },
     response::Response,
     run::{attempt::AttemptRun, finish::lease_lost, prospect::Prospect, session::is_unfinished},
-    store::{Write, detached::HandOver, error::StoreError, records::joined},
+    store::{detached::HandOver, records::joined},
 };
 
 /// The settings of a detached run with the token of this attempt.
@@ -95,31 +94,18 @@ impl AttemptRun<'_> {
         Ok(Some(claimed.cloned().unwrap_or_else(|| DetachedRun::new(settings, now_millis()))))
     }
 
-    /// Makes the row, the run lock and the timer ready for a call after which this process may die. There is no call
-    /// without a timer.
+    /// Makes the row, the run lock and the timer ready for the call.
     ///
     /// # Errors
-    /// Returns the loss of the lease, and a retryable failure if the table does not answer or no look could be sent.
+    /// Returns the errors of [`arm`].
     pub(super) async fn arm(&self, run: Option<&DetachedRun>) -> Result<(), RunStop> {
-        let detachment = run.map(|run| &run.detachment);
-        let store = self.owned.store;
-        if detachment != self.attempt.detachment.as_ref() {
-            let written = store.set_detachment(self.owned.holder, detachment, self.attempt.ttl).await?;
-            if matches!(written, Write::Refused(_)) {
-                return Err(RunStop::Stopped(Stop::Lost));
-            }
+        let claimed = self.attempt.detachment.as_ref();
+        let armed = run.map(|run| (&run.detachment, run.settings.first_look()));
+        arm(self.owned, &self.context.app.settle_queue, claimed, armed, self.attempt.ttl).await?;
+        if let Some(run) = run {
+            // It is set only here, and once for an attempt.
+            let _ = self.detached.set(run.clone());
         }
-        let Some(run) = run else { return Ok(()) };
-        self.owned.hold_run_lock(run.detachment.deadline).await?;
-        let look = Look {
-            trigger_id: self.owned.holder.execution.trigger_id.to_owned(),
-            execution_id: self.owned.holder.execution.execution_id.to_owned(),
-            report_key: run.detachment.report_key.clone(),
-            purpose: Purpose::Timer,
-        };
-        self.context.app.settle_queue.send(&look, run.settings.first_look()).await?;
-        // It is set only here, and once for an attempt.
-        let _ = self.detached.set(run.clone());
         Ok(())
     }
 
@@ -136,53 +122,35 @@ impl AttemptRun<'_> {
             // The agent has said in full that it stopped, if only because it is at work.
             Ok(Outcome { verdict: Verdict::Incomplete(_), .. }) => WayOn::Ends(ended),
             _ if is_unfinished(&ended) => WayOn::Left(self.leave(fire, run, None).await),
-            Err(RunStop::Stopped(Stop::Lost)) => match self.row().await {
-                Ok(Some(row)) if row.report_key.as_ref() == Some(&run.detachment.report_key) => {
-                    self.told(fire, Some(row)).map_or_else(|| WayOn::Left(Err(lease_lost())), WayOn::Left)
-                }
-                _ => WayOn::Left(Err(lease_lost())),
-            },
+            Err(RunStop::Stopped(Stop::Lost)) => {
+                let why = why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await;
+                WayOn::Left(why.map_or_else(|_| Err(lease_lost()), |left| self.told(fire, left)))
+            }
             _ => WayOn::Ends(ended),
         }
     }
 
-    /// Lets the lease pass to the agent, and repeats this until the time of the last write.
+    /// Lets the lease pass to the agent.
     ///
     /// # Errors
-    /// Returns the failure of a run that has failed by its report, the loss of the lease, or the table's failure. Then
-    /// a look, or Lambda's retry, hands the run over without the acknowledgement.
+    /// Returns the failure of a run that has failed by its report, the loss of the lease, or the table's failure.
     async fn leave(
         &self,
         fire: &Fire,
         run: &DetachedRun,
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<Value, Failure> {
-        let until = self.context.deadline.write_until;
-        let store = self.owned.store;
-        let mut waits = backoff::endless();
-        loop {
-            let now = now_millis();
-            let handing = store.hand_over(self.owned.holder, self.hand_over(fire, run, acknowledgement, now), now);
-            let error = match store.in_time(until, handing).await {
-                Ok(Write::Done) => {
-                    // The lock lasts until the deadline, and is freed by whoever ends the run.
-                    self.owned.has_run_lock.store(false, Ordering::Relaxed);
-                    self.context.state.facts().handed_over += 1;
+        let InvocationContext { deadline, state, .. } = self.context;
+        let facts = |now| self.hand_over(fire, run, acknowledgement, now);
+        match leave_to_agent(self.owned, &run.detachment.report_key, facts, *deadline).await {
+            Ok(left) => {
+                if matches!(left, Left::ToAgent) {
+                    state.facts().handed_over += 1;
                     tracing::info!(isAcknowledged = acknowledgement.is_some(), "the run is left to its agent");
-                    return Ok(Response::new(fire, &self.attempt.execution_id).detached(&self.attempt.session_id));
                 }
-                Ok(Write::Refused(row)) => {
-                    let own = row.filter(|row| row.report_key.as_ref() == Some(&run.detachment.report_key));
-                    return self.told(fire, own).unwrap_or_else(|| Err(lease_lost()));
-                }
-                Err(error) => error,
-            };
-            let wait = waits.next().unwrap_or_default();
-            if tokio::time::Instant::now() + wait >= until {
-                return Err(self.context.state.retryable_unless_called(error.into()));
+                self.told(fire, left)
             }
-            tracing::warn!(error = %error, "the run is not left to its agent yet, trying again");
-            tokio::time::sleep(wait).await;
+            Err(error) => Err(state.retryable_unless_called(error.into())),
         }
     }
 
@@ -208,27 +176,14 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Reads the execution's row.
-    async fn row(&self) -> Result<Option<Row>, StoreError> {
-        let execution = self.owned.holder.execution;
-        let reading = self.owned.store.execution(execution.trigger_id, execution.execution_id);
-        self.owned.store.in_time(self.context.deadline.write_until, reading).await
-    }
-
-    /// Returns the result for a detached run that this attempt need not end any more: its agent has reported the end, or
-    /// the lease is the agent's already, because an answer was lost or another invocation took this one for dead. Returns
-    /// `None` for any other row.
-    fn told(&self, fire: &Fire, row: Option<Row>) -> Option<Result<Value, Failure>> {
-        let row = row?;
+    /// Returns the result for a detached run that this attempt need not end any more.
+    fn told(&self, fire: &Fire, left: Left) -> Result<Value, Failure> {
         let response = Response::new(fire, &self.attempt.execution_id);
-        Some(match row.status {
-            Status::Running if row.detached_at.is_some() => {
-                self.owned.has_run_lock.store(false, Ordering::Relaxed);
-                Ok(response.detached(&self.attempt.session_id))
-            }
-            Status::Running => return None,
-            Status::Failed => Err(Failure::of_row(&row)),
-            Status::Completed | Status::Cancelled | Status::Skipped => Ok(response.reported(&row)),
-        })
+        match left {
+            Left::ToAgent => Ok(response.detached(&self.attempt.session_id)),
+            Left::Ended(row) if row.status == Status::Failed => Err(Failure::of_row(&row)),
+            Left::Ended(row) => Ok(response.reported(&row)),
+            Left::Lost => Err(lease_lost()),
+        }
     }
 }

@@ -218,7 +218,7 @@ async fn the_turn_is_kept_until_the_end_and_the_tokens_are_counted_with_it() {
     let function = function(&stack).await;
     let row = assert_left(&stack, &function.invoke(fire()).await);
     assert_eq!(row["hasRunLock"], true);
-    let lock = || stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), "RUNNING").unwrap();
+    let lock = || stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1").unwrap();
     assert_eq!(lock()["leaseUntil"], row["deadline"]);
     let later = |minute: u32| {
         fire_with(&json!({"detached": settings(), "scheduledTime": format!("2026-01-31T08:{minute:02}:00Z")}))
