@@ -9,6 +9,8 @@ mod frontend;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod request_counts;
+mod s0;
 mod schedules;
 mod strangers;
 mod support;
