@@ -66,6 +66,16 @@ pub enum ApiError {
     /// A service that the API uses does not answer. Trying again may help.
     #[error("{0}")]
     Unavailable(String),
+    /// The trigger was written, and its schedule was not. The next request of the same client is about this version.
+    #[error("{cause}")]
+    Saved {
+        /// The trigger.
+        trigger_id: String,
+        /// The version that it has now.
+        version: u64,
+        /// The reason why its schedule was not written.
+        cause: Box<ApiError>,
+    },
 }
 
 /// The error of a response, for the layer that writes its body.
@@ -93,13 +103,13 @@ impl ApiError {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "Internal Server Error"),
             Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "UPSTREAM_ERROR", "Bad Gateway"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", "Service Unavailable"),
+            Self::Saved { cause, .. } => cause.kind(),
         }
     }
 
-    /// Returns the body.
-    pub fn body(&self, request_id: &str, timestamp: &str) -> Value {
-        let (_, code, reason) = self.kind();
-        let details = match self {
+    /// Returns what the body says besides the message.
+    fn details(&self) -> Option<Value> {
+        match self {
             Self::Validation(violations) => {
                 let violations = violations
                     .iter()
@@ -108,19 +118,34 @@ impl ApiError {
             }
             Self::Conflict { details, .. } => Some(details.clone()),
             Self::VersionMismatch { version } => Some(json!({"version": version})),
+            Self::Saved { trigger_id, version, cause } => {
+                let mut details = cause.details().unwrap_or_else(|| json!({}));
+                details["triggerId"] = json!(trigger_id);
+                details["version"] = json!(version);
+                Some(details)
+            }
             _ => None,
-        };
-        // The form of the frontend shows the message alone, so it names the fields too.
-        let message = match self {
+        }
+    }
+
+    /// Returns the message. The form of the frontend shows it alone, so it names the fields too.
+    fn message(&self) -> String {
+        match self {
             Self::Validation(violations) => {
                 let said: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
                 said.join("; ")
             }
+            Self::Saved { cause, .. } => cause.message(),
             other => other.to_string(),
-        };
-        let mut body = json!({"error": reason, "message": message, "code": code, "requestId": request_id,
+        }
+    }
+
+    /// Returns the body.
+    pub fn body(&self, request_id: &str, timestamp: &str) -> Value {
+        let (_, code, reason) = self.kind();
+        let mut body = json!({"error": reason, "message": self.message(), "code": code, "requestId": request_id,
             "timestamp": timestamp});
-        if let Some(details) = details {
+        if let Some(details) = self.details() {
             body["details"] = details;
         }
         body
@@ -131,7 +156,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind().0;
-        if matches!(self, Self::Unavailable(_)) {
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response.extensions_mut().insert(Failed(self));
@@ -164,6 +189,11 @@ impl From<SchedulerError> for ApiError {
                 match other {
                     SchedulerError::Denied => {
                         Self::Upstream("EventBridge Scheduler does not let the API in".to_owned())
+                    }
+                    // A schedule that is not there is created, so what is missing is its group.
+                    SchedulerError::NotFound => Self::Upstream("the schedule group does not exist".to_owned()),
+                    SchedulerError::Conflict => {
+                        Self::Unavailable("the schedule is being changed; try again".to_owned())
                     }
                     _ => Self::Unavailable(
                         "EventBridge Scheduler does not answer; save again to complete this".to_owned(),

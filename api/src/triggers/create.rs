@@ -21,7 +21,7 @@ use crate::{
     times,
     triggers::{
         draft::{Draft, violations},
-        sync::sync,
+        sync::{is_lost, needs_sync, sync_saved},
         view::{schedule_of, view},
     },
 };
@@ -68,8 +68,8 @@ pub async fn create(
     let item = match schedule_of(&item) {
         Some(_) if is_new => scheduled(&api, user_id, &id, item).await?,
         // Somebody may have changed it since, so it is not removed if Scheduler refuses it.
-        Some(_) => sync(&api, user_id, &id, item).await?,
-        None => item,
+        Some(_) if needs_sync(&item) || is_lost(&api, &id, &item).await => sync_saved(&api, user_id, &id, item).await?,
+        _ => item,
     };
     Ok(Reply::created(json!({})).with("trigger", view(&item, now)))
 }
@@ -86,14 +86,14 @@ async fn scheduled(
     item: Map<String, Value>,
 ) -> Result<Map<String, Value>, ApiError> {
     let version = item["version"].clone();
-    match sync(api, user_id, id, item).await {
-        Err(refused @ ApiError::Validation(_)) => {
+    match sync_saved(api, user_id, id, item).await {
+        Err(ApiError::Saved { cause, .. }) if matches!(*cause, ApiError::Validation(_)) => {
             let gone = Changes::default().set("deletedAt", &json!(times::rfc3339(times::now())));
             // Nothing was ever scheduled, so the tombstone need not outlive the hour.
             let gone =
                 gone.set("ttl", &json!(times::now().as_second() + 60 * 60)).remove("prompt").remove("scheduleVersion");
             api.items.bury_trigger(user_id, id, &version, gone).await?;
-            Err(refused)
+            Err(*cause)
         }
         result => result,
     }

@@ -48,9 +48,9 @@ impl Draft {
     pub fn of_item(item: &Map<String, Value>) -> Self {
         let known = item.iter().filter(|(name, _)| WHOLE.contains(&name.as_str()) || MERGED.contains(&name.as_str()));
         let mut draft: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
-        // Items of other writers may leave the type out.
-        let kind = if draft.contains_key("scheduleConfig") { "schedule" } else { "event" };
-        draft.entry("type").or_insert(json!(kind));
+        if let Some(kind) = kind_of(item) {
+            draft.entry("type").or_insert(json!(kind));
+        }
         Self(draft)
     }
 
@@ -107,6 +107,15 @@ impl Draft {
     /// Returns the schedule, or `None` if the draft is none or it is invalid.
     pub fn schedule(&self) -> Option<Schedule> {
         Schedule::read(self.0.get("scheduleConfig").filter(|_| self.kind() == Some("schedule"))?.as_object()?).ok()
+    }
+}
+
+/// Returns the type of an item. Items of other writers may leave it out.
+pub fn kind_of(item: &Map<String, Value>) -> Option<&str> {
+    match item.get("type") {
+        Some(kind) => kind.as_str(),
+        None if item.contains_key("scheduleConfig") => Some("schedule"),
+        None => Some("event"),
     }
 }
 

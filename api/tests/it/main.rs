@@ -11,6 +11,7 @@ mod local_port;
 mod next_run;
 mod request_counts;
 mod s0;
+mod saves;
 mod schedules;
 mod strangers;
 mod support;
