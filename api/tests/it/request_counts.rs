@@ -12,9 +12,13 @@ type Counts = [[usize; 2]; 2];
 
 const FEW: usize = 2;
 const MANY: usize = 30;
+/// How many triggers have more for a page of 50 than their share of it, which is 10 (api/src/executions/across.rs). At most 5
+/// can.
+const AGAIN: usize = 4;
 
 /// The routes that read, with `{id}` for a trigger and `{execution}` for one of its executions. `GET /executions` merges the
-/// triggers' own lists: one query for each trigger, and none for an execution.
+/// triggers' own lists: one query for each trigger, a second one for those of which more are on the page, and none for an
+/// execution.
 const ROUTES: [(&str, Counts); 13] = [
     ("/triggers", [[0, 1]; 2]),
     ("/triggers?type=schedule&enabled=true", [[0, 1]; 2]),
@@ -26,7 +30,7 @@ const ROUTES: [(&str, Counts); 13] = [
     ("/triggers/{id}/executions?limit=50&status=completed", [[1, 1]; 2]),
     ("/triggers/{id}/executions/{execution}", [[2, 0]; 2]),
     ("/triggers/{id}/executions/{execution}/input", [[3, 0]; 2]),
-    ("/executions?limit=50", [[0, 1 + FEW], [0, 1 + MANY]]),
+    ("/executions?limit=50", [[0, 1 + FEW], [0, 1 + MANY + AGAIN]]),
     ("/executions?limit=50&status=failed", [[0, 1 + FEW], [0, 1 + MANY]]),
     ("/events", [[0, 0]; 2]),
 ];

@@ -81,7 +81,7 @@ fn the_types_refuse_what_the_frontend_could_not_read() {
         json!({"reasoningEffort": "medium"}),
         json!({"scheduleConfig": {"timezone": "UTC"}}),
         json!({"eventConfig": {}}),
-        json!({"id": "trigger-1"}),
+        json!({"id": 1}),
     ] {
         assert_eq!(problems("TriggersListResponse", &body(change.clone())).len(), 1, "{change}");
     }
