@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::clients::scheduler::SchedulerError;
+use crate::clients::{scheduler::SchedulerError, ssm::SecretError};
 
 /// A field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,21 @@ pub enum ApiError {
     /// There is no such thing for this user.
     #[error("not found")]
     NotFound,
+    /// There was such a thing, and it was deleted.
+    #[error("it was deleted")]
+    Gone,
+    /// A delivery whose sender is not known. The answer is the same for every cause.
+    #[error("the signature is missing or wrong")]
+    Untrusted,
+    /// A delivery from an address that is not on the webhook's list.
+    #[error("this address may not send here")]
+    AddressNotAllowed,
+    /// More deliveries than the webhook takes.
+    #[error("too many deliveries; send again in {seconds} s")]
+    TooMany {
+        /// The seconds after which it takes further ones.
+        seconds: u64,
+    },
     /// The route does not know the method.
     #[error("the method is not allowed here")]
     MethodNotAllowed,
@@ -96,6 +111,10 @@ impl ApiError {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not Found"),
+            Self::Gone => (StatusCode::GONE, "NOT_FOUND", "Gone"),
+            Self::Untrusted => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
+            Self::AddressNotAllowed => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "SERVICE_UNAVAILABLE", "Too Many Requests"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "INVALID_ARGUMENT", "Method Not Allowed"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "CONFLICT", "Conflict"),
             Self::VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "CONFLICT", "Precondition Failed"),
@@ -156,8 +175,13 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind().0;
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        let wait = match &self {
+            Self::TooMany { seconds } => Some(*seconds),
+            _ if response.status() == StatusCode::SERVICE_UNAVAILABLE => Some(5),
+            _ => None,
+        };
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Failed(self));
         response
@@ -200,6 +224,16 @@ impl From<SchedulerError> for ApiError {
                     ),
                 }
             }
+        }
+    }
+}
+
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        tracing::error!(cause = %error, "the Parameter Store failed");
+        match error {
+            SecretError::Denied => Self::Upstream("the Parameter Store does not let the API in".to_owned()),
+            _ => Self::Unavailable("the Parameter Store does not answer; save again to complete this".to_owned()),
         }
     }
 }

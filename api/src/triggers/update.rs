@@ -27,6 +27,7 @@ use crate::{
         sync::{foreign_group, is_lost, needs_sync, sync_saved, version_of},
         view::{is_synced, view},
     },
+    webhooks::make::{completed, with_hook, with_webhook},
 };
 
 /// The number of times that an update without `If-Match` is merged because another change came first.
@@ -53,7 +54,7 @@ pub async fn update(
             return Err(ApiError::VersionMismatch { version: json!(version_of(&before)) });
         }
         let now = times::now();
-        let draft = Draft::of_item(&before).merged(&without_enabled(&body));
+        let draft = with_hook(Draft::of_item(&before).merged(&without_enabled(&body)));
         let violations = violations(&draft, &body, Some(&before), &api.settings, now);
         if !violations.is_empty() {
             return Err(ApiError::Validation(violations));
@@ -66,7 +67,9 @@ pub async fn update(
                 let is_out =
                     needs_sync(&after) || body.contains_key("scheduleConfig") && is_lost(&api, &id, &after).await;
                 let after = if is_out { sync_saved(&api, &caller.0, &id, after).await? } else { after };
-                return Ok(Reply::ok(json!({})).with("trigger", view(&after, now)));
+                let (after, secret) = completed(&api, &caller.0, &id, after).await?;
+                let reply = with_webhook(Reply::ok(json!({})), &api, &after, secret.as_ref());
+                return Ok(reply.with("trigger", view(&after, now)));
             }
             Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
             Write::Refused(_) => return Err(ApiError::NotFound),

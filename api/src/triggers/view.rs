@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     schedules::schedule::Schedule,
-    store::triggers::{has_schedule, is_tombstone},
+    store::triggers::{has_schedule, has_webhook, is_tombstone},
     times::rfc3339,
     triggers::draft::{Draft, kind_of},
 };
@@ -51,6 +51,10 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     let status = schedule_status(item, now);
     if let Some(status) = status {
         shown.insert("scheduleStatus".to_owned(), json!(status));
+    }
+    if has_webhook(item) {
+        let is_made = item["webhookConfig"]["secretVersion"].as_i64().is_some_and(|version| version > 0);
+        shown.insert("webhookStatus".to_owned(), json!(if is_made { "ok" } else { "missing" }));
     }
     if let Some(schedule) = schedule_of(item) {
         shown.insert("scheduleDescription".to_owned(), json!(schedule.describe()));

@@ -6,6 +6,7 @@ mod crashes;
 mod executions;
 mod fires;
 mod frontend;
+mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
