@@ -11,6 +11,8 @@ mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
 mod reports;
+mod request_counts;
+mod s0;
 mod saves;
 mod schedules;
 mod strangers;
