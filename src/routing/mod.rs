@@ -1,6 +1,7 @@
 //! The routing of one bus event. `decide` decides which triggers the event is meant for. This file acts on the
 //! decision: the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
 
+mod counts;
 mod decide;
 mod unrun;
 
@@ -27,7 +28,8 @@ use crate::{
     invocation::{Invocation, InvocationContext},
     lifecycle::detached,
     routing::{
-        decide::{Due, MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
+        counts::RoutingCounts,
+        decide::{Due, MOST_IN_FLIGHT, Router, RoutingDecision, Subscribers},
         unrun::Unrun,
     },
     store::in_place::InPlace,
@@ -57,10 +59,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         RoutingDecision::Refused(detour, fire, failure) => {
             refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
         }
-        RoutingDecision::CancelCaller(caller) => cancel_caller(context, &caller).await.map(Route::Done),
-        RoutingDecision::Cancel(trigger_id, execution_id) => {
-            cancel(context, &trigger_id, &execution_id).await.map(Route::Done)
-        }
+        RoutingDecision::Cancel => cancel_target(context, &event.target).await.map(Route::Done),
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
         RoutingDecision::Unclaimed(unclaimed) => {
             router.end_earlier(Detour::Unclaimed).await?;
@@ -84,6 +83,19 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
     };
     let started = StartTime::new(now_millis(), context.app.config.execution_ttl);
     refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
+}
+
+/// Asks for the end of the execution, or of the executions, that a command names.
+///
+/// # Errors
+/// Returns the errors of [`cancel`] and [`cancel_caller`].
+async fn cancel_target(context: &InvocationContext<'_>, target: &EventTarget) -> Result<Value, Failure> {
+    match target {
+        EventTarget::CancelCaller(caller) => cancel_caller(context, caller).await,
+        EventTarget::CancelExecution { trigger_id, execution_id } => cancel(context, trigger_id, execution_id).await,
+        // Only these two are decided so.
+        _ => Ok(Value::Null),
+    }
 }
 
 /// Asks for the end of an execution. One that has ended is left as it is: the response tells its status.
