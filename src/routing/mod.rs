@@ -15,7 +15,7 @@ use crate::{
         attempt::StartTime,
         detour::Detour,
         ending::{Ending, SkipReason},
-        execution::Status,
+        execution::{Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
         ids::{ExecutionId, TriggerId},
@@ -134,7 +134,9 @@ async fn cancel_caller(context: &InvocationContext<'_>, caller: &str) -> Result<
     let mut requested = 0;
     for (trigger_id, execution_id) in &executions {
         let row = detached::cancel(store, settle_queue, trigger_id, execution_id).await?;
-        requested += usize::from(row.is_some_and(|row| row.cancel_requested == Some(true)));
+        // A row that has ended keeps the request.
+        let may_run = |row: &Row| row.status == Status::Running || row.retryable;
+        requested += usize::from(row.is_some_and(|row| row.cancel_requested == Some(true) && may_run(&row)));
     }
     tracing::info!(requested, executions = executions.len(), "the execution of Step Functions that waited was stopped");
     let body = json!({"success": true, "cancelRequested": requested});
