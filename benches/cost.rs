@@ -101,7 +101,7 @@ async fn main() {
     report.table(
         "A detached run of two hours, as counted, and dollars for 1,000 of them, beside the agent and its token. A heartbeat \
          is a write, a read and an invocation; a look is a message, a read and an invocation:",
-        ["heartbeats", "write units", "reads", "messages", "invocations", "1,000 runs"],
+        ["heartbeats", "write units", "reads", "messages", "invocations", "dollars for 1,000"],
         detached,
     );
     report.table(
