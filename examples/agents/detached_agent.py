@@ -8,6 +8,7 @@ import os
 
 from agent_trigger import detached, is_detached, report_on_sigterm
 from bedrock_agentcore import BedrockAgentCoreApp
+from work import ANSWER
 from work import run as files
 
 app = BedrockAgentCoreApp()
@@ -26,7 +27,7 @@ async def work(run, prompt):
         async for text in files(prompt):
             answer += text
             run.progress(answer, {"inputTokens": 21})
-            await asyncio.sleep(SECONDS / 12)
+            await asyncio.sleep(SECONDS / len(ANSWER.split()))
         run.complete(answer, {"inputTokens": 21, "outputTokens": 8})
 
 
