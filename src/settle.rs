@@ -30,12 +30,13 @@ use crate::{
         task::Task,
     },
     events::{
-        bus::{BusEvent, EventTarget},
+        bus::BusEvent,
         command::task_token_of,
         failure_report::{Batch, Message, Report, RequestContext, failure_of},
         invalid::InvalidEvent,
         queued::{self, Queued},
         schedule::{self, Event},
+        target::EventTarget,
     },
     invocation::Invocation,
     lifecycle::{

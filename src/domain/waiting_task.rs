@@ -2,12 +2,10 @@
 //! answer the task. It is stored in one item, which nobody else reads, and stands in no record and no announcement.
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token>
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-
-use crate::config::Secret;
 
 /// The member of a command's detail.
 pub(crate) const TASK_TOKEN: &str = "taskToken";
@@ -16,15 +14,26 @@ pub(crate) const TASK_TOKEN: &str = "taskToken";
 const LONGEST: usize = 2048;
 
 /// A task that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WaitingTask {
-    /// The token by which it is answered.
-    pub token: Secret,
+    token: String,
     /// The ARN of the execution of Step Functions that it is part of.
     pub caller: Option<String>,
 }
 
+impl fmt::Debug for WaitingTask {
+    /// Leaves the token out, so that it reaches no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingTask").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}
+
 impl WaitingTask {
+    /// Returns the token by which the task is answered, for the item that keeps it and for the answer.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Takes the token out of a command, so that no prompt, filter or record sees it. EventBridge names the caller among
     /// the resources of the event, and no publisher can write them there for another's execution. A token that is none is
     /// a problem, and `None`.
@@ -32,7 +41,7 @@ impl WaitingTask {
         let detail = command.get_mut("detail").and_then(Value::as_object_mut);
         let token = match detail.and_then(|detail| detail.remove(TASK_TOKEN))? {
             Value::Null => return None,
-            Value::String(token) if !token.is_empty() && token.len() <= LONGEST => Secret::new(token),
+            Value::String(token) if !token.is_empty() && token.len() <= LONGEST => token,
             _ => {
                 problems.push(format!("$.detail.{TASK_TOKEN}: must be a text of 1 to {LONGEST} characters"));
                 return None;
@@ -46,7 +55,7 @@ impl WaitingTask {
     /// Returns the name by which deliveries of the command are recognised. A command that Step Functions sends again has
     /// another id and time, but the same token.
     pub(crate) fn name(&self) -> String {
-        format!("task-{}", hash_of(self.token.expose()))
+        format!("task-{}", hash_of(&self.token))
     }
 }
 
@@ -87,7 +96,7 @@ mod tests {
         let mut command =
             json!({"resources": [machine, EXECUTION], "detail": {"triggerId": "t", "taskToken": "s3cret"}});
         let task = take(&mut command).unwrap().unwrap();
-        assert_eq!((task.token.expose(), task.caller.as_deref()), ("s3cret", Some(EXECUTION)));
+        assert_eq!((task.token(), task.caller.as_deref()), ("s3cret", Some(EXECUTION)));
         assert!(!command.to_string().contains("s3cret") && !format!("{task:?}").contains("s3cret"));
         assert_eq!(task.name(), format!("task-{}", hash_of("s3cret")));
         for without in [json!({}), json!({"detail": {}}), json!({"detail": {"taskToken": null}}), json!({"detail": 3})]

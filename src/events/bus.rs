@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-pub use crate::events::target::EventTarget;
 use crate::{
     domain::{
         execution::Status,
@@ -22,6 +21,7 @@ use crate::{
         },
         command::OwnEvent,
         invalid::InvalidEvent,
+        target::EventTarget,
     },
     json::{
         fields::{Fields, kind},
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(one.origin, run(1, json!("s3cret")).unwrap().origin);
         assert_ne!(one.origin, run(0, json!("other")).unwrap().origin);
         assert!(!one.event.to_string().contains("s3cret") && run(0, json!(3)).is_err());
-        assert_eq!(one.fire(&"t".into(), &"u".into(), Task::unknown()).waiting.unwrap().token.expose(), "s3cret");
+        assert_eq!(one.fire(&"t".into(), &"u".into(), Task::unknown()).waiting.unwrap().token(), "s3cret");
     }
 
     #[test]

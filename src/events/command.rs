@@ -94,7 +94,7 @@ pub(crate) fn task_token_of(payload: &str) -> Option<Secret> {
     if command.get("source").and_then(Value::as_str) != Some(OWN_SOURCE) {
         return None;
     }
-    WaitingTask::take(&mut command, &mut Vec::new()).map(|task| task.token)
+    WaitingTask::take(&mut command, &mut Vec::new()).map(|task| Secret::new(task.token()))
 }
 
 #[cfg(test)]

@@ -18,10 +18,7 @@ use crate::{
         task::Task,
         threshold::Threshold,
     },
-    events::{
-        bus::{BusEvent, EventTarget},
-        invalid::InvalidEvent,
-    },
+    events::{bus::BusEvent, invalid::InvalidEvent, target::EventTarget},
     invocation::InvocationContext,
     lifecycle::identify::mark_of,
     routing::counts::RoutingCounts,

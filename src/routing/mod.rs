@@ -21,10 +21,7 @@ use crate::{
         ids::{ExecutionId, TriggerId},
         run_state::Instead,
     },
-    events::{
-        bus::{BusEvent, EventTarget},
-        invalid::InvalidEvent,
-    },
+    events::{bus::BusEvent, invalid::InvalidEvent, target::EventTarget},
     invocation::{Invocation, InvocationContext},
     lifecycle::detached,
     routing::{

@@ -38,7 +38,7 @@ impl<T: Table, C: Clock> Store<T, C> {
             ])
         };
         let mut item = ids(task_key(trigger_id, execution_id));
-        item.insert(TASK_TOKEN.to_owned(), text(task.token.expose()));
+        item.insert(TASK_TOKEN.to_owned(), text(task.token()));
         self.put_new(item).await?;
         if let Some(caller) = &task.caller {
             self.put_new(ids(caller_key(&hash_of(caller), trigger_id, execution_id))).await?;

@@ -9,9 +9,10 @@ use agent_trigger::{
     domain::fire::{Fire, Origin},
     domain::platform::Platform,
     domain::task::{BODY_FIELDS, TASK_FIELDS, Task},
-    events::bus::{BusEvent, EventTarget},
+    events::bus::BusEvent,
     events::invalid::InvalidEvent,
     events::schedule::{DETAIL_FIELDS, Event, parse},
+    events::target::EventTarget,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
