@@ -186,16 +186,16 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
                 }
                 Ok(())
             }
-            EventTarget::CancelExecution { trigger_id, execution_id } => {
-                let cancelling = detached::cancel(&app.store, &app.settle_queue, trigger_id, execution_id);
-                Ok(cancelling.await.map(|_| ())?)
-            }
             EventTarget::Addressed { trigger_id, user_id } => {
                 let creates = !is_refused && settler.is_due(event, user_id, trigger_id).await?;
                 if !creates {
                     note(Detour::SettledNotDue);
                 }
                 settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), creates).await
+            }
+            EventTarget::CancelExecution { trigger_id, execution_id } => {
+                let cancelling = detached::cancel(&app.store, &app.settle_queue, trigger_id, execution_id);
+                Ok(cancelling.await.map(|_| ())?)
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 // Only the kept input names the user, and the row, if an attempt got as far as running the replay.
