@@ -149,7 +149,9 @@ fn check_bus_event(event: &BusEvent) {
     let mut ids = vec![event.event_source_id.as_str()];
     match &event.target {
         EventTarget::Subscribers => {}
-        EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
+        EventTarget::Dispatched { trigger_id, user_id }
+        | EventTarget::Addressed { trigger_id, user_id }
+        | EventTarget::RunTrigger { trigger_id, user_id } => {
             ids.extend([trigger_id.as_str(), user_id.as_str()]);
         }
         EventTarget::ReplayExecution { trigger_id, execution_id } => {
@@ -164,7 +166,7 @@ fn check_bus_event(event: &BusEvent) {
     for id in ids {
         assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
     }
-    assert!(event.event.get("_dispatch").is_none() && event.event.get("_eventSourceId").is_none());
+    assert!(["_dispatch", "_address", "_eventSourceId"].iter().all(|mark| event.event.get(*mark).is_none()));
 }
 
 fn check_any(payload: Option<&str>) {
