@@ -36,6 +36,7 @@ const ENVELOPE_NAMES: [&str; 12] = [
     "replay-name",
     "_eventSourceId",
     "_dispatch",
+    "_address",
     "_from",
     "_event",
     "executionId",
