@@ -175,9 +175,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind().0;
-        let wait = match self {
-            Self::TooMany { seconds } => Some(seconds),
-            _ => Some(5).filter(|_| response.status() == StatusCode::SERVICE_UNAVAILABLE),
+        let wait = match &self {
+            Self::TooMany { seconds } => Some(*seconds),
+            _ if response.status() == StatusCode::SERVICE_UNAVAILABLE => Some(5),
+            _ => None,
         };
         if let Some(seconds) = wait {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
