@@ -26,7 +26,7 @@ const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refu
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold besides those of a task and of a scheduled event's detail.
-const ENVELOPE_NAMES: [&str; 12] = [
+const ENVELOPE_NAMES: [&str; 13] = [
     "detail-type",
     "detail",
     "id",
