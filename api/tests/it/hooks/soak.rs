@@ -24,8 +24,9 @@ async fn own_answers(world: &World) -> Duration {
     let table = |operation: &str, body: Value| {
         let request =
             client().post(world.stack.dynamodb.url()).header("x-amz-target", format!("DynamoDB_20120810.{operation}"));
-        let request =
-            request.header("authorization", "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request");
+        let signature = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, \
+                         Signature=0";
+        let request = request.header("authorization", signature).header("x-amz-date", "20260101T000000Z");
         request.header("content-type", "application/x-amz-json-1.0").body(body.to_string())
     };
     world.stack.lambda.serve_other(HOOK_FUNCTION, |_| {});
