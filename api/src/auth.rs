@@ -77,6 +77,7 @@ mod tests {
             Some(match name {
                 "LOCAL_PORT"
                 | "LOGIN_DOMAIN"
+                | "HOOKS_URL"
                 | "EVENT_SOURCES"
                 | "MIN_SCHEDULE_MINUTES"
                 | "TRIGGER_LIMIT"

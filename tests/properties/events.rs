@@ -27,7 +27,7 @@ const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refu
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold besides those of a task and of a scheduled event's detail.
-const ENVELOPE_NAMES: [&str; 12] = [
+const ENVELOPE_NAMES: [&str; 13] = [
     "detail-type",
     "detail",
     "id",
@@ -37,6 +37,7 @@ const ENVELOPE_NAMES: [&str; 12] = [
     "replay-name",
     "_eventSourceId",
     "_dispatch",
+    "_address",
     "_from",
     "_event",
     "executionId",
@@ -170,7 +171,7 @@ fn check_bus_event(event: &BusEvent) {
     for id in ids {
         assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
     }
-    assert!(event.event.get("_dispatch").is_none() && event.event.get("_eventSourceId").is_none());
+    assert!(["_dispatch", "_address", "_eventSourceId"].iter().all(|mark| event.event.get(*mark).is_none()));
 }
 
 fn check_any(payload: Option<&str>) {
