@@ -81,7 +81,8 @@ mod tests {
                 | "EVENT_SOURCES"
                 | "MIN_SCHEDULE_MINUTES"
                 | "TRIGGER_LIMIT"
-                | "AGENT_ON_AGENTCORE" => {
+                | "AGENT_ON_AGENTCORE"
+                | "HOOKS_URL" => {
                     return None;
                 }
                 "MACHINE_TOKENS" => machine_tokens.to_owned(),
