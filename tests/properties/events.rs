@@ -149,7 +149,9 @@ fn check_bus_event(event: &BusEvent) {
     let mut ids = vec![event.event_source_id.as_str()];
     match &event.target {
         EventTarget::Subscribers => {}
-        EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
+        EventTarget::Dispatched { trigger_id, user_id }
+        | EventTarget::Addressed { trigger_id, user_id }
+        | EventTarget::RunTrigger { trigger_id, user_id } => {
             ids.extend([trigger_id.as_str(), user_id.as_str()]);
         }
         EventTarget::ReplayExecution { trigger_id, execution_id } => {
