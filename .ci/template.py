@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import boto3
+import hook_role
 import operations
 from operations import of_type
 from samtranslator.parser.parser import Parser
@@ -24,17 +25,32 @@ from samtranslator.yaml_helper import yaml_parse
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
 ROOT = Path(__file__).parent.parent
-# The sources of each function's own code, by its role, and the actions that it calls through the other's.
+# The sources of each function's own code, by its role, the actions that it calls through the other's, and the calls in
+# these sources that only the other surface of the same binary makes.
 FUNCTIONS = {
-    "FunctionRole": ("src", set()),
+    "FunctionRole": (["src"], set(), set()),
     "ManageRole": (
-        "api/src",
+        ["api/src"],
         {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
+        {"ssm:GetParameter"},
     ),
+    "HookRole": (
+        ["api/src/hooks", "api/src/store/hooks.rs", "api/src/clients/ssm.rs"],
+        {"dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
+        {"ssm:PutParameter", "ssm:DeleteParameter"},
+    ),
+    # A read, the write of a report, and the look that stops a session.
+    "ReportsRole": (["api/src/reports"], {"dynamodb:GetItem", "dynamodb:UpdateItem", "sqs:SendMessage"}, set()),
 }
 
 # The routes of the control plane that need no login: the page, and whether it lives.
 OPEN_ROUTES = {"GET /ping", "GET /v1/ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
+# The routes of webhooks, whose senders sign what they send. They lead to the function that can do nothing else.
+HOOK_ROUTES = {
+    f"POST {version}{path}"
+    for version in ("", "/v1")
+    for path in ("/hooks/{hookId}", "/webhooks/{hookId}", "/triggers/{hookId}/webhook")
+}
 
 # What the frontend that the API serves unchanged sends from a page of another origin, and what a careful client adds.
 CLIENT_HEADERS = {
@@ -64,16 +80,27 @@ ANY_RESOURCE = {
     "ec2:UnassignPrivateIpAddresses",
 }
 
+# The marks of the buses whose events the function believes.
+MARKS = {"OutboxBus": "stack-bus", "ReportBus": "report-bus"}
+
+# The rules that make a command of an event of AWS's own.
+COMMANDS = {"TaskStoppedRule": "Cancel Execution"}
+
 # What a pipe needs to read a table's stream (the page named above).
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 
 # Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, any parameter under its
-# path, and any version or alias of the function.
+# path, any secret of a webhook, and any version or alias of the function.
 PARTS = {
     "lambda:InvokeFunction": "${AgentTriggerFunction.Arn}:*",
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
-    "ssm:GetParameter": "parameter${AgentParameterPath}*",
+    # Any state machine of the account may wait for a run.
+    "states:SendTaskFailure": ":stateMachine:*",
+    "states:SendTaskSuccess": ":stateMachine:*",
+    "ssm:GetParameter": ("parameter${AgentParameterPath}*", hook_role.SECRETS),
+    "ssm:PutParameter": hook_role.SECRETS,
+    "ssm:DeleteParameter": hook_role.SECRETS,
     "scheduler:CreateSchedule": "${ScheduleGroup}/trigger-*",
     "scheduler:UpdateSchedule": "${ScheduleGroup}/trigger-*",
     "scheduler:DeleteSchedule": "${ScheduleGroup}/trigger-*",
@@ -107,6 +134,10 @@ SDK_CALLS = {
     r"\"bedrock-agentcore\"": "bedrock-agentcore:InvokeAgentRuntime",
     r"/stopruntimesession": "bedrock-agentcore:StopRuntimeSession",
     r"AmazonSSM\.GetParameter": "ssm:GetParameter",
+    r"AmazonSQS\.SendMessage": "sqs:SendMessage",
+    r"\.\s*get_parameter\(\)": "ssm:GetParameter",
+    r"\.\s*put_parameter\(\)": "ssm:PutParameter",
+    r"\.\s*delete_parameter\(\)": "ssm:DeleteParameter",
 }
 
 
@@ -147,6 +178,11 @@ def scannable(template):
 
 def listed(value):
     return value if isinstance(value, list) else [value]
+
+
+def listed_parts(action):
+    parts = PARTS.get(action, ())
+    return (parts,) if isinstance(parts, str) else parts
 
 
 def branches(value):
@@ -193,26 +229,31 @@ def problems(template):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
             known = json.dumps(resource)
-            for part in (PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*"):
-                known = known.replace(part, "") if part != "*" else known
+            for part in (*listed_parts(action), "${AdoptScheduleGroup}/trigger-*", "${ManagedFunction.Arn}:*"):
+                known = known.replace(part, "")
             if "*" in known and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
 
     used = {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}
     if used != set(FUNCTIONS):
         yield f"the functions have the roles {sorted(used)}, and {sorted(FUNCTIONS)} are checked"
-    for role, (folder, through_the_other) in FUNCTIONS.items():
+    for role, (folders, through_the_other, of_the_other) in FUNCTIONS.items():
         granted = {action for action, _ in grants(template, role)}
-        source = "".join(p.read_text() for p in sorted((ROOT / folder).rglob("*.rs")))
+        files = [p for f in folders for p in ([ROOT / f] if f.endswith(".rs") else sorted((ROOT / f).rglob("*.rs")))]
+        source = "".join(p.read_text() for p in files)
         called = {action for call, action in SDK_CALLS.items() if re.search(call, source)} | through_the_other
+        called -= of_the_other
         for action in sorted(called - granted):
             yield f"{role}: its function calls {action}, which it does not grant"
         for action in sorted((granted & set(SDK_CALLS.values())) - called):
             yield f"{role}: grants {action}, which its function does not call"
     yield from route_problems(template)
+    yield from report_problems(template)
+    yield from managed_problems(template)
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
     topics = of_type(template, "AWS::SNS::Topic")
+    state_machines = of_type(template, "AWS::StepFunctions::StateMachine")
     may_dead_letter = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         arn = json.dumps({"Fn::GetAtt": [name, "Arn"]})
@@ -220,14 +261,18 @@ def problems(template):
         for topic in told:
             if not may_publish(template, topic):
                 yield f"{name}: {topic} does not let events.amazonaws.com publish"
-        if not told and arn not in may_invoke:
+        machines = [target for target in rule["Targets"] if target["Arn"].get("Ref") in state_machines]
+        for target in machines:
+            if ("states:StartExecution", target["Arn"]) not in grants(template, target["RoleArn"]["Fn::GetAtt"][0]):
+                yield f"{name}: its role may not start {target['Arn']['Ref']}"
+        if not told and not machines and arn not in may_invoke:
             yield f"{name}: there is no permission to invoke the function for this rule alone"
         if arn not in may_dead_letter:
             yield f"{name}: its dead-letter queue does not accept messages from it"
         for target in rule["Targets"]:
             for setting in {"RetryPolicy", "DeadLetterConfig"} - set(target):
                 yield f"{name}: target {target['Id']} has no {setting}"
-            if target["Arn"].get("Ref") not in topics:
+            if target["Arn"].get("Ref") not in {*topics, *state_machines}:
                 yield from mark_problems(name, rule, target)
 
 
@@ -275,11 +320,74 @@ def bound_problems(template):
 
 def mark_problems(name, rule, target):
     """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
-    is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
-    wrapped = {"InputTemplate": '{"_from": "stack-bus", "_event": <aws.events.event.json>}'}
+    mark = MARKS.get((rule.get("EventBusName") or {}).get("Ref"))
+    wrapped = {"InputTemplate": f'{{"_from": "{mark}", "_event": <aws.events.event.json>}}'}
     inputs = {key: value for key, value in target.items() if key.startswith("Input")}
-    if inputs != ({"InputTransformer": wrapped} if is_own else {}):
-        yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
+    if name in COMMANDS:
+        yield from command_problems(name, rule, inputs["InputTransformer"])
+        return
+    if inputs != ({"InputTransformer": wrapped} if mark else {}):
+        yield f"{name}: its events must reach the function {'with the mark of their bus' if mark else 'unchanged'}"
+
+
+def command_problems(name, rule, transformer):
+    """Yield a rule that makes a command of events which anybody could send, or a command of another kind."""
+    if rule.get("EventBusName") or not all(source.startswith("aws.") for source in rule["EventPattern"]["source"]):
+        yield f"{name}: makes commands of events that others than AWS can send"
+    command = json.loads(re.sub(r"<(\w+)>", r"\1", transformer["InputTemplate"]))
+    event = command["_event"]
+    if (command["_from"], event["source"], event["detail-type"]) != ("stack-bus", "agent-trigger", COMMANDS[name]):
+        yield f"{name}: does not make the command {COMMANDS[name]}"
+    if set(re.findall(r"<(\w+)>", transformer["InputTemplate"])) != set(transformer["InputPathsMap"]):
+        yield f"{name}: its template and its paths differ"
+
+
+def managed_problems(template):
+    """Yield what sets the function on a capacity provider apart from the other, and a limit that its invocations exceed."""
+    functions = of_type(template, "AWS::Lambda::Function")
+    managed, plain = functions["ManagedFunction"], functions["AgentTriggerFunction"]
+    settings = {name: value for name, value in managed["Environment"]["Variables"].items() if name != "METRICS_SERVICE"}
+    if settings != plain["Environment"]["Variables"]:
+        yield "ManagedFunction: its settings are not those of AgentTriggerFunction"
+    for name, function in functions.items():
+        most = 5400 if "CapacityProviderConfig" in function else 900
+        timeout = template["Parameters"]["FunctionTimeout"]["Default"] if name == "AgentTriggerFunction" else function["Timeout"]
+        if timeout > most:
+            yield f"{name}: Lambda lets it run for {most} seconds at most"
+    if managed["MemorySize"] < 2048 or "VpcConfig" in managed or "ReservedConcurrentExecutions" in managed:
+        yield "ManagedFunction: Managed Instances do not take it as it is"
+    (config,) = [c for c in of_type(template, "AWS::Lambda::EventInvokeConfig").values() if c["FunctionName"] == {"Ref": "ManagedFunction"}]
+    if config["Qualifier"] != "$LATEST.PUBLISHED" or "OnFailure" not in config["DestinationConfig"]:
+        yield "ManagedFunction: its failed runs are reported to nobody"
+    for name, resource in template["Resources"].items():
+        if name.startswith("Managed") and resource.get("Condition") != "UseProvider":
+            yield f"{name}: belongs to the capacity provider and is deployed without one"
+
+
+def report_problems(template):
+    """Yield what would let an agent do more than report: a second rule on its bus, or an address that others share."""
+    rules = of_type(template, "AWS::Events::Rule")
+    on_bus = [name for name, rule in rules.items() if rule.get("EventBusName") == {"Ref": "ReportBus"}]
+    if on_bus != ["ReportRule"]:
+        yield f"ReportBus: its only rule must be ReportRule, and it has {on_bus}"
+    if rules["ReportRule"]["EventPattern"] != {"detail-type": ["Agent Report"]}:
+        yield "ReportRule: it takes other events than reports"
+    open_to_all = {"Ref": "ReportsFunction"}
+    for name, permission in of_type(template, "AWS::Lambda::Permission").items():
+        if permission["Principal"] == "*":
+            through_url = permission.get("FunctionUrlAuthType") == "NONE" or permission.get("InvokedViaFunctionUrl") is True
+            if permission["FunctionName"] != open_to_all or not through_url:
+                yield f"{name}: lets everybody in"
+    for name, url in of_type(template, "AWS::Lambda::Url").items():
+        if url["TargetFunctionArn"] != {"Fn::GetAtt": ["ReportsFunction", "Arn"]}:
+            yield f"{name}: is the address of another function than that of reports"
+    function = of_type(template, "AWS::Lambda::Function")["ReportsFunction"]
+    if "ReservedConcurrentExecutions" not in function:
+        yield "ReportsFunction: a storm of reports could take the concurrency of runs"
+    for name, resource in template["Resources"].items():
+        for prefix, condition in [("Report", "MakeReports"), ("Task", "AnswerTasks")]:
+            if name.startswith(prefix) and resource.get("Condition") != condition:
+                yield f"{name}: belongs to an optional part and is deployed without it"
 
 
 def route_problems(template):
@@ -288,7 +396,9 @@ def route_problems(template):
         key = route["RouteKey"]
         if key.split()[0] == "ANY" or key == "$default":
             yield f"{name}: lists no method"
-        if key not in OPEN_ROUTES and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
+        if (key in HOOK_ROUTES) != (route["Target"] == {"Fn::Sub": "integrations/${HookIntegration}"}):
+            yield f"{name}: {key} must lead to the function of webhooks if and only if it is one of its routes"
+        if key not in OPEN_ROUTES | HOOK_ROUTES and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
             "JWT",
             {"Ref": "ManageAuthorizer"},
         ):
@@ -299,7 +409,7 @@ def route_problems(template):
             if f'"{header}"' not in allowed:
                 yield f"{name}: browsers may not send {header}"
     for name, resource in template["Resources"].items():
-        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith("Manage")
+        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or re.match("Manage(?!d)|Hook", name)
         if is_of_api and resource.get("Condition") not in ("MakeApi", "MakeHttpApi"):
             yield f"{name}: belongs to the control plane and is deployed without it"
 
@@ -311,6 +421,7 @@ def main():
     for other in others:
         Path(other).write_text(json.dumps(scannable(template), indent=2))
     found = [*problems(template), *pipe_problems(template), *delivery_problems(template), *bound_problems(template)]
+    found += hook_role.problems([s for d in documents(template, "HookRole") for s in d["Statement"]])
     found += operations.problems(template)
     right = "every role grants single actions on named resources, every rule keeps what it cannot deliver, and every"
     right += " alarm, graph and text uses existing metrics and names existing sections of the runbook"

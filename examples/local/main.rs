@@ -3,6 +3,7 @@
 //! `cargo run --example local -- --help` lists the options.
 
 mod detached;
+mod hooks;
 mod live;
 mod next_run;
 mod options;

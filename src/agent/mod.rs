@@ -11,6 +11,7 @@ pub mod error;
 pub mod framing;
 mod head;
 mod loose;
+mod outcome;
 pub(crate) mod protocol;
 mod reading;
 mod report;

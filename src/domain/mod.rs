@@ -32,3 +32,4 @@ pub mod threshold;
 pub mod trace;
 pub mod trigger_snapshot;
 pub mod usage;
+pub mod waiting_task;

@@ -54,7 +54,8 @@ pub(super) mod tests {
         }
         match parse(Some(&event.to_string()), Platform::Other).unwrap() {
             Event::Scheduled(fire) => *fire,
-            other => panic!("{other:?}"),
+            Event::Bus(event) => panic!("{event:?}"),
+            Event::Report(report) => panic!("{report:?}"),
         }
     }
 
