@@ -388,8 +388,7 @@ pub async fn cancel<T: Table, C: Clock>(
     Ok(Some(row))
 }
 
-/// Sends the look that ends a detached run a minute after its end was asked for. `row` is its row after that. Any other
-/// run is ended by its attempt.
+/// Sends the look that ends a detached run a minute after its end was asked for. `row` is its row after that.
 ///
 /// # Errors
 /// Returns an error if it is unknown whether the look was sent.

@@ -406,7 +406,9 @@ impl Promises {
         let state = self.0.borrow();
         let key = state.history.last().and_then(|row| row.report_key.clone());
         let tokens = state.attempts.iter().map(|attempt| token(&attempt.owner));
-        tokens.filter(|token| Some(report_key(token)) != key).collect()
+        // A token of an attempt that has yet to claim could become the record's.
+        let was_held = |own: &String| state.history.iter().any(|row| row.report_key.as_ref() == Some(own));
+        tokens.filter(|token| Some(report_key(token)) != key && was_held(&report_key(token))).collect()
     }
 
     /// Whether the execution is of a detached run.
