@@ -2,7 +2,7 @@
 
 use crate::{
     agents::Agents,
-    clients::lambda::Dispatcher,
+    clients::{lambda::Dispatcher, sqs::SettleQueue, step_functions::StepFunctions},
     config::Config,
     domain::{execution::Lease, platform::Platform},
     shutdown::Shutdown,
@@ -20,6 +20,10 @@ pub struct App {
     pub agents: Agents,
     /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
+    /// The settle queue, which carries the timers of detached runs.
+    pub settle_queue: SettleQueue,
+    /// Step Functions, whose tasks may wait for runs.
+    pub step_functions: StepFunctions,
     /// The announcement of the process's end.
     pub(crate) shutdown: Shutdown,
 }

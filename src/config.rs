@@ -52,6 +52,8 @@ pub struct Config {
     pub agentcore_endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_SSM`: replaces the address of Systems Manager.
     pub ssm_endpoint: Option<Url>,
+    /// `AWS_ENDPOINT_URL_SFN`: the address of Step Functions, if it is not AWS's.
+    pub step_functions_endpoint: Option<Url>,
     /// `COGNITO_USER_POOL_ID`. Empty if no agent uses Cognito.
     pub user_pool_id: String,
     /// `COGNITO_CLIENT_ID`. Empty if no agent uses Cognito.
@@ -75,9 +77,16 @@ pub struct Config {
     pub ca_bundle: Option<String>,
     /// `CHAIN_DEPTH_LIMIT`: the number of executions that may follow one another in a chain of triggers.
     pub chain_depth_limit: u32,
+    /// `SETTLE_QUEUE_URL`: the settle queue, which carries the timers of detached runs.
+    pub settle_queue_url: Option<Url>,
+    /// `REPORT_URL`: the address to which agents of detached runs report.
+    pub report_url: Option<Url>,
+    /// `REPORT_BUS_NAME`: the event bus over which they report.
+    pub report_bus_name: Option<String>,
     /// `LEASE_SECONDS`: the time for which an attempt owns its execution without a heartbeat.
     pub lease: Duration,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, the dimension under which metrics are kept.
+    /// `METRICS_SERVICE`, or else `AWS_LAMBDA_FUNCTION_NAME`: the dimension under which metrics are kept. The functions of
+    /// a stack are counted together.
     pub function_name: String,
     /// `METRICS_BY_TRIGGER`: true if metrics are also kept for each trigger.
     pub metrics_by_trigger: bool,
@@ -114,6 +123,7 @@ impl Config {
         let mut settings = Settings { lookup, problems: Vec::new() };
         let agentcore_endpoint = settings.endpoint("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE");
         let ssm_endpoint = settings.endpoint("AWS_ENDPOINT_URL_SSM");
+        let step_functions_endpoint = settings.endpoint("AWS_ENDPOINT_URL_SFN");
         let defaults = Defaults { agentcore_endpoint: agentcore_endpoint.as_ref() };
         let agents = settings.agents(defaults);
         let unnamed_agent = settings.unnamed_agent(agents.is_some(), defaults);
@@ -128,13 +138,16 @@ impl Config {
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
         let chain_depth_limit = settings.whole("CHAIN_DEPTH_LIMIT", 8, 0..=100);
         let metrics_by_trigger = settings.flag("METRICS_BY_TRIGGER");
+        let settle_queue_url = settings.url("SETTLE_QUEUE_URL");
+        let report_url = settings.url("REPORT_URL");
         let token_endpoint = settings
             .optional("COGNITO_DOMAIN")
             .and_then(|domain| settings.check("COGNITO_DOMAIN", token_endpoint(&domain)));
         let client_secret = settings.optional("COGNITO_CLIENT_SECRET").map(Secret);
         let scope = settings.optional("COGNITO_SCOPE");
         let ca_bundle = settings.optional("AWS_CA_BUNDLE");
-        let function_name = settings.optional("AWS_LAMBDA_FUNCTION_NAME");
+        let service = settings.optional("METRICS_SERVICE");
+        let function_name = service.or_else(|| settings.optional("AWS_LAMBDA_FUNCTION_NAME"));
         let log_level = settings.optional("AWS_LAMBDA_LOG_LEVEL");
 
         match (table_name, region) {
@@ -148,6 +161,7 @@ impl Config {
                     parameter_prefix: settings.optional("SSM_PARAMETER_PREFIX"),
                     agentcore_endpoint,
                     ssm_endpoint,
+                    step_functions_endpoint,
                     user_pool_id,
                     client_id,
                     client_secret,
@@ -160,6 +174,9 @@ impl Config {
                     ca_bundle,
                     chain_depth_limit: u32::try_from(chain_depth_limit).unwrap_or(u32::MAX),
                     lease: Duration::from_secs(lease),
+                    settle_queue_url,
+                    report_url,
+                    report_bus_name: settings.optional("REPORT_BUS_NAME"),
                     // Lambda sets it, and without it the function does not serve.
                     function_name: function_name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
                     metrics_by_trigger,
@@ -224,6 +241,12 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             (Some(url), _) => (name, url),
             (None, url) => ("AWS_ENDPOINT_URL", url?),
         };
+        self.check(name, web_url(&url))
+    }
+
+    /// Reads an optional URL. It must be https, or http on this machine. Anything else is a problem, and `None`.
+    fn url(&mut self, name: &str) -> Option<Url> {
+        let url = self.optional(name)?;
         self.check(name, web_url(&url))
     }
 

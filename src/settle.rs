@@ -3,6 +3,9 @@
 //! without a record. This never calls an agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
+mod look;
+pub(crate) mod report;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,29 +14,35 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{
     app::App,
-    clients::lambda::DispatchError,
+    clients::{lambda::DispatchError, step_functions::NotAnswered},
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
+        close_decision::CloseAction,
         detour::Detour,
         ending::Ending,
-        execution::{CloseAction, Row, Status},
+        execution::{Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
         ids::{ExecutionId, UserId},
+        look::Look,
         run_state::RunState,
         task::Task,
     },
     events::{
-        bus::{BusEvent, EventTarget},
+        bus::BusEvent,
+        command::task_token_of,
         failure_report::{Batch, Message, Report, RequestContext, failure_of},
         invalid::InvalidEvent,
         queued::{self, Queued},
         schedule::{self, Event},
+        target::EventTarget,
     },
     invocation::Invocation,
     lifecycle::{
-        close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned},
+        abandoned::{CloseError, UnstartedExecution, close_abandoned},
+        close::{CloseLimits, execution_of},
+        detached::{self, DetachedError, after_close},
         identify::{identify, recall},
     },
     store::{
@@ -55,6 +64,8 @@ enum Unsettled {
     UnreadableReport,
     #[error("the message could not be handed on: {0}")]
     NotHandedOn(#[from] DispatchError),
+    #[error(transparent)]
+    NotAnswered(#[from] NotAnswered),
     #[error("an attempt may still be at work")]
     Alive,
     #[error("the invocation's time was up")]
@@ -63,6 +74,8 @@ enum Unsettled {
     Store(#[from] StoreError),
     #[error(transparent)]
     End(#[from] CloseError),
+    #[error(transparent)]
+    Detached(#[from] DetachedError),
 }
 
 /// The longest time that keeping an input may delay a batch.
@@ -114,6 +127,9 @@ async fn settle_message(
     deadline: Deadline,
 ) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
+    if let Some(look) = Look::read(&text) {
+        return Ok(look::act(app, &look, deadline).await?);
+    }
     match queued::read(&text, &message.message_id) {
         Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
@@ -143,22 +159,32 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
             note(Detour::SettledInvalid);
             return settler.settle(&fire, false).await;
         }
-        Err(_) => {
+        Err(invalid) => {
             tracing::info!("nothing to settle: the event was invalid");
-            return Ok(());
+            return refuse_task(app, &report, &invalid.into()).await;
         }
     };
     // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
     let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
+        // No report is lost because the table was away.
+        Event::Report(report) => report::take(app, report, deadline).await.map(|_| ()).map_err(Unsettled::from),
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
                 if is_refused {
                     note(Detour::SettledRefused);
                 }
-                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), !is_refused).await
+                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), !is_refused).await?;
+                if is_refused { refuse_task(app, &report, &failure_of(&report)).await } else { Ok(()) }
+            }
+            EventTarget::CancelCaller(caller) => {
+                let executions = app.store.stop_caller(caller, settler.started.ttl).await?;
+                for (trigger_id, execution_id) in executions {
+                    detached::cancel(&app.store, &app.settle_queue, &trigger_id, &execution_id).await?;
+                }
+                Ok(())
             }
             EventTarget::Addressed { trigger_id, user_id } => {
                 let creates = !is_refused && settler.is_due(event, user_id, trigger_id).await?;
@@ -166,6 +192,10 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
                     note(Detour::SettledNotDue);
                 }
                 settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), creates).await
+            }
+            EventTarget::CancelExecution { trigger_id, execution_id } => {
+                let cancelling = detached::cancel(&app.store, &app.settle_queue, trigger_id, execution_id);
+                Ok(cancelling.await.map(|_| ())?)
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 // Only the kept input names the user, and the row, if an attempt got as far as running the replay.
@@ -180,6 +210,18 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
             }
         },
     }
+}
+
+/// Answers the task that waits for the run of a refused command. There is no record of such a run, so no announcement
+/// answers it.
+///
+/// # Errors
+/// Returns an error if Step Functions does not take the answer.
+async fn refuse_task(app: &App, report: &Report<'_>, failure: &Failure) -> Result<(), Unsettled> {
+    let Some(token) = task_token_of(report.request_payload.get()) else { return Ok(()) };
+    app.step_functions.fail_task(&token, failure).await?;
+    tracing::info!("the task that waited for a refused command is answered");
+    Ok(())
 }
 
 fn note(detour: Detour) {
@@ -235,7 +277,13 @@ impl Settler<'_> {
         if action == CloseAction::Alive {
             return Err(Unsettled::Alive);
         }
+        let (app, execution) = (self.app, execution_of(fire, &execution_id));
+        let (action, row) = after_close(store, &app.settle_queue, app.lease(), execution, (action, row)).await?;
         tracing::info!(?action, "settled");
+        // A detached run goes on: a look ends it.
+        if matches!(action, CloseAction::Detached | CloseAction::HandOver) {
+            return Ok(());
+        }
         if action != CloseAction::Nothing {
             self.emit_metrics(fire, &execution_id, action, row.as_ref(), &state);
         }
@@ -264,7 +312,12 @@ impl Settler<'_> {
             CloseAction::Create => Some(failure_of(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
             CloseAction::Finalise => row.map(Failure::of_row),
-            CloseAction::Cancel | CloseAction::Alive | CloseAction::Nothing => None,
+            CloseAction::Overdue => row.map(Failure::overdue),
+            CloseAction::Cancel
+            | CloseAction::Alive
+            | CloseAction::Nothing
+            | CloseAction::Detached
+            | CloseAction::HandOver => None,
         };
         let mut facts = state.facts();
         facts.count_close(action, Status::Failed);

@@ -3,6 +3,7 @@
 import { act, asking } from './actions.js';
 import { get, post } from './api.js';
 import { a, at, copy, el, facts, heading, nameOf, options, runLink, table, td, text, triggerLink, triggerPath } from './dom.js';
+import { command, stepsOf } from './senders.js';
 
 /** How long a test delivery is looked out for, in milliseconds. */
 const LOOKOUT = 20000;
@@ -14,51 +15,6 @@ const THEIRS = ['standard', 'slack', 'stripe'];
 let fresh = null;
 export const keep = (id, secret) => { fresh = { id, secret }; };
 
-const quoted = (words) => `'${words.replaceAll("'", "'\\''")}'`;
-const HEX = ' | sed "s/^.* //"', BASE64 = ' -binary | openssl base64 -A';
-const hmac = (content, algorithm = 'sha256', key = '-hmac "$secret"', form = HEX) => `signature=$(printf %s ${content} | openssl dgst -${algorithm} ${key}${form})`;
-
-/** Returns the lines that sign `$body`, and the arguments with which curl proves it. */
-function proof({ preset = 'standard', header, prefix = '', encoding, algorithm, timestampHeader, signedContent, username }) {
-  const time = 'time=$(date +%s)', sent = (name, value) => `-H "${name}: ${value}"`;
-  switch (preset) {
-    case 'github': return [[hmac('"$body"')], [sent('X-GitHub-Event', 'issues'), sent('X-Hub-Signature-256', 'sha256=$signature')]];
-    case 'slack': return [[time, hmac('"v0:$time:$body"')], [sent('X-Slack-Request-Timestamp', '$time'), sent('X-Slack-Signature', 'v0=$signature')]];
-    case 'stripe': return [[time, hmac('"$time.$body"')], [sent('Stripe-Signature', 't=$time,v1=$signature')]];
-    case 'hmac': {
-      const content = (signedContent || (timestampHeader ? '{timestamp}.{body}' : '{body}')).split(/(\{timestamp\}|\{body\})/).filter(Boolean)
-        .map((part) => ({ '{timestamp}': '"$time"', '{body}': '"$body"' })[part] || quoted(part)).join('');
-      return [[...(timestampHeader ? [time] : []), hmac(content, algorithm, undefined, encoding === 'base64' ? BASE64 : HEX)],
-        [...(timestampHeader ? [sent(timestampHeader, '$time')] : []), `-H ${quoted(`${header || 'X-Signature'}: ${prefix}`)}"$signature"`]];
-    }
-    case 'token': return [[], [`-H ${quoted(`${header || 'X-Webhook-Token'}: ${prefix}`)}"$secret"`]];
-    case 'bearer': return [[], [sent('Authorization', 'Bearer $secret')]];
-    case 'basic': return [[], [`-u ${quoted(`${username}:`)}"$secret"`]];
-    default: return [[time, 'id="msg_$time"', `key=$(printf %s "\${secret#whsec_}" | openssl base64 -d -A | od -An -vtx1 | tr -d ' \\n')`,
-      hmac('"$id.$time.$body"', 'sha256', '-mac HMAC -macopt "hexkey:$key"', BASE64)],
-    [sent('webhook-id', '$id'), sent('webhook-timestamp', '$time'), sent('webhook-signature', 'v1,$signature')]];
-  }
-}
-
-/** Returns what a shell runs to send a delivery. Each one is another: an equal one may count as sent again. */
-function command(url, config, secret) {
-  const [lines, proofs] = proof(config);
-  const body = config.preset === 'slack' ? '{\\"event_id\\": \\"test-$(date +%s)\\"}' : '{\\"test\\": true, \\"at\\": $(date +%s)}';
-  return [`secret=${quoted(secret || 'THE SECRET')}`, `body="${body}"`, ...lines,
-    [`curl -sS ${quoted(url)} -d "$body"`, '-H "Content-Type: application/json"', ...proofs].join(' \\\n  ')].join('\n');
-}
-
-const OWN = 'Replace the secret here by the one that you find there.';
-const STEPS = {
-  github: ['In the repository: Settings, Webhooks, Add webhook.', 'Payload URL: the address. Content type: application/json. Secret: the secret.',
-    'Choose the events. GitHub sends a ping at once, which runs nothing.'],
-  slack: ['In the app: Basic Information, Signing Secret.', OWN, 'Event Subscriptions, Request URL: the address. Slack verifies it at once.'],
-  stripe: ['Workbench, Webhooks, Create an event destination: the address, and the events.', 'Reveal its signing secret (whsec_…).', OWN],
-  standard: ['At the sender (Svix, Clerk, Resend, OpenAI and others), add the address as an endpoint.', `If the sender shows a signing secret (whsec_…): ${OWN}`],
-  hmac: ['Give the address and the secret to the sender.', 'It signs each body with the secret, as the command below does.', 'With an Idempotency-Key header, two tries run once.'],
-};
-const UNSIGNED = ['Give the address and the secret to the sender.', 'It signs nothing: who reads one request can send others. Add allowed addresses if you know them.'];
-
 const STATES = { dispatched: ['completed', 'accepted'], pending: ['running', 'accepted'], notDispatched: ['failed', 'not begun'], refused: ['failed', 'refused'], handshake: ['skipped', 'handshake'] };
 
 function delivery(triggerId, { state, receivedAt, sourceIp, senderId, bytes, reason, message, executionId, duplicates, count, test }) {
@@ -66,7 +22,7 @@ function delivery(triggerId, { state, receivedAt, sourceIp, senderId, bytes, rea
   const notes = [test && 'Test. ', reason && `${reason}: `, message, duplicates && ` Sent again: ${duplicates}.`, count && ` ${count} like this one.`,
     executionId && [' ', a(runLink({ triggerId, executionId }), 'Its run')]].filter(Boolean).flat();
   return el('tr', td(el('span', { class: `status ${kind}` }, words)), td(at(receivedAt)), td(sourceIp || '–'),
-    td(bytes == null ? '–' : `${bytes} B`), el('td', { title: senderId }, ...notes));
+    el('td', { title: [senderId, bytes != null && `${bytes} bytes`].filter(Boolean).join(', ') }, ...notes));
 }
 
 /** Returns the button that replaces the secret, once it is said how long the present one lives. */
@@ -111,11 +67,11 @@ export async function webhook(id, visit) {
         ...(previous && Date.parse(previous) > Date.now() ? [['The one before', `works until ${at(previous)}`]] : [])]),
       secret && el('section', { class: 'card', 'aria-labelledby': 'secret-title' }, el('h3', { id: 'secret-title' }, 'The secret'), el('pre', { id: 'secret' }, secret),
         copy(secret, 'the secret'), text('It is shown until you leave this view, and never again. Keep it where the sender needs it.')),
-      el('h3', 'How to send'), el('ol', ...(STEPS[preset] || UNSIGNED).map((step) => el('li', step))),
+      el('h3', 'How to send'), el('ol', ...stepsOf(preset).map((step) => el('li', step))),
       el('div', { class: 'row' }, el('span', { class: 'grow' }, secret ? 'In a shell:' : 'In a shell, with your secret:'), copy(line, 'the command')),
       el('pre', { id: 'command', class: 'code' }, line),
       el('h3', 'Deliveries'),
-      rows.length ? table('deliveries', 'Deliveries', 'runs', ['Outcome', 'Time', 'From', 'Size', 'Note'], rows)
+      rows.length ? table('deliveries', 'Deliveries', 'runs', ['Outcome', 'Time', 'From', 'Note'], rows)
         : text('Nothing came in the last seven days. What is refused would be shown here, too.'),
     ],
     busy: Date.now() < until || deliveries.some(({ state }) => state === 'pending'),

@@ -18,7 +18,7 @@ const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// The files that the page loads: path, content type and content. The first script imports the others, some of them only
 /// when somebody opens what they show.
-const ASSETS: [(&str, &str, &[u8]); 13] = [
+const ASSETS: [(&str, &str, &[u8]); 14] = [
     ("/assets/style.css", "text/css; charset=utf-8", include_bytes!("../site/style.css")),
     ("/assets/app.js", SCRIPT, include_bytes!("../site/app.js")),
     ("/assets/actions.js", SCRIPT, include_bytes!("../site/actions.js")),
@@ -29,6 +29,7 @@ const ASSETS: [(&str, &str, &[u8]); 13] = [
     ("/assets/reasons.js", SCRIPT, include_bytes!("../site/reasons.js")),
     ("/assets/runs.js", SCRIPT, include_bytes!("../site/runs.js")),
     ("/assets/samples.js", SCRIPT, include_bytes!("../site/samples.js")),
+    ("/assets/senders.js", SCRIPT, include_bytes!("../site/senders.js")),
     ("/assets/timeline.js", SCRIPT, include_bytes!("../site/timeline.js")),
     ("/assets/triggers.js", SCRIPT, include_bytes!("../site/triggers.js")),
     ("/assets/webhook.js", SCRIPT, include_bytes!("../site/webhook.js")),
@@ -39,9 +40,9 @@ pub fn is_open(path: &str) -> bool {
     matches!(path, "/" | "/config.json") || ASSETS.iter().any(|(asset, ..)| *asset == path)
 }
 
-/// Returns the routes of the page.
-pub fn routes() -> Router<Arc<Api>> {
-    let routes = Router::new().route("/", get(page)).route("/config.json", get(config));
+/// Adds the routes of the page to a router.
+pub fn routes(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    let routes = router.route("/", get(page)).route("/config.json", get(config));
     ASSETS.into_iter().fold(routes, |routes, (path, kind, content)| {
         routes.route(path, get(move || async move { file(content, kind) }))
     })

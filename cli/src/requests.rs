@@ -163,7 +163,7 @@ impl Requests {
         let api = Api {
             items: Items::new(Store::new(&aws, table.to_owned())),
             scheduler: Scheduler::new(&aws, &settings),
-            secrets: settings.hooks.as_ref().map(|hooks| SecretStore::new(&aws, &hooks.secret_path)),
+            secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),
             settings,
         };

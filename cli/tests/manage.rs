@@ -49,6 +49,11 @@ pub(crate) const WAYS: [Way; 2] = [Way::Table, Way::Address];
 
 impl World {
     pub(crate) async fn start(name: &str) -> Self {
+        // The futures of its clients are large.
+        Box::pin(Self::started(name)).await
+    }
+
+    async fn started(name: &str) -> Self {
         let (stack, scheduler) = (Stack::start().await, Scheduler::start().await.unwrap());
         let settings = Settings::from_lookup(|name| {
             let value = match name {

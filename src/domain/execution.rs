@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::usage::Usage;
+use crate::domain::{finish_reason::FinishReason, usage::Usage};
 
 /// The most attempts that an execution gets. The failure of the last one is final whatever its cause, so that no
 /// execution stays retryable for ever.
@@ -81,6 +81,28 @@ pub struct Row {
     pub usage: Option<Usage>,
     /// The hash of the input of the last attempt, if its claim or a heartbeat has written it.
     pub settings_hash: Option<String>,
+    /// The agent.
+    pub agent_id: Option<String>,
+    /// The time at which the agent was last heard, RFC 3339.
+    pub last_event_at: Option<String>,
+    /// The hash of the token with which the agent of a detached run reports. Only a detached run has one.
+    pub report_key: Option<String>,
+    /// The time at which the lease passed to the agent, RFC 3339.
+    pub detached_at: Option<String>,
+    /// The time by which a detached run must have ended.
+    pub deadline: Option<i64>,
+    /// The time for the first report if the acknowledgement was lost, in seconds.
+    pub first_report_seconds: Option<u32>,
+    /// The interval at which the agent promised to report, in seconds.
+    pub heartbeat_seconds: Option<u32>,
+    /// True if the lease passed to the agent without its acknowledgement.
+    pub ack_lost: Option<bool>,
+    /// The status of a report that came too late.
+    pub late_report: Option<String>,
+    /// The ways to stop short that count as completed, joined by commas.
+    pub accept_finish_reasons: Option<String>,
+    /// True if the run holds its trigger's run lock until it ends.
+    pub has_run_lock: Option<bool>,
 }
 
 impl Row {
@@ -92,6 +114,26 @@ impl Row {
     /// Returns true if the row's ttl has passed at `now`. DynamoDB deletes such a row late, and it counts as absent.
     pub fn is_expired(&self, now: i64) -> bool {
         self.ttl.is_some_and(|ttl| ttl <= now / 1000)
+    }
+
+    /// Returns the state of a detached run, or `None` if the row is no running one of such a run, or an invocation holds
+    /// its lease.
+    pub fn detached_state(&self, now: i64, lease: Lease) -> Option<DetachedState> {
+        if self.status != Status::Running || self.report_key.is_none() {
+            return None;
+        }
+        match (self.detached_at.is_some(), lease.is_alive(self.lease_until, now)) {
+            (true, true) => Some(DetachedState::AtWork),
+            (true, false) => Some(DetachedState::Overdue),
+            (false, false) => Some(DetachedState::Unacknowledged),
+            (false, true) => None,
+        }
+    }
+
+    /// Returns true if the run counts as completed if its agent stops short for `reason`.
+    pub fn accepts(&self, reason: FinishReason) -> bool {
+        let accepted = self.accept_finish_reasons.as_deref().unwrap_or_default();
+        accepted.split(',').any(|accepted| accepted == reason.as_str())
     }
 }
 
@@ -161,107 +203,15 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The attempt that tries to claim an execution.
-#[derive(Debug, Clone, Copy)]
-pub struct Claimant<'a> {
-    /// This attempt's own id.
-    pub owner: &'a str,
-    /// The Lambda request that the attempt serves.
-    pub lambda_request_id: &'a str,
-    /// True if an interrupted execution runs again (`onInterrupted: "rerun"`), provided that its last attempt was
-    /// claimed with the same.
-    pub rerun_if_interrupted: bool,
-}
-
-/// The action of an attempt that found a row for its fire, or none.
+/// The state of a detached run that no invocation holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimDecision {
-    /// Claim it as the attempt with this number, from 1.
-    Claim(u32),
-    /// An earlier try to claim it succeeded, but its answer was lost.
-    AlreadyOwned,
-    /// It has ended. Return the stored result.
-    AlreadyEnded,
-    /// Its cancellation was requested and no attempt is at work. Write `cancelled`.
-    Cancel,
-    /// An attempt of another request is at work. Succeed and change nothing.
-    Duplicate,
-    /// Another attempt of the same request is at work. Read the row again later.
-    Wait,
-    /// An attempt died and may have called the agent. Write `Interrupted`.
-    Interrupt,
-}
-
-/// Decides what to do with the stored row, in the order of the test's table. A row whose ttl has passed counts as none,
-/// because DynamoDB deletes it late. Cancelling comes before claiming, because otherwise a cancelled execution would
-/// run. An execution is run again only if its last attempt was claimed with rerun, too: another attempt does not stop
-/// when its lease ends, so it may still be at work. The decision holds for this row only: the caller writes on the condition that it is unchanged, and decides
-/// again if it is not.
-pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>) -> ClaimDecision {
-    let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
-        return ClaimDecision::Claim(1);
-    };
-    let attempt = row.attempt.unwrap_or(0);
-    let may_claim_again = attempt < MAX_ATTEMPTS;
-    let cancel_requested = row.cancel_requested == Some(true);
-    match row.status {
-        Status::Running if row.owner.as_deref() == Some(me.owner) => ClaimDecision::AlreadyOwned,
-        Status::Completed | Status::Cancelled | Status::Skipped => ClaimDecision::AlreadyEnded,
-        Status::Failed if !row.retryable => ClaimDecision::AlreadyEnded,
-        Status::Failed if cancel_requested => ClaimDecision::Cancel,
-        Status::Failed if may_claim_again => ClaimDecision::Claim(attempt + 1),
-        Status::Failed => ClaimDecision::AlreadyEnded,
-        Status::Running if lease.is_alive(row.lease_until, now) => {
-            if row.lambda_request_id.as_deref() == Some(me.lambda_request_id) {
-                ClaimDecision::Wait
-            } else {
-                ClaimDecision::Duplicate
-            }
-        }
-        Status::Running if cancel_requested => ClaimDecision::Cancel,
-        Status::Running if me.rerun_if_interrupted && row.rerun_if_interrupted && may_claim_again => {
-            ClaimDecision::Claim(attempt + 1)
-        }
-        Status::Running => ClaimDecision::Interrupt,
-    }
-}
-
-/// The action that closes an execution which no attempt will work on again. It never calls an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseAction {
-    /// There is no record. Write one with the ending that the caller gives.
-    Create,
-    /// The last attempt died. Write `Interrupted`.
-    Interrupt,
-    /// It could be retried, but no further attempt will come. Make the failure final.
-    Finalise,
-    /// Its cancellation was requested. Write `cancelled`.
-    Cancel,
-    /// An attempt may still be at work. Read the row again later.
-    Alive,
-    /// It has ended. There is nothing to do.
-    Nothing,
-}
-
-/// Decides how to close an execution, from its stored row. A row whose ttl has passed counts as none. An attempt that
-/// may be alive is never closed, and a cancellation that was requested comes before the failure. The decision holds for
-/// this row only, as that of [`decide_claim`] does.
-pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
-    let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
-        return CloseAction::Create;
-    };
-    let is_open = match row.status {
-        Status::Completed | Status::Cancelled | Status::Skipped => false,
-        Status::Failed => row.retryable,
-        Status::Running if lease.is_alive(row.lease_until, now) => return CloseAction::Alive,
-        Status::Running => true,
-    };
-    match row.status {
-        _ if !is_open => CloseAction::Nothing,
-        _ if row.cancel_requested == Some(true) => CloseAction::Cancel,
-        Status::Running => CloseAction::Interrupt,
-        _ => CloseAction::Finalise,
-    }
+pub enum DetachedState {
+    /// The agent holds the lease.
+    AtWork,
+    /// The agent's lease is over.
+    Overdue,
+    /// The invocation's lease is over, and the agent has acknowledged nothing.
+    Unacknowledged,
 }
 
 /// Returns true if a failure of the attempt with this number is recorded as retryable: the last attempt's never is.
@@ -289,7 +239,6 @@ mod tests {
 
     const NOW: i64 = 1_000_000_000;
     const LEASE: Lease = Lease(Duration::from_secs(30));
-    const ME: Claimant<'_> = Claimant { owner: "me", lambda_request_id: "request", rerun_if_interrupted: false };
 
     fn row(status: Status) -> Row {
         Row {
@@ -310,91 +259,6 @@ mod tests {
 
     fn failed(retryable: bool, attempt: u32) -> Row {
         Row { retryable, attempt: Some(attempt), ..row(Status::Failed) }
-    }
-
-    /// Checks every kind of row, claimed with rerun unless its name says no, without and with rerun.
-    #[test]
-    fn the_decision_table() {
-        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
-        let mine = |row: Row| Row { owner: Some("me".into()), ..row };
-        let same_request = |row: Row| Row { lambda_request_id: Some("request".into()), ..row };
-        let expired = |row: Row| Row { ttl: Some(NOW / 1000), ..row };
-        let alive = NOW + 5_001;
-        let last_alive_moment = NOW - 5_000;
-        let just_over = NOW - 5_001;
-        let third = |row: Row| Row { attempt: Some(3), ..row };
-        let no_rerun = |row: Row| Row { rerun_if_interrupted: false, ..row };
-        for (name, row, plain, rerun) in [
-            ("expired completed", expired(row(Status::Completed)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
-            ("expired running", expired(running(alive)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
-            ("mine", mine(running(alive)), ClaimDecision::AlreadyOwned, ClaimDecision::AlreadyOwned),
-            ("mine and lapsed", mine(running(just_over)), ClaimDecision::AlreadyOwned, ClaimDecision::AlreadyOwned),
-            ("completed", row(Status::Completed), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
-            ("completed by me", mine(row(Status::Completed)), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
-            ("cancelled", row(Status::Cancelled), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
-            ("skipped", row(Status::Skipped), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
-            (
-                "completed, cancel asked",
-                cancelled(row(Status::Completed)),
-                ClaimDecision::AlreadyEnded,
-                ClaimDecision::AlreadyEnded,
-            ),
-            ("final", failed(false, 1), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
-            (
-                "final, cancel asked",
-                cancelled(failed(false, 1)),
-                ClaimDecision::AlreadyEnded,
-                ClaimDecision::AlreadyEnded,
-            ),
-            ("retryable", failed(true, 1), ClaimDecision::Claim(2), ClaimDecision::Claim(2)),
-            ("retryable twice", failed(true, 2), ClaimDecision::Claim(3), ClaimDecision::Claim(3)),
-            ("retryable thrice", failed(true, 3), ClaimDecision::AlreadyEnded, ClaimDecision::AlreadyEnded),
-            ("retryable, cancel asked", cancelled(failed(true, 1)), ClaimDecision::Cancel, ClaimDecision::Cancel),
-            ("alive, other request", running(alive), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
-            ("alive by skew", running(last_alive_moment), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
-            ("alive, cancel asked", cancelled(running(alive)), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
-            ("alive, same request", same_request(running(alive)), ClaimDecision::Wait, ClaimDecision::Wait),
-            ("over", running(just_over), ClaimDecision::Interrupt, ClaimDecision::Claim(2)),
-            ("over, no rerun", no_rerun(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Interrupt),
-            ("retryable, no rerun", no_rerun(failed(true, 1)), ClaimDecision::Claim(2), ClaimDecision::Claim(2)),
-            ("over, same request", same_request(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Claim(2)),
-            ("over, cancel asked", cancelled(running(just_over)), ClaimDecision::Cancel, ClaimDecision::Cancel),
-            ("over, third attempt", third(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Interrupt),
-            (
-                "no lease at all",
-                Row { lease_until: None, attempt: None, ..row(Status::Running) },
-                ClaimDecision::Interrupt,
-                ClaimDecision::Claim(1),
-            ),
-        ] {
-            assert_eq!(decide_claim(Some(&row), NOW, LEASE, ME), plain, "{name}");
-            let rerun_if_interrupted = Claimant { rerun_if_interrupted: true, ..ME };
-            assert_eq!(decide_claim(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
-        }
-        assert_eq!(decide_claim(None, NOW, LEASE, ME), ClaimDecision::Claim(1));
-    }
-
-    #[test]
-    fn closing_ends_an_execution_without_an_attempt() {
-        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
-        let over = NOW - 5_001;
-        for (name, row, expected) in [
-            ("absent", None, CloseAction::Create),
-            ("expired", Some(Row { ttl: Some(NOW / 1000), ..row(Status::Running) }), CloseAction::Create),
-            ("alive", Some(running(NOW)), CloseAction::Alive),
-            ("alive, cancel asked", Some(cancelled(running(NOW))), CloseAction::Alive),
-            ("over", Some(running(over)), CloseAction::Interrupt),
-            ("over, cancel asked", Some(cancelled(running(over))), CloseAction::Cancel),
-            ("retryable", Some(failed(true, 3)), CloseAction::Finalise),
-            ("retryable, cancel asked", Some(cancelled(failed(true, 1))), CloseAction::Cancel),
-            ("final", Some(failed(false, 1)), CloseAction::Nothing),
-            ("final, cancel asked", Some(cancelled(failed(false, 1))), CloseAction::Nothing),
-            ("completed", Some(row(Status::Completed)), CloseAction::Nothing),
-            ("cancelled", Some(row(Status::Cancelled)), CloseAction::Nothing),
-            ("skipped", Some(row(Status::Skipped)), CloseAction::Nothing),
-        ] {
-            assert_eq!(decide_close(row.as_ref(), NOW, LEASE), expected, "{name}");
-        }
     }
 
     #[test]

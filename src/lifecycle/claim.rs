@@ -5,16 +5,18 @@ use crate::{
     clock::{Clock, Deadline},
     domain::{
         attempt::Attempt,
+        claim_decision::{ClaimDecision, Claimant, decide_claim},
         ending::Ending,
-        execution::{ClaimDecision, Claimant, Lease, MAX_SWAPS, Row, Status, decide_claim, is_retryable},
+        execution::{ExecutionRef, Lease, MAX_SWAPS, Row, Status, is_retryable},
         failure::{ErrorType, Failure},
         fire::Fire,
         run_state::RunState,
         shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::{
+        abandoned::InProgress,
         close::{
-            CloseLimits, FinalResult, InProgress, close, close_as_cancelled, close_as_interrupted, execution_of,
+            CloseLimits, FinalResult, close, close_as_cancelled, close_as_interrupted, close_as_overdue, execution_of,
             knowledge_of,
         },
         earlier::look_again,
@@ -31,8 +33,14 @@ pub enum Claim {
     Duplicate(Row),
     /// The execution was cancelled before an attempt could run it. Holds the row before that.
     Cancelled(Row),
-    /// An attempt had died. Holds the failure that is now stored, and the row before that.
+    /// An attempt had died, or the agent of a detached run was silent for too long. Holds the failure that is now
+    /// stored, and the row before that.
     Interrupted(Failure, Row),
+    /// The agent of a detached run works on it. Holds the row.
+    Detached(Row),
+    /// The attempt of a detached run died, and the lease must pass to the agent. Holds the row. The caller does this,
+    /// because it needs the timer ([`crate::lifecycle::detached`]).
+    Unacknowledged(Row),
 }
 
 /// The reason why the execution could not be claimed.
@@ -105,22 +113,13 @@ pub async fn claim<T: Table, C: Clock>(
                 return Ok(Claim::Owned(row.lease_until.unwrap_or(now)));
             }
             (Some(row), ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate) => return Ok(Claim::Duplicate(row)),
-            (Some(row), ClaimDecision::Cancel) => {
-                let write =
-                    close_as_cancelled(store, execution_of(fire, id), &knowledge_of(fire), &row, now, limits).await?;
-                if matches!(write, Write::Done) {
-                    return Ok(Claim::Cancelled(row));
+            (Some(row), ClaimDecision::Detached) => return Ok(Claim::Detached(row)),
+            (Some(row), ClaimDecision::HandOver) => return Ok(Claim::Unacknowledged(row)),
+            (Some(row), ClaimDecision::Cancel | ClaimDecision::Overdue | ClaimDecision::Interrupt) => {
+                match close_dead(store, execution_of(fire, id), fire, decision, row, now, limits).await? {
+                    Ok(claim) => return Ok(claim),
+                    Err(found) => Write::Refused(found),
                 }
-                write
-            }
-            (Some(row), ClaimDecision::Interrupt) => {
-                let failure = Failure::interrupted(&row);
-                let execution = execution_of(fire, id);
-                let write = close_as_interrupted(store, execution, &knowledge_of(fire), &row, now, limits).await?;
-                if matches!(write, Write::Done) {
-                    return Ok(Claim::Interrupted(failure, row));
-                }
-                write
             }
             (Some(_), ClaimDecision::Wait) => {
                 seen = look_again(store, fire, &attempt.execution_id, lease.heartbeat(), deadline).await?;
@@ -136,6 +135,38 @@ pub async fn claim<T: Table, C: Clock>(
             return Err(ClaimError::Contended);
         }
     }
+}
+
+/// Ends an execution that nobody works on, as `decision` says. Returns the row that refused this, if one did.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+async fn close_dead<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    fire: &Fire,
+    decision: ClaimDecision,
+    row: Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Result<Claim, Option<Row>>, StoreError> {
+    let trigger = knowledge_of(fire);
+    let (write, failure) = match decision {
+        ClaimDecision::Overdue => {
+            let write = close_as_overdue(store, execution, &trigger, &row, now, limits).await?;
+            (write, Some(Failure::overdue(&row)))
+        }
+        ClaimDecision::Interrupt => {
+            let write = close_as_interrupted(store, execution, &trigger, &row, now, limits).await?;
+            (write, Some(Failure::interrupted(&row)))
+        }
+        _ => (close_as_cancelled(store, execution, &trigger, &row, now, limits).await?, None),
+    };
+    Ok(match (write, failure) {
+        (Write::Refused(found), _) => Err(found),
+        (Write::Done, Some(failure)) => Ok(Claim::Interrupted(failure, row)),
+        (Write::Done, None) => Ok(Claim::Cancelled(row)),
+    })
 }
 
 /// Makes `attempt` the attempt `number` of `row`. The start stays that of the first attempt. The tokens of earlier

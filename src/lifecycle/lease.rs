@@ -13,7 +13,7 @@ use crate::{
     clock::{Clock, Deadline, SystemClock},
     domain::{
         ending::{Ending, SkipReason},
-        execution::{Holder, Lease, Row, is_own_finish},
+        execution::{Holder, Lease, Row, is_held, is_own_finish},
         failure::Failure,
         run_state::RunState,
         trigger_snapshot::TriggerKnowledge,
@@ -202,6 +202,24 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
+    /// Extends the run lock, if it was taken, to `until`, in milliseconds since 1970: the deadline of a detached run.
+    /// Heartbeats then leave it as it is.
+    ///
+    /// # Errors
+    /// Returns an error if another attempt has the lock, or DynamoDB fails.
+    pub async fn hold_run_lock(&self, until: i64) -> Result<(), NotHeld> {
+        match self.keep_run_lock(until).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotHeld::Stopped(Stop::Lost)),
+            Err(error) => Err(NotHeld::Store(error)),
+        }
+    }
+
+    /// Leaves the run lock to whoever ends the detached run: this attempt neither extends nor releases it any more.
+    pub fn forget_run_lock(&self) {
+        self.has_run_lock.store(false, Ordering::Relaxed);
+    }
+
     /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If this fails, the
     /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {
@@ -214,11 +232,13 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
 
     /// Writes the attempt's end, and repeats this until the time of the last write. The lease is extended all the
     /// while. A cancellation that is requested meanwhile comes too late and is ignored, as is the loss of the run lock.
+    /// Returns true if a failure that might have been retried was made final, because another invocation took this
+    /// attempt for dead and left the run to its agent.
     ///
     /// # Errors
     /// Returns an error if another attempt owns the execution, or DynamoDB did not take the end in time. It may have
     /// been written all the same.
-    pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
+    pub async fn finish(&self, ending: &Ending, deadline: Deadline) -> Result<bool, NotHeld> {
         let beating = async {
             // A cancellation comes too late, and so does the loss of the run lock: the lease is extended for as long as this
             // attempt owns the execution. If another one does, the write finds that out.
@@ -235,20 +255,27 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
     /// Writes the attempt's end until it is taken, the row refuses it, or the time of the last write does not last for
     /// another try. If the row that refuses it holds this very end, it was written before, and only the answer was
     /// lost. The write is repeated whatever the error is.
-    async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<(), NotHeld> {
+    async fn write(&self, ending: &Ending, deadline: Deadline) -> Result<bool, NotHeld> {
         let mut waits = backoff::endless();
+        let mut final_ending = None;
         let (status, error_type) = (ending.status.as_str(), ending.error_type());
         let Holder { execution, owner } = self.holder;
         let is_own = |row: Option<&Row>| is_own_finish(row, owner, ending.status, error_type);
-        let result = FinalResult::of_ending(ending);
         loop {
+            let ending = final_ending.as_ref().unwrap_or(ending);
+            let result = FinalResult::of_ending(ending);
             let trigger = self.trigger.get().unwrap_or(&TriggerKnowledge::Unread);
             let write = EndingWrite::Finished { owner, ending };
             let limits = CloseLimits { until: deadline.write_until, state: self.state };
             let finishing = close(self.store, execution, trigger, result, write, self.store.clock.now_millis(), limits);
             let error = match self.store.in_time(deadline.write_until, finishing).await {
-                Ok(Write::Done) => return Ok(()),
-                Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(()),
+                Ok(Write::Done) => return Ok(final_ending.is_some()),
+                Ok(Write::Refused(row)) if is_own(row.as_ref()) => return Ok(final_ending.is_some()),
+                Ok(Write::Refused(row)) if is_held(row.as_ref(), owner) && final_ending.is_none() => {
+                    let failure = ending.failure.clone().map(|failure| Failure { retryable: false, ..failure });
+                    final_ending = Some(Ending { failure, ..ending.clone() });
+                    continue;
+                }
                 Ok(Write::Refused(_)) => return Err(NotHeld::Stopped(Stop::Lost)),
                 Err(error) => error,
             };

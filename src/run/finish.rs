@@ -9,24 +9,29 @@ use crate::{
         attempt::Attempt,
         ending::{Ending, Snapshot},
         execution::{Status, is_retryable},
-        failure::{ErrorType, Failure},
+        failure::Failure,
         fire::Fire,
         trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::lease::{NotHeld, RunStop, Stop},
     response::Response,
-    run::attempt::AttemptRun,
+    run::{attempt::AttemptRun, detached::WayOn},
     trigger::replay::Input,
 };
 
 impl AttemptRun<'_> {
-    /// Writes the ending of the attempt, and returns the invocation's result. Before this, the agent's session is
+    /// Writes the ending of the attempt, and returns the invocation's result. A detached run whose agent may be at work
+    /// is left to the agent instead. Before the end, the agent's session is
     /// stopped if the agent may still be at work. Beside it, the input of a run that may be replayed is kept.
     ///
     /// # Errors
     /// Returns the failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's
     /// failure if the ending could not be written. The last is retryable only if the agent was not called.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
+        let ended = match self.way_on(fire, ended).await {
+            WayOn::Left(result) => return result,
+            WayOn::Ends(ended) => ended,
+        };
         let (state, attempt) = (&self.context.state, self.attempt);
         let stop = self.stop_session(&ended).await;
         let mut ending = match self.ending(ended) {
@@ -40,9 +45,14 @@ impl AttemptRun<'_> {
             self.owned.finish(&ending, self.context.deadline),
             self.keep_input_if_worth_it(fire, &ending, is_final)
         );
+        let mut is_final = is_final;
         match finished {
-            Ok(()) => {}
-            Err(NotHeld::Stopped(_)) => return Err(lease_lost()),
+            Ok(false) => {}
+            Ok(true) => {
+                is_final = true;
+                ending.failure = ending.failure.map(|failure| Failure { retryable: false, ..failure });
+            }
+            Err(NotHeld::Stopped(_)) => return Err(Failure::lease_lost()),
             Err(NotHeld::Store(error)) => return Err(state.retryable_unless_called(error.into())),
         }
         if is_final {
@@ -100,7 +110,7 @@ impl AttemptRun<'_> {
                 ending = Ending { overlaps, ..Ending::skipped(now_millis(), reason) };
                 None
             }
-            Err(RunStop::Stopped(Stop::Lost)) => return Err(lease_lost()),
+            Err(RunStop::Stopped(Stop::Lost)) => return Err(Failure::lease_lost()),
         };
         ending.reported = state.facts().reported;
         if let Some(failure) = failure {
@@ -147,10 +157,4 @@ fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Fail
         None if ending.status == Status::Cancelled => Ok(response.cancelled(Some(session_id))),
         None => Ok(response.completed(ending.request_id.as_deref(), session_id)),
     }
-}
-
-/// Returns the failure of an attempt that lost its lease.
-fn lease_lost() -> Failure {
-    let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
-    Failure::fatal(ErrorType::LeaseLost, message)
 }

@@ -1,11 +1,13 @@
 //! The run of one fire: identify it, claim its execution, run the agent, and record the ending.
 
 mod attempt;
+mod detached;
 mod finish;
 mod input;
 mod prospect;
 mod session;
 mod stored;
+mod token;
 
 use std::sync::{
     OnceLock,
@@ -18,28 +20,33 @@ use uuid::Uuid;
 
 use crate::{
     agent::decision::Decision,
+    app::App,
     clock::now_millis,
     domain::{
         attempt::{Attempt, StartTime},
-        execution::{Holder, Row, Status},
+        execution::{ExecutionRef, Holder, Row, Status},
         failure::Failure,
         fire::Fire,
         ids::ExecutionId,
+        trigger_snapshot::TriggerKnowledge,
     },
     invocation::{InvocationContext, catch_panic, poll_alongside},
     lifecycle::{
         claim::{Claim, claim_or_give_up},
         close::execution_of,
+        detached::hand_over_once,
         identify::{identify, session_of},
-        lease::OwnedExecution,
+        lease::{OwnedExecution, RunStop, Stop},
+        report::stop_later,
     },
     response::Response,
     run::{
         attempt::{AttemptRun, Beside},
         prospect::prospect,
         stored::Resolved,
+        token::DetachedRun,
     },
-    store::Store,
+    store::{Store, error::StoreError},
     telemetry::metrics::timed,
     trigger::{
         item::TriggerItem,
@@ -63,7 +70,10 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
+    let detached = fire.task.detached.filter(|_| stop.is_none());
+    let detached = detached.map(|settings| DetachedRun::new(settings, started.millis));
     let mut attempt = first_attempt(context, fire, execution_id, started);
+    attempt.detachment = detached.as_ref().map(|detached| detached.detachment.clone());
     if stop.is_some() {
         attempt.snapshot = None;
     }
@@ -80,6 +90,11 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let lease_until = match claimed? {
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,
+    };
+    // The mark is read once the claim is there: who cancels afterwards finds the record.
+    let stop = match stop {
+        None => stopped_caller(context, fire).await.map(|stop| Box::new((stop, TriggerKnowledge::Unread))),
+        stop => stop,
     };
     state.facts().attempt = Some(attempt.attempt);
     tracing::Span::current().record("attempt", attempt.attempt);
@@ -103,6 +118,8 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         called: OnceLock::new(),
         beside: Beside::default(),
         decision: Decision::default(),
+        claimed: detached,
+        detached: OnceLock::new(),
     };
     run.with_writes_beside(async {
         let stopped = match stop {
@@ -119,6 +136,18 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         result
     })
     .await
+}
+
+/// Returns the reason not to run a fire whose caller, an execution of Step Functions, was stopped before its record could
+/// say so.
+async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
+    let caller = fire.waiting.as_ref()?.caller.as_deref()?;
+    let store = &context.app.store;
+    match store.in_time(context.deadline.run_until, store.is_caller_stopped(caller)).await {
+        Ok(false) => None,
+        Ok(true) => Some(RunStop::Stopped(Stop::Cancelled)),
+        Err(error) => Some(RunStop::Failed(error.into())),
+    }
 }
 
 /// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the task's, or
@@ -142,6 +171,7 @@ fn first_attempt(
         snapshot: Some(Input::new(fire, context.app.agents.known(&fire.task.agent_id).as_ref()).snapshot),
         before: None,
         usage_before: None,
+        detachment: None,
     }
 }
 
@@ -170,18 +200,38 @@ async fn not_run(
 ) -> Result<Value, Failure> {
     let InvocationContext { app, deadline, state, .. } = context;
     let response = Response::new(fire, &attempt.execution_id);
+    let execution = execution_of(fire, &attempt.execution_id);
     match claim {
         Claim::Duplicate(row) => {
             tracing::info!(status = row.status.as_str(), "duplicate: nothing to do");
             state.facts().duplicates += 1;
             if row.status == Status::Failed { Err(Failure::of_row(&row)) } else { Ok(response.duplicate(&row)) }
         }
-        Claim::Cancelled(Row { session_id, .. }) => {
+        Claim::Detached(row) => {
+            tracing::info!("detached: its agent works on it");
+            state.facts().duplicates += 1;
+            Ok(response.detached(row.session_id.as_deref().unwrap_or_default()))
+        }
+        Claim::Unacknowledged(row) => {
+            let session_id = row.session_id.clone().unwrap_or_default();
+            let handing = hand_over_once(&app.store, &app.settle_queue, app.lease(), execution, row);
+            let handed = tokio::time::timeout_at(deadline.run_until, handing).await;
+            match handed.unwrap_or(Err(StoreError::OutOfTime.into()))? {
+                None => state.facts().handed_over += 1,
+                Some(row) if row.status == Status::Failed => return Err(Failure::of_row(&row)),
+                Some(row) if row.status != Status::Running => return Ok(response.duplicate(&row)),
+                Some(_) => {}
+            }
+            Ok(response.detached(&session_id))
+        }
+        Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
             state.facts().count_end(Status::Cancelled);
-            Ok(response.cancelled(session_id.as_deref()))
+            stopped_later(app, execution, &row, Status::Cancelled).await;
+            Ok(response.cancelled(row.session_id.as_deref()))
         }
         Claim::Interrupted(failure, row) => {
+            stopped_later(app, execution, &row, Status::Failed).await;
             state.facts().count_end(Status::Failed);
             let definition = app.agents.known(&fire.task.agent_id);
             let dead = (&attempt.execution_id, Some(&row));
@@ -194,5 +244,12 @@ async fn not_run(
         }
         // This does not happen, because the caller runs an execution that it owns.
         Claim::Owned(_) => Ok(Value::Null),
+    }
+}
+
+/// Sends the look that stops the session of a detached run that was ended here. Any other run has none.
+async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row, status: Status) {
+    if row.report_key.is_some() {
+        stop_later(&app.settle_queue, execution, &Row { status, ..row.clone() }).await;
     }
 }

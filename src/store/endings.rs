@@ -8,7 +8,7 @@ use crate::{
         fire::Fire,
     },
     store::{
-        execution_item::{ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES},
+        execution_item::{DETACHED_AT, ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES, UsageItem},
         expression::Expression,
         item::Key,
         keys::{self},
@@ -20,7 +20,9 @@ use crate::{
 /// A write that ends an execution, with its condition.
 #[derive(Debug, Clone, Copy)]
 pub enum EndingWrite<'a> {
-    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running.
+    /// The attempt `owner` ends its own execution. It must still own it, and the execution must be running. A failure that
+    /// may be retried also demands that no other invocation took the attempt for dead and left the run to its agent:
+    /// nobody would retry it.
     Finished {
         /// The attempt.
         owner: &'a str,
@@ -45,6 +47,14 @@ pub enum EndingWrite<'a> {
         /// Milliseconds since 1970: a row whose ttl has passed counts as none.
         now: i64,
     },
+    /// The agent of a detached run reported its end. The execution must be running, with the report key and the request
+    /// to cancel of `seen`. Its lease does not matter: a heartbeat may have extended it meanwhile.
+    Reported {
+        /// The row as it was read.
+        seen: &'a Row,
+        /// How it ended. Its `usage_before` are the tokens of the run.
+        ending: &'a Ending,
+    },
     /// A failed execution loses its right to another attempt. The row must still be exactly `seen`.
     Finalised {
         /// The row as it was read.
@@ -64,7 +74,11 @@ impl EndingWrite<'_> {
         let ended = |ending| ExecutionItem { stored, ..ended(ending) };
         match self {
             Self::Finished { owner, ending } => {
-                let condition = Some(expression.owned_and_running(owner));
+                let mut condition = expression.owned_and_running(owner);
+                if ending.failure.as_ref().is_some_and(|failure| failure.retryable) {
+                    condition = format!("{condition} AND {}", expression.equals(DETACHED_AT, None));
+                }
+                let condition = Some(condition);
                 let mut update = expression.set(ended(ending).into_attributes());
                 if ending.status == Status::Skipped {
                     update = format!("{update} {}", expression.remove(&SNAPSHOT_ATTRIBUTES));
@@ -87,6 +101,12 @@ impl EndingWrite<'_> {
                 let (condition, expression) = Expression::absent(now);
                 let item = ended_item(fire, attempt, ended(ending));
                 ConditionalWrite::Put { item, condition, expression }
+            }
+            Self::Reported { seen, ending } => {
+                let condition = Some(expression.reportable(seen));
+                let record = ExecutionItem { usage: ending.usage_before.map(UsageItem::from), ..ended(ending) };
+                let update = expression.set(record.into_attributes());
+                ConditionalWrite::Update { key, update, condition, expression }
             }
             Self::Finalised { seen } => {
                 let condition = Some(expression.unchanged_since(seen));

@@ -137,9 +137,8 @@ pub async fn removed(
     item: Map<String, Value>,
 ) -> Result<Map<String, Value>, ApiError> {
     let Some(hook_id) = config_text(&item, "hookId") else { return Ok(item) };
-    if let Some(secrets) = &api.secrets {
-        secrets.delete(hook_id).await?;
-    }
+    // Without the surface's settings the secret would be left behind, and nobody would see it.
+    api.secrets.as_ref().ok_or_else(not_deployed)?.delete(hook_id).await?;
     let ttl = tombstone_ttl();
     api.items.retire_hook(hook_id, ttl).await?;
     let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));

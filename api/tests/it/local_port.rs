@@ -90,7 +90,8 @@ async fn the_page_needs_no_key_and_loads_nothing_foreign() {
         texts.insert(path.to_owned(), text);
     }
     // What is loaded when somebody opens it: the form, and the panel of a webhook.
-    let later = |path: &str| ["form", "samples", "webhook"].iter().any(|name| path == format!("/assets/{name}.js"));
+    let later =
+        |path: &str| ["form", "samples", "senders", "webhook"].iter().any(|name| path == format!("/assets/{name}.js"));
     let mut at_start = vec!["/".to_owned(), "/assets/style.css".to_owned(), "/assets/app.js".to_owned()];
     let mut seen = 0;
     while let Some(path) = at_start.get(seen) {

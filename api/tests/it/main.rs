@@ -10,9 +10,13 @@ mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod reports;
+mod request_counts;
+mod s0;
 mod saves;
 mod schedules;
 mod strangers;
 mod support;
 mod tokens;
 mod triggers;
+mod two_hours;

@@ -95,10 +95,7 @@ impl World {
         let runtime = RuntimeApi::start().await;
         let env = self.env(&[("LOCAL_PORT", "0"), ("LOCAL_USER_ID", USER), ("LOCAL_KEY", KEY)]);
         let process = Function::spawn(binary(), &env, &runtime).unwrap();
-        let line = process.wait_for_log("listening on ", LIMIT).await;
-        let line = line.unwrap_or_else(|| panic!("{:#?}", process.logs()));
-        let url = line.split_once("listening on ").unwrap().1.to_owned();
-        OnPort { process, url, _runtime: runtime }
+        OnPort::started(process, runtime).await
     }
 
     /// Returns a trigger's item; null if there is none.
@@ -166,7 +163,9 @@ impl OnLambda {
     ) -> Answer {
         let authorizer = claims.map(|claims| json!({"jwt": {"claims": claims, "scopes": null}}));
         let event = gateway_event(authorizer, method, path, body.map(|body| body.to_string()), headers);
-        self.send_event(event).await
+        let answer = self.send_event(event).await;
+        crate::s0::assert_typed(method, path, &answer);
+        answer
     }
 
     pub(crate) async fn send_event(&self, event: Value) -> Answer {
@@ -214,6 +213,14 @@ pub(crate) struct OnPort {
 }
 
 impl OnPort {
+    /// Waits until a process listens.
+    pub(crate) async fn started(process: Function, runtime: RuntimeApi) -> Self {
+        let line = process.wait_for_log("listening on ", LIMIT).await;
+        let line = line.unwrap_or_else(|| panic!("{:#?}", process.logs()));
+        let url = line.split_once("listening on ").unwrap().1.to_owned();
+        Self { process, url, _runtime: runtime }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }
@@ -245,7 +252,7 @@ impl OnPort {
         headers: &[(&str, &str)],
     ) -> reqwest::Result<Answer> {
         let bearer = format!("Bearer {KEY}");
-        let mut request = CLIENT.request(method, format!("{}{path}", self.url)).timeout(LIMIT);
+        let mut request = CLIENT.request(method.clone(), format!("{}{path}", self.url)).timeout(LIMIT);
         for (name, value) in [("authorization", bearer.as_str()), ("content-type", "application/json")] {
             if !headers.iter().any(|(given, _)| *given == name) {
                 request = request.header(name, value);
@@ -262,7 +269,9 @@ impl OnPort {
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap()))).collect();
         let text = response.text().await?;
-        Ok(Answer { status, headers, body: lenient::parse(&text).unwrap_or_else(|_| json!(text)) })
+        let answer = Answer { status, headers, body: lenient::parse(&text).unwrap_or_else(|_| json!(text)) };
+        crate::s0::assert_typed(method.as_str(), path, &answer);
+        Ok(answer)
     }
 
     /// Creates a trigger and returns it.

@@ -55,6 +55,7 @@ pub(super) mod tests {
         match parse(Some(&event.to_string()), Platform::Other).unwrap() {
             Event::Scheduled(fire) => *fire,
             Event::Bus(event) => panic!("{event:?}"),
+            Event::Report(report) => panic!("{report:?}"),
         }
     }
 
@@ -70,7 +71,7 @@ pub(super) mod tests {
     }
 
     pub(crate) fn request(fire: &Fire) -> Request<'_> {
-        Request { fire, session_id: "session-1", execution_id: "execution-1", profile: None }
+        Request { fire, session_id: "session-1", execution_id: "execution-1", profile: None, callback: None }
     }
 
     #[test]
