@@ -4,7 +4,7 @@ use crate::agent::framing::frame::{Frame, MAX_EVENT, Source};
 use crate::agent::loose::{Found, Loose, begins_document};
 use crate::agent::protocol::{
     self,
-    failure::failure_of,
+    failure::{error_beside, failure_of},
     generic::Generic,
     members::{Members, Name},
     notes::note_stop,
@@ -287,7 +287,8 @@ impl Reading {
     }
 
     /// Takes a frame by the rules of the protocol that is known. A frame that is not its own, and an event that ends the
-    /// run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol.
+    /// run well, is read by the generic rules: a failure, a stop or an answer in it counts as without a protocol. Of any
+    /// other frame an `error` is heard that stands beside what the protocol reads.
     fn follow(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         let verdict = self.reader.as_mut()?.read(frame, &mut self.transcript);
         if std::mem::take(&mut self.transcript.is_foreign) {
@@ -296,6 +297,11 @@ impl Reading {
         self.own_frames += 1;
         match verdict {
             Some(verdict @ (Verdict::Completed | Verdict::Incomplete(_))) => Some(self.confirmed(frame, verdict)),
+            None => {
+                let failure = error_beside(frame)?;
+                self.transcript.is_understood = true;
+                self.reader.as_mut()?.error_beside(failure, &mut self.transcript)
+            }
             other => other,
         }
     }

@@ -1,6 +1,7 @@
 //! The decoder of agents' answers, through its public interface.
 
 mod answers;
+mod beside;
 mod bounds;
 mod endings;
 mod fixtures;

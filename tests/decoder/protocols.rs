@@ -568,6 +568,12 @@ fn langserve() {
             Done("ab"),
         ),
         ("event: data\n{\"ops\":[{\"path\":\"/final_output\",\"value\":{\"content\":\"ab\"}}]}", Done("ab")),
+        ("event: data\n{\"ops\":[{\"path\":\"/final_output\",\"value\":[{\"text\":\"a\"},\"b\"]}]}", Done("ab")),
+        (
+            "event: data\n{\"content\":[{\"type\":\"thinking\",\"thinking\":\"x\"},{\"type\":\"text\",\"text\":\"a\"}]}\nevent: data\n{\"content\":[{\"text\":\"b\",\"index\":0}]}\nevent: data\n{\"content\":[]}",
+            Done("ab"),
+        ),
+        ("event: data\n{\"output\":[{\"text\":\"a\"}]}\nevent: data\n{\"content\":\"b\"}", Done("ab")),
     ] {
         check("langserve", SSE, &format!("{}{end}", sse(lines)), &expected);
         check("langserve", SSE, &format!("{}event: end", sse(lines)), &expected);

@@ -6,7 +6,7 @@ use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
-use crate::domain::answer::{Interruption, Verdict};
+use crate::domain::answer::{AnswerError, Interruption, Verdict};
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
@@ -98,6 +98,11 @@ impl Reader for Reading {
                 None
             }
         }
+    }
+
+    /// Decides the run: a response of JSON-RPC that has an error is one.
+    fn error_beside(&mut self, failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
+        Some(Verdict::Failed(failure))
     }
 }
 

@@ -46,7 +46,7 @@ impl Reader for Reading {
     /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
     /// member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
-        if self.form.is_of(frame) && transcript.finish.is_none() && !transcript.wants_text() {
+        if self.form.is_of(frame) && !transcript.wants_text() {
             return None;
         }
         self.form.clear();
@@ -104,7 +104,7 @@ impl Reader for Reading {
         if interrupted.is_some_and(RawJson::is_true) {
             transcript.finish = Some(FinishReason::Interrupt);
         }
-        if is_full && transcript.finish.is_none() && transcript.failure.is_none() {
+        if is_full {
             let text = || content?.get("parts")?.first_element()?.get("text")?.whole_str();
             text().into_iter().for_each(|text| self.form.note(frame, text));
         }

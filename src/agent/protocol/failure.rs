@@ -1,10 +1,16 @@
 //! The signs by which an answer without a protocol reports that its run failed: error members, statuses, flags and
 //! exceptions.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, Names, is_exception};
 use crate::agent::protocol::names::is_failure_word;
-use crate::agent::protocol::words::{error_text, message_of, message_of_frame};
+use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported};
+use crate::domain::answer::AnswerError;
+use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson, Str};
 
 /// A failure that a frame reports.
@@ -87,46 +93,81 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     })
 }
 
+/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is none.
+/// The error of a tool is the tool's, and the agent itself deals with it.
+pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
+    // Nearly no frame has the name, and this costs the least.
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"rror\""));
+    if !frame.text.starts_with(b"{") || NAME.find(frame.text).is_none() {
+        return None;
+    }
+    let members = Members::of(frame.text);
+    let kind = members.get(Name::Type).and_then(RawJson::whole_str).map(|kind| kind.read(64).to_ascii_lowercase());
+    let is_tools = is_tools(frame, &members) || kind.is_some_and(|kind| kind.contains("tool"));
+    let is_error = members.get(Name::Error).is_some_and(|error| Name::Error.says_failed(error));
+    let says_failed = is_error && !members.has(Name::OriginalType) || members.is(Name::Type, "error");
+    (says_failed && !is_tools).then(|| reported(message_of(RawJson::cut(frame.text), &[])))
+}
+
 /// Returns true if the members of an object that is about no tool say that the run failed.
 fn says_failed(members: &Members<'_>) -> bool {
     const ANSWERS: Names =
         Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
-    let get = |name| members.get(name);
-    let is_failure_word = |value: Option<RawJson<'_>>| value.and_then(RawJson::whole_str).is_some_and(is_failure);
-    let is_text = |name| get(name).is_some_and(|value| value.is_something() && !is_nothing_said(value));
-    // A count may be written as a text.
-    let count =
-        |name| get(name).and_then(|code| code.as_count().or_else(|| code.whole_str()?.read(8).trim().parse().ok()));
-    let is_flag = |name, flag: &str| {
-        get(name).is_some_and(|value| {
+    members.has_any(SIGNS)
+        && members.any(|name, value| {
+            name.says_failed(value)
+                && match name {
+                    Name::Error => !members.has(Name::OriginalType),
+                    // A bare `code` is many things. Beside nothing but a message it is a status.
+                    Name::Code => members.has(Name::Message) && !members.has_any(ANSWERS),
+                    _ => true,
+                }
+        })
+}
+
+impl Name {
+    /// Returns true if a member of this name says that the run failed, as far as its value tells.
+    pub(super) fn says_failed(self, value: RawJson<'_>) -> bool {
+        let is_said = || value.is_something() && !is_nothing_said(value);
+        let is_failure_word = || value.whole_str().is_some_and(is_failure);
+        // A count may be written as a text.
+        let count = || value.as_count().or_else(|| value.whole_str()?.read(8).trim().parse().ok());
+        let is_flag = |flag: &str| {
             value.raw() == flag.as_bytes()
                 || value.whole_str().is_some_and(|word| word.read(8).eq_ignore_ascii_case(flag))
-        })
-    };
-    let by_error = || is_text(Name::Error) && !members.has(Name::OriginalType);
-    // RFC 9457's problem documents tell the status as a number.
-    let by_status = || {
-        // JSend's `fail` is the caller's fault, and says nothing of the run.
-        (is_failure_word(get(Name::Status)) && !members.is(Name::Status, "fail"))
-            || get(Name::Status).and_then(RawJson::as_count).is_some_and(|code| (400..600).contains(&code))
-    };
-    let by_flag = || {
-        [Name::Success, Name::Ok].into_iter().any(|name| is_flag(name, "false"))
-            || [Name::IsError, Name::Failed].into_iter().any(|name| is_flag(name, "true"))
-    };
-    let by_text = || {
-        [Name::Errors, Name::ErrorMessage, Name::ExceptionText, Name::GraphError].into_iter().any(is_text)
-            || (is_text(Name::ErrorCode) && !is_word_of_success(get(Name::ErrorCode)))
-    };
-    // A bare `code` is many things. Beside nothing but a message it is a status.
-    let by_code = || {
-        count(Name::StatusCode).is_some_and(|code| code >= 400)
-            || (count(Name::Code).is_some_and(|code| (400..600).contains(&code))
-                && members.has(Name::Message)
-                && !members.has_any(ANSWERS))
-    };
-    let by_name = || [Name::Type, Name::Event, Name::Kind].into_iter().any(|name| is_failure_word(get(name)));
-    by_error() || by_status() || by_flag() || by_text() || by_code() || by_name()
+        };
+        match self {
+            Name::Error | Name::Errors | Name::ErrorMessage | Name::ExceptionText | Name::GraphError => is_said(),
+            Name::ErrorCode => is_said() && !is_word_of_success(value),
+            // RFC 9457's problem documents tell the status as a number. JSend's `fail` is the caller's fault, and says
+            // nothing of the run.
+            Name::Status => {
+                is_failure_word() && !value.whole_str().is_some_and(|word| word.is("fail"))
+                    || value.as_count().is_some_and(|code| (400..600).contains(&code))
+            }
+            Name::Success | Name::Ok => is_flag("false"),
+            Name::IsError | Name::Failed => is_flag("true"),
+            Name::StatusCode => count().is_some_and(|code| code >= 400),
+            Name::Code => count().is_some_and(|code| (400..600).contains(&code)),
+            Name::Type | Name::Event | Name::Kind => is_failure_word(),
+            _ => false,
+        }
+    }
+
+    /// Returns how much a member of this name says of the run's end: 3 if it says that the run failed, 2 if that it
+    /// stopped short, 1 if it says anything else, and 0 if it says nothing.
+    pub(super) fn weight(self, value: RawJson<'_>) -> u8 {
+        let is_reason = matches!(self, Name::StopReason | Name::Status);
+        let word = if is_reason { value.whole_str().map(|word| word.read(64)) } else { None };
+        let word = word.as_deref().unwrap_or_default();
+        if self.says_failed(value) || self == Name::StopReason && is_failure_word(word) {
+            3
+        } else if FinishReason::from_wire(word).is_some() {
+            2
+        } else {
+            u8::from(value.is_something())
+        }
+    }
 }
 
 /// Returns true if a word says that something failed.
@@ -151,10 +192,10 @@ fn is_nothing_said(value: RawJson<'_>) -> bool {
 }
 
 /// Returns true if a code says that nothing went wrong.
-fn is_word_of_success(value: Option<RawJson<'_>>) -> bool {
-    let word = value.and_then(RawJson::whole_str).map(|word| word.read(16).to_ascii_lowercase());
+fn is_word_of_success(value: RawJson<'_>) -> bool {
+    let word = value.whole_str().map(|word| word.read(16).to_ascii_lowercase());
     word.is_some_and(|word| matches!(word.as_str(), "0" | "ok" | "success" | "no_error" | "200"))
-        || value.and_then(RawJson::as_count).is_some_and(|code| code < 400)
+        || value.as_count().is_some_and(|code| code < 400)
 }
 
 /// Returns an exception of Bedrock's kind, at the top or within `event`. The one at the top comes first.

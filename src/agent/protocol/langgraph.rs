@@ -9,7 +9,7 @@ use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
-    error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported,
+    error_text, is_assistants, is_users, message_of, message_of_frame, push_last_answer, push_parts, reported, texts,
 };
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
 use crate::domain::finish_reason::FinishReason;
@@ -120,6 +120,11 @@ impl Reader for Reading {
     /// Decides by what was said last: an answer that ends in order is complete otherwise.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
+    }
+
+    /// Passes it over: a state may have channels of any name, and the server has names of its own for errors.
+    fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
+        None
     }
 
     /// Takes the server's error, in its own form if it has one.
@@ -256,9 +261,7 @@ impl Reading {
         }
         match content.as_str() {
             Some(text) => transcript.delta(Some(text)),
-            None => content.elements().filter_map(|part| part.get("text")?.as_str()).for_each(|text| {
-                transcript.delta(Some(text));
-            }),
+            None => texts(content).for_each(|text| transcript.delta(Some(text))),
         }
     }
 }

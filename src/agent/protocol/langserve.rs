@@ -3,9 +3,9 @@
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::Members;
 use crate::agent::protocol::reader::{Reader, foreign};
-use crate::agent::protocol::words::push_parts;
+use crate::agent::protocol::words::{push_parts, texts};
 use crate::agent::transcript::Transcript;
-use crate::domain::answer::Verdict;
+use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
@@ -57,10 +57,8 @@ impl Reader for Reading {
         }
         transcript.is_understood = true;
         match frame.text {
-            [b'"', ..] => {
-                if transcript.wants_text() && scan::is_whole(frame.text) {
-                    transcript.delta(RawJson::whole(frame.text).as_str());
-                }
+            [b'"', ..] if transcript.wants_text() && scan::is_whole(frame.text) => {
+                transcript.delta(RawJson::whole(frame.text).as_str());
             }
             [b'{', ..] => self.take_chunk(frame, transcript),
             _ => {}
@@ -74,14 +72,19 @@ impl Reader for Reading {
         if self.is_over { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 
+    /// Passes it over: an output is the application's object, and the server has a frame of its own for errors.
+    fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
+        None
+    }
+
     fn takes_strings(&self) -> bool {
         true
     }
 }
 
 impl Reading {
-    /// Takes an object of data. A string under `content`, or otherwise under `output`, is a piece of the answer, and
-    /// anything else there is a whole message. Among the changes of `/stream_log`, the one at `/final_output` holds the
+    /// Takes an object of data. A string or a list of parts under `content`, or otherwise under `output`, is a piece of the
+    /// answer, and anything else there is a whole message. Among the changes of `/stream_log`, the one at `/final_output` holds the
     /// answer. Then `content` and `output` are not read.
     fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         let [ops, content, output] = scan::pick(frame.text, ["ops", "content", "output"]);
@@ -95,19 +98,19 @@ impl Reading {
         if let Some(text) = content.or(output).filter(|_| ops.is_none()) {
             match text.as_str() {
                 Some(text) => transcript.delta(Some(text)),
+                // A model that answers in parts sends each chunk as a list of them.
+                None if text.is_array() => texts(text).for_each(|text| transcript.delta(Some(text))),
                 None => transcript.message(|out| push_value(text, out)),
             }
         }
     }
 }
 
-/// Appends the text of an output: a string, or the value under `content` or `output` of an object.
+/// Appends the text of an output: a string, a list of parts, or the value under `content` or `output` of an object.
 fn push_value(value: RawJson<'_>, out: &mut BoundedText) {
-    match value.as_str() {
-        Some(text) => text.push_into(out),
-        None => {
-            let [content, output] = scan::pick(value.raw(), ["content", "output"]);
-            content.or(output).into_iter().for_each(|text| push_parts(text, out));
-        }
+    if !value.is_object() {
+        return push_parts(value, out);
     }
+    let [content, output] = scan::pick(value.raw(), ["content", "output"]);
+    content.or(output).into_iter().for_each(|text| push_parts(text, out));
 }

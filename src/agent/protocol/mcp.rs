@@ -5,7 +5,7 @@ use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_content, push_parts, reported};
 use crate::agent::transcript::Transcript;
-use crate::domain::answer::Verdict;
+use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
@@ -48,5 +48,10 @@ impl Reader for Reading {
         }
         transcript.message(|out| push_content(result, out));
         decided(frame, transcript, Verdict::Completed)
+    }
+
+    /// Decides the run: a response of JSON-RPC that has an error is one.
+    fn error_beside(&mut self, failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
+        Some(Verdict::Failed(failure))
     }
 }

@@ -128,7 +128,8 @@ impl Name {
 /// Members of one object that are kept without an allocation.
 const FEW: usize = 8;
 
-/// The members of one object. If there are duplicates, the first counts, but an error must not hide behind a null.
+/// The members of one object. If there are duplicates, the one that says the most of the run's end counts, and the first
+/// among equals.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
     /// A bit for each name that is there.
@@ -169,14 +170,11 @@ impl<'a> Members<'a> {
         members.is_closed = rest.is_closed();
     }
 
-    /// Keeps a member. Among duplicates, and among two spellings of one name, the first counts, except that an `error`
-    /// replaces one that says nothing.
+    /// Keeps a member. Among duplicates, and among two spellings of one name, the one of the most [`Name::weight`] counts:
+    /// readers of JSON differ in which of them they hear, and a failure must not hide behind a null or a success.
     fn add(&mut self, name: Name, value: RawJson<'a>) {
         if self.seen & name.bit() != 0 {
-            // An error must not hide behind a null.
-            if name == Name::Error
-                && let Some(seen) = self.entry(name).filter(|seen| !seen.is_something())
-            {
+            if let Some(seen) = self.entry(name).filter(|seen| name.weight(value) > name.weight(**seen)) {
                 *seen = value;
             }
             return;
@@ -223,6 +221,11 @@ impl<'a> Members<'a> {
     #[inline(always)]
     pub(crate) fn has_none_but(&self, name: Name) -> bool {
         self.seen & !name.bit() == 0
+    }
+
+    /// Returns true if this is so of one of the members.
+    pub(crate) fn any(&self, is_so: impl Fn(Name, RawJson<'a>) -> bool) -> bool {
+        self.found[..self.count].iter().chain(&self.more).any(|(name, value)| is_so(*name, *value))
     }
 
     /// Returns true if the member is this string.

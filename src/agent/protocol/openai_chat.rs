@@ -5,7 +5,7 @@ use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
-use crate::agent::protocol::words::{message_of, push_content, reported};
+use crate::agent::protocol::words::{message_of, push_content, reported, texts};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -64,7 +64,7 @@ impl Reader for Reading {
                     transcript.message(|out| push_content(value, out));
                     count_tools(value.get("tool_calls"), transcript);
                 }
-                b"finish_reason" => reason = reason.or(Some(value)),
+                b"finish_reason" => reason = reason.filter(|first: &RawJson<'_>| first.is_something()).or(Some(value)),
                 _ => {}
             }
         }
@@ -121,7 +121,11 @@ impl Reading {
         let (mut unread, mut has_calls) = (None, false);
         for (name, value) in scan::Members::of(delta.raw()) {
             match name.raw() {
-                b"content" if transcript.wants_text() => transcript.delta(value.as_str()),
+                b"content" if transcript.wants_text() => match value.as_str() {
+                    Some(text) => transcript.delta(Some(text)),
+                    // Models that think send a list of parts, which hold their thoughts, too.
+                    None => texts(value).for_each(|text| transcript.delta(Some(text))),
+                },
                 b"content" => unread = value.whole_str(),
                 b"refusal" => self.has_refused |= value.is_something(),
                 b"tool_calls" => {

@@ -8,7 +8,7 @@ use memchr::memchr2;
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::words::{message_of_frame, reported};
 use crate::agent::transcript::Transcript;
-use crate::domain::answer::Verdict;
+use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{RawJson, Str};
 
 /// Reads the frames of one protocol.
@@ -26,6 +26,13 @@ pub(crate) trait Reader: fmt::Debug + Send {
     /// Takes a frame named `error`.
     fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
         Verdict::Failed(reported(message_of_frame(frame)))
+    }
+
+    /// Takes an error that a frame of the protocol's own reports beside what it says. It is noted: text that comes later
+    /// takes it back, and an event that ends the run counts as its protocol says.
+    fn error_beside(&mut self, failure: AnswerError, transcript: &mut Transcript) -> Option<Verdict> {
+        transcript.failure = Some(failure);
+        None
     }
 
     /// Returns true if usage may still come once the run is decided.

@@ -6,7 +6,7 @@ use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign, name_of, type_of};
 use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
 use crate::agent::transcript::{Transcript, id};
-use crate::domain::answer::Verdict;
+use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson, Str};
 
 /// Events that no other agent sends, in NDJSON or in server-sent events.
@@ -82,6 +82,11 @@ impl Reader for Reading {
             raw if !raw.ends_with(b"Event") => foreign(transcript),
             _ => None,
         }
+    }
+
+    /// Passes it over: it is that of a call which the agent may make again. The server has an event of its own for errors.
+    fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
+        None
     }
 
     /// Decides a stream that ended in order without a server's event. It needs a result, and a last word decides then.

@@ -2,26 +2,29 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::domain::answer::AnswerError;
-use crate::json::scan::{self, RawJson};
+use crate::json::scan::{self, RawJson, Str};
 use crate::json::text::BoundedText;
 
 /// Bytes of an agent's error message that are kept. The record cuts it further.
 const MAX_MESSAGE: usize = 2 * 1024;
 
-/// Appends the text of a message's content: the string itself, or the `text` of its parts and the parts that are
-/// strings, one after the other. Parts that are thoughts are left out.
+/// Appends the text of a message's content: the string itself, or the [`texts`] of its parts, one after the other.
 pub(crate) fn push_parts(content: RawJson<'_>, out: &mut BoundedText) {
     if let Some(text) = content.as_str() {
         return text.push_into(out);
     }
-    for part in content.elements() {
+    texts(content).for_each(|text| text.push_into(out));
+}
+
+/// Returns the texts of a list of parts: the `text` of each, and the parts that are strings. Parts that are thoughts are
+/// left out.
+pub(crate) fn texts(parts: RawJson<'_>) -> impl Iterator<Item = Str<'_>> {
+    parts.elements().filter_map(|part| {
         let [kind, text, thought] = scan::pick(part.raw(), ["type", "text", "thought"]);
         let is_thought = thought.is_some_and(RawJson::is_true)
             || kind.and_then(RawJson::as_str).is_some_and(|kind| kind.is("reasoning") || kind.is("thinking"));
-        if let Some(text) = part.as_str().or_else(|| text?.as_str()).filter(|_| !is_thought) {
-            text.push_into(out);
-        }
-    }
+        part.as_str().or_else(|| text?.as_str()).filter(|_| !is_thought)
+    })
 }
 
 /// Returns true if a value is one of these strings.
