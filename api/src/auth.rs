@@ -81,10 +81,7 @@ mod tests {
                 | "EVENT_SOURCES"
                 | "MIN_SCHEDULE_MINUTES"
                 | "TRIGGER_LIMIT"
-                | "AGENT_ON_AGENTCORE"
-                | "HOOKS_URL" => {
-                    return None;
-                }
+                | "AGENT_ON_AGENTCORE" => return None,
                 "MACHINE_TOKENS" => machine_tokens.to_owned(),
                 "RUN_CLIENT_ID" => "run-client".to_owned(),
                 _ => "x".to_owned(),

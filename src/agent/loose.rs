@@ -29,7 +29,7 @@ pub(super) struct Loose {
     extent: Extent,
     /// Skims a document that is too large to keep.
     skim: Option<Box<Skim>>,
-    /// Of one of the document's lines not all was kept.
+    /// True if a part of one of the document's lines was not kept.
     is_cut: bool,
     /// True if a traceback began. The last line that is not indented says what happened.
     in_traceback: bool,

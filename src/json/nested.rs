@@ -375,7 +375,7 @@ mod tests {
                 let text = format!("{{\"a\":\"{}{}\",\"error\":1}}", "x".repeat(shift), part.repeat(4_000));
                 for chunk in [1, 5, usize::MAX] {
                     let (kept, _) = kept(&text, 4_000, chunk);
-                    // Of an escape of six bytes a part may be kept, which readers take for a character that is missing.
+                    // A part of an escape of six bytes may be kept. Readers take it for a character that is missing.
                     let [error] = scan::pick(kept.as_bytes(), ["error"]);
                     assert_eq!(error.map(RawJson::raw), Some(&b"1"[..]), "{part}");
                 }

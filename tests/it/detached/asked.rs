@@ -1,4 +1,4 @@
-//! Who may ask for a detached run, and how.
+//! The ways to ask for a detached run, and the ones who may.
 
 use super::*;
 use crate::support::one_fire::assert_error;
