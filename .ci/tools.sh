@@ -22,3 +22,16 @@ venv=$(environment venv .ci/requirements.txt)
 export PATH=$venv/bin:$PATH
 # The shell remembers where it found python3, which was not in the environment then.
 hash -r
+
+# Prints the folder of Node.js packages of a package-lock.json, and installs them if they are not there yet.
+node_packages() {
+    local folder
+    folder=$cache/node-$(sha256sum "$1/package-lock.json" | cut -c1-16)
+    [[ -e $folder/complete ]] || {
+        rm -rf "$folder" &&
+            mkdir -p "$folder" &&
+            cp "$1/package.json" "$1/package-lock.json" "$1/.npmrc" "$folder" &&
+            npm ci --prefix "$folder" --no-audit --no-fund --silent >&2 &&
+            touch "$folder/complete"
+    } && printf '%s\n' "$folder/node_modules"
+}
