@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Annotations, CfnResource, Token } from 'aws-cdk-lib';
+import { Annotations, CfnResource, Stack, Token, Validations } from 'aws-cdk-lib';
 import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
 import { ITable, Table } from 'aws-cdk-lib/aws-dynamodb';
 import { EventBus, IEventBus } from 'aws-cdk-lib/aws-events';
@@ -74,6 +74,13 @@ export class AgentTrigger extends Construct {
       const included = this.template.getRule(rule);
       included.node.scope?.node.tryRemoveChild(included.node.id);
     }
+
+    // The CDK checks each parameter's default wherever the parameter is used, and does not see what conditions rule out. Some
+    // of what it finds it reports of the stack.
+    const reason = 'A condition leaves the property out while the parameter is empty, or the output while the resource is not there';
+    Validations.of(Stack.of(this)).acknowledge(
+      ...['E1150', 'F3031', 'W1001', 'W1028', 'W1030', 'W8003'].map((rule) => ({ id: `CloudFormation-Validate::${rule}`, reason })),
+    );
 
     this.runFunction = Function.fromFunctionAttributes(this, 'RunFunction', {
       functionArn: this.output('FunctionArn'),
