@@ -9,6 +9,7 @@ mod frontend;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod openapi;
 mod schedules;
 mod strangers;
 mod support;
