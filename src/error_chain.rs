@@ -23,6 +23,12 @@ pub fn chain(error: &dyn Error) -> String {
     cut(&text.replace(char::is_control, " "), CHAIN_LIMIT).to_owned()
 }
 
+/// Returns the causes of `error` as [`chain`] does. Its own text, which in the AWS SDK names no more than the step that failed,
+/// is left out unless there is no other.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    chain(error.source().unwrap_or(error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +44,6 @@ mod tests {
     #[test]
     fn a_cause_is_said_once_on_one_line() {
         assert_eq!(chain(&Outer(Inner)), "the call failed: reset by peer");
+        assert_eq!((causes(&Outer(Inner)), causes(&Inner)), ("reset by peer".to_owned(), "reset by peer".to_owned()));
     }
 }

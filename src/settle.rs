@@ -36,7 +36,10 @@ use crate::{
         close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned},
         identify::{identify, recall},
     },
-    store::{error::StoreError, in_place::InPlace},
+    store::{
+        error::StoreError,
+        in_place::{InPlace, Remembered},
+    },
     telemetry::metrics::MetricsLine,
     trigger::{
         bounds::EventSteps,
@@ -146,15 +149,11 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
         }
     };
     // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
-    let error_type = failure_of(&report).error_type;
-    let is_refused = error_type == ErrorType::InvalidEvent;
+    let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
         Event::Bus(event) => match &event.target {
-            EventTarget::Subscribers => {
-                let is_handed_on = error_type == ErrorType::DispatchFailed;
-                settler.settle_subscribers(event, !is_refused && !is_handed_on).await
-            }
+            EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
                 if is_refused {
                     note(Detour::SettledRefused);
@@ -279,8 +278,8 @@ impl Settler<'_> {
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each
     /// trigger is settled that is due or skipped now, and the one that ran in place. A record is written only if the
     /// event cannot be on its way to an invocation of its own. This is so if exactly one trigger is due, without a
-    /// threshold, every subscription is readable, and no other trigger is remembered to have run in place. `may_create`
-    /// must be false if the last attempt handed the event on: the trigger may have been one of several then.
+    /// threshold, every subscription is readable, and no attempt is remembered to have handed the event on or to have
+    /// run another trigger in place. `may_create` is false if the event was refused.
     ///
     /// # Errors
     /// Returns an error if a trigger could not be settled, once all others were tried.
@@ -312,11 +311,13 @@ impl Settler<'_> {
                 None => break,
             }
         }
-        let in_place = self.app.store.in_place(&self.report.request_context.request_id).await?;
+        let Remembered { in_place, is_handed_on } =
+            self.app.store.remembered(&self.report.request_context.request_id).await?;
         let is_due = |(user_id, trigger_id): &InPlace| {
             due.iter().any(|fire| fire.user_id == *user_id && fire.trigger_id == *trigger_id)
         };
-        let creates = due.len() == 1 && is_certain && may_create && in_place.as_ref().is_none_or(is_due);
+        let is_alone = due.len() == 1 && is_certain && !is_handed_on && in_place.as_ref().is_none_or(is_due);
+        let creates = may_create && is_alone;
         let mut result = Ok(());
         for fire in &due {
             if let Err(unsettled) = self.settle(fire, creates).await {

@@ -26,21 +26,28 @@ const SETTINGS: [&str; 2] = ["MIN_SCHEDULE_MINUTES", "AGENT_ON_AGENTCORE"];
 /// # Errors
 /// If a file is not readable, or holds no trigger, or the event is none.
 pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen: &Screen) -> Result<bool, String> {
+    if event == Some(file) && file == Path::new(STDIN) {
+        return Err("only one of the trigger and the event can be the standard input".to_owned());
+    }
     let (triggers, is_array) = match read(file)? {
         Value::Array(triggers) => (triggers, true),
         trigger => (vec![trigger], false),
     };
+    let triggers: Vec<_> = triggers.into_iter().map(|trigger| object(file, trigger)).collect::<Result<_, _>>()?;
+    if triggers.is_empty() {
+        return Err(format!("{} holds no trigger", file.display()));
+    }
+    let takes_event = |trigger: &Map<String, Value>| trigger.get("type") != Some(&json!("schedule"));
+    if event.is_some() && !triggers.iter().any(takes_event) {
+        let what = if is_array { "these are" } else { "this one is" };
+        return Err(format!("--event is for triggers of type event; {what} of type schedule"));
+    }
     let event = event.map(|event| Ok::<_, String>(Value::Object(object(event, read(event)?)?))).transpose()?;
     let (mut answers, mut lines, mut are_valid) = (Vec::new(), Vec::new(), true);
     for (at, trigger) in triggers.into_iter().enumerate() {
-        let trigger = object(file, trigger)?;
-        let takes_event = trigger.get("type") != Some(&json!("schedule"));
-        if event.is_some() && !takes_event && !is_array {
-            return Err("--event is for triggers of type event; this one is of type schedule".to_owned());
-        }
         let name = ["id", "name"].iter().find_map(|name| trigger.get(*name)?.as_str());
         let name = name.map_or_else(|| format!("[{at}]"), words::one_line);
-        let answer = verdict_on(&trigger, event.as_ref().filter(|_| takes_event)).await;
+        let answer = verdict_on(&trigger, event.as_ref().filter(|_| takes_event(&trigger))).await;
         let answer = answer.map_err(|error| if is_array { format!("{name}: {error}") } else { error })?;
         let is_valid = answer["valid"] == json!(true);
         are_valid &= is_valid;
@@ -49,6 +56,9 @@ pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen:
             lines.push(name);
         }
         lines.extend(verdict(&answer, is_valid));
+        if event.is_some() && !takes_event(&trigger) {
+            lines.push("  no event runs it: its type is schedule".to_owned());
+        }
         answers.push(answer);
     }
     if !json {
@@ -70,9 +80,9 @@ async fn verdict_on(trigger: &Map<String, Value>, event: Option<&Value>) -> Resu
         "EVENT_SOURCES" => Some(sources.clone()),
         name if SETTINGS.contains(&name) => set(name),
         _ => None,
-    });
+    })?;
     let body = json!({"trigger": trigger, "event": event});
-    let mut answer = requests.await?.done(Some("nobody"), Method::POST, "/triggers/check", Some(&body)).await?;
+    let mut answer = requests.done(Some("nobody"), Method::POST, "/triggers/check", Some(&body)).await?;
     if let Some(members) = answer.as_object_mut() {
         members.remove("metadata");
     }

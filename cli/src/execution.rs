@@ -13,6 +13,8 @@ use crate::words;
 
 /// The default of `LEASE_SECONDS`. Clocks may differ by a sixth of it. A record does not say which one its function has.
 const LEASE: Lease = Lease(Duration::from_secs(30));
+/// A day before the end of the year 9999, in milliseconds since 1970: RFC 3339 has no later times.
+const LATEST: i64 = 253_402_214_400_000;
 
 /// The present state of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,16 +176,17 @@ pub(crate) fn fired_at(id: &str) -> Option<i64> {
     Some(time_of(id)?.as_millisecond())
 }
 
-/// Returns the time of the fire that an id with this beginning has. All of its time is in the first twelve digits, which a
-/// hyphen divides: the end of an id has none at this place.
+/// Returns the time of the fire that an id with this beginning has, or `None` if it begins no UUIDv7. All of its time is in
+/// the first twelve digits, which a hyphen divides: the end of an id has none at this place.
 pub(crate) fn fired_at_beginning(part: &str) -> Option<i64> {
     let (high, rest) = part.split_once('-')?;
     let low = rest.get(..4)?;
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if high.len() != 8 || !is_hex(high) || !is_hex(low) {
+    let is_other_version = rest.as_bytes().get(5).is_some_and(|version| *version != b'7');
+    if high.len() != 8 || !is_hex(high) || !is_hex(low) || is_other_version {
         return None;
     }
-    i64::from_str_radix(&format!("{high}{low}"), 16).ok()
+    i64::from_str_radix(&format!("{high}{low}"), 16).ok().filter(|fired| *fired < LATEST)
 }
 
 #[cfg(test)]
@@ -279,6 +282,9 @@ pub(crate) mod tests {
             ("019aa303-7c0", None),
             ("712a8c5e2c03", None),
             ("c00-7f32-9d74-712a8c5e2c03", None),
+            ("f81d4fae-7dec-4f32-9d74-712a8c5e2c03", None),
+            ("019aa303-7c00-4", None),
+            ("f81d4fae-7dec", None),
         ] {
             assert_eq!(fired_at_beginning(part), fired, "{part}");
         }

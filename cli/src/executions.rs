@@ -6,10 +6,10 @@ use http::Method;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::execution::{Execution, State};
+use crate::execution::{Execution, State, fired_at};
 use crate::options::{ExecutionOptions, Which};
 use crate::place::Place;
-use crate::requests::{Needs, segment};
+use crate::requests::{Answer, Needs, segment, started};
 use crate::screen::Screen;
 use crate::table::{Named, Newest, WHOLE_ID};
 use crate::words::{self, View, pretty};
@@ -17,6 +17,9 @@ use crate::{list, show, triggers};
 
 /// The fewest characters of an id by which an execution is cancelled or run again: a slip of one key must not name another.
 const LEAST_PART: usize = 4;
+/// The longest time between a fire and the beginning of its execution in milliseconds: Lambda drops an event after 6 h
+/// (`MaximumEventAgeInSeconds` of the function in template.yaml).
+const LONGEST_WAIT: i64 = 6 * 60 * 60 * 1000;
 
 /// Shows the newest executions, as a table or as JSON.
 ///
@@ -44,7 +47,7 @@ pub(crate) async fn show(
     }
 }
 
-/// Follows the newest executions, or one, until Ctrl-C or SIGTERM. One whose trigger and whole id are known is waited for:
+/// Follows the newest executions, or one, until Ctrl-C. One whose trigger and whole id are known is waited for:
 /// the control plane names an execution before it begins. If `to_its_end`, it follows one until that has ended. Returns
 /// false if that one did not complete.
 ///
@@ -68,30 +71,9 @@ pub(crate) async fn watch(
     }
     tokio::select! {
         stopped = tokio::signal::ctrl_c() => stopped.map(|()| !to_its_end).map_err(|error| error.to_string()),
-        // The cursor is shown again in this case too.
-        () = terminated() => Ok(!to_its_end),
         // The watch ends when its reader has gone.
-        has_completed = draw(screen, place, &asked, found, to_its_end) => Ok(has_completed.unwrap_or(!to_its_end)),
+        has_completed = draw(screen, place, &asked, found, to_its_end) => Ok(has_completed?.unwrap_or(!to_its_end)),
     }
-}
-
-/// Waits for SIGTERM.
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            terminate.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Waits for ever: there is no SIGTERM.
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 /// Requests an execution's end, or runs its input again, through the control plane. In a table it acts as the execution's
@@ -110,37 +92,50 @@ pub(crate) async fn act(
     }
     let (execution, _) = single(&place, trigger.as_deref(), id, search(&place, trigger.as_deref(), id).await?)?;
     let (trigger, id) = (execution.trigger(), execution.id());
-    let user = match execution.item.user_id.as_deref().or(user) {
-        Some(user) => Some(user.to_owned()),
-        None => triggers::owner(&place, None, trigger).await?,
+    let user = match (execution.item.user_id.as_deref(), user) {
+        (Some(its), Some(user)) if its != user => {
+            return Err(format!("execution {id} of trigger {trigger} is one of {its}, not of {user}"));
+        }
+        (Some(user), _) | (None, Some(user)) => Some(user.to_owned()),
+        (None, None) => triggers::owner(&place, None, trigger).await?,
     };
     let path = format!("/triggers/{}/executions/{}/{what}", segment(trigger), segment(id));
     let needs = if what == "replay" { Needs::Function } else { Needs::Table };
     let requests = place.requests(needs, None)?;
     let body = Value::Object(Default::default());
-    let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await?;
+    let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await;
     let whose = format!("execution {id} of trigger {trigger}");
-    if answer.status == http::StatusCode::NOT_FOUND {
+    if answer.as_ref().is_ok_and(|answer| answer.status == http::StatusCode::NOT_FOUND) {
         let reason = "it is there, but its trigger is no stored one of this user (404)";
         return Err(format!("{whose}: cannot {what} it: {reason}"));
     }
-    answer.done().map_err(|error| format!("{whose}: {error}"))
+    let answer = if what == "replay" { started(answer) } else { answer.map_err(String::from).and_then(Answer::done) };
+    answer.map_err(|error| format!("{whose}: {error}"))
 }
 
 /// Draws every second. It reads again after as many seconds as the shown executions have pages, so that watching a
 /// large table costs no more than watching a small one: a page a second on average. If `to_its_end`, it returns whether the
-/// execution has completed, once it has ended.
-async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found, to_its_end: bool) -> Option<bool> {
+/// execution has completed, once it has ended, or `None` if the reader has gone.
+///
+/// # Errors
+/// If the output cannot be written, or the execution cannot begin any more.
+async fn draw(
+    mut screen: Screen,
+    place: &Place,
+    asked: &Asked,
+    mut found: Found,
+    to_its_end: bool,
+) -> Result<Option<bool>, String> {
     let mut unread = 0;
     let mut trouble: Option<String> = None;
     loop {
         let mut lines = found.lines(place, screen.view());
         lines.extend(trouble.iter().map(|error| format!("trying again: {}", words::one_line(error))));
-        if screen.redraw(lines).is_err() {
-            return None;
+        if !screen.redraw(lines)? {
+            return Ok(None);
         }
         if let Some(has_completed) = found.has_completed(words::now()).filter(|_| to_its_end) {
-            return Some(has_completed);
+            return Ok(Some(has_completed));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         unread += 1;
@@ -149,6 +144,9 @@ async fn draw(mut screen: Screen, place: &Place, asked: &Asked, mut found: Found
             // The next reading may bring a newer state; until then an older one is better than none.
             match Found::read(place, asked).await {
                 Ok(newer) => (found, trouble) = (newer, None),
+                Err(error) if matches!(&found, Found::NotYet { id, .. } if !may_begin(id, words::now())) => {
+                    return Err(error);
+                }
                 Err(error) => trouble = Some(error),
             }
         }
@@ -195,7 +193,7 @@ impl Found {
             }
             Asked::One { trigger, id, waits } => {
                 let named = search(place, trigger.as_deref(), id).await?;
-                if let (Some(trigger), 0, true) = (trigger, named.count, *waits && id.len() == WHOLE_ID) {
+                if let (Some(trigger), 0, true) = (trigger, named.count, *waits && may_begin(id, words::now())) {
                     return Ok(Self::NotYet { trigger: trigger.clone(), id: id.clone() });
                 }
                 let (execution, pages) = single(place, trigger.as_deref(), id, named)?;
@@ -271,6 +269,12 @@ impl Found {
         }
         lines
     }
+}
+
+/// Returns true for the id of an execution that may still begin. `now` is in milliseconds since 1970.
+fn may_begin(id: &str, now: i64) -> bool {
+    // The clock that made the id may be ahead of this one.
+    id.len() == WHOLE_ID && fired_at(id).is_some_and(|fired| (now - fired).abs() <= LONGEST_WAIT)
 }
 
 /// Looks for the executions that an id, or a part of it, means.
@@ -365,6 +369,22 @@ mod tests {
         ] {
             let found = Found::One { execution: Box::new(execution(row.clone())), input: None, pages: 1 };
             assert_eq!(found.has_completed(NOW), has_completed, "{row}");
+        }
+    }
+
+    #[test]
+    fn no_execution_begins_hours_after_its_fire() {
+        const FIRED: i64 = 0x019a_a303_7c00;
+        let id = "019aa303-7c00-7f32-9d74-712a8c5e2c03";
+        for (id, now, may) in [
+            (id, FIRED + LONGEST_WAIT, true),
+            (id, FIRED + LONGEST_WAIT + 1, false),
+            (id, FIRED - 1_000, true),
+            (id, FIRED - LONGEST_WAIT - 1, false),
+            (&id[..35], FIRED, false),
+            ("f81d4fae-7dec-4f32-9d74-712a8c5e2c03", FIRED, false),
+        ] {
+            assert_eq!(may_begin(id, now), may, "{id} at {now}");
         }
     }
 

@@ -12,6 +12,7 @@ mod options;
 mod place;
 mod requests;
 mod screen;
+mod sdk_http;
 mod show;
 mod source;
 mod table;
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
     match run(Options::parse()).await {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("error: {}", words::one_line(&message));
+            screen::warn(&format!("error: {}", words::one_line(&message)));
             ExitCode::FAILURE
         }
     }
@@ -106,7 +107,7 @@ fn said(what: &str, mut answer: Value, options: &PlaceOptions, json: bool) -> Ve
     let text = |name: &str| answer[name].as_str().map(words::one_line).unwrap_or_default();
     let (execution, trigger) = (text("executionId"), text("triggerId"));
     let (id, its) = (words::quoted(&execution), words::quoted(&trigger));
-    let follow = format!("follow it: triggerctl watch {id} --trigger {its}{}", options.given());
+    let follow = format!("follow it: triggerctl watch --trigger={its}{} -- {id}", options.given());
     vec![format!("{what} {execution}"), follow]
 }
 
@@ -122,9 +123,29 @@ mod tests {
         let answer = json!({"executionId": "019aa303", "triggerId": "$(rm x)\u{1b}[2J"});
         assert_eq!(
             said("runs as", answer.clone(), &options, false),
-            ["runs as 019aa303", "follow it: triggerctl watch 019aa303 --trigger '$(rm x) [2J' --table runs"]
+            ["runs as 019aa303", "follow it: triggerctl watch --trigger='$(rm x) [2J' --table=runs -- 019aa303"]
         );
         let json = said("runs as", answer.clone(), &options, true).concat();
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), answer);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_id_becomes_an_option_of_the_advice() {
+        for strange in ["--help", "--api=https://evil", "-", "it's  $(x)", "a`b`", "~", "--", "=x"] {
+            let options = PlaceOptions { user: Some(strange.to_owned()), ..PlaceOptions::default() };
+            let answer = json!({"executionId": strange, "triggerId": strange});
+            let advice = said("runs as", answer, &options, false).pop().unwrap();
+            // A shell divides it into words.
+            let script = advice.replace("follow it: triggerctl", "printf '%s\\n' triggerctl");
+            let words = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+            let words = String::from_utf8(words).unwrap();
+            let Options { place, command } = Options::try_parse_from(words.lines()).unwrap();
+            let Command::Watch { id, which, .. } = command else { panic!("{advice}") };
+            let given = (id.as_deref(), which.trigger.as_deref(), place.user.as_deref(), place.api.as_deref());
+            // The first is what `one_line` has made of the answer.
+            let shown = words::one_line(strange);
+            assert_eq!(given, (Some(shown.as_str()), Some(shown.as_str()), Some(strange), None), "{advice}");
+        }
     }
 }

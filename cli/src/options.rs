@@ -151,7 +151,7 @@ impl PlaceOptions {
         let options = [("--api", &self.api), ("--table", &self.table), ("--user", &self.user)];
         let given = options.into_iter().filter_map(|(name, value)| {
             let value = value.as_ref()?;
-            Some(format!(" {name} {}", crate::words::quoted(value)))
+            Some(format!(" {name}={}", crate::words::quoted(value)))
         });
         given.collect()
     }
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn the_place_is_told_as_it_was_given() {
         let place = parse("list --table runs --user $(x)").unwrap().place;
-        assert_eq!(place.given(), " --table runs --user '$(x)'");
+        assert_eq!(place.given(), " --table=runs --user='$(x)'");
         assert_eq!(PlaceOptions::default().given(), "");
     }
 

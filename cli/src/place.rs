@@ -1,5 +1,7 @@
 //! The place of executions and triggers: a control plane's address, or a table.
 
+use std::collections::HashSet;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -44,11 +46,10 @@ impl Place {
             }
             return Ok(Self::Api { requests, address });
         }
-        let file = EnvFile::find();
-        let source = Source::find(options.table.as_deref(), set, file.as_ref());
+        let source = Source::find(options.table.as_deref(), set, EnvFile::find);
         let table = Table::open(source.map_err(|problems| problems.join("; "))?).await?;
-        if let Some(user) = user.filter(|_| table.is_local_run()) {
-            local_run()?.acts_for(user).await?;
+        if let (Some(user), Some(file)) = (user, table.env_file()) {
+            local_run(file)?.acts_for(user).await?;
         }
         Ok(Self::Table(Box::new(table)))
     }
@@ -101,8 +102,10 @@ impl Place {
     pub(crate) fn requests(self, needs: Needs, source: Option<&str>) -> Result<Requests, String> {
         match self {
             Self::Api { requests, .. } => Ok(requests),
-            Self::Table(table) if table.is_local_run() => local_run(),
             Self::Table(table) => {
+                if let Some(file) = table.env_file() {
+                    return local_run(file);
+                }
                 let own = source.map(|source| json!([{"id": source}]).to_string());
                 let set = |name: &str| set(name).or_else(|| own.clone().filter(|_| name == "EVENT_SOURCES"));
                 Requests::here(table.config().clone(), table.name(), needs, set)
@@ -117,11 +120,9 @@ impl Place {
 }
 
 /// Returns the way to the control plane of the local run.
-fn local_run() -> Result<Requests, String> {
-    let file = EnvFile::find();
-    let line = |name: &str| file.as_ref()?.line(name).map(str::to_owned);
-    let address = line("AGENT_TRIGGER_API").ok_or("the local run serves no control plane: start it again")?;
-    Requests::to(&address, line("AGENT_TRIGGER_TOKEN"), None)
+fn local_run(file: &EnvFile) -> Result<Requests, String> {
+    let address = file.line("AGENT_TRIGGER_API").ok_or("the local run serves no control plane: start it again")?;
+    Requests::to(address, file.line("AGENT_TRIGGER_TOKEN").map(str::to_owned), None)
 }
 
 /// Looks up a variable of the environment. An empty one is none.
@@ -155,17 +156,17 @@ async fn full(requests: &Requests, trigger: &str, id: &str, now: i64) -> Result<
 }
 
 /// The pages of a list of a control plane.
+#[derive(Default)]
 pub(crate) struct Pages {
     next: Option<String>,
     has_begun: bool,
+    /// The tokens of all pages so far.
+    seen: HashSet<String>,
+    /// How many pages in a row had nothing of use.
+    empty: u32,
 }
 
 impl Pages {
-    /// Begins with the first page.
-    pub(crate) fn new() -> Self {
-        Self { next: None, has_begun: false }
-    }
-
     /// Returns the token of the next page.
     pub(crate) fn token(&self) -> Option<&str> {
         self.next.as_deref()
@@ -179,10 +180,10 @@ impl Pages {
     /// Takes the list `name` out of a page.
     ///
     /// # Errors
-    /// If the answer is no such page, or leads to itself.
+    /// If the answer is no such page, or leads to an earlier one.
     pub(crate) fn take(&mut self, mut page: Value, name: &str) -> Result<Vec<Value>, String> {
         let next = page["nextToken"].as_str().filter(|next| !next.is_empty()).map(str::to_owned);
-        if next.is_some() && next == self.next {
+        if next.as_ref().is_some_and(|next| !self.seen.insert(next.clone())) {
             return Err("the control plane answers with the same page again and again".to_owned());
         }
         (self.next, self.has_begun) = (next, true);
@@ -190,6 +191,18 @@ impl Pages {
             Value::Array(rows) => Ok(rows),
             _ => Err(format!("the answer has no {name}: is this the address of a control plane?")),
         }
+    }
+
+    /// Counts a page with this many rows of use.
+    ///
+    /// # Errors
+    /// If it is the last of many with none, and there are more.
+    pub(crate) fn used(&mut self, rows: usize) -> Result<(), String> {
+        self.empty = if rows == 0 { self.empty + 1 } else { 0 };
+        if self.next.is_some() && self.empty > MOST_PAGES {
+            return Err(format!("the control plane answers with {MOST_PAGES} empty pages, and with more to come"));
+        }
+        Ok(())
     }
 }
 
@@ -217,14 +230,17 @@ fn list_path(which: &Which, to: Option<i64>, limit: usize, next: Option<&str>) -
 /// Reads lists until there are as many executions as wanted, or no more.
 async fn listed(requests: &Requests, which: &Which, now: i64) -> Result<Newest, String> {
     let mut newest = Newest::default();
-    let mut pages = Pages::new();
+    let mut pages = Pages::default();
     loop {
         let missing = (which.limit + 1).saturating_sub(newest.executions.len()).min(PAGE);
         let page = requests.done(None, Method::GET, &list_path(which, None, missing, pages.token()), None).await?;
         newest.pages += 1;
         let rows = pages.take(page, "executions")?;
         newest.items += rows.len();
-        newest.executions.extend(rows.iter().filter_map(|row| execution(row, now)));
+        let found: Vec<_> = rows.iter().filter_map(|row| execution(row, now)).collect();
+        // What is no execution, or has expired, brings the end no nearer.
+        pages.used(found.len())?;
+        newest.executions.extend(found);
         if !pages.more() || newest.executions.len() > which.limit {
             newest.more = pages.more();
             newest.cut(which.limit);
@@ -240,7 +256,7 @@ async fn searched(requests: &Requests, trigger: Option<&str>, id: &str, now: i64
     let fired = fired_at_beginning(id);
     which.since = fired.map(|fired| fired - 1_000);
     let to = fired.map(|fired| fired + 1_000);
-    let (mut pages, mut named, mut searched) = (Pages::new(), Named::default(), 0);
+    let (mut pages, mut named, mut searched) = (Pages::default(), Named::default(), 0);
     while pages.more() {
         if searched >= MOST_SEARCHED || named.pages >= MOST_PAGES {
             named.cut_short_at = Some(searched);
@@ -269,15 +285,24 @@ mod tests {
 
     #[test]
     fn a_list_that_never_ends_and_what_is_no_list_are_refused() {
-        let mut pages = Pages::new();
+        let mut pages = Pages::default();
         assert!(pages.more());
         let page = |next: &str| json!({"executions": [1], "nextToken": next});
         assert_eq!(pages.take(page("a"), "executions").unwrap(), [json!(1)]);
         assert_eq!(pages.take(page("b"), "executions").unwrap(), [json!(1)]);
+        assert!(pages.take(page("a"), "executions").unwrap_err().contains("again"));
         assert!(pages.take(page("b"), "executions").unwrap_err().contains("again"));
         assert!(pages.take(json!({}), "executions").unwrap_err().contains("no executions"));
         pages.take(json!({"executions": []}), "executions").unwrap();
         assert!(!pages.more());
+        let empty = |at: u32| json!({"executions": [], "nextToken": at.to_string()});
+        let mut pages = Pages::default();
+        for at in 0..=MOST_PAGES {
+            pages.take(empty(at), "executions").unwrap();
+            assert_eq!(pages.used(0).is_ok(), at < MOST_PAGES, "{at}");
+        }
+        pages.used(1).unwrap();
+        pages.used(0).unwrap();
     }
 
     #[test]

@@ -3,10 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use agent_trigger::clients::{
-    http::{Clients, SdkHttpClient},
-    lambda::Dispatcher,
-};
+use agent_trigger::clients::{http::Clients, lambda::Dispatcher};
 use agent_trigger::{error_chain::chain, json::surrogate, store::Store};
 use agent_trigger_api::{
     api::Api,
@@ -95,6 +92,24 @@ pub(crate) enum Failure {
     Other(String),
 }
 
+/// Returns true if it is unknown whether a request was carried out: its answer is lost, or says that a service failed.
+pub(crate) fn is_unsure(answer: &Result<Answer, Failure>) -> bool {
+    match answer {
+        Ok(answer) => answer.status.is_server_error(),
+        Err(failure) => matches!(failure, Failure::NoAnswer(_)),
+    }
+}
+
+/// Returns the body of a success of a request that starts an execution. A second request would start another, so it is not
+/// repeated.
+///
+/// # Errors
+/// In the control plane's own words, and with what to look for if one may have been started.
+pub(crate) fn started(answer: Result<Answer, Failure>) -> Result<Value, String> {
+    let advice = if is_unsure(&answer) { "; it may have been started: look with triggerctl list first" } else { "" };
+    answer.map_err(String::from).and_then(Answer::done).map_err(|error| format!("{error}{advice}"))
+}
+
 impl From<Failure> for String {
     fn from(failure: Failure) -> Self {
         let (Failure::NoAnswer(message) | Failure::Other(message)) = failure;
@@ -103,8 +118,8 @@ impl From<Failure> for String {
 }
 
 impl Requests {
-    /// Returns the way to an address. A token is sent to https, or to this machine, alone. `user` is the one for whom a
-    /// token without a user acts ([`Requests::acts_for`]).
+    /// Returns the way to an address. A token is sent to https, or to this machine, alone. `user` goes into
+    /// [`TARGET_USER`]: a token without a user acts for that one.
     ///
     /// # Errors
     /// If the address is no such URL, or the token no text of a header.
@@ -206,13 +221,10 @@ impl Requests {
     ///
     /// # Errors
     /// Names every setting that is malformed.
-    pub(crate) async fn nowhere(set: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(Clients::new(None)?.aws))
-            .region(Region::from_static("us-east-1"))
-            .load()
-            .await;
-        Self::here(aws, "none", Needs::Table, set)
+    pub(crate) fn nowhere(set: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        // What the environment says of AWS is not read, because none of it is called.
+        let aws = SdkConfig::builder().behavior_version(BehaviorVersion::latest());
+        Self::here(aws.region(Region::from_static("us-east-1")).build(), "none", Needs::Table, set)
     }
 
     /// Sends a request as `user`, where the control plane runs here. At an address the token says who calls.
@@ -260,7 +272,9 @@ impl Requests {
             return Ok(Answer { status, body: Value::Null, cause });
         }
         let body = serde_json::from_slice(&bytes).map_err(|_| {
-            Failure::Other(format!("the answer ({status}) is not JSON: is this the address of a control plane?"))
+            let message = format!("the answer ({status}) is not JSON: is this the address of a control plane?");
+            // A body that a gateway made says nothing of what became of the request.
+            if status.is_server_error() { Failure::NoAnswer(message) } else { Failure::Other(message) }
         })?;
         Ok(Answer { status, body, cause })
     }

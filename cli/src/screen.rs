@@ -21,13 +21,12 @@ impl Screen {
     }
 
     pub(crate) fn view(&self) -> View {
-        let width = self.term.size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns));
-        View { now: words::now(), width, colours: console::colors_enabled() }
+        View { now: words::now(), width: self.width().unwrap_or(WIDTH), colours: console::colors_enabled() }
     }
 
-    /// Returns true if the output is a terminal.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.term.is_term()
+    /// Returns the width of the terminal in columns, or `None` if the output is none.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.term.size_checked().map(|(_, columns)| usize::from(columns))
     }
 
     /// Prints lines, and does not fail if the reader has gone.
@@ -44,17 +43,19 @@ impl Screen {
     /// If the output cannot be written.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), String> {
         let mut out = io::stdout().lock();
-        match out.write_all(bytes).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write the output: {error}")),
-            _ => Ok(()),
-        }
+        has_reader(out.write_all(bytes).and_then(|()| out.flush())).map(drop)
     }
 
-    /// Draws lines in place of those drawn before, as many as the terminal has room for.
+    /// Draws lines in place of those drawn before, as many as the terminal has room for. The cursor stays visible: whatever
+    /// ends the program leaves the terminal as it was. Returns false if the reader has gone.
     ///
     /// # Errors
-    /// If the reader has gone.
-    pub(crate) fn redraw(&mut self, mut lines: Vec<String>) -> io::Result<()> {
+    /// If the output cannot be written.
+    pub(crate) fn redraw(&mut self, lines: Vec<String>) -> Result<bool, String> {
+        has_reader(self.replace(lines))
+    }
+
+    fn replace(&mut self, mut lines: Vec<String>) -> io::Result<()> {
         let Some((height, width)) = self.term.size_checked() else {
             let mut out = io::stdout().lock();
             return writeln!(out, "{}\n", lines.join("\n")).and_then(|()| out.flush());
@@ -71,7 +72,7 @@ impl Screen {
             Some((count, drawn_width)) if drawn_width == width => self.term.clear_last_lines(count)?,
             // A terminal that was resized has wrapped its lines in a new way.
             Some(_) => self.term.clear_screen()?,
-            None => self.term.hide_cursor()?,
+            None => {}
         }
         for line in &lines {
             self.term.write_line(&words::cut(line, width))?;
@@ -81,10 +82,16 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = self.term.show_cursor().and_then(|()| self.term.flush());
-        }
+/// Writes a line to the standard error. If that is not possible, there is nowhere else to say it, and the program goes on.
+pub(crate) fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Returns whether what was written had a reader: one that has gone is no error.
+fn has_reader(written: io::Result<()>) -> Result<bool, String> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("cannot write the output: {error}")),
     }
 }

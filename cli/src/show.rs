@@ -266,6 +266,13 @@ Further attributes
     }
 
     #[test]
+    fn no_time_of_a_record_overflows() {
+        let row = json!({"status": "completed", "ttl": i64::MAX, "leaseUntil": i64::MIN, "durationMs": i64::MAX});
+        let drawn = lines(&execution(row), Some(Some(i64::MAX)), VIEW).join("\n");
+        assert!(drawn.contains("kept until") && drawn.contains("9223372036854775807 ("), "{drawn}");
+    }
+
+    #[test]
     fn no_line_is_wider_than_the_terminal_or_steers_it() {
         let long = "答えは\u{1b}[2J ".repeat(80);
         let row =

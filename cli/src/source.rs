@@ -53,13 +53,16 @@ impl EnvFile {
 fn own(path: &Path) -> io::Result<String> {
     use std::{io::Read, os::unix::fs::MetadataExt};
 
+    let checked = |metadata: fs::Metadata| {
+        // A file that only its owner may read was opened by its owner, or by root. The owner of this entry is the caller.
+        let is_foreign = fs::metadata("/proc/self").is_ok_and(|own| own.uid() != metadata.uid());
+        let is_own = metadata.is_file() && metadata.mode() & 0o077 == 0 && !is_foreign;
+        is_own.then_some(()).ok_or(io::Error::from(io::ErrorKind::PermissionDenied))
+    };
+    // To open a FIFO is to wait for its writer. The opened file may be another by then, so it is checked again.
+    checked(fs::metadata(path)?)?;
     let mut file = fs::File::open(path)?;
-    let metadata = file.metadata()?;
-    // A file that only its owner may read was opened by its owner, or by root. The owner of this entry is the caller.
-    let is_foreign = fs::metadata("/proc/self").is_ok_and(|own| own.uid() != metadata.uid());
-    if !metadata.is_file() || metadata.mode() & 0o077 != 0 || is_foreign {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
+    checked(file.metadata()?)?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok(text)
@@ -87,27 +90,28 @@ pub(crate) enum Access {
     /// The usual credentials, or else any: a DynamoDB on this machine does not check them.
     UsualOrAny,
     /// Any credentials: the table is the local run's own, and this file names it.
-    EnvFile(PathBuf),
+    EnvFile(EnvFile),
 }
 
 impl Source {
     /// Finds the table: the one that `--table` names, else `TRIGGERS_TABLE_NAME`, else the local run's while it is
-    /// serving.
+    /// serving. The local run's file is looked for in the last case alone.
     ///
     /// # Errors
     /// Everything that is missing or malformed.
     pub(crate) fn find(
         table: Option<&str>,
         environment: impl Fn(&str) -> Option<String>,
-        env_file: Option<&EnvFile>,
+        env_file: impl FnOnce() -> Option<EnvFile>,
     ) -> Result<Self, Vec<String>> {
         let set = |name: &str| environment(name).filter(|value| !value.is_empty());
         let named = table.map(str::to_owned).or_else(|| set("TRIGGERS_TABLE_NAME"));
-        if let (None, Some(file)) = (&named, env_file) {
+        let file = if named.is_none() { env_file() } else { None };
+        if let Some(file) = file {
             return Ok(Self {
                 table: file.line("TRIGGERS_TABLE_NAME").unwrap_or_default().to_owned(),
                 endpoint: file.line("AWS_ENDPOINT_URL_DYNAMODB").map(str::to_owned),
-                access: Access::EnvFile(file.path.clone()),
+                access: Access::EnvFile(file),
             });
         }
         let mut problems = Vec::new();
@@ -139,7 +143,8 @@ impl Source {
     pub(crate) fn described(&self, region: &str) -> String {
         let Self { table, endpoint, access } = self;
         let place = endpoint.as_ref().map_or_else(|| format!("in {region}"), |endpoint| format!("at {endpoint}"));
-        let reason = if let Access::EnvFile(path) = access { format!(" ({})", path.display()) } else { String::new() };
+        let reason =
+            if let Access::EnvFile(file) = access { format!(" ({})", file.path.display()) } else { String::new() };
         format!("{table} {place}{reason}")
     }
 }
@@ -162,14 +167,14 @@ mod tests {
 
     fn find(table: Option<&str>, environment: &[(&str, &str)], file: Option<&EnvFile>) -> Result<Source, Vec<String>> {
         let lookup = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Source::find(table, lookup, file)
+        Source::find(table, lookup, || file.cloned())
     }
 
     #[test]
     fn the_local_runs_table_is_shown_unless_another_is_named() {
         let file = file(FILE);
         let local = find(None, &[("TRIGGERS_TABLE_NAME", "")], Some(&file)).unwrap();
-        assert_eq!(local.access, Access::EnvFile("/here/.local/env".into()));
+        assert_eq!(local.access, Access::EnvFile(file.clone()));
         assert_eq!(local.described("-"), "standin-triggers at http://127.0.0.1:9003 (/here/.local/env)");
         let named = find(Some("runs"), &[("TRIGGERS_TABLE_NAME", "other")], Some(&file)).unwrap();
         assert_eq!(named, Source { table: "runs".into(), endpoint: None, access: Access::Usual });
@@ -202,6 +207,10 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(EnvFile::read(&path).is_some(), is_taken, "{mode:o}");
         }
+        fs::remove_file(&path).unwrap();
+        // Nobody writes into it, so a reader would wait for ever.
+        assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().unwrap().success());
+        assert!(EnvFile::read(&path).is_none());
         fs::remove_file(&path).unwrap();
     }
 

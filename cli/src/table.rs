@@ -1,10 +1,6 @@
 //! Reads the table.
 
-use agent_trigger::{
-    clients::http::{Clients, SdkHttpClient},
-    error_chain::chain,
-    store::execution_item::TTL,
-};
+use agent_trigger::{error_chain::causes, store::execution_item::TTL};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
     meta::credentials::CredentialsProviderChain, profile::ProfileFileCredentialsProvider,
@@ -12,7 +8,7 @@ use aws_config::{
 };
 use aws_sdk_dynamodb::{
     Client,
-    config::{Credentials, timeout::TimeoutConfig},
+    config::{Credentials, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::AttributeValue,
 };
@@ -25,7 +21,8 @@ use std::{
 use crate::execution::Execution;
 use crate::options::Which;
 use crate::requests::bundle;
-use crate::source::{Access, Source};
+use crate::sdk_http::SdkHttp;
+use crate::source::{Access, EnvFile, Source};
 
 /// The time limit of one attempt. For a page of a Scan, DynamoDB first reads 1 MB.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,15 +91,11 @@ impl Table {
     /// # Errors
     /// If there is no region, or `AWS_CA_BUNDLE` is unusable.
     pub(crate) async fn open(source: Source) -> Result<Self, String> {
-        let bundle = bundle();
-        let clients = match source.access {
-            // The local run is on this machine, where no proxy leads to.
-            Access::EnvFile(_) => Clients::direct(bundle.as_deref()),
-            Access::Usual | Access::UsualOrAny => Clients::new(bundle.as_deref()),
-        }?;
         let any = Credentials::new("local", "local", None, None, "any");
-        let http = SdkHttpClient::new(clients.aws);
+        let http = SdkHttp::new(bundle().as_deref())?;
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+        // Without this the SDK reads AWS_RETRY_MODE and its like, and panics at values that only other SDKs know (`adaptive`).
+        let loader = loader.retry_config(RetryConfig::standard());
         let provider = ProviderConfig::default().with_http_client(http);
         let profile = ProfileFileCredentialsProvider::builder().configure(&provider);
         let loader = match source.access {
@@ -148,9 +141,14 @@ impl Table {
         self.source.described(self.config.region().map(AsRef::as_ref).unwrap_or_default())
     }
 
+    /// Returns the file that names the table, if it is that of the local run.
+    pub(crate) fn env_file(&self) -> Option<&EnvFile> {
+        if let Access::EnvFile(file) = &self.source.access { Some(file) } else { None }
+    }
+
     /// Returns true if it is the table of the local run.
     pub(crate) fn is_local_run(&self) -> bool {
-        matches!(self.source.access, Access::EnvFile(_))
+        self.env_file().is_some()
     }
 
     /// Returns the newest executions of a trigger that `which` wants. It reads no more than that takes.
@@ -217,9 +215,9 @@ impl Table {
         }
     }
 
-    /// Returns the executions whose id is `id`, or begins or ends with it. One
-    /// is read by its key if its trigger and its whole id are known. Otherwise the trigger's rows are queried, or the table
-    /// is scanned, to the end: a part of an id may mean several.
+    /// Returns the executions whose id is `id`, or begins or ends with it. One is read by its key if its trigger and its
+    /// whole id are known. Otherwise the trigger's rows are queried, or the table is scanned, to the end: a part of an id
+    /// may mean several.
     ///
     /// # Errors
     /// The message of DynamoDB and what to do about it.
@@ -302,6 +300,19 @@ impl Table {
         }
     }
 
+    /// Returns true if a trigger is of type event, and was of no other since its last schedule was deleted.
+    ///
+    /// # Errors
+    /// The message of DynamoDB and what to do about it.
+    pub(crate) async fn has_no_schedule(&self, user: &str, trigger: &str) -> Result<bool, String> {
+        let get = self.client.get_item().table_name(&self.source.table);
+        let get = get.key("PK", text(format!("TRIGGER#{user}"))).key("SK", text(format!("TRIGGER#{trigger}")));
+        let get = get.projection_expression("#type, scheduleVersion").expression_attribute_names("#type", "type");
+        let found = get.send().await.map_err(|error| self.told("GetItem", &error))?;
+        let item = found.item.as_ref().map(plain).unwrap_or_default();
+        Ok(item.get("type") == Some(&Value::from("event")) && !item.contains_key("scheduleVersion"))
+    }
+
     /// Returns whether the execution's input for a replay is kept, and until when in seconds since 1970. The input
     /// contains a prompt, which is not read.
     ///
@@ -324,7 +335,7 @@ impl Table {
     {
         let shown = self.described();
         if !matches!(error, SdkError::ServiceError(_)) {
-            let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
+            let cause = causes(error);
             if self.is_local_run() {
                 let what_to_do = "start `cargo run --example local -- --serve` again, or give --table NAME";
                 return format!("no answer for {shown}: {cause}; has the local run ended? {what_to_do}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use comfy_table::{ColumnConstraint, ContentArrangement, presets::NOTHING};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -11,12 +11,16 @@ use crate::check;
 use crate::executions::progress_bar;
 use crate::options::PlaceOptions;
 use crate::place::{Pages, Place};
-use crate::requests::{Failure, Needs, Requests, segment};
-use crate::screen::Screen;
+use crate::requests::{Answer, Needs, Requests, is_unsure, segment, started};
+use crate::screen::{self, Screen};
 use crate::words::{self, pretty};
 
 /// The triggers of a page.
 const PAGE: usize = 100;
+/// More triggers of a user than any control plane has.
+const MOST_TRIGGERS: usize = 100_000;
+/// The fewest columns for names on a terminal.
+const LEAST_NAME: usize = 8;
 
 /// The users whose triggers are asked for: one, or everybody in a table.
 struct Asked {
@@ -43,11 +47,16 @@ impl Asked {
 
 /// Returns all triggers of a user.
 async fn all(requests: &Requests, user: Option<&str>) -> Result<Vec<Value>, String> {
-    let (mut triggers, mut pages) = (Vec::new(), Pages::new());
+    let (mut triggers, mut pages) = (Vec::new(), Pages::default());
     while pages.more() {
+        if triggers.len() > MOST_TRIGGERS {
+            return Err(format!("the control plane answers with more than {MOST_TRIGGERS} triggers of a user"));
+        }
         let token = pages.token().map(|next| format!("&nextToken={}", segment(next))).unwrap_or_default();
         let page = requests.done(user, Method::GET, &format!("/triggers?limit={PAGE}{token}"), None).await?;
-        triggers.extend(pages.take(page, "triggers")?);
+        let found = pages.take(page, "triggers")?;
+        pages.used(found.len())?;
+        triggers.extend(found);
     }
     Ok(triggers)
 }
@@ -74,14 +83,14 @@ pub(crate) async fn list(place: Place, user: Option<&str>, json: bool, screen: &
     } else if triggers.is_empty() {
         screen.print(&[format!("{described}: no triggers yet; make one: triggerctl put FILE")])
     } else {
-        screen.print(&table(&triggers, has_many_users && user.is_none(), screen))
+        screen.print(&table(&triggers, has_many_users && user.is_none(), screen.width()))
     }
 }
 
-/// Draws triggers as a table. `has_users` says whether it tells whose they are.
-fn table(triggers: &[Value], has_users: bool, screen: &Screen) -> Vec<String> {
+/// Draws triggers as a table, as wide as a terminal if there is one. `has_users` says whether it tells whose they are.
+fn table(triggers: &[Value], has_users: bool, width: Option<usize>) -> Vec<String> {
     let text = |trigger: &Value, name: &str| words::one_line(trigger[name].as_str().unwrap_or_default());
-    let mut table = rows(screen);
+    let mut table = Table::new();
     let user = |cell: String| has_users.then_some(cell);
     let header = ["STATE", "HEALTH", "NEXT RUN (UTC)", "TRIGGER"].map(str::to_owned);
     table.set_header(header.into_iter().chain(user("USER".to_owned())).chain(["NAME".to_owned()]));
@@ -104,32 +113,25 @@ fn table(triggers: &[Value], has_users: bool, screen: &Screen) -> Vec<String> {
         let cells = [state.to_owned(), health.unwrap_or_else(|| "-".to_owned()), next, text(trigger, "id")];
         table.add_row(cells.into_iter().chain(user(text(trigger, "userId"))).chain([text(trigger, "name")]));
     }
-    whole(&mut table, 3);
-    lines(&table)
+    lines(table, width)
 }
 
-/// Makes a table as wide as the terminal. Without one nothing is broken over lines.
-fn rows(screen: &Screen) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(NOTHING);
-    if screen.is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(screen.view().width).unwrap_or(u16::MAX));
-    } else {
-        table.set_content_arrangement(ContentArrangement::Disabled);
+/// Draws a table. Its last column, the name, is broken over lines if the terminal has too few columns for it. The others
+/// stay in one piece, so that an id can be searched for and copied. Without room for that, or without a terminal, each row is
+/// one line.
+fn lines(mut table: Table, width: Option<usize>) -> Vec<String> {
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    let widths = table.column_max_content_widths();
+    let others = widths.len().saturating_sub(1);
+    // A blank is on either side of each cell.
+    let taken: usize = widths[..others].iter().map(|width| usize::from(*width) + 2).sum();
+    if let Some(width) = width.filter(|width| taken + LEAST_NAME + 2 <= *width) {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(width).unwrap_or(u16::MAX));
+        for column in table.column_iter_mut().take(others) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
-    table
-}
-
-/// Keeps the ids of a column in one piece, so that they can be searched for and copied.
-fn whole(table: &mut comfy_table::Table, column: usize) {
-    if let Some(column) = table.column_mut(column) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-}
-
-fn lines(table: &comfy_table::Table) -> Vec<String> {
-    table.lines().map(|line| line.trim().to_owned()).collect()
+    table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect()
 }
 
 /// Sends a request about a trigger: `run`, `enable`, `disable`, or `None` to delete it.
@@ -140,19 +142,32 @@ pub(crate) async fn act(place: Place, user: Option<&str>, id: &str, what: Option
     let user = owner(&place, user, id).await?;
     let needs = match what {
         Some("run") => Needs::Function,
+        Some(_) if is_without_schedule(&place, user.as_deref(), id).await? => Needs::Table,
         Some(_) => Needs::Schedules,
         None => Needs::Group,
     };
     let requests = place.requests(needs, None)?;
     let path = format!("/triggers/{}", segment(id));
     let answer = match what {
-        Some(what) => requests.done(user.as_deref(), Method::POST, &format!("{path}/{what}"), Some(&json!({}))).await,
+        Some(what) => {
+            let path = format!("{path}/{what}");
+            let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&json!({})), &[]).await;
+            if what == "run" { started(answer) } else { answer.map_err(String::from).and_then(Answer::done) }
+        }
         None if is_there(&requests, user.as_deref(), id).await? => {
             requests.done(user.as_deref(), Method::DELETE, &path, None).await
         }
         None => Err("there is no such trigger (404)".to_owned()),
     };
     answer.map_err(|error| format!("trigger {id}: {error}"))
+}
+
+/// Returns true for a trigger of a table that is of type event: to switch it concerns no schedule.
+async fn is_without_schedule(place: &Place, user: Option<&str>, id: &str) -> Result<bool, String> {
+    match (place, user) {
+        (Place::Table(table), Some(user)) => table.has_no_schedule(user, id).await,
+        _ => Ok(false),
+    }
 }
 
 /// Returns true if there is such a trigger, or one whose deletion was cut short. To delete what is not there is a success of
@@ -175,7 +190,12 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
     let trigger = check::object(file, check::read(file)?)?;
     let id = id_of(&trigger)?;
     let in_file = trigger.get("userId").and_then(Value::as_str).filter(|user| !user.is_empty());
-    let given = options.user.as_deref().or(in_file);
+    let given = match (options.user.as_deref(), in_file) {
+        (Some(given), Some(in_file)) if given != in_file => {
+            return Err(format!("--user is {given}, and the userId of the file is {in_file}: leave one of them out"));
+        }
+        (given, in_file) => given.or(in_file),
+    };
     let user = match &id {
         Some(id) => owner(&place, given, id).await?,
         None if place.has_many_users() && given.is_none() => {
@@ -191,9 +211,9 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
         _ => Needs::Schedules,
     };
     let requests = place.requests(needs, source)?;
-    if let Some(given) = given {
-        // An address acts for the token's user, whoever the file names.
-        requests.acts_for(given).await?;
+    if let Some(in_file) = in_file.filter(|_| options.user.is_none()) {
+        // An address acts for the token's user, whoever the file names. `--user` was compared with that already.
+        requests.acts_for(in_file).await?;
     }
     let version = trigger.get("version").filter(|version| !version.is_null()).map(Value::to_string);
     let enabled = trigger.get("enabled").and_then(Value::as_bool);
@@ -207,21 +227,32 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
         }
         (None, _) => created(&requests, user, &body).await?,
     };
+    let said = saved(&answer["trigger"], id.as_deref(), enabled, &options.given());
     if json {
+        // What was not done must not be lost among what was.
+        said.iter().skip(1).for_each(|line| screen::warn(line));
         return Ok(vec![pretty(&answer["trigger"])]);
     }
-    Ok(saved(&answer["trigger"], id.as_deref(), enabled, &options.given()))
+    Ok(said)
 }
 
-/// Creates a trigger. If the answer is lost, the request is repeated once: its key keeps it from making a second trigger.
+/// Creates a trigger. If the answer is lost, or says that a service failed, the trigger may be there. Then the request is
+/// repeated once: its key keeps it from making a second trigger.
 async fn created(requests: &Requests, user: Option<&str>, body: &Value) -> Result<Value, String> {
     let key = Uuid::new_v4().to_string();
     let headers = [("Idempotency-Key", key.as_str())];
     let send = || requests.send(user, Method::POST, "/triggers", Some(body), &headers);
-    match send().await {
-        Err(Failure::NoAnswer(_)) => send().await?.done(),
-        answer => answer?.done(),
+    let answer = send().await;
+    if !is_unsure(&answer) {
+        return answer?.done();
     }
+    // The next command would have a key of its own.
+    let answer = send().await.map_err(String::from).and_then(Answer::done);
+    answer.map_err(|error| {
+        format!(
+            "{error}; it may have been made: look with triggerctl triggers, and put it again with its id if it is there"
+        )
+    })
 }
 
 /// Returns the id of the trigger that a file changes, or `None` if it is a new one.
@@ -245,7 +276,7 @@ fn saved(trigger: &Value, id: Option<&str>, enabled: Option<bool>, options: &str
     let is_on = trigger["enabled"] != json!(false);
     if enabled.is_some_and(|enabled| enabled != is_on) {
         let (state, switch) = if is_on { ("on", "disable") } else { ("off", "enable") };
-        lines.push(format!("still {state}: triggerctl {switch} {}{options}", words::quoted(&id)));
+        lines.push(format!("still {state}: triggerctl {switch}{options} -- {}", words::quoted(&id)));
     }
     lines
 }
@@ -291,14 +322,13 @@ pub(crate) async fn next(
     } else if all.is_empty() {
         screen.print(&["no schedule will fire".to_owned()])
     } else {
-        let mut table = rows(screen);
+        let mut table = Table::new();
         table.set_header(["AT (UTC)", "TRIGGER", "NAME"]);
         for run in &all {
             let text = |name: &str| words::one_line(run[name].as_str().unwrap_or_default());
             table.add_row([text("at"), text("triggerId"), text("name")]);
         }
-        whole(&mut table, 1);
-        screen.print(&lines(&table))
+        screen.print(&lines(table, screen.width()))
     }
 }
 
@@ -358,21 +388,33 @@ mod tests {
 
     #[test]
     fn what_a_file_says_of_enabled_and_was_not_done_is_told() {
-        let said = |stored: bool, file| saved(&json!({"id": "x", "enabled": stored}), Some("x"), file, " --table runs");
+        let said = |stored: bool, file| saved(&json!({"id": "x", "enabled": stored}), Some("x"), file, " --table=runs");
         assert_eq!(said(true, None), ["changed x"]);
         assert_eq!(said(true, Some(true)), ["changed x"]);
-        assert_eq!(said(true, Some(false)), ["changed x", "still on: triggerctl disable x --table runs"]);
-        assert_eq!(said(false, Some(true)), ["changed x", "still off: triggerctl enable x --table runs"]);
+        assert_eq!(said(true, Some(false)), ["changed x", "still on: triggerctl disable --table=runs -- x"]);
+        assert_eq!(said(false, Some(true)), ["changed x", "still off: triggerctl enable --table=runs -- x"]);
         let hostile = json!({"id": "x\u{9b}2J", "nextRun": "\u{1b}[2J"});
         assert_eq!(saved(&hostile, None, None, ""), ["created x 2J, next run [2J"]);
     }
 
     #[test]
-    fn ids_are_in_one_piece_and_users_are_told_apart() {
+    fn names_alone_are_broken_over_lines_and_users_are_told_apart() {
         let id = "019aa303-7c00-7f32-9d74-712a8c5e2c03";
-        let trigger = json!({"id": id, "name": "A long name ".repeat(20), "userId": "user-1", "enabled": true});
-        let drawn = table(std::slice::from_ref(&trigger), true, &Screen::new()).join("\n");
-        assert!(drawn.contains(id) && drawn.contains("USER") && drawn.contains("user-1"), "{drawn}");
-        assert!(!table(&[trigger], false, &Screen::new()).join("\n").contains("user-1"));
+        let trigger = json!({"id": id, "name": "Daily report of uploads", "userId": "user-1", "enabled": true,
+            "health": "healthy", "type": "schedule", "nextRun": "2999-01-31T08:00:00Z"});
+        let drawn = |has_users, width| table(std::slice::from_ref(&trigger), has_users, width);
+        let expected = "\
+STATE  HEALTH   NEXT RUN (UTC)  TRIGGER                               NAME
+● on   healthy  99-01-31 08:00  019aa303-7c00-7f32-9d74-712a8c5e2c03  Daily
+                                                                      report
+                                                                      of
+                                                                      uploads";
+        assert_eq!(drawn(false, Some(80)).join("\n"), expected);
+        for width in [None, Some(50), Some(80)] {
+            let drawn = drawn(true, width);
+            assert!(drawn.len() == 2 && drawn[1].contains("user-1  Daily report of uploads"), "{width:?}: {drawn:?}");
+        }
+        let wide = drawn(true, Some(100)).join("\n");
+        assert!(wide.contains(id) && wide.contains("USER") && wide.contains("user-1") && wide.lines().count() > 2);
     }
 }

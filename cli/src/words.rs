@@ -148,16 +148,18 @@ pub(crate) fn pretty(value: &Value) -> String {
     text
 }
 
-/// Returns a text as a shell takes it as one word, whatever it holds.
+/// Returns a text as a shell takes it as one word, whatever it holds. It may still begin with a hyphen, so it belongs behind
+/// `--` or `--option=`.
 pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
-    if !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
+    if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
-    format!("'{}'", one_line(text).replace('\'', "'\\''"))
+    format!("'{}'", harmless(text).replace('\n', " ").replace('\'', "'\\''"))
 }
 
-/// Does the same and joins the text to one line, with each run of white space as one space.
+/// Removes what could control a terminal, as [`harmless`] does, and joins the text to one line, with each run of white space
+/// as one space.
 pub(crate) fn one_line(text: &str) -> String {
     harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -281,7 +283,8 @@ mod tests {
             ("http://127.0.0.1:9010", "http://127.0.0.1:9010"),
             ("$(rm x)", "'$(rm x)'"),
             ("it's", "'it'\\''s'"),
-            ("--help", "'--help'"),
+            ("a  b", "'a  b'"),
+            ("a\nb\u{1b}", "'a b '"),
             ("", "''"),
         ] {
             assert_eq!(quoted(text), expected);

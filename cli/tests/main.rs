@@ -1,9 +1,11 @@
 //! The built program against the embedded DynamoDB and the other stand-ins, with a table and with a control plane.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
+mod fakes;
 mod manage;
 mod mistakes;
 mod program;
+mod surroundings;
 
 use std::{process::Stdio, time::SystemTime};
 

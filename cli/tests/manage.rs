@@ -41,6 +41,9 @@ pub(crate) enum Way {
     Address,
 }
 
+/// Both ways.
+pub(crate) const WAYS: [Way; 2] = [Way::Table, Way::Address];
+
 impl World {
     pub(crate) async fn start(name: &str) -> Self {
         let (stack, scheduler) = (Stack::start().await, Scheduler::start().await.unwrap());
@@ -143,7 +146,7 @@ pub(crate) fn schedule() -> Value {
 
 #[tokio::test]
 async fn a_trigger_is_made_changed_switched_run_and_deleted() {
-    for way in [Way::Table, Way::Address] {
+    for way in WAYS {
         let world = World::start(&format!("life-{way:?}")).await;
         let said = world.does(way, &["put", &world.file("new.json", &schedule())]).await;
         let id = said.strip_prefix("created ").and_then(|rest| rest.split(',').next()).unwrap().trim().to_owned();
@@ -184,7 +187,7 @@ async fn a_trigger_is_made_changed_switched_run_and_deleted() {
 #[tokio::test]
 async fn an_execution_is_shown_cancelled_and_replayed_by_the_end_of_its_id() {
     const ID: &str = "019aa303-7c00-7f32-9d74-712a8c5e2c03";
-    for way in [Way::Table, Way::Address] {
+    for way in WAYS {
         let world = World::start(&format!("executions-{way:?}")).await;
         world.stack.dynamodb.put_trigger(&json!({"id": "uploads", "userId": USER, "type": "event", "name": "Uploads"}));
         let row = |status: &str| {
@@ -197,7 +200,7 @@ async fn an_execution_is_shown_cancelled_and_replayed_by_the_end_of_its_id() {
         assert!(shown.contains("▸ running"), "{way:?}: {shown}");
         assert!(world.refuses(way, &["cancel", "c03"]).await.contains("too short"));
         let said = world.does(way, &["cancel", "5E2C03"]).await;
-        assert!(said.contains(ID) && said.contains("--trigger uploads --"), "{said}");
+        assert!(said.contains(ID) && said.contains("--trigger=uploads --"), "{said}");
         let stored = world.stack.dynamodb.item("TRIGGER#uploads", &format!("EXECUTION#{ID}")).unwrap();
         assert_eq!(stored["cancelRequested"], true);
 

@@ -236,7 +236,8 @@ async fn what_is_wrong_is_said_in_one_error() {
     assert!(said.contains("no such execution"), "what has expired is none either: {said}");
     let said = refuses(&dynamodb, &["show", FAILED, "--trigger", "nightly-report", "--table", TABLE]).await;
     assert!(said.contains("trigger nightly-report"), "{said}");
-    let said = refuses(&dynamodb, &["disable", "nightly-report", "--table", TABLE]).await;
+    dynamodb.put_trigger(&json!({"id": "daily", "userId": "user-456", "type": "schedule"}));
+    let said = refuses(&dynamodb, &["disable", "daily", "--table", TABLE]).await;
     for name in ["RUN_FUNCTION_ARN", "SCHEDULE_GROUP_NAME", "SCHEDULER_ROLE_ARN", "SCHEDULE_DLQ_ARN", "--api"] {
         assert!(said.contains(name), "{name} in {said}");
     }

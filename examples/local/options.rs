@@ -135,8 +135,6 @@ impl Options {
     /// tokens for it.
     pub(crate) fn env(&self, stack: &Stack) -> Env {
         let mut env = stack.env();
-        // What is said of agents here, such as the tool of an MCP server. AGENT_TRIGGER_TOKEN opens a control plane.
-        let is_agents = |name: &str| name.starts_with("AGENT") && !name.starts_with("AGENT_TRIGGER_");
         env.extend(std::env::vars().filter(|(name, _)| is_agents(name)));
         let protocol = self.protocol.as_ref().filter(|_| self.definition().is_none());
         for (name, value) in [("AGENT_PROTOCOL", protocol), ("AGENT_AUTH", self.auth.as_ref())] {
@@ -166,5 +164,26 @@ impl Options {
             env.extend(std::env::vars().filter(|(name, _)| theirs(name) && !not_theirs(name)));
         }
         env
+    }
+}
+
+/// Returns true for a variable that says something of agents, such as the tool of an MCP server. `AGENT_TRIGGER_TOKEN` opens
+/// a control plane, and the function has no use for it.
+fn is_agents(name: &str) -> bool {
+    name.starts_with("AGENT") && !name.starts_with("AGENT_TRIGGER_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_gets_what_is_said_of_agents_and_no_token() {
+        for name in ["AGENTS", "AGENT_API_URL", "AGENT_PROTOCOL"] {
+            assert!(is_agents(name), "{name}");
+        }
+        for name in ["AGENT_TRIGGER_TOKEN", "AGENT_TRIGGER_API", "AWS_REGION", "MY_AGENT"] {
+            assert!(!is_agents(name), "{name}");
+        }
     }
 }

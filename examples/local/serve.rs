@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,14 +65,9 @@ pub(crate) async fn serve(
         stack.dynamodb.url(),
         stack.lambda.url()
     ));
-    let listen = |kind| signal(kind).map_err(|e| format!("cannot listen for signals: {e}"));
-    // A terminal that is closed sends SIGHUP.
-    let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     let mut shown = HashSet::new();
     let ended = tokio::select! {
-        _ = tokio::signal::ctrl_c() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
+        stopped = stopped() => stopped.map_err(|e| format!("cannot listen for signals: {e}")),
         said = page.ended() => Err(said),
         () = async {
             loop {
@@ -85,6 +80,26 @@ pub(crate) async fn serve(
     // Left behind, the file would make a later `cargo lambda watch` call services that are gone.
     let _ = fs::remove_file(file);
     ended
+}
+
+/// Waits for a signal to end. A terminal that is closed sends SIGHUP. Where `nohup` has that ignored, to listen for it would
+/// undo that.
+async fn stopped() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let is_ignored = fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status));
+    let mut hangup = if is_ignored { None } else { Some(signal(SignalKind::hangup())?) };
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped,
+        _ = terminate.recv() => Ok(()),
+        Some(_) = async { hangup.as_mut()?.recv().await } => Ok(()),
+    }
+}
+
+/// Returns true if a process of Linux ignores SIGHUP. `status` is its file in /proc.
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is that of signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Writes the env file, readable by its owner alone, because it holds the page's key. cargo-lambda itself makes Lambda's
@@ -119,5 +134,78 @@ fn show_ended(stack: &Stack, shown: &mut HashSet<(String, String, String)>) {
         if is_execution && has_ended && shown.insert(state) {
             say(&report::ended(&row));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_that_nohup_has_ignored_stays_so() {
+        for (status, is_ignored) in [
+            ("Name:\tlocal\nSigIgn:\t0000000000001001\n", true),
+            ("Name:\tlocal\nSigIgn:\t0000000000001000\n", false),
+            ("SigCgt:\t0000000000000001\n", false),
+            ("", false),
+        ] {
+            assert_eq!(ignores_hangup(status), is_ignored, "{status}");
+        }
+    }
+
+    /// The name of the test below, and of the variable that asks it to say when it listens.
+    const SIGNALS: &str = "every_signal_to_end_ends_it";
+
+    #[tokio::test]
+    async fn every_signal_to_end_ends_it() {
+        use std::{env, process::Stdio};
+        use tokio::io::{AsyncBufReadExt, BufReader};
+        use tokio::process::Command;
+
+        if env::var_os(SIGNALS).is_some() {
+            let mut stopped = std::pin::pin!(stopped());
+            // It listens once it was asked for the first time.
+            tokio::select! {
+                biased;
+                _ = &mut stopped => {}
+                () = async {} => {}
+            }
+            eprintln!("listens");
+            return stopped.await.unwrap();
+        }
+        let ignored =
+            |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| ignores_hangup(&status));
+        // These tests may have been started with nohup too.
+        let outlives = ignored("self");
+        for (before, signal) in [("env", "TERM"), ("env", "INT"), ("env", "HUP"), ("nohup", "TERM")] {
+            if outlives && signal == "HUP" {
+                continue;
+            }
+            let mut command = Command::new(before);
+            command.arg(env::current_exe().unwrap()).args([SIGNALS, "--nocapture"]).env(SIGNALS, "");
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+            let mut child = command.spawn().unwrap();
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            while lines.next_line().await.unwrap().unwrap() != "listens" {}
+            let pid = child.id().unwrap().to_string();
+            if cfg!(target_os = "linux") {
+                assert_eq!(ignored(&pid), outlives || before == "nohup", "{before}");
+            }
+            assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
+            assert!(child.wait().await.unwrap().success(), "{before} {signal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_leaves_no_file_of_an_earlier_run() {
+        let root = std::env::temp_dir().join(format!("local-{}", uuid::Uuid::new_v4()));
+        let file = root.join(".local/env");
+        fs::create_dir_all(root.join(".local")).unwrap();
+        fs::write(&file, "TRIGGERS_TABLE_NAME=gone\n").unwrap();
+        let stack = Stack::start().await;
+        // Nothing is built there.
+        assert!(serve(&stack, &root, &root, &Options::default(), "user-456").await.is_err());
+        assert!(!file.exists());
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -90,3 +90,22 @@ fn problems(items: &[Value]) -> Vec<String> {
 fn listed(file: &str, problems: &[String]) -> String {
     problems.iter().fold(format!("{file} cannot be stored:"), |text, problem| format!("{text}\n  {problem}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_shows_the_triggers_of_one_user() {
+        let of = |users: &[&str]| {
+            let items = users.iter().map(|user| json!({"id": "x", "userId": user})).collect();
+            Triggers { file: "triggers.json".to_owned(), items }.user()
+        };
+        assert_eq!(of(&[]).as_deref(), Ok(USER));
+        assert_eq!(of(&["ada", "ada"]).as_deref(), Ok("ada"));
+        let refused = of(&["bob", "ada"]).unwrap_err();
+        assert!(refused.contains("triggers.json") && refused.contains("not of ada, bob"), "{refused}");
+    }
+}

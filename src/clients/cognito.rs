@@ -24,7 +24,7 @@ use crate::domain::failure::{ErrorType, Failure};
 use crate::{
     backoff,
     config::{Config, Secret, token_endpoint},
-    error_chain::chain,
+    error_chain::{causes, chain},
     json::fields::whole_number,
 };
 
@@ -359,7 +359,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let SdkError::ServiceError(service) = error else {
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
+        let cause = causes(error);
         return TokenError::Transient(format!("{operation} got no answer: {cause}"));
     };
     let code = error.code().unwrap_or("unknown error");

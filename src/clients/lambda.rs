@@ -7,13 +7,13 @@ use std::{sync::OnceLock, time::Duration};
 use aws_config::SdkConfig;
 use aws_sdk_lambda::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::InvocationType,
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
-use crate::redact::cut;
+use crate::{error_chain::causes, redact::cut};
 
 /// The time limit of one try of an Invoke, which Lambda answers as soon as it has queued the event.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl Dispatcher {
                 code: error.code().unwrap_or("unknown error").to_owned(),
                 message: cut(error.message().unwrap_or_default(), 200).to_owned(),
             }),
-            Err(error) => Err(DispatchError::NoAnswer(DisplayErrorContext(error).to_string())),
+            Err(error) => Err(DispatchError::NoAnswer(causes(&error))),
         }
     }
 

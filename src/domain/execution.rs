@@ -57,6 +57,8 @@ pub struct Row {
     pub attempt: Option<u32>,
     /// The end of the lease.
     pub lease_until: Option<i64>,
+    /// True if the attempt that holds the lease stops when it ends, so that another attempt may call the agent then.
+    pub rerun_if_interrupted: bool,
     /// True if somebody requested its cancellation.
     pub cancel_requested: Option<bool>,
     /// True if it failed and another attempt may claim it.
@@ -166,7 +168,8 @@ pub struct Claimant<'a> {
     pub owner: &'a str,
     /// The Lambda request that the attempt serves.
     pub lambda_request_id: &'a str,
-    /// True if an interrupted execution runs again (`onInterrupted: "rerun"`).
+    /// True if an interrupted execution runs again (`onInterrupted: "rerun"`), provided that its last attempt was
+    /// claimed with the same.
     pub rerun_if_interrupted: bool,
 }
 
@@ -191,7 +194,8 @@ pub enum ClaimDecision {
 
 /// Decides what to do with the stored row, in the order of the test's table. A row whose ttl has passed counts as none,
 /// because DynamoDB deletes it late. Cancelling comes before claiming, because otherwise a cancelled execution would
-/// run. The decision holds for this row only: the caller writes on the condition that it is unchanged, and decides
+/// run. An execution is run again only if its last attempt was claimed with rerun, too: another attempt does not stop
+/// when its lease ends, so it may still be at work. The decision holds for this row only: the caller writes on the condition that it is unchanged, and decides
 /// again if it is not.
 pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>) -> ClaimDecision {
     let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
@@ -215,7 +219,9 @@ pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>)
             }
         }
         Status::Running if cancel_requested => ClaimDecision::Cancel,
-        Status::Running if me.rerun_if_interrupted && may_claim_again => ClaimDecision::Claim(attempt + 1),
+        Status::Running if me.rerun_if_interrupted && row.rerun_if_interrupted && may_claim_again => {
+            ClaimDecision::Claim(attempt + 1)
+        }
         Status::Running => ClaimDecision::Interrupt,
     }
 }
@@ -292,6 +298,7 @@ mod tests {
             attempt: Some(1),
             lease_until: Some(NOW - 60_000),
             lambda_request_id: Some("another request".into()),
+            rerun_if_interrupted: true,
             ttl: Some(NOW / 1000 + 1),
             ..Row::default()
         }
@@ -305,7 +312,7 @@ mod tests {
         Row { retryable, attempt: Some(attempt), ..row(Status::Failed) }
     }
 
-    /// Checks every kind of row, without and with rerun.
+    /// Checks every kind of row, claimed with rerun unless its name says no, without and with rerun.
     #[test]
     fn the_decision_table() {
         let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
@@ -316,6 +323,7 @@ mod tests {
         let last_alive_moment = NOW - 5_000;
         let just_over = NOW - 5_001;
         let third = |row: Row| Row { attempt: Some(3), ..row };
+        let no_rerun = |row: Row| Row { rerun_if_interrupted: false, ..row };
         for (name, row, plain, rerun) in [
             ("expired completed", expired(row(Status::Completed)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
             ("expired running", expired(running(alive)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
@@ -347,6 +355,8 @@ mod tests {
             ("alive, cancel asked", cancelled(running(alive)), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
             ("alive, same request", same_request(running(alive)), ClaimDecision::Wait, ClaimDecision::Wait),
             ("over", running(just_over), ClaimDecision::Interrupt, ClaimDecision::Claim(2)),
+            ("over, no rerun", no_rerun(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Interrupt),
+            ("retryable, no rerun", no_rerun(failed(true, 1)), ClaimDecision::Claim(2), ClaimDecision::Claim(2)),
             ("over, same request", same_request(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Claim(2)),
             ("over, cancel asked", cancelled(running(just_over)), ClaimDecision::Cancel, ClaimDecision::Cancel),
             ("over, third attempt", third(running(just_over)), ClaimDecision::Interrupt, ClaimDecision::Interrupt),

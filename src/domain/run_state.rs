@@ -42,6 +42,8 @@ pub struct RunFacts {
     pub request_id: Option<String>,
     /// True if the input for a replay is kept.
     pub is_input_kept: bool,
+    /// The hash of the input that an earlier attempt kept, if this attempt runs it.
+    pub kept_hash: Option<String>,
     /// True if a heartbeat found that another attempt owns the execution, or that it has ended.
     pub is_taken_over: bool,
     /// True if the trigger's own time limit ended the run.

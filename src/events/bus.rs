@@ -200,8 +200,9 @@ impl BusEvent {
 
     /// Returns the payload with which the function hands the event on to itself for one trigger. `request_id` is that
     /// of this invocation. If an event without an id of its own is delivered again, this identifies it. An event that
-    /// was handed on before keeps the first one. The event is handed on as its own text, with the mark of where it came
-    /// from. `is_too_costly` is true if the trigger's filters cost too much on it.
+    /// came in a message keeps the message's id, and one that was handed on before keeps the first request. The event is
+    /// handed on as its own text, with the mark of where it came from. `is_too_costly` is true if the trigger's filters
+    /// cost too much on it.
     pub(crate) fn dispatched_to(
         &self,
         trigger_id: &TriggerId,
@@ -278,7 +279,7 @@ impl OwnEvent {
 /// The member that the function adds when it hands an event on to itself.
 struct Dispatch {
     target: EventTarget,
-    /// The request of the invocation that handed the event on.
+    /// The request of the invocation that handed the event on, or the message in which the event came.
     request_id: Option<String>,
     is_too_costly: bool,
 }

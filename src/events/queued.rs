@@ -55,7 +55,7 @@ pub(crate) fn unwrapped(body: &str) -> Cow<'_, str> {
 
 /// Classifies a message, which [`unwrapped`] must have unwrapped. A report that lacks a member it needs is unreadable.
 /// It must not be taken for an event, because it would run. Only `detail-type` and `source` of an event are looked at.
-/// The payload that is handed on has the message's id, because the message may be delivered and handed on again.
+/// An event that is handed on has the message's id, because the message may be delivered and handed on again.
 pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
     if let Ok(report) = serde_json::from_str(message) {
         return Queued::Report(report);
@@ -71,7 +71,8 @@ pub(crate) fn read<'m>(message: &'m str, message_id: &str) -> Queued<'m> {
             let id = json!(message_id);
             format!(r#"{{"{FROM}":"{mark}","{MESSAGE_ID}":{id},"{WRAPPED}":{message}}}"#)
         }
-        Err(_) => json!({FROM: mark, MESSAGE_ID: message_id, MESSAGE: message}).to_string(),
+        // It is refused, so nothing asks which message it was.
+        Err(_) => json!({FROM: mark, MESSAGE: message}).to_string(),
     })
 }
 
@@ -106,7 +107,9 @@ mod tests {
                 false => json!({"_message": message}),
             };
             expected["_from"] = json!("queue");
-            expected["_messageId"] = json!("m-\"1");
+            if is_event {
+                expected["_messageId"] = json!("m-\"1");
+            }
             assert_eq!(payload, expected);
         }
     }

@@ -56,8 +56,8 @@ pub(crate) fn mark_of(trigger_id: &str, origin: &Origin, lambda_request_id: &str
     bits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the identity of a fire with this origin. If the origin has none of its own, it is the Lambda request of the
-/// invocation that handed the event on, or otherwise of this one.
+/// Returns the identity of a fire with this origin. If the origin has none of its own, it is the message in which the
+/// event came, the Lambda request of the invocation that handed the event on, or otherwise that of this invocation.
 fn identity_of<'a>(origin: &'a Origin, lambda_request_id: &'a str, started: &StartTime) -> Identity<'a> {
     match origin {
         Origin::Schedule { instant, .. } => Identity::Scheduled(*instant),

@@ -11,7 +11,6 @@ use crate::{
         execution::{ExecutionRef, Holder},
         policy::{Overlap, Policy},
         run_lock::{Meeting, meet},
-        shared_id::OfAnotherUser,
     },
     lifecycle::lease::{OwnedExecution, RunStop, Stop},
     store::{day_counter::Start, run_lock::Taking, table::Table},
@@ -98,8 +97,7 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
 /// it has replaced this one.
 ///
 /// # Errors
-/// Returns an error if another user's trigger of the same id has the lock, DynamoDB does not answer, or the lock keeps
-/// changing.
+/// Returns an error if DynamoDB does not answer, or the lock keeps changing.
 async fn take_lock_or_blocker<T: Table, C: Clock>(
     held: &OwnedExecution<'_, T, C>,
     has_waited: bool,
@@ -110,8 +108,6 @@ async fn take_lock_or_blocker<T: Table, C: Clock>(
         match store.take_run_lock(*holder, *lease, has_waited).await? {
             Taking::Taken(until) => held.took_run_lock(until),
             Taking::Refused(other) => return Ok(Some(other)),
-            // Its run must not be ended, nor this one be skipped for it in silence.
-            Taking::OfAnotherUser => return Err(OfAnotherUser.into()),
         }
     }
     Ok(store.living_without_lock(*holder, *lease).await?)

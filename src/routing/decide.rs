@@ -279,8 +279,10 @@ impl Router<'_> {
 
     /// Decides anew about the only trigger that is due, from a consistent read of its item. The index's copy may be
     /// from before a change, and the item is not read again before it runs in this invocation. A trigger that is gone
-    /// by now is skipped as deleted. If several triggers are due, or there is a failure, nothing is decided anew: then
-    /// each trigger is read by the invocation that it is handed to.
+    /// by now is skipped as deleted. It is one trigger, so its filters may take as many steps as if the event had no
+    /// other: those of the others must not make a trigger fail that they did not make fail before. If several triggers
+    /// are due, or there is a failure, nothing is decided anew: then each trigger is read by the invocation that it is
+    /// handed to.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -293,7 +295,7 @@ impl Router<'_> {
             Ok(current) if current == **copy => return Ok(subscribers),
             Ok(current) if !current.is_subscribed_to(&self.event.event_source_id) => Ok(Subscription::Filtered),
             // An event is counted for a threshold once, however often it is decided.
-            Ok(current) => self.decided(self.ask(current, false)).await,
+            Ok(current) => self.decided(self.ask(current, false, &EventSteps::default())).await,
             Err(None) => Ok(self.skipped(self.unknown_fire(trigger_id, user_id), SkipReason::Deleted)),
             Err(Some(unreadable)) => Err(unreadable),
         };
@@ -307,12 +309,13 @@ impl Router<'_> {
     fn ask_one(&self, item: Value, is_too_deep: bool) -> Result<Asked, Failure> {
         let trigger = TriggerItem::read(item)
             .map_err(|unusable| Failure::fatal(ErrorType::InvalidTrigger, unusable.to_string()))?;
-        Ok(self.ask(trigger, is_too_deep))
+        Ok(self.ask(trigger, is_too_deep, &self.steps))
     }
 
-    /// Asks the filters of one trigger. An item with problems is due: the invocation that handles it records its failure.
-    fn ask(&self, trigger: TriggerItem, is_too_deep: bool) -> Asked {
-        Asked::Decided(match trigger.decide(self.event, self.context.app.platform(), &self.steps) {
+    /// Asks the filters of one trigger, and adds their steps to those that are `taken`. An item with problems is due: the
+    /// invocation that handles it records its failure.
+    fn ask(&self, trigger: TriggerItem, is_too_deep: bool, taken: &EventSteps) -> Asked {
+        Asked::Decided(match trigger.decide(self.event, self.context.app.platform(), taken) {
             FilterDecision::Filtered => Subscription::Filtered,
             FilterDecision::Skip(fire, reason) => self.skipped(fire, reason),
             FilterDecision::Due(fire, _) | FilterDecision::TooCostly(fire) if is_too_deep => {

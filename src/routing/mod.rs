@@ -56,11 +56,11 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         }
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
         RoutingDecision::Unclaimed(unclaimed) => {
-            router.end_earlier(Detour::Unclaimed, &[]).await?;
+            router.end_earlier(Detour::Unclaimed).await?;
             Err(unclaimed.into())
         }
         RoutingDecision::ChainEnds => {
-            router.end_earlier(Detour::ChainEnds, &[]).await?;
+            router.end_earlier(Detour::ChainEnds).await?;
             Ok(Route::Done(router.summary(RoutingCounts::default())))
         }
     }
@@ -100,8 +100,9 @@ impl Router<'_> {
     /// must decide those anew. A trigger that is handed the event twice runs once.
     ///
     /// # Errors
-    /// Returns the table's failure if the only due trigger cannot be read again, and `DispatchFailed` if the event was
-    /// not handed on for every trigger. Otherwise returns a failure of a subscription, preferably a retryable one.
+    /// Returns the table's failure if the only due trigger cannot be read again, or if it cannot be remembered that the
+    /// event is handed on. Then nothing was. Returns `DispatchFailed` if the event was not handed on for every trigger.
+    /// Otherwise returns a failure of a subscription, preferably a retryable one.
     async fn serve(&self, subscribers: Subscribers) -> Result<Route, Failure> {
         let mut subscribers = self.decide_only_one_anew(subscribers).await?;
         subscribers.refuse_shared_ids();
@@ -113,9 +114,12 @@ impl Router<'_> {
                 return self.in_place(decision).await;
             }
         }
-        let detour = if due.is_empty() { Detour::NothingDue } else { Detour::HandedOn };
-        failures.extend(self.end_earlier(detour, &due).await.err());
         self.note(counts);
+        if due.is_empty() {
+            failures.extend(self.end_earlier(Detour::NothingDue).await.err());
+        } else {
+            failures.extend(self.give_way(&due).await?.err());
+        }
         if let Some((count, cause)) = self.dispatch(&due).await {
             let message = format!("{count} of {} triggers could not be handed the event: {cause}", due.len());
             return Err(Failure::retryable(ErrorType::DispatchFailed, message));
@@ -138,25 +142,38 @@ impl Router<'_> {
             let remembering = store.remember_in_place(&invocation.request_id, only, self.started.ttl);
             Some(store.in_time(until, remembering).await?)
         } else {
-            store.in_time(until, store.in_place(&invocation.request_id)).await?
+            store.in_time(until, store.remembered(&invocation.request_id)).await?.in_place
         };
         Ok(earlier.is_none_or(|earlier| earlier == *only))
     }
 
-    /// Ends the execution of the trigger that an earlier attempt of this request ran in place, if there is one. If that
-    /// trigger is still due, it is handed on, and its attempt is only waited for: the invocation that gets it would
-    /// take a living attempt for a duplicate.
-    async fn end_earlier(&self, detour: Detour, due: &[Due]) -> Result<(), Failure> {
+    /// Ends the execution of the trigger that an earlier attempt of this request ran in place, if there is one.
+    async fn end_earlier(&self, detour: Detour) -> Result<(), Failure> {
         let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
-        let reading = store.in_place(&invocation.request_id);
-        let Some(earlier) = store.in_time(deadline.run_until, reading).await? else { return Ok(()) };
+        let reading = store.remembered(&invocation.request_id);
+        let Some(earlier) = store.in_time(deadline.run_until, reading).await?.in_place else { return Ok(()) };
+        self.unrun(&self.unknown_fire(&earlier.1, &earlier.0)).look(detour).await.map(|_| ())
+    }
+
+    /// Remembers that the event is handed on, before the first invocation gets it: settling must know even if this
+    /// attempt dies or fails for another cause. Then ends the execution of the trigger that an earlier attempt of this
+    /// request ran in place, if there is one. If that trigger is among the `due` ones, its attempt is only waited for:
+    /// the invocation that gets it would take a living attempt for a duplicate. The inner error is that of the earlier
+    /// execution.
+    ///
+    /// # Errors
+    /// Returns the table's failure if it cannot be remembered. Then nothing may be handed on.
+    async fn give_way(&self, due: &[Due]) -> Result<Result<(), Failure>, Failure> {
+        let InvocationContext { app: App { store, .. }, invocation, deadline, .. } = self.context;
+        let remembering = store.remember_hand_on(&invocation.request_id, self.started.ttl);
+        let Some(earlier) = store.in_time(deadline.run_until, remembering).await? else { return Ok(Ok(())) };
         let fire = self.unknown_fire(&earlier.1, &earlier.0);
         let unrun = self.unrun(&fire);
-        if due.iter().any(|due| due.trigger == earlier) {
-            unrun.wait(detour).await
+        Ok(if due.iter().any(|due| due.trigger == earlier) {
+            unrun.wait(Detour::HandedOn).await
         } else {
-            unrun.look(detour).await.map(|_| ())
-        }
+            unrun.look(Detour::HandedOn).await.map(|_| ())
+        })
     }
 
     /// Records a skipped execution for each skip, and empties `skips`. Each one recorded counts as disabled or too

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    domain::{agent_definition::DefinitionMark, attempt::Attempt, fire::Fire, task::Task},
+    domain::{agent_definition::DefinitionMark, attempt::Attempt, ending::hash_of, fire::Fire, task::Task},
     invocation::InvocationContext,
     run::attempt::AttemptRun,
     store::input::KeptInput,
@@ -22,11 +22,15 @@ const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl AttemptRun<'_> {
     /// Notes the description of what runs for the next heartbeat and for the end, unless the claim wrote the same.
-    /// Notes the agent's definition, too.
+    /// Notes the agent's definition, too. The hash is that of the kept input, which has the session of the attempt that
+    /// kept it.
     pub(super) fn note_input(&self, fire: &Fire, definition: Option<DefinitionMark>) {
-        let snapshot = Input::new(fire, definition.as_ref()).snapshot;
-        let is_told = self.attempt.snapshot.as_ref() == Some(&snapshot);
+        let mut snapshot = Input::new(fire, definition.as_ref()).snapshot;
         let mut facts = self.context.state.facts();
+        if let Some(hash) = &facts.kept_hash {
+            snapshot.settings_hash.clone_from(hash);
+        }
+        let is_told = self.attempt.snapshot.as_ref() == Some(&snapshot);
         facts.snapshot = (!is_told).then_some(snapshot);
         facts.definition = definition;
     }
@@ -49,8 +53,14 @@ impl AttemptRun<'_> {
         let Ok(KeptInput::Earlier(earlier)) = kept else { return fire };
         // The session is that of this attempt, which the record names.
         let task = task_of(&earlier, app.platform());
-        let task = task.map(|task| Task { session_id: fire.task.session_id.clone(), ..task });
-        let Some(task) = task.filter(|task| *task != fire.task) else { return fire };
+        let Some(task) = task.map(|task| Task { session_id: fire.task.session_id.clone(), ..task }) else {
+            return fire;
+        };
+        state.facts().kept_hash = Some(hash_of(&earlier));
+        if task == fire.task {
+            self.note_input(&fire, definition);
+            return fire;
+        }
         let fire = Arc::new(Fire { task, ..Fire::clone(&fire) });
         state.facts().ran = Some(Arc::clone(&fire));
         self.note_input(&fire, app.agents.known(&fire.task.agent_id));

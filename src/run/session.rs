@@ -56,8 +56,8 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     }
 }
 
-/// Returns the time that an attempt that lost its lease has to stop its session, or `None` if it must not stop it any
-/// more. With rerun, the next attempt works in a session of the same id, so the time ends when that attempt may begin.
+/// Returns the time that an attempt has to stop its session, or `None` if it must not stop it any more. With rerun, the
+/// next attempt works in a session of the same id, so the time ends when that attempt may begin.
 fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_taken_over: bool) -> Option<Duration> {
     if !is_rerun {
         return Some(STOP_TIMEOUT);
@@ -70,8 +70,8 @@ fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_tak
 impl AttemptRun<'_> {
     /// Asks AgentCore to stop the session of a run whose agent may still be at work. It is one try of at most 2 s, or
     /// 0.5 s after SIGTERM. A session that the event or the trigger names may be somebody's conversation. It is stopped
-    /// only if somebody cancels the run. Returns `None` if nothing was asked, and an unconfirmed result if no answer
-    /// came in time.
+    /// only if somebody cancels the run. Returns `None` if nothing was asked, which is also so if no token came in time,
+    /// and an unconfirmed result if the stop had no answer in time.
     pub(super) async fn stop_session(&self, ended: &Result<Outcome, RunStop>) -> Option<StopOutcome> {
         let reason = at_work(ended)?;
         let (ran, is_called, is_taken_over) = {
@@ -84,24 +84,18 @@ impl AttemptRun<'_> {
         }
         let owned = self.owned;
         let until = owned.until.load(std::sync::atomic::Ordering::Relaxed);
-        let limit = match reason {
-            _ if self.context.app.shutdown.has_begun() => STOP_TIMEOUT_AT_THE_END,
-            AtWork::Lost => time_to_stop(owned.lease, until, now_millis(), owned.rerun_if_interrupted, is_taken_over)?,
-            AtWork::Cancelled | AtWork::Unfinished => STOP_TIMEOUT,
-        };
+        // After SIGTERM, too, the next attempt may work in this session already.
+        let most = if self.context.app.shutdown.has_begun() { STOP_TIMEOUT_AT_THE_END } else { STOP_TIMEOUT };
+        let limit =
+            time_to_stop(owned.lease, until, now_millis(), owned.rerun_if_interrupted, is_taken_over)?.min(most);
         // The record does not wait longer for this, and has as much time again to be written.
         let left = self.context.deadline.write_until.saturating_duration_since(Instant::now());
-        let agents = &self.context.app.agents;
-        let stopping = async {
-            let agent = self.called.get()?;
-            if !agent.can_be_stopped() {
-                return None;
-            }
-            let authorization = agents.authorize(agent).await.ok()?;
-            agent.stop_session(&self.attempt.session_id, &authorization).await
-        };
-        let stopped = tokio::time::timeout(limit.min(left / 2), stopping).await;
-        stopped.unwrap_or(Some(StopOutcome { confirmed: false }))
+        let end = Instant::now() + limit.min(left / 2);
+        let agent = self.called.get().filter(|agent| agent.can_be_stopped())?;
+        let authorizing = self.context.app.agents.authorize(agent);
+        let Ok(Ok(authorization)) = tokio::time::timeout_at(end, authorizing).await else { return None };
+        let stopping = agent.stop_session(&self.attempt.session_id, &authorization);
+        tokio::time::timeout_at(end, stopping).await.unwrap_or(Some(StopOutcome { confirmed: false }))
     }
 }
 

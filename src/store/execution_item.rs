@@ -274,6 +274,8 @@ attributes! {
         owner: String = OWNER "owner",
         /// The end of the lease in milliseconds since 1970.
         lease_until: i64 = LEASE_UNTIL "leaseUntil",
+        /// True if the attempt that holds the lease stops when it ends, so that another may run the execution again.
+        rerun_if_interrupted: bool = RERUN_IF_INTERRUPTED "rerunIfInterrupted",
         /// The Lambda request of the last attempt.
         lambda_request_id: String = LAMBDA_REQUEST_ID "lambdaRequestId",
         /// True if somebody requested its cancellation.

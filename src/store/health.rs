@@ -35,8 +35,8 @@ fn is_unchanged(expression: &mut Expression, seen: &Health) -> String {
 
 /// Builds the trigger item's part of a transaction. It is applied only if the item exists and its health attributes are
 /// unchanged since `seen` was read. `now` is in milliseconds since 1970. A success, for which `failure` is `None`,
-/// removes the attributes of the last failure and of a pause. A further failure removes those of a pause. The trigger's
-/// ids are added if the item lacks them.
+/// removes the attributes of the last failure and of a pause. A further failure removes those of a pause. The
+/// members `id` and `userId` are set to the ids of the item's key.
 pub fn health_write(
     execution: ExecutionRef<'_>,
     seen: &Health,

@@ -1,8 +1,12 @@
-//! The trigger that a Lambda request runs in place, remembered before its execution is claimed.
+//! What the attempts of a Lambda request did with its event, remembered before they did it: the trigger that ran in place,
+//! and that the event was handed on.
 //!
 //! An event names no trigger. The triggers for which it is meant are found by their items, and those may change. If a
 //! run in place has died and its trigger was deleted or no longer matches, only this item leads Lambda's retry to the
-//! execution.
+//! execution. If the event was handed on, only this item tells settling that an invocation of its own may still run a
+//! trigger that is the only one by now.
+
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::{
     clock::Clock,
@@ -10,16 +14,28 @@ use crate::{
     store::{
         Store,
         error::StoreError,
-        execution_item::{TRIGGER_ID, USER_ID},
+        execution_item::{TRIGGER_ID, TTL, USER_ID},
         expression::Expression,
-        item::{Item, keyed, text},
+        item::{Item, number, text},
         keys,
         table::{ConditionalWrite, Table, Written},
     },
 };
 
+/// The attribute that says that the event was, or was about to be, handed on.
+const HANDED_ON: &str = "handedOn";
+
 /// A trigger with its user.
 pub type InPlace = (UserId, TriggerId);
+
+/// What the attempts of a Lambda request did with its event, as far as it is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The trigger that ran in place.
+    pub in_place: Option<InPlace>,
+    /// True if the event was handed on to invocations of its own, or an attempt was about to do it.
+    pub is_handed_on: bool,
+}
 
 impl<T: Table, C: Clock> Store<T, C> {
     /// Remembers that this Lambda request runs a trigger in place, with a `ttl` in seconds since 1970. Returns the
@@ -34,24 +50,45 @@ impl<T: Table, C: Clock> Store<T, C> {
         (user_id, trigger_id): &InPlace,
         ttl: i64,
     ) -> Result<InPlace, StoreError> {
-        let mut item = keyed(keys::in_place_key(request_id), ttl);
-        item.insert(USER_ID.into(), text(user_id.as_str()));
-        item.insert(TRIGGER_ID.into(), text(trigger_id.as_str()));
         let mut expression = Expression::default();
-        let condition = format!("attribute_not_exists({})", expression.name("PK"));
-        match self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await? {
+        // The item may exist without a trigger: an earlier attempt has handed the event on.
+        let condition = expression.equals(TRIGGER_ID, None);
+        let update = expression.set([
+            (USER_ID, text(user_id.as_str())),
+            (TRIGGER_ID, text(trigger_id.as_str())),
+            (TTL, number(ttl)),
+        ]);
+        let key = keys::in_place_key(request_id);
+        let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
+        match self.table.write(write, false).await? {
             Written::Done(_) => Ok((user_id.clone(), trigger_id.clone())),
             Written::Refused(old) => old.as_ref().and_then(read).ok_or(StoreError::Unreadable),
         }
     }
 
-    /// Returns the trigger that an earlier attempt of this Lambda request ran in place, if there is one. An unreadable
-    /// item counts as none.
+    /// Remembers that this Lambda request hands its event on, with a `ttl` in seconds since 1970. Returns the trigger
+    /// that an earlier attempt ran in place, as [`Self::remembered`] does.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
+    pub async fn remember_hand_on(&self, request_id: &str, ttl: i64) -> Result<Option<InPlace>, StoreError> {
+        let mut expression = Expression::default();
+        let update = expression.set([(HANDED_ON, AttributeValue::Bool(true)), (TTL, number(ttl))]);
+        let key = keys::in_place_key(request_id);
+        let write = ConditionalWrite::Update { key, update, condition: None, expression };
+        match self.table.write(write, true).await? {
+            Written::Done(item) | Written::Refused(item) => Ok(item.as_ref().and_then(read)),
+        }
+    }
+
+    /// Returns what the attempts of this Lambda request have done. An unreadable trigger counts as none.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub async fn in_place(&self, request_id: &str) -> Result<Option<InPlace>, StoreError> {
-        Ok(self.table.get(keys::in_place_key(request_id), true).await?.as_ref().and_then(read))
+    pub async fn remembered(&self, request_id: &str) -> Result<Remembered, StoreError> {
+        let item = self.table.get(keys::in_place_key(request_id), true).await?.unwrap_or_default();
+        let is_handed_on = item.get(HANDED_ON).is_some_and(|flag| flag.as_bool() == Ok(&true));
+        Ok(Remembered { in_place: read(&item), is_handed_on })
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
 
-/// The key of the item that remembers which trigger a Lambda request runs in place.
+/// The key of the item that remembers which trigger a Lambda request runs in place, and whether it handed its event on.
 pub(crate) fn in_place_key(request_id: &str) -> Key {
     (format!("REQUEST#{request_id}"), "IN_PLACE".to_owned())
 }
@@ -49,9 +49,10 @@ pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("COUNTED#{execution_id}"))
 }
 
-/// The key of a trigger's run lock.
-pub(crate) fn running_key(trigger_id: &str) -> Key {
-    (format!("TRIGGER#{trigger_id}"), "RUNNING".to_owned())
+/// The key of a trigger's run lock. It names the user, as the counters' keys do: the run of another user's trigger of the
+/// same id must not stand in the way of this one.
+pub(crate) fn running_key(user_id: &str, trigger_id: &str) -> Key {
+    (format!("TRIGGER#{trigger_id}"), format!("RUNNING#{user_id}"))
 }
 
 /// The key of an event that a trigger has counted.

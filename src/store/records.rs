@@ -20,8 +20,13 @@ use crate::{
 /// everything that an earlier attempt left, including a failure and a request to cancel. Only the members of `attempt`
 /// are carried over. Members that the fire does not have are absent.
 pub(crate) fn running_item(fire: &Fire, attempt: &Attempt, lease_until: i64) -> Item {
-    let owner = Some(attempt.owner.clone());
-    keyed(ExecutionItem { owner, lease_until: Some(lease_until), ..started(fire, attempt) }, fire, attempt)
+    let record = ExecutionItem {
+        owner: Some(attempt.owner.clone()),
+        lease_until: Some(lease_until),
+        rerun_if_interrupted: fire.task.rerun_if_interrupted.then_some(true),
+        ..started(fire, attempt)
+    };
+    keyed(record, fire, attempt)
 }
 
 /// Builds the whole row of a fire that ended without any attempt's record. It is the row of a running attempt with the
@@ -169,6 +174,7 @@ pub fn row(item: Item) -> Option<Row> {
         owner: record.owner,
         attempt: record.attempt,
         lease_until: record.lease_until,
+        rerun_if_interrupted: record.rerun_if_interrupted.unwrap_or(false),
         cancel_requested: record.cancel_requested,
         retryable: record.retryable.unwrap_or(false),
         lambda_request_id: record.lambda_request_id,

@@ -8,7 +8,6 @@ use crate::{
     domain::{
         execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
         run_lock::{RunLock, over_before},
-        shared_id::check_user,
     },
     store::{
         Store,
@@ -64,8 +63,6 @@ pub enum Taking {
     Taken(i64),
     /// Another execution has it, or a newer one had it. Holds that execution.
     Refused(String),
-    /// An execution of another user's trigger of the same id has it.
-    OfAnotherUser,
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
@@ -88,7 +85,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let mut over: Option<RunLock> = None;
         for _ in 0..=MAX_SWAPS {
             let now = self.clock.now_millis();
-            let (pk, sk) = keys::running_key(trigger_id);
+            let (pk, sk) = keys::running_key(user_id, trigger_id);
             let until = lease.until(now);
             let item = Item::from([
                 ("PK".into(), text(pk)),
@@ -131,18 +128,17 @@ impl<T: Table, C: Clock> Store<T, C> {
             let Some(other) = lock.execution_id.clone() else { return Err(StoreError::Unreadable) };
             let row = self.execution(trigger_id, &other).await?;
             if !lock.may_be_taken(row.as_ref(), execution_id, has_waited) {
-                let is_own = row.is_none_or(|row| check_user(&row, user_id, now).is_ok());
-                return Ok(if is_own { Taking::Refused(other) } else { Taking::OfAnotherUser });
+                return Ok(Taking::Refused(other));
             }
             over = Some(lock);
         }
         Err(StoreError::Contended)
     }
 
-    /// Returns the newest other execution of the trigger that is alive and was admitted without the run lock, because
-    /// the trigger let several run at once then. It looks at fires from two hours before this one, or before now if
-    /// that is earlier. Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is read is
-    /// billed.
+    /// Returns the newest other execution of this user's trigger that is alive and was admitted without the run lock,
+    /// because the trigger let several run at once then. It looks at fires from two hours before this one, or before
+    /// now if that is earlier. Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is
+    /// read is billed.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -187,7 +183,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         ]
         .join(" AND ");
         let update = expression.set([(LEASE_UNTIL, number(until))]);
-        let key = keys::running_key(holder.execution.trigger_id);
+        let ExecutionRef { user_id, trigger_id, .. } = holder.execution;
+        let key = keys::running_key(user_id, trigger_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         Ok(match self.table.write(write, false).await? {
             Written::Done(_) => true,
@@ -206,7 +203,8 @@ impl<T: Table, C: Clock> Store<T, C> {
         let mut expression = Expression::default();
         let condition = expression.equals(OWNER, Some(text(holder.owner)));
         let update = expression.set([(LEASE_UNTIL, number(0))]);
-        let key = keys::running_key(holder.execution.trigger_id);
+        let ExecutionRef { user_id, trigger_id, .. } = holder.execution;
+        let key = keys::running_key(user_id, trigger_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
         self.table.write(write, false).await.map(|_| ())
     }

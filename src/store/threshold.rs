@@ -77,8 +77,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     }
 }
 
-/// Reads the counter. Returns `None` if it is not understood: then it counts as absent, and the condition of the next
-/// write fails.
+/// Reads the counter. Returns `None` if it is not understood: then it counts as absent, and the next write replaces it.
 fn counter(item: &Item) -> Option<Counter> {
     let count = u32::try_from(integer(item, "count")?).ok()?;
     Some(Counter { window_start: integer(item, "windowStart")?, count })

@@ -12,8 +12,8 @@ use crate::{
     },
     json::steps::Steps,
     trigger::{
-        bounds::{EventSteps, MOST_STEPS},
-        item::{FilterDecision, TriggerDecision, TriggerItem},
+        bounds::MOST_STEPS,
+        item::{TriggerDecision, TriggerItem},
     },
 };
 
@@ -61,12 +61,12 @@ pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, 
 /// Previews the result of an item for an event. The prompt is shown even if a filter refuses the event. An invalid
 /// item, or one that is switched off, has no prompt. [`problems`] reports what is wrong.
 fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Preview {
-    // The caller chooses the item and the event, so both looks together take no more steps than a run's.
+    // The caller chooses the item and the event. The filters and the queries together take no more steps than the
+    // filters of a run, and the prompt below takes no more than that of a run.
     let steps = Steps::new(MOST_STEPS);
     let mut refused_by = item.refusing(event, &steps);
     let empty_queries = item.empty_queries(event, &steps);
-    let is_filtered = || matches!(item.decide(event, platform, &EventSteps::default()), FilterDecision::Filtered);
-    if refused_by.is_empty() && is_filtered() {
+    if refused_by.is_empty() && !item.may_learn_of(event, &mut Vec::new()) {
         refused_by.push("userId");
     }
     // The filters are left out here, so that the prompt shows even if one of them refuses.
@@ -118,9 +118,10 @@ mod tests {
         assert_eq!(super::problems(json!({"PK": "x"}), Platform::Other).len(), 1);
     }
 
-    /// What is asked for may be a bomb: the looks at it together stop where a run would.
+    /// What is asked for may be a bomb. The filters and the queries of a preview together stop where the filters of a run
+    /// would.
     #[test]
-    fn a_preview_takes_no_more_steps_than_a_run() {
+    fn the_filters_and_the_queries_of_a_preview_share_their_steps() {
         let list = vec![json!({"k": "v", "n": 1}); 5_000];
         let event = json!({"detail-type": "Object Created", "source": "aws.s3", "id": "1",
             "detail": {"a": list, "b": list}})
@@ -134,10 +135,24 @@ mod tests {
         let Ok(Event::Bus(event)) = schedule::parse(Some(&event), Platform::Other) else { panic!("an event") };
         let bomb = TriggerItem::read(bomb).unwrap();
         let steps = Steps::new(MOST_STEPS);
-        bomb.empty_queries(&event, &steps);
-        let taken = steps.taken();
         bomb.refusing(&event, &steps);
-        assert!(taken < 2 * MOST_STEPS && steps.taken() == taken, "{taken} and {}", steps.taken());
+        let taken = steps.taken();
+        bomb.empty_queries(&event, &steps);
+        assert!(steps.are_spent() && taken < 2 * MOST_STEPS && steps.taken() == taken, "{taken} and {}", steps.taken());
+    }
+
+    #[test]
+    fn a_preview_names_the_user_only_where_nothing_else_refuses() {
+        let event = json!({"detail-type": "Execution Status Change", "source": "agent-trigger", "_from": "stack-bus",
+            "id": "7d0d3b2e-0d5b-4f8e-9d5c-3f1c0a3c2f11", "time": "2026-01-31T07:00:00Z",
+            "detail": {"executionId": "e", "triggerId": "other", "userId": "another", "status": "completed",
+                "completedAt": "2026-01-31T07:00:00Z"}})
+        .to_string();
+        let refused = |attributes: Value| preview(item(attributes), &event, Platform::Other).unwrap().refused_by;
+        let pattern = json!({"eventPattern": {"detail": {"status": ["failed"]}}});
+        assert_eq!(refused(json!({})), ["userId"]);
+        assert_eq!(refused(json!({"eventConfig": pattern})), ["eventPattern"]);
+        assert_eq!(refused(json!({"followsAnyUser": true})), Vec::<&str>::new());
     }
 
     #[test]

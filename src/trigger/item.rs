@@ -177,7 +177,7 @@ impl TriggerItem {
     /// those of this one are added.
     pub(crate) fn decide(&self, event: &BusEvent, platform: Platform, taken: &EventSteps) -> FilterDecision {
         let mut problems = Vec::new();
-        if !event.is_for_user(&self.user_id) && !self.follows_any_user(&mut problems) {
+        if !self.may_learn_of(event, &mut problems) {
             return FilterDecision::Filtered;
         }
         let Filters { pattern, conditions, threshold } = self.filters(&mut problems);
@@ -224,15 +224,11 @@ impl TriggerItem {
 
     /// Decides about an event that has passed the filters, whose `problems` are given. A trigger that is disabled or
     /// deleted is skipped even if it has problems; otherwise one problem makes it invalid, and so does a prompt or
-    /// mapping that takes more of the event than it may. A mapped input replaces the member of `input` of its name. A
+    /// mapping that takes more of the event than it may. The members `id` and `userId` are not read: the key holds the
+    /// ids, and a change of health sets both members to them. A mapped input replaces the member of `input` of its name. A
     /// fire that is not run has the prompt as it stands in the item.
     fn run(&self, event: &BusEvent, platform: Platform, problems: Vec<String>) -> TriggerDecision {
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
-        for (name, own) in [("id", self.trigger_id.as_str()), ("userId", self.user_id.as_str())] {
-            if fields.text(name).is_some_and(|id| id != own) {
-                fields.problem(name, "must be what the item's key says");
-            }
-        }
         let skip_reason = skip_reason(&mut fields);
         documented::misspelt(&mut fields);
         let trigger = TriggerSnapshot::read(&mut fields, &self.item);
@@ -314,6 +310,12 @@ impl TriggerItem {
             return Err(invalid(&fields.problems));
         }
         Ok(StoredTask::Run(Box::new(Fire { task, trigger: Some(Box::new(trigger)), ..fire.clone() })))
+    }
+
+    /// Returns true if the trigger's user may learn of the event: another user's execution is for those triggers only
+    /// that follow the executions of any user.
+    pub(crate) fn may_learn_of(&self, event: &BusEvent, problems: &mut Vec<String>) -> bool {
+        event.is_for_user(&self.user_id) || self.follows_any_user(problems)
     }
 
     /// Returns true if the trigger follows the executions of other users too. It does not if the member is absent or

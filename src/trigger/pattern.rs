@@ -41,6 +41,8 @@ pub struct Pattern {
     /// The alternatives. An event must match one of them. There are several only with `$or`, which is multiplied out,
     /// because a branch and the fields beside the `$or` must match in the same elements of arrays.
     alternatives: Vec<Fields>,
+    /// The number of names in all their places together.
+    names: usize,
 }
 
 /// The requirements for an object's fields, by name.
@@ -91,7 +93,7 @@ impl Pattern {
             let path = place.iter().fold("$".to_owned(), |path, name| member(&path, name));
             push(&mut problems, format!("{path}: is asked for twice where both have to match"));
         }
-        if problems.is_empty() { Ok(Self { alternatives }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { alternatives, names: read.names }) } else { Err(problems) }
     }
 
     /// Returns true if `event` matches. The steps are not limited. The time is proportional to the size of the event,
@@ -100,9 +102,14 @@ impl Pattern {
         self.matches_within(event, &Steps::new(u64::MAX))
     }
 
-    /// Returns true if `event` matches. Once the steps are spent, the result means nothing.
+    /// Returns true if `event` matches. Once the steps are spent, the result means nothing. Two steps are taken for each
+    /// name of the alternatives beforehand, even if the first name decides: a stored pattern is read anew for each
+    /// event.
     pub fn matches_within(&self, event: &Value, steps: &Steps) -> bool {
-        event.is_object() && self.alternatives.iter().any(|fields| find_fields(fields, Some(event), steps).is_found())
+        let names = u64::try_from(self.names).unwrap_or(u64::MAX);
+        steps.take(names.saturating_mul(2))
+            && event.is_object()
+            && self.alternatives.iter().any(|fields| find_fields(fields, Some(event), steps).is_found())
     }
 }
 

@@ -36,7 +36,7 @@ use agent_trigger::{
         lease::{NotHeld, OwnedExecution, RunStop, Stop},
         overlap::admit,
     },
-    store::Store,
+    store::{Store, in_place::Remembered},
 };
 
 use crate::{
@@ -173,10 +173,10 @@ impl Attempt {
     /// Finds no trigger for the event, and ends what an earlier attempt of the request ran in place. As
     /// `Router::end_earlier` in src/routing/mod.rs does.
     async fn unseen(&self, fire: &Fire) -> Told {
-        let reading = self.store.in_place(&self.request_id);
+        let reading = self.store.remembered(&self.request_id);
         match self.clock.timeout_at(self.deadline.run_until, reading).await {
-            Some(Ok(None)) => Told::NothingDue,
-            Some(Ok(Some(_))) => match self.past_the_claim(fire, Detour::Gone).await {
+            Some(Ok(Remembered { in_place: None, .. })) => Told::NothingDue,
+            Some(Ok(_)) => match self.past_the_claim(fire, Detour::Gone).await {
                 REFUSED => Told::NothingDue,
                 told => told,
             },

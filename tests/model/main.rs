@@ -28,7 +28,7 @@
 //! faults that a schedule may have (`shrink`): the input is a seed, in which proptest has nothing to shrink.
 //!
 //! Not modelled: the ttl (30 days), the guard item of a fire without identity, the trigger item and its other policies,
-//! what is in an answer, clocks that run at different speeds or jump, a POST that travels for more than half a lease, a
+//! an event that is handed on to several triggers, what is in an answer, clocks that run at different speeds or jump, a POST that travels for more than half a lease, a
 //! settle queue that gives up.
 
 mod agent;

@@ -7,7 +7,7 @@ use crate::{
     rules::Rule,
     schedule::{
         Trouble::{self, Overlap},
-        has_several_fires,
+        has_edits, has_several_fires,
     },
     search, seeds, shrink,
 };
@@ -215,6 +215,12 @@ fn with_retryable_ends_by_sigterm_after_acceptance_the_agent_is_called_twice() {
 #[test]
 fn without_remembering_what_runs_in_place_a_lagging_index_leaves_it_running() {
     assert_found(Rule::InPlaceIsRemembered, Promise::EndsTerminal);
+}
+
+#[test]
+fn without_the_rerun_of_the_claim_an_edit_lets_two_work_at_once() {
+    let seeds = seeds(SEED, SCHEDULES).filter(|seed| has_edits(*seed));
+    assert_found_with(seeds, &of_one_fire(), Rule::RerunAsClaimed, Promise::OneAcceptedCall);
 }
 
 #[test]

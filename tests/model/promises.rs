@@ -11,6 +11,7 @@ use agent_trigger::{
 use crate::{
     Counts,
     rules::{LEASE, millis},
+    sender::Sender,
     sim::{Sim, TaskId},
     table::Kind,
 };
@@ -18,8 +19,8 @@ use crate::{
 /// One promise of the life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
-    /// Without rerun a fire's agent accepts at most one call; with rerun another only after an attempt that died, was
-    /// ended by SIGTERM, or stopped without having written its end.
+    /// After a call of an attempt that was claimed without rerun the agent accepts none; with rerun another only after an
+    /// attempt that died, was ended by SIGTERM, or stopped without having written its end.
     OneAcceptedCall,
     /// With rerun, when the agent accepts a call no other attempt is awake and reading an answer. (An agent whose client
     /// has left may go on: that is not promised.)
@@ -129,6 +130,8 @@ impl Told {
 struct Attempt {
     owner: String,
     request_id: String,
+    /// Whether its delivery says `onInterrupted: "rerun"`.
+    rerun: bool,
     task: TaskId,
     clock: i64,
     is_reading: bool,
@@ -144,7 +147,6 @@ struct Attempt {
 
 #[derive(Default)]
 struct State {
-    rerun: bool,
     attempts: Vec<Attempt>,
     claims: u32,
     history: Vec<Row>,
@@ -160,14 +162,15 @@ struct State {
 pub(crate) struct Promises(Rc<RefCell<State>>);
 
 impl Promises {
-    pub(crate) fn new(rerun: bool, broken: Broken) -> Self {
-        Self(Rc::new(RefCell::new(State { rerun, broken, ..State::default() })))
+    pub(crate) fn new(broken: Broken) -> Self {
+        Self(Rc::new(RefCell::new(State { broken, ..State::default() })))
     }
 
-    pub(crate) fn starts(&self, owner: &str, request_id: &str, task: TaskId, clock: i64) {
+    pub(crate) fn starts(&self, sender: &Sender, request_id: &str, task: TaskId, clock: i64) {
         self.0.borrow_mut().attempts.push(Attempt {
-            owner: owner.to_owned(),
+            owner: sender.owner.clone(),
             request_id: request_id.to_owned(),
+            rerun: sender.rerun,
             task,
             clock,
             is_reading: false,
@@ -243,7 +246,7 @@ impl Promises {
             state.history.last().is_some_and(|row| is_terminal(row) && row.owner.as_deref() == Some(owner));
         let has_ended_for_good = state
             .attempt(Some(owner))
-            .is_some_and(|attempt| attempt.has_ended && (is_for_good || attempt.is_terminated && state.rerun));
+            .is_some_and(|attempt| attempt.has_ended && (is_for_good || attempt.is_terminated && attempt.rerun));
         if state.holder.as_deref() != Some(owner) && !has_ended_for_good {
             let holder = state.holder.clone().unwrap_or_else(|| "nobody".to_owned());
             state.breaks(Promise::OnlyTheHolderCalls, format!("{owner} called while {holder} held the execution"));
@@ -253,7 +256,7 @@ impl Promises {
         }
         let is_second = state.attempts.iter().any(|attempt| {
             let has_ended = attempt.has_ended && !attempt.is_terminated;
-            attempt.was_accepted && (!state.rerun || attempt.owner == owner || has_ended)
+            attempt.was_accepted && (!attempt.rerun || attempt.owner == owner || has_ended)
         });
         let at_work = state.at_work(sim, owner);
         if is_second {

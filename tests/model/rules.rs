@@ -100,6 +100,8 @@ pub(crate) enum Rule {
     TerminatedIsFinalOnceCalled,
     /// An event remembers which trigger its request runs in place, before the claim.
     InPlaceIsRemembered,
+    /// Only an attempt that was claimed with rerun is run again once its lease is over.
+    RerunAsClaimed,
 }
 
 /// The rules of one run: all, or all but one.
@@ -243,7 +245,13 @@ impl Rules {
     }
 
     fn show_row(self, item: Option<&mut Item>, sender: &Sender) {
-        let Some(item) = item.filter(|_| self.looks_older() > 0) else { return };
+        let Some(item) = item else { return };
+        if !self.has(Rule::RerunAsClaimed) {
+            item.insert("rerunIfInterrupted".to_owned(), AttributeValue::Bool(true));
+        }
+        if self.looks_older() == 0 {
+            return;
+        }
         let is_own = item.get("owner").is_some_and(|owner| owner.as_s().is_ok_and(|owner| *owner == sender.owner));
         if let Some(AttributeValue::N(until)) = item.get_mut("leaseUntil").filter(|_| !is_own) {
             *until = (until.parse::<i64>().unwrap_or_default() - self.looks_older()).to_string();

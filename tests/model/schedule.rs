@@ -57,6 +57,8 @@ pub(crate) enum Trouble {
     Refusals,
     /// `onInterrupted: "rerun"`.
     Rerun,
+    /// `onInterrupted` is edited from delivery to delivery.
+    Edits,
     /// Invocations with little time.
     ShortDeadlines,
     /// The clock that sleeps are measured by stands still while an attempt is frozen.
@@ -74,7 +76,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -87,6 +89,7 @@ impl Trouble {
         Self::Cancelling,
         Self::Refusals,
         Self::Rerun,
+        Self::Edits,
         Self::ShortDeadlines,
         Self::StoppedClocks,
         Self::Overlap,
@@ -106,6 +109,11 @@ pub(crate) struct Verdict {
 /// Whether a seed's schedule is one of several fires, if it may have that trouble: known before it is run.
 pub(crate) fn has_several_fires(seed: u64) -> bool {
     seed.is_multiple_of(4)
+}
+
+/// Whether a seed's schedule has edits, if it may have that trouble. It is never one of several fires.
+pub(crate) fn has_edits(seed: u64) -> bool {
+    seed % 8 == 1
 }
 
 /// Runs the schedule of a seed; its outcomes are added to `counts`.
@@ -134,7 +142,7 @@ pub(crate) fn run(
     };
     let count = if overlap == Overlap::Allow { 1 } else { sim.pick(&[2, 2, 3]) };
     let broken = Broken::default();
-    let fires: Rc<Vec<_>> = Rc::new((0..count).map(|_| Promises::new(rerun, broken.clone())).collect());
+    let fires: Rc<Vec<_>> = Rc::new((0..count).map(|_| Promises::new(broken.clone())).collect());
     let alone = Alone::new(Rc::clone(&fires), overlap != Overlap::Allow, broken.clone());
     let table = Table::new(sim.clone(), Rc::clone(&fires), alone.clone());
     let weather = Rc::new(weather(&sim, count, has));
@@ -148,6 +156,7 @@ pub(crate) fn run(
     let world = World {
         rules,
         rerun,
+        is_edited: has_edits(seed) && troubles.contains(&Trouble::Edits),
         overlap,
         is_skewed: has(Trouble::Skew, 60),
         death_percent: if has(Trouble::Deaths, 60) { 40 } else { 0 },
@@ -225,6 +234,8 @@ pub(crate) struct World {
     weather: Rc<Weather>,
     agent: Agent,
     pub(crate) rerun: bool,
+    /// Whether each delivery says anew what `onInterrupted` is.
+    is_edited: bool,
     overlap: Overlap,
     is_skewed: bool,
     death_percent: i64,
@@ -327,7 +338,7 @@ impl World {
             clock,
         };
         let promises = self.agent.promises.clone();
-        let (owner, clock) = (attempt.sender.owner.clone(), attempt.clock.ahead);
+        let (sender, clock) = (Rc::clone(&attempt.sender), attempt.clock.ahead);
         let answer = Letter::new();
         let sent = answer.clone();
         let fate = self.fate();
@@ -344,9 +355,10 @@ impl World {
             attempt.agent.promises.told(&attempt.sender.owner, told);
             sent.deliver(&attempt.sim, told);
         });
-        promises.starts(&owner, request_id, task, clock);
+        promises.starts(&sender, request_id, task, clock);
+        let owner = &sender.owner;
         if let Some(at) = terminated_at {
-            self.terminate(&owner, task, at);
+            self.terminate(owner, task, at);
         }
         let ended = Box::pin(sim.ended(task));
         futures_util::future::select(ended, Box::pin(sim.sleep_until(deadline))).await;
@@ -398,7 +410,7 @@ impl World {
         let sender = Rc::new(Sender {
             owner: if prefix.is_empty() { String::new() } else { format!("{prefix}{actor}") },
             execution: self.execution(),
-            rerun: self.rerun,
+            rerun: if self.is_edited && !prefix.is_empty() { self.sim.chance(50) } else { self.rerun },
             may_freeze: self.freeze_percent > 0,
             ..Sender::default()
         });

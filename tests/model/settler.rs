@@ -13,6 +13,7 @@ use agent_trigger::{
         run_state::RunState,
     },
     lifecycle::close::{CloseLimits, UnstartedExecution, close_abandoned},
+    store::in_place::Remembered,
 };
 
 use crate::{
@@ -49,13 +50,13 @@ async fn settle(world: &World, request_id: &str, was_refused: bool) -> bool {
     let is_unseen = world.is_unseen();
     if is_unseen {
         // As `Settler::settle_subscribers` does.
-        match store.in_place(request_id).await {
+        match store.remembered(request_id).await {
             Err(_) => return false,
-            Ok(None) => {
+            Ok(Remembered { in_place: None, .. }) => {
                 world.promises().missed();
                 return true;
             }
-            Ok(Some(_)) => {}
+            Ok(_) => {}
         }
     }
     let (fire, id) = (fire(world.rerun), name(world.execution()));

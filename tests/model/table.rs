@@ -24,6 +24,8 @@ use crate::{
     sim::{START, Sim},
 };
 
+/// The sort keys of run locks begin with this.
+const LOCK: &str = "RUNNING#";
 /// The only trigger.
 pub(crate) const TRIGGER: &str = "t";
 
@@ -86,9 +88,11 @@ impl Kind {
         let is_running =
             request.value("status").is_some_and(|status| status.as_s().is_ok_and(|word| word == "running"));
         match request.key.1.as_str() {
-            "RUNNING" if is_put => Self::TakeLock,
-            "RUNNING" if request.value("leaseUntil").and_then(integer) == Some(0) => Self::ReleaseLock,
-            "RUNNING" => Self::KeepLock,
+            key if key.starts_with(LOCK) && is_put => Self::TakeLock,
+            key if key.starts_with(LOCK) && request.value("leaseUntil").and_then(integer) == Some(0) => {
+                Self::ReleaseLock
+            }
+            key if key.starts_with(LOCK) => Self::KeepLock,
             key if !key.starts_with("EXECUTION#") => Self::Other,
             _ if is_put && is_running && has("PK") => Self::ClaimNew,
             _ if is_put && is_running => Self::ClaimOver,
@@ -181,7 +185,7 @@ impl Table {
             if kind == Kind::AskForCancel && !sender.owner.is_empty() {
                 self.alone.cancel_asked(sender.execution, execution);
             }
-        } else if request.key.1 == "RUNNING" {
+        } else if request.key.1.starts_with(LOCK) {
             let old = old.map(RunLock::read);
             self.alone.written(kind, request, old.as_ref(), &RunLock::read(&new));
         } else if request.key.1.starts_with("INPUT#")

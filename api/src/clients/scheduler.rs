@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use agent_trigger::error_chain::causes;
 use aws_config::SdkConfig;
 use aws_sdk_scheduler::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     primitives::DateTime,
     types::{
         ActionAfterCompletion, DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy,
@@ -251,7 +252,7 @@ fn date_time(at: Timestamp) -> DateTime {
 
 fn failure<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> SchedulerError {
     let SdkError::ServiceError(_) = error else {
-        return SchedulerError::Unavailable(DisplayErrorContext(error).to_string());
+        return SchedulerError::Unavailable(causes(error));
     };
     match error.code() {
         Some("ResourceNotFoundException") => SchedulerError::NotFound,

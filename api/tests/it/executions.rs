@@ -26,7 +26,7 @@ async fn lists_are_newest_first_filtered_and_paged() {
     world.put_execution(id(&trigger), "2026-01-05T08:00:00Z", json!({"userId": "other"}));
     let over = jiff::Timestamp::now().as_second() - 60;
     world.put_execution(id(&trigger), "2026-01-05T09:00:00Z", json!({"ttl": over}));
-    world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": "RUNNING"}));
+    world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": "RUNNING#user-1"}));
     let newest: Vec<&str> = made.iter().rev().map(String::as_str).collect();
     let all = api.get(&path).await.expect(200);
     assert_eq!(ids(&all), newest);

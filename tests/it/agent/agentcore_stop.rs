@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use standins::{Fault, Gate, Invocation, Outcome, Rule, Script, Stack, Step};
+use standins::{CognitoOperation, Fault, Gate, Invocation, Outcome, Rule, Script, Stack, Step, TokenAnswer};
 
 use crate::support::one_fire::{
     TRIGGER, assert_error, delivery, execution, fire, fire_with, lease_is_over, short_lease,
@@ -76,6 +76,17 @@ async fn f48_an_agent_elsewhere_is_not_asked_to_stop() {
     let row = cancelled(&stack, &stack.agent.url()).await;
     assert_eq!((row.get("stopRequested"), row.get("stopConfirmed")), (None, None), "{row:#}");
     assert_eq!(stack.agent.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn f48_a_stop_without_a_token_is_not_said_to_be_requested() {
+    let stack = stack().await;
+    // The token of the call is too old for the stop.
+    stack.cognito.set_expires_in(1);
+    stack.cognito.answer_next(CognitoOperation::Token, [TokenAnswer::Ok, TokenAnswer::Hang]);
+    let row = cancelled(&stack, &url(&stack)).await;
+    assert_eq!((row.get("stopRequested"), row.get("stopConfirmed")), (None, None), "{row:#}");
+    assert_eq!((stack.agent.stops().len(), stack.cognito.count(CognitoOperation::Token)), (0, 2));
 }
 
 fn url(stack: &Stack) -> String {
@@ -182,8 +193,9 @@ async fn f69_a_run_that_loses_its_turn_stops_its_session() {
     let stack = stack().await;
     store(&stack, json!({"overlap": "skip"}));
     stack.agent.queue(gated(&Gate::new()));
-    let keep =
-        Rule::new("UpdateItem", Fault::Throttle).containing(r#""SK":{"S":"RUNNING"}"#).containing("#leaseUntil > ");
+    let keep = Rule::new("UpdateItem", Fault::Throttle)
+        .containing(r#""SK":{"S":"RUNNING#user-1"}"#)
+        .containing("#leaseUntil > ");
     stack.dynamodb.inject(keep);
     let function = stack.function(&[long_lease(), ("AGENT_API_URL", &url(&stack))]).await;
     let outcome = function.invoke(fire_at(0)).await;
@@ -192,8 +204,9 @@ async fn f69_a_run_that_loses_its_turn_stops_its_session() {
     stack.assert_clean();
 }
 
-#[tokio::test]
-async fn f69_an_attempt_whose_execution_another_reruns_does_not_stop_their_session() {
+/// An attempt is frozen while another takes its execution over. It stops no session when it wakes, even if it finds
+/// SIGTERM then.
+async fn wakes_while_another_reruns(is_terminated: bool) {
     let stack = stack().await;
     let (first, second) = (Gate::new(), Gate::new());
     stack.agent.queue(gated(&first));
@@ -207,6 +220,9 @@ async fn f69_an_attempt_whose_execution_another_reruns_does_not_stop_their_sessi
         lease_is_over(&stack).await;
         let wake = async {
             second.reached().await;
+            if is_terminated {
+                frozen.process.terminate();
+            }
             frozen.thaw();
             stack.agent.wait_until("the frozen one's leaving", |calls| calls[0].client_left).await;
         };
@@ -217,11 +233,21 @@ async fn f69_an_attempt_whose_execution_another_reruns_does_not_stop_their_sessi
         tokio::join!(winner.invoke(delivery(true)), awake).0
     };
     let (lost, won) = tokio::join!(frozen.invoke(delivery(true)), take_over);
-    assert_error(&lost, "LeaseLost", false);
+    assert!(!lost.is_success(), "{lost:?}");
     assert!(won.is_success(), "{won:?}");
     let calls = stack.agent.calls();
     assert_eq!((calls.len(), calls[0].session()), (2, calls[1].session()), "one session for all attempts");
     assert_eq!((stack.agent.stops().len(), &execution(&stack)["attempt"]), (0, &json!(2)));
     assert_eq!(execution(&stack)["triggerId"], TRIGGER);
     stack.assert_clean();
+}
+
+#[tokio::test]
+async fn f69_an_attempt_whose_execution_another_reruns_does_not_stop_their_session() {
+    wakes_while_another_reruns(false).await;
+}
+
+#[tokio::test]
+async fn f69_an_attempt_that_finds_sigterm_too_does_not_stop_their_session() {
+    wakes_while_another_reruns(true).await;
 }

@@ -162,7 +162,7 @@ async fn deaf(stack: &Stack, function: &Lambda) {
     assert_completed(stack, 0, &outcome);
     let until = now_millis() + 600_000;
     update(stack, 0, &json!({"status": "running", "completedAt": null, "leaseUntil": until}));
-    stack.dynamodb.update("TRIGGER#trigger-1", "RUNNING", &json!({"leaseUntil": until}));
+    stack.dynamodb.update("TRIGGER#trigger-1", "RUNNING#user-1", &json!({"leaseUntil": until}));
 }
 
 #[tokio::test]

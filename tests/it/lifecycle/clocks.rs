@@ -10,21 +10,22 @@ use crate::support::one_fire::{
 use crate::support::{LIMIT, gated, lease, now_millis, skew, stack};
 
 /// A row as an attempt leaves it whose clock differs from ours: its lease of the default 30 s ends at `lease_left`
-/// milliseconds from now, by our clock.
-async fn met_with_lease_left(lease_left: i64, invocation: Invocation) -> (Stack, Value, Outcome) {
+/// milliseconds from now, by our clock. Both attempts are with `rerun` or without.
+async fn met_with_lease_left(lease_left: i64, rerun: bool) -> (Stack, Value, Outcome) {
     let stack = stack().await;
-    dead_in_mid_stream(&stack, false).await;
+    dead_in_mid_stream(&stack, rerun).await;
     update(&stack, &json!({"leaseUntil": now_millis() + lease_left}));
     let record = execution(&stack);
-    let outcome = stack.function(&[]).await.invoke(invocation).await;
+    let event = if rerun { fire_with_rerun() } else { fire() };
+    let outcome = stack.function(&[]).await.invoke(event).await;
     (stack, record, outcome)
 }
 
 #[tokio::test]
 async fn f51_lease_stored_by_a_slow_clock_is_not_taken_over_early() {
     // Alive by its owner's clock, which is within 5 s of ours; 3 s are left for a slow test machine.
-    for event in [fire(), fire_with_rerun()] {
-        let (stack, record, outcome) = met_with_lease_left(-2_000, event).await;
+    for rerun in [false, true] {
+        let (stack, record, outcome) = met_with_lease_left(-2_000, rerun).await;
         assert_duplicate(&stack, &outcome, "running");
         assert_eq!(execution(&stack), record, "touches nothing");
         assert_eq!(stack.agent.call_count(), 1);
@@ -34,7 +35,7 @@ async fn f51_lease_stored_by_a_slow_clock_is_not_taken_over_early() {
 
 #[tokio::test]
 async fn f51_lease_stored_by_a_fast_clock_is_not_taken_over_early() {
-    let (stack, record, outcome) = met_with_lease_left(35_000, fire_with_rerun()).await;
+    let (stack, record, outcome) = met_with_lease_left(35_000, true).await;
     assert_duplicate(&stack, &outcome, "running");
     assert_eq!(execution(&stack), record, "touches nothing");
     assert_eq!(stack.agent.call_count(), 1);
@@ -43,11 +44,11 @@ async fn f51_lease_stored_by_a_fast_clock_is_not_taken_over_early() {
 
 #[tokio::test]
 async fn f51_lease_over_by_more_than_the_skew_is_taken_over() {
-    let (stack, _, outcome) = met_with_lease_left(-5_100, fire()).await;
+    let (stack, _, outcome) = met_with_lease_left(-5_100, false).await;
     assert_failed(&stack, &outcome, "Interrupted", false);
     assert_eq!(stack.agent.call_count(), 1);
     stack.assert_clean();
-    let (stack, _, outcome) = met_with_lease_left(-5_100, fire_with_rerun()).await;
+    let (stack, _, outcome) = met_with_lease_left(-5_100, true).await;
     assert_eq!(assert_completed(&stack, &outcome)["attempt"], 2);
     assert_eq!(stack.agent.call_count(), 2);
     stack.assert_clean();
@@ -66,6 +67,7 @@ async fn late_heartbeat_defeats(takeover: Rule, gate: &Gate, event: Invocation) 
         owner.freeze();
         let lapsed = |record: &Value| record["leaseUntil"].as_i64().is_some_and(|until| until + skew(2) < now_millis());
         let seen = stack.dynamodb.wait_for_execution(TRIGGER, LIMIT, lapsed).await;
+        update(&stack, &json!({"rerunIfInterrupted": true}));
         let held = stack.dynamodb.inject(takeover);
         let late = async {
             gate.reached().await;
@@ -79,7 +81,7 @@ async fn late_heartbeat_defeats(takeover: Rule, gate: &Gate, event: Invocation) 
         assert_duplicate(&stack, &outcome, "running");
         agent.release();
     };
-    // The owner's own event does not ask for a rerun, so that it may go on after its lease.
+    // The owner's own event does not ask for a rerun, so that it may go on after its lease, whatever its row says above.
     let (outcome, ()) = tokio::join!(owner.invoke(delivery(false)), take_over);
     assert_eq!(assert_completed(&stack, &outcome)["attempt"], 1);
     assert_eq!(stack.agent.call_count(), 1);

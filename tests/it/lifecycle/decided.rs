@@ -59,7 +59,7 @@ async fn f66_a_cancel_once_the_answer_is_decided_changes_nothing() {
 async fn f66_a_run_lock_that_is_lost_once_the_answer_is_decided_changes_nothing() {
     let (stack, outcome) = befallen(json!({"overlap": "skip"}), |stack, _| {
         let lock = json!({"executionId": "another", "owner": "another", "leaseUntil": support::now_millis() + 60_000});
-        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING", &lock);
+        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1", &lock);
     })
     .await;
     assert_completed(&stack, 0, &outcome);

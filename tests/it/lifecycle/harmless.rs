@@ -66,7 +66,7 @@ async fn f66_a_cancel_after_the_answer_changes_nothing() {
 async fn f66_a_run_lock_that_is_lost_after_the_answer_changes_nothing() {
     completes_though(json!({"overlap": "skip"}), |stack| {
         let lock = json!({"executionId": "another", "owner": "another", "leaseUntil": support::now_millis() + 60_000});
-        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING", &lock);
+        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1", &lock);
     })
     .await;
 }
@@ -80,7 +80,7 @@ async fn f66_a_run_lock_that_is_lost_while_the_end_is_written_changes_nothing() 
     let befall = async {
         stack.agent.wait_until("the end of its answer", |calls| calls.first().is_some_and(|call| call.finished)).await;
         let lock = json!({"executionId": "another", "owner": "another", "leaseUntil": support::now_millis() + 60_000});
-        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING", &lock);
+        stack.dynamodb.update(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1", &lock);
         // Several heartbeats find that out, and a lease's time passes.
         tokio::time::sleep(scaled(2_000)).await;
         let until = execution_at(&stack, 0)["leaseUntil"].as_i64().unwrap();

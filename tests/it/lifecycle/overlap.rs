@@ -12,7 +12,7 @@ use crate::support::stored::{
 use crate::support::{LIMIT, alone, assert_duplicate, gated, killed_when, lease, now_millis, skew, stack};
 
 /// What stands in the requests that take the turn, keep it and give it up.
-const TURN: &str = r#""SK":{"S":"RUNNING"}"#;
+const TURN: &str = r#""SK":{"S":"RUNNING#user-1"}"#;
 const KEEP: &str = "#leaseUntil > ";
 const OF_ONE_THAT_ENDED: &str = "#executionId = ";
 const GIVE_UP: &str = r##""#owner = :0""##;
@@ -185,7 +185,7 @@ async fn the_rerun_of_a_killed_run_is_no_overlap() {
     let rerun = || fire_with(0, &json!({"onInterrupted": "rerun"}));
     killed_when(gate.reached(), &killed, rerun()).await;
     // As when the turn was taken long after the claim.
-    stack.dynamodb.update("TRIGGER#trigger-1", "RUNNING", &json!({"leaseUntil": now_millis() + 60_000}));
+    stack.dynamodb.update("TRIGGER#trigger-1", "RUNNING#user-1", &json!({"leaseUntil": now_millis() + 60_000}));
     let outcome = other.invoke(rerun()).await;
     assert_eq!(assert_completed(&stack, 0, &outcome)["attempt"], 2);
     stack.assert_clean();

@@ -5,7 +5,7 @@ use standins::{Fault, Gate, Lambda, Rule, Stack};
 
 use crate::support::one_fire::{
     TRIGGER, assert_completed, assert_error, assert_failed, assert_running, delivery, execution, lease_is_over,
-    short_lease,
+    short_lease, update,
 };
 use crate::support::{FINISH, gated, stack};
 
@@ -71,6 +71,29 @@ async fn f46_frozen_over_its_interruption_writes_nothing_of_an_answer_that_ended
     frozen_over_a_takeover(false, true).await;
 }
 
+/// Only an attempt that was claimed with rerun stops when its lease is over. So what a next delivery wants does not count
+/// alone: the first may still be at work.
+#[tokio::test]
+async fn f44_an_attempt_that_did_not_promise_to_stop_is_not_rerun() {
+    for (claimed, wanted) in [(false, true), (true, false)] {
+        let stack = stack().await;
+        let gate = Gate::new();
+        stack.agent.queue(gated(&gate));
+        let (frozen, other) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
+        let meet = async {
+            freeze(&stack, &frozen, &gate, false).await;
+            assert_eq!(execution(&stack)["rerunIfInterrupted"], if claimed { json!(true) } else { json!(null) });
+            let outcome = other.invoke(delivery(wanted)).await;
+            frozen.thaw();
+            outcome
+        };
+        let (_, outcome) = tokio::join!(frozen.invoke(delivery(claimed)), meet);
+        assert_failed(&stack, &outcome, "Interrupted", false);
+        assert_eq!(stack.agent.call_count(), 1, "claimed with rerun: {claimed}");
+        stack.assert_clean();
+    }
+}
+
 /// As above, but the winner is still at work when the first thaws: only the owner tells them apart.
 async fn frozen_over_a_takeover_that_lasts(answer_ends_while_frozen: bool) {
     let stack = stack().await;
@@ -79,7 +102,7 @@ async fn frozen_over_a_takeover_that_lasts(answer_ends_while_frozen: bool) {
     stack.agent.queue(gated(&winners));
     let (frozen, winner) = (stack.function(&[short_lease()]).await, stack.function(&[short_lease()]).await);
     let first = async {
-        // Without rerun in its own event the zombie does not stop by itself.
+        // Without rerun in its own event the zombie does not stop by itself, whatever its row says below.
         let lost = frozen.invoke(delivery(false)).await;
         let record = assert_running(&stack);
         winners.release();
@@ -87,6 +110,7 @@ async fn frozen_over_a_takeover_that_lasts(answer_ends_while_frozen: bool) {
     };
     let second = async {
         freeze(&stack, &frozen, &gate, answer_ends_while_frozen).await;
+        update(&stack, &json!({"rerunIfInterrupted": true}));
         let thaw = async {
             winners.reached().await;
             frozen.thaw();

@@ -334,6 +334,83 @@ async fn s7_a_trigger_that_is_left_alone_is_left_to_the_invocation_that_got_the_
     stack.assert_clean();
 }
 
+/// A hand-on is remembered even if its attempt fails for another cause.
+#[tokio::test]
+async fn s7_a_trigger_that_got_the_event_beside_a_skip_that_failed_is_left_to_its_invocation() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 1);
+    subscribe(&stack, "off", json!({"enabled": false}));
+    stack.dynamodb.inject(Rule::new("PutItem", Fault::Deny).containing("EXECUTION#").containing("TRIGGER#off"));
+    let function = stack.function(&[short_lease()]).await;
+    let delivery = Invocation::event(&order()).request_id("request-1");
+    let outcome = function.invoke(delivery.clone()).await;
+    assert_eq!((outcome.error_type(), stack.lambda.accepted()), ("RecordStoreFailed", 1));
+    stack.dynamodb.delete(&format!("TRIGGER#{USER}"), "TRIGGER#off");
+    let report = report(&delivery, 3, &outcome);
+    assert!(settle(&function, &[report]).await.is_empty());
+    assert_eq!(stack.dynamodb.executions(&ids[0]), Vec::<Value>::new());
+    // What was queued comes only now.
+    stack.pool(1, &[short_lease()]);
+    stack.lambda.idle().await;
+    assert_eq!((&execution(&stack, &ids[0])["status"], stack.agent.call_count()), (&json!("completed"), 1));
+    stack.assert_clean();
+}
+
+/// A hand-on is remembered before its attempt dies, and before a later one that finds only one trigger dies.
+#[tokio::test]
+async fn s7_a_trigger_that_got_the_event_of_an_attempt_that_died_is_left_to_its_invocation() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 2);
+    let (handing, remembering) = (Gate::new(), Gate::new());
+    let to_second = format!("\"triggerId\":\"{}\"", ids[1]);
+    stack.lambda.inject(Rule::new("Invoke", Fault::GateBefore(handing.clone())).containing(&to_second));
+    let delivery = Invocation::event(&order()).request_id("request-1");
+    let killed = async |gate: &Gate| {
+        let function = stack.function(&[short_lease()]).await;
+        let kill = async {
+            gate.reached().await;
+            function.kill();
+        };
+        assert_eq!(tokio::join!(function.invoke(delivery.clone()), kill).0, Outcome::Died);
+    };
+    let handed_on = async {
+        while stack.lambda.accepted() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await
+        }
+    };
+    tokio::join!(killed(&handing), handed_on);
+    stack.dynamodb.delete(&format!("TRIGGER#{USER}"), &format!("TRIGGER#{}", ids[1]));
+    let rule = Rule::new("UpdateItem", Fault::GateBefore(remembering.clone())).containing("REQUEST#");
+    let gate = stack.dynamodb.inject(rule);
+    killed(&remembering).await;
+    gate.remove();
+    let function = stack.function(&[short_lease()]).await;
+    assert!(settle(&function, &[report(&delivery, 3, &Outcome::Died)]).await.is_empty());
+    assert_eq!(stack.dynamodb.executions(&ids[0]), Vec::<Value>::new());
+    // What was queued comes only now.
+    stack.pool(1, &[short_lease()]);
+    stack.lambda.idle().await;
+    assert_eq!((&execution(&stack, &ids[0])["status"], stack.agent.call_count()), (&json!("completed"), 1));
+    stack.assert_clean();
+}
+
+/// A retry that finds only one trigger of several runs it in place, although the event was handed on before.
+#[tokio::test]
+async fn a_retry_whose_trigger_is_left_alone_runs_it_in_place_after_a_hand_on() {
+    let stack = stack().await;
+    let ids = subscribe_many(&stack, 2);
+    let denied = stack.lambda.inject(Rule::new("Invoke", Fault::Deny));
+    let function = stack.function(&[short_lease()]).await;
+    let delivery = || Invocation::event(&order_with(json!({"id": null}))).request_id("request-1");
+    assert_eq!(function.invoke(delivery()).await.error_type(), "DispatchFailed");
+    denied.remove();
+    stack.dynamodb.delete(&format!("TRIGGER#{USER}"), &format!("TRIGGER#{}", ids[1]));
+    let outcome = function.invoke(delivery()).await;
+    assert_completed(&outcome, &execution(&stack, &ids[0]));
+    assert_eq!((stack.lambda.accepted(), stack.agent.call_count()), (0, 1));
+    stack.assert_clean();
+}
+
 #[tokio::test]
 async fn f54_what_a_report_of_a_bus_event_names_and_nobody_can_mend_stays_as_it_is() {
     let (stack, ids, gate) = start(1).await;

@@ -201,7 +201,8 @@ async fn a_skipped_fire_says_why() {
     // Another execution of the trigger is alive.
     stack.dynamodb.update(pk, &sk, &json!({"enabled": true, "overlap": "skip"}));
     let far = i64::MAX / 2;
-    let turn = json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING", "executionId": "other", "leaseUntil": far});
+    let turn =
+        json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING#user-1", "executionId": "other", "leaseUntil": far});
     stack.dynamodb.put_item(&turn);
     let next = fire_with(&json!({"scheduledTime": "2026-01-02T00:00:00Z"}));
     let object = metric_of(&stack, &[], next).await;
@@ -220,7 +221,8 @@ async fn an_overlap_that_ends_counts_once() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     // Alive for several looks at it.
     let until = u64::try_from(now).unwrap() + 1000;
-    let turn = json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING", "executionId": "0", "leaseUntil": until});
+    let turn =
+        json!({"PK": format!("TRIGGER#{TRIGGER}"), "SK": "RUNNING#user-1", "executionId": "0", "leaseUntil": until});
     stack.dynamodb.put_item(&turn);
     let object = metric_of(&stack, &[short_lease()], fire()).await;
     assert_counts(&object, json!({"Executions": 1, "Completed": 1, "Overlaps": 1}));

@@ -4,10 +4,10 @@ use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report_of_age, sqs_batch};
-use standins::{Gate, Invocation, Lambda};
+use standins::{Fault, Gate, Invocation, Lambda, Rule};
 
 use crate::support::one_fire::event_of;
-use crate::support::subscribed::{config, order_with, subscribe};
+use crate::support::subscribed::{USER, config, order_with, subscribe};
 use crate::support::{LIMIT, alone, assert_completed, changed, execution, gated, stack};
 
 /// The CPU that one event of a bomb may cost in all its invocations: 1 s of a release build, whose unoptimised form is
@@ -131,11 +131,16 @@ async fn f61_a_bomb_that_is_alone_fails_in_place() {
     stack.assert_clean();
 }
 
-/// The changes of a trigger whose filters take about four million steps on a [`costly_event`], and do not match.
-fn costly() -> Value {
+/// Conditions that take about four million steps on a [`costly_event`], and match.
+fn costly_conditions() -> Vec<Value> {
     let all =
         json!({"field": "$.detail.list[?@.k == 'w' || @.k == 'x' || @.k == 'v'].n", "operator": "ne", "value": 2});
-    let mut conditions = vec![all; 9];
+    vec![all; 9]
+}
+
+/// The changes of a trigger whose filters take about four million steps on a [`costly_event`], and do not match.
+fn costly() -> Value {
+    let mut conditions = costly_conditions();
     conditions.push(json!({"field": "detail.list.0.n", "operator": "eq", "value": 2}));
     config(json!({"condition": conditions}))
 }
@@ -181,6 +186,38 @@ async fn f61_many_triggers_that_each_cost_as_much_as_they_may_hold_up_nobody() {
     let last = execution(&stack, &format!("costly-{:03}", MANY - 1));
     assert_eq!((&last["errorType"], &last["retryable"]), (&json!("InvalidTrigger"), &json!(false)), "{last:#}");
     assert!(last["error"].as_str().unwrap().contains("where those of all triggers take more than"), "{last:#}");
+    stack.assert_clean();
+}
+
+/// The filters of the only trigger that is due are asked again if it was edited a moment ago. What the others took
+/// meanwhile does not count against it.
+#[tokio::test]
+async fn f61_a_costly_trigger_that_was_edited_runs_beside_others_that_took_all_steps() {
+    const OTHERS: usize = 40;
+    let _machine = alone().await;
+    let stack = stack().await;
+    let function = stack.function(&[]).await;
+    // In the order of the index it comes first.
+    subscribe(
+        &stack,
+        "a-good",
+        changed(config(json!({"condition": costly_conditions()})), json!({"GSI2SK": "USER#!"})),
+    );
+    // Whatever their filters take, these are skipped at most.
+    for at in 0..OTHERS {
+        subscribe(&stack, &format!("costly-{at:03}"), changed(costly(), json!({"enabled": false})));
+    }
+    let gate = Gate::new();
+    stack.dynamodb.inject(Rule::new("Query", Fault::GateAfter(gate.clone())).once());
+    let event = costly_event();
+    let editing = async {
+        gate.reached().await;
+        stack.dynamodb.update(&format!("TRIGGER#{USER}"), "TRIGGER#a-good", &json!({"modelId": "model-new"}));
+        gate.release();
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(Invocation::event(&event).timeout(LIMIT)), editing);
+    assert_completed(&outcome, &execution(&stack, "a-good"));
+    assert_eq!(stack.agent.calls()[0].body["modelId"], "model-new");
     stack.assert_clean();
 }
 

@@ -32,9 +32,6 @@ fn broken() -> Vec<(Value, &'static str)> {
         (json!({"prompt": "Look at {{ $.hidden..['hidden }}"}), "$.prompt"),
         (json!({"type": HIDDEN}), "$.type"),
         (json!({"type": [HIDDEN]}), "$.type"),
-        (json!({"id": HIDDEN}), "$.id"),
-        (json!({"id": 7}), "$.id"),
-        (json!({"userId": HIDDEN}), "$.userId"),
         (json!({"enabled": HIDDEN}), "$.enabled"),
         (json!({"name": 7}), "$.name"),
         (json!({"modelId": [HIDDEN]}), "$.modelId"),
@@ -109,7 +106,7 @@ async fn all_faults_are_named_at_once_and_again_on_every_delivery() {
     let mut changes =
         config(json!({"eventPattern": {"detail": []}, "condition": {"field": "detail", "operator": "eq"},
         "threshold": {"count": -1, "windowSeconds": 1.5}}));
-    let others = json!({"agentId": "", "prompt": null, "type": "schedule", "id": "other", "enabled": 1,
+    let others = json!({"agentId": "", "prompt": null, "type": "schedule", "enabled": 1,
         "sessionId": "ä", "input": {"agentId": 1, "prompt": 2}, "inputMapping": {"x": "y", "sessionId": "$"}});
     changes.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
     subscribe(&stack, "t", changes);
@@ -124,7 +121,6 @@ async fn all_faults_are_named_at_once_and_again_on_every_delivery() {
         "$.agentId",
         "$.prompt",
         "$.type",
-        "$.id",
         "$.enabled",
         "$.sessionId",
         "$.input.agentId",
@@ -147,6 +143,28 @@ async fn all_faults_are_named_at_once_and_again_on_every_delivery() {
     assert!(function.invoke(Invocation::event(&order())).await.is_success());
     assert_eq!((stack.dynamodb.executions("t").len(), stack.agent.call_count()), (2, 1));
     stack.assert_clean();
+}
+
+/// The ids of an item are those of its key. What the members say decides nothing, before a change of health sets them and
+/// after.
+#[tokio::test]
+async fn ids_that_differ_from_the_key_decide_nothing() {
+    for changes in [json!({"id": "another"}), json!({"id": 7}), json!({"userId": "another"}), json!({"userId": null})] {
+        let stack = stack().await;
+        let function = stack.function(&[]).await;
+        subscribe(&stack, "t", changes.clone());
+        stack.agent.queue(Script::server_error_event("the disk is full"));
+        for expected in ["AgentFailed", ""] {
+            let outcome = function.invoke(Invocation::event(&order())).await;
+            assert_eq!(outcome.error_type(), expected, "{changes}: {outcome:?}");
+        }
+        for row in stack.dynamodb.executions("t") {
+            assert_eq!((&row["triggerId"], &row["userId"]), (&json!("t"), &json!(USER)), "{row:#}");
+        }
+        let item = stack.dynamodb.item(&format!("TRIGGER#{USER}"), "TRIGGER#t").unwrap();
+        assert_eq!((&item["id"], &item["userId"], &item["health"]), (&json!("t"), &json!(USER), &json!("ok")));
+        stack.assert_clean();
+    }
 }
 
 #[tokio::test]

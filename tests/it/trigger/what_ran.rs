@@ -2,6 +2,7 @@
 //! trigger item, the schedule's copy and the process.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use standins::{CognitoOperation, Fault, Gate, Invocation, Lambda, Outcome, Rule, Stack, TokenAnswer, own_event};
 
 use crate::support::one_fire::{PROMPT, TRIGGER};
@@ -137,6 +138,31 @@ async fn f67_a_rerun_asks_what_its_dead_attempt_asked() {
     assert_eq!(input_of(&stack, &row), kept);
     let asked = asked(&stack);
     assert_eq!(asked[0], asked[1]);
+    stack.assert_clean();
+}
+
+/// The session is each attempt's own, and no part of the input that an earlier attempt kept. So neither is it of the hash.
+#[tokio::test]
+async fn f67_a_rerun_in_another_session_names_the_hash_of_the_kept_input() {
+    let stack = stack().await;
+    store(&stack, json!({"prompt": "Count what the item says", "agentId": "agent-7"}));
+    let rerun = |changes: Value| {
+        let mut fields = json!({"onInterrupted": "rerun"});
+        fields.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        fire_with(0, &fields)
+    };
+    let claimed = dead(&stack, 0, rerun(json!({}))).await;
+    let kept = input_of(&stack, &claimed);
+    let session = "a-session-of-somebody-that-is-long-enough";
+    let outcome = stack.function(&[long_lease()]).await.invoke(rerun(json!({"sessionId": session}))).await;
+    let row = assert_completed(&stack, 0, &outcome);
+    assert_eq!((&row["attempt"], &row["sessionId"]), (&json!(2), &json!(session)), "{row:#}");
+    assert_eq!(input_of(&stack, &row), kept);
+    let [pk, sk] = ["PK", "SK"].map(|name| row[name].as_str().unwrap());
+    let input = stack.dynamodb.item(pk, &sk.replace("EXECUTION#", "INPUT#")).unwrap();
+    let digest = Sha256::digest(input["detail"].as_str().unwrap());
+    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((&row["settingsHash"], stack.agent.calls()[1].session()), (&json!(hash), session), "{row:#}");
     stack.assert_clean();
 }
 

@@ -1,6 +1,6 @@
 //! Patterns and events that were made to take long or to use much memory.
 
-use agent_trigger::trigger::pattern::Pattern;
+use agent_trigger::{json::steps::Steps, trigger::pattern::Pattern};
 use serde_json::{Value, json};
 
 use super::matches;
@@ -24,6 +24,23 @@ fn or_that_multiplies_out_to_too_much_is_an_error() {
         .map(|at| (format!("f{at}"), json!({"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": {"j": [1]}}}}}}}}})));
     let deep: Value = deep.collect::<serde_json::Map<_, _>>().into();
     assert_eq!(Pattern::parse(&deep).unwrap_err(), [TOO_MANY]);
+}
+
+/// A pattern is read anew for each event, so its names count, even if the first of them decides.
+#[test]
+fn the_names_of_a_pattern_take_steps() {
+    let fields = (0..2_000).map(|at| (format!("f{at}"), json!({"a": {"b": {"c": [1]}}})));
+    let pattern = Pattern::parse(&Value::Object(fields.collect())).unwrap();
+    let steps = Steps::new(u64::MAX);
+    assert!(!pattern.matches_within(&json!({}), &steps));
+    assert!((16_000..17_000).contains(&steps.taken()), "{}", steps.taken());
+    let few = Steps::new(15_000);
+    pattern.matches_within(&json!({}), &few);
+    assert!(few.are_spent());
+    // One that people write takes hardly any.
+    let steps = Steps::new(u64::MAX);
+    Pattern::parse(&json!({"source": ["a"], "detail": {"b": ["c"]}})).unwrap().matches_within(&json!({}), &steps);
+    assert!(steps.taken() < 10, "{}", steps.taken());
 }
 
 /// It ends because alternatives count although they have no names: 34 such pairs would be 17,000 million.

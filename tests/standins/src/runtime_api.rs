@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::gate::Gate;
 use crate::lambda_api::FUNCTION_ARN;
 use crate::net::{ANY_PORT, Server, drop_connection};
 
@@ -172,7 +173,6 @@ struct Book {
     polls: usize,
     refusal: Option<StatusCode>,
     lost_answers: usize,
-    restores: usize,
 }
 
 pub(crate) struct Shared {
@@ -180,6 +180,7 @@ pub(crate) struct Shared {
     queued: Notify,
     polled: Notify,
     kill: watch::Sender<u64>,
+    restoring: Gate,
 }
 
 impl Shared {
@@ -263,6 +264,7 @@ impl RuntimeApi {
             queued: Notify::new(),
             polled: Notify::new(),
             kill: watch::Sender::new(0),
+            restoring: Gate::new(),
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -280,9 +282,9 @@ impl RuntimeApi {
         self.server.addr().to_string()
     }
 
-    /// Returns how often the process was restored from a snapshot.
-    pub fn restores(&self) -> usize {
-        self.shared.book().restores
+    /// Returns the gate at which the process waits to be restored from its snapshot.
+    pub fn restoring(&self) -> &Gate {
+        &self.shared.restoring
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -451,9 +453,9 @@ async fn error(State(shared): State<Arc<Shared>>, Path(id): Path<String>, header
     shared.finish(&id, &headers, Outcome::function_error(posted)).into_response()
 }
 
-/// Restores the process from its snapshot at once.
+/// Restores the process from its snapshot once the gate is open.
 async fn restore(State(shared): State<Arc<Shared>>) -> StatusCode {
-    shared.book().restores += 1;
+    shared.restoring.pass().await;
     StatusCode::OK
 }
 
