@@ -17,11 +17,11 @@ locals {
 }
 
 resource "aws_s3_object" "code" {
-  for_each    = local.zips
+  for_each    = local.keys
   bucket      = local.bucket
-  key         = local.keys[each.key]
-  source      = "${var.release}/${each.value}"
-  source_hash = filesha256("${var.release}/${each.value}")
+  key         = each.value
+  source      = "${var.release}/${each.key}"
+  source_hash = filesha256("${var.release}/${each.key}")
 
   # The stack needs the old code until it has the new one, and for a rollback.
   lifecycle {
