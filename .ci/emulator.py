@@ -25,7 +25,7 @@ from moto.core.common_models import CloudFormationModel
 
 STACK = "agent-trigger"
 ACCOUNT = "123456789012"
-# Every optional part is in it.
+# With these every optional part is made. What is ENABLED or DISABLED is enabled besides.
 PARAMETERS = {
     "AgentApiUrl": "https://agent.example.com",
     "AgentsTableName": "agents",
@@ -36,7 +36,6 @@ PARAMETERS = {
     "AlarmNamePrefix": "orders-",
     "EventBusName": "orders",
     "EventSource": "com.example.orders",
-    "ApiState": "ENABLED",
     "ApiAllowedOrigins": "https://app.example.com",
     "PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
 }
@@ -230,6 +229,11 @@ MAKERS = {
         "lambda", "put_function_event_invoke_config", p, name,
         undo=lambda _: ("lambda", "delete_function_event_invoke_config", {"FunctionName": p["FunctionName"]}),
     ),
+    "AWS::Lambda::Url": lambda name, p: answered(
+        "lambda", "create_function_url_config", {"FunctionName": p.pop("TargetFunctionArn")} | p, lambda answer: answer["FunctionArn"],
+        lambda answer: {"FunctionUrl": answer["FunctionUrl"], "FunctionArn": answer["FunctionArn"]},
+        lambda key: ("lambda", "delete_function_url_config", {"FunctionName": key}),
+    ),
     "AWS::Logs::MetricFilter": lambda name, p: answered(
         "logs", "put_metric_filter", {"filterName": name} | p, name,
         undo=lambda _: ("logs", "delete_metric_filter", {"logGroupName": p["LogGroupName"], "filterName": name}),
@@ -260,6 +264,12 @@ def register(kinds):
     return own
 
 
+def given(template):
+    """Return the parameters of the stack."""
+    switches = [n for n, p in template["Parameters"].items() if p.get("AllowedValues") == ["ENABLED", "DISABLED"]]
+    return PARAMETERS | dict.fromkeys(switches, "ENABLED")
+
+
 def deploy(template):
     bucket, code = "code", io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
@@ -276,7 +286,7 @@ def deploy(template):
         StackName=STACK,
         TemplateURL=f"https://{bucket}.s3.amazonaws.com/template.json",
         Capabilities=["CAPABILITY_IAM"],
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PARAMETERS.items()],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given(template).items()],
     )
 
 
@@ -291,7 +301,7 @@ def problems(template):
         yield f"the stack is {stack['StackStatus']}"
     made = {r["LogicalResourceId"] for r in pages("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=STACK)}
     for name in sorted(set(template["Resources"]) - made):
-        yield f"{name} is not made"
+        yield f"{name} is not made: is there a parameter for it in PARAMETERS?"
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     for name in template["Outputs"]:
         value = outputs.get(name)
