@@ -320,8 +320,8 @@ def problems(template):
         "AWS::Logs::LogGroup": len(pages("logs", "describe_log_groups", "logGroups")),
         "AWS::ApiGatewayV2::Route": len(client("apigatewayv2").get_routes(ApiId=MADE["ManageApi"].identity)["Items"]),
     }
-    buses = [None, STACK, PARAMETERS["EventBusName"]]
-    rules = [r for bus in buses for r in client("events").list_rules(**({"EventBusName": bus} if bus else {}))["Rules"]]
+    buses = [bus["Name"] for bus in client("events").list_event_buses()["EventBuses"]]
+    rules = [rule for bus in buses for rule in client("events").list_rules(EventBusName=bus)["Rules"]]
     has["AWS::Events::Rule"] = len(rules)
     for kind, number in has.items():
         if number != count[kind]:
@@ -334,8 +334,8 @@ def problems(template):
         if settings.get(name) != wanted:
             yield f"the function's {name} is {settings.get(name)!r}"
     for rule in rules:
-        bus = rule.get("EventBusName")
-        for target in client("events").list_targets_by_rule(Rule=rule["Name"], **({"EventBusName": bus} if bus else {}))["Targets"]:
+        targets = client("events").list_targets_by_rule(Rule=rule["Name"], EventBusName=rule["EventBusName"])["Targets"]
+        for target in targets:
             if "DeadLetterConfig" not in target:
                 yield f"{rule['Name']} lost its dead-letter queue"
 
