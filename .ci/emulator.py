@@ -2,9 +2,9 @@
 
 usage: emulator.py TEMPLATE.json
 
-moto's CloudFormation makes 10 of the template's 30 types of resources by itself. The others are made here, by the API of
-their service, which moto has: with the properties that CloudFormation would pass on, and checked as the SDK and moto check
-them. docs/deploy.md says what this shows and what it cannot.
+moto's CloudFormation makes 10 of the template's 30 types of resources by itself. The others are made here, by the API
+of their service, which moto has: with the properties that CloudFormation would pass on, and checked as the SDK and moto
+check them. docs/deploy.md says what this shows and what it cannot.
 """
 
 import io
@@ -168,7 +168,14 @@ def alarm(name, p):
 
 def pipe(name, p):
     attributes = lambda answer: {"Arn": answer["Arn"]}
-    return answered("pipes", "create_pipe", {"Name": name[:64]} | p, name[:64], attributes, lambda key: ("pipes", "delete_pipe", {"Name": key}))
+    return answered(
+        "pipes",
+        "create_pipe",
+        {"Name": name[:64]} | p,
+        name[:64],
+        attributes,
+        lambda key: ("pipes", "delete_pipe", {"Name": key}),
+    )
 
 
 def schedule(name, p):
@@ -192,7 +199,14 @@ def pool(name, p):
     properties = {"PoolName": p.pop("UserPoolName")} | p
     inside = lambda answer: answer["UserPool"]
     attributes = lambda answer: {"Arn": inside(answer)["Arn"]}
-    return answered("cognito-idp", "create_user_pool", properties, lambda a: inside(a)["Id"], attributes, lambda key: ("cognito-idp", "delete_user_pool", {"UserPoolId": key}))
+    return answered(
+        "cognito-idp",
+        "create_user_pool",
+        properties,
+        lambda a: inside(a)["Id"],
+        attributes,
+        lambda key: ("cognito-idp", "delete_user_pool", {"UserPoolId": key}),
+    )
 
 
 def pool_client(name, p):
@@ -210,32 +224,55 @@ MAKERS = {
     "AWS::Cognito::UserPool": pool,
     "AWS::Cognito::UserPoolClient": pool_client,
     "AWS::Cognito::UserPoolDomain": lambda name, p: answered(
-        "cognito-idp", "create_user_pool_domain", p, p["Domain"], undo=lambda _: ("cognito-idp", "delete_user_pool_domain", p)
+        "cognito-idp",
+        "create_user_pool_domain",
+        p,
+        p["Domain"],
+        undo=lambda _: ("cognito-idp", "delete_user_pool_domain", p),
     ),
     "AWS::Cognito::UserPoolResourceServer": lambda name, p: answered(
         # moto cannot delete one; it goes with its pool.
-        "cognito-idp", "create_resource_server", p, p["Identifier"],
+        "cognito-idp",
+        "create_resource_server",
+        p,
+        p["Identifier"],
     ),
     # moto's own has no id to which a Ref could refer.
     "AWS::Events::EventBus": lambda name, p: answered(
-        "events", "create_event_bus", p, p["Name"], lambda answer: {"Arn": answer["EventBusArn"]},
+        "events",
+        "create_event_bus",
+        p,
+        p["Name"],
+        lambda answer: {"Arn": answer["EventBusArn"]},
         lambda key: ("events", "delete_event_bus", {"Name": key}),
     ),
     "AWS::IAM::RolePolicy": lambda name, p: answered(
-        "iam", "put_role_policy", p, p["PolicyName"],
+        "iam",
+        "put_role_policy",
+        p,
+        p["PolicyName"],
         undo=lambda _: ("iam", "delete_role_policy", {k: p[k] for k in ("RoleName", "PolicyName")}),
     ),
     "AWS::Lambda::EventInvokeConfig": lambda name, p: answered(
-        "lambda", "put_function_event_invoke_config", p, name,
+        "lambda",
+        "put_function_event_invoke_config",
+        p,
+        name,
         undo=lambda _: ("lambda", "delete_function_event_invoke_config", {"FunctionName": p["FunctionName"]}),
     ),
     "AWS::Lambda::Url": lambda name, p: answered(
-        "lambda", "create_function_url_config", {"FunctionName": p.pop("TargetFunctionArn")} | p, lambda answer: answer["FunctionArn"],
+        "lambda",
+        "create_function_url_config",
+        {"FunctionName": p.pop("TargetFunctionArn")} | p,
+        lambda answer: answer["FunctionArn"],
         lambda answer: {"FunctionUrl": answer["FunctionUrl"], "FunctionArn": answer["FunctionArn"]},
         lambda key: ("lambda", "delete_function_url_config", {"FunctionName": key}),
     ),
     "AWS::Logs::MetricFilter": lambda name, p: answered(
-        "logs", "put_metric_filter", {"filterName": name} | p, name,
+        "logs",
+        "put_metric_filter",
+        {"filterName": name} | p,
+        name,
         undo=lambda _: ("logs", "delete_metric_filter", {"logGroupName": p["LogGroupName"], "filterName": name}),
     ),
     "AWS::Pipes::Pipe": pipe,
@@ -244,7 +281,11 @@ MAKERS = {
     "AWS::SQS::QueuePolicy": policies("sqs", "set_queue_attributes", "Queues", "QueueUrl"),
     "AWS::Scheduler::Schedule": schedule,
     "AWS::Scheduler::ScheduleGroup": lambda name, p: answered(
-        "scheduler", "create_schedule_group", p, p["Name"], lambda answer: {"Arn": answer["ScheduleGroupArn"]},
+        "scheduler",
+        "create_schedule_group",
+        p,
+        p["Name"],
+        lambda answer: {"Arn": answer["ScheduleGroupArn"]},
         lambda key: ("scheduler", "delete_schedule_group", {"Name": key}),
     ),
 }
@@ -299,7 +340,10 @@ def problems(template):
     stack = client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
     if stack["StackStatus"] != "CREATE_COMPLETE":
         yield f"the stack is {stack['StackStatus']}"
-    made = {r["LogicalResourceId"] for r in pages("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=STACK)}
+    made = {
+        r["LogicalResourceId"]
+        for r in pages("cloudformation", "list_stack_resources", "StackResourceSummaries", StackName=STACK)
+    }
     for name in sorted(set(template["Resources"]) - made):
         yield f"{name} is not made: is there a parameter for it in PARAMETERS?"
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
@@ -327,10 +371,19 @@ def problems(template):
         if number != count[kind]:
             yield f"there are {number} {kind} instead of {count[kind]}"
     table = client("dynamodb").describe_table(TableName=outputs["TableName"])["Table"]
-    if table["StreamSpecification"]["StreamViewType"] != "NEW_AND_OLD_IMAGES" or len(table["GlobalSecondaryIndexes"]) != 1:
+    if (
+        table["StreamSpecification"]["StreamViewType"] != "NEW_AND_OLD_IMAGES"
+        or len(table["GlobalSecondaryIndexes"]) != 1
+    ):
         yield "the table has another stream or other indexes"
-    settings = client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])["Environment"]["Variables"]
-    for name, wanted in {"AGENT_API_URL": PARAMETERS["AgentApiUrl"], "TRIGGERS_TABLE_NAME": outputs["TableName"], "COGNITO_USER_POOL_ID": outputs["UserPoolId"]}.items():
+    settings = client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])["Environment"][
+        "Variables"
+    ]
+    for name, wanted in {
+        "AGENT_API_URL": PARAMETERS["AgentApiUrl"],
+        "TRIGGERS_TABLE_NAME": outputs["TableName"],
+        "COGNITO_USER_POOL_ID": outputs["UserPoolId"],
+    }.items():
         if settings.get(name) != wanted:
             yield f"the function's {name} is {settings.get(name)!r}"
     for rule in rules:
@@ -379,7 +432,10 @@ def main():
         client("cloudformation").delete_stack(StackName=STACK)
         found += left()
     number = len(template["Resources"])
-    print("\n".join(found) or f"moto: {number} resources of {len(kinds)} types are made and deleted; {len(own)} types through their services' own APIs")
+    print(
+        "\n".join(found)
+        or f"moto: {number} resources of {len(kinds)} types are made and deleted; {len(own)} types through their services' own APIs"
+    )
     return bool(found)
 
 

@@ -35,7 +35,19 @@ TEXTS = {
 LONGEST_STACK_NAME, LONGEST_REGION, UUID = 128, len("ap-southeast-99"), 36
 # Rule-specific functions, and those that conditions use within them.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-rules.html
-IN_RULES = {"Ref", "Fn::And", "Fn::Contains", "Fn::EachMemberEquals", "Fn::EachMemberIn", "Fn::Equals", "Fn::Not", "Fn::Or", "Fn::RefAll", "Fn::ValueOf", "Fn::ValueOfAll"}
+IN_RULES = {
+    "Ref",
+    "Fn::And",
+    "Fn::Contains",
+    "Fn::EachMemberEquals",
+    "Fn::EachMemberIn",
+    "Fn::Equals",
+    "Fn::Not",
+    "Fn::Or",
+    "Fn::RefAll",
+    "Fn::ValueOf",
+    "Fn::ValueOfAll",
+}
 # The most characters of all policies in a role, without white space.
 ROLE_POLICIES = 10_240
 # The most bytes of a function's environment, names and values together.
@@ -87,12 +99,18 @@ def problems(template, text):
         if len(parameter["Description"]) > 4000 or len(parameter.get("ConstraintDescription", "")) > 4000:
             yield f"{name}: its description is longer than 4,000 characters"
     for name, rule in template["Rules"].items():
-        for function in sorted(set(functions([a["Assert"] for a in rule["Assertions"]] + [rule.get("RuleCondition")])) - IN_RULES):
+        for function in sorted(
+            set(functions([a["Assert"] for a in rule["Assertions"]] + [rule.get("RuleCondition")])) - IN_RULES
+        ):
             yield f"{name}: a rule may not use {function}"
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         for (kind, property), most in TEXTS.items():
-            if resource["Type"] == kind and isinstance(properties.get(property), str) and len(properties[property]) > most:
+            if (
+                resource["Type"] == kind
+                and isinstance(properties.get(property), str)
+                and len(properties[property]) > most
+            ):
                 yield f"{name}: {property} has {len(properties[property])} characters, and at most {most} are allowed"
         if resource["Type"] == "AWS::IAM::Role":
             # A reference is longer or shorter than the ARN that it becomes, so the sum is near the truth only.

@@ -99,7 +99,9 @@ def plain(path, codes):
 def main():
     folder, *architectures = sys.argv[1:]
     folder, text = Path(folder), (ROOT / "template.yaml").read_text()
-    version = re.search(r'^name = "agent-trigger"$.*?^version = "(.*?)"$', (ROOT / "Cargo.toml").read_text(), re.M | re.S)[1]
+    version = re.search(
+        r'^name = "agent-trigger"$.*?^version = "(.*?)"$', (ROOT / "Cargo.toml").read_text(), re.M | re.S
+    )[1]
     default = yaml_parse(text)["Parameters"]["Architecture"]["Default"]
     first = default if default in architectures else architectures[0]
     for architecture in architectures:

@@ -31,7 +31,11 @@ locals { bucket = "a-bucket" }
 output "template" { value = local.template }
 output "parameters" { value = local.parameters }
 """
-GIVEN = {"vpc_subnet_ids": ["subnet-1", "subnet-2"], "chain_depth_limit": 3, "agent_api_url": "https://agent.example.com"}
+GIVEN = {
+    "vpc_subnet_ids": ["subnet-1", "subnet-2"],
+    "chain_depth_limit": 3,
+    "agent_api_url": "https://agent.example.com",
+}
 PASSED_ON = {"VpcSubnetIds": "subnet-1,subnet-2", "ChainDepthLimit": "3", "AgentApiUrl": "https://agent.example.com"}
 
 
@@ -77,7 +81,9 @@ def snake(name):
 
 def names(files, kind):
     """Return the names of the module's blocks of a kind."""
-    return {unquoted(name) for file in files for block in file.get(kind, []) for name in block if name != "__is_block__"}
+    return {
+        unquoted(name) for file in files for block in file.get(kind, []) for name in block if name != "__is_block__"
+    }
 
 
 def module_problems(template):
