@@ -402,7 +402,7 @@ def undo():
 
 
 def left():
-    """Yield what is still there after the stack is deleted. moto deletes the table too: it does not know DeletionPolicy."""
+    """Yield what is still there after the deletion. moto deletes the table too: it does not know DeletionPolicy."""
     for what, found in {
         "queues": client("sqs").list_queues().get("QueueUrls", []),
         "topics": pages("sns", "list_topics", "Topics"),
@@ -432,10 +432,8 @@ def main():
         client("cloudformation").delete_stack(StackName=STACK)
         found += left()
     number = len(template["Resources"])
-    print(
-        "\n".join(found)
-        or f"moto: {number} resources of {len(kinds)} types are made and deleted; {len(own)} types through their services' own APIs"
-    )
+    made = f"moto: {number} resources of {len(kinds)} types are made and deleted"
+    print("\n".join(found) or f"{made}; {len(own)} types through their services' own APIs")
     return bool(found)
 
 

@@ -2,12 +2,13 @@
 
 usage: recipes.py RELEASE CDK_TEMPLATE
 
-RELEASE is a folder with the packaged templates, CDK_TEMPLATE what `cdk synth` made of it without any property. Both must
-have the template's parameters, rules, mappings, conditions, resources and outputs to the last property. Only this may differ:
-the place of the functions' code and how it is built, what the CDK adds to every stack, and the order of what a resource
-depends on.
+RELEASE is a folder with the packaged templates, CDK_TEMPLATE what `cdk synth` made of it without any property. Both
+must have the template's parameters, rules, mappings, conditions, resources and outputs to the last property. Only this
+may differ: the place of the functions' code and how it is built, what the CDK adds to every stack, and the order of
+what a resource depends on.
 
-Terraform evaluates the module's template here, if it is installed. Without it, the texts of the module are compared alone.
+Terraform evaluates the module's template here, if it is installed. Without it, only the texts of the module are
+compared.
 """
 
 import json
