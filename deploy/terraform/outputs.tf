@@ -140,6 +140,11 @@ output "api_url" {
   value       = lookup(aws_cloudformation_stack.this.outputs, "ApiUrl", null)
 }
 
+output "hook_url" {
+  description = "The address of webhooks, to which a trigger's own id is appended (docs/webhooks.md)."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "HookUrl", null)
+}
+
 output "user_client_id" {
   description = "The public app client with which users log in to the control plane."
   value       = lookup(aws_cloudformation_stack.this.outputs, "UserClientId", null)

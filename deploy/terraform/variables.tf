@@ -220,6 +220,12 @@ variable "api_allowed_origins" {
   description = "Origins of web pages that may call the stack's own HTTP API, such as https://app.example.com. Leave empty for none."
 }
 
+variable "hook_reserved_concurrency" {
+  type        = string
+  default     = null
+  description = "Invocations of the function that receives webhooks that run at once at most. Further deliveries are told to come again, and runs keep the rest of the account's. Leave empty to share the account's."
+}
+
 variable "event_sources" {
   type        = string
   default     = null
@@ -360,6 +366,7 @@ locals {
     UserClientIds            = var.user_client_ids == null ? null : join(",", var.user_client_ids)
     AdoptScheduleGroup       = var.adopt_schedule_group
     ApiAllowedOrigins        = var.api_allowed_origins == null ? null : join(",", var.api_allowed_origins)
+    HookReservedConcurrency  = var.hook_reserved_concurrency
     EventSources             = var.event_sources
     AgentIdleTimeoutSeconds  = var.agent_idle_timeout_seconds
     ExecutionTtlDays         = var.execution_ttl_days == null ? null : tostring(var.execution_ttl_days)

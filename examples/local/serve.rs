@@ -54,11 +54,13 @@ pub(crate) async fn serve(
     say(&format!(
         "\nOpen this link: {}/#key={}\n\n\
          Its schedules fire, and their runs are those of the built function. In other shells:\n\n  \
+         {}\n  \
          {}\n\n\
          Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}. Executions are shown here as they\n\
          end. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
         page.url,
         page.key,
+        page.curl,
         if built == root { RELEASE_COMMANDS } else { COMMANDS }.join("\n  "),
         stack.cognito.url(),
         stack.agent.url(),

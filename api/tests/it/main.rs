@@ -6,10 +6,14 @@ mod crashes;
 mod executions;
 mod fires;
 mod frontend;
+mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
 mod openapi;
+mod request_counts;
+mod s0;
+mod saves;
 mod schedules;
 mod strangers;
 mod support;

@@ -152,6 +152,11 @@ async fn every_operation_answers_as_the_reference_says() {
     let trigger = id(&created["trigger"]).to_owned();
     let uploads = api.send("POST", "/triggers", Some(subscribed())).await.expect(201);
     let uploads = id(&uploads["trigger"]).to_owned();
+    let mut hooked = subscribed();
+    hooked["eventConfig"] = json!({"eventSourceId": "webhook"});
+    hooked["webhookConfig"] = json!({"preset": "standard"});
+    let hooked = api.send("POST", "/triggers", Some(hooked)).await.expect(201);
+    let hooked = id(&hooked["trigger"]).to_owned();
     let run = world.put_execution(&trigger, "2026-01-01T07:00:00Z", json!({"status": "running"}));
     let failed =
         world.put_execution(&trigger, "2026-01-01T08:00:00Z", json!({"status": "failed", "errorType": "AgentFailed"}));
@@ -177,6 +182,11 @@ async fn every_operation_answers_as_the_reference_says() {
         ("GET", format!("/triggers/{trigger}/executions/{failed}/input"), None, 200),
         ("POST", format!("/triggers/{trigger}/executions/{run}/cancel"), None, 202),
         ("POST", format!("/triggers/{trigger}/executions/{failed}/replay"), None, 202),
+        ("GET", format!("/triggers/{hooked}"), None, 200),
+        ("GET", format!("/triggers/{hooked}/deliveries"), None, 200),
+        ("POST", format!("/triggers/{hooked}/webhook/secret"), Some(json!({"graceSeconds": 60})), 200),
+        ("POST", format!("/triggers/{hooked}/webhook/test"), Some(json!({})), 202),
+        ("GET", "/providers".to_owned(), None, 200),
         ("GET", "/executions?status=failed,running".to_owned(), None, 200),
         ("POST", "/executions/cancel".to_owned(), Some(named(&run)), 200),
         ("POST", "/executions/replay".to_owned(), Some(named(&failed)), 200),

@@ -62,6 +62,8 @@ export interface AgentTriggerParameters {
   readonly adoptScheduleGroup?: string;
   /** Origins of web pages that may call the stack's own HTTP API, such as https://app.example.com. Leave empty for none. */
   readonly apiAllowedOrigins?: string[];
+  /** Invocations of the function that receives webhooks that run at once at most. Further deliveries are told to come again, and runs keep the rest of the account's. Leave empty to share the account's. Default: 20. */
+  readonly hookReservedConcurrency?: string;
   /** The event sources that triggers made through the control plane may subscribe to, as a JSON array of objects with id, name and description. */
   readonly eventSources?: string;
   /** Give up on an agent that has been silent for this many seconds in the middle of its answer. Leave empty to wait without this limit, because tools can be quiet for many minutes. */
@@ -120,6 +122,7 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   userClientIds: 'UserClientIds',
   adoptScheduleGroup: 'AdoptScheduleGroup',
   apiAllowedOrigins: 'ApiAllowedOrigins',
+  hookReservedConcurrency: 'HookReservedConcurrency',
   eventSources: 'EventSources',
   agentIdleTimeoutSeconds: 'AgentIdleTimeoutSeconds',
   executionTtlDays: 'ExecutionTtlDays',
@@ -164,4 +167,5 @@ export type OutputName =
   | 'DiscoveryUrl'
   | 'TokenEndpointDomain'
   | 'ApiUrl'
+  | 'HookUrl'
   | 'UserClientId';
