@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example local -- --help` lists the options.
 
+mod detached;
 mod hooks;
 mod live;
 mod next_run;
@@ -92,6 +93,7 @@ async fn start() -> Result<ExitCode, String> {
     }
     let plan = plan::plan(&options, root)?;
     let stack = stack(Ports::default(), &options).await.map_err(|e| e.to_string())?;
+    detached::prepare(&stack);
     triggers.seed(&stack.dynamodb)?;
     let built = place.programs(&["--bin", "agent-trigger"])?;
     run::run(&stack.with_binary(built.join("agent-trigger")), &plan, root, &options).await
