@@ -2,7 +2,7 @@
 
 usage: emulator.py TEMPLATE.json
 
-moto's CloudFormation makes 10 of the template's 30 types of resources by itself. The others are made here, by the API
+moto's CloudFormation makes 10 of the template's 32 types of resources by itself. The others are made here, by the API
 of their service, which moto has: with the properties that CloudFormation would pass on, and checked as the SDK and moto
 check them. docs/deploy.md says what this shows and what it cannot.
 """
@@ -34,6 +34,7 @@ PARAMETERS = {
     "NotificationEmail": "team@example.com",
     "S3BucketName": "uploads",
     "AlarmNamePrefix": "orders-",
+    "CapacityProviderArn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:capacity-provider:own",
     "EventBusName": "orders",
     "EventSource": "com.example.orders",
     "ApiAllowedOrigins": "https://app.example.com",

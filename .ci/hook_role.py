@@ -68,6 +68,9 @@ def resource_name(resource):
     if "Fn::GetAtt" in resource:
         name, attribute = resource["Fn::GetAtt"]
         return name if attribute == "Arn" else None
+    if "Fn::If" in resource:
+        # The function that runs agents, which is another one on a capacity provider.
+        return resource_name(resource["Fn::If"][2])
     return resource["Fn::Sub"].rpartition("${AWS::AccountId}:")[2]
 
 

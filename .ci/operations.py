@@ -23,6 +23,8 @@ AWS_METRICS = {
     "AWS/Lambda": ({"FunctionName"}, {"DestinationDeliveryFailures", "Duration", "Errors", "Throttles"}),
     # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
     "AWS/SNS": ({"TopicName"}, {"NumberOfNotificationsFailed"}),
+    # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+    "AWS/States": ({"StateMachineArn"}, {"ExecutionsFailed", "ExecutionsTimedOut"}),
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
     "AWS/SQS": (
         {"QueueName"},
@@ -37,6 +39,7 @@ DIMENSION_VALUES = {
     "service": ("AWS::Lambda::Function", None),
     "TopicName": ("AWS::SNS::Topic", "TopicName"),
     "QueueName": ("AWS::SQS::Queue", "QueueName"),
+    "StateMachineArn": ("AWS::StepFunctions::StateMachine", None),
 }
 
 SEARCH = re.compile(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\" ([^']*)', '\w+', \d+\)")
@@ -184,6 +187,7 @@ WATCHED = {
     "AWS::SNS::Topic": [{"NumberOfNotificationsFailed"}],
     "AWS::SQS::Queue": [{"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"}],
     "AWS::Pipes::Pipe": [{"ExecutionFailed"}, {"ExecutionThrottled"}],
+    "AWS::StepFunctions::StateMachine": [{"ExecutionsFailed"}, {"ExecutionsTimedOut"}],
     "AWS::Lambda::Function": [{"Errors"}, {"Throttles"}, {"DestinationDeliveryFailures"}],
 }
 
@@ -199,8 +203,9 @@ def unwatched_problems(template):
     for kind, wanted in WATCHED.items():
         for name in of_type(template, kind):
             for metrics in wanted:
-                # Nothing invokes the control plane asynchronously but test deliveries, of which a receipt tells.
-                if name in ("ManageFunction", "HookFunction") and metrics == {"DestinationDeliveryFailures"}:
+                # Nothing invokes these asynchronously but test deliveries of webhooks, of which a receipt tells.
+                surfaces = ("ManageFunction", "HookFunction", "ReportsFunction")
+                if name in surfaces and metrics == {"DestinationDeliveryFailures"}:
                     continue
                 if not any((name, metric) in watched for metric in metrics):
                     yield f"{name}: no alarm on {' or '.join(sorted(metrics))}"
@@ -269,7 +274,7 @@ def texts(template):
         for target in rule["Targets"]:
             # The transformers of the function's own rules mark an event and contain no text for people.
             transformer = target.get("InputTransformer", {})
-            if "InputPathsMap" in transformer:
+            if "InputPathsMap" in transformer and target["Arn"].get("Ref") in of_type(template, "AWS::SNS::Topic"):
                 text = substituted(template, transformer["InputTemplate"])
                 sample = sample_of(rule["EventPattern"]["detail-type"][0])
                 yield name, sample, transformer["InputPathsMap"], text

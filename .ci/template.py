@@ -39,6 +39,8 @@ FUNCTIONS = {
         {"dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
         {"ssm:PutParameter", "ssm:DeleteParameter"},
     ),
+    # A read, the write of a report, and the look that stops a session.
+    "ReportsRole": (["api/src/reports"], {"dynamodb:GetItem", "dynamodb:UpdateItem", "sqs:SendMessage"}, set()),
 }
 
 # The routes of the control plane that need no login: the page, and whether it lives.
@@ -78,6 +80,12 @@ ANY_RESOURCE = {
     "ec2:UnassignPrivateIpAddresses",
 }
 
+# The marks of the buses whose events the function believes.
+MARKS = {"OutboxBus": "stack-bus", "ReportBus": "report-bus"}
+
+# The rules that make a command of an event of AWS's own.
+COMMANDS = {"TaskStoppedRule": "Cancel Execution"}
+
 # What a pipe needs to read a table's stream (the page named above).
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 
@@ -87,6 +95,9 @@ PARTS = {
     "lambda:InvokeFunction": "${AgentTriggerFunction.Arn}:*",
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
+    # Any state machine of the account may wait for a run.
+    "states:SendTaskFailure": ":stateMachine:*",
+    "states:SendTaskSuccess": ":stateMachine:*",
     "ssm:GetParameter": ("parameter${AgentParameterPath}*", hook_role.SECRETS),
     "ssm:PutParameter": hook_role.SECRETS,
     "ssm:DeleteParameter": hook_role.SECRETS,
@@ -123,6 +134,7 @@ SDK_CALLS = {
     r"\"bedrock-agentcore\"": "bedrock-agentcore:InvokeAgentRuntime",
     r"/stopruntimesession": "bedrock-agentcore:StopRuntimeSession",
     r"AmazonSSM\.GetParameter": "ssm:GetParameter",
+    r"AmazonSQS\.SendMessage": "sqs:SendMessage",
     r"\.\s*get_parameter\(\)": "ssm:GetParameter",
     r"\.\s*put_parameter\(\)": "ssm:PutParameter",
     r"\.\s*delete_parameter\(\)": "ssm:DeleteParameter",
@@ -217,7 +229,7 @@ def problems(template):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
             known = json.dumps(resource)
-            for part in (*listed_parts(action), "${AdoptScheduleGroup}/trigger-*"):
+            for part in (*listed_parts(action), "${AdoptScheduleGroup}/trigger-*", "${ManagedFunction.Arn}:*"):
                 known = known.replace(part, "")
             if "*" in known and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
@@ -236,9 +248,12 @@ def problems(template):
         for action in sorted((granted & set(SDK_CALLS.values())) - called):
             yield f"{role}: grants {action}, which its function does not call"
     yield from route_problems(template)
+    yield from report_problems(template)
+    yield from managed_problems(template)
 
     may_invoke = [json.dumps(p.get("SourceArn")) for p in of_type(template, "AWS::Lambda::Permission").values()]
     topics = of_type(template, "AWS::SNS::Topic")
+    state_machines = of_type(template, "AWS::StepFunctions::StateMachine")
     may_dead_letter = json.dumps(list(of_type(template, "AWS::SQS::QueuePolicy").values()))
     for name, rule in of_type(template, "AWS::Events::Rule").items():
         arn = json.dumps({"Fn::GetAtt": [name, "Arn"]})
@@ -246,14 +261,18 @@ def problems(template):
         for topic in told:
             if not may_publish(template, topic):
                 yield f"{name}: {topic} does not let events.amazonaws.com publish"
-        if not told and arn not in may_invoke:
+        machines = [target for target in rule["Targets"] if target["Arn"].get("Ref") in state_machines]
+        for target in machines:
+            if ("states:StartExecution", target["Arn"]) not in grants(template, target["RoleArn"]["Fn::GetAtt"][0]):
+                yield f"{name}: its role may not start {target['Arn']['Ref']}"
+        if not told and not machines and arn not in may_invoke:
             yield f"{name}: there is no permission to invoke the function for this rule alone"
         if arn not in may_dead_letter:
             yield f"{name}: its dead-letter queue does not accept messages from it"
         for target in rule["Targets"]:
             for setting in {"RetryPolicy", "DeadLetterConfig"} - set(target):
                 yield f"{name}: target {target['Id']} has no {setting}"
-            if target["Arn"].get("Ref") not in topics:
+            if target["Arn"].get("Ref") not in {*topics, *state_machines}:
                 yield from mark_problems(name, rule, target)
 
 
@@ -301,11 +320,74 @@ def bound_problems(template):
 
 def mark_problems(name, rule, target):
     """Yield a rule to the function that does not mark the events of the stack's own bus, or that changes any others."""
-    is_own = rule.get("EventBusName") == {"Ref": "OutboxBus"}
-    wrapped = {"InputTemplate": '{"_from": "stack-bus", "_event": <aws.events.event.json>}'}
+    mark = MARKS.get((rule.get("EventBusName") or {}).get("Ref"))
+    wrapped = {"InputTemplate": f'{{"_from": "{mark}", "_event": <aws.events.event.json>}}'}
     inputs = {key: value for key, value in target.items() if key.startswith("Input")}
-    if inputs != ({"InputTransformer": wrapped} if is_own else {}):
-        yield f"{name}: its events must reach the function {'with the mark of the own bus' if is_own else 'unchanged'}"
+    if name in COMMANDS:
+        yield from command_problems(name, rule, inputs["InputTransformer"])
+        return
+    if inputs != ({"InputTransformer": wrapped} if mark else {}):
+        yield f"{name}: its events must reach the function {'with the mark of their bus' if mark else 'unchanged'}"
+
+
+def command_problems(name, rule, transformer):
+    """Yield a rule that makes a command of events which anybody could send, or a command of another kind."""
+    if rule.get("EventBusName") or not all(source.startswith("aws.") for source in rule["EventPattern"]["source"]):
+        yield f"{name}: makes commands of events that others than AWS can send"
+    command = json.loads(re.sub(r"<(\w+)>", r"\1", transformer["InputTemplate"]))
+    event = command["_event"]
+    if (command["_from"], event["source"], event["detail-type"]) != ("stack-bus", "agent-trigger", COMMANDS[name]):
+        yield f"{name}: does not make the command {COMMANDS[name]}"
+    if set(re.findall(r"<(\w+)>", transformer["InputTemplate"])) != set(transformer["InputPathsMap"]):
+        yield f"{name}: its template and its paths differ"
+
+
+def managed_problems(template):
+    """Yield what sets the function on a capacity provider apart from the other, and a limit that its invocations exceed."""
+    functions = of_type(template, "AWS::Lambda::Function")
+    managed, plain = functions["ManagedFunction"], functions["AgentTriggerFunction"]
+    settings = {name: value for name, value in managed["Environment"]["Variables"].items() if name != "METRICS_SERVICE"}
+    if settings != plain["Environment"]["Variables"]:
+        yield "ManagedFunction: its settings are not those of AgentTriggerFunction"
+    for name, function in functions.items():
+        most = 5400 if "CapacityProviderConfig" in function else 900
+        timeout = template["Parameters"]["FunctionTimeout"]["Default"] if name == "AgentTriggerFunction" else function["Timeout"]
+        if timeout > most:
+            yield f"{name}: Lambda lets it run for {most} seconds at most"
+    if managed["MemorySize"] < 2048 or "VpcConfig" in managed or "ReservedConcurrentExecutions" in managed:
+        yield "ManagedFunction: Managed Instances do not take it as it is"
+    (config,) = [c for c in of_type(template, "AWS::Lambda::EventInvokeConfig").values() if c["FunctionName"] == {"Ref": "ManagedFunction"}]
+    if config["Qualifier"] != "$LATEST.PUBLISHED" or "OnFailure" not in config["DestinationConfig"]:
+        yield "ManagedFunction: its failed runs are reported to nobody"
+    for name, resource in template["Resources"].items():
+        if name.startswith("Managed") and resource.get("Condition") != "UseProvider":
+            yield f"{name}: belongs to the capacity provider and is deployed without one"
+
+
+def report_problems(template):
+    """Yield what would let an agent do more than report: a second rule on its bus, or an address that others share."""
+    rules = of_type(template, "AWS::Events::Rule")
+    on_bus = [name for name, rule in rules.items() if rule.get("EventBusName") == {"Ref": "ReportBus"}]
+    if on_bus != ["ReportRule"]:
+        yield f"ReportBus: its only rule must be ReportRule, and it has {on_bus}"
+    if rules["ReportRule"]["EventPattern"] != {"detail-type": ["Agent Report"]}:
+        yield "ReportRule: it takes other events than reports"
+    open_to_all = {"Ref": "ReportsFunction"}
+    for name, permission in of_type(template, "AWS::Lambda::Permission").items():
+        if permission["Principal"] == "*":
+            through_url = permission.get("FunctionUrlAuthType") == "NONE" or permission.get("InvokedViaFunctionUrl") is True
+            if permission["FunctionName"] != open_to_all or not through_url:
+                yield f"{name}: lets everybody in"
+    for name, url in of_type(template, "AWS::Lambda::Url").items():
+        if url["TargetFunctionArn"] != {"Fn::GetAtt": ["ReportsFunction", "Arn"]}:
+            yield f"{name}: is the address of another function than that of reports"
+    function = of_type(template, "AWS::Lambda::Function")["ReportsFunction"]
+    if "ReservedConcurrentExecutions" not in function:
+        yield "ReportsFunction: a storm of reports could take the concurrency of runs"
+    for name, resource in template["Resources"].items():
+        for prefix, condition in [("Report", "MakeReports"), ("Task", "AnswerTasks")]:
+            if name.startswith(prefix) and resource.get("Condition") != condition:
+                yield f"{name}: belongs to an optional part and is deployed without it"
 
 
 def route_problems(template):
@@ -327,7 +409,7 @@ def route_problems(template):
             if f'"{header}"' not in allowed:
                 yield f"{name}: browsers may not send {header}"
     for name, resource in template["Resources"].items():
-        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith(("Manage", "Hook"))
+        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or re.match("Manage(?!d)|Hook", name)
         if is_of_api and resource.get("Condition") not in ("MakeApi", "MakeHttpApi"):
             yield f"{name}: belongs to the control plane and is deployed without it"
 

@@ -3,37 +3,20 @@
 //! `cargo bench --bench cost`. Time passes ten times faster than on AWS: a run of a minute lasts six seconds with a
 //! lease of three, which gives the same number of heartbeats.
 
+mod long_runs;
+mod prices;
+
 use std::time::{Duration, Instant};
 
 use harness::{Programs, Report, Samples, invocation, programs, report::bar};
+use prices::{ANSWER, MEMORY_GB, RUNS, price, write_units};
 use serde_json::{Value, json};
 use standins::{DynamoDb, Lambda, Script, Stack, Step};
 
-/// Prices in dollars for us-east-1, as AWS published them in 2025 on the pages named at each constant. They were taken
-/// from pages that quote AWS: Lambda from <https://cloudchipr.com/blog/aws-lambda-pricing>, DynamoDB from
-/// <https://airbyte.com/data-engineering-resources/dynamodb-pricing> (21 July 2025), Cognito from
-/// <https://cur.vantage-api.com/aws/amazoncognito/user-pools-m2m/cupm2mtokenrequestsfull> (27 April 2025).
-mod price {
-    /// A GB-second on arm64 (<https://aws.amazon.com/lambda/pricing/>).
-    pub(crate) const LAMBDA_SECOND: f64 = 0.000_013_333_4;
-    /// An invocation (the same page).
-    pub(crate) const LAMBDA_REQUEST: f64 = 0.20e-6;
-    /// A write request unit on demand (<https://aws.amazon.com/dynamodb/pricing/on-demand/>, since November 2024).
-    pub(crate) const WRITE_UNIT: f64 = 0.625e-6;
-    /// A read request unit on demand (the same page).
-    pub(crate) const READ_UNIT: f64 = 0.125e-6;
-    /// A client-credentials token (<https://aws.amazon.com/cognito/pricing/>, first tier).
-    pub(crate) const TOKEN: f64 = 2.25e-3;
-}
-
 const FASTER: u32 = 10;
 const LEASE_SECONDS: u32 = 30 / FASTER;
-const MEMORY_GB: f64 = 0.25;
 /// How long a token is cached: three quarters of the hour for which it is valid.
 const TOKEN_SECONDS: f64 = 45.0 * 60.0;
-const RUNS: f64 = 1000.0;
-/// The assumed length of a final answer, in bytes.
-const ANSWER: usize = 2 * 1024;
 
 /// The counts of one run.
 struct Counted {
@@ -64,6 +47,7 @@ async fn main() {
     let mut env = stack.env();
     env.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "3".to_owned());
     env.insert("LEASE_SECONDS".to_owned(), LEASE_SECONDS.to_string());
+    env.insert("REPORT_URL".to_owned(), "https://reports.example.com/reports".to_owned());
     let lambda = programs::start(&programs.function, &env).await;
 
     let own = own_time(&stack, &lambda).await;
@@ -80,6 +64,7 @@ async fn main() {
     let (second, minute, ten) = tokio::join!(run(1), run(60), run(600));
     progress.finish_and_clear();
     let tokens = stack.cognito.issued_tokens().len();
+    let detached = long_runs::rows(&stack, &lambda, own.median()).await;
 
     let mut report = Report::new("cost");
     let counted = [second, minute, ten];
@@ -112,6 +97,17 @@ async fn main() {
          each:",
         ["1,000 runs of", "Lambda", "DynamoDB", "Cognito, warm", "all, warm", "Cognito, cold", "all, cold"],
         counted.iter().map(|run| dollars(run, own.median())).collect(),
+    );
+    report.table(
+        "A detached run of two hours, as counted, and dollars for 1,000 of them, beside the agent and its token. A heartbeat \
+         is a write, a read and an invocation; a look is a message, a read and an invocation:",
+        ["heartbeats", "write units", "reads", "messages", "invocations", "dollars for 1,000"],
+        detached,
+    );
+    report.table(
+        "Step Functions, in dollars, beside the runs:",
+        ["1,000 runs with", ""],
+        long_runs::of_step_functions(),
     );
     let beat = f64::from(counted[2].writes.heartbeat) * price::WRITE_UNIT * RUNS;
     let trigger = price::WRITE_UNIT * RUNS;
@@ -203,24 +199,6 @@ fn dollars(run: &Counted, own_ms: f64) -> [String; 7] {
     let [lambda_, dynamodb_, warm_, cold_] = [lambda, dynamodb, warm, cold].map(|part| format!("{part:.4}"));
     let all = |tokens| format!("{:.4}", lambda + dynamodb + tokens);
     [time(run.seconds), lambda_, dynamodb_, warm_, all(warm), cold_, all(cold)]
-}
-
-/// Returns the write request units of an item.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
-fn write_units(item: &Value) -> u32 {
-    let names_and_values = item.as_object().into_iter().flatten().map(|(name, value)| name.len() + size(value));
-    u32::try_from(names_and_values.sum::<usize>().div_ceil(1024)).unwrap_or(u32::MAX)
-}
-
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        // DynamoDB counts one byte for every two digits, and one more.
-        Value::Number(number) => number.to_string().len().div_ceil(2) + 1,
-        Value::Bool(_) | Value::Null => 1,
-        Value::Array(values) => 3 + values.iter().map(|value| 1 + size(value)).sum::<usize>(),
-        Value::Object(members) => 3 + members.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>(),
-    }
 }
 
 fn time(seconds: u32) -> String {

@@ -2,7 +2,7 @@
 
 use crate::{
     agents::Agents,
-    clients::{lambda::Dispatcher, sqs::SettleQueue},
+    clients::{lambda::Dispatcher, sqs::SettleQueue, step_functions::StepFunctions},
     config::Config,
     domain::{execution::Lease, platform::Platform},
     shutdown::Shutdown,
@@ -22,6 +22,8 @@ pub struct App {
     pub dispatcher: Dispatcher,
     /// The settle queue, which carries the timers of detached runs.
     pub settle_queue: SettleQueue,
+    /// Step Functions, whose tasks may wait for runs.
+    pub step_functions: StepFunctions,
     /// The announcement of the process's end.
     pub(crate) shutdown: Shutdown,
 }

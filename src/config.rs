@@ -52,6 +52,8 @@ pub struct Config {
     pub agentcore_endpoint: Option<Url>,
     /// `AWS_ENDPOINT_URL_SSM`: replaces the address of Systems Manager.
     pub ssm_endpoint: Option<Url>,
+    /// `AWS_ENDPOINT_URL_SFN`: the address of Step Functions, if it is not AWS's.
+    pub step_functions_endpoint: Option<Url>,
     /// `COGNITO_USER_POOL_ID`. Empty if no agent uses Cognito.
     pub user_pool_id: String,
     /// `COGNITO_CLIENT_ID`. Empty if no agent uses Cognito.
@@ -83,7 +85,8 @@ pub struct Config {
     pub report_bus_name: Option<String>,
     /// `LEASE_SECONDS`: the time for which an attempt owns its execution without a heartbeat.
     pub lease: Duration,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, the dimension under which metrics are kept.
+    /// `METRICS_SERVICE`, or else `AWS_LAMBDA_FUNCTION_NAME`: the dimension under which metrics are kept. The functions of
+    /// a stack are counted together.
     pub function_name: String,
     /// `METRICS_BY_TRIGGER`: true if metrics are also kept for each trigger.
     pub metrics_by_trigger: bool,
@@ -120,6 +123,7 @@ impl Config {
         let mut settings = Settings { lookup, problems: Vec::new() };
         let agentcore_endpoint = settings.endpoint("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE");
         let ssm_endpoint = settings.endpoint("AWS_ENDPOINT_URL_SSM");
+        let step_functions_endpoint = settings.endpoint("AWS_ENDPOINT_URL_SFN");
         let defaults = Defaults { agentcore_endpoint: agentcore_endpoint.as_ref() };
         let agents = settings.agents(defaults);
         let unnamed_agent = settings.unnamed_agent(agents.is_some(), defaults);
@@ -142,7 +146,8 @@ impl Config {
         let client_secret = settings.optional("COGNITO_CLIENT_SECRET").map(Secret);
         let scope = settings.optional("COGNITO_SCOPE");
         let ca_bundle = settings.optional("AWS_CA_BUNDLE");
-        let function_name = settings.optional("AWS_LAMBDA_FUNCTION_NAME");
+        let service = settings.optional("METRICS_SERVICE");
+        let function_name = service.or_else(|| settings.optional("AWS_LAMBDA_FUNCTION_NAME"));
         let log_level = settings.optional("AWS_LAMBDA_LOG_LEVEL");
 
         match (table_name, region) {
@@ -156,6 +161,7 @@ impl Config {
                     parameter_prefix: settings.optional("SSM_PARAMETER_PREFIX"),
                     agentcore_endpoint,
                     ssm_endpoint,
+                    step_functions_endpoint,
                     user_pool_id,
                     client_id,
                     client_secret,

@@ -22,6 +22,7 @@ use crate::{
         runtime_api::{Answer, Delivery, RuntimeApi},
         sigv4::Signer,
         sqs::SettleQueue,
+        step_functions::StepFunctions,
     },
     config::Config,
     domain::failure::{ErrorType, Failure},
@@ -35,13 +36,15 @@ use crate::{
 pub async fn app(config: Config, clients: &Clients) -> App {
     let aws = sdk_config(&config, clients).await;
     let queue = config.settle_queue_url.clone();
-    let settle_queue = SettleQueue::new(queue, &config.region, clients.aws.clone(), Arc::new(Signer::new(&aws)));
+    let signer = Arc::new(Signer::new(&aws));
+    let settle_queue = SettleQueue::new(queue, &config.region, clients.aws.clone(), Arc::clone(&signer));
     let tokens = TokenSource::new(config.clone(), clients.aws.clone(), &aws);
     App {
         store: Store::new(&aws, config.table_name.clone()),
         agents: Agents::new(&config, clients, tokens, Signer::new(&aws)),
         dispatcher: Dispatcher::new(aws),
         settle_queue,
+        step_functions: StepFunctions::new(&config, clients.aws.clone(), signer),
         shutdown: Shutdown::default(),
         config,
     }

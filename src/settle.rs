@@ -14,7 +14,7 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{
     app::App,
-    clients::lambda::DispatchError,
+    clients::{lambda::DispatchError, step_functions::NotAnswered},
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
@@ -30,11 +30,13 @@ use crate::{
         task::Task,
     },
     events::{
-        bus::{BusEvent, EventTarget},
+        bus::BusEvent,
+        command::task_token_of,
         failure_report::{Batch, Message, Report, RequestContext, failure_of},
         invalid::InvalidEvent,
         queued::{self, Queued},
         schedule::{self, Event},
+        target::EventTarget,
     },
     invocation::Invocation,
     lifecycle::{
@@ -62,6 +64,8 @@ enum Unsettled {
     UnreadableReport,
     #[error("the message could not be handed on: {0}")]
     NotHandedOn(#[from] DispatchError),
+    #[error(transparent)]
+    NotAnswered(#[from] NotAnswered),
     #[error("an attempt may still be at work")]
     Alive,
     #[error("the invocation's time was up")]
@@ -155,9 +159,9 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
             note(Detour::SettledInvalid);
             return settler.settle(&fire, false).await;
         }
-        Err(_) => {
+        Err(invalid) => {
             tracing::info!("nothing to settle: the event was invalid");
-            return Ok(());
+            return refuse_task(app, &report, &invalid.into()).await;
         }
     };
     // An event that the last attempt refused needs no record. An earlier attempt may have left one all the same.
@@ -172,7 +176,15 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
                 if is_refused {
                     note(Detour::SettledRefused);
                 }
-                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), !is_refused).await
+                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), !is_refused).await?;
+                if is_refused { refuse_task(app, &report, &failure_of(&report)).await } else { Ok(()) }
+            }
+            EventTarget::CancelCaller(caller) => {
+                let executions = app.store.stop_caller(caller, settler.started.ttl).await?;
+                for (trigger_id, execution_id) in executions {
+                    detached::cancel(&app.store, &app.settle_queue, &trigger_id, &execution_id).await?;
+                }
+                Ok(())
             }
             EventTarget::Addressed { trigger_id, user_id } => {
                 let creates = !is_refused && settler.is_due(event, user_id, trigger_id).await?;
@@ -198,6 +210,18 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
             }
         },
     }
+}
+
+/// Answers the task that waits for the run of a refused command. There is no record of such a run, so no announcement
+/// answers it.
+///
+/// # Errors
+/// Returns an error if Step Functions does not take the answer.
+async fn refuse_task(app: &App, report: &Report<'_>, failure: &Failure) -> Result<(), Unsettled> {
+    let Some(token) = task_token_of(report.request_payload.get()) else { return Ok(()) };
+    app.step_functions.fail_task(&token, failure).await?;
+    tracing::info!("the task that waited for a refused command is answered");
+    Ok(())
 }
 
 fn note(detour: Detour) {

@@ -77,10 +77,12 @@ mod tests {
             Some(match name {
                 "LOCAL_PORT"
                 | "LOGIN_DOMAIN"
+                | "HOOKS_URL"
                 | "EVENT_SOURCES"
                 | "MIN_SCHEDULE_MINUTES"
                 | "TRIGGER_LIMIT"
-                | "AGENT_ON_AGENTCORE" => {
+                | "AGENT_ON_AGENTCORE"
+                | "HOOKS_URL" => {
                     return None;
                 }
                 "MACHINE_TOKENS" => machine_tokens.to_owned(),

@@ -16,6 +16,7 @@ pub mod executions;
 pub mod hooks;
 pub mod page;
 pub mod reply;
+pub mod reports;
 pub mod request;
 pub mod router;
 pub mod schedules;

@@ -1,5 +1,5 @@
-//! The entry point: settings, clients, one of two surfaces (`SURFACE`: `manage`, or `hooks`, which faces the internet), and
-//! one of two edges: Lambda, or a port of this machine.
+//! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face the
+//! internet), and one of two edges: Lambda, or a port of this machine.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -8,6 +8,7 @@ use agent_trigger_api::{
     api::Api,
     edge,
     hooks::{settings::HookSettings, state::Hooks},
+    reports::{settings::ReportSettings, state::Reports},
     settings::Settings,
 };
 
@@ -29,8 +30,9 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match std::env::var("SURFACE").as_deref() {
         Ok("hooks") => return serve_hooks().await,
+        Ok("reports") => return serve_reports().await,
         Ok("manage" | "") | Err(_) => {}
-        Ok(_) => return Err("invalid settings: SURFACE must be manage or hooks".into()),
+        Ok(_) => return Err("invalid settings: SURFACE must be manage, hooks or reports".into()),
     }
     let settings = Settings::from_env()?;
     let clients = Clients::new(settings.ca_bundle.as_deref())?;
@@ -50,5 +52,16 @@ async fn serve_hooks() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match port {
         Some(port) => edge::local::serve_hooks(hooks, port).await,
         None => edge::lambda::serve_hooks(hooks).await,
+    }
+}
+
+async fn serve_reports() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let settings = ReportSettings::from_env()?;
+    let clients = Clients::new(settings.ca_bundle.as_deref())?;
+    let port = settings.local_port;
+    let reports = Arc::new(Reports::new(settings, &clients).await?);
+    match port {
+        Some(port) => edge::local::serve_reports(reports, port).await,
+        None => edge::lambda::serve_reports(reports).await,
     }
 }

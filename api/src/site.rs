@@ -38,9 +38,9 @@ pub fn is_open(path: &str) -> bool {
     matches!(path, "/" | "/config.json") || ASSETS.iter().any(|(asset, ..)| *asset == path)
 }
 
-/// Returns the routes of the page.
-pub fn routes() -> Router<Arc<Api>> {
-    let routes = Router::new().route("/", get(page)).route("/config.json", get(config));
+/// Adds the routes of the page to a router.
+pub fn routes(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
+    let routes = router.route("/", get(page)).route("/config.json", get(config));
     ASSETS.into_iter().fold(routes, |routes, (path, kind, content)| {
         routes.route(path, get(move || async move { file(content, kind) }))
     })

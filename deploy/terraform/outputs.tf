@@ -10,6 +10,11 @@ output "function_arn" {
   value       = lookup(aws_cloudformation_stack.this.outputs, "FunctionArn", null)
 }
 
+output "run_function_arn" {
+  description = "The function that runs agents, as the target of schedules and rules of your own. With CapacityProviderArn it is the one on your capacity provider."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "RunFunctionArn", null)
+}
+
 output "log_group_name" {
   description = "The function's log group."
   value       = lookup(aws_cloudformation_stack.this.outputs, "LogGroupName", null)
@@ -133,6 +138,16 @@ output "discovery_url" {
 output "token_endpoint_domain" {
   description = "The host that issues the function's tokens."
   value       = lookup(aws_cloudformation_stack.this.outputs, "TokenEndpointDomain", null)
+}
+
+output "reports_endpoint" {
+  description = "The address to which the agents of detached runs report. Each request to an agent names it."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "ReportsEndpoint", null)
+}
+
+output "report_bus_arn" {
+  description = "The event bus on which agents may report instead. Give them events:PutEvents on it."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "ReportBusArn", null)
 }
 
 output "api_url" {

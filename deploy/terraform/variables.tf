@@ -185,6 +185,34 @@ variable "chain_depth_limit" {
   }
 }
 
+variable "reports_state" {
+  type        = string
+  default     = null
+  description = "Whether the agents of detached runs may report, over HTTPS and on an event bus of its own (docs/long-runs.md). A run that outlives its invocation needs it."
+
+  validation {
+    condition     = var.reports_state == null ? true : contains(["ENABLED", "DISABLED"], var.reports_state)
+    error_message = "reports_state must be one of ENABLED, DISABLED."
+  }
+}
+
+variable "reports_concurrency" {
+  type        = string
+  default     = null
+  description = "Reports that are received at once at most. Lambda keeps so many free for them, and none of them for other functions. Others are answered with 429 and sent again. Leave empty to share the account's concurrency."
+}
+
+variable "step_functions_state" {
+  type        = string
+  default     = null
+  description = "Whether a state machine that waits for a run with a task token is answered (examples/step-functions). An execution of Step Functions that is stopped or times out cancels the runs that it waits for."
+
+  validation {
+    condition     = var.step_functions_state == null ? true : contains(["ENABLED", "DISABLED"], var.step_functions_state)
+    error_message = "step_functions_state must be one of ENABLED, DISABLED."
+  }
+}
+
 variable "api_state" {
   type        = string
   default     = null
@@ -276,6 +304,28 @@ variable "architecture" {
   }
 }
 
+variable "capacity_provider_arn" {
+  type        = string
+  default     = null
+  description = "Your capacity provider of Lambda Managed Instances, on which runs may last 90 minutes instead of 15 (docs/long-runs.md). A second function runs there, and gets every event and schedule. If you set this, set SettleVisibilityTimeout to 32400. Leave empty for none."
+}
+
+variable "managed_concurrency" {
+  type        = number
+  default     = null
+  description = "Runs at once in one process on your capacity provider. A run waits for its agent nearly all of its time."
+
+  validation {
+    condition     = var.managed_concurrency == null ? true : var.managed_concurrency >= 1
+    error_message = "managed_concurrency must be at least 1."
+  }
+
+  validation {
+    condition     = var.managed_concurrency == null ? true : var.managed_concurrency <= 1600
+    error_message = "managed_concurrency must be at most 1600."
+  }
+}
+
 variable "function_timeout" {
   type        = number
   default     = null
@@ -361,6 +411,9 @@ locals {
     EventSource              = var.event_source
     ChainState               = var.chain_state
     ChainDepthLimit          = var.chain_depth_limit == null ? null : tostring(var.chain_depth_limit)
+    ReportsState             = var.reports_state
+    ReportsConcurrency       = var.reports_concurrency
+    StepFunctionsState       = var.step_functions_state
     ApiState                 = var.api_state
     HttpApiId                = var.http_api_id
     UserClientIds            = var.user_client_ids == null ? null : join(",", var.user_client_ids)
@@ -372,6 +425,8 @@ locals {
     ExecutionTtlDays         = var.execution_ttl_days == null ? null : tostring(var.execution_ttl_days)
     MetricsByTrigger         = var.metrics_by_trigger
     Architecture             = var.architecture
+    CapacityProviderArn      = var.capacity_provider_arn
+    ManagedConcurrency       = var.managed_concurrency == null ? null : tostring(var.managed_concurrency)
     FunctionTimeout          = var.function_timeout == null ? null : tostring(var.function_timeout)
     SettleVisibilityTimeout  = var.settle_visibility_timeout == null ? null : tostring(var.settle_visibility_timeout)
     ReservedConcurrency      = var.reserved_concurrency

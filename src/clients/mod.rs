@@ -9,3 +9,4 @@ pub(crate) mod runtime_api;
 pub mod sigv4;
 pub mod sqs;
 pub mod ssm;
+pub mod step_functions;

@@ -8,6 +8,7 @@ use crate::domain::{
     ids::{ExecutionId, TriggerId, UserId},
     task::Task,
     trigger_snapshot::TriggerSnapshot,
+    waiting_task::WaitingTask,
 };
 
 /// One moment at which a trigger is due: its task, its user, and its identity. It has no default, so that a new field
@@ -40,6 +41,8 @@ pub struct Fire {
     pub chain_depth: u32,
     /// The execution that is run again, if this is a replay.
     pub replay_of: Option<ExecutionId>,
+    /// The task of Step Functions that waits for the execution.
+    pub waiting: Option<WaitingTask>,
     /// The hash of the agent's definition that the replayed execution used, if its input says so.
     pub replayed_definition: Option<String>,
 }

@@ -14,6 +14,8 @@ pub enum Purpose {
     Cancel,
     /// Stop the agent's session, because the run has ended.
     Stop,
+    /// Count the end in the metrics, because the endpoint that recorded it has none of the function's.
+    Count,
 }
 
 /// A look at an execution. It names an attempt by its report key, so that a look of an earlier attempt, or one that
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_look_reads_back_as_it_was_sent() {
-        for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::Stop] {
+        for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::Stop, Purpose::Count] {
             let look = Look {
                 trigger_id: "t\"1".to_owned(),
                 execution_id: "e".to_owned(),

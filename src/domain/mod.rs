@@ -31,3 +31,4 @@ pub mod threshold;
 pub mod trace;
 pub mod trigger_snapshot;
 pub mod usage;
+pub mod waiting_task;

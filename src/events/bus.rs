@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -11,26 +11,24 @@ use crate::{
     domain::{
         execution::Status,
         fire::{Fire, Origin},
-        ids::{ExecutionId, TriggerId, UserId},
+        ids::{TriggerId, UserId},
         task::Task,
+        waiting_task::WaitingTask,
     },
     events::{
         classify::{
             ADDRESS, DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, OWN_SOURCE, Provenance, WRAPPED, event_source_id,
         },
+        command::OwnEvent,
         invalid::InvalidEvent,
+        target::EventTarget,
     },
     json::{
         fields::{Fields, kind},
-        near_miss::near_misses,
         surrogate,
     },
 };
 
-const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
-const RUN_TRIGGER: &str = "Run Trigger";
-const REPLAY_EXECUTION: &str = "Replay Execution";
-const CANCEL_EXECUTION: &str = "Cancel Execution";
 /// The member of a dispatch to a trigger whose filters cost too much on the event.
 const TOO_COSTLY: &str = "tooCostly";
 
@@ -47,6 +45,8 @@ pub struct BusEvent {
     pub origin: Origin,
     /// The number of executions in the chain that led to the event. It is 0 unless the event announces the end of one.
     pub chain_depth: u32,
+    /// The task of Step Functions that waits for the run that the event commands.
+    pub waiting: Option<WaitingTask>,
     /// The place from which it came.
     pub provenance: Provenance,
     /// True if it looks like a schedule's fire and is not believed to be one.
@@ -57,48 +57,6 @@ pub struct BusEvent {
     /// loses.
     published: Box<str>,
     is_wrapped: bool,
-}
-
-/// The triggers for which an event is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventTarget {
-    /// All triggers that are subscribed to its source.
-    Subscribers,
-    /// One of the subscribed triggers, for which the function handed the event on to itself.
-    Dispatched {
-        /// The trigger.
-        trigger_id: TriggerId,
-        /// The trigger's user.
-        user_id: UserId,
-    },
-    /// One trigger, whether subscribed or not. Its filters and its threshold are asked.
-    Addressed {
-        /// The trigger.
-        trigger_id: TriggerId,
-        /// The trigger's user.
-        user_id: UserId,
-    },
-    /// A stored trigger that must run now.
-    RunTrigger {
-        /// The trigger.
-        trigger_id: TriggerId,
-        /// The trigger's user.
-        user_id: UserId,
-    },
-    /// A stored execution whose end somebody asks for.
-    CancelExecution {
-        /// The trigger.
-        trigger_id: TriggerId,
-        /// The execution.
-        execution_id: ExecutionId,
-    },
-    /// The trigger of a stored execution that must run again.
-    ReplayExecution {
-        /// The trigger.
-        trigger_id: TriggerId,
-        /// The execution.
-        execution_id: ExecutionId,
-    },
 }
 
 impl BusEvent {
@@ -112,7 +70,7 @@ impl BusEvent {
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
-        let MarkedEvent { envelope, provenance, dispatch, address, message_id, is_wrapped, .. } = marked;
+        let MarkedEvent { mut envelope, provenance, dispatch, address, message_id, is_wrapped, .. } = marked;
         let given_source_id = marked.event_source_id;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
@@ -128,6 +86,8 @@ impl BusEvent {
             event_source_id(given_source_id, source.as_deref(), is_own, problems, has_source_problem);
         let own_type = detail_type.filter(|_| is_own);
         let own = OwnEvent::read(own_type.as_deref(), envelope.get("detail"), &mut problems);
+        let is_run = matches!(own.target, EventTarget::RunTrigger { .. });
+        let waiting = is_run.then(|| WaitingTask::take(&mut envelope, &mut problems)).flatten();
         let dispatched = dispatch.and_then(|dispatch| Dispatch::read(&dispatch, &mut problems));
         let addressed = address.and_then(|address| addressed(&address, &mut problems));
         if !problems.is_empty() {
@@ -141,11 +101,13 @@ impl BusEvent {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
             Some(Origin::Event { id, time: time?, replay_name: replay_name.clone() })
         };
+        let by_task = || Some(Origin::Request { dispatcher: Some(waiting.as_ref()?.name()) });
         Ok(Self {
-            origin: own.origin.or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
+            origin: own.origin.or_else(by_task).or_else(by_id).unwrap_or(Origin::Request { dispatcher }),
             event_source_id: event_source_id.unwrap_or_default(),
             target,
             chain_depth: own.chain_depth,
+            waiting,
             provenance,
             resembles_fire,
             is_too_costly,
@@ -213,6 +175,7 @@ impl BusEvent {
             is_stored: false,
             trigger: None,
             replay_of: None,
+            waiting: self.waiting.clone(),
             replayed_definition: None,
         }
     }
@@ -246,54 +209,6 @@ impl BusEvent {
             Some(open) if !self.is_wrapped => format!("{open},{marks}}}"),
             _ => format!(r#"{{{marks},"{WRAPPED}":{}}}"#, self.published),
         }
-    }
-}
-
-/// The part of an event that only the function's own events have: commands, and announcements of an execution's end.
-struct OwnEvent {
-    target: EventTarget,
-    origin: Option<Origin>,
-    chain_depth: u32,
-}
-
-impl OwnEvent {
-    /// Reads the detail of an event. `own_type` is `None` if the event is not the function's own. An event of an
-    /// unknown type is treated like any other. A detail that is missing or no object is read as an empty one, whose
-    /// required members are problems. A field with a problem is left empty: the caller refuses the event.
-    fn read(own_type: Option<&str>, detail: Option<&Value>, problems: &mut Vec<String>) -> Self {
-        let no_detail = Map::new();
-        let detail = detail.and_then(Value::as_object).unwrap_or(&no_detail);
-        let mut detail = Fields { problems: mem::take(problems), ..Fields::new("$.detail", detail) };
-        let mut own = Self { target: EventTarget::Subscribers, origin: None, chain_depth: 0 };
-        match own_type {
-            Some(RUN_TRIGGER) => {
-                own.target = EventTarget::RunTrigger {
-                    trigger_id: detail.id("triggerId").unwrap_or_default().into(),
-                    user_id: detail.id("userId").unwrap_or_default().into(),
-                };
-                near_misses(&mut detail, &[&["triggerId", "userId"]]);
-            }
-            Some(command @ (REPLAY_EXECUTION | CANCEL_EXECUTION)) => {
-                let trigger_id = detail.id("triggerId").unwrap_or_default().into();
-                let execution_id = detail.id("executionId").unwrap_or_default().into();
-                own.target = match command {
-                    REPLAY_EXECUTION => EventTarget::ReplayExecution { trigger_id, execution_id },
-                    _ => EventTarget::CancelExecution { trigger_id, execution_id },
-                };
-                near_misses(&mut detail, &[&["triggerId", "executionId"]]);
-            }
-            Some(EXECUTION_STATUS_CHANGE) => {
-                // The pipe delivers at least once, and each time as a new event. Only the execution that it announces
-                // is the same.
-                let (id, completed_at) = (detail.id("executionId"), detail.required_instant("completedAt"));
-                let named = id.zip(completed_at);
-                own.origin = named.map(|(id, (_, completed_at))| Origin::Execution { id: id.into(), completed_at });
-                own.chain_depth = detail.streamed_count("chainDepth").unwrap_or_default();
-            }
-            _ => {}
-        }
-        *problems = detail.problems;
-        own
     }
 }
 
@@ -345,6 +260,7 @@ fn addressed(address: &Value, problems: &mut Vec<String>) -> Option<EventTarget>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::command::{CANCEL_EXECUTION, RUN_TRIGGER};
 
     fn read(event: Value) -> Result<BusEvent, Vec<String>> {
         let payload = event.to_string();
@@ -416,6 +332,36 @@ mod tests {
                     .unwrap();
             assert_eq!(once.target, EventTarget::Dispatched { trigger_id: "t".into(), user_id: "u".into() });
             assert_eq!((once.provenance, &once.event), (Provenance::StackBus, &event.event));
+        }
+    }
+
+    fn command(kind: &str, id: &str, detail: Value) -> Result<BusEvent, Vec<String>> {
+        read(json!({"_from": "stack-bus", "detail-type": kind, "source": "agent-trigger", "id": id,
+            "time": "2026-01-31T07:00:00Z", "detail": detail}))
+    }
+
+    #[test]
+    fn a_command_with_a_task_is_identified_by_its_token() {
+        let ids = ["6a7e8feb-b491-4cf7-a9f1-bf3703467718", "6a7e8feb-b491-4cf7-a9f1-bf3703467719"];
+        let run = |n: usize, token: Value| {
+            command(RUN_TRIGGER, ids[n], json!({"triggerId": "t", "userId": "u", "taskToken": token}))
+        };
+        let one = run(0, json!("s3cret")).unwrap();
+        assert_eq!(one.origin, run(1, json!("s3cret")).unwrap().origin);
+        assert_ne!(one.origin, run(0, json!("other")).unwrap().origin);
+        assert!(!one.event.to_string().contains("s3cret") && run(0, json!(3)).is_err());
+        assert_eq!(one.fire(&"t".into(), &"u".into(), Task::unknown()).waiting.unwrap().token(), "s3cret");
+    }
+
+    #[test]
+    fn a_cancellation_names_an_execution_or_a_caller() {
+        let cancel = |detail: Value| command(CANCEL_EXECUTION, "1", detail).map(|event| event.target);
+        let arn = "arn:aws:states:us-east-1:123456789012:execution:m:e";
+        assert_eq!(cancel(json!({"caller": arn, "reason": "x"})), Ok(EventTarget::CancelCaller(arn.to_owned())));
+        let ids = json!({"triggerId": "t", "executionId": "e"});
+        assert!(matches!(cancel(ids), Ok(EventTarget::CancelExecution { .. })));
+        for wrong in [json!({}), json!({"caller": "somebody"}), json!({"caller": 3})] {
+            assert!(cancel(wrong.clone()).is_err(), "{wrong}");
         }
     }
 

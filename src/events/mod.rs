@@ -3,7 +3,9 @@
 pub mod agent_report;
 pub mod bus;
 pub mod classify;
+pub(crate) mod command;
 pub(crate) mod failure_report;
 pub mod invalid;
 pub(crate) mod queued;
 pub mod schedule;
+pub mod target;

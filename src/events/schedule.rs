@@ -123,6 +123,7 @@ fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, 
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        waiting: None,
         replayed_definition: None,
     };
     if problems.is_empty() {

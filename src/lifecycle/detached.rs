@@ -230,6 +230,8 @@ pub enum LookAction {
     Drop,
     /// The run has ended: stop the agent's session.
     StopSession,
+    /// The run has ended: count it.
+    Count,
     /// Look again when the lease that ends at this time may be over.
     Again(i64),
     /// Somebody asked for the run's end, and the agent had its time. Write `cancelled`.
@@ -246,13 +248,16 @@ pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> Lo
     let Some(row) = row else { return LookAction::Drop };
     let is_cancelled = row.cancel_requested == Some(true);
     if row.status != Status::Running {
-        // A next attempt may work in the session of one that failed retryably.
-        let is_over = look.purpose == Purpose::Stop && !row.retryable;
-        return if is_over { LookAction::StopSession } else { LookAction::Drop };
+        return match look.purpose {
+            // A next attempt may work in the session of one that failed retryably.
+            Purpose::Stop if !row.retryable => LookAction::StopSession,
+            Purpose::Count => LookAction::Count,
+            Purpose::Stop | Purpose::Timer | Purpose::Cancel => LookAction::Drop,
+        };
     }
     match (row.detached_state(now, lease), look.purpose) {
         // A stop comes after an end, and the end is not undone.
-        (_, Purpose::Stop) => LookAction::Drop,
+        (_, Purpose::Stop | Purpose::Count) => LookAction::Drop,
         (Some(_), Purpose::Cancel) if is_cancelled => LookAction::Cancel,
         (_, Purpose::Cancel) => LookAction::Drop,
         (Some(DetachedState::Overdue | DetachedState::Unacknowledged), Purpose::Timer) if is_cancelled => {
@@ -275,6 +280,8 @@ pub enum Looked {
     Ended(Option<Failure>, Box<Row>),
     /// The caller must stop the agent's session. Holds the row.
     StopSession(Box<Row>),
+    /// The caller must count the end. Holds the row.
+    Counted(Box<Row>),
 }
 
 /// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
@@ -302,6 +309,7 @@ pub async fn look<T: Table, C: Clock>(
         let (write, failure) = match action {
             LookAction::Drop => return Ok(Looked::Done),
             LookAction::StopSession => return Ok(Looked::StopSession(Box::new(seen))),
+            LookAction::Count => return Ok(Looked::Counted(Box::new(seen))),
             LookAction::Again(lease_until) => {
                 look_later(looks, look, lease, lease_until, now).await?;
                 return Ok(Looked::Done);

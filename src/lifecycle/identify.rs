@@ -13,7 +13,8 @@ use crate::{
 
 /// Returns the fire's execution id. The id of a fire without an identity of its own is remembered under its Lambda
 /// request, so that Lambda's retry gets the same one, although its time is another. `started` is the time of this
-/// delivery.
+/// delivery. The task of Step Functions that waits for the execution is kept here, before there can be an end that it must
+/// hear of.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -25,12 +26,16 @@ pub(crate) async fn identify<T: Table, C: Clock>(
 ) -> Result<String, StoreError> {
     let identity = identity_of(&fire.origin, lambda_request_id, started);
     let id = fire::execution_id(&fire.trigger_id, identity).to_string();
-    match identity {
+    let id = match identity {
         Identity::Request { request_id, .. } => {
-            store.remember_execution_id(&fire.trigger_id, request_id, &id, started.ttl).await
+            store.remember_execution_id(&fire.trigger_id, request_id, &id, started.ttl).await?
         }
-        _ => Ok(id),
+        _ => id,
+    };
+    if let Some(task) = &fire.waiting {
+        store.keep_task(&fire.trigger_id, &id, task, started.ttl).await?;
     }
+    Ok(id)
 }
 
 /// Returns the execution id of a fire, or `None` if it has none. A fire that only its Lambda request identifies has an

@@ -18,12 +18,10 @@ use crate::{
         task::Task,
         threshold::Threshold,
     },
-    events::{
-        bus::{BusEvent, EventTarget},
-        invalid::InvalidEvent,
-    },
+    events::{bus::BusEvent, invalid::InvalidEvent, target::EventTarget},
     invocation::InvocationContext,
     lifecycle::identify::mark_of,
+    routing::counts::RoutingCounts,
     store::in_place::InPlace,
     trigger::{
         bounds::EventSteps,
@@ -54,8 +52,8 @@ pub(super) enum RoutingDecision {
     /// A command or an event that was handed on names something that does not exist or is not understood. It holds the
     /// fire that it would be.
     Refused(Detour, Box<Fire>, Failure),
-    /// Somebody asks for the end of this execution.
-    Cancel(TriggerId, ExecutionId),
+    /// Somebody asks for the end of the executions that the event's target names.
+    Cancel,
     /// The event is meant for the subscribers of its source.
     Subscribers(Subscribers),
     /// An event looks like a schedule's, and nobody is subscribed to it.
@@ -84,32 +82,6 @@ pub(super) struct Due {
     pub(super) trigger: InPlace,
     /// True if its filters cost too much on the event. It is due to fail.
     pub(super) is_too_costly: bool,
-}
-
-/// The number of an event's subscriptions, by the decisions about them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RoutingCounts {
-    pub(super) subscriptions: usize,
-    pub(super) filtered: usize,
-    pub(super) disabled: usize,
-    pub(super) too_deep: usize,
-    pub(super) waiting: usize,
-    pub(super) dispatched: usize,
-}
-
-impl RoutingCounts {
-    /// Returns the counts under the names that replies and metrics have.
-    pub(super) fn named(self) -> [(&'static str, usize); 6] {
-        let Self { subscriptions, filtered, disabled, too_deep, waiting, dispatched } = self;
-        [
-            ("subscriptions", subscriptions),
-            ("filtered", filtered),
-            ("disabled", disabled),
-            ("tooDeep", too_deep),
-            ("waiting", waiting),
-            ("dispatched", dispatched),
-        ]
-    }
 }
 
 /// The decision of one subscription.
@@ -168,9 +140,7 @@ impl Router<'_> {
                     Err(Some(unreadable)) => self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable),
                 })
             }
-            EventTarget::CancelExecution { trigger_id, execution_id } => {
-                Ok(RoutingDecision::Cancel(trigger_id.clone(), execution_id.clone()))
-            }
+            EventTarget::CancelCaller(_) | EventTarget::CancelExecution { .. } => Ok(RoutingDecision::Cancel),
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 self.decide_replay(trigger_id, execution_id).await
             }

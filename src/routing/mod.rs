@@ -1,6 +1,7 @@
 //! The routing of one bus event. `decide` decides which triggers the event is meant for. This file acts on the
 //! decision: the event becomes the fire of one trigger, or it is handed on to an invocation for each trigger.
 
+mod counts;
 mod decide;
 mod unrun;
 
@@ -14,20 +15,18 @@ use crate::{
         attempt::StartTime,
         detour::Detour,
         ending::{Ending, SkipReason},
-        execution::Status,
+        execution::{Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
         ids::{ExecutionId, TriggerId},
         run_state::Instead,
     },
-    events::{
-        bus::{BusEvent, EventTarget},
-        invalid::InvalidEvent,
-    },
+    events::{bus::BusEvent, invalid::InvalidEvent, target::EventTarget},
     invocation::{Invocation, InvocationContext},
     lifecycle::detached,
     routing::{
-        decide::{Due, MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
+        counts::RoutingCounts,
+        decide::{Due, MOST_IN_FLIGHT, Router, RoutingDecision, Subscribers},
         unrun::Unrun,
     },
     store::in_place::InPlace,
@@ -57,9 +56,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         RoutingDecision::Refused(detour, fire, failure) => {
             refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
         }
-        RoutingDecision::Cancel(trigger_id, execution_id) => {
-            cancel(context, &trigger_id, &execution_id).await.map(Route::Done)
-        }
+        RoutingDecision::Cancel => cancel_target(context, &event.target).await.map(Route::Done),
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
         RoutingDecision::Unclaimed(unclaimed) => {
             router.end_earlier(Detour::Unclaimed).await?;
@@ -85,6 +82,19 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
     refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
 }
 
+/// Asks for the end of the execution, or of the executions, that a command names.
+///
+/// # Errors
+/// Returns the errors of [`cancel`] and [`cancel_caller`].
+async fn cancel_target(context: &InvocationContext<'_>, target: &EventTarget) -> Result<Value, Failure> {
+    match target {
+        EventTarget::CancelCaller(caller) => cancel_caller(context, caller).await,
+        EventTarget::CancelExecution { trigger_id, execution_id } => cancel(context, trigger_id, execution_id).await,
+        // Only these two are decided so.
+        _ => Ok(Value::Null),
+    }
+}
+
 /// Asks for the end of an execution. One that has ended is left as it is: the response tells its status.
 ///
 /// # Errors
@@ -105,6 +115,28 @@ pub(crate) async fn cancel(
     tracing::info!(status = row.status.as_str(), isRequested = is_requested, "asked for the end of an execution");
     let body = json!({"success": true, "triggerId": trigger_id, "executionId": execution_id,
         "status": row.status.as_str(), "cancelRequested": is_requested});
+    Ok(json!({"statusCode": 200, "body": body.to_string()}))
+}
+
+/// Asks for the end of every execution that an execution of Step Functions waits for. One that begins later finds the mark
+/// of this before it calls its agent.
+///
+/// # Errors
+/// Returns the failures of the table and of the timer. All of it may be repeated.
+async fn cancel_caller(context: &InvocationContext<'_>, caller: &str) -> Result<Value, Failure> {
+    let App { store, settle_queue, config, .. } = context.app;
+    let started = StartTime::new(now_millis(), config.execution_ttl);
+    let stopping = store.stop_caller(caller, started.ttl);
+    let executions = store.in_time(context.deadline.run_until, stopping).await?;
+    let mut requested = 0;
+    for (trigger_id, execution_id) in &executions {
+        let row = detached::cancel(store, settle_queue, trigger_id, execution_id).await?;
+        // A row that has ended keeps the request.
+        let may_run = |row: &Row| row.status == Status::Running || row.retryable;
+        requested += usize::from(row.is_some_and(|row| row.cancel_requested == Some(true) && may_run(&row)));
+    }
+    tracing::info!(requested, executions = executions.len(), "the execution of Step Functions that waited was stopped");
+    let body = json!({"success": true, "cancelRequested": requested});
     Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 

@@ -27,6 +27,7 @@ use crate::{
         failure::Failure,
         fire::Fire,
         ids::ExecutionId,
+        trigger_snapshot::TriggerKnowledge,
     },
     invocation::{InvocationContext, catch_panic, poll_alongside},
     lifecycle::{
@@ -34,7 +35,7 @@ use crate::{
         close::execution_of,
         detached::hand_over_dead,
         identify::{identify, session_of},
-        lease::OwnedExecution,
+        lease::{OwnedExecution, RunStop, Stop},
         report::stop_later,
     },
     response::Response,
@@ -89,6 +90,11 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         Claim::Owned(lease_until) => lease_until,
         other => return not_run(context, fire, &attempt, other).await,
     };
+    // The mark is read once the claim is there: who cancels afterwards finds the record.
+    let stop = match stop {
+        None => stopped_caller(context, fire).await.map(|stop| Box::new((stop, TriggerKnowledge::Unread))),
+        stop => stop,
+    };
     state.facts().attempt = Some(attempt.attempt);
     tracing::Span::current().record("attempt", attempt.attempt);
 
@@ -129,6 +135,18 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         result
     })
     .await
+}
+
+/// Returns the reason not to run a fire whose caller, an execution of Step Functions, was stopped before its record could
+/// say so.
+async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
+    let caller = fire.waiting.as_ref()?.caller.as_deref()?;
+    let store = &context.app.store;
+    match store.in_time(context.deadline.run_until, store.is_caller_stopped(caller)).await {
+        Ok(false) => None,
+        Ok(true) => Some(RunStop::Stopped(Stop::Cancelled)),
+        Err(error) => Some(RunStop::Failed(error.into())),
+    }
 }
 
 /// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the task's, or

@@ -52,6 +52,11 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
             );
         }
         Looked::StopSession(row) => stop_session(app, &row).await,
+        Looked::Counted(row) => {
+            let failure = (row.status == Status::Failed).then(|| Failure::of_row(&row));
+            let (trigger_id, execution_id) = (look.trigger_id.as_str(), look.execution_id.as_str());
+            emit_metrics(app, trigger_id, execution_id, &row, row.status, failure.as_ref(), &state);
+        }
     }
     Ok(())
 }

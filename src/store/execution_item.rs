@@ -254,6 +254,10 @@ attributes! {
         chain_depth: u32 = CHAIN_DEPTH "chainDepth",
         /// The execution that it runs again.
         replay_of: String = REPLAY_OF "replayOf",
+        /// True if a task of Step Functions waits for it.
+        has_task: bool = HAS_TASK "hasTask",
+        /// The ARN of the execution of Step Functions that waits.
+        caller: String = CALLER "caller",
         /// The SHA-256 hash of the kept input.
         settings_hash: String = SETTINGS_HASH "settingsHash",
         /// The version of the function.

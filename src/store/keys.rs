@@ -59,3 +59,19 @@ pub(crate) fn running_key(user_id: &str, trigger_id: &str) -> Key {
 pub(crate) fn mark_key(user_id: &str, trigger_id: &str, mark: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}#{user_id}"))
 }
+
+/// The key of the token of a task that waits for an execution.
+pub(crate) fn task_key(trigger_id: &str, execution_id: &str) -> Key {
+    (format!("TRIGGER#{trigger_id}"), format!("TASK#{execution_id}"))
+}
+
+/// The key under which an execution is found by the execution of Step Functions that waits for it, from the hash of its
+/// ARN.
+pub(crate) fn caller_key(caller: &str, trigger_id: &str, execution_id: &str) -> Key {
+    (format!("CALLER#{caller}"), format!("EXECUTION#{execution_id}#{trigger_id}"))
+}
+
+/// The key of the mark that an execution of Step Functions was stopped, from the hash of its ARN.
+pub(crate) fn stopped_caller_key(caller: &str) -> Key {
+    (format!("CALLER#{caller}"), "STOPPED".to_owned())
+}

@@ -21,6 +21,7 @@ pub mod run_lock;
 pub mod table;
 pub(crate) mod threshold;
 pub mod trigger_item;
+pub(crate) mod waiting_tasks;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::FutureExt;

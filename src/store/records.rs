@@ -74,6 +74,8 @@ fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
         event_time: fire.event_time.clone(),
         follows,
         replay_of: fire.replay_of.as_ref().map(String::from),
+        has_task: fire.waiting.is_some().then_some(true),
+        caller: fire.waiting.as_ref().and_then(|task| task.caller.clone()),
         trace_id: attempt.trace.as_ref().map(|trace| trace.trace_id.clone()),
         traceparent: attempt.trace.as_ref().and_then(|trace| trace.traceparent.clone()),
         chain_depth: Some(fire.chain_depth).filter(|depth| *depth > 0),

@@ -143,6 +143,7 @@ pub(crate) fn detail(fire: &Fire) -> Value {
         event_time: _,
         chain_depth: _,
         replay_of: _,
+        waiting: _,
         replayed_definition: _,
     } = fire;
     let mut detail = Map::from_iter([("userId".to_owned(), json!(user_id))]);

@@ -122,6 +122,7 @@ pub(crate) fn fire(rerun: bool) -> Fire {
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        waiting: None,
         replayed_definition: None,
         is_stored: false,
     }

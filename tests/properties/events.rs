@@ -9,9 +9,10 @@ use agent_trigger::{
     domain::fire::{Fire, Origin},
     domain::platform::Platform,
     domain::task::{BODY_FIELDS, TASK_FIELDS, Task},
-    events::bus::{BusEvent, EventTarget},
+    events::bus::BusEvent,
     events::invalid::InvalidEvent,
     events::schedule::{DETAIL_FIELDS, Event, parse},
+    events::target::EventTarget,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -26,7 +27,7 @@ const ACCEPTABLE: [FinishReason; 7] = [MaxTokens, ContentFilter, Guardrail, Refu
 const MARK: &str = "VALUE";
 
 /// The names that an event may hold besides those of a task and of a scheduled event's detail.
-const ENVELOPE_NAMES: [&str; 12] = [
+const ENVELOPE_NAMES: [&str; 13] = [
     "detail-type",
     "detail",
     "id",
@@ -36,6 +37,7 @@ const ENVELOPE_NAMES: [&str; 12] = [
     "replay-name",
     "_eventSourceId",
     "_dispatch",
+    "_address",
     "_from",
     "_event",
     "executionId",
@@ -149,10 +151,15 @@ fn check_bus_event(event: &BusEvent) {
     let mut ids = vec![event.event_source_id.as_str()];
     match &event.target {
         EventTarget::Subscribers => {}
-        EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
+        EventTarget::Dispatched { trigger_id, user_id }
+        | EventTarget::Addressed { trigger_id, user_id }
+        | EventTarget::RunTrigger { trigger_id, user_id } => {
             ids.extend([trigger_id.as_str(), user_id.as_str()]);
         }
-        EventTarget::ReplayExecution { trigger_id, execution_id } => {
+        // Its hash becomes part of a key.
+        EventTarget::CancelCaller(_) => {}
+        EventTarget::CancelExecution { trigger_id, execution_id }
+        | EventTarget::ReplayExecution { trigger_id, execution_id } => {
             ids.extend([trigger_id.as_str(), execution_id.as_str()]);
         }
     }
@@ -164,7 +171,7 @@ fn check_bus_event(event: &BusEvent) {
     for id in ids {
         assert!((1..=256).contains(&id.len()) && !id.contains(char::is_control), "{id:?}");
     }
-    assert!(event.event.get("_dispatch").is_none() && event.event.get("_eventSourceId").is_none());
+    assert!(["_dispatch", "_address", "_eventSourceId"].iter().all(|mark| event.event.get(*mark).is_none()));
 }
 
 fn check_any(payload: Option<&str>) {
@@ -236,6 +243,7 @@ prop_compose! {
             origin: scheduled_time
                 .map_or(Origin::Request { dispatcher: None }, |(text, instant)| Origin::Schedule { text, instant }),
             event_source_id: None, detail_type: None, event_time: None, chain_depth: 0, replay_of: None,
+            waiting: None,
             replayed_definition: None,
             is_stored: false,
         }

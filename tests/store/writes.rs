@@ -48,6 +48,7 @@ fn fire() -> Fire {
         event_time: None,
         chain_depth: 0,
         replay_of: None,
+        waiting: None,
         replayed_definition: None,
         is_stored: false,
     }

@@ -16,6 +16,7 @@ use crate::{
         state::Hooks,
         test_delivery::{FromManage, TEST_ROUTE_KEY},
     },
+    reports::{self, state::Reports},
     router::{self, RequestId},
 };
 
@@ -33,6 +34,15 @@ pub async fn serve(api: Arc<Api>) -> Result<(), Box<dyn std::error::Error + Send
 /// Returns an error if Lambda's Runtime API fails.
 pub async fn serve_hooks(hooks: Arc<Hooks>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     run(hooks::router::routes(hooks)).await
+}
+
+/// Serves invocations of the reports surface until the process ends. Its function has a URL, whose events are in payload
+/// format 2.0, too.
+///
+/// # Errors
+/// Returns an error if Lambda's Runtime API fails.
+pub async fn serve_reports(reports: Arc<Reports>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    run(reports::receive::routes(reports)).await
 }
 
 async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -23,6 +23,7 @@ use crate::{
     auth::Claims,
     error::ApiError,
     hooks::{self, receive::SourceIp, state::Hooks},
+    reports::{self, state::Reports},
     router,
     settings::Local,
 };
@@ -37,6 +38,26 @@ pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error
     writeln!(std::io::stdout(), "listening on http://{address}")?;
     axum::serve(listener, guarded(router::routes(api), local)).await?;
     Ok(())
+}
+
+/// Serves the reports surface on a port until the process ends. Writes the address to standard output once it listens. An
+/// agent needs no key here, because the token of its run is one, but a page of another origin is refused.
+///
+/// # Errors
+/// Returns an error if the port is taken.
+pub async fn serve_reports(reports: Arc<Reports>, port: u16) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let address = listener.local_addr()?;
+    writeln!(std::io::stdout(), "listening on http://{address}")?;
+    axum::serve(listener, reports::receive::routes(reports).layer(from_fn(guard_reports))).await?;
+    Ok(())
+}
+
+async fn guard_reports(request: Request, next: Next) -> Response {
+    if !is_loopback(request.headers()) || !is_own_origin(request.headers()) {
+        return router::rendered(ApiError::Forbidden.into_response(), None, None);
+    }
+    next.run(request).await
 }
 
 /// Serves the hooks surface on a port until the process ends. Writes the address to standard output once it listens. A

@@ -11,6 +11,7 @@ mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
 mod openapi;
+mod reports;
 mod request_counts;
 mod s0;
 mod saves;
@@ -19,3 +20,4 @@ mod strangers;
 mod support;
 mod tokens;
 mod triggers;
+mod two_hours;

@@ -55,7 +55,7 @@ async fn fill(world: &World, api: &OnPort, triggers: usize, executions: usize) -
 
 #[tokio::test]
 async fn no_route_asks_for_each_entry_of_its_list() {
-    for (at, (triggers, executions)) in [(FEW, 1), (MANY, 60)].into_iter().enumerate() {
+    for (at, (triggers, executions)) in [(FEW, 1), (MANY, 40)].into_iter().enumerate() {
         let world = World::start().await;
         let api = world.port().await;
         let [trigger, execution] = fill(&world, &api, triggers, executions).await;

@@ -97,10 +97,7 @@ impl World {
         let runtime = RuntimeApi::start().await;
         let env = self.env(&[("LOCAL_PORT", "0"), ("LOCAL_USER_ID", USER), ("LOCAL_KEY", KEY)]);
         let process = Function::spawn(binary(), &env, &runtime).unwrap();
-        let line = process.wait_for_log("listening on ", LIMIT).await;
-        let line = line.unwrap_or_else(|| panic!("{:#?}", process.logs()));
-        let url = line.split_once("listening on ").unwrap().1.to_owned();
-        OnPort { process, url, _runtime: runtime }
+        OnPort::started(process, runtime).await
     }
 
     /// Returns a trigger's item; null if there is none.
@@ -226,6 +223,14 @@ pub(crate) struct OnPort {
 }
 
 impl OnPort {
+    /// Waits until a process listens.
+    pub(crate) async fn started(process: Function, runtime: RuntimeApi) -> Self {
+        let line = process.wait_for_log("listening on ", LIMIT).await;
+        let line = line.unwrap_or_else(|| panic!("{:#?}", process.logs()));
+        let url = line.split_once("listening on ").unwrap().1.to_owned();
+        Self { process, url, _runtime: runtime }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }

@@ -52,6 +52,12 @@ export interface AgentTriggerParameters {
   readonly chainState?: 'ENABLED' | 'DISABLED';
   /** How many executions may follow one another in a chain. The next one is recorded as skipped and does not run, so a chain that loops ends. Default: 8. */
   readonly chainDepthLimit?: number;
+  /** Whether the agents of detached runs may report, over HTTPS and on an event bus of its own (docs/long-runs.md). A run that outlives its invocation needs it. Default: DISABLED. */
+  readonly reportsState?: 'ENABLED' | 'DISABLED';
+  /** Reports that are received at once at most. Lambda keeps so many free for them, and none of them for other functions. Others are answered with 429 and sent again. Leave empty to share the account's concurrency. Default: 10. */
+  readonly reportsConcurrency?: string;
+  /** Whether a state machine that waits for a run with a task token is answered (examples/step-functions). An execution of Step Functions that is stopped or times out cancels the runs that it waits for. Default: DISABLED. */
+  readonly stepFunctionsState?: 'ENABLED' | 'DISABLED';
   /** Whether the control plane is deployed, an HTTP API for triggers, schedules and executions (docs/api.md). It needs a user pool. Default: DISABLED. */
   readonly apiState?: 'ENABLED' | 'DISABLED';
   /** Your HTTP API, to which the routes of the control plane are added. If left empty, the stack creates one. */
@@ -74,6 +80,10 @@ export interface AgentTriggerParameters {
   readonly metricsByTrigger?: 'true' | 'false';
   /** Processor the function runs on. arm64 costs less. Default: arm64. */
   readonly architecture?: 'arm64' | 'x86_64';
+  /** Your capacity provider of Lambda Managed Instances, on which runs may last 90 minutes instead of 15 (docs/long-runs.md). A second function runs there, and gets every event and schedule. If you set this, set SettleVisibilityTimeout to 32400. Leave empty for none. */
+  readonly capacityProviderArn?: string;
+  /** Runs at once in one process on your capacity provider. A run waits for its agent nearly all of its time. Default: 64. */
+  readonly managedConcurrency?: number;
   /** Seconds that an attempt has. Lambda itself says what it allows. If you change this, change SettleVisibilityTimeout too. Default: 900. */
   readonly functionTimeout?: number;
   /** Seconds until a report that could not be settled is tried again. It should be six times FunctionTimeout, as AWS advises, and must not be less than FunctionTimeout. Default: 5400. */
@@ -117,6 +127,9 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   eventSource: 'EventSource',
   chainState: 'ChainState',
   chainDepthLimit: 'ChainDepthLimit',
+  reportsState: 'ReportsState',
+  reportsConcurrency: 'ReportsConcurrency',
+  stepFunctionsState: 'StepFunctionsState',
   apiState: 'ApiState',
   httpApiId: 'HttpApiId',
   userClientIds: 'UserClientIds',
@@ -128,6 +141,8 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   executionTtlDays: 'ExecutionTtlDays',
   metricsByTrigger: 'MetricsByTrigger',
   architecture: 'Architecture',
+  capacityProviderArn: 'CapacityProviderArn',
+  managedConcurrency: 'ManagedConcurrency',
   functionTimeout: 'FunctionTimeout',
   settleVisibilityTimeout: 'SettleVisibilityTimeout',
   reservedConcurrency: 'ReservedConcurrency',
@@ -141,6 +156,7 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
 export type OutputName =
   | 'FunctionName'
   | 'FunctionArn'
+  | 'RunFunctionArn'
   | 'LogGroupName'
   | 'TableName'
   | 'DashboardUrl'
@@ -166,6 +182,8 @@ export type OutputName =
   | 'UserPoolClientId'
   | 'DiscoveryUrl'
   | 'TokenEndpointDomain'
+  | 'ReportsEndpoint'
+  | 'ReportBusArn'
   | 'ApiUrl'
   | 'HookUrl'
   | 'UserClientId';

@@ -55,6 +55,7 @@ pub(super) mod tests {
         match parse(Some(&event.to_string()), Platform::Other).unwrap() {
             Event::Scheduled(fire) => *fire,
             Event::Bus(event) => panic!("{event:?}"),
+            Event::Report(report) => panic!("{report:?}"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Detached runs: the agent works on after the invocation, reports, or is silent (docs/long-runs.md).
 
 mod asked;
+mod cost_table;
 mod counts;
 mod ends;
 mod lost;

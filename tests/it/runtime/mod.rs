@@ -1,5 +1,6 @@
 //! The process around the handler.
 
+mod managed_instances;
 mod process;
 mod request_counts;
 mod sigterm;

@@ -12,4 +12,5 @@ mod limits;
 mod replay;
 mod stored_only;
 mod threshold;
+mod waiting_tasks;
 mod what_ran;

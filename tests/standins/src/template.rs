@@ -85,9 +85,14 @@ impl Template {
     /// Returns the rules whose target is the function with this logical id, whether or not they are enabled.
     pub fn rules(&self, function: &str) -> Vec<RuleDefinition> {
         let arn = json!({"Fn::GetAtt": format!("{function}.Arn")});
+        // Without its parameter an Fn::If has its last branch.
+        let is_target = |target: &&Value| target["Arn"] == arn || target["Arn"]["Fn::If"][2] == arn;
         let rule = |(id, rule): (String, Value)| {
-            let target = rule["Targets"].as_array()?.iter().find(|target| target["Arn"] == arn)?;
+            let target = rule["Targets"].as_array()?.iter().find(is_target)?;
+            let paths = target["InputTransformer"]["InputPathsMap"].as_object().into_iter().flatten();
+            let paths = paths.filter_map(|(name, path)| Some((name.clone(), path.as_str()?.to_owned()))).collect();
             Some(RuleDefinition {
+                input_paths: paths,
                 bus: rule["EventBusName"].as_str().map(str::to_owned),
                 pattern: rule["EventPattern"].clone(),
                 input_template: target["InputTransformer"]["InputTemplate"].as_str().map(str::to_owned),

@@ -194,10 +194,10 @@ proptest! {
         let mut sent = HeaderMap::new();
         sent.extend(sign(scheme, &Secret::new(KEY), "msg_1", NOW, &body));
         prop_assert!(check(scheme, &sent, &body).is_ok());
-        // Of the body.
+        // A change of the body.
         let bit = at.index(body.len() * 8);
         prop_assert!(check(scheme, &sent, &flipped(&body, bit)).is_err());
-        // Of the signed id and time, as far as a header can hold the change, and of the signature once it is decoded.
+        // A change of the signed id and time, as far as a header can hold the change, and of the signature once it is decoded.
         let names: Vec<_> = sent.keys().cloned().collect();
         for name in names {
             let value = sent[&name].to_str().unwrap().to_owned();

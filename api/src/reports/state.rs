@@ -1,0 +1,45 @@
+//! The shared handles that every report borrows: the table and the settle queue.
+
+use std::sync::Arc;
+
+use agent_trigger::{
+    clients::{
+        http::{Clients, SdkHttpClient},
+        sigv4::Signer,
+        sqs::SettleQueue,
+    },
+    store::Store,
+};
+use aws_config::{BehaviorVersion, Region};
+
+use crate::reports::settings::ReportSettings;
+
+/// The services.
+#[derive(Debug)]
+pub struct Reports {
+    /// The table.
+    pub store: Store,
+    /// The queue for looks that stop agents' sessions.
+    pub looks: SettleQueue,
+}
+
+impl Reports {
+    /// Builds the handles. It sends no request yet.
+    ///
+    /// # Errors
+    /// Returns an error if `SETTLE_QUEUE_URL` is no URL.
+    pub async fn new(settings: ReportSettings, clients: &Clients) -> Result<Self, String> {
+        let queue = settings.settle_queue.as_deref().map(str::parse).transpose();
+        let queue = queue.map_err(|error| format!("SETTLE_QUEUE_URL is no URL: {error}"))?;
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(SdkHttpClient::new(clients.aws.clone()))
+            .region(Region::new(settings.region.clone()))
+            .load()
+            .await;
+        let signer = Arc::new(Signer::new(&aws));
+        Ok(Self {
+            looks: SettleQueue::new(queue, &settings.region, clients.aws.clone(), signer),
+            store: Store::new(&aws, settings.table_name),
+        })
+    }
+}

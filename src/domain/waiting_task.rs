@@ -1,0 +1,124 @@
+//! A task of Step Functions that waits for an execution. Its token is a secret of the state machine: whoever has it may
+//! answer the task. It is stored in one item, which nobody else reads, and stands in no record and no announcement.
+//! <https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token>
+
+use std::fmt::{self, Write as _};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// The member of a command's detail.
+pub(crate) const TASK_TOKEN: &str = "taskToken";
+/// The longest token, in characters.
+/// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html>
+const LONGEST: usize = 2048;
+
+/// A task that waits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WaitingTask {
+    token: String,
+    /// The ARN of the execution of Step Functions that it is part of.
+    pub caller: Option<String>,
+}
+
+impl fmt::Debug for WaitingTask {
+    /// Leaves the token out, so that it reaches no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingTask").field("caller", &self.caller).finish_non_exhaustive()
+    }
+}
+
+impl WaitingTask {
+    /// Returns the token by which the task is answered, for the item that keeps it and for the answer.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Takes the token out of a command, so that no prompt, filter or record sees it. EventBridge names the caller among
+    /// the resources of the event, and no publisher can write them there for another's execution. A token that is none is
+    /// a problem, and `None`.
+    pub(crate) fn take(command: &mut Map<String, Value>, problems: &mut Vec<String>) -> Option<Self> {
+        let detail = command.get_mut("detail").and_then(Value::as_object_mut);
+        let token = match detail.and_then(|detail| detail.remove(TASK_TOKEN))? {
+            Value::Null => return None,
+            Value::String(token) if !token.is_empty() && token.len() <= LONGEST => token,
+            _ => {
+                problems.push(format!("$.detail.{TASK_TOKEN}: must be a text of 1 to {LONGEST} characters"));
+                return None;
+            }
+        };
+        let resources = command.get("resources").and_then(Value::as_array);
+        let mut resources = resources.into_iter().flatten().filter_map(Value::as_str);
+        Some(Self { token, caller: resources.find(|arn| is_execution(arn)).map(str::to_owned) })
+    }
+
+    /// Returns the name by which deliveries of the command are recognised. A command that Step Functions sends again has
+    /// another id and time, but the same token.
+    pub(crate) fn name(&self) -> String {
+        format!("task-{}", hash_of(&self.token))
+    }
+}
+
+/// Returns true for the ARN of an execution of Step Functions.
+pub(crate) fn is_execution(arn: &str) -> bool {
+    let mut parts = arn.split(':');
+    let (scheme, service, kind) = (parts.next(), parts.nth(1), parts.nth(2));
+    scheme == Some("arn") && service == Some("states") && matches!(kind, Some("execution" | "express"))
+}
+
+/// Returns the SHA-256 hash of a text in hexadecimal.
+pub(crate) fn hash_of(text: &str) -> String {
+    let mut hash = String::with_capacity(64);
+    for byte in Sha256::digest(text) {
+        // Writing to a string cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:nightly:6a7e8feb";
+
+    fn take(command: &mut Value) -> Result<Option<WaitingTask>, Vec<String>> {
+        let mut problems = Vec::new();
+        let task = WaitingTask::take(command.as_object_mut().unwrap(), &mut problems);
+        if problems.is_empty() { Ok(task) } else { Err(problems) }
+    }
+
+    #[test]
+    fn the_token_is_taken_out() {
+        let machine = "arn:aws:states:us-east-1:123456789012:stateMachine:nightly";
+        let mut command =
+            json!({"resources": [machine, EXECUTION], "detail": {"triggerId": "t", "taskToken": "s3cret"}});
+        let task = take(&mut command).unwrap().unwrap();
+        assert_eq!((task.token(), task.caller.as_deref()), ("s3cret", Some(EXECUTION)));
+        assert!(!command.to_string().contains("s3cret") && !format!("{task:?}").contains("s3cret"));
+        assert_eq!(task.name(), format!("task-{}", hash_of("s3cret")));
+        for without in [json!({}), json!({"detail": {}}), json!({"detail": {"taskToken": null}}), json!({"detail": 3})]
+        {
+            assert_eq!(take(&mut without.clone()), Ok(None));
+        }
+        for wrong in [json!(""), json!(3), json!({}), json!("x".repeat(2049))] {
+            assert!(take(&mut json!({"detail": {"taskToken": wrong}})).is_err());
+        }
+    }
+
+    #[test]
+    fn only_an_execution_is_a_caller() {
+        for (arn, expected) in [
+            (EXECUTION, true),
+            ("arn:aws-cn:states:cn-north-1:123456789012:express:m:e:1", true),
+            ("arn:aws:states:us-east-1:123456789012:stateMachine:m", false),
+            ("arn:aws:lambda:us-east-1:123456789012:execution:m", false),
+            ("execution", false),
+            ("", false),
+        ] {
+            assert_eq!(is_execution(arn), expected, "{arn}");
+        }
+    }
+}

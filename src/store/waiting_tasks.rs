@@ -1,0 +1,84 @@
+//! The items of tasks of Step Functions that wait for executions: the token of each, the executions that an execution of
+//! Step Functions waits for, and the mark that it was stopped.
+
+use crate::{
+    clock::Clock,
+    domain::waiting_task::{TASK_TOKEN, WaitingTask, hash_of},
+    store::{
+        Store,
+        error::StoreError,
+        execution_item::{EXECUTION_ID, TRIGGER_ID, TTL},
+        expression::Expression,
+        item::{Item, Key, number, text},
+        keys::{caller_key, stopped_caller_key, task_key},
+        table::{ConditionalWrite, Query, Table},
+    },
+};
+
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Keeps the token of a task that waits for an execution, with a `ttl` in seconds since 1970, and remembers the
+    /// execution under the one of Step Functions that waits. It may be repeated.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub(crate) async fn keep_task(
+        &self,
+        trigger_id: &str,
+        execution_id: &str,
+        task: &WaitingTask,
+        ttl: i64,
+    ) -> Result<(), StoreError> {
+        let ids = |key: Key| {
+            Item::from([
+                ("PK".to_owned(), text(key.0)),
+                ("SK".to_owned(), text(key.1)),
+                (TRIGGER_ID.to_owned(), text(trigger_id)),
+                (EXECUTION_ID.to_owned(), text(execution_id)),
+                (TTL.to_owned(), number(ttl)),
+            ])
+        };
+        let mut item = ids(task_key(trigger_id, execution_id));
+        item.insert(TASK_TOKEN.to_owned(), text(task.token()));
+        self.put_new(item).await?;
+        if let Some(caller) = &task.caller {
+            self.put_new(ids(caller_key(&hash_of(caller), trigger_id, execution_id))).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if the execution of Step Functions that waits was stopped.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub(crate) async fn is_caller_stopped(&self, caller: &str) -> Result<bool, StoreError> {
+        Ok(self.table.get(stopped_caller_key(&hash_of(caller)), true).await?.is_some())
+    }
+
+    /// Marks an execution of Step Functions as stopped, with a `ttl` in seconds since 1970, and returns the executions
+    /// that it waits for, each as its trigger and its id. One that begins later finds the mark.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it or does not answer.
+    pub(crate) async fn stop_caller(&self, caller: &str, ttl: i64) -> Result<Vec<(String, String)>, StoreError> {
+        let (pk, sk) = stopped_caller_key(&hash_of(caller));
+        let partition = pk.clone();
+        let mark = [("PK", text(pk)), ("SK", text(sk)), (TTL, number(ttl))];
+        self.put_new(mark.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()).await?;
+        let mut expression = Expression::default();
+        let filter = format!("attribute_exists({})", expression.name(EXECUTION_ID));
+        let (from, to) = ("EXECUTION#".to_owned(), "EXECUTION$".to_owned());
+        let found = self.table.query(Query { partition, from, to, filter, expression }).await?;
+        let ids = |item: Item| {
+            let id = |name: &str| item.get(name)?.as_s().ok().cloned();
+            Some((id(TRIGGER_ID)?, id(EXECUTION_ID)?))
+        };
+        Ok(found.into_iter().filter_map(ids).collect())
+    }
+
+    /// Puts an item unless there is one under its key.
+    async fn put_new(&self, item: Item) -> Result<(), StoreError> {
+        let mut expression = Expression::default();
+        let condition = format!("attribute_not_exists({})", expression.name("PK"));
+        self.table.write(ConditionalWrite::Put { item, condition, expression }, false).await.map(|_| ())
+    }
+}

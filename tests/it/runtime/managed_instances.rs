@@ -1,0 +1,51 @@
+//! Lambda Managed Instances: many runs share one process, each with 90 minutes (docs/long-runs.md).
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use standins::{Gate, Invocation, Outcome, Script, Step, runtime_api::scheduled_event};
+
+use crate::support::one_fire::{TIME, short_lease};
+use crate::support::{execution, stack};
+
+const RUNS: usize = 64;
+const NINETY_MINUTES: Duration = Duration::from_secs(5_400);
+
+#[tokio::test]
+async fn sixty_four_runs_of_ninety_minutes_share_a_process() {
+    let stack = stack().await;
+    let concurrency = RUNS.to_string();
+    // What the template sets for its alarms.
+    let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.as_str()), ("METRICS_SERVICE", "the-other-function")];
+    let function = stack.function(&[settings[0], settings[1], short_lease()]).await;
+    let gate = Gate::new();
+    let script = Script::ndjson_happy("three files").midway(Step::Gate(gate.clone()));
+    for _ in 0..RUNS {
+        stack.agent.queue(script.clone());
+    }
+    let event = |n: usize| scheduled_event(&format!("run-{n}"), "Count the files", Some(TIME));
+    let runs = (0..RUNS).map(|n| function.invoke(Invocation::event(&event(n)).timeout(NINETY_MINUTES)));
+    let release = async {
+        // All are in the middle of their answers at the same time, so nobody waits for another.
+        gate.reached_by(RUNS).await;
+        // Each has heartbeats of its own.
+        for n in 0..RUNS {
+            let lease = || execution(&stack, &format!("run-{n}"))["leaseUntil"].as_i64().unwrap();
+            let before = lease();
+            while lease() == before {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        gate.release();
+    };
+    let (outcomes, ()) = tokio::join!(join_all(runs), release);
+    assert!(outcomes.iter().all(Outcome::is_success), "{outcomes:#?}");
+    assert_eq!(stack.agent.call_count(), RUNS);
+    for n in 0..RUNS {
+        assert_eq!(execution(&stack, &format!("run-{n}"))["status"], "completed");
+    }
+    let logs = function.process.logs();
+    let metrics: Vec<_> = logs.iter().filter(|line| line.contains("\"_aws\"")).collect();
+    assert!(!metrics.is_empty() && metrics.iter().all(|line| line.contains("the-other-function")), "{metrics:#?}");
+    stack.assert_clean();
+}
