@@ -10,6 +10,7 @@ mod options;
 mod outbox;
 mod page;
 mod plan;
+mod programs;
 mod progress;
 mod recognised;
 mod report;
@@ -18,14 +19,14 @@ mod serve;
 mod triggers;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use standins::stack::Ports;
 use standins::{ProtocolScripts, Script, Stack};
 
 use crate::options::Options;
+use crate::programs::Place;
 
 /// The stand-in agent's answer, long enough to look well in a table.
 const ANSWER: &str = "Three files came in since yesterday: orders.csv (1.2 MB), returns.csv (84 kB) and stock.json. \
@@ -67,8 +68,8 @@ async fn main() -> ExitCode {
 
 async fn start() -> Result<ExitCode, String> {
     let Some(options) = Options::from_args()? else { return Ok(ExitCode::SUCCESS) };
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = examples.parent().unwrap_or(examples);
+    let place = Place::find()?;
+    let root = place.root();
     let triggers = triggers::read(&options.triggers.clone().unwrap_or_else(|| root.join("events/triggers.json")))?;
     if options.serve {
         let user = triggers.user()?;
@@ -77,8 +78,16 @@ async fn start() -> Result<ExitCode, String> {
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
         triggers.seed(&stack.dynamodb)?;
-        let built =
-            build(root, &["-p", "agent-trigger", "-p", "agent-trigger-examples", "-p", "agent-trigger-api", "--bins"])?;
+        let built = place.programs(&[
+            "-p",
+            "agent-trigger",
+            "-p",
+            "agent-trigger-examples",
+            "-p",
+            "agent-trigger-api",
+            "--bins",
+        ])?;
+        let stack = stack.with_binary(built.join("agent-trigger"));
         serve::serve(&stack, root, &built, &options, &user).await?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -86,8 +95,8 @@ async fn start() -> Result<ExitCode, String> {
     let stack = stack(Ports::default(), &options).await.map_err(|e| e.to_string())?;
     detached::prepare(&stack);
     triggers.seed(&stack.dynamodb)?;
-    build(root, &["--bin", "agent-trigger"])?;
-    run::run(&stack, &plan, root, &options).await
+    let built = place.programs(&["--bin", "agent-trigger"])?;
+    run::run(&stack.with_binary(built.join("agent-trigger")), &plan, root, &options).await
 }
 
 /// Starts the stand-ins, with agents that take their time as real ones do.
@@ -129,30 +138,4 @@ async fn stack(ports: Ports, options: &Options) -> io::Result<Stack> {
         stack.agent.on_agent(agent, Script::json_happy(answer).paced(pause));
     }
     Ok(stack)
-}
-
-/// Builds `what` as this example was built: same profile, same target directory. Returns the folder of the binaries. The
-/// example is named too, though it is built already: alone, the function would be built with fewer features of its
-/// dependencies than beside the example, and 49 of them would be compiled a second time.
-fn build(root: &Path, what: &[&str]) -> Result<PathBuf, String> {
-    let here = std::env::current_exe().map_err(|e| format!("cannot tell where this program is: {e}"))?;
-    // This program's path is target/PROFILE/examples/local.
-    let (Some(built), Some(target)) = (here.ancestors().nth(2), here.ancestors().nth(3)) else {
-        return Err(format!("{} is not where cargo puts examples", here.display()));
-    };
-    let profile = match built.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    report::say("Building the function itself.");
-    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let status = Command::new(&cargo)
-        .arg("build")
-        .args(what)
-        .args(["--example", "local", "--profile", profile, "--target-dir"])
-        .arg(target)
-        .current_dir(root)
-        .status()
-        .map_err(|e| format!("cannot run {}: {e}", cargo.display()))?;
-    if status.success() { Ok(built.to_owned()) } else { Err("it does not build, see above".to_owned()) }
 }

@@ -6,6 +6,11 @@ use serde_json::{Map, Value, json};
 use standins::Stack;
 use standins::stack::Env;
 
+use crate::programs::Place;
+
+/// How the help calls this program in the repository, and how in a release.
+const RUN: &str = "cargo run --example local --";
+const RUN_RELEASE: &str = "./agent-trigger-local";
 const HELP: &str = r#"Builds the function and runs it on this machine, against stand-ins for Lambda, Cognito, DynamoDB, the pipe from its stream
 to an event bus, and agents. The stand-ins keep nothing between runs. The function's log is .local/function.log.
 
@@ -103,7 +108,9 @@ impl Options {
             }
             Ok(true) => Ok(Some(options)),
             Ok(false) => {
-                crate::report::say(HELP.trim_end());
+                let is_release = matches!(Place::find(), Ok(Place::Release(_)));
+                let help = if is_release { HELP.replace(RUN, RUN_RELEASE) } else { HELP.to_owned() };
+                crate::report::say(help.trim_end());
                 Ok(None)
             }
             Err(e) => Err(format!("{e}; --help tells what there is")),

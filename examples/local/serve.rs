@@ -20,6 +20,14 @@ use crate::run::{TIMEOUT, log_file};
 
 /// The ports next to 9000, which `cargo lambda watch` uses.
 pub(crate) const PORTS: Ports = Ports { cognito: 9001, agent: 9002, dynamodb: 9003, lambda: 9004 };
+/// The commands that find this run by `.local/env`.
+const COMMANDS: &[&str] = &[
+    "cargo run -p agent-trigger-cli -- watch",
+    "cargo lambda watch -p agent-trigger -A 127.0.0.1 --env-file .local/env",
+    "cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json",
+];
+/// The same in an unpacked release, where nothing is built.
+const RELEASE_COMMANDS: &[&str] = &["./triggerctl watch", "./triggerctl list"];
 /// The most runs at the same time.
 const ENVIRONMENTS: usize = 4;
 
@@ -47,14 +55,13 @@ pub(crate) async fn serve(
         "\nOpen this link: {}/#key={}\n\n\
          Its schedules fire, and their runs are those of the built function. In other shells:\n\n  \
          {}\n  \
-         cargo run -p agent-trigger-cli -- watch\n  \
-         cargo lambda watch -p agent-trigger -A 127.0.0.1 --env-file .local/env\n  \
-         cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
+         {}\n\n\
          Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}. Executions are shown here as they\n\
          end. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
         page.url,
         page.key,
         page.curl,
+        if built == root { RELEASE_COMMANDS } else { COMMANDS }.join("\n  "),
         stack.cognito.url(),
         stack.agent.url(),
         stack.dynamodb.url(),

@@ -10,6 +10,7 @@ mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod openapi;
 mod reports;
 mod request_counts;
 mod s0;

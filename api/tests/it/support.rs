@@ -12,6 +12,8 @@ use standins::lambda_api::FUNCTION_ARN;
 use standins::stack::Env;
 use standins::{Function, Invocation, Outcome, RuntimeApi, SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, Stack};
 
+use crate::openapi;
+
 /// Long enough for whatever a test waits for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const USER: &str = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff";
@@ -169,6 +171,14 @@ impl OnLambda {
     }
 
     pub(crate) async fn send_event(&self, event: Value) -> Answer {
+        let (method, path) = (event["requestContext"]["http"]["method"].clone(), event["rawPath"].clone());
+        let sent = event["body"].as_str().and_then(|body| lenient::parse(body).ok());
+        let answer = self.answer_to(event).await;
+        openapi::check(method.as_str().unwrap(), path.as_str().unwrap(), sent.as_ref(), &answer);
+        answer
+    }
+
+    async fn answer_to(&self, event: Value) -> Answer {
         match self.api.invoke(Invocation::event(&event)).await {
             Outcome::Success(answer) => {
                 let text = answer["body"].as_str().unwrap_or_default();
@@ -252,7 +262,8 @@ impl OnPort {
         headers: &[(&str, &str)],
     ) -> reqwest::Result<Answer> {
         let bearer = format!("Bearer {KEY}");
-        let mut request = CLIENT.request(method.clone(), format!("{}{path}", self.url)).timeout(LIMIT);
+        let (verb, sent) = (method.to_string(), body.clone());
+        let mut request = CLIENT.request(method, format!("{}{path}", self.url)).timeout(LIMIT);
         for (name, value) in [("authorization", bearer.as_str()), ("content-type", "application/json")] {
             if !headers.iter().any(|(given, _)| *given == name) {
                 request = request.header(name, value);
@@ -270,7 +281,8 @@ impl OnPort {
         let headers = headers.map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap()))).collect();
         let text = response.text().await?;
         let answer = Answer { status, headers, body: lenient::parse(&text).unwrap_or_else(|_| json!(text)) };
-        crate::s0::assert_typed(method.as_str(), path, &answer);
+        openapi::check(&verb, path, sent.as_ref(), &answer);
+        crate::s0::assert_typed(&verb, path, &answer);
         Ok(answer)
     }
 

@@ -41,8 +41,7 @@ impl Template {
     }
 
     fn parse_with(yaml: &str, parameters: &[(&str, &str)]) -> Result<Self, String> {
-        let documents = Yaml::load_from_str(yaml).map_err(|e| e.to_string())?;
-        let template = documents.first().map(json_of).ok_or("the template is empty")?;
+        let template = self::yaml(yaml)?;
         let mut names = names(&template);
         names.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Ok(Self(resolved(&template, &names)))
@@ -102,6 +101,15 @@ impl Template {
         };
         self.resources("AWS::Events::Rule").into_iter().filter_map(rule).collect()
     }
+}
+
+/// Reads YAML as JSON. It may have CloudFormation's tags.
+///
+/// # Errors
+/// Names the place where it is not YAML.
+pub fn yaml(text: &str) -> Result<Value, String> {
+    let documents = Yaml::load_from_str(text).map_err(|e| e.to_string())?;
+    documents.first().map(json_of).ok_or_else(|| "the document is empty".to_owned())
 }
 
 /// Reads a pipe's definition from its properties.

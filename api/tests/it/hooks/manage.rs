@@ -155,7 +155,7 @@ async fn a_secret_is_rotated_with_a_grace_time() {
 }
 
 /// Starts the hooks surface as a function of Lambda, which the manage surface invokes.
-async fn hook_function(world: &World) -> (Arc<RuntimeApi>, Function) {
+pub(crate) async fn hook_function(world: &World) -> (Arc<RuntimeApi>, Function) {
     let api = Arc::new(RuntimeApi::start().await);
     let process = Function::spawn(binary(), &hook_env(world), &api).unwrap();
     let serving = Arc::clone(&api);

@@ -3,7 +3,7 @@
 mod accept;
 mod crashes;
 mod documented;
-mod manage;
+pub(crate) mod manage;
 mod refuse;
 mod senders;
 mod soak;

@@ -1,0 +1,85 @@
+//! The places of what a run needs: the samples and the template, and the programs. In the repository they are built; in a
+//! release they lie beside this program, and nothing is built.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::report;
+
+/// The file by which the folder of the samples is known.
+const SAMPLES: &str = "events/triggers.json";
+
+/// The place of the samples and the programs.
+pub(crate) enum Place {
+    /// The repository, with this root.
+    Repository(PathBuf),
+    /// The unpacked release: everything is in this folder.
+    Release(PathBuf),
+}
+
+impl Place {
+    /// Finds the release beside this program, or else the repository that cargo runs in or that the current folder is in.
+    /// The path of the repository is not compiled in, because the bytes of a release must not depend on it.
+    ///
+    /// # Errors
+    /// If there is neither.
+    pub(crate) fn find() -> Result<Self, String> {
+        let here = this_program()?;
+        let beside = here.parent().unwrap_or(&here);
+        if beside.join("agent-trigger").is_file() && beside.join(SAMPLES).is_file() {
+            return Ok(Self::Release(beside.to_owned()));
+        }
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let current = std::env::current_dir().ok();
+        let root = package.iter().chain(&current).flat_map(|folder| folder.ancestors());
+        let root =
+            root.into_iter().find(|folder| folder.join("examples/local").is_dir() && folder.join(SAMPLES).is_file());
+        let missing =
+            "found neither the samples of a release beside this program nor the repository around this folder";
+        root.map(|root| Self::Repository(root.to_owned())).ok_or_else(|| missing.to_owned())
+    }
+
+    /// Returns the folder of the samples, of the template and of the log.
+    pub(crate) fn root(&self) -> &Path {
+        match self {
+            Self::Repository(root) | Self::Release(root) => root,
+        }
+    }
+
+    /// Returns the folder of the programs, once `what` is built as this example was: same profile, same target directory.
+    /// The example is named too, though it is built already: alone, the function would be built with fewer features of
+    /// its dependencies than beside the example, and 49 of them would be compiled a second time.
+    ///
+    /// # Errors
+    /// If it does not build.
+    pub(crate) fn programs(&self, what: &[&str]) -> Result<PathBuf, String> {
+        let root = match self {
+            Self::Repository(root) => root,
+            Self::Release(folder) => return Ok(folder.clone()),
+        };
+        let here = this_program()?;
+        // This program's path is target/PROFILE/examples/local.
+        let (Some(built), Some(target)) = (here.ancestors().nth(2), here.ancestors().nth(3)) else {
+            return Err(format!("{} is not where cargo puts examples", here.display()));
+        };
+        let profile = match built.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        report::say("Building the function itself.");
+        let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+        let status = Command::new(&cargo)
+            .arg("build")
+            .args(what)
+            .args(["--example", "local", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .current_dir(root)
+            .status()
+            .map_err(|e| format!("cannot run {}: {e}", cargo.display()))?;
+        if status.success() { Ok(built.to_owned()) } else { Err("it does not build, see above".to_owned()) }
+    }
+}
+
+fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|e| format!("cannot tell where this program is: {e}"))
+}
