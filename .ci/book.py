@@ -100,7 +100,11 @@ def preprocess():
 
 
 def build(folder):
-    """Build the book, and copy what its pages link to."""
+    """Build the book, and copy what its pages link to. Every page of docs/ must be in it."""
+    summary = (ROOT / "docs/SUMMARY.md").read_text()
+    missing = [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"({page.name})" not in summary]
+    if missing != ["SUMMARY.md"]:
+        sys.exit(f"FAILED: not in docs/SUMMARY.md: {', '.join(name for name in missing if name != 'SUMMARY.md')}")
     subprocess.run(["mdbook", "build", str(ROOT / "docs"), "--dest-dir", str(folder.resolve())], check=True)
     (folder / "book.toml").unlink(missing_ok=True)
     linked = set()
