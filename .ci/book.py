@@ -26,7 +26,7 @@ TARGET = re.compile(r"(`+)(?:(?!\1).)+\1|(?P<before>\]\(|(?:src|srcset|href)=\")
 
 def page_name(path):
     """Return the name that a chapter's file has in the book, as Markdown."""
-    return "index.md" if path == "README.md" else posixpath.basename(path)
+    return "index.md" if path == "README.md" else path.removeprefix("docs/").replace("/", "-")
 
 
 def in_book(target, source, chapters):
