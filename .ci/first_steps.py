@@ -36,7 +36,7 @@ def main():
     for block, (shown, fails) in zip(found, EXPECTED):
         block = block.replace("TRIGGER_ID", trigger)
         # A run takes a moment before it is in the table.
-        block = re.sub(r"^(cargo .* -- list .*)$", r"until \1 | grep -E 'completed|failed'; do sleep 1; done; \1", block, flags=re.M)
+        block = re.sub(r"^(cargo .* -- list .*)$", r"until \1 | grep -E '✓ completed|✗ failed'; do sleep 1; done; \1", block, flags=re.M)
         print(block, end="", flush=True)
         done = subprocess.run(["timeout", "300", "bash", "-euo", "pipefail", "-c", block], cwd=ROOT, capture_output=True, text=True)
         output = done.stdout + done.stderr
