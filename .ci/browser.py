@@ -30,8 +30,18 @@ def send(url, key, method, path, body=None):
         return json.load(answer)
 
 
-def put(runs):
-    """Put executions into the table, as many runs would have left them there."""
+def typed(value):
+    match value:
+        case int():
+            return {"N": str(value)}
+        case dict():
+            return {"M": {name: typed(member) for name, member in value.items()}}
+        case _:
+            return {"S": value}
+
+
+def put(rows):
+    """Put items into the table, as those who write it by hand do, and as many runs leave executions there."""
     env = dict(line.split("=", 1) for line in ENV.read_text().splitlines())
     headers = {
         "x-amz-target": "DynamoDB_20120810.BatchWriteItem", "x-amz-date": "20260101T000000Z",
@@ -39,8 +49,7 @@ def put(runs):
         "authorization": "AWS4-HMAC-SHA256 Credential=standin/20260101/us-east-1/dynamodb/aws4_request, "
         "SignedHeaders=host, Signature=0",
     }
-    typed = lambda value: {"N": str(value)} if isinstance(value, int) else {"S": value}
-    items = [{"PutRequest": {"Item": {name: typed(value) for name, value in run.items()}}} for run in runs]
+    items = [{"PutRequest": {"Item": {name: typed(value) for name, value in row.items()}}} for row in rows]
     for at in range(0, len(items), 25):
         body = json.dumps({"RequestItems": {env["TRIGGERS_TABLE_NAME"]: items[at : at + 25]}}).encode()
         with urllib.request.urlopen(urllib.request.Request(env["AWS_ENDPOINT_URL_DYNAMODB"], body, headers)) as answer:
@@ -62,8 +71,8 @@ def run(trigger, started, status, length, **more):
 
 def watch(page, problems):
     # The browser logs answers that the page expects: of a run that has not begun yet, of a schedule half
-    # written, and of a trigger that somebody else has changed.
-    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404|412) ", text)
+    # written, of a trigger that somebody else has changed, and of a service that is away.
+    is_noise = lambda text: re.search(r"Failed to load resource: .* status of (400|404|412|503) ", text)
     page.on("console", lambda m: m.type == "error" and not is_noise(m.text) and problems.append(m.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
 

@@ -5,6 +5,7 @@ usage: page.py [SCREENSHOTS]
 It starts `cargo run --example local -- --serve`, and needs Debian's chromium.
 """
 
+import json
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 from browser import begin, is_accessible, link, named, put, run, send, watch
+from corners import corners
 from playwright.sync_api import expect, sync_playwright
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><b>bold</b>"
@@ -28,11 +30,15 @@ def use(page, url, key, shots):
     expect(page.get_by_text("Every minute: what came in?")).to_be_visible()
     is_accessible(page, "the list of triggers")
     assert key not in page.url, "the key stays in the address"
-    # The link opens the page again where it stands open without a key.
+    # The key outlasts a reload, and no other tab has it. The link opens the page where it stands open without one.
     page.reload()
-    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
-    page.goto(f"{url}/#key={key}")
     expect(page.get_by_role("heading", name="Triggers")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(url)
+    expect(other.get_by_role("heading", name="Log in")).to_be_visible()
+    other.goto(f"{url}/#key={key}")
+    expect(other.get_by_role("heading", name="Triggers")).to_be_visible()
+    other.close()
 
     # What users wrote is text, wherever it is shown.
     trigger = send(url, key, "POST", "/triggers", {
@@ -47,8 +53,17 @@ def use(page, url, key, shots):
     page.get_by_role("button", name="Run now").click()
     page.get_by_role("dialog").get_by_role("button", name="Run now").click()
     expect(page.get_by_role("heading", name=re.compile("Run.*completed"))).to_be_visible(timeout=30000)
+    expect(page.get_by_role("heading", name="of <img src=x")).to_contain_text(", version 1")
     expect(page.get_by_text("Three files came in since yesterday")).to_be_visible()
+    # What it was asked may be long, so it is shown to those who ask.
+    assert page.get_by_text("<b>bold</b>", exact=False).locator("visible=true").count() == 1, "the heading alone"
+    page.get_by_role("button", name="Show what was asked").click()
+    expect(page.locator("main pre").filter(has_text=HOSTILE)).to_be_visible()
+    expect(page.locator("dt:has-text('Started') + dd")).to_have_text(re.compile(r"\d [AP]M UTC$"))
     is_accessible(page, "a run")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('It is refused.')); }")
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.locator("#notice")).to_have_text("It is refused.")
 
     # A schedule that is wrong is said while it is written, and by the field when it is saved.
     page.goto(f"{url}/#/new")
@@ -99,6 +114,10 @@ def use(page, url, key, shots):
     page.goto(f"{url}/#/upcoming")
     expect(page.get_by_text("Every minute: what came in?").first).to_be_visible()
 
+    expect(page.get_by_text("Coming fires are shown until")).to_be_visible()
+    expect(page.get_by_role("cell", name="Monthly")).to_be_visible()
+
+    corners(page, url, key)
     history(url, key)
     sparklines(page, url)
     timeline(page, url)
@@ -175,13 +194,39 @@ def preview(page, url, key):
     # What is wrong is said by its field, though only where somebody wrote.
     page.get_by_label("Prompt", exact=True).fill("{{ $..[ }}")
     expect(page.locator("#prompt-problem")).not_to_be_empty()
-    expect(page.locator("#name_-problem")).to_be_empty()
+    expect(page.locator("#name-problem")).to_be_empty()
     images = named(url, key, "Describe each image")
     page.goto(f"{url}/#/edit/{images['id']}")
     expect(page.locator("#verdict")).to_have_text("Refused by the event pattern.")
     expect(page.locator("#rendered")).to_contain_text('Describe the image "incoming/orders.csv"')
     event.fill(event.input_value().replace("orders.csv", "chair.png"))
     expect(page.locator("#verdict")).to_have_text("This event would run it.")
+    # Its filters are edited in the form, and what is wrong in them is said there.
+    pattern, condition = page.get_by_label("Event pattern (JSON)"), page.get_by_label("Condition, or a list of them (JSON)")
+    expect(pattern).to_have_value(re.compile('"suffix": ".png"'))
+    expect(condition).to_have_value("")
+    condition.fill('[{"field": "detail.object.size", "operator": "bigger", "value": 1}]')
+    expect(page.locator("#condition-problem")).to_contain_text("operator")
+    condition.fill('{"field": "detail.object.size", "operator": "gt", "value": 99999}')
+    expect(page.locator("#condition-problem")).to_be_empty()
+    expect(page.locator("#verdict")).to_have_text("Refused by the condition.")
+    pattern.fill('{"detail": {"object": ')
+    expect(page.locator("#eventPattern-problem")).to_contain_text("JSON")
+    pattern.fill('{"detail": {"object": {"key": ["images/chair.jpg"]}}}')
+    expect(page.locator("#eventPattern-problem")).to_be_empty()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Describe each image")).to_be_visible()
+    wanted = {"eventSourceId": "aws-s3", "eventPattern": {"detail": {"object": {"key": ["images/chair.jpg"]}}},
+              "condition": {"field": "detail.object.size", "operator": "gt", "value": 99999}}
+    assert send(url, key, "GET", f"/triggers/{images['id']}")["trigger"]["eventConfig"] == wanted
+    page.get_by_role("link", name="Edit").click()
+    expect(event).to_have_value(re.compile("images/chair.jpg"))
+    condition.fill("")
+    pattern.fill(json.dumps(images["eventConfig"]["eventPattern"]))
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Describe each image")).to_be_visible()
+    assert send(url, key, "GET", f"/triggers/{images['id']}")["trigger"]["eventConfig"] == images["eventConfig"]
+    page.goto(f"{url}/#/triggers")
 
 
 def nothing_ran(page, url, key):
@@ -206,10 +251,15 @@ def nothing_ran(page, url, key):
     over = send(url, key, "POST", "/triggers", {
         "name": "Once", "type": "schedule", "agentId": "agent-789", "prompt": "Once", "scheduleConfig": over})["trigger"]
     page.goto(f"{url}/#/triggers/{over['id']}")
-    expect(why).to_contain_text("Nothing keeps it from running")
+    expect(why).to_contain_text("Nothing keeps it from running, and no fire was skipped.")
+    skips = re.compile(f"{over['id']}/executions.status=skipped")
+    page.route(skips, lambda route: route.fulfill(json={"executions": [], "nextToken": "more"}))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(why).to_contain_text("and no skipped fire was found.")
+    page.unroute(skips)
     # These states take more than a test has at hand: a failed write, a time that passes, five failures.
     status = f"**/triggers/{over['id']}/status"
-    for state, words in [("missing", "save it again"), ("done", "It fires no more")]:
+    for state, words in [("missing", "save the trigger again"), ("done", "It fires no more")]:
         shown = {"status": {"scheduleStatus": state, "health": "ok"}}
         page.route(status, lambda route: route.fulfill(json=shown))
         page.goto(f"{url}/#/triggers")
@@ -341,8 +391,11 @@ def timeline(page, url):
     is_accessible(page, "the timeline")
     # The keyboard reaches each bar: one stop, then the arrows.
     page.locator("#lanes").focus()
-    while not page.evaluate("document.activeElement.matches('a.bar')"):
+    for _ in range(100):
+        if page.evaluate("document.activeElement.matches('a.bar')"):
+            break
         page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('a.bar')"), "the Tab key reaches no bar"
     assert page.locator("a.bar[tabindex='0']").count() == 1
     seen = page.evaluate("document.activeElement.getAttribute('aria-label')")
     page.keyboard.press("Home")
@@ -370,6 +423,9 @@ def timeline(page, url):
     assert page.evaluate("document.activeElement.id") == "span", "a choice keeps the focus"
     choice.select_option("7d")
     expect(report).to_have_count(30)
+    # Every minute has more fires than are read: what lies behind them is grey.
+    expect(page.locator("rect.unread").last).to_be_attached()
+    expect(page.get_by_text("Coming fires are shown until")).to_be_visible()
     # A narrow window scrolls inside, and begins at what is new.
     page.set_viewport_size({"width": 360, "height": 700})
     page.goto(f"{url}/#/triggers")
@@ -390,7 +446,7 @@ def main():
         url, key = link(process)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page()
+            page = browser.new_context(locale="en-US", timezone_id="UTC").new_page()
             watch(page, problems)
             use(page, url, key, shots)
             browser.close()

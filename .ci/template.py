@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import boto3
+import hook_role
 import operations
 from operations import of_type
 from samtranslator.parser.parser import Parser
@@ -24,17 +25,30 @@ from samtranslator.yaml_helper import yaml_parse
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
 ROOT = Path(__file__).parent.parent
-# The sources of each function's own code, by its role, and the actions that it calls through the other's.
+# The sources of each function's own code, by its role, the actions that it calls through the other's, and the calls in
+# these sources that only the other surface of the same binary makes.
 FUNCTIONS = {
-    "FunctionRole": ("src", set()),
+    "FunctionRole": (["src"], set(), set()),
     "ManageRole": (
-        "api/src",
+        ["api/src"],
         {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
+        {"ssm:GetParameter"},
+    ),
+    "HookRole": (
+        ["api/src/hooks", "api/src/store/hooks.rs", "api/src/clients/ssm.rs"],
+        {"dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:InvokeFunction"},
+        {"ssm:PutParameter", "ssm:DeleteParameter"},
     ),
 }
 
 # The routes of the control plane that need no login: the page, and whether it lives.
 OPEN_ROUTES = {"GET /ping", "GET /v1/ping", "GET /", "GET /assets/{proxy+}", "GET /config.json"}
+# The routes of webhooks, whose senders sign what they send. They lead to the function that can do nothing else.
+HOOK_ROUTES = {
+    f"POST {version}{path}"
+    for version in ("", "/v1")
+    for path in ("/hooks/{hookId}", "/webhooks/{hookId}", "/triggers/{hookId}/webhook")
+}
 
 # What the frontend that the API serves unchanged sends from a page of another origin, and what a careful client adds.
 CLIENT_HEADERS = {
@@ -68,12 +82,14 @@ ANY_RESOURCE = {
 READ_STREAM = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 
 # Wildcards of a part of a named resource: any endpoint of the runtimes that the parameter lists, any parameter under its
-# path, and any version or alias of the function.
+# path, any secret of a webhook, and any version or alias of the function.
 PARTS = {
     "lambda:InvokeFunction": "${AgentTriggerFunction.Arn}:*",
     "bedrock-agentcore:InvokeAgentRuntime": "/runtime-endpoint/*",
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
-    "ssm:GetParameter": "parameter${AgentParameterPath}*",
+    "ssm:GetParameter": ("parameter${AgentParameterPath}*", hook_role.SECRETS),
+    "ssm:PutParameter": hook_role.SECRETS,
+    "ssm:DeleteParameter": hook_role.SECRETS,
     "scheduler:CreateSchedule": "${ScheduleGroup}/trigger-*",
     "scheduler:UpdateSchedule": "${ScheduleGroup}/trigger-*",
     "scheduler:DeleteSchedule": "${ScheduleGroup}/trigger-*",
@@ -107,6 +123,9 @@ SDK_CALLS = {
     r"\"bedrock-agentcore\"": "bedrock-agentcore:InvokeAgentRuntime",
     r"/stopruntimesession": "bedrock-agentcore:StopRuntimeSession",
     r"AmazonSSM\.GetParameter": "ssm:GetParameter",
+    r"\.\s*get_parameter\(\)": "ssm:GetParameter",
+    r"\.\s*put_parameter\(\)": "ssm:PutParameter",
+    r"\.\s*delete_parameter\(\)": "ssm:DeleteParameter",
 }
 
 
@@ -147,6 +166,11 @@ def scannable(template):
 
 def listed(value):
     return value if isinstance(value, list) else [value]
+
+
+def listed_parts(action):
+    parts = PARTS.get(action, ())
+    return (parts,) if isinstance(parts, str) else parts
 
 
 def branches(value):
@@ -193,18 +217,20 @@ def problems(template):
             if "*" in action:
                 yield f"{name}: wildcard action {action}"
             known = json.dumps(resource)
-            for part in (PARTS.get(action, "*"), "${AdoptScheduleGroup}/trigger-*"):
-                known = known.replace(part, "") if part != "*" else known
+            for part in (*listed_parts(action), "${AdoptScheduleGroup}/trigger-*"):
+                known = known.replace(part, "")
             if "*" in known and action not in ANY_RESOURCE:
                 yield f"{name}: {action} on wildcard resource {resource}"
 
     used = {f["Role"]["Fn::GetAtt"][0] for f in of_type(template, "AWS::Lambda::Function").values()}
     if used != set(FUNCTIONS):
         yield f"the functions have the roles {sorted(used)}, and {sorted(FUNCTIONS)} are checked"
-    for role, (folder, through_the_other) in FUNCTIONS.items():
+    for role, (folders, through_the_other, of_the_other) in FUNCTIONS.items():
         granted = {action for action, _ in grants(template, role)}
-        source = "".join(p.read_text() for p in sorted((ROOT / folder).rglob("*.rs")))
+        files = [p for f in folders for p in ([ROOT / f] if f.endswith(".rs") else sorted((ROOT / f).rglob("*.rs")))]
+        source = "".join(p.read_text() for p in files)
         called = {action for call, action in SDK_CALLS.items() if re.search(call, source)} | through_the_other
+        called -= of_the_other
         for action in sorted(called - granted):
             yield f"{role}: its function calls {action}, which it does not grant"
         for action in sorted((granted & set(SDK_CALLS.values())) - called):
@@ -288,7 +314,9 @@ def route_problems(template):
         key = route["RouteKey"]
         if key.split()[0] == "ANY" or key == "$default":
             yield f"{name}: lists no method"
-        if key not in OPEN_ROUTES and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
+        if (key in HOOK_ROUTES) != (route["Target"] == {"Fn::Sub": "integrations/${HookIntegration}"}):
+            yield f"{name}: {key} must lead to the function of webhooks if and only if it is one of its routes"
+        if key not in OPEN_ROUTES | HOOK_ROUTES and (route.get("AuthorizationType"), route.get("AuthorizerId")) != (
             "JWT",
             {"Ref": "ManageAuthorizer"},
         ):
@@ -299,7 +327,7 @@ def route_problems(template):
             if f'"{header}"' not in allowed:
                 yield f"{name}: browsers may not send {header}"
     for name, resource in template["Resources"].items():
-        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith("Manage")
+        is_of_api = resource["Type"].startswith("AWS::ApiGatewayV2::") or name.startswith(("Manage", "Hook"))
         if is_of_api and resource.get("Condition") not in ("MakeApi", "MakeHttpApi"):
             yield f"{name}: belongs to the control plane and is deployed without it"
 
@@ -311,6 +339,7 @@ def main():
     for other in others:
         Path(other).write_text(json.dumps(scannable(template), indent=2))
     found = [*problems(template), *pipe_problems(template), *delivery_problems(template), *bound_problems(template)]
+    found += hook_role.problems([s for d in documents(template, "HookRole") for s in d["Statement"]])
     found += operations.problems(template)
     right = "every role grants single actions on named resources, every rule keeps what it cannot deliver, and every"
     right += " alarm, graph and text uses existing metrics and names existing sections of the runbook"

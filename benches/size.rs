@@ -54,7 +54,8 @@ fn main() {
     );
     report.table(&caption, ["crate", "", "code", "share"], rows);
     match fs::metadata(root.join("target/lambda/agent-trigger/bootstrap.zip")) {
-        Ok(zip) => report.aim("The x86-64 zip", mib(zip.len()), "MiB", 3.5e6 / 1024.0 / 1024.0),
+        // .ci/run has the same limit, and fails above it.
+        Ok(zip) => report.aim("The x86-64 zip", mib(zip.len()), "MiB", 3.8e6 / 1024.0 / 1024.0),
         Err(_) => say("there is no zip: build it with cargo lambda"),
     }
     report.finish();

@@ -160,6 +160,13 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
                 }
                 settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), !is_refused).await
             }
+            EventTarget::Addressed { trigger_id, user_id } => {
+                let creates = !is_refused && settler.is_due(event, user_id, trigger_id).await?;
+                if !creates {
+                    note(Detour::SettledNotDue);
+                }
+                settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), creates).await
+            }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 // Only the kept input names the user, and the row, if an attempt got as far as running the replay.
                 let detail = app.store.input(trigger_id, execution_id).await?;
@@ -273,6 +280,15 @@ impl Settler<'_> {
             is_cold_start: None,
         }
         .print();
+    }
+
+    /// Returns true if an event that is addressed to a trigger surely makes an execution of it: the trigger's filters
+    /// match, and it has no threshold.
+    async fn is_due(&self, event: &BusEvent, user_id: &str, trigger_id: &str) -> Result<bool, Unsettled> {
+        let Some(item) = self.app.store.trigger(user_id, trigger_id).await? else { return Ok(true) };
+        let Ok(trigger) = TriggerItem::read(item) else { return Ok(false) };
+        let decision = trigger.decide(event, self.app.platform(), &EventSteps::default());
+        Ok(!matches!(decision, FilterDecision::Filtered | FilterDecision::Due(_, Some(_))))
     }
 
     /// Settles an event that was meant for all subscribers. It is no longer known which of them were due, so each

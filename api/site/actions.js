@@ -1,37 +1,32 @@
 // What people do to triggers and runs, each with a confirmation if it may do harm.
 
 import { call, post } from './api.js';
-import { el, runLink, say, triggerPath } from './dom.js';
+import { attempt, byId, el, nameOf, runLink, text, triggerPath } from './dom.js';
 
-const dialog = document.getElementById('dialog');
+const dialog = byId('dialog');
 let redraw = () => {};
 
-/** Sets what draws the view after an action. */
 export const drawWith = (draw) => { redraw = draw; };
 
-async function act(text, action) {
-  try {
-    await action();
-    say(text);
-  } catch (error) {
-    say(error.message);
-  }
+/** Does something, says it, and draws the view anew. */
+export async function act(done, action) {
+  await attempt(action, done);
   await redraw();
 }
 
 /** Returns a button that asks before it acts. The answer that does nothing has the focus. */
-function asking(label, name, title, text, yes, done, action) {
+function asking(label, trigger, title, words, yes, done, action) {
   const close = () => dialog.close();
   const ask = () => {
     dialog.replaceChildren(
       el('h2', { id: 'dialog-title' }, title),
-      el('p', {}, text),
+      text(words),
       el('div', { class: 'row' },
         el('button', { class: 'main', onclick: () => { close(); act(done, action); } }, yes),
         el('button', { onclick: close, autofocus: true }, 'Leave it')));
     dialog.showModal();
   };
-  return el('button', { 'aria-label': name && `${label}: ${name}`, onclick: ask }, label);
+  return el('button', { 'aria-label': trigger && `${label}: ${nameOf(trigger)}`, onclick: ask }, label);
 }
 
 const goToRun = async (triggerId, path) => {
@@ -39,14 +34,14 @@ const goToRun = async (triggerId, path) => {
   location.hash = runLink({ triggerId, executionId });
 };
 
-export const runNow = ({ id, name }) => asking('Run now', name, `Run “${name}” now?`,
+export const runNow = (trigger) => asking('Run now', trigger, `Run “${nameOf(trigger)}” now?`,
   'The agent is called once more, beside whatever its schedule or events start.', 'Run now', 'The run begins.',
-  () => goToRun(id, `${triggerPath(id)}/run`));
+  () => goToRun(trigger.id, `${triggerPath(trigger.id)}/run`));
 
-export const remove = ({ id, name }) => asking('Delete', name, `Delete “${name}”?`,
+export const remove = (trigger) => asking('Delete', trigger, `Delete “${nameOf(trigger)}”?`,
   'Its schedule goes with it. Runs that are on their way are skipped.', 'Delete', 'Deleted.',
   async () => {
-    await call('DELETE', triggerPath(id));
+    await call('DELETE', triggerPath(trigger.id));
     location.hash = '#/triggers';
   });
 
@@ -59,9 +54,9 @@ export const replay = (triggerId, path) => asking('Replay', null, 'Replay this r
   () => goToRun(triggerId, `${path}/replay`));
 
 export function toggle(trigger) {
-  const [text, route] = trigger.enabled ? ['Switched off.', 'disable'] : ['Switched on.', 'enable'];
+  const [done, route] = trigger.enabled ? ['Switched off.', 'disable'] : ['Switched on.', 'enable'];
   return el('button', {
-    role: 'switch', 'aria-checked': String(trigger.enabled), 'aria-label': `${trigger.name}: on`,
-    onclick: () => act(text, () => post(`${triggerPath(trigger.id)}/${route}`)),
+    role: 'switch', 'aria-checked': String(trigger.enabled), 'aria-label': `${nameOf(trigger)}: on`,
+    onclick: () => act(done, () => post(`${triggerPath(trigger.id)}/${route}`)),
   }, trigger.enabled ? 'On' : 'Off');
 }

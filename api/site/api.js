@@ -1,4 +1,4 @@
-// The API. The token stays in memory.
+// The API.
 
 let token = null;
 let refused = () => {};
@@ -16,7 +16,6 @@ export class ApiError extends Error {
 
 export const hasToken = () => token !== null;
 export const setToken = (value) => { token = value; };
-/** Sets what happens when a token is accepted no more. */
 export const whenRefused = (action) => { refused = action; };
 
 /** Asks the API. An answer to a GET that has not changed is the same object as before. */
@@ -38,4 +37,18 @@ export async function call(method, path, body, more = {}) {
 }
 
 export const get = (path) => call('GET', path);
+/** Returns an answer, or an empty one if there is no such thing. */
+export const find = (path) => get(path).catch((error) => {
+  if (error.code === 'NOT_FOUND') return {};
+  throw error;
+});
+const FIRES = 100;
+/** Returns the triggers, their fires with each one's next, and the time until which none is left out, if there are more. */
+export async function coming() {
+  const [{ triggers }, { runs }] = await Promise.all([get('/triggers'), get(`/upcoming-runs?limit=${FIRES}`)]);
+  const later = triggers.filter(({ id, nextRun }) => nextRun && !runs.some((run) => run.triggerId === id))
+    .map(({ id, name, nextRun }) => ({ triggerId: id, name, at: nextRun }));
+  later.sort((left, right) => left.at.localeCompare(right.at));
+  return { triggers, fires: [...runs, ...later], until: runs.length === FIRES ? runs.at(-1).at : null };
+}
 export const post = (path, body = {}) => call('POST', path, body);

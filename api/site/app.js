@@ -1,53 +1,56 @@
-// The page of the control plane: a plain module over the JSON API. Each view is a function that returns its parts, and
-// whether something in it is at work; this file chooses it by the address and draws it.
+// The page of the control plane. Each view is a function that returns its parts, and whether something in it is at work;
+// this file chooses it by the address and draws it.
 
 import { drawWith } from './actions.js';
-import { get, hasToken, setToken, whenRefused } from './api.js';
-import { at, el, say, table, td, triggerLink } from './dom.js';
-import { form } from './form.js';
+import { coming, hasToken, setToken, whenRefused } from './api.js';
+import { a, at, attempt, byId, el, shownUntil, table, td, text, triggerLink } from './dom.js';
 import { login, redeem } from './login.js';
 import { runs, runView } from './runs.js';
 import { timeline } from './timeline.js';
 import { triggers, triggerView } from './triggers.js';
 
-const main = document.getElementById('main');
-/** How long a view is left alone while something runs, and while nothing does, in milliseconds. */
+const main = byId('main');
+const dialog = byId('dialog');
+/** The milliseconds between two looks while something runs, and while nothing does. */
 const FAST = 2000, SLOW = 10000;
 
 let config = {};
 let timer = null;
-// What a view keeps from one look to the next, until somebody goes elsewhere.
-let visit = null;
+// What a view keeps from one look to the next, and the number of looks: an answer counts no more when another look has begun.
+let visit = null, turn = 0;
 
 async function upcoming() {
-  const { runs: list } = await get('/upcoming-runs?limit=50');
-  const rows = list.map((run) => el('tr', {}, td(at(run.at)), td(el('a', { href: triggerLink(run.triggerId) }, run.name || run.triggerId))));
-  return { parts: [el('h2', {}, 'Coming runs'), list.length ? table('coming', 'Coming runs', null, ['Time', 'Trigger'], rows) : el('p', {}, 'No schedule is switched on.')], busy: false };
+  const { fires, until } = await coming();
+  const rows = fires.map((run) => el('tr', td(at(run.at)), td(a(triggerLink(run.triggerId), run.name || run.triggerId))));
+  return {
+    parts: [el('h2', 'Coming runs'), rows.length ? table('coming', 'Coming runs', null, ['Time', 'Trigger'], rows) : text('No schedule is switched on.'),
+      until && text(shownUntil(until))],
+    busy: false,
+  };
 }
 
-function view() {
+async function view() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
-  const [first, ...rest] = path.split('/').map(decodeURIComponent);
-  if (first === 'runs' && rest.length === 2) return () => runView(...rest, visit);
-  if (first === 'runs') return () => runs(query, visit);
-  if (first === 'timeline') return () => timeline(query, visit);
-  if (first === 'upcoming') return upcoming;
-  if (first === 'new') return () => form();
-  if (first === 'edit') return () => form(rest[0]);
-  if (first === 'triggers' && rest[0]) return () => triggerView(rest[0]);
-  return triggers;
+  const [first, id, executionId] = path.split('/').map(decodeURIComponent);
+  switch (first) {
+    case 'runs': return executionId ? runView(id, executionId, visit) : runs(query, visit);
+    case 'timeline': return timeline(query, visit);
+    case 'upcoming': return upcoming();
+    case 'new': case 'edit': return (await import('./form.js')).form(id);
+    default: return id ? triggerView(id) : triggers();
+  }
 }
 
-/** What tells an element from the others of a view, also after it was drawn anew. */
+/** What an element is known by when it is drawn anew. */
 const mark = (node) => node.id || node.getAttribute?.('aria-label') || node.getAttribute?.('href');
 
-/** Replaces what is shown. The focus, the scrolled parts and the opened ones stay as they are. */
+/** Replaces what is shown. Focus, scrolled and opened parts stay. */
 function replace(nodes) {
   const focused = main.contains(document.activeElement) && mark(document.activeElement);
   const kept = [...main.querySelectorAll('.scroll[id], details[id]')].map(({ id, scrollLeft, open }) => ({ id, scrollLeft, open }));
   main.replaceChildren(...nodes);
   for (const { id, scrollLeft, open } of kept) {
-    const node = document.getElementById(id);
+    const node = byId(id);
     if (node) Object.assign(node, { scrollLeft, ...(open !== undefined && { open }) });
   }
   if (focused) [...main.querySelectorAll('[id], a, button')].find((node) => mark(node) === focused)?.focus({ preventScroll: true });
@@ -55,46 +58,42 @@ function replace(nodes) {
 
 async function draw() {
   clearTimeout(timer);
-  const mine = visit;
-  let isBusy = false;
-  try {
-    const { parts, busy, after } = await view()();
-    if (mine !== visit) return;
-    isBusy = busy;
+  const mine = turn += 1;
+  const { parts, busy, after, error } = await view().catch((error) => ({ error }));
+  if (mine !== turn) return;
+  // A dialog gives the focus back to its button, so that one stays while it is open.
+  if (error && !dialog.open) {
+    if (hasToken()) main.replaceChildren(el('h2', 'This did not work'), text(error.message));
+    visit.drawn = null;
+  } else if (!dialog.open) {
     const nodes = parts.filter(Boolean);
-    // A view may have changed itself in place. An unchanged one keeps its selection.
+    // A view may have changed itself in place. What is unchanged keeps its selection.
     const drawn = nodes[0].isConnected || nodes.map((node) => node.outerHTML).join('');
     if (drawn !== true && drawn !== visit.drawn) {
       replace(nodes);
       after?.();
     }
     visit.drawn = drawn;
-  } catch (error) {
-    if (mine !== visit) return;
-    if (hasToken()) main.replaceChildren(el('h2', {}, 'This did not work'), el('p', {}, error.message));
-    visit.drawn = null;
   }
   clearTimeout(timer);
-  // A form is not drawn anew by the clock, and nothing is asked while nobody looks.
-  if (isBusy !== null && hasToken()) timer = setTimeout(() => (document.hidden ? null : draw()), isBusy ? FAST : SLOW);
+  // The clock draws no form, and nothing while nobody looks.
+  if (busy !== null && hasToken()) timer = setTimeout(() => (document.hidden ? null : draw()), busy ? FAST : SLOW);
 }
 
 function show() {
   visit = {};
-  for (const link of document.querySelectorAll('nav a')) {
-    if (location.hash.startsWith(link.getAttribute('href'))) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
-  }
+  turn += 1;
+  const here = location.hash.replace(/^#\/?$/, '') || '#/triggers';
+  for (const link of document.querySelectorAll('nav a')) link.ariaCurrent = here.startsWith(link.hash) ? 'page' : null;
   if (hasToken()) return draw();
-  main.replaceChildren(el('h2', {}, 'Log in'), config.login
-    ? el('button', { class: 'main', onclick: () => login(config.login) }, 'Log in')
-    : el('p', {}, 'Open the link that was printed at the start. It holds the key.'));
+  main.replaceChildren(el('h2', 'Log in'), config.login
+    ? el('button', { class: 'main', onclick: () => attempt(() => login(config.login)) }, 'Log in')
+    : text('Open the link that was printed at the start. It holds the key.'));
   return null;
 }
 
-/** Goes to another view. A filter within a view leaves the focus where it is. */
+/** Goes to another view. A filter within one keeps the focus. */
 function go(event) {
-  say('');
   if (location.hash.startsWith('#key=')) location.reload();
   const path = (url) => new URL(url).hash.split('?')[0];
   if (path(event.oldURL) !== path(event.newURL)) {
@@ -108,21 +107,31 @@ async function start() {
   config = await (await fetch('/config.json')).json();
   drawWith(draw);
   whenRefused(show);
-  const key = /^#key=([^&]+)/.exec(location.hash);
+  const [, key] = /^#key=([^&]+)/.exec(location.hash) || [];
   const query = new URLSearchParams(location.search);
   if (key) {
-    setToken(decodeURIComponent(key[1]));
+    setToken(decodeURIComponent(key));
     history.replaceState(null, '', '/#/triggers');
-  } else if (config.login && query.get('code')) {
-    setToken(await redeem(config.login, query.get('code'), query.get('state')).catch((error) => { say(error.message); return null; }));
   }
+  await attempt(async () => {
+    if (!config.login) {
+      // The key of a local run outlasts a reload. It ends with its tab.
+      if (key) sessionStorage.setItem('key', decodeURIComponent(key));
+      setToken(sessionStorage.getItem('key'));
+    } else if (query.get('code')) setToken(await redeem(config.login, query.get('code'), query.get('state')));
+  });
   window.addEventListener('hashchange', go);
-  const isForm = () => main.querySelector('form');
   // What somebody writes in a form outlasts a look at another tab.
-  document.addEventListener('visibilitychange', () => { if (!document.hidden && hasToken() && !isForm()) draw(); });
-  // The timeline is as wide as the window.
-  window.addEventListener('resize', () => { if (visit.seen) draw(); });
+  document.addEventListener('visibilitychange', () => { if (!document.hidden && hasToken() && !main.querySelector('form')) draw(); });
+  let width = innerWidth;
+  window.addEventListener('resize', () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    if (!visit.seen) return;
+    clearTimeout(timer);
+    timer = setTimeout(draw, 200);
+  });
   show();
 }
 
-start().catch((error) => { main.replaceChildren(el('p', {}, error.message)); });
+start().catch((error) => { main.replaceChildren(text(error.message)); });

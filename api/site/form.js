@@ -1,22 +1,22 @@
 // The form of a trigger, with a look at what it will do while it is written.
 
 import { call, get, post } from './api.js';
-import { el, say, triggerLink, triggerPath } from './dom.js';
+import { a, el, options, parsed, region, say, triggerLink, triggerPath, ZONE } from './dom.js';
 import { skipWords } from './reasons.js';
 import { sample } from './samples.js';
 
-/** The pause after which what was written is looked at, in milliseconds. */
+/** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
 const FILTERS = { eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
-const field = (name, label, node) => el('div', {}, el('label', { for: name }, label), node, el('p', { class: 'problem', id: `${name}-problem` }));
-const named = (name) => ({ id: name, name, 'aria-describedby': `${name}-problem` });
-const input = (name, value, more = {}) => el('input', { type: 'text', ...named(name), value, ...more });
-const area = (name, value, more = {}) => el('textarea', { ...named(name), ...more }, value);
-const select = (name, options, value) => el('select', { ...named(name), class: 'wide' },
-  ...options.map(([id, words]) => el('option', { value: id, selected: id === value }, words)));
+const field = (id, label, kind, attributes, ...children) => el('div', el('label', { for: id }, label),
+  el(kind, { id, name: id, 'aria-describedby': `${id}-problem`, ...attributes }, ...children), el('p', { class: 'problem', id: `${id}-problem` }));
+const input = (id, label, value, more = {}) => field(id, label, 'input', { type: 'text', value, ...more });
+const area = (id, label, value, more = {}) => field(id, label, 'textarea', more, value);
+const json = (id, label, value) => area(id, label, typeof value === 'object' ? JSON.stringify(value, null, 2) : value, { class: 'code', spellcheck: 'false' });
+const select = (id, label, pairs, chosen) => field(id, label, 'select', { class: 'wide' }, ...options(pairs, chosen));
 
-/** Runs the last of several calls, after a pause. `isLast` says whether no other one has begun since. */
+/** Runs the last of several calls, after a pause. `isLast` says whether no other has begun. */
 function settled(look) {
   let timer = null, count = 0;
   return () => {
@@ -26,23 +26,30 @@ function settled(look) {
   };
 }
 
-/** Shows problems by their fields, and returns those that have no field. With `only`, others than those are left out. */
+/** Returns what the form says, as the API takes it. What should be JSON and is not is for the API to refuse. */
+function written(form) {
+  const { name, type, agentId, prompt, expression, timezone, eventSourceId, eventPattern, condition } = Object.fromEntries(new FormData(form));
+  return { name, type, agentId, prompt, ...(type === 'schedule' ? { scheduleConfig: { expression, timezone } }
+    : { eventConfig: { eventSourceId, eventPattern: parsed(eventPattern) || null, condition: parsed(condition) || null } }) };
+}
+
+/** Shows problems by their fields, `only` by those if it is given, and returns those that have no field. */
 function show(form, violations, only) {
   const rest = [];
   for (const place of form.querySelectorAll('.problem')) {
-    if (!only || only.has(place.id.replace('-problem', ''))) place.textContent = '';
+    if (!only || only.has(place.id)) place.textContent = '';
   }
-  for (const { field: name, description } of violations) {
-    const last = name.split('.').pop();
-    const id = last === 'name' ? 'name_' : last;
-    const place = form.querySelector(`#${CSS.escape(id)}-problem`);
-    if (!place) rest.push(`${name}: ${description}`);
-    else if (!only || only.has(id)) place.textContent = description;
+  for (const { field: path, description } of violations) {
+    const [name] = path.replace(/^(event|schedule)Config\./, '').split(/[.[]/);
+    const place = form.querySelector(`#${CSS.escape(name)}-problem`);
+    // A part of a field's JSON is named.
+    const words = place && path.endsWith(name) ? description : `${path}: ${description}`;
+    if (!place) rest.push(words);
+    else if (!only || only.has(place.id)) place.textContent = words;
   }
   return rest;
 }
 
-/** Says what an event would make of the trigger. */
 function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }) {
   if (prompt == null && !skipReason) return 'There is no prompt while something in the form is wrong.';
   const words = [matches ? 'This event would run it.' : `Refused by ${refusedBy.map((name) => FILTERS[name] || name).join(' and by ')}.`];
@@ -52,28 +59,25 @@ function verdict({ matches, refusedBy, skipReason, emptyQueries, prompt, input }
   return words.join(' ');
 }
 
-/** The preview: when a schedule fires, or a sample event and what the filters say of it, and the prompt as the agent gets it. */
-function preview(form, id, body, userId, config, fires) {
-  const { prompt, type, eventSourceId } = form;
-  const offered = () => sample(eventSourceId.value, userId, prompt.value, config);
-  let last = offered();
-  const event = area('event', last, { spellcheck: 'false', class: 'code' });
+function preview(form, triggerId, userId, fires) {
+  const asks = json('event', 'Sample event (JSON)', '');
+  const event = asks.querySelector('textarea');
   const said = el('p', { role: 'status', id: 'verdict' });
-  const rendered = el('pre', { id: 'rendered', tabindex: '0', role: 'region', 'aria-label': 'What is sent' });
-  const asks = field('event', 'Sample event (JSON)', event);
-  const touched = new Set(['event']);
+  const rendered = el('pre', region('rendered', 'What is sent'));
+  const touched = new Set(['event-problem']);
+  let last = '';
   const tell = (words, text) => {
     said.textContent = words;
     rendered.textContent = text ?? '';
     rendered.hidden = !text;
   };
   const look = settled(async (isLast) => {
-    const trigger = { ...body(), enabled: true };
-    // Without an agent there would be no prompt, and most people write it last.
+    const trigger = { ...written(form), enabled: true };
+    // Without an agent there is no prompt, and most people write it last.
     trigger.agentId ||= 'agent';
-    const asked = { ...(id && { triggerId: id }), trigger };
+    const asked = { triggerId, trigger };
     let wrong = [];
-    if (type.value === 'event') {
+    if (trigger.type === 'event') {
       try {
         asked.event = JSON.parse(event.value);
       } catch (error) {
@@ -102,67 +106,61 @@ function preview(form, id, body, userId, config, fires) {
     else if (answer.event) tell(verdict(answer.event), answer.event.prompt);
     else tell('The prompt of a schedule is sent as it is.', answer.prompt);
   });
-  const change = (changed) => {
-    touched.add(changed.target.id);
-    asks.hidden = type.value !== 'event';
-    if (event.value === last) event.value = last = offered();
+  const change = ({ target } = {}) => {
+    if (target) touched.add(`${target.id}-problem`);
+    const { type, prompt, eventConfig } = written(form);
+    for (const part of form.querySelectorAll('[data-for]')) part.hidden = part.dataset.for !== type;
+    // The sample follows the fields until somebody writes one.
+    if (event.value === last && eventConfig) event.value = last = sample(eventConfig, userId, prompt);
     look();
   };
   form.addEventListener('input', change);
-  asks.hidden = type.value !== 'event';
-  look();
-  return el('fieldset', {}, el('legend', {}, 'Preview'), asks, said, rendered);
+  form.append(el('fieldset', el('legend', 'Preview'), el('div', { 'data-for': 'event' }, asks), said, rendered));
+  change();
 }
 
 export async function form(id) {
   const { eventSources, metadata } = await get('/events');
   const before = id ? (await get(triggerPath(id))).trigger : {};
-  let version = before.version ?? 0;
-  // A source that is offered no more stays the trigger's until somebody chooses another.
-  const source = before.eventConfig?.eventSourceId;
+  const { scheduleConfig: when = {}, eventConfig: filters = {} } = before;
+  let { version = 0 } = before;
+  // A source that is offered no more stays until somebody chooses another.
+  const source = filters.eventSourceId;
   const sources = source && !eventSources.some((offered) => offered.id === source) ? [{ id: source }, ...eventSources] : eventSources;
   const problems = el('div', { role: 'alert' });
-  const type = select('type', [['schedule', 'a schedule'], ['event', 'an event']], before.type || 'schedule');
   const fires = el('p', { class: 'quiet', role: 'status' });
-  const schedule = el('div', {},
-    field('expression', 'When (cron, rate or at)', input('expression', before.scheduleConfig?.expression || '0 9 ? * MON-FRI *')),
-    field('timezone', 'Time zone', input('timezone', before.scheduleConfig?.timezone || Intl.DateTimeFormat().resolvedOptions().timeZone)), fires);
-  const events = el('div', {},
-    field('eventSourceId', 'Event source', select('eventSourceId', sources.map((offered) => [offered.id, offered.name || offered.id]), source)));
-  const node = el('form', {},
-    field('name_', 'Name', input('name_', before.name ?? '', { required: true })),
-    field('agentId', 'Agent', input('agentId', before.agentId ?? '', { required: true })),
-    field('prompt', 'Prompt', area('prompt', before.prompt ?? '')),
-    field('type', 'It runs on', type), schedule, events);
-  const body = () => {
-    const written = { name: node.name_.value, type: type.value, agentId: node.agentId.value, prompt: node.prompt.value };
-    if (type.value === 'schedule') written.scheduleConfig = { expression: node.expression.value, timezone: node.timezone.value };
-    else written.eventConfig = { eventSourceId: node.eventSourceId.value };
-    return written;
-  };
+  const node = el('form',
+    input('name', 'Name', before.name, { required: true }),
+    input('agentId', 'Agent', before.agentId, { required: true }),
+    area('prompt', 'Prompt', before.prompt),
+    select('type', 'It runs on', [['schedule', 'a schedule'], ['event', 'an event']], before.type),
+    el('div', { 'data-for': 'schedule' },
+      input('expression', 'When (cron, rate or at)', when.expression || '0 9 ? * MON-FRI *'),
+      input('timezone', 'Time zone', when.timezone || ZONE), fires),
+    el('div', { 'data-for': 'event' },
+      select('eventSourceId', 'Event source', sources.map((offered) => [offered.id, offered.name || offered.id]), source),
+      json('eventPattern', 'Event pattern (JSON), if not every event runs it', parsed(filters.eventPattern)),
+      json('condition', 'Condition, or a list of them (JSON)', filters.condition)));
   node.addEventListener('submit', async (event) => {
     event.preventDefault();
     problems.textContent = '';
     show(node, []);
     try {
-      const { trigger } = id ? await call('PUT', triggerPath(id), body(), { 'if-match': `"${version}"` }) : await post('/triggers', body());
+      const { trigger } = id ? await call('PUT', triggerPath(id), written(node), { 'if-match': `"${version}"` }) : await post('/triggers', written(node));
       say('Saved.');
       location.hash = triggerLink(trigger.id);
     } catch (error) {
-      if (error.status === 412) {
-        version = error.details.version;
-        problems.textContent = 'Somebody else changed this trigger since you opened it. Save again to write your form over it, or go back to see the change.';
-        return;
-      }
-      const rest = show(node, error.violations || []);
-      problems.textContent = error.violations?.length ? rest.join('; ') || 'Please correct the fields above.' : error.message;
+      const { details = {}, violations = [] } = error;
+      // The next save is about what a half-done one has written.
+      ({ triggerId: id = id, version = version } = details);
+      const rest = show(node, violations);
+      problems.textContent = error.status === 412
+        ? 'Somebody else changed this trigger since you opened it. Save again to write your form over it, or go back to see the change.'
+        : violations.length ? rest.join('; ') || 'Please correct the fields above.' : error.message;
     }
   });
-  const kind = () => { schedule.hidden = type.value !== 'schedule'; events.hidden = type.value !== 'event'; };
-  type.addEventListener('change', kind);
-  kind();
-  node.append(
-    preview(node, id, body, metadata?.userId, before.eventConfig, fires), problems,
-    el('p', { class: 'row' }, el('button', { class: 'main', type: 'submit' }, 'Save'), el('a', { href: id ? triggerLink(id) : '#/triggers' }, 'Back')));
-  return { parts: [el('h2', {}, id ? 'Edit trigger' : 'New trigger'), node], busy: null };
+  preview(node, id, metadata?.userId, fires);
+  node.append(problems, el('p', { class: 'row' },
+    el('button', { class: 'main', type: 'submit' }, 'Save'), a(id ? triggerLink(id) : '#/triggers', 'Back')));
+  return { parts: [el('h2', id ? 'Edit trigger' : 'New trigger'), node], busy: null };
 }

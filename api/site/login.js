@@ -1,9 +1,8 @@
-// Login: code with PKCE. The verifier outlives the redirect in the session's storage, the token does not.
+// Login: code with PKCE. Only the verifier outlives the redirect.
 
 const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
-/** Leaves for the login page. */
 export async function login({ domain, clientId }) {
   const [verifier, state] = [random(), random()];
   sessionStorage.setItem('login', JSON.stringify({ verifier, state, hash: location.hash }));

@@ -1,8 +1,7 @@
 // Why something failed or did not run, in words that say what to do.
 
-import { at, el } from './dom.js';
+import { at, el, parsed, text } from './dom.js';
 
-/** What a failed run means for another try, by its error type. */
 export const ADVICE = {
   AgentUnavailable: 'The agent could not be reached. It was not called, so a replay is safe.',
   AuthenticationFailed: 'The token was refused. Nothing was called, so a replay is safe.',
@@ -11,12 +10,13 @@ export const ADVICE = {
   Interrupted: 'The attempt died. The agent may have done part of the work.',
 };
 
-const LIMIT = 'It may run again from midnight UTC on. Raise the limit if that is too little, or look at what fires it so often.';
+const MEND = 'Look at the last failure and mend its cause, then switch the trigger on.';
+const SWITCH_ON = 'Switch it on if it should run.';
+const LIMIT = 'It may run again from midnight UTC on. Raise the limit, or look at what fires it so often.';
 
-/** What a skipped fire means, by its reason. */
-export const SKIPS = {
-  Disabled: 'The trigger was switched off. Switch it on if it should run.',
-  Paused: 'The trigger was paused, because it had failed too often in a row. Look at the last failure and mend its cause, then switch the trigger on.',
+const SKIPS = {
+  Disabled: `The trigger was switched off. ${SWITCH_ON}`,
+  Paused: `The trigger was paused, because it had failed too often in a row. ${MEND}`,
   Deleted: 'The trigger was deleted. If its schedule still fires, delete the trigger again.',
   Overlap: 'Another run of the trigger was still at work. Let it fire less often, or let overlap be “allow” or “cancelOther”.',
   MaxRunsPerDay: `The trigger had run as often on that day as maxRunsPerDay allows. ${LIMIT}`,
@@ -28,35 +28,39 @@ export const skipWords = (reason) => SKIPS[reason] || 'It was not run.';
 
 const OPERATORS = { eq: 'is', ne: 'is not', gt: 'is more than', gte: 'is at least', lt: 'is less than', lte: 'is at most' };
 
-function condition({ field, operator, value }) {
-  return `${field} ${OPERATORS[operator] || operator || 'is'} ${JSON.stringify(value)}`;
-}
-
-/** Returns the filters of an event trigger, or nothing if it has none. */
-function filters({ eventPattern, condition: conditions, threshold }) {
+function filters({ eventPattern, condition, threshold }) {
   const items = [];
-  if (eventPattern) items.push(el('li', {}, 'The event must match its pattern.', el('pre', {}, JSON.stringify(eventPattern, null, 1))));
-  for (const one of [conditions || []].flat()) items.push(el('li', {}, condition(one)));
-  if (threshold) items.push(el('li', {}, `Only every ${threshold.count}th event that matches within ${threshold.windowSeconds} s runs it.`));
-  return items.length ? items : null;
+  if (eventPattern) items.push(el('li', 'The event must match its pattern.', el('pre', JSON.stringify(parsed(eventPattern), null, 1))));
+  for (const { field, operator, value } of [condition || []].flat()) {
+    items.push(el('li', `${field} ${OPERATORS[operator] || operator || 'is'} ${JSON.stringify(value)}`));
+  }
+  if (threshold) items.push(el('li', `It runs once for every ${threshold.count} matching events within ${threshold.windowSeconds} s.`));
+  return items.length && el('ul', ...items);
 }
 
-/** Says why a trigger did not run: its state, its filters, and its skips, which are read beside it. */
-export function nothingRan(trigger, state, skips) {
+export function scheduleProblem(trigger, scheduleStatus) {
+  if (trigger.deletedAt) return 'Its schedule is still there: delete the trigger again.';
+  if (scheduleStatus !== 'missing') return null;
+  return trigger.type === 'event' ? 'A schedule from before may still start it: save the trigger again.'
+    : 'Its schedule is missing, or somebody changed it in EventBridge Scheduler: save the trigger again.';
+}
+
+/** Says why a trigger did not run: its state, its filters, and its skips. */
+export function nothingRan(trigger, state, { executions: skips, nextToken }) {
   const reasons = [];
-  const reason = (title, ...text) => reasons.push(el('li', {}, el('strong', {}, title), ' ', ...text));
-  if (trigger.deletedAt) reason('It was deleted.', 'Its schedule is still there: delete the trigger again.');
-  else if (!trigger.enabled && trigger.pausedAt) {
-    reason(`It is paused since ${at(trigger.pausedAt)}.`, `${trigger.pausedReason || 'It failed too often in a row'}. Look at the last failure and mend its cause, then switch the trigger on.`);
-  } else if (!trigger.enabled) reason('It is switched off.', 'Switch it on if it should run.');
-  if (!trigger.deletedAt && state.scheduleStatus === 'missing') reason('Its schedule is missing.', 'A write was cut short, or somebody changed the schedule in EventBridge Scheduler. Edit the trigger and save it again.');
+  const reason = (title, ...words) => reasons.push(el('li', el('strong', title), ' ', ...words));
+  const problem = scheduleProblem(trigger, state.scheduleStatus);
+  if (trigger.deletedAt) reason('It was deleted.');
+  else if (!trigger.enabled && trigger.pausedAt) reason(`It is paused since ${at(trigger.pausedAt)}.`, `${trigger.pausedReason || 'It failed too often in a row'}. ${MEND}`);
+  else if (!trigger.enabled) reason('It is switched off.', SWITCH_ON);
+  if (problem) reason(problem);
   if (state.scheduleStatus === 'done') reason('Its schedule is over.', 'It fires no more. Edit the trigger to give it another time.');
   const { eventSourceId, ...rest } = trigger.eventConfig || {};
   if (trigger.type === 'event') {
     const wanted = filters(rest);
     reason(`It waits for events of ${eventSourceId || 'no source'}.`, wanted
       ? 'Those that its filters refuse leave no run behind. To see what they make of an event, edit the trigger.'
-      : 'Each of them runs it. If nothing ran, none came in.', wanted ? el('ul', {}, ...wanted) : '');
+      : 'Each of them runs it. If nothing ran, none came in.', wanted || '');
   }
   for (const [name, runs] of Map.groupBy(skips, (run) => run.skipReason)) {
     const times = runs.length === 1 ? 'Skipped once' : `Skipped ${runs.length} times`;
@@ -66,5 +70,5 @@ export function nothingRan(trigger, state, skips) {
   return el('section', { 'aria-labelledby': 'why' },
     el('h3', { id: 'why' }, 'Nothing ran?'),
     reasons.length ? el('ul', { class: 'reasons' }, ...reasons)
-      : el('p', {}, `Nothing keeps it from running, and no fire was skipped.${next ? ` It fires next at ${at(next)}.` : ''}`));
+      : text(`Nothing keeps it from running, and ${nextToken ? 'no skipped fire was found' : 'no fire was skipped'}.${next ? ` It fires next at ${at(next)}.` : ''}`));
 }

@@ -1,9 +1,9 @@
-// Sample events for the preview of a prompt: what the known sources send, and a plausible one for any other.
+// Sample events: what the known sources send. An unknown one sends what the prompt looks for.
 
 const KNOWN = {
   'aws-s3': ['aws.s3', 'Object Created', { bucket: { name: 'example-bucket' }, object: { key: 'incoming/orders.csv', size: 48213 } }],
   'aws-cloudwatch': ['aws.cloudwatch', 'CloudWatch Alarm State Change', {
-    alarmName: 'ServerCpuTooHigh', state: { value: 'ALARM', reason: '1 datapoint [99.5] was greater than the threshold (50.0).' },
+    alarmName: 'ServerCpuTooHigh', state: { value: 'ALARM', reason: '1 datapoint (99.5) was above 50.' },
   }],
   'aws-guardduty': ['aws.guardduty', 'GuardDuty Finding', {
     severity: 5, title: '198.51.100.0 attacks i-99999999 by SSH.',
@@ -23,16 +23,16 @@ function put(place, [name, ...rest], value, forced) {
   else put(place[name] = known && typeof known === 'object' ? known : {}, rest, value, forced);
 }
 
-/** Puts what a pattern names literally into an event. */
-function fit(event, pattern, path = []) {
-  for (const [name, wanted] of Object.entries(pattern || {})) {
+function fit(event, names, path = []) {
+  if (!names || typeof names !== 'object') return;
+  for (const [name, wanted] of Object.entries(names)) {
     if (!Array.isArray(wanted)) fit(event, wanted, [...path, name]);
     else if (wanted.length && typeof wanted[0] !== 'object') put(event, [...path, name], wanted[0], true);
   }
 }
 
-/** Returns a sample of a source's events, fit for simple filters. An unknown source sends what the prompt looks for. */
-export function sample(source, userId, prompt, { eventPattern, condition } = {}) {
+/** Returns a sample of a source's events, fit for simple filters. */
+export function sample({ eventSourceId: source, eventPattern, condition }, userId, prompt) {
   const [from, type, known] = KNOWN[source] || [source, 'Something Happened', {}];
   const detail = structuredClone(known);
   const event = { id: '17793124-05d4-b198-2fde-7ededc63b103', source: from, 'detail-type': type, time: '2026-01-05T06:58:12Z', detail };
@@ -41,8 +41,9 @@ export function sample(source, userId, prompt, { eventPattern, condition } = {})
     for (const [, path] of prompt.matchAll(/\$\.(detail(?:\.[A-Za-z_]\w*)+)/g)) put(event, path.split('.'), `some ${path.split('.').pop()}`);
   }
   fit(event, eventPattern);
-  for (const { field, operator, value } of [condition || []].flat()) {
-    if (['eq', 'gte', 'lte'].includes(operator)) put(event, field.replace(/^\$\./, '').split('.'), value, true);
+  for (const one of [condition || []].flat()) {
+    const { field, operator, value } = one || {};
+    if (typeof field === 'string' && ['eq', 'gte', 'lte'].includes(operator)) put(event, field.replace(/^\$\./, '').split('.'), value, true);
   }
   return JSON.stringify(event, null, 2);
 }

@@ -2,14 +2,13 @@
 
 import { remove, runNow, toggle } from './actions.js';
 import { get } from './api.js';
-import { at, byTrigger, counted, el, shape, svg, triggerLink, triggerPath } from './dom.js';
-import { nothingRan } from './reasons.js';
+import { a, at, byTrigger, counted, el, enc, facts, heading, isAtWork, nameOf, quote, shape, svg, text, triggerLink, triggerPath } from './dom.js';
+import { nothingRan, scheduleProblem } from './reasons.js';
 import { runTable } from './runs.js';
 
-/** The number of runs that a sparkline has. */
 const BARS = 20;
 
-/** Returns the last runs as bars, the newest at the right. A bar's height is its duration, its shape its status. */
+/** Returns the last runs as bars: their height is the duration, their shape the status. */
 function spark(runs, trigger) {
   const bars = runs.slice(0, BARS).reverse();
   if (!bars.length) return el('span', { class: 'quiet spark' }, trigger.lastExecutedAt ? `last ${at(trigger.lastExecutedAt)}` : 'no runs yet');
@@ -23,20 +22,18 @@ function spark(runs, trigger) {
 }
 
 function problem(trigger) {
-  if (trigger.deletedAt) return 'Its schedule is still there: delete the trigger again.';
-  if (trigger.scheduleStatus === 'missing') return 'The schedule is missing: save the trigger again.';
-  return trigger.health && trigger.health !== 'ok' ? `${trigger.health}: ${trigger.pausedReason || trigger.healthErrorType || ''}` : null;
+  return scheduleProblem(trigger, trigger.scheduleStatus)
+    || ((trigger.health || 'ok') !== 'ok' && `${trigger.health}: ${trigger.pausedReason || trigger.healthErrorType || ''}`);
 }
 
 export async function triggers() {
-  // One request for the runs of all triggers: the newest of them.
   const [{ triggers: list }, { executions }] = await Promise.all([get('/triggers'), get('/executions?limit=100')]);
   const runs = byTrigger(executions);
   const cards = list.map((trigger) => {
     const what = problem(trigger);
     return el('li', { class: 'card row' },
       el('div', { class: 'grow' },
-        el('a', { class: 'name', href: triggerLink(trigger.id) }, trigger.name || trigger.id),
+        el('a', { class: 'name', href: triggerLink(trigger.id) }, nameOf(trigger)),
         el('div', { class: 'quiet' }, trigger.scheduleDescription || `on ${trigger.eventConfig?.eventSourceId || 'events'}`),
         what && el('div', { class: 'problem' }, what)),
       spark(runs.get(trigger.id) || [], trigger),
@@ -45,32 +42,31 @@ export async function triggers() {
   });
   return {
     parts: [
-      el('div', { class: 'row' }, el('h2', { class: 'grow' }, 'Triggers'), el('a', { href: '#/new' }, 'New trigger')),
-      list.length ? el('ul', { class: 'cards' }, ...cards) : el('p', {}, 'There are no triggers yet.'),
+      heading('Triggers', a('#/new', 'New trigger')),
+      list.length ? el('ul', { class: 'cards' }, ...cards) : text('There are no triggers yet.'),
     ],
-    busy: executions.some((run) => run.status === 'running'),
+    busy: isAtWork(executions),
   };
 }
 
 export async function triggerView(id) {
   const path = triggerPath(id);
-  const [{ trigger }, { status: state }, { executions }, { executions: skips }] = await Promise.all([
+  const [{ trigger }, { status: state }, { executions }, skips] = await Promise.all([
     get(path), get(`${path}/status`), get(`${path}/executions?limit=20`), get(`${path}/executions?status=skipped&limit=20`)]);
-  const rows = [['Health', state.health], ['Failures in a row', String(state.failures || 0)], ['Last run', at(trigger.lastExecutedAt)],
-    ['Version', String(trigger.version || '–')]];
+  const rows = [['Health', state.health], ['Failures in a row', state.failures || 0], ['Last run', at(trigger.lastExecutedAt)],
+    ['Version', trigger.version || '–']];
   if (trigger.scheduleDescription) {
     rows.unshift(['Schedule', trigger.scheduleDescription], ['State', state.scheduleStatus], ['Next runs', (state.nextRuns || []).map(at).join(' · ') || 'none']);
   }
-  const buttons = trigger.deletedAt ? [] : [runNow(trigger), toggle(trigger), el('a', { href: `#/edit/${encodeURIComponent(id)}` }, 'Edit')];
+  const buttons = trigger.deletedAt ? [] : [runNow(trigger), toggle(trigger), a(`#/edit/${enc(id)}`, 'Edit')];
   return {
     parts: [
-      el('div', { class: 'row' }, el('h2', { class: 'grow' }, trigger.name), ...buttons, remove(trigger)),
-      el('dl', {}, ...rows.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])),
+      heading(nameOf(trigger), ...buttons, remove(trigger)),
+      facts(rows),
       nothingRan(trigger, state, skips),
-      el('h3', {}, 'Prompt'), el('pre', {}, trigger.prompt),
-      el('h3', {}, 'Runs'), executions.length ? runTable(executions, false) : el('p', {}, 'Nothing ran yet.'),
-      executions.length ? el('p', {}, el('a', { href: `#/runs?trigger=${encodeURIComponent(id)}` }, 'All its runs')) : null,
+      quote('Prompt', trigger.prompt),
+      el('h3', 'Runs'), ...(executions.length ? [runTable(executions, false), text(a(`#/runs?trigger=${enc(id)}`, 'All its runs'))] : [text('Nothing ran yet.')]),
     ],
-    busy: executions.some((run) => run.status === 'running'),
+    busy: isAtWork(executions),
   };
 }

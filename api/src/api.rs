@@ -9,7 +9,11 @@ use agent_trigger::{
 };
 use aws_config::{BehaviorVersion, Region};
 
-use crate::{clients::scheduler::Scheduler, settings::Settings, store::Items};
+use crate::{
+    clients::{scheduler::Scheduler, ssm::SecretStore},
+    settings::Settings,
+    store::Items,
+};
 
 /// The settings and the services.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub struct Api {
     pub items: Items,
     /// EventBridge Scheduler.
     pub scheduler: Scheduler,
+    /// The secrets of webhooks, if the hooks surface is deployed.
+    pub secrets: Option<SecretStore>,
     /// The client that invokes the run function.
     pub dispatcher: Dispatcher,
 }
@@ -35,6 +41,7 @@ impl Api {
         Self {
             items: Items::new(Store::new(&aws, settings.table_name.clone())),
             scheduler: Scheduler::new(&aws, &settings),
+            secrets: settings.hooks.as_ref().map(|hooks| SecretStore::new(&aws, &hooks.secret_path)),
             dispatcher: Dispatcher::new(aws),
             settings,
         }

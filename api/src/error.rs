@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::clients::scheduler::SchedulerError;
+use crate::clients::{scheduler::SchedulerError, ssm::SecretError};
 
 /// A field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,21 @@ pub enum ApiError {
     /// There is no such thing for this user.
     #[error("not found")]
     NotFound,
+    /// There was such a thing, and it was deleted.
+    #[error("it was deleted")]
+    Gone,
+    /// A delivery whose sender is not known. The answer is the same for every cause.
+    #[error("the signature is missing or wrong")]
+    Untrusted,
+    /// A delivery from an address that is not on the webhook's list.
+    #[error("this address may not send here")]
+    AddressNotAllowed,
+    /// More deliveries than the webhook takes.
+    #[error("too many deliveries; send again in {seconds} s")]
+    TooMany {
+        /// The seconds after which it takes further ones.
+        seconds: u64,
+    },
     /// The route does not know the method.
     #[error("the method is not allowed here")]
     MethodNotAllowed,
@@ -66,6 +81,16 @@ pub enum ApiError {
     /// A service that the API uses does not answer. Trying again may help.
     #[error("{0}")]
     Unavailable(String),
+    /// The trigger was written, and its schedule was not. The next request of the same client is about this version.
+    #[error("{cause}")]
+    Saved {
+        /// The trigger.
+        trigger_id: String,
+        /// The version that it has now.
+        version: u64,
+        /// The reason why its schedule was not written.
+        cause: Box<ApiError>,
+    },
 }
 
 /// The error of a response, for the layer that writes its body.
@@ -86,6 +111,10 @@ impl ApiError {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not Found"),
+            Self::Gone => (StatusCode::GONE, "NOT_FOUND", "Gone"),
+            Self::Untrusted => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "Unauthorized"),
+            Self::AddressNotAllowed => (StatusCode::FORBIDDEN, "INVALID_ARGUMENT", "Forbidden"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "SERVICE_UNAVAILABLE", "Too Many Requests"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "INVALID_ARGUMENT", "Method Not Allowed"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "CONFLICT", "Conflict"),
             Self::VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "CONFLICT", "Precondition Failed"),
@@ -93,13 +122,13 @@ impl ApiError {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "Internal Server Error"),
             Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "UPSTREAM_ERROR", "Bad Gateway"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", "Service Unavailable"),
+            Self::Saved { cause, .. } => cause.kind(),
         }
     }
 
-    /// Returns the body.
-    pub fn body(&self, request_id: &str, timestamp: &str) -> Value {
-        let (_, code, reason) = self.kind();
-        let details = match self {
+    /// Returns what the body says besides the message.
+    fn details(&self) -> Option<Value> {
+        match self {
             Self::Validation(violations) => {
                 let violations = violations
                     .iter()
@@ -108,19 +137,34 @@ impl ApiError {
             }
             Self::Conflict { details, .. } => Some(details.clone()),
             Self::VersionMismatch { version } => Some(json!({"version": version})),
+            Self::Saved { trigger_id, version, cause } => {
+                let mut details = cause.details().unwrap_or_else(|| json!({}));
+                details["triggerId"] = json!(trigger_id);
+                details["version"] = json!(version);
+                Some(details)
+            }
             _ => None,
-        };
-        // The form of the frontend shows the message alone, so it names the fields too.
-        let message = match self {
+        }
+    }
+
+    /// Returns the message. The form of the frontend shows it alone, so it names the fields too.
+    fn message(&self) -> String {
+        match self {
             Self::Validation(violations) => {
                 let said: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
                 said.join("; ")
             }
+            Self::Saved { cause, .. } => cause.message(),
             other => other.to_string(),
-        };
-        let mut body = json!({"error": reason, "message": message, "code": code, "requestId": request_id,
+        }
+    }
+
+    /// Returns the body.
+    pub fn body(&self, request_id: &str, timestamp: &str) -> Value {
+        let (_, code, reason) = self.kind();
+        let mut body = json!({"error": reason, "message": self.message(), "code": code, "requestId": request_id,
             "timestamp": timestamp});
-        if let Some(details) = details {
+        if let Some(details) = self.details() {
             body["details"] = details;
         }
         body
@@ -131,8 +175,13 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind().0;
-        if matches!(self, Self::Unavailable(_)) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        let wait = match &self {
+            Self::TooMany { seconds } => Some(*seconds),
+            _ if response.status() == StatusCode::SERVICE_UNAVAILABLE => Some(5),
+            _ => None,
+        };
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(Failed(self));
         response
@@ -165,11 +214,26 @@ impl From<SchedulerError> for ApiError {
                     SchedulerError::Denied => {
                         Self::Upstream("EventBridge Scheduler does not let the API in".to_owned())
                     }
+                    // A schedule that is not there is created, so what is missing is its group.
+                    SchedulerError::NotFound => Self::Upstream("the schedule group does not exist".to_owned()),
+                    SchedulerError::Conflict => {
+                        Self::Unavailable("the schedule is being changed; try again".to_owned())
+                    }
                     _ => Self::Unavailable(
                         "EventBridge Scheduler does not answer; save again to complete this".to_owned(),
                     ),
                 }
             }
+        }
+    }
+}
+
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        tracing::error!(cause = %error, "the Parameter Store failed");
+        match error {
+            SecretError::Denied => Self::Upstream("the Parameter Store does not let the API in".to_owned()),
+            _ => Self::Unavailable("the Parameter Store does not answer; save again to complete this".to_owned()),
         }
     }
 }

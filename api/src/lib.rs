@@ -1,5 +1,5 @@
 //! The control plane of agent-trigger: triggers, schedules and executions over HTTP. Begin with [`router`], which lists
-//! the routes; `docs/api.md` describes them.
+//! the routes; `docs/api.md` describes them. `hooks` is a second surface of the same binary, which receives webhooks.
 //!
 //! `edge` has the two ways in, `auth` decides who calls, and `schedules` knows when an expression fires. The order of each
 //! write is in the file of its route, and `triggers::sync` makes Scheduler agree with an item.
@@ -13,6 +13,7 @@ pub mod edge;
 pub mod error;
 pub mod event_sources;
 pub mod executions;
+pub mod hooks;
 pub mod page;
 pub mod reply;
 pub mod request;
@@ -23,3 +24,4 @@ pub mod site;
 pub mod store;
 pub mod times;
 pub mod triggers;
+pub mod webhooks;

@@ -27,7 +27,7 @@ use crate::{
     schedules::routes as schedules,
     site,
     times::rfc3339,
-    triggers,
+    triggers, webhooks,
 };
 
 /// The id of a request: API Gateway's, or one of its own.
@@ -58,6 +58,10 @@ fn managed() -> Router<Arc<Api>> {
         .route("/triggers/{id}/disable", post(triggers::switch::disable))
         .route("/triggers/{id}/run", post(triggers::run::run))
         .route("/triggers/{id}/status", get(triggers::status::status))
+        .route("/triggers/{id}/deliveries", get(webhooks::deliveries::list))
+        .route("/triggers/{id}/webhook/secret", post(webhooks::secret::rotate))
+        .route("/triggers/{id}/webhook/test", post(webhooks::test_delivery::send))
+        .route("/providers", get(webhooks::providers))
         .route("/triggers/{id}/next-runs", get(schedules::next_runs))
         .route("/triggers/{id}/executions", get(executions::list))
         .route("/triggers/{id}/executions/{execution}", get(executions::get))
@@ -105,7 +109,7 @@ async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: N
 
 /// Writes the body of each answer, and logs the request by its route alone, because paths, queries, headers and bodies
 /// hold ids and texts of users.
-async fn render(request: Request, next: Next) -> Response {
+pub(crate) async fn render(request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());

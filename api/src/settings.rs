@@ -3,6 +3,8 @@
 use agent_trigger::domain::platform::Platform;
 use serde_json::{Value, json};
 
+use crate::hooks::{event::SOURCE, settings::is_path};
+
 /// The settings that the environment gives.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -34,8 +36,21 @@ pub struct Settings {
     pub event_sources: Vec<Value>,
     /// `LOGIN_DOMAIN` and `LOGIN_CLIENT_ID`: the place where users of the page log in.
     pub login: Option<Login>,
+    /// The hooks surface, if it is deployed.
+    pub hooks: Option<HookSurface>,
     /// The local port, if this does not run on Lambda.
     pub local: Option<Local>,
+}
+
+/// The hooks surface as the manage surface knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookSurface {
+    /// `HOOKS_URL`: the address at which the world reaches it, without a slash at its end.
+    pub url: String,
+    /// `HOOK_SECRET_PATH`: the path of the SSM parameters that hold the secrets.
+    pub secret_path: String,
+    /// `HOOK_FUNCTION_ARN`: its function, for test deliveries.
+    pub function: String,
 }
 
 /// The login of the page: Cognito's hosted pages, and the public client for them.
@@ -107,23 +122,36 @@ impl Settings {
             login: reader
                 .optional("LOGIN_DOMAIN")
                 .map(|domain| Login { domain, client_id: reader.required("LOGIN_CLIENT_ID") }),
+            hooks: reader.hooks(),
             local: reader.local(),
         };
+        let settings = settings.with_webhook_source();
         if reader.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: reader.problems }) }
+    }
+
+    /// Adds the source of webhooks to the event sources, if there are webhooks.
+    fn with_webhook_source(mut self) -> Self {
+        let is_listed = self.event_sources.iter().any(|source| source["id"] == SOURCE);
+        if self.hooks.is_some() && !is_listed {
+            self.event_sources.push(json!({"id": SOURCE, "name": "Webhook", "icon": "link",
+                "description": "What others send to an address of this trigger's own"}));
+        }
+        self
     }
 }
 
-struct Reader<F> {
-    lookup: F,
-    problems: Vec<String>,
+/// A reader of settings, which collects the problems.
+pub(crate) struct Reader<F> {
+    pub(crate) lookup: F,
+    pub(crate) problems: Vec<String>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    fn optional(&self, name: &str) -> Option<String> {
+    pub(crate) fn optional(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    fn required(&mut self, name: &str) -> String {
+    pub(crate) fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is not set"));
             String::new()
@@ -168,12 +196,29 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         sources
     }
 
+    /// Reads the settings of the hooks surface: all of them or none.
+    fn hooks(&mut self) -> Option<HookSurface> {
+        let url = self.optional("HOOKS_URL")?;
+        let url = url.trim_end_matches('/').to_owned();
+        let (secret_path, function) = (self.required("HOOK_SECRET_PATH"), self.required("HOOK_FUNCTION_ARN"));
+        if !secret_path.is_empty() && !is_path(&secret_path) {
+            self.problems.push("HOOK_SECRET_PATH must begin and end with a slash".to_owned());
+        }
+        Some(HookSurface { url, secret_path, function })
+    }
+
+    /// Returns a port of this machine.
+    pub(crate) fn port(&mut self, name: &str) -> Option<u16> {
+        let port = self.optional(name)?;
+        let port = port.parse().ok();
+        if port.is_none() {
+            self.problems.push(format!("{name} must be a port number"));
+        }
+        port
+    }
+
     fn local(&mut self) -> Option<Local> {
-        let port = self.optional("LOCAL_PORT")?;
-        let Ok(port) = port.parse() else {
-            self.problems.push("LOCAL_PORT must be a port number".to_owned());
-            return None;
-        };
+        let port = self.port("LOCAL_PORT")?;
         let (user_id, key) = (self.required("LOCAL_USER_ID"), self.required("LOCAL_KEY"));
         if key.len() < SHORTEST_KEY {
             self.problems.push(format!("LOCAL_KEY must have at least {SHORTEST_KEY} characters"));

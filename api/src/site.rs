@@ -16,7 +16,8 @@ use crate::{api::Api, settings::Settings};
 
 const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-/// The files that the page loads: path, content type and content. The first script imports the others.
+/// The files that the page loads: path, content type and content. The first script imports the others, some of them only
+/// when somebody opens what they show.
 const ASSETS: [(&str, &str, &[u8]); 12] = [
     ("/assets/style.css", "text/css; charset=utf-8", include_bytes!("../site/style.css")),
     ("/assets/app.js", SCRIPT, include_bytes!("../site/app.js")),
@@ -99,7 +100,8 @@ mod tests {
         let is_script = |(_, kind, _): &&(&str, &str, &[u8])| *kind == SCRIPT;
         for (path, _, content) in ASSETS.iter().filter(is_script) {
             let text = str::from_utf8(content).unwrap();
-            for import in text.lines().filter_map(|line| line.split_once("from './")?.1.split_once('\'')) {
+            let imports = ["from './", "import('./"].map(|before| text.split(before).skip(1)).into_iter().flatten();
+            for import in imports.filter_map(|rest| rest.split_once('\'')) {
                 let import = format!("/assets/{}", import.0);
                 assert!(ASSETS.iter().any(|(asset, ..)| *asset == import), "{path} imports {import}");
             }

@@ -320,6 +320,17 @@ impl Answer {
         if self.status.is_success() { Ok(self.body) } else { Err(self.refusal()) }
     }
 
+    /// Returns the version that a failed save has made all the same: a file with this `version` completes it.
+    fn half_saved(&self) -> String {
+        let details = &self.body["details"];
+        match (details["triggerId"].as_str(), details["version"].as_u64()) {
+            (Some(id), Some(version)) => {
+                format!("; trigger {} is saved as version {version}, its schedule is not", crate::words::one_line(id))
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Returns a refusal in the control plane's words.
     pub(crate) fn refusal(&self) -> String {
         let said = self.body.get("message").and_then(Value::as_str).unwrap_or("without a reason");
@@ -333,7 +344,7 @@ impl Answer {
             StatusCode::PRECONDITION_FAILED => {
                 format!("{said} (412); read the trigger again, or leave `version` out to merge into what is there")
             }
-            status => format!("{said} ({}){cause}{missing}", status.as_u16()),
+            status => format!("{said} ({}){cause}{missing}{}", status.as_u16(), self.half_saved()),
         }
     }
 }
@@ -356,6 +367,8 @@ pub(crate) fn segment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -397,6 +410,15 @@ mod tests {
             assert!(told.contains(name) && told.contains(output), "{name} in {told}");
         }
         assert!(refused(Needs::Function).unwrap().contains("RUN_FUNCTION_ARN"));
+    }
+
+    #[test]
+    fn a_save_that_is_half_done_names_the_version_that_it_made() {
+        let refusal = |body| Answer { status: StatusCode::SERVICE_UNAVAILABLE, body, cause: None }.refusal();
+        let details = json!({"triggerId": "report", "version": 4});
+        let told = refusal(json!({"message": "Scheduler does not answer", "details": details}));
+        assert_eq!(told, "Scheduler does not answer (503); trigger report is saved as version 4, its schedule is not");
+        assert_eq!(refusal(Value::Null), "without a reason (503)");
     }
 
     #[test]

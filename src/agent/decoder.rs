@@ -4,8 +4,8 @@
 //! - The protocol is recognised by its first frames, or set for the agent. From then on its rules decide.
 //! - The first terminal event decides. After it only usage is read, if the protocol sends it last.
 //! - No success: a torn answer, or an end without the terminal event that a protocol promises.
-//! - Memory is constant and time linear, however the bytes are chunked. From an event of more than 1 MiB only some
-//!   members at its top are kept, each up to a limit: those that say what it is and how the run ended.
+//! - Memory is constant and time linear, however the bytes are chunked. From an event of more than 1 MiB a part
+//!   is kept, up to 128 KiB: the members at its top that say what it is and how the run ended, and a part of what each holds.
 //! - No content of an event is an error of the decoder. An event that cannot be read is counted and passed over.
 
 use crate::agent::framing::{

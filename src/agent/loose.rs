@@ -29,22 +29,32 @@ pub(super) struct Loose {
     extent: Extent,
     /// Skims a document that is too large to keep.
     skim: Option<Box<Skim>>,
+    /// Of one of the document's lines not all was kept.
+    is_cut: bool,
     /// True if a traceback began. The last line that is not indented says what happened.
     in_traceback: bool,
 }
 
 impl Loose {
-    /// Returns true if a line belongs to the document under way: it is indented, or ends a bracket.
+    /// Returns true if a line belongs to the document under way: it is indented, ends a bracket, or begins with
+    /// a quote.
     pub(super) fn continues(&self, line: &[u8]) -> bool {
         !self.document.is_empty() && matches!(line.first(), Some(b' ' | b'\t' | b'}' | b']' | b'"'))
     }
 
-    /// Gives up the document under way, because a frame came that is no part of it.
+    /// Gives up what is under way, a document or a traceback, because a frame came that is no part of it.
     pub(super) fn leave(&mut self) {
+        self.in_traceback = false;
+        self.give_up();
+    }
+
+    /// Gives up the document under way.
+    fn give_up(&mut self) {
         if !self.document.is_empty() {
             self.document = Vec::new();
             self.extent = Extent::default();
             self.skim = None;
+            self.is_cut = false;
         }
     }
 
@@ -57,32 +67,44 @@ impl Loose {
         self.document.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
-    /// Returns the document that has ended.
-    pub(super) fn take_document(&mut self) -> Vec<u8> {
-        self.extent = Extent::default();
-        std::mem::take(&mut self.document)
+    /// Returns true if not all of the document under way was kept, so that it completes nothing.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
-    /// Takes a line that is no frame. A line that is no part of the document under way gives the document up. From a
-    /// document over 256 KiB only the members at its top that readers look for are kept.
-    pub(super) fn take(&mut self, line: &[u8]) -> Found {
+    /// Returns the document that has ended. For one that was too large to keep, the last byte is returned as well, as in
+    /// [`crate::agent::framing::frame::Frame::dropped`].
+    pub(super) fn take_document(&mut self) -> (Vec<u8>, Option<u8>) {
+        self.extent = Extent::default();
+        let skim = self.skim.take();
+        let dropped = if std::mem::take(&mut self.is_cut) { Some(b' ') } else { skim.as_ref().map(|skim| skim.last()) };
+        let document = std::mem::take(&mut self.document);
+        (skim.map_or(document, |mut skim| skim.object().to_vec()), dropped)
+    }
+
+    /// Takes a line that is no frame. A line that is no part of the document under way gives the document up. A document
+    /// over 256 KiB is skimmed. A further line of a document of which not all was kept (`is_cut`) is left out, because a
+    /// half of it would change how the lines behind it are read.
+    pub(super) fn take(&mut self, line: &[u8], is_cut: bool) -> Found {
         let text = scan::trim(line);
         if text.is_empty() {
             return Found::Nothing;
         }
         if self.continues(line) {
+            if is_cut {
+                self.is_cut = true;
+                return Found::Nothing;
+            }
             self.append(b"\n");
             self.append(text);
             if !self.extent.is_whole() {
                 return Found::Nothing;
             }
-            if let Some(mut skim) = self.skim.take() {
-                self.document = skim.object().to_vec();
-            }
             return Found::Document;
         }
-        self.leave();
+        self.give_up();
         if begins_document(line) {
+            self.is_cut = is_cut;
             self.append(text);
             return Found::Nothing;
         }
@@ -142,7 +164,7 @@ mod tests {
         let mut loose = Loose::default();
         lines
             .iter()
-            .map(|line| loose.take(line.as_bytes()))
+            .map(|line| loose.take(line.as_bytes(), false))
             .filter(|found| *found != Found::Nothing)
             .last()
             .unwrap_or(Found::Nothing)
@@ -164,13 +186,13 @@ mod tests {
     fn a_document_may_come_in_several_lines() {
         let mut loose = Loose::default();
         for line in ["{", "  \"error\": [", "    \"a\"", "  ]"] {
-            assert_eq!(loose.take(line.as_bytes()), Found::Nothing, "{line}");
+            assert_eq!(loose.take(line.as_bytes(), false), Found::Nothing, "{line}");
         }
-        assert_eq!(loose.take(b"}"), Found::Document);
-        assert_eq!(loose.take_document(), b"{\n\"error\": [\n\"a\"\n]\n}");
+        assert_eq!(loose.take(b"}", false), Found::Document);
+        assert_eq!(loose.take_document(), (b"{\n\"error\": [\n\"a\"\n]\n}".to_vec(), None));
         assert!(!loose.is_open());
-        assert_eq!(loose.take(b"{"), Found::Nothing);
-        assert_eq!(loose.take(b"a line"), Found::Nothing);
+        assert_eq!(loose.take(b"{", false), Found::Nothing);
+        assert_eq!(loose.take(b"a line", false), Found::Nothing);
         assert!(!loose.is_open());
     }
 
@@ -180,7 +202,7 @@ mod tests {
         for (first, line) in [("{", "  1,"), ("{\"a\":", " \""), ("{", "}{")] {
             let mut loose = Loose::default();
             for line in std::iter::once(first).chain(std::iter::repeat_n(line, 100_000)) {
-                loose.take(line.as_bytes());
+                loose.take(line.as_bytes(), false);
             }
             let bytes = first.len() + 100_000 * (line.len() + 1);
             assert!(loose.extent.looked_at() <= bytes, "{line:?}: {}", loose.extent.looked_at());

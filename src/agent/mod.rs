@@ -10,6 +10,7 @@ pub mod error;
 pub mod framing;
 mod head;
 mod loose;
+mod outcome;
 pub(crate) mod protocol;
 mod reading;
 mod report;

@@ -13,8 +13,7 @@ use crate::agent::protocol::{
 };
 use crate::agent::transcript::Transcript;
 use crate::agent::within::{self, DATA, EVENT, is_frame_within, literals};
-use crate::domain::answer::{AnswerError, Interruption, Outcome, Verdict};
-use crate::domain::finish_reason::FinishReason;
+use crate::domain::answer::{Interruption, Verdict};
 use crate::domain::protocol::Protocol;
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
@@ -108,14 +107,16 @@ impl Reading {
             self.transcript.progress.events += 1;
             self.transcript.progress.skipped_events += u64::from(frame.dropped.is_some());
         }
-        self.transcript.is_muted = frame.dropped.is_some();
+        self.transcript.is_muted = frame.dropped.is_some() && !frame.is_document();
         self.has_dropped |= frame.dropped.is_some() && !(frame.text.starts_with(b"{") && frame.is_whole());
         if frame.name == b"error" {
             self.verdict = Some(self.read_error(frame));
             return;
         }
         let kind = &self.generic_type;
-        if self.reader.is_none() && self.generic.is_more_of_same(frame, kind, &self.transcript) {
+        if self.reader.is_none()
+            && (self.generic.is_more_of_same(frame, kind, &self.transcript) || self.generic.is_silent_again(frame))
+        {
             return;
         }
         self.verdict = match (&mut self.reader, frame.text.first()) {
@@ -130,7 +131,7 @@ impl Reading {
         };
         if frame.dropped.is_some() && frame.text.starts_with(b"{") && !frame.is_whole() {
             // What was not kept may say that the run failed.
-            self.transcript.doubt = Some(Verdict::Interrupted(Interruption::NoTerminalEvent));
+            self.transcript.doubt_the_end();
         }
         if self.verdict.is_some() {
             self.awaits_usage = self.reader.as_ref().is_some_and(|reader| reader.awaits_usage());
@@ -189,19 +190,29 @@ impl Reading {
         if let Some(json) = literals(frame.text) {
             return self.interpret_object(json.as_bytes(), frame);
         }
-        match self.loose.take(frame.data) {
-            Found::Nothing => None,
+        match self.loose.take(frame.data, frame.dropped.is_some()) {
+            Found::Nothing => {
+                if self.loose.is_cut() {
+                    self.transcript.doubt_the_end();
+                }
+                None
+            }
             Found::Failure(words) => {
                 self.transcript.is_understood = true;
                 self.transcript.doubt_by(reported(words));
                 None
             }
             Found::Document => {
-                let document = self.loose.take_document();
+                let (document, dropped) = self.loose.take_document();
                 let skipped = &mut self.transcript.progress.skipped_events;
                 *skipped = skipped.saturating_sub(u64::from(frame.source == Source::Line));
                 self.transcript.progress.events += u64::from(frame.source == Source::Loose);
-                self.interpret_object(&document, frame)
+                self.transcript.is_muted = dropped.is_some();
+                let verdict = self.interpret_object(&document, &Frame { dropped, ..*frame });
+                if dropped.is_some_and(|last| last != b'}') {
+                    self.transcript.doubt_the_end();
+                }
+                verdict
             }
         }
     }
@@ -241,7 +252,7 @@ impl Reading {
     fn is_known_as_generic(&mut self, frame: &Frame<'_>, members: &Members<'_>) -> bool {
         let is_open = frame.is_document()
             || !matches!(frame.name, b"" | b"message")
-            || members.has_any(&protocol::SIGNS)
+            || members.has_any(protocol::SIGNS)
             || members.has_object(Name::Message);
         if is_open {
             return false;
@@ -353,7 +364,7 @@ impl Reading {
         };
         // A string is LangServe's, whatever stands within it.
         let is_known = self.has_metadata || frame.name == b"data" && outer.text.starts_with(b"\"");
-        let by_name = || protocol::recognise_by_name(frame.name).filter(|_| is_known);
+        let by_name = || if is_known { protocol::recognise_by_name(frame.name) } else { None };
         let recognised = recognised.filter(|protocol| !self.generic.has_said() || !protocol::is_weak(*protocol));
         if let Some(protocol) = recognised.or_else(by_name) {
             let reader = protocol::reader(protocol)?;
@@ -414,37 +425,5 @@ impl Reading {
             Some(failure) => Verdict::Failed(failure.clone()),
             None => Verdict::Interrupted(interruption),
         }
-    }
-
-    /// Sums up an answer that has ended. If nothing decided it, it is interrupted. After HTTP 202, an answer that would
-    /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is named only if something was
-    /// understood by it. If nothing of a completed answer was understood, the protocol is `Unknown`. The text is left
-    /// out unless the run completed or stopped short. A failure or an interruption keeps the finish reason that the
-    /// agent named.
-    pub(super) fn into_outcome(self) -> Outcome {
-        let mut transcript = self.transcript;
-        let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));
-        let is_empty = Verdict::Failed(AnswerError::Empty);
-        if self.is_accepted_only
-            && (matches!(verdict, Verdict::Completed | Verdict::Failed(AnswerError::NotJson)) || verdict == is_empty)
-        {
-            verdict = Verdict::Incomplete(FinishReason::Working);
-        }
-        let finish_reason = match verdict {
-            Verdict::Incomplete(reason) => Some(reason),
-            Verdict::Completed => None,
-            _ => transcript.finish,
-        };
-        let protocol = match self.protocol {
-            Some(protocol) if transcript.is_understood => protocol,
-            None if transcript.is_understood || transcript.progress.events == 0 => Protocol::Generic,
-            _ if verdict == Verdict::Completed => Protocol::Unknown,
-            other => other.unwrap_or(Protocol::Generic),
-        };
-        let (progress, request_id, session_id) =
-            (transcript.progress, transcript.request_id.take(), transcript.session_id.take());
-        let has_output = matches!(verdict, Verdict::Completed | Verdict::Incomplete(_));
-        let output = transcript.into_output().filter(|_| has_output);
-        Outcome { verdict, protocol, finish_reason, output, request_id, session_id, progress }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Transcript {
     pub(crate) pieces: BoundedText,
     /// True if the next text begins another message, which replaces the last one.
     between_messages: bool,
-    /// The frame under way was too large to keep: it has no text.
+    /// The frame under way was too large to keep, and is no document: the reader of a protocol takes no text from it.
     pub(crate) is_muted: bool,
     /// The frame under way is not the recognised protocol's own: the generic rules read it.
     pub(crate) is_foreign: bool,
@@ -160,6 +160,12 @@ impl Transcript {
             Some(known) => *known = failure,
             None => self.doubt = Some(Verdict::Failed(failure)),
         }
+    }
+
+    /// Notes that a frame said more than was kept of it: unless further answer follows, an end in order is no success. What
+    /// was reported before comes first.
+    pub(crate) fn doubt_the_end(&mut self) {
+        self.doubt.get_or_insert(Verdict::Interrupted(Interruption::NoTerminalEvent));
     }
 
     /// Returns the failure of a run that ends without an event that says how: the one that a frame reported, or else

@@ -26,8 +26,8 @@ pub enum Detour {
     Skipped,
     /// The trigger item is invalid.
     InvalidTrigger,
-    /// No subscribed trigger is due, though an earlier attempt ran one in place: it is deleted, filters the event out,
-    /// or waits for a threshold.
+    /// No subscribed trigger is due, or not the one that is addressed, though an earlier attempt may have run it in place:
+    /// it is deleted, filters the event out, or waits for a threshold.
     NothingDue,
     /// Several triggers are due by now, or another one, though an earlier attempt ran one in place.
     HandedOn,
@@ -39,7 +39,7 @@ pub enum Detour {
     SettledInvalid,
     /// A report for settling says that the last attempt refused the event.
     SettledRefused,
-    /// A report for settling is about an event whose trigger, which ran in place, is not due any more.
+    /// A report for settling is about an event whose trigger, which ran in place or is addressed, is not due any more.
     SettledNotDue,
     /// A report for settling is about a replay whose input is not kept, or not understood.
     SettledInputGone,

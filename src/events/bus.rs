@@ -15,7 +15,9 @@ use crate::{
         task::Task,
     },
     events::{
-        classify::{DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, OWN_SOURCE, Provenance, WRAPPED, event_source_id},
+        classify::{
+            ADDRESS, DISPATCH, EVENT_SOURCE_ID, FROM, MarkedEvent, OWN_SOURCE, Provenance, WRAPPED, event_source_id,
+        },
         invalid::InvalidEvent,
     },
     json::{
@@ -68,6 +70,13 @@ pub enum EventTarget {
         /// The trigger's user.
         user_id: UserId,
     },
+    /// One trigger, whether subscribed or not. Its filters and its threshold are asked.
+    Addressed {
+        /// The trigger.
+        trigger_id: TriggerId,
+        /// The trigger's user.
+        user_id: UserId,
+    },
     /// A stored trigger that must run now.
     RunTrigger {
         /// The trigger.
@@ -87,15 +96,16 @@ pub enum EventTarget {
 impl BusEvent {
     /// Reads an event whose `detail-type` is a text. `payload` is the text from which `marked` was read. `id`, `time`
     /// and the name of a replay need not be usable: an event without an id or a time is identified by its message
-    /// or its Lambda request. The mark of an event that was handed on names its target, whatever the event itself asks for.
+    /// or its Lambda request. The mark of an event that was handed on, or addressed, names its target, whatever the event
+    /// itself asks for.
     ///
     /// # Errors
     /// Names every unusable field by its JSON path at once.
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();
-        let MarkedEvent { envelope, provenance, event_source_id: given_source_id, dispatch, message_id, .. } = marked;
-        let is_wrapped = marked.is_wrapped;
+        let MarkedEvent { envelope, provenance, dispatch, address, message_id, is_wrapped, .. } = marked;
+        let given_source_id = marked.event_source_id;
         let mut fields = Fields::new("$", &envelope);
         let source = fields.short_text("source");
         let detail_type = fields.short_text("detail-type");
@@ -111,12 +121,13 @@ impl BusEvent {
         let own_type = detail_type.filter(|_| is_own);
         let own = OwnEvent::read(own_type.as_deref(), envelope.get("detail"), &mut problems);
         let dispatched = dispatch.and_then(|dispatch| Dispatch::read(&dispatch, &mut problems));
+        let addressed = address.and_then(|address| addressed(&address, &mut problems));
         if !problems.is_empty() {
             return Err(InvalidEvent::new(problems));
         }
         let (target, dispatcher, is_too_costly) = match dispatched {
             Some(Dispatch { target, request_id, is_too_costly }) => (target, request_id, is_too_costly),
-            None => (own.target, message_id, false),
+            None => (addressed.unwrap_or(own.target), message_id, false),
         };
         let by_id = || {
             let id = Uuid::parse_str(id.as_deref()?).ok()?;
@@ -303,6 +314,22 @@ impl Dispatch {
         *problems = fields.problems;
         Some(Self { target, request_id, is_too_costly })
     }
+}
+
+/// Reads the member by which an event is meant for one trigger. Returns `None`, with a problem, if it is no object. A
+/// member with a problem is left empty, and the caller refuses the event.
+fn addressed(address: &Value, problems: &mut Vec<String>) -> Option<EventTarget> {
+    let Value::Object(members) = address else {
+        problems.push(format!("$.{ADDRESS}: must be an object, not {}", kind(address)));
+        return None;
+    };
+    let mut fields = Fields { problems: mem::take(problems), ..Fields::new("$._address", members) };
+    let target = EventTarget::Addressed {
+        trigger_id: fields.id("triggerId").unwrap_or_default().into(),
+        user_id: fields.id("userId").unwrap_or_default().into(),
+    };
+    *problems = fields.problems;
+    Some(target)
 }
 
 #[cfg(test)]

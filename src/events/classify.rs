@@ -30,6 +30,8 @@ pub(crate) const MESSAGE_ID: &str = "_messageId";
 pub(crate) const EVENT_SOURCE_ID: &str = "_eventSourceId";
 /// The trigger to which the function hands an event on.
 pub(crate) const DISPATCH: &str = "_dispatch";
+/// The trigger for which whoever may invoke the function means an event. Unlike [`DISPATCH`], its filters are asked.
+pub(crate) const ADDRESS: &str = "_address";
 /// The members of a fire's detail that are required. One of them is enough to distinguish a fire from the event of a
 /// scheduled rule, whose detail is empty.
 const FIRE_MEMBERS: [&str; 4] = ["triggerId", "userId", "agentId", "prompt"];
@@ -67,6 +69,8 @@ pub(crate) struct MarkedEvent {
     pub(crate) event_source_id: Option<Value>,
     /// `_dispatch`.
     pub(crate) dispatch: Option<Value>,
+    /// `_address`.
+    pub(crate) address: Option<Value>,
     /// `_messageId`, if it is an id.
     pub(crate) message_id: Option<String>,
     /// True if any member began with `_`.
@@ -111,7 +115,8 @@ impl MarkedEvent {
         }
         let message_id = Fields::new("$", &marks).id(MESSAGE_ID);
         let (event_source_id, dispatch) = (marks.remove(EVENT_SOURCE_ID), marks.remove(DISPATCH));
-        Ok(Self { envelope, provenance, event_source_id, dispatch, message_id, is_marked, is_wrapped })
+        let address = marks.remove(ADDRESS);
+        Ok(Self { envelope, provenance, event_source_id, dispatch, address, message_id, is_marked, is_wrapped })
     }
 
     /// Returns the text of the event within the text of the payload, as it was published. `payload` must be the text
@@ -122,12 +127,13 @@ impl MarkedEvent {
     }
 
     /// Returns true if the event may be read as a schedule's fire, which says itself what to run and as whom. Its
-    /// `detail-type` must be `Scheduled Event`. An event from a queue, or one that was handed on, is never a fire. An
-    /// event whose source only AWS may use (`aws.`, but not `aws.partner/`) is one if its detail is a fire's. Any other
+    /// `detail-type` must be `Scheduled Event`. An event from a queue, or one that was handed on or addressed, is never a
+    /// fire. An event whose source only AWS may use (`aws.`, but not `aws.partner/`) is one if its detail is a fire's. Any other
     /// event is one only if no bus has given it an id and it has no mark: its sender may invoke the function and needs
     /// no such trick.
     pub(crate) fn is_fire(&self) -> bool {
-        if self.text("detail-type") != Some(SCHEDULED_EVENT) || self.dispatch.is_some() {
+        let is_for_one = self.dispatch.is_some() || self.address.is_some();
+        if self.text("detail-type") != Some(SCHEDULED_EVENT) || is_for_one {
             return false;
         }
         let source = self.text("source").unwrap_or_default();
@@ -253,6 +259,7 @@ mod tests {
             // The sender of a message wrote all of it. What is handed on was read as a bus event before.
             (json!("aws.scheduler"), Value::Null, &full, json!({"_from": "queue"}), false, true),
             (json!("aws.scheduler"), json!(ID), &full, json!({"_dispatch": {}}), false, true),
+            (json!("aws.scheduler"), json!(ID), &full, json!({"_address": {}}), false, true),
         ] {
             let event = json!({"detail-type": SCHEDULED_EVENT, "source": source, "id": id, "detail": detail});
             let wrapped = json!({"_event": event});
@@ -272,11 +279,11 @@ mod tests {
 
     #[test]
     fn marks_inside_a_wrapped_event_are_the_publishers() {
-        let inner = json!({"_from": "stack-bus", "_dispatch": {"triggerId": "t"}, "_eventSourceId": "x", "_event": {},
+        let inner = json!({"_from": "stack-bus", "_dispatch": {"triggerId": "t"}, "_address": {"triggerId": "t"}, "_eventSourceId": "x", "_event": {},
             "source": "agent-trigger", "detail": {"_id": 1}});
         let event = read(json!({"_event": inner, "_eventSourceId": "uploads", "left": "out"})).unwrap();
         assert_eq!(Value::Object(event.envelope.clone()), json!({"source": "agent-trigger", "detail": {"_id": 1}}));
-        assert_eq!((event.provenance, &event.dispatch), (Provenance::Unmarked, &None));
+        assert_eq!((event.provenance, &event.dispatch, &event.address), (Provenance::Unmarked, &None, &None));
         assert_eq!(event.event_source_id, Some(json!("uploads")));
         assert!(event.check_claim().is_err());
     }

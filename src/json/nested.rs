@@ -1,7 +1,7 @@
 //! Keeps an object or an array that is too large to keep: of every value in it as much as there is room for, so that a
 //! long string, a long list or many members hide nothing that stands behind them.
 
-use memchr::memchr2;
+use crate::json::extent::Extent;
 
 /// Bytes that are kept of one string (24 KiB): enough for the longest output, all of it escaped.
 pub(super) const STRING: usize = 24 * 1024;
@@ -18,14 +18,20 @@ const FEW: usize = 320;
 /// Bytes below which a value is not worth keeping. Every number that anybody reads is shorter.
 const LEAST: usize = 64;
 
+/// What stands in an object or a list of which nothing had room: an empty one would say that there is nothing.
+const CUT_OBJECT: &[u8] = "\"…\":0".as_bytes();
+const CUT_LIST: &[u8] = b"0";
+
 /// An object or an array of which a part is kept.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     is_object: bool,
-    /// Where its part may end, without its bracket.
+    /// Where its part may end, without its bracket and the mark of what was cut.
     limit: usize,
     /// The reserve is begun: of an object only the members are kept that are asked for.
     is_full: bool,
+    /// Something in it was not kept.
+    is_cut: bool,
     /// Nothing but objects and the first values of arrays is above it: it may say how the run ended.
     is_head: bool,
 }
@@ -40,21 +46,16 @@ enum Expect {
 }
 
 /// What is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Token {
     None,
     Name,
     /// A string or a word that is kept up to this length of the output.
     Text(usize),
     Word(usize),
-    /// What is not kept.
-    PastText,
+    /// What is not kept: a word, or anything that has its own end.
     PastWord,
-    /// So many brackets are open in it.
-    Past {
-        depth: usize,
-        in_string: bool,
-    },
+    Past(Extent),
 }
 
 /// Keeps a part of one object or array while its bytes arrive. What is kept is appended to the caller's buffer.
@@ -83,10 +84,10 @@ impl Nested {
         }
     }
 
-    /// Begins a value at its bracket, of which at most `room` bytes are kept, and at least two.
+    /// Begins a value at its bracket, of which at most `room` bytes are kept, and at least nine.
     pub(super) fn begin(&mut self, bracket: u8, room: usize, out: &mut Vec<u8>) {
         self.token = Token::None;
-        self.open(bracket, out.len() + room.max(2), true, out);
+        self.open(bracket, out.len() + room.max(CUT_OBJECT.len() + 2), true, out);
     }
 
     /// Returns true if there was no room for something that was asked for, or the value is no JSON.
@@ -110,14 +111,7 @@ impl Nested {
                         return (at, true);
                     }
                 }
-                Token::PastText | Token::Past { in_string: true, .. } if !self.escaped => {
-                    at += memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
-                    if let Some(byte) = bytes.get(at) {
-                        self.within_string(*byte, out);
-                        at += 1;
-                    }
-                }
-                Token::Name | Token::Text(_) | Token::PastText | Token::Past { in_string: true, .. } => {
+                Token::Name | Token::Text(_) => {
                     self.within_string(byte, out);
                     at += 1;
                 }
@@ -133,9 +127,13 @@ impl Nested {
                         at += 1;
                     }
                 }
-                Token::Past { depth, .. } => {
-                    self.past(byte, depth);
-                    at += 1;
+                Token::Past(mut extent) => {
+                    let (taken, is_end) = extent.take(&bytes[at..]);
+                    at += taken;
+                    self.token = Token::Past(extent);
+                    if is_end {
+                        self.end();
+                    }
                 }
             }
         }
@@ -147,8 +145,13 @@ impl Nested {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b'}' | b']' => {
+                if let Some(level) = self.levels.pop()
+                    && level.is_cut
+                    && matches!(out.last(), Some(b'{' | b'['))
+                {
+                    out.extend_from_slice(if level.is_object { CUT_OBJECT } else { CUT_LIST });
+                }
                 out.push(byte);
-                self.levels.pop();
                 self.expect = Expect::Comma;
                 return self.levels.is_empty();
             }
@@ -173,9 +176,16 @@ impl Nested {
     /// Begins a value of the innermost level, whose first byte is `first`. If [`Self::room`] grants it room, the comma before
     /// it, its name in an object and `first` are appended. Otherwise nothing is appended, and the value is passed over.
     fn begin_value(&mut self, first: u8, out: &mut Vec<u8>) {
-        let Some(room) = self.room(out.len()) else { return self.pass(first) };
-        let Some(level) = self.levels.last().copied() else { return };
         let is_first = matches!(out.last(), Some(b'{' | b'['));
+        let Some(room) = self.room(out.len()) else {
+            if let Some(level) = self.levels.last_mut() {
+                level.is_cut = true;
+                // An object that is the first value of a list may say how the run ended.
+                self.is_lost |= is_first && first == b'{' && !level.is_object && level.is_head;
+            }
+            return self.pass(first);
+        };
+        let Some(level) = self.levels.last().copied() else { return };
         if !is_first {
             out.push(b',');
         }
@@ -227,31 +237,20 @@ impl Nested {
     fn open(&mut self, bracket: u8, end: usize, is_head: bool, out: &mut Vec<u8>) {
         out.push(bracket);
         let is_object = bracket == b'{';
-        self.levels.push(Level { is_object, limit: end - 1, is_full: false, is_head });
+        let mark = if is_object { CUT_OBJECT.len() } else { CUT_LIST.len() };
+        self.levels.push(Level { is_object, limit: end - 1 - mark, is_full: false, is_cut: false, is_head });
         self.expect = if is_object { Expect::Name } else { Expect::Value };
     }
 
     /// Passes over a value that begins so.
     fn pass(&mut self, first: u8) {
         self.token = match first {
-            b'"' => Token::PastText,
-            b'{' | b'[' => Token::Past { depth: 1, in_string: false },
+            b'"' | b'{' | b'[' => Token::Past(begun(&[first])),
             _ => Token::PastWord,
         };
     }
 
-    /// Takes a byte of what is passed over, outside its strings.
-    fn past(&mut self, byte: u8, depth: usize) {
-        match byte {
-            b'"' => self.token = Token::Past { depth, in_string: true },
-            b'{' | b'[' => self.token = Token::Past { depth: depth + 1, in_string: false },
-            b'}' | b']' if depth == 1 => self.end(),
-            b'}' | b']' => self.token = Token::Past { depth: depth - 1, in_string: false },
-            _ => {}
-        }
-    }
-
-    /// Takes a byte within a string, or its quote.
+    /// Takes a byte within a name or a string that is kept, or its quote.
     fn within_string(&mut self, byte: u8, out: &mut Vec<u8>) {
         let is_end = byte == b'"' && !self.escaped;
         let was_escaped = std::mem::take(&mut self.escaped);
@@ -273,10 +272,10 @@ impl Nested {
                     out.pop();
                 }
                 out.push(b'"');
-                self.token = Token::PastText;
+                // The second byte of an escape is no byte of its own.
+                self.token = Token::Past(if was_escaped { begun(b"\"") } else { begun(&[b'"', byte]) });
+                self.escaped = false;
             }
-            Token::PastText if is_end => self.end(),
-            Token::Past { depth, .. } if is_end => self.token = Token::Past { depth, in_string: false },
             _ => {}
         }
     }
@@ -288,9 +287,17 @@ impl Nested {
     }
 }
 
+/// Returns the extent of a value that begins so.
+fn begun(first: &[u8]) -> Extent {
+    let mut extent = Extent::default();
+    extent.feed(first);
+    extent
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::scan::{self, RawJson};
 
     /// Keeps so many bytes of a text, in chunks of this size. Returns what was kept, and whether something was lost.
     fn kept(text: &str, room: usize, chunk: usize) -> (String, bool) {
@@ -333,6 +340,44 @@ mod tests {
                 let (kept, is_lost) = kept(&text, 40_000, chunk);
                 assert!(!is_lost && kept.contains("\"status\":\"failed\""), "{}", &long[..20]);
                 assert!(serde_json::from_str::<serde_json::Value>(&kept).is_ok(), "{}", &long[..20]);
+            }
+        }
+    }
+
+    /// What is asked for is kept, or known to be lost, however little room there is. It never becomes an empty value.
+    #[test]
+    fn nothing_that_is_asked_for_is_emptied() {
+        let list = format!("[{}0]", "{\"x\":1},".repeat(300));
+        for error in ["{\"title\":\"boom\"}", "[{\"title\":\"boom\"}]", "{\"error\":{\"x\":[[1]]}}", "\"boom\""] {
+            let text = format!("{{\"a\":{list},\"error\":{error},\"b\":{list}}}");
+            let nested = format!("{{\"a\":{{\"b\":{list},\"error\":{error}}},\"status\":1}}");
+            for room in 20..3_000 {
+                for (text, of) in [(&text, ""), (&nested, "a")] {
+                    let (kept, is_lost) = kept(text, room, 777);
+                    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+                    // What nobody asks for need not be kept, whatever is in it.
+                    let holder = if of.is_empty() { Some(&kept) } else { kept.get(of) };
+                    let Some(holder) = holder else { continue };
+                    let error = &holder["error"];
+                    let is_empty = matches!(error.to_string().as_str(), "null" | "{}" | "[]" | "\"\"");
+                    assert!(is_lost || !is_empty, "{error} of {room} bytes");
+                }
+            }
+        }
+    }
+
+    /// A string that is cut ends where the whole one does, wherever its escapes stand.
+    #[test]
+    fn what_follows_a_cut_string_is_kept() {
+        for part in ["x", "\\\"", "\\\\", "x\\\\\\\"", "\\u0022"] {
+            for shift in 0..4 {
+                let text = format!("{{\"a\":\"{}{}\",\"error\":1}}", "x".repeat(shift), part.repeat(4_000));
+                for chunk in [1, 5, usize::MAX] {
+                    let (kept, _) = kept(&text, 4_000, chunk);
+                    // Of an escape of six bytes a part may be kept, which readers take for a character that is missing.
+                    let [error] = scan::pick(kept.as_bytes(), ["error"]);
+                    assert_eq!(error.map(RawJson::raw), Some(&b"1"[..]), "{part}");
+                }
             }
         }
     }

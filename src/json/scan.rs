@@ -392,7 +392,7 @@ fn end_of_value(text: &[u8]) -> Option<usize> {
 
 /// Returns the length of the string that `text` starts with, and whether there are escapes in it. `None` without its
 /// end.
-fn end_of_string(text: &[u8]) -> Option<(usize, bool)> {
+pub(crate) fn end_of_string(text: &[u8]) -> Option<(usize, bool)> {
     let mut at = 1;
     // Names and words are short: a call of the wide search costs more than looking at some times eight bytes here.
     while at <= 48

@@ -1,5 +1,6 @@
-//! Skims an object that is too large to keep. Its top-level members are kept while the bytes pass, each up to a limit,
-//! so that the members that decide a run are known wherever they stand.
+//! Skims an object that is too large to keep. Its top-level members that are asked for are kept while the bytes pass, each
+//! up to a limit, and a part of what the objects and lists among them hold: see [`crate::json::nested`]. So the members
+//! that decide a run are known wherever they stand.
 
 use crate::json::extent::Extent;
 use crate::json::nested::{NAME, Nested, STRING};

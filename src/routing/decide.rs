@@ -49,6 +49,8 @@ pub(super) struct Router<'a> {
 pub(super) enum RoutingDecision {
     /// The event is meant for one trigger, which this invocation handles.
     InPlace(TriggerDecision),
+    /// The event is meant for one trigger, whose filters or threshold do not let it run. Holds the fire that it would be.
+    NotDue(Box<Fire>, RoutingCounts),
     /// A command or an event that was handed on names something that does not exist or is not understood. It holds the
     /// fire that it would be.
     Refused(Detour, Box<Fire>, Failure),
@@ -152,6 +154,7 @@ impl Router<'_> {
                     Err(Some(unreadable)) => self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable),
                 })
             }
+            EventTarget::Addressed { trigger_id, user_id } => self.decide_addressed(trigger_id, user_id).await,
             EventTarget::RunTrigger { trigger_id, user_id } => {
                 let decide = |trigger: TriggerItem| trigger.run_now(self.event, self.context.app.platform());
                 Ok(match self.stored(user_id, trigger_id).await? {
@@ -167,6 +170,36 @@ impl Router<'_> {
                 self.decide_replay(trigger_id, execution_id).await
             }
         }
+    }
+
+    /// Decides about an event that is addressed to one trigger. Its filters and its threshold are asked, as those of a
+    /// subscriber are. An event is counted for a threshold once, however often it is delivered. A trigger that is gone is
+    /// skipped as deleted.
+    async fn decide_addressed(&self, trigger_id: &TriggerId, user_id: &UserId) -> Result<RoutingDecision, Failure> {
+        let trigger = match self.stored(user_id, trigger_id).await? {
+            Ok(trigger) => trigger,
+            Err(None) => {
+                let fire = self.unknown_fire(trigger_id, user_id);
+                return Ok(RoutingDecision::InPlace(TriggerDecision::Skip(fire, SkipReason::Deleted)));
+            }
+            Err(Some(unreadable)) => {
+                return Ok(self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable));
+            }
+        };
+        let not_due = |counts| {
+            let counts = RoutingCounts { subscriptions: 1, ..counts };
+            RoutingDecision::NotDue(self.unknown_fire(trigger_id, user_id), counts)
+        };
+        Ok(match self.decided(self.ask(trigger, false)).await? {
+            Subscription::Filtered => not_due(RoutingCounts { filtered: 1, ..RoutingCounts::default() }),
+            Subscription::Waiting => not_due(RoutingCounts { waiting: 1, ..RoutingCounts::default() }),
+            Subscription::Unrecorded => not_due(RoutingCounts { disabled: 1, ..RoutingCounts::default() }),
+            Subscription::Skipped(fire, reason) => RoutingDecision::InPlace(TriggerDecision::Skip(fire, reason)),
+            Subscription::Due(trigger, is_too_costly) => {
+                let decision = trigger.handed_on(self.event, self.context.app.platform(), is_too_costly);
+                RoutingDecision::InPlace(decision)
+            }
+        })
     }
 
     /// Decides about a replay. If its input is not kept, or is not understood, it is refused, because somebody expects

@@ -51,6 +51,7 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
     let router = Router { context, event, started, steps: EventSteps::default() };
     match router.decide().await? {
         RoutingDecision::InPlace(decision) => router.in_place(decision).await,
+        RoutingDecision::NotDue(fire, counts) => router.not_due(&fire, counts).await.map(Route::Done),
         RoutingDecision::Refused(detour, fire, failure) => {
             refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
         }
@@ -220,6 +221,13 @@ impl Router<'_> {
         };
         tracing::warn!(toTriggerId = trigger_id.as_str(), error, "the trigger could not be handed the event");
         Err(error)
+    }
+
+    /// Ends what an earlier attempt left of an event that its only trigger refuses by now, and returns the response for it.
+    /// If there is no record, returns the summary.
+    async fn not_due(&self, fire: &Fire, counts: RoutingCounts) -> Result<Value, Failure> {
+        let left = self.unrun(fire).look(Detour::NothingDue).await?;
+        Ok(left.unwrap_or_else(|| self.summary(counts)))
     }
 
     /// Returns the fire to run in this invocation, or records why it does not run. A fire that does not run is noted as

@@ -9,7 +9,11 @@ use crate::{
         query::Query,
         steps::{Steps, of_bytes},
     },
-    trigger::{bounds::MOST_CONDITIONS, matcher::Comparison},
+    trigger::{
+        alias::{names_of, parse_query},
+        bounds::MOST_CONDITIONS,
+        matcher::Comparison,
+    },
 };
 
 const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, contains";
@@ -153,13 +157,13 @@ impl Field {
     /// index. A name that holds a dot can only be asked for by a query.
     fn parse(field: &str) -> Result<Self, String> {
         if field.starts_with('$') {
-            return Query::parse(field).map(Self::Query);
+            return parse_query(field).map(Self::Query);
         }
         let names: Vec<_> = field.split('.').map(str::to_owned).collect();
         if names.iter().any(String::is_empty) {
             return Err("must be names joined by dots, such as detail.amount, or a query beginning with $".to_owned());
         }
-        Ok(Self::Names(names))
+        Ok(Self::Names(names_of(names)))
     }
 
     /// Returns the values of the field in `event`: at most one for names, and none if a query's steps do not suffice.

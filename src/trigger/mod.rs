@@ -1,5 +1,6 @@
 //! Stored triggers: what a trigger item runs, for which events, and with which prompt.
 
+mod alias;
 pub mod bounds;
 pub mod check;
 pub mod condition;

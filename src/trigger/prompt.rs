@@ -22,7 +22,10 @@ use crate::{
         surrogate,
     },
     redact::cut,
-    trigger::bounds::{MOST_MAPPED, MOST_PLACEHOLDERS, MOST_RENDERED, MOST_STEPS},
+    trigger::{
+        alias::parse_query,
+        bounds::{MOST_MAPPED, MOST_PLACEHOLDERS, MOST_RENDERED, MOST_STEPS},
+    },
 };
 
 /// The most of an event's detail that a prompt contains, in bytes of JSON.
@@ -95,7 +98,7 @@ impl Prompt {
             }
             plain.push_str(&rest[..at]);
             parts.push(Part::Text(std::mem::take(&mut plain)));
-            match Query::parse(inner[..end].trim()) {
+            match parse_query(inner[..end].trim()) {
                 Ok(query) => parts.push(Part::Query(query)),
                 Err(problem) => push(problems, format!("$.prompt: a placeholder {problem}")),
             }
@@ -189,7 +192,7 @@ impl Mapping {
         for (name, value) in members {
             let path = member("$.inputMapping", name);
             match value {
-                Value::String(text) => match Query::parse(text) {
+                Value::String(text) => match parse_query(text) {
                     Ok(query) => queries.push((name.clone(), query)),
                     Err(problem) => push(problems, format!("{path}: {problem}")),
                 },

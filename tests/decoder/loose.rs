@@ -1,6 +1,7 @@
 //! Lines of a stream that are no frames of it, and where they stand.
 
 use agent_trigger::domain::answer::{AnswerError, End, Interruption, Verdict};
+use agent_trigger::domain::finish_reason::FinishReason;
 
 use crate::{COMPLETION, JSON, NDJSON, SSE, decode, whole};
 
@@ -77,6 +78,11 @@ fn an_answer_with_raw_line_ends_is_one() {
         "data: {\"text\":\"a\"}\nxdata: y\n  z\n\n",
     ] {
         check(body, &Verdict::Completed);
+        // Without its last line end, a line that reads like a report is the last word.
+        let cut = body.trim_end();
+        if !cut.rsplit('\n').next().expect("a line").starts_with("ValueError") {
+            check(cut, &Verdict::Completed);
+        }
     }
 }
 
@@ -190,7 +196,8 @@ fn a_report_counts_until_the_event_that_ends_the_run() {
 #[test]
 fn a_field_without_its_data_is_cut() {
     for before in ["", "data: {\"text\":\"a\"}\n\n", ": ping\n\n", "data: a\n", "event: message\n"] {
-        for field in ["data", "data:", "data: "] {
+        let cut = ["data: ", "event: "].into_iter().flat_map(|field| (1..=field.len()).map(|end| &field[..end]));
+        for field in cut {
             check(&format!("{before}{field}"), &WITHIN_EVENT);
         }
     }
@@ -212,8 +219,63 @@ fn a_failure_beside_the_frames_of_a_protocol_is_heard() {
             r#"{"type":"error","data":"boom"}"#,
             r#"{"data":"boom","success":false}"#,
             r#"{"data":"boom","throttlingException":{"message":"boom"}}"#,
+            r#"{"data":"a","err":"boom"}"#,
+            r#"{"data":"a","Error":"boom"}"#,
+            r#"{"data":"a","\u0065rror":"boom"}"#,
+            r#"{"data":"a","traceback":"boom"}"#,
+            r#"{"data":"a","__error__":"boom"}"#,
+            r#"{"data":"boom","fault":"x"}"#,
+            r#"{"data":"boom","kind":"error"}"#,
+            r#"{"data":"boom","statusCode":500}"#,
+            r#"{"data":"a","result":{"error":"boom"}}"#,
+            r#"{"data":"a","output":{"status":"failed","message":"boom"}}"#,
+            r#"{"data":"a","response":{"throttlingException":{"message":"boom"}}}"#,
         ] {
             check(&format!("data: {begin}\n\ndata: {failure}\n\n"), &reported("boom"));
+        }
+        for (stop, reason) in [
+            (r#"{"data":"May I?","requires_approval":true}"#, FinishReason::Interrupt),
+            (r#"{"data":"May I?","interrupt":{"value":1}}"#, FinishReason::Interrupt),
+            (r#"{"data":"a","done_reason":"length"}"#, FinishReason::MaxTokens),
+            (r#"{"data":"a","tripwire":true}"#, FinishReason::Guardrail),
+            (r#"{"data":"a","result":{"finish_reason":"length"}}"#, FinishReason::MaxTokens),
+        ] {
+            // A stream of Vercel's needs its own end.
+            if !begin.contains("start") {
+                check(&format!("data: {begin}\n\ndata: {stop}\n\n"), &Verdict::Incomplete(reason));
+            }
+        }
+    }
+    // Beside what a protocol's own frame holds.
+    for frame in [
+        r#"{"message":{"role":"assistant","content":[{"text":"a"}]},@}"#,
+        r#"{"result":{"stop_reason":"end_turn","message":{"role":"assistant","content":[{"text":"a"}]}},@}"#,
+        r#"{"type":"agent_result","stop_reason":"end_turn","message":{"role":"assistant","content":[]},@}"#,
+        r#"{"invocationId":"1","author":"a","content":{"role":"model","parts":[{"text":"a"}]},@}"#,
+        r#"{"invocationId":"1","author":"a","partial":true,"content":{"role":"model","parts":[{"text":"a"}]},@}"#,
+    ] {
+        let begin = if frame.contains("author") { "" } else { "data: {\"init_event_loop\":true}\n\n" };
+        for failure in [
+            r#""error":"boom""#,
+            r#""err":"boom""#,
+            r#""\u0065rror":"boom""#,
+            r#""exception":"boom""#,
+            r#""failed":true,"reason":"boom""#,
+            r#""statusCode":500,"reason":"boom""#,
+            r#""throttlingException":{"message":"boom"}"#,
+            r#""success":false,"reason":"boom""#,
+        ] {
+            let body = format!("{begin}data: {}\n\n", frame.replace('@', failure));
+            match whole(SSE, &body).verdict {
+                Verdict::Failed(_) => {}
+                other => panic!("{other:?} {body}"),
+            }
+        }
+        for plain in [r#""type":"event""#, r#""kind":"text""#, r#""code":1"#, r#""error":null"#, r#""status":"ok""#] {
+            if !(plain.contains("type") && frame.contains("type")) {
+                let body = format!("{begin}data: {}\n\n", frame.replace('@', plain));
+                assert_eq!(whole(SSE, &body).verdict, Verdict::Completed, "{body}");
+            }
         }
     }
     let delta = r#"{"data":"a","delta":{"text":"a"},"request_state":{}}"#;
@@ -240,20 +302,104 @@ fn strings_in_lines_are_no_quoted_speech_before_a_failure() {
     }
 }
 
-/// A document may have as many lines as bytes, in any framing: were it scanned at each of them, these would take minutes.
+/// A document in several lines that says more than could be kept of it is not believed, whichever of its lines that is.
 #[test]
-fn documents_of_very_many_lines_are_read_in_linear_time() {
+fn a_document_in_lines_of_which_too_much_is_lost_completes_nothing() {
+    let flood = "\"error\":null,\n".repeat(100_000);
+    let long = |size: usize| format!("  \"log\":\"{}\",\n", "x".repeat(size));
+    let quotes = format!("  \"log\":\"{}\",\n \"a\\\"b\":1,\n", "\\\"".repeat(40_000));
+    let failed = reported("boom");
+    for (of, first, document, verdict) in [
+        (NDJSON, "{", format!("\"data\": {{\"text\":\"a\",\n{flood}\"error\":\"boom\"\n}}\n}}"), &NO_TERMINAL),
+        (SSE, "{", format!("\"data\": {{\"text\":\"a\",\n{flood}\"error\":\"boom\"\n}}\n}}"), &NO_TERMINAL),
+        (NDJSON, "{", format!("{} \"text\":\"a\"\n}}", long(1_100_000)), &NO_TERMINAL),
+        (SSE, "{", format!("{} \"text\":\"a\"\n}}", long(1_100_000)), &NO_TERMINAL),
+        (NDJSON, "{", format!("{} \"error\":\"boom\"\n}}", long(1_100_000)), &failed),
+        (SSE, "{", format!("{} \"error\":\"boom\"\n}}", long(1_100_000)), &failed),
+        (NDJSON, "{", format!("{} \"text\":\"a\"\n}}", long(70_000)), &Verdict::Completed),
+        (SSE, "{", format!("{} \"text\":\"a\"\n}}", long(70_000)), &NO_TERMINAL),
+        (SSE, "{", format!("{} \"error\":\"boom\"\n}}", long(70_000)), &failed),
+        (SSE, "{", format!("{quotes} \"text\":\"a\"\n}}"), &NO_TERMINAL),
+        (SSE, "{\"x\":1,", format!("{quotes} \"text\":\"a\"\n}}"), &NO_TERMINAL),
+        // A frame gives it up, and says nothing of it.
+        (NDJSON, "{", format!("{}{{\"usage\":{{\"input_tokens\":1}}}}", long(1_100_000)), &NO_TERMINAL),
+    ] {
+        let before = if of == SSE { "data: {\"x\":1}\n\n" } else { "{\"x\":1}\n" };
+        for end in ["\n", ""] {
+            let body = format!("{before}{first}\n{document}{end}");
+            let shown = format!("{of:?} {first} … {}", &document[document.len() - 40..]);
+            assert_eq!(&whole(of, &body).verdict, verdict, "{shown}");
+            assert_eq!(&decode(of, body.as_bytes().chunks(4093), End::Framed).verdict, verdict, "in chunks: {shown}");
+        }
+        // Only further answer shows that the agent went on.
+        let frame = |data: &str| if of == SSE { format!("\ndata: {data}\n\n") } else { format!("\n{data}\n") };
+        let body = format!("{before}{first}\n{document}");
+        let usage = frame("{\"usage\":{\"input_tokens\":1}}");
+        assert_eq!(&whole(of, format!("{body}{usage}")).verdict, verdict);
+        assert_eq!(whole(of, format!("{body}{}{usage}", frame("{\"text\":\"b\"}"))).verdict, Verdict::Completed);
+    }
+}
+
+/// What a line reported is the last word until text follows it, whatever else could not be kept.
+#[test]
+fn a_large_frame_replaces_no_failure() {
+    let log = "x".repeat(1_100_000);
+    for (report, words) in
+        [("RuntimeError: boom", Some("RuntimeError: boom")), ("Traceback (most recent call last):", None)]
+    {
+        let failed = Verdict::Failed(AnswerError::Reported { message: words.map(str::to_owned) });
+        for frame in [
+            format!("{{\"usage\":{{\"input_tokens\":1}},\"log\":\"{log}"),
+            format!("{{\"usage\":{{\"input_tokens\":1}},\"log\":\"{log}\"}} x"),
+        ] {
+            let bodies = [
+                (NDJSON, format!("{{\"text\":\"a\"}}\n{report}\n{frame}\n")),
+                (SSE, format!("data: {{\"text\":\"a\"}}\n\n{report}\ndata: {frame}\n\n")),
+            ];
+            for (of, body) in bodies {
+                assert_eq!(whole(of, &body).verdict, failed, "{of:?} {report}");
+                assert_eq!(decode(of, [body.as_bytes()], End::Torn).verdict, failed, "{of:?} {report}");
+            }
+        }
+    }
+}
+
+/// A frame ends a traceback: the next line may be anything.
+#[test]
+fn a_traceback_ends_where_a_frame_comes() {
+    let trace = "Traceback (most recent call last):\n";
+    for (of, frame) in [(NDJSON, "{\"text\":\"on\"}\n"), (SSE, "data: {\"text\":\"on\"}\n\n")] {
+        for (behind, verdict) in [
+            ("INFO: done\n", Verdict::Completed),
+            ("  File \"a.py\", line 1\nINFO: done\n", Verdict::Completed),
+            ("KeyError: x\n", reported("KeyError: x")),
+        ] {
+            assert_eq!(whole(of, format!("{trace}{frame}{behind}")).verdict, verdict, "{of:?} {behind}");
+        }
+    }
+    // An object between server-sent events is one, too.
+    assert_eq!(whole(SSE, format!(": ping\n\n{trace}{{\"text\":\"on\"}}\nINFO: done\n")).verdict, Verdict::Completed);
+    assert_eq!(
+        whole(NDJSON, format!("{trace}{{\"usage\":{{}}}}\nINFO: done\n")).verdict,
+        Verdict::Failed(AnswerError::Reported { message: None })
+    );
+}
+
+/// A document may have as many lines as bytes, in any framing. Its lines are no success before its end. That each byte is
+/// looked at once is tested where the lines are taken.
+#[test]
+fn documents_of_very_many_lines_need_their_ends() {
     for (first, line, count) in [("{", "  1,", 60_000), ("{\"a\":", " \"", 80_000), ("{\"a\":[", "\"b\",", 60_000)] {
         let lines = format!("{first}\n{}", format!("{line}\n").repeat(count));
-        for (of, body) in [
-            (NDJSON, format!("{{\"x\":1}}\n{lines}")),
-            (SSE, format!("data: a\n\n{lines}")),
-            (SSE, format!("data: {lines}")),
-            (SSE, format!("data: {{\ndata: \"x\":1,\n{lines}")),
-            (SSE, format!("data: {{\n{}", format!("x\ndata: {line}\n").repeat(count))),
-            (JSON, lines.clone()),
+        for (of, body, verdict) in [
+            (NDJSON, format!("{{\"x\":1}}\n{lines}"), &NO_TERMINAL),
+            (SSE, format!("data: a\n\n{lines}"), &NO_TERMINAL),
+            (SSE, format!("data: {lines}"), &WITHIN_EVENT),
+            (SSE, format!("data: {{\ndata: \"x\":1,\n{lines}"), &NO_TERMINAL),
+            (SSE, format!("data: {{\n{}", format!("x\ndata: {line}\n").repeat(count)), &WITHIN_EVENT),
+            (JSON, lines.clone(), &Verdict::Failed(AnswerError::NotJson)),
         ] {
-            whole(of, body);
+            assert_eq!(&whole(of, body).verdict, verdict, "{of:?} {first} {line}");
         }
     }
 }

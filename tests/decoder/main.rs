@@ -4,6 +4,7 @@ mod answers;
 mod bounds;
 mod endings;
 mod fixtures;
+mod full;
 mod loose;
 mod more;
 mod nested;

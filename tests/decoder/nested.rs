@@ -107,6 +107,11 @@ fn the_end_of_a_large_member_says_how_the_run_ended() {
         (r#"{"response":{"output":@,"stopReason":"guardrail_intervened"}}"#, Some(short(FinishReason::Guardrail))),
         (r#"{"error":{"data":@,"message":"closed"}}"#, None),
         (r#"{"result":{"log":@,"text":"fine"}}"#, Some(Verdict::Completed)),
+        (r#"{"data":{"log":@,"error":{"title":"boom"}}}"#, None),
+        (r#"{"data":{"log":@,"errors":[{"title":"boom"}]}}"#, None),
+        (r#"{"result":{"log":@,"exception":{"title":"boom"}}}"#, None),
+        (r#"{"output":{"log":@,"throttlingException":{"title":"boom"}}}"#, None),
+        (r#"{"jsonrpc":"2.0","id":1,"error":{"data":@,"error":{"title":"boom"}}}"#, None),
         // Others
         (
             r#"{"type":"RUN_FINISHED","result":@,"outcome":{"interrupts":@,"type":"interrupt"}}"#,
@@ -115,6 +120,10 @@ fn the_end_of_a_large_member_says_how_the_run_ended() {
         (
             r#"{"type":"finish","runId":"1","payload":{"output":@,"stepResult":{"log":@,"reason":"length"}}}"#,
             Some(short(FinishReason::MaxTokens)),
+        ),
+        (
+            r#"{"object":"chat.completion","choices":[{"message":{"content":@,"refusal":"No."},"finish_reason":"stop"}]}"#,
+            Some(short(FinishReason::Refusal)),
         ),
     ];
     for (at, (row, verdict)) in rows.iter().enumerate() {
@@ -143,10 +152,23 @@ fn the_text_of_a_large_document_is_kept_up_to_its_limit() {
         r#"{"result":{"content":[{"text":@}]}}"#,
         r#"{"response":{"message":{"content":[{"type":"text","text":@}]},"log":@}}"#,
         r#"{"output":{"text":@},"log":{"a":@}}"#,
+        r#"[{"text":@}]"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":@}]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"kind":"task","artifacts":[{"parts":[{"kind":"text","text":@}]}],"status":{"state":"completed"}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"message":{"parts":[{"text":@}],"role":"ROLE_AGENT"}}}"#,
+        r#"{"object":"chat.completion","choices":[{"message":{"content":@},"finish_reason":"stop"}]}"#,
+        r#"{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":@}]}]}"#,
+        r#"{"type":"message","role":"assistant","content":[{"type":"text","text":@}],"stop_reason":"end_turn"}"#,
+        r#"{"messages":[{"type":"human","content":"hi"},{"type":"ai","content":@}]}"#,
+        r#"{"type":"agent_result","message":{"role":"assistant","content":[{"text":@}]},"stop_reason":"end_turn"}"#,
+        r#"{"type":"agentResult","lastMessage":{"role":"assistant","content":[{"text":@}]},"stopReason":"endTurn"}"#,
+        r#"[{"invocationId":"1","author":"a","content":{"role":"model","parts":[{"text":@}]}}]"#,
     ] {
         for part in ["x", "\\u00e4", "\\u65e5", "日"] {
             let object = row.replace('@', &format!("\"{}\"", part.repeat(1_200_000 / part.len())));
-            let output = whole(JSON, &object).output.expect("an answer");
+            let outcome = whole(JSON, &object);
+            assert_eq!(outcome.verdict, Verdict::Completed, "{row}");
+            let output = outcome.output.unwrap_or_else(|| panic!("no answer: {row}"));
             assert!(output.truncated && output.text.len() > 8 * 1024 - 4, "{part} {row}: {}", output.text.len());
         }
     }
@@ -172,6 +194,30 @@ fn a_frame_of_which_too_much_is_lost_completes_nothing() {
         let body = format!("{object}\n{{\"text\":\"b\"}}\n");
         if object.starts_with("{\"data\"") {
             assert_eq!(whole(NDJSON, body).verdict, Verdict::Completed, "{}", shown(&object));
+        }
+    }
+}
+
+/// However little room is left for a member that may say how the run ended, it does not become an empty one.
+#[test]
+fn a_member_behind_many_texts_is_not_emptied() {
+    for count in 4..14 {
+        let texts = format!("\"text\":\"{}\",", "x".repeat(30_000)).repeat(count) + &"\"x\":1,".repeat(130_000);
+        for (member, verdict) in [
+            (r#""error":{"title":"boom"}"#, None),
+            (r#""errors":[{"title":"boom"}]"#, None),
+            (r#""throttlingException":{"title":"boom"}"#, None),
+            (r#""__error__":{"title":"boom"}"#, None),
+            (r#""interrupt":{"value":"May I?"}"#, Some(FinishReason::Interrupt)),
+            (r#""__interrupt__":[{"value":"May I?"}]"#, Some(FinishReason::Interrupt)),
+            (r#""tripwire":{"value":1}"#, Some(FinishReason::Guardrail)),
+        ] {
+            let outcome = whole(NDJSON, format!("{{{texts}{member}}}\n"));
+            match (&outcome.verdict, verdict) {
+                (Verdict::Failed(_), None) | (Verdict::Interrupted(_), _) => {}
+                (Verdict::Incomplete(reason), Some(expected)) => assert_eq!(*reason, expected),
+                (other, _) => panic!("{other:?} behind {count}: {member}"),
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
 //! Clients of the services that only the control plane uses.
 
 pub mod scheduler;
+pub mod ssm;

@@ -3,13 +3,19 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{body::Body, extract::Request, http::Uri, response::Response};
+use axum::{Router, body::Body, extract::Request, http::Uri, response::Response};
 use lambda_http::{RequestExt, request::RequestContext};
 use tower::{ServiceExt, service_fn};
 
 use crate::{
     api::Api,
     auth::Claims,
+    hooks::{
+        self,
+        receive::SourceIp,
+        state::Hooks,
+        test_delivery::{FromManage, TEST_ROUTE_KEY},
+    },
     router::{self, RequestId},
 };
 
@@ -18,7 +24,18 @@ use crate::{
 /// # Errors
 /// Returns an error if Lambda's Runtime API fails.
 pub async fn serve(api: Arc<Api>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let router = router::routes(api);
+    run(router::routes(api)).await
+}
+
+/// Serves invocations of the hooks surface until the process ends.
+///
+/// # Errors
+/// Returns an error if Lambda's Runtime API fails.
+pub async fn serve_hooks(hooks: Arc<Hooks>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    run(hooks::router::routes(hooks)).await
+}
+
+async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let service = service_fn(move |request: lambda_http::Request| {
         let router = router.clone();
         async move {
@@ -34,9 +51,13 @@ fn routed(request: lambda_http::Request) -> Request {
     let mut found = None;
     let mut id = None;
     let mut stage = None;
+    let mut source = None;
+    let mut is_from_manage = false;
     if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() {
         id = context.request_id.clone();
         stage = context.stage.clone();
+        is_from_manage = context.route_key.as_deref() == Some(TEST_ROUTE_KEY);
+        source = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
         let jwt = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref());
         found = jwt.map(|jwt| Claims(jwt.claims.clone()));
     }
@@ -47,6 +68,15 @@ fn routed(request: lambda_http::Request) -> Request {
     request.extensions_mut().remove::<Claims>();
     if let Some(claims) = found {
         request.extensions_mut().insert(claims);
+    }
+    // Headers such as X-Forwarded-For are the sender's to choose.
+    request.extensions_mut().remove::<SourceIp>();
+    request.extensions_mut().remove::<FromManage>();
+    if is_from_manage {
+        request.extensions_mut().insert(FromManage);
+    }
+    if let Some(address) = source {
+        request.extensions_mut().insert(SourceIp(address));
     }
     if let Some(id) = id {
         request.extensions_mut().insert(RequestId(id));

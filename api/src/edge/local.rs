@@ -2,18 +2,30 @@
 //! request must carry the key and name a loopback host, none may come from a foreign origin, and a write must be JSON,
 //! which a foreign page cannot send without a preflight.
 
-use std::{collections::HashMap, io::Write, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method, header},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use tokio::net::TcpListener;
 
-use crate::{api::Api, auth::Claims, error::ApiError, router, settings::Local};
+use crate::{
+    api::Api,
+    auth::Claims,
+    error::ApiError,
+    hooks::{self, receive::SourceIp, state::Hooks},
+    router,
+    settings::Local,
+};
 
 /// Serves the port until the process ends. Writes the address to standard output once it listens.
 ///
@@ -25,6 +37,29 @@ pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error
     writeln!(std::io::stdout(), "listening on http://{address}")?;
     axum::serve(listener, guarded(router::routes(api), local)).await?;
     Ok(())
+}
+
+/// Serves the hooks surface on a port until the process ends. Writes the address to standard output once it listens. A
+/// sender needs no key here, but a page of another origin is refused before its signature is looked at.
+///
+/// # Errors
+/// Returns an error if the port is taken.
+pub async fn serve_hooks(hooks: Arc<Hooks>, port: u16) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let address = listener.local_addr()?;
+    writeln!(std::io::stdout(), "listening on http://{address}")?;
+    let router = hooks::router::routes(hooks).layer(from_fn(guard_hooks));
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await?;
+    Ok(())
+}
+
+async fn guard_hooks(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if !is_loopback(headers) || !is_own_origin(headers) {
+        return router::rendered(ApiError::Forbidden.into_response(), None, None);
+    }
+    request.extensions_mut().insert(SourceIp(peer.ip()));
+    next.run(request).await
 }
 
 /// Returns the router with the checks of a local port around it.

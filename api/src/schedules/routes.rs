@@ -1,7 +1,7 @@
 //! The routes for the times at which schedules fire: those of a trigger, of an expression that is being written, and of
 //! all triggers.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 use axum::extract::{Path, State};
 use jiff::{Timestamp, Zoned};
@@ -14,7 +14,7 @@ use crate::{
     page,
     reply::Reply,
     request::{JsonObject, Params},
-    schedules::{expression::Expression, schedule::Schedule},
+    schedules::{expression::Expression, next_runs::NextRuns, schedule::Schedule},
     store::triggers::MOST_LISTED,
     times::{self, rfc3339},
     triggers::{
@@ -78,20 +78,30 @@ pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Param
     // Where Scheduler does not have what the trigger says, its runs would be promised in vain.
     let is_ok = |item: &Map<String, Value>| schedule_status(item, now) == Some("ok");
     let found = api.items.triggers(&caller.0, None, MOST_LISTED, is_ok).await?;
-    let mut runs: Vec<(Timestamp, &Map<String, Value>)> = Vec::new();
-    for item in &found.items {
-        if let Some(schedule) = schedule_of(item) {
-            runs.extend(schedule.runs_after(now, saved_at(item, now)).take(limit).map(|run| (run, item)));
-        }
-    }
-    runs.sort_by_key(|(run, _)| *run);
-    runs.truncate(limit);
-    let shown: Vec<Value> = runs
+    let schedules = found.items.iter().filter_map(|item| Some((schedule_of(item)?, item)));
+    let schedules: Vec<(Schedule, &Map<String, Value>)> = schedules.collect();
+    let coming = schedules.iter().map(|(schedule, item)| schedule.runs_after(now, saved_at(item, now)));
+    let shown: Vec<Value> = earliest(coming.collect(), limit)
         .into_iter()
+        .map(|(run, at)| (run, schedules[at].1))
         .map(|(run, item)| json!({"triggerId": item.get("id"), "name": item.get("name"), "at": rfc3339(run)}))
         .collect();
     let count = shown.len();
     Ok(Reply::ok(json!({"runs": shown})).count(count))
+}
+
+/// Returns the first `limit` times of several ascending ones, each with the place of its iterator.
+fn earliest(mut coming: Vec<NextRuns<'_>>, limit: usize) -> Vec<(Timestamp, usize)> {
+    let firsts = coming.iter_mut().enumerate().filter_map(|(at, runs)| Some(Reverse((runs.next()?, at))));
+    let mut heads: BinaryHeap<_> = firsts.collect();
+    let mut found = Vec::with_capacity(limit);
+    while found.len() < limit
+        && let Some(Reverse((run, at))) = heads.pop()
+    {
+        found.push((run, at));
+        heads.extend(coming[at].next().map(|next| Reverse((next, at))));
+    }
+    found
 }
 
 /// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next runs in UTC and in its zone.

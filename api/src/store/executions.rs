@@ -46,8 +46,8 @@ pub struct ExecutionPage {
 }
 
 impl Items {
-    /// Reads a page of a trigger's executions, in the order of their fires, after the execution `after`. At most 1,000
-    /// rows are read, so a page may have fewer than `limit` executions, or none, and still have a next one.
+    /// Reads a page of a trigger's executions, in the order of their fires, after the execution `after`. About 1,000
+    /// rows are read, at most twice as many, so a page may have fewer than `limit` executions, or none, and still have a next one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.

@@ -2,6 +2,7 @@
 //! the function. The results are JSON. No other folder of this package names DynamoDB's types.
 
 pub mod executions;
+pub mod hooks;
 mod query;
 pub mod triggers;
 
@@ -71,6 +72,7 @@ impl Items {
 pub struct Changes {
     set: Vec<String>,
     remove: Vec<String>,
+    add: Vec<String>,
     expression: Expression,
 }
 
@@ -102,6 +104,14 @@ impl Changes {
         self
     }
 
+    /// Adds one to an attribute. An absent one counts as 0.
+    #[must_use]
+    pub fn count(mut self, name: &str) -> Self {
+        let (name, one) = (self.name(name), self.value(&Value::from(1)));
+        self.add.push(format!("{name} {one}"));
+        self
+    }
+
     /// Returns the placeholder of an attribute, for a condition.
     pub fn name(&mut self, name: &str) -> String {
         let placeholder = format!("#{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
@@ -121,7 +131,8 @@ impl Changes {
             [] => String::new(),
             parts => format!("{word} {} ", parts.join(", ")),
         };
-        let update = format!("{}{}", clause("SET", &self.set), clause("REMOVE", &self.remove));
+        let (set, remove) = (clause("SET", &self.set), clause("REMOVE", &self.remove));
+        let update = format!("{set}{remove}{}", clause("ADD", &self.add));
         (update.trim_end().to_owned(), self.expression)
     }
 }

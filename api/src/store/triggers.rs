@@ -238,10 +238,15 @@ pub fn has_schedule(item: &Map<String, Value>) -> bool {
         || item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string())
 }
 
-/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, so that it can
-/// be deleted again.
+/// Returns true if a trigger has a webhook, or a tombstone still has its secret.
+pub fn has_webhook(item: &Map<String, Value>) -> bool {
+    item.get("webhookConfig").is_some_and(|config| config["hookId"].is_string())
+}
+
+/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, or its webhook's
+/// secret is left, so that it can be deleted again.
 pub fn is_shown(item: &Map<String, Value>) -> bool {
-    !is_tombstone(item) || has_schedule(item)
+    !is_tombstone(item) || has_schedule(item) || has_webhook(item)
 }
 
 /// Builds the condition that an item is such a target and has this version, or none if it is null.

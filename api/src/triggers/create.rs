@@ -1,5 +1,5 @@
 //! `POST /triggers`: the item first, then its schedule, then the schedule's ARN in the item. A crash leaves a trigger that is
-//! shown with `scheduleStatus: missing`; saving it again completes it.
+//! shown with `scheduleStatus: missing`; saving it again completes it. So it is with a webhook's secret and its pointer.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::{
     api::Api,
     auth::Caller,
     error::ApiError,
+    hooks::event::SOURCE,
     reply::Reply,
     request::JsonObject,
     store::{
@@ -21,9 +22,10 @@ use crate::{
     times,
     triggers::{
         draft::{Draft, violations},
-        sync::sync,
+        sync::{is_lost, needs_sync, sync_saved},
         view::{schedule_of, view},
     },
+    webhooks::make::{completed, with_hook, with_webhook},
 };
 
 /// The time for which an `Idempotency-Key` counts, in milliseconds. The key is a part of the id, whose time is that of
@@ -50,7 +52,7 @@ pub async fn create(
         return Err(ApiError::Validation(violations));
     }
     let (user_id, id) = (&caller.0, new_id(&caller, &headers)?);
-    let item = new_item(&draft, user_id, &id, &times::rfc3339(now));
+    let item = new_item(&with_hook(draft), user_id, &id, &times::rfc3339(now));
     let (item, is_new) = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit).await? {
         Created::Done => (item, true),
         // The same key again: the first request may have been cut short.
@@ -68,10 +70,11 @@ pub async fn create(
     let item = match schedule_of(&item) {
         Some(_) if is_new => scheduled(&api, user_id, &id, item).await?,
         // Somebody may have changed it since, so it is not removed if Scheduler refuses it.
-        Some(_) => sync(&api, user_id, &id, item).await?,
-        None => item,
+        Some(_) if needs_sync(&item) || is_lost(&api, &id, &item).await => sync_saved(&api, user_id, &id, item).await?,
+        _ => item,
     };
-    Ok(Reply::created(json!({})).with("trigger", view(&item, now)))
+    let (item, secret) = completed(&api, user_id, &id, item).await?;
+    Ok(with_webhook(Reply::created(json!({})), &api, &item, secret.as_ref()).with("trigger", view(&item, now)))
 }
 
 /// Creates the schedule of a new trigger. If Scheduler refuses it, the trigger is removed.
@@ -86,14 +89,14 @@ async fn scheduled(
     item: Map<String, Value>,
 ) -> Result<Map<String, Value>, ApiError> {
     let version = item["version"].clone();
-    match sync(api, user_id, id, item).await {
-        Err(refused @ ApiError::Validation(_)) => {
+    match sync_saved(api, user_id, id, item).await {
+        Err(ApiError::Saved { cause, .. }) if matches!(*cause, ApiError::Validation(_)) => {
             let gone = Changes::default().set("deletedAt", &json!(times::rfc3339(times::now())));
             // Nothing was ever scheduled, so the tombstone need not outlive the hour.
             let gone =
                 gone.set("ttl", &json!(times::now().as_second() + 60 * 60)).remove("prompt").remove("scheduleVersion");
             api.items.bury_trigger(user_id, id, &version, gone).await?;
-            Err(refused)
+            Err(*cause)
         }
         result => result,
     }
@@ -129,7 +132,9 @@ pub fn index_keys(draft: &Draft, user_id: &str, id: &str) -> Vec<(String, Value)
         ("GSI1PK".to_owned(), json!(format!("TYPE#{}", draft.kind().unwrap_or_default()))),
         ("GSI1SK".to_owned(), json!(format!("USER#{user_id}#{id}"))),
     ];
-    if let Some(source) = draft.event_source().filter(|_| draft.kind() == Some("event")) {
+    // Deliveries are addressed to their trigger. In the index, whoever may put events on a bus would reach it unsigned.
+    let source = draft.event_source().filter(|source| draft.kind() == Some("event") && *source != SOURCE);
+    if let Some(source) = source {
         keys.push(("GSI2PK".to_owned(), json!(format!("EVENTSOURCE#{source}"))));
         keys.push(("GSI2SK".to_owned(), json!(format!("USER#{user_id}#TRIGGER#{id}"))));
     }

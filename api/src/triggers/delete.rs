@@ -1,6 +1,7 @@
 //! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its schedule is
 //! deleted after that. Deleting again completes what was cut short. A schedule that another API has made is deleted before:
-//! its fires do not ask the item, and the API may not be allowed to delete it.
+//! its fires do not ask the item, and the API may not be allowed to delete it. The secret of a webhook is deleted like a
+//! schedule; its pointer leads to the tombstone as long as there is one, so that senders learn that the hook is gone.
 
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use crate::{
     router::done,
     store::{
         Changes,
-        triggers::{has_schedule, is_tombstone},
+        triggers::{has_schedule, has_webhook, is_tombstone},
     },
     times,
     triggers::{
         checked,
         sync::{foreign_group, sync, tombstone_ttl, version_of},
     },
+    webhooks::make::removed,
 };
 
 const MAX_ROUNDS: usize = 5;
@@ -37,6 +39,7 @@ pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
             return Ok(done("Trigger deleted"));
         };
         if is_tombstone(&item) {
+            let item = removed(&api, &caller.0, id, item).await?;
             if has_schedule(&item) {
                 sync(&api, &caller.0, id, item).await?;
             }
@@ -58,7 +61,7 @@ fn tombstone(item: &Map<String, Value>) -> Changes {
         .set("deletedAt", &json!(times::rfc3339(now)))
         .set("updatedAt", &json!(times::rfc3339(now)))
         .set("version", &json!(version_of(item) + 1));
-    if !has_schedule(item) {
+    if !has_schedule(item) && !has_webhook(item) {
         changes = changes.set("ttl", &json!(tombstone_ttl()));
     }
     for name in ["prompt", "input", "inputMapping", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK"] {

@@ -5,7 +5,17 @@ use agent_trigger::{domain::platform::Platform, json::surrogate, trigger::check}
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{error::Violation, event_sources::is_source, schedules::schedule::Schedule, settings::Settings};
+use crate::{
+    error::Violation,
+    event_sources::is_source,
+    hooks::{
+        event::SOURCE,
+        scheme::Preset,
+        webhook::{OWN_MEMBERS, Webhook},
+    },
+    schedules::schedule::Schedule,
+    settings::Settings,
+};
 
 /// The members that a client sets as a whole.
 const WHOLE: [&str; 19] = [
@@ -30,7 +40,7 @@ const WHOLE: [&str; 19] = [
     "enabled",
 ];
 /// The objects that an update merges, one level deep.
-const MERGED: [&str; 3] = ["scheduleConfig", "eventConfig", "inputMapping"];
+const MERGED: [&str; 4] = ["scheduleConfig", "eventConfig", "webhookConfig", "inputMapping"];
 /// The members of `scheduleConfig` that only the API writes. Clients send them back.
 const OWN_SCHEDULE_MEMBERS: [&str; 2] = ["schedulerArn", "scheduleGroupName"];
 /// The longest name, and the longest description, in characters.
@@ -48,9 +58,9 @@ impl Draft {
     pub fn of_item(item: &Map<String, Value>) -> Self {
         let known = item.iter().filter(|(name, _)| WHOLE.contains(&name.as_str()) || MERGED.contains(&name.as_str()));
         let mut draft: Map<String, Value> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
-        // Items of other writers may leave the type out.
-        let kind = if draft.contains_key("scheduleConfig") { "schedule" } else { "event" };
-        draft.entry("type").or_insert(json!(kind));
+        if let Some(kind) = kind_of(item) {
+            draft.entry("type").or_insert(json!(kind));
+        }
         Self(draft)
     }
 
@@ -68,17 +78,14 @@ impl Draft {
                 (Some(Value::Object(before)), Value::Object(given)) => {
                     let mut merged = before.clone();
                     for (member, value) in given {
-                        if name != "scheduleConfig" || !OWN_SCHEDULE_MEMBERS.contains(&member.as_str()) {
+                        if !is_own(name, member) {
                             put(&mut merged, member, value.clone());
                         }
                     }
                     Value::Object(merged)
                 }
                 (_, Value::Object(given)) => {
-                    let kept = given.iter().filter(|(member, value)| {
-                        let is_own = name == "scheduleConfig" && OWN_SCHEDULE_MEMBERS.contains(&member.as_str());
-                        !is_own && !value.is_null()
-                    });
+                    let kept = given.iter().filter(|(member, value)| !is_own(name, member) && !value.is_null());
                     Value::Object(kept.map(|(member, value)| (member.clone(), value.clone())).collect())
                 }
                 (_, other) => other.clone(),
@@ -87,11 +94,39 @@ impl Draft {
         }
         // A schedule has no event, and the other way round. A client that changes the type sends only the new part.
         match self.kind() {
-            Some("schedule") => drop(self.0.remove("eventConfig")),
-            Some("event") => drop(self.0.remove("scheduleConfig")),
+            Some("schedule") => {
+                self.0.remove("eventConfig");
+                self.0.remove("webhookConfig");
+            }
+            Some("event") => {
+                self.0.remove("scheduleConfig");
+                self.complete_webhook();
+            }
             _ => {}
         }
         self
+    }
+
+    /// Adds what a webhook lacks: its event source, or its settings. Either is enough to ask for one.
+    fn complete_webhook(&mut self) {
+        let has_config = self.0.contains_key("webhookConfig");
+        if has_config && self.event_source().is_none() {
+            let config = self.0.entry("eventConfig").or_insert_with(|| json!({}));
+            if let Value::Object(config) = config {
+                config.insert("eventSourceId".to_owned(), json!(SOURCE));
+            }
+        }
+        if self.event_source() == Some(SOURCE) {
+            let config = self.0.entry("webhookConfig").or_insert_with(|| json!({}));
+            if let Value::Object(config) = config {
+                config.entry("preset").or_insert(json!(Preset::Standard.as_str()));
+            }
+        }
+    }
+
+    /// Returns true if the draft has a webhook.
+    pub fn has_webhook(&self) -> bool {
+        self.kind() == Some("event") && self.event_source() == Some(SOURCE)
     }
 
     /// Returns `type`.
@@ -110,6 +145,15 @@ impl Draft {
     }
 }
 
+/// Returns the type of an item. Items of other writers may leave it out.
+pub fn kind_of(item: &Map<String, Value>) -> Option<&str> {
+    match item.get("type") {
+        Some(kind) => kind.as_str(),
+        None if item.contains_key("scheduleConfig") => Some("schedule"),
+        None => Some("event"),
+    }
+}
+
 /// Returns a value as the table can hold it: it holds Unicode, so half a surrogate pair becomes U+FFFD.
 fn unicode(value: &Value) -> Value {
     match value {
@@ -122,6 +166,15 @@ fn unicode(value: &Value) -> Value {
 
 fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().map(|(name, value)| (surrogate::shown(name).into_owned(), unicode(value))).collect()
+}
+
+/// Returns true for a member of a merged object that only the API writes.
+fn is_own(object: &str, member: &str) -> bool {
+    match object {
+        "scheduleConfig" => OWN_SCHEDULE_MEMBERS.contains(&member),
+        "webhookConfig" => OWN_MEMBERS.contains(&member),
+        _ => false,
+    }
 }
 
 fn put(object: &mut Map<String, Value>, name: &str, value: Value) {
@@ -164,6 +217,9 @@ pub fn violations(
     }
     match draft.kind() {
         Some("schedule") => {
+            if before.map(Draft::of_item).is_some_and(|before| before.has_webhook()) {
+                add("type", "a webhook stays one; delete the trigger instead".to_owned());
+            }
             for (field, description) in of_schedule(draft, before, settings, now) {
                 add(&format!("scheduleConfig.{field}"), description);
             }
@@ -174,6 +230,9 @@ pub fn violations(
                 None => add("eventConfig.eventSourceId", "is required for a trigger of type event".to_owned()),
                 Some(source) if was.as_deref() == Some(source) || is_source(&settings.event_sources, source) => {}
                 Some(_) => add("eventConfig.eventSourceId", "must be one of GET /events".to_owned()),
+            }
+            for (field, description) in of_webhook(draft, was.as_deref(), settings) {
+                add(&field, description);
             }
         }
         _ => add("type", "must be \"schedule\" or \"event\"".to_owned()),
@@ -203,6 +262,27 @@ fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Ve
         Violation { field, description: description.to_owned() }
     };
     check::problems(Value::Object(item), platform).into_iter().map(violation).collect()
+}
+
+/// Returns the problems of a webhook. `was` is the event source before the change.
+fn of_webhook(draft: &Draft, was: Option<&str>, settings: &Settings) -> Vec<(String, String)> {
+    let source = || "eventConfig.eventSourceId".to_owned();
+    if !draft.has_webhook() {
+        // Its address and its secret would be left behind.
+        let lost =
+            (was == Some(SOURCE)).then(|| (source(), "a webhook stays one; delete the trigger instead".to_owned()));
+        let config = draft.0.contains_key("webhookConfig");
+        let config = config.then(|| ("webhookConfig".to_owned(), format!("needs the event source {SOURCE}")));
+        return lost.or(config).into_iter().collect();
+    }
+    if settings.hooks.is_none() {
+        return vec![(source(), "webhooks are not deployed here".to_owned())];
+    }
+    let Some(Value::Object(config)) = draft.0.get("webhookConfig") else {
+        return vec![("webhookConfig".to_owned(), "must be an object".to_owned())];
+    };
+    let problems = Webhook::read(config).err().unwrap_or_default();
+    problems.into_iter().map(|(name, problem)| (format!("webhookConfig.{name}"), problem)).collect()
 }
 
 fn of_schedule(

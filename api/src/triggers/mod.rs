@@ -27,6 +27,7 @@ use crate::{
     store::triggers::{MOST_LISTED, is_shown, is_tombstone},
     times,
     triggers::view::{is_enabled, view},
+    webhooks::make::with_webhook,
 };
 
 /// `GET /triggers`: `type`, `enabled`, `health`, `limit`, `nextToken`. The default page holds all of a user's triggers.
@@ -67,7 +68,8 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
 /// If there is no such trigger of the caller.
 pub async fn get(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find(&api, &caller, &id).await?;
-    Ok(Reply::ok(json!({})).with("trigger", view(&item, times::now())))
+    let reply = with_webhook(Reply::ok(json!({})), &api, &item, None);
+    Ok(reply.with("trigger", view(&item, times::now())))
 }
 
 /// Reads a trigger of the caller to show it. It may be a tombstone whose schedule is not deleted yet.

@@ -20,8 +20,8 @@ use crate::{
     times,
     triggers::{
         find_alive,
-        sync::{sync, version_of, write_enabled},
-        view::{schedule_of, view},
+        sync::{is_lost, needs_sync, sync_saved, version_of, write_enabled},
+        view::{is_enabled, is_synced, schedule_of, view},
     },
 };
 
@@ -34,8 +34,9 @@ const MAX_ROUNDS: usize = 5;
 /// If there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
-    // A schedule that another API has made is replaced only after the item has noted it.
-    if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") {
+    // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone: a rate
+    // would count anew.
+    if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") && !is_settled(&item, true) {
         write_enabled(&api, &caller.0, &id, &item).await?;
     }
     switch(&api, &caller, &id, item, true).await
@@ -50,31 +51,40 @@ pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path
     switch(&api, &caller, &id, item, false).await
 }
 
+/// Returns true if the trigger stands as it is wanted, and Scheduler has it so.
+fn is_settled(item: &Map<String, Value>, is_wanted: bool) -> bool {
+    is_enabled(item) == is_wanted && is_synced(item)
+}
+
 async fn switch(
     api: &Api,
     caller: &Caller,
     id: &str,
     before: Map<String, Value>,
-    is_enabled: bool,
+    is_wanted: bool,
 ) -> Result<Reply, ApiError> {
     let mut before = before;
     for _ in 0..MAX_ROUNDS {
+        let next = version_of(&before) + 1;
         let mut changes = Changes::default()
-            .set("enabled", &json!(is_enabled))
-            .set("version", &json!(version_of(&before) + 1))
+            .set("enabled", &json!(is_wanted))
+            .set("version", &json!(next))
             .set("updatedAt", &json!(times::rfc3339(times::now())));
         if schedule_of(&before).is_some() && !before.contains_key("scheduleVersion") {
             // The item of another API is not believed about its schedule until Scheduler has it.
             changes = changes.set("scheduleVersion", &json!(0));
+        } else if schedule_of(&before).is_some() && is_settled(&before, is_wanted) {
+            changes = changes.set("scheduleVersion", &json!(next));
         }
-        if is_enabled {
+        if is_wanted {
             changes = changes.remove("pausedAt").remove("pausedReason");
         }
         let version = before.get("version").cloned().unwrap_or_default();
         match api.items.change_trigger(&caller.0, id, &version, Target::Trigger, changes).await? {
             Write::Done(after) => {
                 // It makes sure of the schedule's state, and notes the version that it was made from.
-                let after = if schedule_of(&after).is_some() { sync(api, &caller.0, id, after).await? } else { after };
+                let is_out = schedule_of(&after).is_some() && (needs_sync(&after) || is_lost(api, id, &after).await);
+                let after = if is_out { sync_saved(api, &caller.0, id, after).await? } else { after };
                 return Ok(Reply::ok(json!({})).with("trigger", view(&after, times::now())));
             }
             Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,

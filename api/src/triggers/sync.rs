@@ -17,7 +17,10 @@ use crate::{
         triggers::{Target, is_tombstone},
     },
     times,
-    triggers::view::{is_enabled, schedule_of},
+    triggers::{
+        draft::kind_of,
+        view::{is_enabled, is_synced, schedule_of},
+    },
 };
 
 /// The number of times that the item may change under a request before it gives up.
@@ -87,8 +90,11 @@ pub async fn sync(
         match api.items.change_trigger(user_id, trigger_id, &version, Target::TriggerOrTombstone, changes).await? {
             Write::Done(after) => return Ok(after),
             Write::Refused(Some(newer)) => item = newer,
-            // Nobody removes an item but its ttl.
-            Write::Refused(None) => return Err(ApiError::NotFound),
+            Write::Refused(None) => {
+                // Somebody who may write the table has removed the item. Nothing would show its schedule.
+                api.scheduler.delete(trigger_id).await?;
+                return Err(ApiError::NotFound);
+            }
         }
     }
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
@@ -98,6 +104,47 @@ pub async fn sync(
 /// has none, because nobody would see the schedule after it.
 pub fn tombstone_ttl() -> i64 {
     times::now().as_second() + TOMBSTONE_SECONDS
+}
+
+/// Does as [`sync`] for an item that was just written. Its error has the item's version: a client that sends the same again
+/// has not been overtaken by anybody.
+///
+/// # Errors
+/// Returns [`ApiError::Saved`] if Scheduler or the table does not do it.
+pub async fn sync_saved(
+    api: &Api,
+    user_id: &str,
+    trigger_id: &str,
+    item: Map<String, Value>,
+) -> Result<Map<String, Value>, ApiError> {
+    let version = version_of(&item);
+    sync(api, user_id, trigger_id, item).await.map_err(|cause| match cause {
+        ApiError::NotFound => cause,
+        cause => ApiError::Saved { trigger_id: trigger_id.to_owned(), version, cause: Box::new(cause) },
+    })
+}
+
+/// Returns true if Scheduler may have another schedule than the item says, or one too many.
+pub fn needs_sync(item: &Map<String, Value>) -> bool {
+    let is_schedule = kind_of(item) == Some("schedule");
+    if item.contains_key("scheduleVersion") { !is_schedule || !is_synced(item) } else { is_schedule }
+}
+
+/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there. It is not
+/// simply written again, because a rate would count anew.
+pub async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
+    let now = times::now();
+    // One that fires no more is not there.
+    let schedule = schedule_of(item).filter(|schedule| schedule.runs_after(now, now).next().is_some());
+    let Some(schedule) = schedule else { return false };
+    match api.scheduler.get(id).await {
+        Ok(known) => !agrees(&schedule, is_enabled(item), known.as_ref()),
+        Err(error) => {
+            // What was asked is done. The state says what is wrong, once Scheduler answers.
+            tracing::warn!(cause = %error, "Scheduler could not be asked");
+            false
+        }
+    }
 }
 
 /// Returns true if what Scheduler has is this schedule.

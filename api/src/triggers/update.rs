@@ -24,9 +24,10 @@ use crate::{
         create::index_keys,
         draft::{Draft, violations},
         find_alive,
-        sync::{agrees, foreign_group, sync, version_of},
-        view::{is_enabled, schedule_of, view},
+        sync::{foreign_group, is_lost, needs_sync, sync_saved, version_of},
+        view::{is_synced, view},
     },
+    webhooks::make::{completed, with_hook, with_webhook},
 };
 
 /// The number of times that an update without `If-Match` is merged because another change came first.
@@ -53,7 +54,7 @@ pub async fn update(
             return Err(ApiError::VersionMismatch { version: json!(version_of(&before)) });
         }
         let now = times::now();
-        let draft = Draft::of_item(&before).merged(&without_enabled(&body));
+        let draft = with_hook(Draft::of_item(&before).merged(&without_enabled(&body)));
         let violations = violations(&draft, &body, Some(&before), &api.settings, now);
         if !violations.is_empty() {
             return Err(ApiError::Validation(violations));
@@ -62,10 +63,13 @@ pub async fn update(
         let changes = changes(&before, &draft, &caller.0, &id, api.scheduler.group());
         match api.items.change_trigger(&caller.0, &id, &version, Target::Trigger, changes).await? {
             Write::Done(after) => {
+                // A client that sends the schedule wants it to be so.
                 let is_out =
                     needs_sync(&after) || body.contains_key("scheduleConfig") && is_lost(&api, &id, &after).await;
-                let after = if is_out { sync(&api, &caller.0, &id, after).await? } else { after };
-                return Ok(Reply::ok(json!({})).with("trigger", view(&after, now)));
+                let after = if is_out { sync_saved(&api, &caller.0, &id, after).await? } else { after };
+                let (after, secret) = completed(&api, &caller.0, &id, after).await?;
+                let reply = with_webhook(Reply::ok(json!({})), &api, &after, secret.as_ref());
+                return Ok(reply.with("trigger", view(&after, now)));
             }
             Write::Refused(Some(newer)) if !is_tombstone(&newer) => before = newer,
             Write::Refused(_) => return Err(ApiError::NotFound),
@@ -89,32 +93,6 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 /// it.
 fn without_enabled(body: &Map<String, Value>) -> Map<String, Value> {
     body.iter().filter(|(name, _)| *name != "enabled").map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-/// Returns true if Scheduler may have another schedule than the item says, or one too many.
-fn needs_sync(item: &Map<String, Value>) -> bool {
-    let is_schedule = item.get("type").is_some_and(|kind| kind == "schedule");
-    match item.get("scheduleVersion") {
-        Some(version) => !is_schedule || Some(version) != item.get("version"),
-        None => is_schedule,
-    }
-}
-
-/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there. A client
-/// that sends the schedule wants it to be so. It is not simply written again, because a rate would count anew.
-async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
-    let now = times::now();
-    // One that fires no more is not there.
-    let schedule = schedule_of(item).filter(|schedule| schedule.runs_after(now, now).next().is_some());
-    let Some(schedule) = schedule else { return false };
-    match api.scheduler.get(id).await {
-        Ok(known) => !agrees(&schedule, is_enabled(item), known.as_ref()),
-        Err(error) => {
-            // What was asked is done. The state says what is wrong, once Scheduler answers.
-            tracing::warn!(cause = %error, "Scheduler could not be asked");
-            false
-        }
-    }
 }
 
 /// Returns the difference between an item and its draft, with the next version. The function writes to the item, too,
@@ -147,8 +125,7 @@ fn changes(before: &Map<String, Value>, draft: &Draft, user_id: &str, id: &str, 
     let version = version_of(before) + 1;
     let is_schedule = draft.kind() == Some("schedule");
     let is_same_schedule = was.get("scheduleConfig") == draft.0.get("scheduleConfig");
-    let was_synced = before.get("scheduleVersion").is_some_and(|synced| Some(synced) == before.get("version"));
-    if is_schedule && is_same_schedule && was_synced {
+    if is_schedule && is_same_schedule && is_synced(before) {
         // Scheduler has ids alone, so nothing that it has has changed.
         changes = changes.set("scheduleVersion", &json!(version));
     } else if (is_schedule || has_schedule(before)) && !before.contains_key("scheduleVersion") {

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    schedules::{expression::Expression, schedule::Schedule},
-    store::triggers::{has_schedule, is_tombstone},
+    schedules::schedule::Schedule,
+    store::triggers::{has_schedule, has_webhook, is_tombstone},
     times::rfc3339,
-    triggers::draft::Draft,
+    triggers::draft::{Draft, kind_of},
 };
 
 /// The attributes that the API and the function write, in the order of their meaning.
@@ -50,6 +50,10 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
     if let Some(status) = status {
         shown.insert("scheduleStatus".to_owned(), json!(status));
     }
+    if has_webhook(item) {
+        let is_made = item["webhookConfig"]["secretVersion"].as_i64().is_some_and(|version| version > 0);
+        shown.insert("webhookStatus".to_owned(), json!(if is_made { "ok" } else { "missing" }));
+    }
     if let Some(schedule) = schedule_of(item) {
         shown.insert("scheduleDescription".to_owned(), json!(schedule.describe()));
         let next = schedule.runs_after(now, saved_at(item, now)).next();
@@ -62,7 +66,8 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
 
 /// Returns the schedule of a trigger, or `None` if it is of another type or invalid.
 pub fn schedule_of(item: &Map<String, Value>) -> Option<Schedule> {
-    Draft::of_item(item).schedule()
+    let config = item.get("scheduleConfig").filter(|_| kind_of(item) == Some("schedule"))?;
+    Schedule::read(config.as_object()?).ok()
 }
 
 /// Returns false only for a trigger that is switched off, or that was deleted.
@@ -77,6 +82,11 @@ pub fn saved_at(item: &Map<String, Value>, now: Timestamp) -> Timestamp {
     text.and_then(|text| text.parse().ok()).unwrap_or(now)
 }
 
+/// Returns true if Scheduler has what this version of the item says, as far as the item knows.
+pub fn is_synced(item: &Map<String, Value>) -> bool {
+    item.get("scheduleVersion").is_some_and(|synced| Some(synced) == item.get("version"))
+}
+
 /// Returns the state of a trigger's schedule. `disabled`: the trigger is switched off. `done`: it fires no more.
 /// `missing`: a write was cut short, or no schedule was ever made. `ok`: anything else.
 pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'static str> {
@@ -88,17 +98,17 @@ pub fn schedule_status(item: &Map<String, Value>, now: Timestamp) -> Option<&'st
 }
 
 fn status_of(schedule: &Schedule, item: &Map<String, Value>, now: Timestamp) -> &'static str {
-    let is_synced = item.get("scheduleVersion").is_some_and(|version| Some(version) == item.get("version"));
     // A trigger of another API has an ARN and no versions.
     let is_foreign = item.get("scheduleVersion").is_none()
         && item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string());
-    let fires = || schedule.runs_after(now, saved_at(item, now)).next().is_some();
-    match &schedule.expression {
-        _ if !is_enabled(item) => "disabled",
-        Expression::At(_) | Expression::Cron(_) if !fires() => "done",
-        Expression::Rate { .. } if schedule.end.is_some_and(|end| end <= now) => "done",
-        _ if is_synced || is_foreign => "ok",
-        _ => "missing",
+    if !is_enabled(item) {
+        "disabled"
+    } else if schedule.runs_after(now, saved_at(item, now)).next().is_none() {
+        "done"
+    } else if is_synced(item) || is_foreign {
+        "ok"
+    } else {
+        "missing"
     }
 }
 
@@ -123,8 +133,14 @@ mod tests {
             (json!({"scheduleConfig": {"expression": "at(2025-12-31T23:00:00)"}}), "done"),
             (json!({"scheduleConfig": {"expression": "at(2026-01-01T00:30:00)"}}), "ok"),
             (json!({"scheduleConfig": {"expression": "rate(1 hour)", "endDate": "2025-12-31T00:00:00Z"}}), "done"),
+            // The end is still to come, and no run is left before it.
+            (json!({"scheduleConfig": {"expression": "rate(1 hour)", "endDate": "2026-01-01T00:20:00Z"}}), "done"),
+            (json!({"type": null, "scheduleConfig": {"expression": "rate(1 hour)"}}), "ok"),
         ] {
-            let shown = view(&item(changes.clone()), now);
+            let mut item = item(changes.clone());
+            // Items of other writers may leave the type out.
+            item.retain(|name, value| name != "type" || !value.is_null());
+            let shown = view(&item, now);
             assert_eq!(shown["scheduleStatus"], expected, "{changes}");
             assert_eq!((shown.get("PK"), shown.get("userId")), (None, None));
             assert_eq!(shown.get("nextRun").is_some(), expected == "ok", "{changes}");

@@ -9,9 +9,10 @@ use crate::support::{LIMIT, OnPort, World, id, scheduled, subscribed};
 
 /// A step at which the process dies: a request to a service that is applied, or not, and never answered.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(crate) enum Step {
     Table(&'static str, usize, bool),
     Scheduler(&'static str, usize, bool),
+    Secrets(&'static str, usize, bool),
 }
 
 fn inject(world: &World, step: Step) -> Injected {
@@ -20,6 +21,9 @@ fn inject(world: &World, step: Step) -> Injected {
         Step::Table(operation, nth, is_applied) => {
             world.stack.dynamodb.inject(Rule::new(operation, fault(is_applied)).after(nth))
         }
+        Step::Secrets(operation, nth, is_applied) => {
+            world.stack.ssm.inject(Rule::new(operation, fault(is_applied)).after(nth))
+        }
         Step::Scheduler(operation, nth, is_applied) => {
             world.scheduler.inject(Rule::new(operation, fault(is_applied)).after(nth))
         }
@@ -27,7 +31,7 @@ fn inject(world: &World, step: Step) -> Injected {
 }
 
 /// Sends a request, and kills the process at this step of it. Returns false if the request has no such step.
-async fn dies(
+pub(crate) async fn dies(
     world: &World,
     step: Step,
     method: Method,
@@ -56,6 +60,7 @@ async fn dies(
     };
     rule.remove();
     world.stack.dynamodb.clear_faults();
+    world.stack.ssm.clear_faults();
     world.scheduler.clear_faults();
     has_died
 }

@@ -1,6 +1,6 @@
 //! A local port can be reached by any web page. It serves whoever has the key, from this machine, and no foreign page.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use reqwest::Method;
 use serde_json::json;
@@ -72,7 +72,7 @@ async fn what_is_not_there_or_not_json_is_said_in_json() {
 async fn the_page_needs_no_key_and_loads_nothing_foreign() {
     let world = World::start().await;
     let api = world.port().await;
-    let mut size = 0;
+    let (mut size, mut texts) = (0, BTreeMap::new());
     let site = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/site")).unwrap();
     let files = site.map(|file| file.unwrap().file_name().into_string().unwrap()).map(|name| match name.as_str() {
         "index.html" => ("/".to_owned(), "text/html"),
@@ -86,10 +86,27 @@ async fn the_page_needs_no_key_and_loads_nothing_foreign() {
         assert!(answer.headers["content-type"].as_str().unwrap().starts_with(kind), "{path}");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
         size += answer.body.as_str().map_or(0, str::len);
-        let text = answer.body.to_string();
+        let text = answer.body.as_str().map_or_else(|| answer.body.to_string(), str::to_owned);
         assert!(!text.contains("innerHTML") && !text.contains("eval("), "{path}");
+        texts.insert(path.to_owned(), text);
     }
     assert!(size < 60 * 1024, "{size} bytes");
+    // The form is loaded when somebody opens it.
+    let mut at_start = vec!["/".to_owned(), "/assets/style.css".to_owned(), "/assets/app.js".to_owned()];
+    let mut seen = 0;
+    while let Some(path) = at_start.get(seen) {
+        let imports = texts[path].split("from './").skip(1).filter_map(|rest| rest.split_once('\''));
+        let imports: Vec<_> = imports.map(|(name, _)| format!("/assets/{name}")).collect();
+        for import in imports {
+            if !at_start.contains(&import) {
+                at_start.push(import);
+            }
+        }
+        seen += 1;
+    }
+    assert!(at_start.len() > 8 && !at_start.contains(&"/assets/form.js".to_owned()), "{at_start:?}");
+    let start: usize = at_start.iter().map(|path| texts[path].len()).sum();
+    assert!(start < 52 * 1024, "{start} bytes before anything is opened");
     let page = api.get("/").await;
     let policy = page.headers["content-security-policy"].as_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");

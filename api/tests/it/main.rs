@@ -6,9 +6,11 @@ mod crashes;
 mod executions;
 mod fires;
 mod frontend;
+mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod saves;
 mod schedules;
 mod strangers;
 mod support;

@@ -71,7 +71,11 @@ async fn what_scheduler_refuses_leaves_nothing() {
     // No expression that the API takes is refused by the stand-in, so its name is made to be.
     let rule = world.scheduler.inject(Rule::new("CreateSchedule", Fault::NotFound));
     let answer = api.post("/triggers", scheduled()).await;
-    assert_eq!(answer.status, 503, "{:#}", answer.body);
+    assert_eq!((answer.status, answer.body["code"].as_str()), (502, Some("UPSTREAM_ERROR")), "{:#}", answer.body);
+    assert_eq!(
+        (answer.headers.get("retry-after"), &answer.body["message"]),
+        (None, &json!("the schedule group does not exist"))
+    );
     rule.remove();
     let listed = api.get("/triggers").await.expect(200);
     assert_eq!(listed["triggers"][0]["scheduleStatus"], "missing", "what is half made is shown");

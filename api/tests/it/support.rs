@@ -17,6 +17,12 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const USER: &str = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff";
 pub(crate) const STRANGER: &str = "0e984725-c51c-4bf4-9960-e1c80e27aba0";
 pub(crate) const KEY: &str = "a-key-of-the-local-port";
+/// The address at which the world reaches the hooks surface.
+pub(crate) const HOOKS_URL: &str = "https://hooks.example.com";
+/// The path of the webhooks' secrets.
+pub(crate) const SECRETS: &str = "/agent-trigger/hooks/";
+/// The function of the hooks surface.
+pub(crate) const HOOK_FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:hooks";
 /// The app client of the run function.
 pub(crate) const RUN_CLIENT: &str = "run-function-client";
 
@@ -68,6 +74,9 @@ impl World {
             ("SCHEDULER_ROLE_ARN", SCHEDULER_ROLE),
             ("SCHEDULE_DLQ_ARN", "arn:aws:sqs:us-east-1:123456789012:failed"),
             ("RUN_CLIENT_ID", RUN_CLIENT),
+            ("HOOKS_URL", HOOKS_URL),
+            ("HOOK_SECRET_PATH", SECRETS),
+            ("HOOK_FUNCTION_ARN", HOOK_FUNCTION),
             ("EVENT_SOURCES", r#"[{"id": "aws-s3", "name": "Uploads", "description": "Objects", "icon": "file"}]"#),
         ];
         env.extend(own.iter().chain(overrides).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -119,7 +128,11 @@ impl World {
     }
 }
 
-fn binary() -> &'static Path {
+pub(crate) fn client() -> &'static Client {
+    &CLIENT
+}
+
+pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_agent-trigger-api"))
 }
 

@@ -129,20 +129,15 @@ impl Sse {
     }
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
-    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends in
-    /// a field without any, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
+    /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends
+    /// within the name of a field, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
         let is_begun = rest.is_some();
         // The data that this line was to have did not come.
-        let is_cut_field = rest.is_some_and(|line| matches!(line.bytes, b"data" | b"data:" | b"data: "));
-        // No blank line ends the frame, so its text does not follow what it holds.
-        self.loose.is_held = !self.pending.report.is_empty();
-        if self.loose.is_held {
-            std::mem::swap(&mut self.loose.line, &mut self.pending.report);
-            self.loose.dropped = None;
-        }
+        let fields = [&b"data: "[..], b"event: "];
+        let is_cut_field = rest.is_some_and(|line| fields.iter().any(|field| field.starts_with(line.bytes)));
         if let Some(line) = rest
             && !self.pending.take_line(line)
         {
@@ -158,6 +153,12 @@ impl Sse {
                     self.loose.is_held = self.pending.is_begun();
                 }
             }
+        }
+        // No blank line ends the frame, so its text does not follow what it holds. The last line may take it back.
+        if !self.loose.is_held && !self.pending.report.is_empty() {
+            std::mem::swap(&mut self.loose.line, &mut self.pending.report);
+            self.loose.dropped = None;
+            self.loose.is_held = true;
         }
         self.pending.close();
         let begun = is_begun || !self.pending.name.is_empty();
@@ -188,7 +189,9 @@ impl Loose {
     fn take(&mut self, line: Line<'_>) {
         self.line.clear();
         self.dropped = None;
-        if line.bytes.len() <= MAX_LOOSE && line.dropped.is_none() || line.bytes.first() != Some(&b'{') {
+        let is_whole = line.bytes.len() <= MAX_LOOSE && line.dropped.is_none();
+        if is_whole || line.bytes.first() != Some(&b'{') {
+            self.dropped = if is_whole { None } else { Some(b' ') };
             return self.line.extend_from_slice(&line.bytes[..line.bytes.len().min(MAX_LOOSE)]);
         }
         if line.skimmed.is_empty() {
@@ -305,8 +308,8 @@ impl Pending {
     }
 
     /// Appends the value of a `data` line, behind a line end if it is not the first. `dropped` is set if the line
-    /// itself was too long to keep. Once the data exceeds 1 MiB, only its first 4 KiB are kept, and the last byte that
-    /// is no whitespace.
+    /// itself was too long to keep. Once the data exceeds 1 MiB, three things are kept: its first 4 KiB, the last byte
+    /// that is no whitespace, and the members of an object that readers look for, unless one of its lines was too long.
     fn append(&mut self, value: &[u8], dropped: Option<u8>) {
         let separator: &[u8] = if self.has_data { b"\n" } else { b"" };
         self.has_data = true;
@@ -380,5 +383,28 @@ impl Pending {
         self.extent = None;
         self.report.clear();
         self.data.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame may have as many lines as bytes. It is looked at once, not again at each line that is no field.
+    #[test]
+    fn every_byte_of_a_frame_is_looked_at_once() {
+        for (first, line) in [("{", "  1,"), ("{\"a\":[", " \"b\","), ("{\"a\":[", "x\ndata: 1,"), ("{", "}\ndata: {")]
+        {
+            let mut sse = Sse::new();
+            let body = format!("data: {first}\n{}", format!("{line}\n").repeat(50_000));
+            let mut input = body.as_bytes();
+            while sse.next(&mut input).is_some() {}
+            let extent = sse.pending.extent.expect("a line that is no field");
+            assert!(
+                extent.looked_at() > 50_000 && extent.looked_at() <= body.len(),
+                "{line:?}: {}",
+                extent.looked_at()
+            );
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A2A over JSON-RPC, 0.3 and 1.0. <https://a2a-protocol.org/latest/specification/>
 
 use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
@@ -53,6 +54,7 @@ pub(super) struct Reading {
     artifact: Vec<u8>,
     /// An artifact has text: then no status message is the answer.
     has_artifact: bool,
+    form: Form,
 }
 
 impl Reader for Reading {
@@ -60,6 +62,10 @@ impl Reader for Reading {
     /// do not. An error that is null gives way to the result beside it. A frame without `jsonrpc` is left to the
     /// generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if self.form.is_of(frame) && transcript.text.is_truncated() {
+            return None;
+        }
+        self.form.clear();
         let value = RawJson::cut(frame.text);
         // Nearly every response has `result` alone.
         let Some((at, member)) = value.enter_any(&["result", "error"]) else { return foreign(transcript) };
@@ -88,7 +94,7 @@ impl Reader for Reading {
                 if update.artifact.is_none() {
                     update.read(value);
                 }
-                self.take_artifact(update, transcript);
+                self.take_artifact(frame, update, transcript);
                 None
             }
         }
@@ -216,12 +222,13 @@ impl Reading {
     /// Takes a part of an artifact. It is appended to the artifact's text if `append` is true, and replaces it
     /// otherwise. The text of the artifacts after it moves. A part is passed over if it would be appended to a text
     /// that is full.
-    fn take_artifact(&mut self, update: Update<'_>, transcript: &mut Transcript) {
+    fn take_artifact(&mut self, frame: &Frame<'_>, update: Update<'_>, transcript: &mut Transcript) {
         let Some(artifact) = update.artifact.filter(|_| !transcript.is_muted) else { return };
         let id = id_of(artifact);
         let append = update.append;
         if transcript.text.is_truncated() && self.artifact == id && append.is_some_and(RawJson::is_true) {
-            return;
+            let text = || artifact.get("parts")?.first_element()?.get("text")?.whole_str();
+            return text().into_iter().for_each(|text| self.form.note(frame, text));
         }
         let parts = artifact.get("parts");
         let (at, is_new) = self.place_of(id, transcript.text.len());

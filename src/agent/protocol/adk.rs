@@ -1,7 +1,9 @@
 //! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::failure::{SIGNS, failure_of};
+use crate::agent::protocol::form::Form;
+use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::Transcript;
@@ -14,10 +16,27 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InvocationId) && members.has(Name::Author)
 }
 
+/// The members that ADK's events never have. One of them that is something says more than the event.
+const OTHERS: Names = Names::of(&[
+    Name::Error,
+    Name::Errors,
+    Name::Success,
+    Name::Ok,
+    Name::Failed,
+    Name::Status,
+    Name::IsError,
+    Name::StopReason,
+    Name::Interrupt,
+    Name::NeedsApproval,
+    Name::Tripwire,
+    Name::Text,
+]);
+
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The text under way is that of partial events: another repeats it as a whole.
     is_partial: bool,
+    form: Form,
 }
 
 impl Reader for Reading {
@@ -27,9 +46,13 @@ impl Reader for Reading {
     /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
     /// member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if self.form.is_of(frame) && transcript.finish.is_none() && !transcript.wants_text() {
+            return None;
+        }
+        self.form.clear();
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
-        let mut says_otherwise = false;
+        let (mut says_otherwise, mut may_fail) = (false, false);
         for (name, value) in scan::Members::of(frame.text) {
             let place = match name.raw() {
                 b"invocationId" => &mut invocation,
@@ -40,21 +63,24 @@ impl Reader for Reading {
                 b"finishReason" => &mut reason,
                 b"interrupted" => &mut interrupted,
                 b"usageMetadata" => &mut usage,
-                b"error" | b"errors" | b"success" | b"ok" | b"status" | b"isError" | b"is_error" | b"stop_reason"
-                | b"stopReason" | b"finish_reason" | b"text" => {
-                    says_otherwise |= value.is_something() || value.is_false();
+                _ => {
+                    let name = Name::of_member(name, value);
+                    let is_said = value.is_something() || value.is_false();
+                    says_otherwise |= is_said && name.is_some_and(|name| OTHERS.contains(name));
+                    may_fail |= is_said && name.is_some_and(|name| SIGNS.contains(name));
                     continue;
                 }
-                _ => continue,
             };
             place.get_or_insert(value);
         }
         // ADK's own events say none of this.
-        if invocation.is_none() || (says_otherwise && code.is_none()) {
+        let fails = || failure_of(frame, &Members::of(frame.text)).is_some();
+        if invocation.is_none() || (code.is_none() && (says_otherwise || may_fail && fails())) {
             return foreign(transcript);
         }
         transcript.is_understood = true;
         let is_partial = partial.is_some_and(RawJson::is_true);
+        let is_full = is_partial && self.is_partial && !transcript.wants_text();
         if author.and_then(RawJson::as_str).is_none_or(|author| !author.is("user")) {
             self.take_content(content, is_partial, transcript);
         }
@@ -77,6 +103,10 @@ impl Reader for Reading {
         }
         if interrupted.is_some_and(RawJson::is_true) {
             transcript.finish = Some(FinishReason::Interrupt);
+        }
+        if is_full && transcript.finish.is_none() && transcript.failure.is_none() {
+            let text = || content?.get("parts")?.first_element()?.get("text")?.whole_str();
+            text().into_iter().for_each(|text| self.form.note(frame, text));
         }
         None
     }

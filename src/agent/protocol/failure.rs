@@ -2,7 +2,7 @@
 //! exceptions.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::members::{Members, Name, Names, is_exception};
 use crate::agent::protocol::names::is_failure_word;
 use crate::agent::protocol::words::{error_text, message_of, message_of_frame};
 use crate::json::scan::{self, RawJson, Str};
@@ -14,9 +14,39 @@ pub(crate) struct Failed {
     pub(crate) is_final: bool,
 }
 
+/// The members that may report a failure.
+pub(super) const SIGNS: Names = Names::of(&[
+    Name::Kind,
+    Name::Code,
+    Name::Error,
+    Name::ErrorCode,
+    Name::ErrorMessage,
+    Name::Errors,
+    Name::Event,
+    Name::Exception,
+    Name::ExceptionText,
+    Name::Failed,
+    Name::GraphError,
+    Name::IsError,
+    Name::Ok,
+    Name::Status,
+    Name::StatusCode,
+    Name::Success,
+    Name::Type,
+    Name::ErrorKind,
+]);
+
 /// The members that hold an answer, and may hold the failure in its place.
-const HOLDERS: [Name; 8] =
-    [Name::Data, Name::Content, Name::Event, Name::Response, Name::Answer, Name::Result, Name::Output, Name::Message];
+pub(super) const HOLDERS: Names = Names::of(&[
+    Name::Data,
+    Name::Content,
+    Name::Event,
+    Name::Response,
+    Name::Answer,
+    Name::Result,
+    Name::Output,
+    Name::Message,
+]);
 
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
@@ -24,28 +54,8 @@ const HOLDERS: [Name; 8] =
 /// may report the failure as well. The SDK's report that it could not serialize something (`original_type`) is no
 /// failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
-    const SIGNS: [Name; 18] = [
-        Name::Kind,
-        Name::Code,
-        Name::Error,
-        Name::ErrorCode,
-        Name::ErrorMessage,
-        Name::Errors,
-        Name::Event,
-        Name::Exception,
-        Name::ExceptionText,
-        Name::Failed,
-        Name::GraphError,
-        Name::IsError,
-        Name::Ok,
-        Name::Status,
-        Name::StatusCode,
-        Name::Success,
-        Name::Type,
-        Name::ErrorKind,
-    ];
-    let mut nested = members.objects(&HOLDERS).peekable();
-    if nested.peek().is_none() && !members.has_any(&SIGNS) {
+    let mut nested = members.objects(HOLDERS).peekable();
+    if nested.peek().is_none() && !members.has_any(SIGNS) {
         return None;
     }
     let is_error_by_type = members.is(Name::Type, "error") || members.is(Name::Event, "error");
@@ -69,14 +79,18 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     }
     nested.find_map(|value| {
         let inner = Members::of(value.raw());
-        let is_failure = !is_tools(frame, &inner)
-            && (inner.is(Name::Type, "error") || exception_of(&inner).is_some() || says_failed(&inner));
-        is_failure.then(|| Failed { message: message_of(value, &[]), is_final: false })
+        let exception = exception_of(&inner);
+        let is_failure =
+            !is_tools(frame, &inner) && (inner.is(Name::Type, "error") || exception.is_some() || says_failed(&inner));
+        is_failure
+            .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
     })
 }
 
 /// Returns true if the members of an object that is about no tool say that the run failed.
 fn says_failed(members: &Members<'_>) -> bool {
+    const ANSWERS: Names =
+        Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
     let get = |name| members.get(name);
     let is_failure_word = |value: Option<RawJson<'_>>| value.and_then(RawJson::whole_str).is_some_and(is_failure);
     let is_text = |name| get(name).is_some_and(|value| value.is_something() && !is_nothing_said(value));
@@ -109,7 +123,7 @@ fn says_failed(members: &Members<'_>) -> bool {
         count(Name::StatusCode).is_some_and(|code| code >= 400)
             || (count(Name::Code).is_some_and(|code| (400..600).contains(&code))
                 && members.has(Name::Message)
-                && !members.has_any(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]))
+                && !members.has_any(ANSWERS))
     };
     let by_name = || [Name::Type, Name::Event, Name::Kind].into_iter().any(|name| is_failure_word(get(name)));
     by_error() || by_status() || by_flag() || by_text() || by_code() || by_name()
@@ -158,7 +172,7 @@ pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if is_tools_name(frame.name) {
         return true;
     }
-    if !members.has_any(&[Name::Tool, Name::Type, Name::Event, Name::Role]) {
+    if !members.has_any(const { Names::of(&[Name::Tool, Name::Type, Name::Event, Name::Role]) }) {
         return false;
     }
     let names_tool =

@@ -49,7 +49,7 @@ const DEPTH: usize = 4;
 
 /// The place at which a piece of the answer stood.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Under {
+pub(super) enum Under {
     #[default]
     Nothing,
     /// A string, plain text or unquoted data.
@@ -76,7 +76,7 @@ fn is_remark_by_name(frame: &Frame<'_>) -> bool {
 /// Reads the generic dialect.
 #[derive(Debug, Default)]
 pub(crate) struct Generic {
-    under: Under,
+    pub(super) under: Under,
     /// Something was understood that is an answer and no remark.
     has_said: bool,
     /// The agent waits for a person and has said nothing since.
@@ -84,6 +84,10 @@ pub(crate) struct Generic {
     /// The last name of an event, and the last type, that do not say how the run ends.
     plain_name: Vec<u8>,
     plain_type: Vec<u8>,
+    /// The last `kind` of a frame that had no other member which anybody reads, and reported no failure.
+    pub(super) plain_kind: Vec<u8>,
+    /// The last object said nothing.
+    pub(super) is_silent: bool,
 }
 
 /// The meaning of a server-sent event's name.
@@ -97,33 +101,6 @@ enum Named {
 }
 
 impl Generic {
-    /// Returns true if a frame only adds to an answer that is full already: it is a string, or an object with the same
-    /// member and of `kind`, a type that no protocol has. It need not be examined further. It is examined all the same
-    /// if there is a failure that text takes back.
-    pub(crate) fn is_more_of_same(&self, frame: &Frame<'_>, kind: &[u8], transcript: &Transcript) -> bool {
-        if !transcript.pieces.is_truncated() || transcript.may_go_on() || frame.dropped.is_some() {
-            return false;
-        }
-        match self.under {
-            Under::Bare => {
-                matches!(frame.text, [b'"', b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9', next, ..] if *next != b':')
-                    && !frame.text.starts_with(b"\"data:")
-                    && !frame.text.starts_with(b"\"event:")
-                    && scan::is_whole(frame.text)
-            }
-            Under::Member(name) => {
-                let word = name.word();
-                let mut members = scan::Members::of(frame.text);
-                let is_same = members.by_ref().all(|(name, value)| match name.raw() {
-                    b"type" => value.raw() == kind,
-                    raw => raw == word && matches!(value.raw(), [b'"', inner, ..] if *inner != b'"'),
-                });
-                is_same && members.is_closed()
-            }
-            _ => false,
-        }
-    }
-
     /// Takes a frame. `members` are those of an object. Without them it is a string, unquoted text or another value.
     /// Returns true if the frame was understood, and the verdict if it decides the run, which only the AgentCore SDK's
     /// error frame does.
@@ -259,14 +236,17 @@ impl Generic {
 
     /// Takes an object. An object that reports a failure is read for this, its usage and its stop reason, and its text
     /// is no answer. An object that is not closed is unquoted text in an SSE frame, and garbage elsewhere. An object
-    /// about a tool holds no answer, unless it is the only document. An object too large to keep has none either,
-    /// unless it is a document or an element of one.
+    /// about a tool holds no answer, unless it is the only document.
     fn take_object(
         &mut self,
         frame: &Frame<'_>,
         members: &Members<'_>,
         transcript: &mut Transcript,
     ) -> Option<Verdict> {
+        self.is_silent = self.says_nothing(frame, members);
+        if self.is_silent {
+            return None;
+        }
         if let Some(failed) = failure_of(frame, members) {
             transcript.is_understood = true;
             note_usage(frame, members, transcript);
@@ -364,8 +344,8 @@ impl Generic {
     /// `end_turn` whatever went before.
     fn note_stop(&mut self, frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
         let kind = members.get(Name::Type).map(RawJson::raw).unwrap_or_default();
-        let says_nothing = !members.has_any(&STOP_SIGNS)
-            && members.objects(&STOP_HOLDERS).next().is_none()
+        let says_nothing = !members.has_any(STOP_SIGNS)
+            && members.objects(STOP_HOLDERS).next().is_none()
             && frame.source != Source::Document;
         if says_nothing && (kind.is_empty() || kind == self.plain_type) {
             return;

@@ -3,8 +3,9 @@
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::failure::failure_of;
+use crate::agent::protocol::form::Form;
 use crate::agent::protocol::generic;
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::usage::Counts;
 use crate::agent::protocol::words::{
@@ -44,7 +45,7 @@ fn has_own_form(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     }
     match frame.name {
         [b'v', ..] => {
-            members.has_any(&[Name::GraphError, Name::GraphInterrupt])
+            members.has_any(const { Names::of(&[Name::GraphError, Name::GraphInterrupt]) })
                 || members.get(Name::Messages).is_some_and(RawJson::is_array)
         }
         _ => has_form_of_mode(frame),
@@ -84,6 +85,7 @@ pub(super) struct Reading {
     by_values: Option<Usage>,
     by_updates: Option<Usage>,
     by_chunks: Option<Usage>,
+    form: Form,
 }
 
 impl Reader for Reading {
@@ -91,6 +93,10 @@ impl Reader for Reading {
     /// one mode counts, because each mode reports that of the same model calls. A frame of another name, or without the
     /// form of its mode, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if self.form.is_of(frame) && !transcript.wants_text() {
+            return None;
+        }
+        self.form.clear();
         // The mode stands before `/` or `|`; a part or a subgraph may follow. A frame without a name is read as a
         // state.
         let mode = frame.name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();
@@ -164,7 +170,7 @@ impl Reading {
         if interrupt.is_some_and(RawJson::is_something) {
             transcript.finish = Some(FinishReason::Interrupt);
         }
-        if let Some(messages) = messages.filter(|_| !transcript.is_muted || frame.is_document()) {
+        if let Some(messages) = messages.filter(|_| !transcript.is_muted) {
             self.take_thread(messages, transcript);
         }
         None
@@ -232,7 +238,7 @@ impl Reading {
         if is_chunk && frame.name == b"messages" {
             self.by_chunks = added(self.by_chunks, usage);
         }
-        let Some(content) = content.filter(|_| transcript.wants_text()) else { return };
+        let Some(content) = content else { return };
         if frame.name.starts_with(b"messages/") || !is_chunk {
             return transcript.message(|out| push_parts(content, out));
         }
@@ -241,6 +247,12 @@ impl Reading {
         if self.message_id != id {
             self.message_id = id.to_vec();
             transcript.begin_message();
+        }
+        if !transcript.wants_text() {
+            if usage.and_then(Counts::of).is_none() {
+                content.whole_str().into_iter().for_each(|text| self.form.note(frame, text));
+            }
+            return;
         }
         match content.as_str() {
             Some(text) => transcript.delta(Some(text)),

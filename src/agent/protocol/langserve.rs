@@ -56,11 +56,12 @@ impl Reader for Reading {
             return foreign(transcript);
         }
         transcript.is_understood = true;
-        if !transcript.wants_text() {
-            return None;
-        }
         match frame.text {
-            [b'"', ..] if scan::is_whole(frame.text) => transcript.delta(RawJson::whole(frame.text).as_str()),
+            [b'"', ..] => {
+                if transcript.wants_text() && scan::is_whole(frame.text) {
+                    transcript.delta(RawJson::whole(frame.text).as_str());
+                }
+            }
             [b'{', ..] => self.take_chunk(frame, transcript),
             _ => {}
         }

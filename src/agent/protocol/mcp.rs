@@ -1,7 +1,7 @@
 //! MCP's `tools/call` over streamable HTTP. <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_content, push_parts, reported};
 use crate::agent::transcript::Transcript;
@@ -12,7 +12,8 @@ use crate::json::text::BoundedText;
 /// Returns true for any message of JSON-RPC. A2A must be ruled out before.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Jsonrpc)
-        && (members.has_any(&[Name::Result, Name::Error]) || RawJson::cut(frame.text).get("method").is_some())
+        && (members.has_any(const { Names::of(&[Name::Result, Name::Error]) })
+            || RawJson::cut(frame.text).get("method").is_some())
 }
 
 #[derive(Debug, Default)]

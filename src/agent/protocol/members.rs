@@ -1,6 +1,6 @@
 //! The members of a frame that recognition and the generic dialect ask for, found in one pass.
 
-use crate::json::scan::{self, RawJson};
+use crate::json::scan::{self, RawJson, Str};
 
 macro_rules! names {
     ($($variant:ident $(= $word:literal)+,)*) => {
@@ -93,6 +93,38 @@ names! {
     Exception = b"\0",
 }
 
+/// A set of names. Constant sets cost nothing while a stream is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names(u64);
+
+impl Names {
+    /// Returns the set of these names.
+    pub(crate) const fn of(names: &[Name]) -> Names {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            bits |= names[at].bit();
+            at += 1;
+        }
+        Names(bits)
+    }
+
+    /// Returns true if a name is one of these.
+    pub(crate) fn contains(self, name: Name) -> bool {
+        self.0 & name.bit() != 0
+    }
+}
+
+impl Name {
+    /// Returns which member this is, if somebody asks for it: its name in any spelling, its escapes read, or an exception.
+    pub(super) fn of_member(name: Str<'_>, value: RawJson<'_>) -> Option<Name> {
+        let known = match name.has_escapes() {
+            false => Name::of(name.raw()),
+            true => Name::of(name.read(32).as_bytes()),
+        };
+        known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception))
+    }
+}
+
 /// Members of one object that are kept without an allocation.
 const FEW: usize = 8;
 
@@ -130,12 +162,7 @@ impl<'a> Members<'a> {
         let members = self;
         let mut rest = scan::Members::of(object);
         for (name, value) in &mut rest {
-            let known = match name.has_escapes() {
-                false => Name::of(name.raw()),
-                true => Name::of(name.read(32).as_bytes()),
-            };
-            let known = known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception));
-            if let Some(known) = known {
+            if let Some(known) = Name::of_member(name, value) {
                 members.add(known, value);
             }
         }
@@ -188,8 +215,14 @@ impl<'a> Members<'a> {
 
     /// Returns true if one of these names is there.
     #[inline(always)]
-    pub(crate) fn has_any(&self, names: &[Name]) -> bool {
-        self.seen & names.iter().fold(0, |bits, name| bits | name.bit()) != 0
+    pub(crate) fn has_any(&self, names: Names) -> bool {
+        self.seen & names.0 != 0
+    }
+
+    /// Returns true if no name is there except perhaps this one.
+    #[inline(always)]
+    pub(crate) fn has_none_but(&self, name: Name) -> bool {
+        self.seen & !name.bit() == 0
     }
 
     /// Returns true if the member is this string.
@@ -198,10 +231,9 @@ impl<'a> Members<'a> {
     }
 
     /// Returns the members of these names that hold an object, in the order in which they stand in it.
-    pub(crate) fn objects(&self, names: &[Name]) -> impl Iterator<Item = RawJson<'a>> {
-        let bits = names.iter().fold(0, |bits, name| bits | name.bit());
+    pub(crate) fn objects(&self, names: Names) -> impl Iterator<Item = RawJson<'a>> {
         let found = self.found[..self.count].iter().chain(&self.more);
-        found.filter(move |(name, value)| name.bit() & bits != 0 && value.is_object()).map(|(_, value)| *value)
+        found.filter(move |(name, value)| names.contains(*name) && value.is_object()).map(|(_, value)| *value)
     }
 
     /// Returns true if the member is an object.

@@ -7,6 +7,7 @@ mod ag_ui;
 mod anthropic;
 mod bedrock;
 pub(crate) mod failure;
+mod form;
 pub(crate) mod generic;
 mod langgraph;
 mod langserve;
@@ -18,6 +19,7 @@ pub(crate) mod notes;
 mod openai_chat;
 mod openai_responses;
 pub(crate) mod reader;
+mod repeats;
 mod strands;
 mod strands_typescript;
 pub(crate) mod usage;
@@ -25,7 +27,7 @@ mod vercel;
 pub(crate) mod words;
 
 use crate::agent::framing::frame::Frame;
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::reader::Reader;
 use crate::domain::protocol::Protocol;
 use crate::json::scan::RawJson;
@@ -67,7 +69,7 @@ const ROWS: [Row; 14] = rows! {
 };
 
 /// The members that protocols are recognised by, beside `type` and a `message` that is an object.
-pub(crate) const SIGNS: [Name; 10] = [
+pub(crate) const SIGNS: Names = Names::of(&[
     Name::Choices,
     Name::Event,
     Name::ForceStop,
@@ -78,7 +80,7 @@ pub(crate) const SIGNS: [Name; 10] = [
     Name::Object,
     Name::RunId,
     Name::ToolInterrupt,
-];
+]);
 
 /// Recognises the protocol of a frame: the first row of [`ROWS`] that claims it. `members` are those of an object, and
 /// none for anything else.

@@ -1,14 +1,14 @@
 //! Reads two things from a frame of no protocol, beside its answer: the tokens it cost, and how the agent stopped.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::names::stop_by_name;
 use crate::agent::transcript::Transcript;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
 /// The members that say how the agent stopped, beside `type`.
-pub(super) const STOP_SIGNS: [Name; 7] = [
+pub(super) const STOP_SIGNS: Names = Names::of(&[
     Name::Event,
     Name::GraphInterrupt,
     Name::Interrupt,
@@ -16,16 +16,16 @@ pub(super) const STOP_SIGNS: [Name; 7] = [
     Name::Status,
     Name::StopReason,
     Name::Tripwire,
-];
+]);
 
 /// The members whose object may hold a stop reason if the frame has none.
-pub(super) const STOP_HOLDERS: [Name; 2] = [Name::Result, Name::Response];
+pub(super) const STOP_HOLDERS: Names = Names::of(&[Name::Result, Name::Response]);
 
 /// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
 /// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
 /// message.
 pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
-    const HOLDERS: [Name; 9] = [
+    const HOLDERS: Names = Names::of(&[
         Name::Usage,
         Name::Tokens,
         Name::Metadata,
@@ -35,8 +35,8 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
         Name::Answer,
         Name::Message,
         Name::Data,
-    ];
-    if !members.has_any(&HOLDERS) {
+    ]);
+    if !members.has_any(HOLDERS) {
         return;
     }
     let own = members.get(Name::Usage);
@@ -67,8 +67,10 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
         transcript.finish = Some(FinishReason::Guardrail);
         return;
     }
-    let asks = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
-    if members.has_any(&asks) && asks.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something)) {
+    const ASKS: [Name; 3] = [Name::Interrupt, Name::GraphInterrupt, Name::NeedsApproval];
+    if members.has_any(const { Names::of(&ASKS) })
+        && ASKS.into_iter().any(|name| members.get(name).is_some_and(RawJson::is_something))
+    {
         transcript.finish = Some(FinishReason::Interrupt);
         transcript.is_understood = true;
         return;
@@ -78,7 +80,7 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
     // In a stream a message is one of many.
     let message = members.get(Name::Message).filter(|message| frame.source == Source::Document && message.is_object());
-    for holder in members.objects(&STOP_HOLDERS).chain(message) {
+    for holder in members.objects(STOP_HOLDERS).chain(message) {
         let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
         let [snake, camel, chat, other] = scan::pick(holder.raw(), names);
         if let Some(reason) = snake.or(camel).or(chat).or(other) {
@@ -103,13 +105,14 @@ fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
 /// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped. In a stream, "at work"
 /// is only progress. In a document without an answer it is the result.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
-    const ANSWERS: [Name; 7] =
-        [Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output];
-    if !members.has_any(&[Name::Status, Name::Type, Name::Event]) {
+    const STATES: Names = Names::of(&[Name::Status, Name::Type, Name::Event]);
+    const ANSWERS: Names =
+        Names::of(&[Name::Data, Name::Text, Name::Content, Name::Response, Name::Answer, Name::Result, Name::Output]);
+    if !members.has_any(STATES) {
         return None;
     }
     let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
-    let is_ticket = frame.source == Source::Document && !members.has_any(&ANSWERS);
+    let is_ticket = frame.source == Source::Document && !members.has_any(ANSWERS);
     let by_status =
         || FinishReason::from_wire(&word(Name::Status)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
     by_status().or_else(|| stop_by_name(&word(Name::Type)?)).or_else(|| stop_by_name(&word(Name::Event)?))

@@ -2,13 +2,14 @@
 //! <https://platform.openai.com/docs/api-reference/chat-streaming>
 
 use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_content, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
-use crate::json::scan::{self, RawJson};
+use crate::json::scan::{self, RawJson, Str};
 
 /// Returns true for a chunk of a completion, or for a whole one. Servers that leave `object` out are recognised by the
 /// message or the delta of the first choice.
@@ -27,6 +28,7 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     has_refused: bool,
+    form: Form,
 }
 
 impl Reader for Reading {
@@ -35,6 +37,10 @@ impl Reader for Reading {
     /// the reason. Usage is read beside a `finish_reason` and in frames without a choice, by [`Self::take_other`] and
     /// [`Self::read_usage`].
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+        if self.form.is_of(frame) && !transcript.wants_text() {
+            return None;
+        }
+        self.form.clear();
         if !frame.text.starts_with(b"{") {
             return if frame.source == Source::Line { foreign(transcript) } else { None };
         }
@@ -48,11 +54,12 @@ impl Reader for Reading {
             true => choice,
             false => value.get("choices")?.elements().find(is_first)?,
         };
-        let mut reason = None;
+        let (mut reason, mut unread, mut has_message) = (None, None, false);
         for (name, value) in scan::Members::of(choice.raw()) {
             match name.raw() {
-                b"delta" => self.take_delta(value, transcript),
+                b"delta" => unread = self.take_delta(value, transcript),
                 b"message" => {
+                    has_message = true;
                     self.has_refused |= value.get("refusal").is_some_and(RawJson::is_something);
                     transcript.message(|out| push_content(value, out));
                     count_tools(value.get("tool_calls"), transcript);
@@ -61,14 +68,17 @@ impl Reader for Reading {
                 _ => {}
             }
         }
-        reason.filter(|reason| reason.is_something())?;
+        let Some(reason) = reason.filter(|reason| reason.is_something()) else {
+            unread.filter(|_| !has_message).into_iter().for_each(|text| self.form.note(frame, text));
+            return None;
+        };
         // Members about the whole answer come in its last chunk at the latest.
         let [usage, error] = scan::pick(frame.text, ["usage", "error"]);
         transcript.set_usage(usage);
         if error.is_some_and(RawJson::is_something) {
             return Some(Verdict::Failed(reported(message_of(value, &["code"]))));
         }
-        transcript.stopped(reason);
+        transcript.stopped(Some(reason));
         if self.has_refused {
             transcript.finish = Some(FinishReason::Refusal);
         }
@@ -105,16 +115,23 @@ impl Reading {
         None
     }
 
-    /// Takes the delta of a choice: its text, a refusal, and the tools it asks for.
-    fn take_delta(&mut self, delta: RawJson<'_>, transcript: &mut Transcript) {
+    /// Takes the delta of a choice: its text, a refusal, and the tools it asks for. Returns the text if it was not read
+    /// because no more of it is kept, and the delta asks for no tools.
+    fn take_delta<'a>(&mut self, delta: RawJson<'a>, transcript: &mut Transcript) -> Option<Str<'a>> {
+        let (mut unread, mut has_calls) = (None, false);
         for (name, value) in scan::Members::of(delta.raw()) {
             match name.raw() {
                 b"content" if transcript.wants_text() => transcript.delta(value.as_str()),
+                b"content" => unread = value.whole_str(),
                 b"refusal" => self.has_refused |= value.is_something(),
-                b"tool_calls" => count_tools(Some(value), transcript),
+                b"tool_calls" => {
+                    has_calls |= value.is_something();
+                    count_tools(Some(value), transcript);
+                }
                 _ => {}
             }
         }
+        unread.filter(|_| !has_calls)
     }
 }
 

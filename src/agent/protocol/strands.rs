@@ -2,7 +2,9 @@
 //! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
 
 use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::notes::STOP_SIGNS;
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
 use crate::agent::protocol::{
     bedrock,
@@ -63,35 +65,19 @@ pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
 /// run ended.
 fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
     let says_more = || {
-        scan::Members::of(frame.text).any(|(name, _)| {
-            matches!(
-                name.raw(),
-                b"event"
-                    | b"status"
-                    | b"success"
-                    | b"ok"
-                    | b"failed"
-                    | b"errors"
-                    | b"isError"
-                    | b"is_error"
-                    | b"code"
-                    | b"errorMessage"
-                    | b"error_message"
-                    | b"errorCode"
-                    | b"error_code"
-                    | b"exception"
-                    | b"statusCode"
-                    | b"status_code"
-                    | b"stop_reason"
-                    | b"stopReason"
-                    | b"finish_reason"
-                    | b"finishReason"
-                    | b"interrupt"
-            ) || name.has_escapes()
-                || name.ends_with("Exception")
-        })
+        let members = Members::of(frame.text);
+        members.has_any(SIGNS) || members.has_any(STOP_SIGNS) || members.objects(HOLDERS).next().is_some()
     };
     data.is_some_and(|data| data.as_str().is_some()) && !says_more()
+}
+
+/// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may write
+/// one beside what the SDK sends.
+fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
+    match failure_of(frame, &Members::of(frame.text)) {
+        Some(_) => foreign(transcript),
+        None => None,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -143,7 +129,7 @@ impl Reading {
 
     /// Takes an object: an event of the model, a forced stop, an interrupt, a result or a message, looked for in this
     /// order. A forced stop decides the run. The text of `data` is not read, because the model's event has it, too. An
-    /// object that is none of these is left to the generic rules.
+    /// object that is none of these is left to the generic rules, and so is one that reports a failure beside them.
     fn take_object(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if let Some(event) = RawJson::cut(frame.text).enter("event").filter(|event| event.is_object()) {
             return self.take_model_event(event, transcript);
@@ -160,14 +146,17 @@ impl Reading {
         }
         if kind.and_then(RawJson::whole_str).is_some_and(|kind| kind.is("agent_result")) {
             self.take_result(RawJson::cut(frame.text), transcript);
-            return None;
+            return heard(frame, transcript);
         }
         if let Some(result) = result.filter(|result| result.get("stop_reason").is_some()) {
             self.take_result(result, transcript);
-            return None;
+            return heard(frame, transcript);
         }
         match message.filter(|message| kind.is_none() && message.is_object()) {
-            Some(message) => self.take_message(message, transcript),
+            Some(message) => {
+                self.take_message(message, transcript);
+                return heard(frame, transcript);
+            }
             None if error.is_some() || kind.is_some() || !is_text_event(frame, data) => return foreign(transcript),
             None => transcript.is_understood = true,
         }

@@ -1,5 +1,6 @@
 //! One bus event and the triggers it is for.
 
+mod addressed;
 mod chains;
 mod dispatch;
 pub(crate) mod ends;

@@ -23,7 +23,7 @@ use crate::pool::Pool;
 use crate::runtime_api::{Invocation, Outcome};
 use crate::stack::Lambda;
 
-/// The only function.
+/// The function that runs agents.
 pub const FUNCTION_NAME: &str = "agent-trigger-local";
 /// The function's ARN, which the Runtime API tells the function.
 pub const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:agent-trigger-local";
@@ -89,9 +89,13 @@ struct Book {
     timeout: Duration,
 }
 
+type Receiver = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
+
 pub(crate) struct Queue {
     book: Mutex<Book>,
     rules: Rules,
+    /// Further functions by their ARN. Each is called with its events.
+    others: Mutex<HashMap<String, Receiver>>,
     filled: Notify,
     /// The number of events that are accepted and not over.
     open: watch::Sender<usize>,
@@ -179,7 +183,8 @@ impl Queue {
         if !header("authorization").is_some_and(|a| a.starts_with("AWS4-") && a.contains("/lambda/aws4_request")) {
             return error(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
         }
-        if !is_the_function(function) {
+        let other = self.others.lock().unwrap_or_else(PoisonError::into_inner).get(function).cloned();
+        if other.is_none() && !is_the_function(function) {
             return error(404, "ResourceNotFoundException", &format!("Function not found: {function}"));
         }
         if header("x-amz-invocation-type") != Some("Event") {
@@ -192,6 +197,10 @@ impl Queue {
         }
         if serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_err() {
             return error(400, "InvalidRequestContentException", "Could not parse request body into json");
+        }
+        if let Some(receive) = other {
+            receive(payload.to_vec());
+            return StatusCode::ACCEPTED.into_response();
         }
         let mut invocation = Invocation::new(payload.to_vec()).timeout(self.book().timeout).function_arn(function);
         if let Some(trace) = header("x-amzn-trace-id") {
@@ -239,6 +248,7 @@ impl LambdaApi {
         let queue = Arc::new(Queue {
             book: Mutex::new(book),
             rules: Rules::default(),
+            others: Mutex::default(),
             filled: Notify::new(),
             open: watch::Sender::new(0),
         });
@@ -276,6 +286,12 @@ impl LambdaApi {
     /// Adds a rule (operation `Invoke`). If several match, the one added first decides.
     pub fn inject(&self, rule: Rule) -> Injected {
         self.0.queue.rules.inject(rule)
+    }
+
+    /// Lets the API know a further function. Its events are not queued: `receive` is called with each.
+    pub fn serve_other(&self, arn: &str, receive: impl Fn(Vec<u8>) + Send + Sync + 'static) {
+        let mut others = self.0.queue.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.insert(arn.to_owned(), Arc::new(receive));
     }
 
     /// Removes every rule.

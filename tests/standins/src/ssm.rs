@@ -1,4 +1,4 @@
-//! The stand-in for SSM's Parameter Store: GetParameter, with verified signatures.
+//! The stand-in for SSM's Parameter Store: GetParameter, PutParameter and DeleteParameter, with verified signatures.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html>
 
 use std::collections::HashMap;
@@ -10,28 +10,39 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
 
+use crate::faults::{Fault, Injected, Rule, Rules, play};
 use crate::net::{ANY_PORT, Server};
 use crate::sigv4::{Signed, Verifier};
 
 #[derive(Default)]
 struct Book {
-    parameters: HashMap<String, String>,
+    /// The versions of each parameter, the first one first.
+    parameters: HashMap<String, Vec<String>>,
     verifier: Option<Verifier>,
     failures: Vec<(u16, String)>,
     asked: Vec<String>,
 }
 
-/// The stand-in for SSM.
-pub struct Ssm {
-    book: Arc<Mutex<Book>>,
-    server: Server,
+#[derive(Default)]
+struct Shared {
+    book: Mutex<Book>,
+    rules: Rules,
 }
 
-fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stand-in for SSM.
+pub struct Ssm {
+    book: Arc<Shared>,
+    server: Server,
 }
 
 impl Ssm {
@@ -48,7 +59,7 @@ impl Ssm {
     /// # Errors
     /// If the port is taken.
     pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let book = Arc::new(Mutex::new(Book::default()));
+        let book = Arc::<Shared>::default();
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&book));
         let server = Server::start_http(addr, router).await?;
         Ok(Self { book, server })
@@ -59,65 +70,138 @@ impl Ssm {
         self.server.url()
     }
 
-    /// Sets a parameter.
+    /// Sets a parameter, as its only version.
     pub fn put(&self, name: &str, value: &str) {
-        lock(&self.book).parameters.insert(name.to_owned(), value.to_owned());
+        self.book.lock().parameters.insert(name.to_owned(), vec![value.to_owned()]);
+    }
+
+    /// Sets a parameter with several versions, the first one first.
+    pub fn put_versions(&self, name: &str, values: &[&str]) {
+        let versions = values.iter().map(|value| (*value).to_owned()).collect();
+        self.book.lock().parameters.insert(name.to_owned(), versions);
+    }
+
+    /// Returns the versions of a parameter, the first one first. None if there is no such parameter.
+    pub fn versions(&self, name: &str) -> Vec<String> {
+        self.book.lock().parameters.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Adds a rule (operations `GetParameter`, `PutParameter`, `DeleteParameter`). If several match, the one added first
+    /// decides.
+    pub fn inject(&self, rule: Rule) -> Injected {
+        self.book.rules.inject(rule)
+    }
+
+    /// Removes every rule.
+    pub fn clear_faults(&self) {
+        self.book.rules.clear();
     }
 
     /// Sets the answers to the next requests: a status, and AWS's error code.
     pub fn fail(&self, failures: &[(u16, &str)]) {
-        lock(&self.book).failures.extend(failures.iter().map(|(status, code)| (*status, (*code).to_owned())));
+        self.book.lock().failures.extend(failures.iter().map(|(status, code)| (*status, (*code).to_owned())));
     }
 
     /// From now on only requests that this verifier accepts are answered.
     pub fn require_signature(&self, verifier: Verifier) {
-        lock(&self.book).verifier = Some(verifier);
+        self.book.lock().verifier = Some(verifier);
     }
 
     /// Returns the names that were asked for, in order.
     pub fn asked(&self) -> Vec<String> {
-        lock(&self.book).asked.clone()
+        self.book.lock().asked.clone()
     }
 
     /// Returns all values, which are secrets.
     pub fn values(&self) -> Vec<String> {
-        lock(&self.book).parameters.values().cloned().collect()
+        self.book.lock().parameters.values().flatten().cloned().collect()
     }
 }
 
-async fn answer(
-    State(book): State<Arc<Mutex<Book>>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> (StatusCode, String) {
-    let mut book = lock(&book);
-    let refused = |status, code: &str, message: &str| (status, json!({"__type": code, "message": message}).to_string());
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let name = request["Name"].as_str().unwrap_or_default().to_owned();
-    book.asked.push(name.clone());
-    let lines: Vec<_> =
-        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned())).collect();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    if let Some(verifier) = &book.verifier
-        && let Err(problem) = verifier.verify(Signed { method: "POST", path, headers: &lines, body: &body })
-    {
-        return refused(StatusCode::BAD_REQUEST, "InvalidSignatureException", &problem);
-    }
-    if !book.failures.is_empty() {
-        let (status, code) = book.failures.remove(0);
-        return refused(StatusCode::from_u16(status).unwrap_or_default(), &format!("com.amazonaws#{code}"), "no");
-    }
-    if text("x-amz-target") != "AmazonSSM.GetParameter" || text("content-type") != "application/x-amz-json-1.1" {
-        return refused(StatusCode::BAD_REQUEST, "UnknownOperationException", "");
-    }
-    match book.parameters.get(&name) {
-        Some(value) if request["WithDecryption"] == true => {
-            let parameter = json!({"Name": name, "Type": "SecureString", "Value": value, "Version": 1});
-            (StatusCode::OK, json!({"Parameter": parameter}).to_string())
+async fn answer(State(book): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let operation = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let operation = operation.strip_prefix("AmazonSSM.").unwrap_or_default();
+    let fault = book.rules.befalls(operation, &String::from_utf8_lossy(&body));
+    play(fault, async { book.lock().answer(operation, &uri, &headers, &body).into_response() }, refuse).await
+}
+
+fn refuse(fault: &Fault) -> Response {
+    let (status, code) = match fault {
+        Fault::Throttle => (400, "ThrottlingException"),
+        Fault::Deny => (400, "AccessDeniedException"),
+        Fault::NotFound => (400, "ParameterNotFound"),
+        _ => (500, "InternalServerError"),
+    };
+    refused(status, code, "").into_response()
+}
+
+fn refused(status: u16, code: &str, message: &str) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, json!({"__type": code, "message": message}).to_string())
+}
+
+impl Book {
+    fn answer(&mut self, operation: &str, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> (StatusCode, String) {
+        let request: Value = serde_json::from_slice(body).unwrap_or_default();
+        let name = request["Name"].as_str().unwrap_or_default().to_owned();
+        if operation == "GetParameter" {
+            self.asked.push(name.clone());
         }
-        Some(_) => refused(StatusCode::BAD_REQUEST, "ValidationException", "it must be decrypted"),
-        None => refused(StatusCode::BAD_REQUEST, "ParameterNotFound", ""),
+        let lines: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+            .collect();
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        if let Some(verifier) = &self.verifier
+            && let Err(problem) = verifier.verify(Signed { method: "POST", path, headers: &lines, body })
+        {
+            return refused(400, "InvalidSignatureException", &problem);
+        }
+        if !self.failures.is_empty() {
+            let (status, code) = self.failures.remove(0);
+            return refused(status, &format!("com.amazonaws#{code}"), "no");
+        }
+        if headers.get("content-type").is_none_or(|kind| kind != "application/x-amz-json-1.1") {
+            return refused(400, "UnknownOperationException", "");
+        }
+        match operation {
+            "GetParameter" => self.get(&name, &request),
+            "PutParameter" => self.put(&name, &request),
+            "DeleteParameter" => match self.parameters.remove(&name) {
+                Some(_) => (StatusCode::OK, "{}".to_owned()),
+                None => refused(400, "ParameterNotFound", ""),
+            },
+            _ => refused(400, "UnknownOperationException", ""),
+        }
+    }
+
+    /// Answers with the newest version, or with the one that a selector names.
+    fn get(&self, name: &str, request: &Value) -> (StatusCode, String) {
+        let (name, selector) = match name.rsplit_once(':') {
+            Some((name, version)) => (name, version.parse().ok()),
+            None => (name, None),
+        };
+        let Some(versions) = self.parameters.get(name) else { return refused(400, "ParameterNotFound", "") };
+        let version: usize = selector.unwrap_or(versions.len());
+        match version.checked_sub(1).and_then(|at| versions.get(at)) {
+            Some(value) if request["WithDecryption"] == true => {
+                let parameter = json!({"Name": name, "Type": "SecureString", "Value": value, "Version": version});
+                (StatusCode::OK, json!({"Parameter": parameter}).to_string())
+            }
+            Some(_) => refused(400, "ValidationException", "it must be decrypted"),
+            None => refused(400, "ParameterVersionNotFound", ""),
+        }
+    }
+
+    fn put(&mut self, name: &str, request: &Value) -> (StatusCode, String) {
+        if request["Type"] != "SecureString" {
+            return refused(400, "ValidationException", "a secret must be a SecureString");
+        }
+        let versions = self.parameters.entry(name.to_owned()).or_default();
+        if !versions.is_empty() && request["Overwrite"] != true {
+            return refused(400, "ParameterAlreadyExists", "");
+        }
+        versions.push(request["Value"].as_str().unwrap_or_default().to_owned());
+        (StatusCode::OK, json!({"Version": versions.len(), "Tier": "Standard"}).to_string())
     }
 }

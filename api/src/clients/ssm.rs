@@ -1,0 +1,104 @@
+//! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the SDK's
+//! types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
+
+use std::time::Duration;
+
+use agent_trigger::config::Secret;
+use aws_config::SdkConfig;
+use aws_sdk_ssm::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    types::ParameterType,
+};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+
+/// The time limit of one try, and of an operation with its retries.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_TRIES: u32 = 3;
+
+/// The reason why a secret is not read or written. No error holds one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// There is no such parameter, or not this version of it.
+    #[error("the parameter does not exist")]
+    NotFound,
+    /// SSM does not let the API in.
+    #[error("access was denied")]
+    Denied,
+    /// SSM refused for another reason, or did not answer. Holds the error's code, or what the network's error was.
+    #[error("it did not answer: {0}")]
+    Unavailable(String),
+}
+
+/// The parameters below one path.
+#[derive(Debug)]
+pub struct SecretStore {
+    client: Client,
+    path: String,
+}
+
+impl SecretStore {
+    /// Creates the client on the shared configuration. `path` begins and ends with a slash.
+    pub fn new(aws: &SdkConfig, path: &str) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let config = aws_sdk_ssm::config::Builder::from(aws)
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
+            .build();
+        Self { client: Client::from_conf(config), path: path.to_owned() }
+    }
+
+    /// Reads one version of a secret, or the newest one.
+    ///
+    /// # Errors
+    /// If there is none, or SSM does not give it.
+    pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
+        let selector = version.map(|version| format!(":{version}")).unwrap_or_default();
+        let name = format!("{}{name}{selector}", self.path);
+        let output = Box::pin(self.client.get_parameter().name(name).with_decryption(true).send()).await;
+        let parameter = output.map_err(|error| of_sdk(&error))?.parameter;
+        let value = parameter.and_then(|parameter| parameter.value).filter(|value| !value.is_empty());
+        value.map(Secret::new).ok_or(SecretError::NotFound)
+    }
+
+    /// Stores a secret as a new version, and returns the version.
+    ///
+    /// # Errors
+    /// If SSM does not take it. It may have taken it all the same.
+    pub async fn put(&self, name: &str, secret: &Secret) -> Result<i64, SecretError> {
+        let request = self.client.put_parameter().name(format!("{}{name}", self.path)).value(secret.expose());
+        let request = request.r#type(ParameterType::SecureString).overwrite(true);
+        let output = Box::pin(request.send()).await.map_err(|error| of_sdk(&error))?;
+        Ok(output.version)
+    }
+
+    /// Deletes a secret with all its versions. It succeeds if there is none.
+    ///
+    /// # Errors
+    /// If SSM does not do it.
+    pub async fn delete(&self, name: &str) -> Result<(), SecretError> {
+        let request = self.client.delete_parameter().name(format!("{}{name}", self.path));
+        match Box::pin(request.send()).await.map_err(|error| of_sdk(&error)) {
+            Ok(_) | Err(SecretError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn of_sdk<E>(error: &SdkError<E>) -> SecretError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if !matches!(error, SdkError::ServiceError(_)) {
+        return SecretError::Unavailable(DisplayErrorContext(error).to_string());
+    }
+    match error.code().unwrap_or("unknown error") {
+        "ParameterNotFound" | "ParameterVersionNotFound" => SecretError::NotFound,
+        "AccessDeniedException" => SecretError::Denied,
+        code => SecretError::Unavailable(code.to_owned()),
+    }
+}

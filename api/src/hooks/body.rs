@@ -1,0 +1,112 @@
+//! Reads the body of a delivery: JSON, a form, or text. The result is a text of JSON, which stays as the sender wrote it.
+
+use std::borrow::Cow;
+
+use agent_trigger::json::lenient;
+use serde_json::{Map, Value};
+
+use crate::hooks::scheme::Preset;
+
+/// The reason why a body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "camelCase")]
+pub enum BodyError {
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It says that it is JSON and is not.
+    NotJson,
+}
+
+/// A body that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Body {
+    /// The JSON, as the sender spelt it if it was JSON.
+    pub json: String,
+    /// The parsed JSON.
+    pub value: Value,
+}
+
+/// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times gets a
+/// list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else is JSON
+/// if it is an object or an array, and text otherwise. An empty body becomes null.
+///
+/// # Errors
+/// Returns the reason why it cannot be read.
+pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, BodyError> {
+    let text = std::str::from_utf8(body).map_err(|_| BodyError::NotUtf8)?;
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if text.trim().is_empty() {
+        return Ok(Body { json: "null".to_owned(), value: Value::Null });
+    }
+    if kind == "application/json" || kind.ends_with("+json") {
+        return json(text).ok_or(BodyError::NotJson);
+    }
+    if kind == "application/x-www-form-urlencoded" {
+        return Ok(form(text, preset));
+    }
+    let begins_as_json = text.trim_start().starts_with(['{', '[']);
+    Ok(json(text).filter(|_| begins_as_json).unwrap_or_else(|| of_value(Value::from(text))))
+}
+
+fn json(text: &str) -> Option<Body> {
+    Some(Body { json: text.trim().to_owned(), value: lenient::parse(text).ok()? })
+}
+
+fn of_value(value: Value) -> Body {
+    Body { json: value.to_string(), value }
+}
+
+fn form(text: &str, preset: Preset) -> Body {
+    let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(text.as_bytes()).collect();
+    if let [(name, payload)] = &pairs[..]
+        && name == "payload"
+        && matches!(preset, Preset::Github | Preset::Slack)
+        && let Some(body) = json(payload)
+    {
+        return body;
+    }
+    let mut members = Map::new();
+    for (name, value) in pairs {
+        let value = Value::from(value.into_owned());
+        match members.get_mut(name.as_ref()) {
+            None => {
+                members.insert(name.into_owned(), value);
+            }
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
+    of_value(Value::Object(members))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bodies_are_json_forms_or_text() {
+        let read = |body: &str, kind: &str| read(body.as_bytes(), kind, Preset::Github).map(|body| body.json);
+        let form = "application/x-www-form-urlencoded";
+        for (body, kind, expected) in [
+            (r#" {"n": 1.10e2, "h": "\ud83d"} "#, "application/json", Ok(r#"{"n": 1.10e2, "h": "\ud83d"}"#)),
+            ("7", "application/cloudevents+json; charset=utf-8", Ok("7")),
+            ("{\"a\":1}", "", Ok("{\"a\":1}")),
+            ("{\"a\":1", "text/plain", Ok(r#""{\"a\":1""#)),
+            ("7", "text/plain", Ok("\"7\"")),
+            ("{", "Application/JSON", Err(BodyError::NotJson)),
+            ("{} {}", "application/json", Err(BodyError::NotJson)),
+            ("", "application/json", Ok("null")),
+            (" \n", "", Ok("null")),
+            ("a=1&b=%C3%BC+x&a=2&a=3", form, Ok(r#"{"a":["1","2","3"],"b":"ü x"}"#)),
+            ("payload=%7B%22n%22%3A1.0%7D", form, Ok(r#"{"n":1.0}"#)),
+            ("payload=%7B", form, Ok(r#"{"payload":"{"}"#)),
+        ] {
+            assert_eq!(read(body, kind), expected.map(str::to_owned), "{body} {kind}");
+        }
+        let other = super::read(b"payload=%7B%7D", form, Preset::Hmac).unwrap();
+        assert_eq!(other.value, json!({"payload": "{}"}));
+        assert_eq!(super::read(b"\xff", "text/plain", Preset::Hmac), Err(BodyError::NotUtf8));
+    }
+}

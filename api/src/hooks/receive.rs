@@ -1,0 +1,259 @@
+//! One delivery: the order of its checks, and what becomes of it. Each refusal leaves a receipt that says why, and the
+//! sender learns only its status. A fault of this side is 503: the sender tries again, and the event runs once.
+
+use std::{net::IpAddr, time::Duration};
+
+use axum::{
+    body::{Bytes, to_bytes},
+    extract::Request,
+    http::{HeaderMap, Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    error::ApiError,
+    hooks::{
+        body::{self, Body, BodyError},
+        event::{EventIdentity, content_type, delivery_key, payload, sender_id},
+        scheme::Preset,
+        signature::{Distrust, Trusted, verify},
+        state::{Hook, Hooks},
+    },
+    reply::Reply,
+    store::hooks::Receipt,
+    times,
+};
+
+/// The largest body in bytes. The event for the run function, in which a text may take several times its size, has a limit
+/// of its own.
+pub const LARGEST_BODY: usize = 200 * 1024;
+/// The largest event in bytes that Lambda queues is 1 MiB.
+const LARGEST_PAYLOAD: usize = 1_000_000;
+/// The time limit of a delivery. The function's own is 10 s. One that is dropped here can be sent again like any other.
+const TIME_LIMIT: Duration = Duration::from_secs(8);
+
+/// The sender's address, as the edge knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceIp(pub IpAddr);
+
+/// A delivery: what a receipt tells of it.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The sender's address.
+    pub source_ip: Option<IpAddr>,
+    /// The time at which it came.
+    pub at: Timestamp,
+    /// The size of the body, once it was read.
+    pub bytes: Option<usize>,
+    /// True for a test delivery.
+    pub is_test: bool,
+}
+
+/// The reason why a delivery is not accepted.
+enum Stop {
+    /// It is refused. Holds the reason for the receipt.
+    Refused(&'static str, ApiError),
+    /// A fault of this side.
+    Fault(ApiError),
+}
+
+impl From<ApiError> for Stop {
+    fn from(error: ApiError) -> Self {
+        Self::Fault(error)
+    }
+}
+
+/// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`.
+pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> Response {
+    let receiving = Box::pin(async {
+        let at = times::now();
+        let hook = match hook_id {
+            Some(id) => hooks.hook(id, at).await?,
+            None => hooks.github_hook(),
+        };
+        let source_ip = request.extensions().get::<SourceIp>().map(|SourceIp(address)| *address);
+        let (parts, body) = request.into_parts();
+        let mut delivery = Delivery { headers: parts.headers, source_ip, at, bytes: None, is_test: false };
+        let checked = async {
+            if parts.method != Method::POST {
+                return Err(Stop::Refused("method", ApiError::MethodNotAllowed));
+            }
+            let body = to_bytes(body, LARGEST_BODY).await;
+            let body = body.map_err(|_| Stop::Refused("tooLarge", ApiError::TooLarge))?;
+            delivery.bytes = Some(body.len());
+            if !hook.webhook.allows(source_ip) {
+                return Err(Stop::Refused("address", ApiError::AddressNotAllowed));
+            }
+            Ok(body)
+        }
+        .await;
+        conclude(hooks, &hook, &delivery, checked).await
+    });
+    let received = tokio::time::timeout(TIME_LIMIT, receiving).await;
+    let late = || Err(ApiError::Unavailable("it took too long; send again".to_owned()));
+    received.unwrap_or_else(|_| late()).unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Handles a delivery whose body was read, or refuses it.
+///
+/// # Errors
+/// Returns the refusal, once its receipt is noted, or the fault.
+pub async fn deliver(hooks: &Hooks, hook: &Hook, delivery: &Delivery, body: Bytes) -> Result<Response, ApiError> {
+    conclude(hooks, hook, delivery, Ok(body)).await
+}
+
+async fn conclude(
+    hooks: &Hooks,
+    hook: &Hook,
+    delivery: &Delivery,
+    body: Result<Bytes, Stop>,
+) -> Result<Response, ApiError> {
+    let result = match body {
+        Ok(body) => accept(hooks, hook, delivery, &body).await,
+        Err(stop) => Err(stop),
+    };
+    match result {
+        Ok(response) => Ok(response),
+        Err(Stop::Refused(reason, error)) => {
+            tracing::info!(triggerId = hook.trigger_id(), reason, "the delivery is refused");
+            let receipt = receipt(hook, delivery, Uuid::now_v7(), "refused", Some(reason), None);
+            hooks.receipts.note(&hooks.items, receipt).await;
+            Err(error)
+        }
+        Err(Stop::Fault(error)) => Err(error),
+    }
+}
+
+/// Checks the sender, the rate and the content, and dispatches the delivery.
+async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Response, Stop> {
+    let Delivery { headers, at, .. } = delivery;
+    let preset = hook.webhook.scheme.preset();
+    let secrets = hooks.secrets(hook).await?;
+    let trusted = verify(&hook.webhook.scheme, headers, raw, &secrets, at.as_second());
+    let trusted = trusted.map_err(|distrust: Distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))?;
+    // After the signature, so that strangers cannot use it up.
+    if let Some(seconds) = hooks.count(hook, *at).await? {
+        return Err(Stop::Refused("rate", ApiError::TooMany { seconds }));
+    }
+    let read = body::read(raw, content_type(headers), preset);
+    if let Some(response) = read.as_ref().ok().and_then(|body| handshake(preset, headers, &body.value)) {
+        let receipt = receipt(hook, delivery, Uuid::now_v7(), "handshake", None, None);
+        hooks.receipts.note(&hooks.items, receipt).await;
+        return Ok(response);
+    }
+    let body = match read {
+        Ok(body) => body,
+        // The record of a skipped run needs no body.
+        Err(_) if !hook.is_enabled => Body { json: "null".to_owned(), value: Value::Null },
+        Err(error) => {
+            let problem = match error {
+                BodyError::NotUtf8 => "the body must be UTF-8",
+                BodyError::NotJson => "the body must be JSON",
+            };
+            return Err(Stop::Refused(error.into(), ApiError::InvalidArgument(problem.to_owned())));
+        }
+    };
+    dispatch(hooks, hook, delivery, &trusted, raw, &body).await
+}
+
+/// Returns the answer to a request by which a sender only asks whether somebody listens.
+fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Response> {
+    match preset {
+        Preset::Slack if body.get("type").is_some_and(|kind| kind == "url_verification") => {
+            let challenge = body.get("challenge").and_then(Value::as_str).unwrap_or_default();
+            Some(Reply::ok(json!({"challenge": challenge})).into_response())
+        }
+        Preset::Github if headers.get("x-github-event").is_some_and(|event| event == "ping") => {
+            Some(Reply::ok(json!({"message": "pong"})).into_response())
+        }
+        _ => None,
+    }
+}
+
+/// Remembers the delivery, invokes the run function, and notes that it did. After a crash between two of these steps the
+/// sender's next try finds the identity that was chosen first, so that the run function knows the event again.
+async fn dispatch(
+    hooks: &Hooks,
+    hook: &Hook,
+    delivery: &Delivery,
+    trusted: &Trusted,
+    raw: &[u8],
+    body: &Body,
+) -> Result<Response, Stop> {
+    let Delivery { headers, at, .. } = delivery;
+    let preset = hook.webhook.scheme.preset();
+    let mut identity = EventIdentity::new(*at);
+    let text = payload(&identity, hook.receiver(), preset, headers, &body.json);
+    if text.len() > LARGEST_PAYLOAD {
+        return Err(Stop::Refused("tooLarge", ApiError::TooLarge));
+    }
+    let known = match delivery_key(preset, trusted, headers, raw, &body.value) {
+        Some(key) => hooks.items.remember_delivery(&hook.id, &key, &identity).await.map_err(ApiError::from)?,
+        None => None,
+    };
+    let mut was_dispatched = None;
+    if let Some(known) = known {
+        identity = known;
+        was_dispatched = hooks.items.count_duplicate(&hook.id, identity.id).await.map_err(ApiError::from)?;
+    }
+    let execution_id = hook.trigger_id().map(|trigger_id| identity.execution(trigger_id));
+    if was_dispatched != Some(true) {
+        if was_dispatched.is_none() {
+            let receipt = receipt(hook, delivery, identity.id, "accepted", None, execution_id.clone());
+            hooks.items.put_receipt(&receipt).await.map_err(ApiError::from)?;
+        }
+        let text =
+            if known.is_some() { payload(&identity, hook.receiver(), preset, headers, &body.json) } else { text };
+        invoke(hooks, text).await?;
+        // It is invoked. If this is not noted, the next delivery invokes it again, and it is known there.
+        if let Err(error) = hooks.items.note_dispatched(&hook.id, identity.id, times::now()).await {
+            tracing::warn!(cause = %agent_trigger::error_chain::chain(&error), "the dispatch is not noted");
+        }
+    }
+    Ok(accepted(preset, &identity, execution_id, known.is_some()))
+}
+
+/// Invokes the run function asynchronously.
+async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
+    hooks.dispatcher.invoke(&hooks.settings.run_function, payload, None).await.map_err(|error| {
+        tracing::error!(cause = %error, "the run function could not be invoked");
+        ApiError::Unavailable("the run function could not be invoked; send again".to_owned())
+    })
+}
+
+fn accepted(preset: Preset, identity: &EventIdentity, execution_id: Option<String>, is_duplicate: bool) -> Response {
+    if preset == Preset::Slack {
+        // Slack shows a body to the user who sent a command.
+        return StatusCode::OK.into_response();
+    }
+    let members = json!({"executionId": execution_id, "eventId": identity.id.to_string(), "duplicate": is_duplicate});
+    Reply::accepted(members).into_response()
+}
+
+fn receipt(
+    hook: &Hook,
+    delivery: &Delivery,
+    id: Uuid,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    execution_id: Option<String>,
+) -> Receipt {
+    Receipt {
+        hook_id: hook.id.clone(),
+        id,
+        at: delivery.at,
+        outcome,
+        reason,
+        sender_id: sender_id(&delivery.headers),
+        source_ip: delivery.source_ip.map(|address| address.to_string()),
+        bytes: delivery.bytes,
+        execution_id,
+        is_test: delivery.is_test,
+        count: None,
+    }
+}

@@ -1,0 +1,68 @@
+//! The routes of the hooks surface. None of them needs a token: what a sender signs is its proof.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Extension, Path, Request, State},
+    middleware::from_fn,
+    response::Response,
+    routing::{any, get, post},
+};
+
+use crate::{
+    error::ApiError,
+    event_sources,
+    hooks::{
+        receive::receive,
+        state::Hooks,
+        test_delivery::{self, FromManage},
+    },
+    request::JsonObject,
+    router::render,
+};
+
+/// Returns the router of the hooks surface. Every method reaches a hook, so that a wrong one leaves a receipt.
+pub fn routes(hooks: Arc<Hooks>) -> Router {
+    Router::new()
+        .nest("/v1", received())
+        .merge(received())
+        .route("/ping", get(event_sources::ping))
+        .route("/test/{hook}", post(test))
+        .fallback(not_found)
+        .layer(from_fn(render))
+        .with_state(hooks)
+}
+
+fn received() -> Router<Arc<Hooks>> {
+    Router::new()
+        .route("/hooks/{hook}", any(hook))
+        .route("/webhooks/{hook}", any(hook))
+        .route("/triggers/{hook}/webhook", any(hook))
+        .route("/webhooks/github", any(github))
+}
+
+async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+/// `POST /hooks/{hookId}`
+async fn hook(State(hooks): State<Arc<Hooks>>, Path(hook): Path<String>, request: Request) -> Response {
+    receive(&hooks, Some(&hook), request).await
+}
+
+/// `POST /webhooks/github`
+async fn github(State(hooks): State<Arc<Hooks>>, request: Request) -> Response {
+    receive(&hooks, None, request).await
+}
+
+/// A test delivery, which only the manage surface can send. For everybody else there is no such route.
+async fn test(
+    State(hooks): State<Arc<Hooks>>,
+    Path(hook): Path<String>,
+    from: Option<Extension<FromManage>>,
+    JsonObject(body): JsonObject,
+) -> Result<Response, ApiError> {
+    from.ok_or(ApiError::NotFound)?;
+    test_delivery::receive(&hooks, &hook, &body).await
+}

@@ -1,0 +1,191 @@
+//! The shared handles of the hooks surface, and what it reads of a hook before it looks at a delivery.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use agent_trigger::{
+    clients::{
+        http::{Clients, SdkHttpClient},
+        lambda::Dispatcher,
+    },
+    config::Secret,
+    store::Store,
+};
+use aws_config::{BehaviorVersion, Region};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    clients::ssm::{SecretError, SecretStore},
+    error::ApiError,
+    hooks::{
+        event::Receiver,
+        receipts::Receipts,
+        scheme::Scheme,
+        secrets::Secrets,
+        settings::HookSettings,
+        webhook::{Webhook, live_versions},
+    },
+    store::{Items, hooks::Pointer, triggers::is_tombstone},
+};
+
+/// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
+pub const GITHUB_HOOK: &str = "github";
+/// The most hooks whose full minute is remembered.
+const MOST_FULL: usize = 1_000;
+
+/// The settings and the services.
+#[derive(Debug)]
+pub struct Hooks {
+    /// The settings.
+    pub settings: HookSettings,
+    /// The table.
+    pub items: Items,
+    /// The client that invokes the run function.
+    pub dispatcher: Dispatcher,
+    /// The receipts of refusals.
+    pub receipts: Receipts,
+    secrets: Secrets,
+    /// The hooks whose count of a minute is full, so that further deliveries of it need no write.
+    full: Mutex<HashMap<String, i64>>,
+}
+
+/// A hook as it stands.
+#[derive(Debug)]
+pub struct Hook {
+    /// The id.
+    pub id: String,
+    /// Its trigger, unless it is the stack's own.
+    pub pointer: Option<Pointer>,
+    /// Its settings.
+    pub webhook: Webhook,
+    /// False if its trigger is switched off.
+    pub is_enabled: bool,
+    /// The versions of the secret that are live. `None` is the newest one.
+    versions: Vec<Option<i64>>,
+}
+
+impl Hook {
+    /// Returns the receiver of its deliveries.
+    pub fn receiver(&self) -> Receiver<'_> {
+        match &self.pointer {
+            Some(Pointer { user_id, trigger_id }) => Receiver::Trigger { id: trigger_id, user_id },
+            None => Receiver::GithubSubscribers,
+        }
+    }
+
+    /// Returns the id of its trigger, or nothing for the stack's own.
+    pub fn trigger_id(&self) -> Option<&str> {
+        self.pointer.as_ref().map(|pointer| pointer.trigger_id.as_str())
+    }
+}
+
+impl Hooks {
+    /// Builds the handles. It sends no request yet.
+    pub async fn new(settings: HookSettings, clients: &Clients) -> Self {
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(SdkHttpClient::new(clients.aws.clone()))
+            .region(Region::new(settings.region.clone()))
+            .load()
+            .await;
+        Self {
+            items: Items::new(Store::new(&aws, settings.table_name.clone())),
+            secrets: Secrets::new(SecretStore::new(&aws, &settings.secret_path)),
+            dispatcher: Dispatcher::new(aws),
+            receipts: Receipts::default(),
+            full: Mutex::default(),
+            settings,
+        }
+    }
+
+    /// Reads a hook: its pointer, then its trigger.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, or that the table does not
+    /// answer.
+    pub async fn hook(&self, id: &str, now: Timestamp) -> Result<Hook, ApiError> {
+        if !is_hook_id(id) {
+            return Err(ApiError::NotFound);
+        }
+        let pointer = self.items.hook(id).await?.ok_or(ApiError::NotFound)?;
+        let item = self.items.trigger_of_hook(&pointer).await?.ok_or(ApiError::NotFound)?;
+        if is_tombstone(&item) {
+            return Err(ApiError::Gone);
+        }
+        let config = item.get("webhookConfig").and_then(Value::as_object).ok_or(ApiError::NotFound)?;
+        // A pointer that is left over leads nowhere.
+        if config.get("hookId").and_then(Value::as_str) != Some(id) {
+            return Err(ApiError::NotFound);
+        }
+        let webhook = Webhook::read(config).map_err(|_| {
+            tracing::error!(triggerId = pointer.trigger_id, "the trigger's webhookConfig is not understood");
+            ApiError::Internal
+        })?;
+        let versions = live_versions(config, now).into_iter().map(Some).collect();
+        let is_enabled = item.get("enabled").and_then(Value::as_bool) != Some(false);
+        Ok(Hook { id: id.to_owned(), pointer: Some(pointer), webhook, is_enabled, versions })
+    }
+
+    /// Returns the stack's own GitHub webhook.
+    pub fn github_hook(&self) -> Hook {
+        let webhook = Webhook { scheme: Scheme::Github, allowed: Vec::new(), rate_per_minute: None };
+        Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, is_enabled: true, versions: vec![None] }
+    }
+
+    /// Returns the live secrets of a hook, the present one first.
+    ///
+    /// # Errors
+    /// If the present one cannot be read. One that is missing is a fault of this side, and it may be on its way: the sender
+    /// must try again. The stack's own webhook does not exist without a secret.
+    pub async fn secrets(&self, hook: &Hook) -> Result<Vec<Secret>, ApiError> {
+        let mut secrets = Vec::new();
+        for (at, version) in hook.versions.iter().enumerate() {
+            match self.secrets.get(&hook.id, *version).await {
+                Ok(secret) => secrets.push(secret),
+                Err(SecretError::NotFound) if hook.pointer.is_none() => return Err(ApiError::NotFound),
+                Err(error) if at == 0 => {
+                    tracing::error!(triggerId = hook.trigger_id(), cause = %error, "the webhook's secret cannot be read");
+                    return Err(ApiError::Unavailable("the secret cannot be read; send again".to_owned()));
+                }
+                // The secret before it is needed only by senders that are not changed yet.
+                Err(error) => {
+                    tracing::warn!(triggerId = hook.trigger_id(), cause = %error, "the webhook's last secret cannot be read");
+                }
+            }
+        }
+        if secrets.is_empty() {
+            return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
+        }
+        Ok(secrets)
+    }
+
+    /// Counts a delivery for the hook's rate. Returns the seconds until the next minute if there were too many in this one.
+    ///
+    /// # Errors
+    /// If the table does not answer.
+    pub async fn count(&self, hook: &Hook, now: Timestamp) -> Result<Option<u64>, ApiError> {
+        let Some(limit) = hook.webhook.rate_per_minute else { return Ok(None) };
+        let minute = now.as_second() - now.as_second().rem_euclid(60);
+        let wait = u64::try_from(minute + 60 - now.as_second()).unwrap_or(60).max(1);
+        let full = || self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if full().get(&hook.id) == Some(&minute) {
+            return Ok(Some(wait));
+        }
+        if self.items.count_rate(&hook.id, minute, limit).await? {
+            return Ok(None);
+        }
+        let mut full = full();
+        if full.len() >= MOST_FULL {
+            full.clear();
+        }
+        full.insert(hook.id.clone(), minute);
+        Ok(Some(wait))
+    }
+}
+
+/// Returns true if a text can be the id of a hook.
+fn is_hook_id(text: &str) -> bool {
+    (16..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}

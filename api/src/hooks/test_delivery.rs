@@ -1,0 +1,51 @@
+//! A test delivery. The manage surface invokes this function with it; this one reads the secret, signs it, and receives it
+//! like any other. So the secret has one reader, and a test shows what a sender would meet.
+
+use agent_trigger::json::surrogate::to_json;
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, header::USER_AGENT},
+    response::Response,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::ApiError,
+    hooks::{
+        receive::{Delivery, deliver},
+        signature::sign,
+        state::Hooks,
+    },
+    times,
+};
+
+/// The route key of an invocation by the manage surface. API Gateway's own are a method and a path, or `$default`, and no
+/// sender can choose them.
+pub const TEST_ROUTE_KEY: &str = "agent-trigger test";
+
+/// Marks a request that the manage surface made.
+#[derive(Debug, Clone, Copy)]
+pub struct FromManage;
+
+/// Signs and receives a test delivery, `{id, body}`. The list of addresses is not asked: it has no sender.
+///
+/// # Errors
+/// As for any delivery.
+pub async fn receive(hooks: &Hooks, hook_id: &str, request: &Map<String, Value>) -> Result<Response, ApiError> {
+    let at = times::now();
+    let hook = hooks.hook(hook_id, at).await?;
+    let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
+    let body = to_json(request.get("body").unwrap_or(&Value::Null));
+    let secrets = hooks.secrets(&hook).await?;
+    let Some(secret) = secrets.first() else { return Err(ApiError::Internal) };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static("agent-trigger test"));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        // Lambda may invoke this function twice with one test.
+        headers.insert(HeaderName::from_static("idempotency-key"), id);
+    }
+    headers.extend(sign(&hook.webhook.scheme, secret, id, at.as_second(), body.as_bytes()));
+    let delivery = Delivery { headers, source_ip: None, at, bytes: Some(body.len()), is_test: true };
+    deliver(hooks, &hook, &delivery, Bytes::from(body)).await
+}

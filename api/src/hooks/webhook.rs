@@ -1,0 +1,171 @@
+//! A trigger's webhook, as its item says: the scheme, the addresses that may send, the rate, and the secrets that are live.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::hooks::scheme::Scheme;
+
+/// The most entries of a list of addresses.
+const MOST_ADDRESSES: usize = 100;
+/// The highest rate that can be set, in deliveries a minute.
+const HIGHEST_RATE: u64 = 60_000;
+/// The members of `webhookConfig` that only the API writes. Clients send them back.
+pub const OWN_MEMBERS: [&str; 5] =
+    ["hookId", "secretVersion", "previousSecretVersion", "previousSecretUntil", "secretSetAt"];
+/// The members of `webhookConfig` that every preset has.
+const COMMON_MEMBERS: [&str; 3] = ["preset", "allowedIps", "ratePerMinute"];
+
+/// The part of a `webhookConfig` that a client sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Webhook {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The addresses that may send. None means all.
+    pub allowed: Vec<IpNet>,
+    /// The most deliveries a minute.
+    pub rate_per_minute: Option<u64>,
+}
+
+impl Webhook {
+    /// Reads a `webhookConfig`.
+    ///
+    /// # Errors
+    /// Returns every problem, each with the name of its member.
+    pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
+        let mut problems = Vec::new();
+        let scheme = Scheme::read(config, &mut problems);
+        let allowed = allowed(config.get("allowedIps"), &mut problems);
+        let rate_per_minute = match config.get("ratePerMinute") {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                let rate = value.as_u64().filter(|rate| (1..=HIGHEST_RATE).contains(rate));
+                if rate.is_none() {
+                    let problem = format!("must be a whole number from 1 to {HIGHEST_RATE}");
+                    problems.push(("ratePerMinute".to_owned(), problem));
+                }
+                rate
+            }
+        };
+        for name in config.keys().filter(|name| !is_member(name)) {
+            problems.push((name.clone(), "is no member of webhookConfig".to_owned()));
+        }
+        match scheme {
+            Some(scheme) if problems.is_empty() => Ok(Self { scheme, allowed, rate_per_minute }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Returns true if this address may send. An IPv4 address that is written as an IPv6 one counts as itself.
+    pub fn allows(&self, address: Option<IpAddr>) -> bool {
+        if self.allowed.is_empty() {
+            return true;
+        }
+        // An unknown address is none of the list.
+        address.is_some_and(|address| self.allowed.iter().any(|net| net.contains(&address.to_canonical())))
+    }
+}
+
+/// Returns the versions of the secret that are live at `now`: the present one, and the one before it in its grace time.
+pub fn live_versions(config: &Map<String, Value>, now: Timestamp) -> Vec<i64> {
+    let version = |name: &str| config.get(name).and_then(Value::as_i64).filter(|version| *version > 0);
+    let until = config.get("previousSecretUntil").and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let in_grace = until.is_some_and(|until: Timestamp| now < until);
+    let previous = version("previousSecretVersion").filter(|_| in_grace);
+    version("secretVersion").into_iter().chain(previous).collect()
+}
+
+fn is_member(name: &str) -> bool {
+    let of_preset = |preset: &crate::hooks::scheme::Preset| preset.options().iter().any(|(known, _)| *known == name);
+    let presets = <crate::hooks::scheme::Preset as strum::VariantArray>::VARIANTS;
+    COMMON_MEMBERS.contains(&name) || OWN_MEMBERS.contains(&name) || presets.iter().any(of_preset)
+}
+
+/// Reads a list of addresses and networks.
+fn allowed(value: Option<&Value>, problems: &mut Vec<(String, String)>) -> Vec<IpNet> {
+    let none = Vec::new();
+    let listed = match value {
+        None | Some(Value::Null) => &none,
+        Some(Value::Array(listed)) if listed.len() <= MOST_ADDRESSES => listed,
+        Some(_) => {
+            let problem = format!("must be a list of at most {MOST_ADDRESSES} addresses or networks");
+            problems.push(("allowedIps".to_owned(), problem));
+            &none
+        }
+    };
+    let net = |text: &str| {
+        let address = || Some(IpNet::from(text.parse::<IpAddr>().ok()?.to_canonical()));
+        text.parse::<IpNet>().ok().or_else(address)
+    };
+    let mut nets = Vec::new();
+    for (at, value) in listed.iter().enumerate() {
+        match value.as_str().and_then(net) {
+            Some(net) => nets.push(net),
+            None => {
+                let problem = "must be an address or a network in CIDR notation, such as 192.0.2.0/24".to_owned();
+                problems.push((format!("allowedIps[{at}]"), problem));
+            }
+        }
+    }
+    nets
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(config: Value) -> Result<Webhook, Vec<String>> {
+        let webhook = Webhook::read(config.as_object().unwrap());
+        webhook.map_err(|problems| problems.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let config = json!({"preset": "x", "allowedIps": ["192.0.2.1", "192.0.2.0/33", 7, "host"], "ratePerMinute": 0,
+            "hookId": "kept", "alowedIps": []});
+        let names = ["preset", "allowedIps[1]", "allowedIps[2]", "allowedIps[3]", "ratePerMinute", "alowedIps"];
+        let mut found = read(config).unwrap_err();
+        found.sort();
+        let mut names = names.map(str::to_owned);
+        names.sort();
+        assert_eq!(found, names);
+        assert_eq!(read(json!({"allowedIps": "192.0.2.1"})), Err(vec!["allowedIps".to_owned()]));
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_list() {
+        let webhook =
+            read(json!({"allowedIps": ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7", "::ffff:203.0.113.9"]}));
+        let webhook = webhook.unwrap();
+        for (address, is_allowed) in [
+            ("192.0.2.0", true),
+            ("192.0.2.255", true),
+            ("192.0.3.0", false),
+            ("::ffff:192.0.2.9", true),
+            ("::ffff:192.0.3.9", false),
+            ("198.51.100.7", true),
+            ("198.51.100.8", false),
+            ("203.0.113.9", true),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+        ] {
+            assert_eq!(webhook.allows(address.parse().ok()), is_allowed, "{address}");
+        }
+        assert!(!webhook.allows(None));
+        assert!(read(json!({})).unwrap().allows(None));
+    }
+
+    #[test]
+    fn the_secret_before_is_live_for_its_grace_time() {
+        let config =
+            json!({"secretVersion": 3, "previousSecretVersion": 1, "previousSecretUntil": "2026-01-01T00:00:10Z"});
+        let at = |text: &str| live_versions(config.as_object().unwrap(), text.parse().unwrap());
+        assert_eq!(at("2026-01-01T00:00:09Z"), [3, 1]);
+        assert_eq!(at("2026-01-01T00:00:10Z"), [3]);
+        assert!(live_versions(json!({"secretVersion": 0}).as_object().unwrap(), Timestamp::now()).is_empty());
+    }
+}

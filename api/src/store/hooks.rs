@@ -1,0 +1,249 @@
+//! The items of webhooks, all of them below `PK=HOOK#{hookId}`: the pointer to the trigger (`HOOK`), the deliveries that
+//! were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`) and the counts of a minute (`RATE#{minute}`).
+
+use std::collections::HashMap;
+
+use agent_trigger::{
+    error_chain::chain,
+    store::{
+        error::StoreError,
+        item::Key,
+        table::{ConditionalWrite, Table, Written},
+    },
+};
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::{
+    hooks::event::EventIdentity,
+    store::{
+        Changes, Items, Write, current, is_over, item_of, object_of,
+        query::{Range, key_text},
+        text,
+        triggers::trigger_key,
+    },
+    times::rfc3339,
+};
+
+/// The time for which a delivery is known, and its receipt kept, in seconds.
+pub const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
+/// A receipt outlives the memory of its delivery by this, so that a further delivery finds it.
+const RECEIPT_EXTRA_SECONDS: i64 = 24 * 60 * 60;
+/// The time for which the count of a minute is kept after it.
+const RATE_KEPT_SECONDS: i64 = 10 * 60;
+/// The attributes of a trigger that the hook function reads. Its role allows no others (template.yaml).
+pub const TRIGGER_ATTRIBUTES: [&str; 6] = ["PK", "SK", "enabled", "deletedAt", "ttl", "webhookConfig"];
+
+/// The trigger that a hook belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// The trigger's user.
+    pub user_id: String,
+    /// The trigger.
+    pub trigger_id: String,
+}
+
+/// The receipt of a delivery. It holds no body and no header.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The hook.
+    pub hook_id: String,
+    /// The id: that of the event, if there is one.
+    pub id: Uuid,
+    /// The time of the delivery.
+    pub at: Timestamp,
+    /// `accepted`, `refused` or `handshake`.
+    pub outcome: &'static str,
+    /// The reason of a refusal.
+    pub reason: Option<&'static str>,
+    /// The sender's own id of the delivery.
+    pub sender_id: Option<String>,
+    /// The sender's address.
+    pub source_ip: Option<String>,
+    /// The size of the body, as far as it was read.
+    pub bytes: Option<usize>,
+    /// The execution that the delivery makes.
+    pub execution_id: Option<String>,
+    /// True for a test delivery.
+    pub is_test: bool,
+    /// The number of deliveries that this receipt stands for, if it is not one.
+    pub count: Option<u64>,
+}
+
+fn hook_key(hook_id: &str, sk: String) -> Key {
+    (format!("HOOK#{hook_id}"), sk)
+}
+
+impl Items {
+    /// Reads the pointer of a hook.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn hook(&self, hook_id: &str) -> Result<Option<Pointer>, StoreError> {
+        let item = self.item(hook_key(hook_id, "HOOK".to_owned())).await?;
+        Ok(item.and_then(|item| {
+            let text = |name: &str| item.get(name)?.as_str().map(str::to_owned);
+            Some(Pointer { user_id: text("userId")?, trigger_id: text("triggerId")? })
+        }))
+    }
+
+    /// Reads what the hook function may know of a trigger, or of its tombstone: [`TRIGGER_ATTRIBUTES`].
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn trigger_of_hook(&self, pointer: &Pointer) -> Result<Option<Map<String, Value>>, StoreError> {
+        let (pk, sk) = trigger_key(&pointer.user_id, &pointer.trigger_id);
+        let table = self.table();
+        let names: HashMap<_, _> =
+            TRIGGER_ATTRIBUTES.iter().map(|name| (format!("#{name}"), (*name).to_owned())).collect();
+        let mut projection: Vec<_> = names.keys().cloned().collect();
+        projection.sort();
+        let request = table.client().get_item().table_name(table.name()).key("PK", text(pk)).key("SK", text(sk));
+        let request = request
+            .projection_expression(projection.join(", "))
+            .set_expression_attribute_names(Some(names))
+            .consistent_read(true);
+        let output = Box::pin(request.send()).await.map_err(|error| match error.as_service_error() {
+            Some(service) => StoreError::Service {
+                operation: "GetItem",
+                code: service.code().unwrap_or("unknown error").to_owned(),
+                message: service.message().unwrap_or_default().to_owned(),
+            },
+            None => StoreError::NoAnswer { operation: "GetItem", cause: chain(&error) },
+        })?;
+        Ok(output.item.and_then(|item| current(item, Self::now_seconds())))
+    }
+
+    /// Makes a hook point to a trigger, unless it points to another one.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn point_hook(&self, hook_id: &str, pointer: &Pointer) -> Result<Write, StoreError> {
+        let Pointer { user_id, trigger_id } = pointer;
+        let mut changes = Changes::default().set("userId", &json!(user_id)).set("triggerId", &json!(trigger_id));
+        changes = changes.remove("ttl");
+        let (pk, name) = (changes.name("PK"), changes.name("triggerId"));
+        let condition = format!("attribute_not_exists({pk}) OR {name} = {}", changes.value(&json!(trigger_id)));
+        self.update(hook_key(hook_id, "HOOK".to_owned()), changes, &condition).await
+    }
+
+    /// Lets a hook end at `ttl`, in seconds since 1970. It points to its trigger's tombstone until then.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn retire_hook(&self, hook_id: &str, ttl: i64) -> Result<Write, StoreError> {
+        let mut changes = Changes::default().set("ttl", &json!(ttl));
+        let condition = format!("attribute_exists({})", changes.name("PK"));
+        self.update(hook_key(hook_id, "HOOK".to_owned()), changes, &condition).await
+    }
+
+    /// Remembers a delivery by the hash of its key. Returns `None` if it is new, or otherwise the identity that was chosen
+    /// when it first came.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may be remembered all the same.
+    pub async fn remember_delivery(
+        &self,
+        hook_id: &str,
+        key: &str,
+        identity: &EventIdentity,
+    ) -> Result<Option<EventIdentity>, StoreError> {
+        let (pk, sk) = hook_key(hook_id, format!("SEEN#{key}"));
+        let ttl = identity.time.as_second() + KEPT_SECONDS;
+        let item = json!({"PK": pk, "SK": sk, "eventId": identity.id.to_string(), "eventTime": rfc3339(identity.time), "ttl": ttl});
+        let Value::Object(item) = item else { return Err(StoreError::Unreadable) };
+        let mut changes = Changes::default();
+        let (pk, ttl, now) = (changes.name("PK"), changes.name("ttl"), changes.value(&json!(Self::now_seconds())));
+        let condition = format!("attribute_not_exists({pk}) OR {ttl} <= {now}");
+        let (_, expression) = changes.into_parts();
+        let put = ConditionalWrite::Put { item: item_of(&item), condition, expression };
+        let found = match self.table().write(put, false).await? {
+            Written::Done(_) => return Ok(None),
+            Written::Refused(found) => found.map(object_of).unwrap_or_default(),
+        };
+        let text = |name: &str| found.get(name).and_then(Value::as_str);
+        let id = text("eventId").and_then(|id| Uuid::parse_str(id).ok());
+        let time = text("eventTime").and_then(|time| time.parse().ok());
+        let known = id.zip(time).map(|(id, time)| EventIdentity { id, time }).ok_or(StoreError::Unreadable)?;
+        // The answer of an earlier try of this very put may have been lost.
+        Ok(Some(known).filter(|known| known.id != identity.id))
+    }
+
+    /// Stores a receipt, unless it is stored already.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn put_receipt(&self, receipt: &Receipt) -> Result<(), StoreError> {
+        let (pk, sk) = hook_key(&receipt.hook_id, format!("DELIVERY#{}", receipt.id));
+        let ttl = receipt.at.as_second() + KEPT_SECONDS + RECEIPT_EXTRA_SECONDS;
+        let item = json!({"PK": pk, "SK": sk, "receivedAt": rfc3339(receipt.at), "outcome": receipt.outcome,
+            "reason": receipt.reason, "senderId": receipt.sender_id, "sourceIp": receipt.source_ip,
+            "bytes": receipt.bytes, "executionId": receipt.execution_id,
+            "test": Some(true).filter(|_| receipt.is_test), "count": receipt.count, "ttl": ttl});
+        let Value::Object(item) = item else { return Err(StoreError::Unreadable) };
+        let item = item.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        let mut changes = Changes::default();
+        let condition = format!("attribute_not_exists({})", changes.name("PK"));
+        let (_, expression) = changes.into_parts();
+        let put = ConditionalWrite::Put { item: item_of(&item), condition, expression };
+        self.table().write(put, false).await.map(|_| ())
+    }
+
+    /// Counts a further delivery of the event `id`. Returns true if the event was dispatched, false if it was not, and
+    /// `None` if there is no receipt.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn count_duplicate(&self, hook_id: &str, id: Uuid) -> Result<Option<bool>, StoreError> {
+        let mut changes = Changes::default().count("duplicates");
+        let condition = format!("attribute_exists({})", changes.name("PK"));
+        let key = hook_key(hook_id, format!("DELIVERY#{id}"));
+        Ok(match self.update(key, changes, &condition).await? {
+            Write::Done(receipt) => Some(receipt.contains_key("dispatchedAt")),
+            Write::Refused(_) => None,
+        })
+    }
+
+    /// Notes that the event `id` was dispatched.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn note_dispatched(&self, hook_id: &str, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
+        let mut changes = Changes::default().set("dispatchedAt", &json!(rfc3339(at)));
+        let condition = format!("attribute_exists({})", changes.name("PK"));
+        let key = hook_key(hook_id, format!("DELIVERY#{id}"));
+        self.update(key, changes, &condition).await.map(|_| ())
+    }
+
+    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false if there were `limit`
+    /// already.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. The delivery may be counted all the same.
+    pub async fn count_rate(&self, hook_id: &str, minute: i64, limit: u64) -> Result<bool, StoreError> {
+        let mut changes = Changes::default().count("count").set("ttl", &json!(minute + RATE_KEPT_SECONDS));
+        let (count, limit) = (changes.name("count"), changes.value(&json!(limit)));
+        let condition = format!("attribute_not_exists({count}) OR {count} < {limit}");
+        let write = self.update(hook_key(hook_id, format!("RATE#{minute}")), changes, &condition).await?;
+        Ok(matches!(write, Write::Done(_)))
+    }
+
+    /// Reads the newest receipts of a hook, newest first.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
+    pub async fn receipts(&self, hook_id: &str, limit: usize) -> Result<Vec<Map<String, Value>>, StoreError> {
+        let (first, last) = ("DELIVERY#".to_owned(), "DELIVERY$".to_owned());
+        let range = Range { pk: format!("HOOK#{hook_id}"), first, last, is_ascending: false };
+        let page = self.page(&range, None, limit).await?;
+        let now = Self::now_seconds();
+        Ok(page.items.into_iter().filter(|item| !is_over(item, now)).collect())
+    }
+}
+
+/// Returns the id of a receipt.
+pub fn receipt_id(receipt: &Map<String, Value>) -> &str {
+    key_text(receipt, "SK").trim_start_matches("DELIVERY#")
+}

@@ -1,0 +1,116 @@
+//! `GET /triggers/{id}/deliveries`: what came to a webhook, and why nothing ran.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    reply::Reply,
+    store::hooks::receipt_id,
+    times,
+    webhooks::{config_text, find_hooked},
+};
+
+/// The number of receipts that are shown.
+const SHOWN: usize = 50;
+/// The time after which a delivery that was not dispatched is taken for lost, in seconds.
+const LOST_SECONDS: i64 = 60;
+/// The members of a receipt that are shown as they are.
+const MEMBERS: [&str; 10] = [
+    "receivedAt",
+    "outcome",
+    "reason",
+    "senderId",
+    "sourceIp",
+    "bytes",
+    "executionId",
+    "dispatchedAt",
+    "duplicates",
+    "count",
+];
+
+/// `GET /triggers/{id}/deliveries`: the last 50, newest first.
+///
+/// # Errors
+/// If there is no such trigger or it has no webhook, or the table does not answer.
+pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
+    let item = find_hooked(&api, &caller, &id).await?;
+    let hook_id = config_text(&item, "hookId").ok_or(ApiError::NotFound)?;
+    let receipts = api.items.receipts(hook_id, SHOWN).await?;
+    let now = times::now();
+    let deliveries: Vec<Value> = receipts.iter().map(|receipt| shown(receipt, now)).collect();
+    let count = deliveries.len();
+    Ok(Reply::ok(json!({})).with("deliveries", deliveries.into()).count(count))
+}
+
+/// Returns a receipt as answers show it. `state` is `refused`, `handshake`, `dispatched`, `pending` or `notDispatched`.
+fn shown(receipt: &Map<String, Value>, now: Timestamp) -> Value {
+    let mut shown: Map<String, Value> =
+        MEMBERS.iter().filter_map(|name| Some(((*name).to_owned(), receipt.get(*name)?.clone()))).collect();
+    shown.insert("deliveryId".to_owned(), json!(receipt_id(receipt)));
+    if receipt.get("test").is_some_and(|test| test == true) {
+        shown.insert("test".to_owned(), json!(true));
+    }
+    let text = |name: &str| receipt.get(name).and_then(Value::as_str);
+    let age = text("receivedAt").and_then(|at| at.parse::<Timestamp>().ok()).map(|at| now.as_second() - at.as_second());
+    let state = match text("outcome") {
+        Some("accepted") if text("dispatchedAt").is_some() => "dispatched",
+        Some("accepted") if age.is_some_and(|age| age < LOST_SECONDS) => "pending",
+        Some("accepted") => "notDispatched",
+        Some("handshake") => "handshake",
+        _ => "refused",
+    };
+    shown.insert("state".to_owned(), json!(state));
+    if let Some(message) = explained(state, text("reason").unwrap_or_default()) {
+        shown.insert("message".to_owned(), json!(message));
+    }
+    Value::Object(shown)
+}
+
+/// Says what a state or a reason means, and what to do.
+fn explained(state: &str, reason: &str) -> Option<&'static str> {
+    Some(match (state, reason) {
+        ("notDispatched", _) => {
+            "It was accepted, and the run was not begun. Let the sender send it again: it runs once."
+        }
+        ("handshake", _) => "The sender asked whether somebody listens, and was answered. Nothing runs.",
+        (_, "noSignature") => "The request had no signature in the header that this webhook reads.",
+        (_, "duplicateHeader") => "A header of the signature came twice.",
+        (_, "malformedSignature") => "The signature cannot be read. Compare the preset with what the sender sends.",
+        (_, "malformedTimestamp") => "The signed time is no whole number of seconds.",
+        (_, "staleTimestamp") => "The signed time is more than 300 seconds away. Compare the sender's clock.",
+        (_, "wrongSignature") => "The signature was made with another secret, or of another body.",
+        (_, "address") => "The sender's address is not in allowedIps.",
+        (_, "rate") => "More came in this minute than ratePerMinute allows.",
+        (_, "method") => "The request was no POST.",
+        (_, "tooLarge") => "The body has more than 200 KiB, or its event more than Lambda takes.",
+        (_, "notUtf8") => "The body is not UTF-8.",
+        (_, "notJson") => "The body says that it is JSON, and is not.",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_says_what_became_of_it() {
+        let now: Timestamp = "2026-01-01T00:02:00Z".parse().unwrap();
+        for (receipt, state, explains) in [
+            (json!({"outcome": "accepted", "receivedAt": "2026-01-01T00:01:01Z"}), "pending", false),
+            (json!({"outcome": "accepted", "receivedAt": "2026-01-01T00:01:00Z"}), "notDispatched", true),
+            (json!({"outcome": "accepted", "dispatchedAt": "2026-01-01T00:00:00Z"}), "dispatched", false),
+            (json!({"outcome": "refused", "reason": "wrongSignature"}), "refused", true),
+            (json!({"outcome": "handshake"}), "handshake", true),
+        ] {
+            let shown = shown(receipt.as_object().unwrap(), now);
+            assert_eq!((&shown["state"], shown.get("message").is_some()), (&json!(state), explains), "{receipt}");
+        }
+    }
+}

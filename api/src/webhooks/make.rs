@@ -1,0 +1,171 @@
+//! Makes a webhook: the item first, which names the hook, then the secret, then the pointer, then the secret's version in the
+//! item. A crash between them leaves `webhookStatus: missing`, and the same request again completes it. A secret is shown
+//! once: one whose answer was lost is replaced by another.
+
+use agent_trigger::config::Secret;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::{
+    api::Api,
+    error::ApiError,
+    hooks::{
+        scheme::{Preset, Scheme},
+        signature::to_hex,
+    },
+    reply::Reply,
+    store::{
+        Changes, Write,
+        hooks::Pointer,
+        triggers::{Target, has_webhook, is_tombstone},
+    },
+    times,
+    triggers::{
+        draft::Draft,
+        sync::{tombstone_ttl, version_of},
+    },
+    webhooks::{config_text, scheme_of},
+};
+
+/// The number of times that the item may change under a request before it gives up.
+const MAX_ROUNDS: usize = 5;
+/// The random bytes of a secret that is made here.
+const SECRET_BYTES: usize = 32;
+
+/// Returns the draft with a hook id if it has a webhook. Nobody can guess the id, and no client chooses it.
+#[must_use]
+pub fn with_hook(mut draft: Draft) -> Draft {
+    if draft.has_webhook()
+        && let Some(Value::Object(config)) = draft.0.get_mut("webhookConfig")
+        && !config.contains_key("hookId")
+    {
+        config.insert("hookId".to_owned(), json!(Uuid::new_v4().simple().to_string()));
+    }
+    draft
+}
+
+/// Adds the webhook to an answer about a trigger that has one, with its secret if that was made just now.
+pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: Option<&Secret>) -> Reply {
+    let Some(hook_id) = config_text(item, "hookId").filter(|_| !is_tombstone(item)) else { return reply };
+    let base = api.settings.hooks.as_ref().map(|hooks| hooks.url.as_str()).unwrap_or_default();
+    let mut webhook = json!({"url": format!("{base}/hooks/{hook_id}")});
+    if let Some(secret) = secret {
+        webhook["secret"] = json!(secret.expose());
+    }
+    reply.with("webhook", webhook)
+}
+
+/// Completes the webhook of a trigger that was just saved. Returns the item as it is then, and the secret if it was made
+/// now. A trigger without a webhook, or with a complete one, is returned as it is.
+///
+/// # Errors
+/// If a service does not answer. The webhook then counts as missing.
+pub async fn completed(
+    api: &Api,
+    user_id: &str,
+    id: &str,
+    item: Map<String, Value>,
+) -> Result<(Map<String, Value>, Option<Secret>), ApiError> {
+    if !has_webhook(&item) || is_tombstone(&item) || secret_version(&item) > 0 {
+        return Ok((item, None));
+    }
+    let preset = scheme_of(&item).as_ref().map_or(Preset::Standard, Scheme::preset);
+    let secret = new_secret(preset)?;
+    let item = store(api, user_id, id, item, &secret, 0).await?;
+    Ok((item, Some(secret)))
+}
+
+/// Stores a secret as the present one, and returns the item as it is then. The secret before it stays live for
+/// `grace_seconds`.
+///
+/// # Errors
+/// If a service does not answer. The secret before it is then still the present one.
+pub async fn store(
+    api: &Api,
+    user_id: &str,
+    id: &str,
+    item: Map<String, Value>,
+    secret: &Secret,
+    grace_seconds: i64,
+) -> Result<Map<String, Value>, ApiError> {
+    let secrets = api.secrets.as_ref().ok_or_else(not_deployed)?;
+    let hook_id = config_text(&item, "hookId").ok_or(ApiError::NotFound)?.to_owned();
+    let version = secrets.put(&hook_id, secret).await?;
+    if secret_version(&item) == 0 {
+        let pointer = Pointer { user_id: user_id.to_owned(), trigger_id: id.to_owned() };
+        api.items.point_hook(&hook_id, &pointer).await?;
+    }
+    let mut item = item;
+    for _ in 0..MAX_ROUNDS {
+        let now = times::now();
+        let mut config = item.get("webhookConfig").and_then(Value::as_object).cloned().unwrap_or_default();
+        config.insert("secretVersion".to_owned(), json!(version));
+        config.insert("secretSetAt".to_owned(), json!(times::rfc3339(now)));
+        let before = secret_version(&item);
+        if before > 0 {
+            let until = now.as_second().saturating_add(grace_seconds);
+            let until = jiff::Timestamp::from_second(until).unwrap_or(now);
+            config.insert("previousSecretVersion".to_owned(), json!(before));
+            config.insert("previousSecretUntil".to_owned(), json!(times::rfc3339(until)));
+        }
+        // An update that was begun before writes the settings as a whole. Under another version it is refused.
+        let changes = Changes::default().set("webhookConfig", &Value::Object(config));
+        let changes = changes.set("version", &json!(version_of(&item) + 1));
+        let seen = item.get("version").cloned().unwrap_or_default();
+        match api.items.change_trigger(user_id, id, &seen, Target::Trigger, changes).await? {
+            Write::Done(after) => return Ok(after),
+            Write::Refused(Some(newer)) if !is_tombstone(&newer) && has_webhook(&newer) => item = newer,
+            Write::Refused(_) => return Err(ApiError::NotFound),
+        }
+    }
+    Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
+}
+
+/// Deletes the secret of a tombstone, lets its pointer end with it, and returns the tombstone as it is then.
+///
+/// # Errors
+/// If a service does not answer. Deleting again completes it.
+pub async fn removed(
+    api: &Api,
+    user_id: &str,
+    id: &str,
+    item: Map<String, Value>,
+) -> Result<Map<String, Value>, ApiError> {
+    let Some(hook_id) = config_text(&item, "hookId") else { return Ok(item) };
+    if let Some(secrets) = &api.secrets {
+        secrets.delete(hook_id).await?;
+    }
+    let ttl = tombstone_ttl();
+    api.items.retire_hook(hook_id, ttl).await?;
+    let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));
+    let seen = item.get("version").cloned().unwrap_or_default();
+    match api.items.change_trigger(user_id, id, &seen, Target::TriggerOrTombstone, changes).await? {
+        Write::Done(after) => Ok(after),
+        // Another request deletes it, too.
+        Write::Refused(newer) => newer.ok_or(ApiError::NotFound),
+    }
+}
+
+/// Returns a secret of random bytes, in the form that the senders of the preset expect.
+///
+/// # Errors
+/// If there are no random bytes.
+pub fn new_secret(preset: Preset) -> Result<Secret, ApiError> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    let mut bytes = [0; SECRET_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| ApiError::Internal)?;
+    Ok(Secret::new(match preset {
+        Preset::Standard => format!("whsec_{}", STANDARD.encode(bytes)),
+        _ => to_hex(&bytes),
+    }))
+}
+
+/// The error of a stack without the hooks surface.
+pub fn not_deployed() -> ApiError {
+    ApiError::Conflict { message: "webhooks are not deployed here".to_owned(), details: json!({}) }
+}
+
+fn secret_version(item: &Map<String, Value>) -> i64 {
+    item.get("webhookConfig").and_then(|config| config["secretVersion"].as_i64()).unwrap_or_default()
+}

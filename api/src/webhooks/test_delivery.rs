@@ -1,0 +1,64 @@
+//! `POST /triggers/{id}/webhook/test`: the hook function is invoked with a delivery that it signs itself. The manage surface
+//! cannot read a secret.
+
+use std::sync::Arc;
+
+use agent_trigger::json::surrogate::to_json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    api::Api,
+    auth::Caller,
+    error::ApiError,
+    hooks::test_delivery::TEST_ROUTE_KEY,
+    reply::Reply,
+    request::JsonObject,
+    times,
+    webhooks::{config_text, find_hooked, make::not_deployed},
+};
+
+/// `POST /triggers/{id}/webhook/test`: `{body?}`. It runs the trigger like any delivery. Its receipt is found by the
+/// `senderId` that is returned.
+///
+/// # Errors
+/// If there is no such trigger or it has no webhook, or if Lambda does not take the invocation.
+pub async fn send(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonObject(body): JsonObject,
+) -> Result<Reply, ApiError> {
+    let item = find_hooked(&api, &caller, &id).await?;
+    let hooks = api.settings.hooks.as_ref().ok_or_else(not_deployed)?;
+    let hook_id = config_text(&item, "hookId").ok_or(ApiError::NotFound)?;
+    let test_id = format!("test_{}", Uuid::new_v4().simple());
+    // Slack's and Stripe's deliveries are told apart by these members.
+    let sample = || {
+        json!({"type": "test", "id": test_id, "event_id": test_id, "test": true,
+            "sentAt": times::rfc3339(times::now())})
+    };
+    let body = body.get("body").filter(|body| !body.is_null()).cloned().unwrap_or_else(sample);
+    let event = to_json(&invocation(hook_id, &to_json(&json!({"id": test_id, "body": body}))));
+    api.dispatcher.invoke(&hooks.function, event, None).await.map_err(|error| {
+        tracing::error!(cause = %error, "the hook function could not be invoked");
+        ApiError::Unavailable("the hook function could not be invoked".to_owned())
+    })?;
+    Ok(Reply::accepted(json!({"senderId": test_id, "triggerId": id})))
+}
+
+/// Returns an invocation in the form of API Gateway's payload 2.0, with a route key that API Gateway never has.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
+fn invocation(hook_id: &str, body: &str) -> Value {
+    let path = format!("/test/{hook_id}");
+    let at = times::now();
+    json!({"version": "2.0", "routeKey": TEST_ROUTE_KEY, "rawPath": path, "rawQueryString": "",
+        "headers": {"content-type": "application/json", "host": "agent-trigger"},
+        "requestContext": {"accountId": "", "apiId": "agent-trigger", "domainName": "agent-trigger",
+            "domainPrefix": "agent-trigger", "requestId": Uuid::new_v4().to_string(), "routeKey": TEST_ROUTE_KEY,
+            "stage": "$default", "time": times::rfc3339(at), "timeEpoch": at.as_millisecond(),
+            "http": {"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1",
+                "userAgent": "agent-trigger"}},
+        "body": body, "isBase64Encoded": false})
+}

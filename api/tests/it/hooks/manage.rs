@@ -1,0 +1,343 @@
+//! Webhooks as their owners manage them: made, rotated, tested, shown and removed, with a crash after each step.
+
+use std::sync::Arc;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use standins::{Function, Invocation, RuntimeApi};
+
+use crate::crashes::{Step, dies};
+use crate::hooks::{Hooks, hook_env, pairs};
+use crate::support::{HOOK_FUNCTION, HOOKS_URL, OnPort, SECRETS, USER, World, binary, id};
+
+/// A request for a trigger with a webhook.
+fn hooked(config: Value) -> Value {
+    json!({"name": "Hook", "type": "event", "agentId": "agent-1", "prompt": "Look at {{ $.body.ref }}",
+        "webhookConfig": config})
+}
+
+/// Returns the path of a webhook's address.
+fn path_of(webhook: &Value) -> String {
+    webhook["url"].as_str().unwrap().strip_prefix(HOOKS_URL).unwrap().to_owned()
+}
+
+fn hook_id(webhook: &Value) -> String {
+    path_of(webhook).strip_prefix("/hooks/").unwrap().to_owned()
+}
+
+/// Sends a delivery whose secret is a token.
+async fn send(hooks: &Hooks, webhook: &Value, secret: &str) -> u16 {
+    let headers = pairs(&[("x-webhook-token", secret), ("content-type", "application/json")]);
+    hooks.send(&path_of(webhook), &headers, r#"{"ref": "main"}"#).await.0.as_u16()
+}
+
+#[tokio::test]
+async fn a_webhook_is_made_with_its_trigger_and_its_secret_is_shown_once() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let made = api.post("/triggers", hooked(json!({}))).await.expect(201);
+    let (trigger, webhook) = (&made["trigger"], &made["webhook"]);
+    let secret = webhook["secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_"));
+    assert_eq!((&trigger["type"], &trigger["eventConfig"]), (&json!("event"), &json!({"eventSourceId": "webhook"})));
+    assert_eq!((&trigger["webhookConfig"]["preset"], &trigger["webhookStatus"]), (&json!("standard"), &json!("ok")));
+    let item = world.item(id(trigger));
+    assert_eq!((item.get("GSI2PK"), &item["GSI1PK"]), (None, &json!("TYPE#event")));
+    assert_eq!(world.stack.ssm.versions(&format!("{SECRETS}{}", hook_id(webhook))), [secret]);
+    let shown = api.get(&format!("/triggers/{}", id(trigger))).await.expect(200);
+    assert_eq!(shown["webhook"], json!({"url": webhook["url"]}));
+    for place in [shown.to_string(), world.stack.dynamodb.scan().iter().map(Value::to_string).collect()] {
+        assert!(!place.contains(secret), "{place}");
+    }
+    // It receives.
+    world.stack.pool(1, &[]);
+    let hooks = world.hooks().await;
+    let signer = standardwebhooks::Webhook::new(secret).unwrap();
+    let at = crate::hooks::now();
+    let headers = pairs(&[
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", &at.to_string()),
+        ("webhook-signature", &signer.sign("msg_1", at, br#"{"ref": "main"}"#).unwrap()),
+    ]);
+    let (status, answer) = hooks.send(&path_of(webhook), &headers, r#"{"ref": "main"}"#).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    world.stack.lambda.idle().await;
+    let row = world.stack.dynamodb.executions(id(trigger)).remove(0);
+    assert_eq!(
+        (&row["executionId"], &row["status"], &row["userId"]),
+        (&answer["executionId"], &json!("completed"), &json!(USER))
+    );
+    // A client that sends everything back changes nothing that is not its own.
+    let mut body = trigger.clone();
+    body["webhookConfig"]["hookId"] = json!("f".repeat(32));
+    body["webhookConfig"]["secretVersion"] = json!(7);
+    body["webhookConfig"]["ratePerMinute"] = json!(5);
+    let saved = api.put(&format!("/triggers/{}", id(trigger)), body).await.expect(200);
+    let config = &saved["trigger"]["webhookConfig"];
+    assert_eq!((&config["hookId"], &config["secretVersion"]), (&json!(hook_id(webhook)), &json!(1)));
+    assert_eq!((&config["ratePerMinute"], saved["webhook"].get("secret")), (&json!(5), None));
+    // The frontend's form knows event sources alone.
+    let form = json!({"name": "n", "type": "event", "agentId": "a", "prompt": "p", "eventConfig": {"eventSourceId": "webhook"}});
+    assert!(api.post("/triggers", form).await.expect(201)["webhook"]["secret"].is_string());
+    let sources = api.get("/events").await.expect(200);
+    assert!(sources["eventSources"].as_array().unwrap().iter().any(|source| source["id"] == "webhook"));
+    let providers = api.get("/providers").await.expect(200);
+    assert_eq!((providers["providers"].as_array().unwrap().len(), &providers["hooksUrl"]), (8, &json!(HOOKS_URL)));
+    world.stack.assert_clean();
+}
+
+#[tokio::test]
+async fn wrong_settings_are_named_and_a_webhook_stays_one() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let wrong =
+        json!({"preset": "hmac", "encoding": "hax", "allowedIps": ["here"], "ratePerMinute": "many", "secret": "x"});
+    let answer = api.post("/triggers", hooked(wrong)).await;
+    let mut violations = answer.violations();
+    violations.sort_unstable();
+    let expected = ["allowedIps[0]", "encoding", "ratePerMinute", "secret"].map(|name| format!("webhookConfig.{name}"));
+    assert_eq!(violations, expected);
+    let mut other = hooked(json!({}));
+    other["eventConfig"] = json!({"eventSourceId": "aws-s3"});
+    assert_eq!(api.post("/triggers", other).await.violations(), ["webhookConfig"]);
+    let made = api.post("/triggers", hooked(json!({}))).await.expect(201);
+    let path = format!("/triggers/{}", id(&made["trigger"]));
+    let source = json!({"eventConfig": {"eventSourceId": "aws-s3"}});
+    assert!(api.put(&path, source).await.violations().contains(&"eventConfig.eventSourceId"));
+    let schedule = json!({"type": "schedule", "scheduleConfig": {"expression": "rate(1 hour)"}});
+    assert_eq!(api.put(&path, schedule).await.violations(), ["type"]);
+    for (route, body) in [
+        ("secret", json!({"secret": "short"})),
+        ("secret", json!({"secret": "not-a-key-of-base64"})),
+        ("secret", json!({"graceSeconds": -1})),
+    ] {
+        let answer = api.post(&format!("{path}/webhook/{route}"), body.clone()).await;
+        assert_eq!(answer.status, 400, "{body}");
+    }
+    // A trigger without a webhook has neither a secret nor deliveries, and another user's is not there.
+    let plain = api.create(crate::support::subscribed()).await;
+    let plain = format!("/triggers/{}", id(&plain));
+    assert_eq!(api.post(&format!("{plain}/webhook/secret"), json!({})).await.status, 400);
+    assert_eq!(api.get(&format!("{plain}/deliveries")).await.status, 400);
+    for route in ["webhook/secret", "webhook/test"] {
+        assert_eq!(api.post(&format!("/triggers/nobody/{route}"), json!({})).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_with_a_grace_time() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+    let (webhook, path) = (&made["webhook"], format!("/triggers/{}/webhook/secret", id(&made["trigger"])));
+    let first = webhook["secret"].as_str().unwrap();
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, webhook, first).await, 202);
+    let rotated = api.post(&path, json!({"graceSeconds": 600})).await.expect(200);
+    let second = rotated["webhook"]["secret"].as_str().unwrap();
+    assert_ne!(first, second);
+    assert!(rotated["previousSecretUntil"].is_string());
+    for secret in [first, second] {
+        assert_eq!(send(&hooks, webhook, secret).await, 202);
+    }
+    // One that the sender has chosen is not returned, and without grace the others end at once.
+    let given = api.post(&path, json!({"secret": "chosen-by-the-sender", "graceSeconds": 0})).await.expect(200);
+    assert_eq!(given["webhook"].get("secret"), None);
+    for (secret, status) in [(first, 401), (second, 401), ("chosen-by-the-sender", 202)] {
+        assert_eq!(send(&hooks, webhook, secret).await, status);
+    }
+    // Two at once: both are live.
+    let (one, two) = tokio::join!(api.post(&path, json!({})), api.post(&path, json!({})));
+    for answer in [one, two] {
+        let answer = answer.expect(200);
+        assert_eq!(send(&hooks, webhook, answer["webhook"]["secret"].as_str().unwrap()).await, 202);
+    }
+}
+
+/// Starts the hooks surface as a function of Lambda, which the manage surface invokes.
+async fn hook_function(world: &World) -> (Arc<RuntimeApi>, Function) {
+    let api = Arc::new(RuntimeApi::start().await);
+    let process = Function::spawn(binary(), &hook_env(world), &api).unwrap();
+    let serving = Arc::clone(&api);
+    world.stack.lambda.serve_other(HOOK_FUNCTION, move |payload| {
+        let api = Arc::clone(&serving);
+        tokio::spawn(async move { api.invoke(Invocation::new(payload)).await });
+    });
+    (api, process)
+}
+
+async fn deliveries(api: &OnPort, path: &str, count: usize) -> Vec<Value> {
+    loop {
+        let listed = api.get(&format!("{path}/deliveries")).await.expect(200)["deliveries"].as_array().unwrap().clone();
+        if listed.len() == count && listed.iter().all(|delivery| delivery["state"] != "pending") {
+            return listed;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_test_delivery_is_signed_by_the_hook_function_and_shown() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let function = hook_function(&world).await;
+    world.stack.pool(1, &[]);
+    for config in [
+        json!({"preset": "standard", "allowedIps": ["192.0.2.1"]}),
+        json!({"preset": "github"}),
+        json!({"preset": "slack"}),
+        json!({"preset": "stripe"}),
+        json!({"preset": "hmac", "timestampHeader": "x-time"}),
+        json!({"preset": "basic", "username": "u"}),
+    ] {
+        let made = api.post("/triggers", hooked(config.clone())).await.expect(201);
+        let path = format!("/triggers/{}", id(&made["trigger"]));
+        let sent = api.post(&format!("{path}/webhook/test"), json!({"body": {"ref": "main"}})).await.expect(202);
+        let shown = deliveries(&api, &path, 1).await.remove(0);
+        assert_eq!((&shown["state"], &shown["test"]), (&json!("dispatched"), &json!(true)), "{config} {shown:#}");
+        if config["preset"] == "standard" {
+            assert_eq!(shown["senderId"], sent["senderId"]);
+        }
+        world.stack.lambda.idle().await;
+        let row = world.stack.dynamodb.executions(id(&made["trigger"])).remove(0);
+        assert_eq!((&row["status"], &row["executionId"]), (&json!("completed"), &shown["executionId"]), "{config}");
+        // Without a body there is a sample, another one each time.
+        for _ in 0..2 {
+            api.post(&format!("{path}/webhook/test"), json!({})).await.expect(202);
+        }
+        deliveries(&api, &path, 3).await;
+    }
+    drop(function);
+}
+
+/// "Why did nothing happen": a refused delivery is shown with its reason by the very next request.
+#[tokio::test]
+async fn a_refused_delivery_is_shown_with_its_reason() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+    let path = format!("/triggers/{}", id(&made["trigger"]));
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, &made["webhook"], "wrong").await, 401);
+    let shown = deliveries(&api, &path, 1).await.remove(0);
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("refused"), &json!("wrongSignature")));
+    assert_eq!((&shown["sourceIp"], &shown["bytes"]), (&json!("127.0.0.1"), &json!(15)));
+    assert!(shown["message"].is_string() && shown["receivedAt"].is_string());
+    // Accepted a while ago and never dispatched.
+    let hook = hook_id(&made["webhook"]);
+    world.stack.dynamodb.put_item(&json!({"PK": format!("HOOK#{hook}"), "SK": "DELIVERY#zzz", "outcome": "accepted",
+        "receivedAt": "2026-01-01T00:00:00.000Z", "ttl": 4_000_000_000_u64}));
+    let shown = deliveries(&api, &path, 2).await.remove(0);
+    assert_eq!(shown["state"], "notDispatched");
+    assert!(shown["message"].as_str().unwrap().contains("send it again"));
+}
+
+#[tokio::test]
+async fn a_deleted_trigger_leaves_no_secret_and_answers_410() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+    let (webhook, trigger) = (&made["webhook"], id(&made["trigger"]));
+    let hooks = world.hooks().await;
+    api.delete(&format!("/triggers/{trigger}")).await.expect(200);
+    assert!(world.stack.ssm.values().is_empty());
+    let item = world.item(trigger);
+    assert!(item["ttl"].is_u64() && item.get("webhookConfig").is_none(), "{item:#}");
+    let pointer = world.stack.dynamodb.item(&format!("HOOK#{}", hook_id(webhook)), "HOOK").unwrap();
+    assert!(pointer["ttl"].is_u64(), "{pointer:#}");
+    assert_eq!(send(&hooks, webhook, webhook["secret"].as_str().unwrap()).await, 410);
+    assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 0);
+}
+
+/// Asserts that the only webhook works with the secret that its owner knows, and that there is no other secret.
+async fn assert_works(world: &World, api: &OnPort, answer: &Value, context: &str) {
+    let trigger = &answer["trigger"];
+    assert_eq!(trigger["webhookStatus"], "ok", "{context}");
+    let mut webhook = answer["webhook"].clone();
+    if webhook.get("secret").is_none() {
+        // It was made, and its answer was lost.
+        let path = format!("/triggers/{}/webhook/secret", id(trigger));
+        webhook = api.post(&path, json!({})).await.expect(200)["webhook"].clone();
+    }
+    let hooks = world.hooks().await;
+    assert_eq!(send(&hooks, &webhook, webhook["secret"].as_str().unwrap()).await, 202, "{context}");
+    let is_pointer = |item: &Value| item["SK"] == "HOOK";
+    assert_eq!(world.stack.dynamodb.scan().into_iter().filter(is_pointer).count(), 1, "{context}");
+}
+
+fn steps() -> Vec<Step> {
+    let mut steps = Vec::new();
+    for is_applied in [false, true] {
+        steps.push(Step::Table("TransactWriteItems", 0, is_applied));
+        for nth in 0..3 {
+            steps.push(Step::Table("UpdateItem", nth, is_applied));
+        }
+        steps.push(Step::Secrets("PutParameter", 0, is_applied));
+        steps.push(Step::Secrets("DeleteParameter", 0, is_applied));
+    }
+    steps
+}
+
+#[tokio::test]
+async fn a_webhook_whose_creation_or_rotation_was_cut_short_is_completed() {
+    let body = || Some(hooked(json!({"preset": "token"})));
+    let mut deaths = 0;
+    for step in steps() {
+        let world = World::start().await;
+        let headers = [("idempotency-key", "the-same-request")];
+        if !dies(&world, step, Method::POST, "/triggers", body(), &headers).await {
+            continue;
+        }
+        deaths += 1;
+        let api = world.port().await;
+        // What is half made is shown.
+        for trigger in api.get("/triggers").await.expect(200)["triggers"].as_array().unwrap() {
+            assert!(["missing", "ok"].contains(&trigger["webhookStatus"].as_str().unwrap()), "{step:?}");
+        }
+        let again = api.try_send(Method::POST, "/triggers", body(), &headers).await.unwrap().expect(201);
+        assert_works(&world, &api, &again, &format!("{step:?}")).await;
+        assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 1, "{step:?}");
+    }
+    assert!(deaths >= 8, "only {deaths} steps");
+    deaths = 0;
+    for step in steps() {
+        let world = World::start().await;
+        let made = world.port().await.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+        let path = format!("/triggers/{}/webhook/secret", id(&made["trigger"]));
+        if !dies(&world, step, Method::POST, &path, Some(json!({})), &[]).await {
+            continue;
+        }
+        deaths += 1;
+        // The secret before it is live: as the present one, or in its grace time.
+        let hooks = world.hooks().await;
+        let secret = made["webhook"]["secret"].as_str().unwrap();
+        assert_eq!(send(&hooks, &made["webhook"], secret).await, 202, "{step:?}");
+        let api = world.port().await;
+        let rotated = api.post(&path, json!({})).await.expect(200);
+        let secret = rotated["webhook"]["secret"].as_str().unwrap();
+        assert_eq!(send(&hooks, &made["webhook"], secret).await, 202, "{step:?}");
+    }
+    assert!(deaths >= 4, "only {deaths} steps");
+}
+
+#[tokio::test]
+async fn a_deletion_of_a_webhook_that_was_cut_short_is_completed() {
+    let mut deaths = 0;
+    for step in steps() {
+        let world = World::start().await;
+        let made = world.port().await.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+        let path = format!("/triggers/{}", id(&made["trigger"]));
+        if !dies(&world, step, Method::DELETE, &path, None, &[]).await {
+            continue;
+        }
+        deaths += 1;
+        let api = world.port().await;
+        api.delete(&path).await.expect(200);
+        assert!(world.stack.ssm.values().is_empty(), "{step:?}");
+        assert!(world.item(id(&made["trigger"]))["ttl"].is_u64(), "{step:?}");
+        let hooks = world.hooks().await;
+        assert_eq!(send(&hooks, &made["webhook"], "any").await, 410, "{step:?}");
+        assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 0, "{step:?}");
+    }
+    assert!(deaths >= 6, "only {deaths} steps");
+}

@@ -1,0 +1,88 @@
+//! The soak: 2,000 deliveries at 200 a second, each of them sent twice. It takes a machine of its own, so it is run by hand:
+//! `cargo test -p agent-trigger-api --test it soak -- --ignored --nocapture`.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::hooks::{Hooks, TRIGGER};
+use crate::support::World;
+
+const DELIVERIES: usize = 2_000;
+const PER_SECOND: usize = 200;
+
+fn percentile(times: &[Duration], percent: usize) -> f64 {
+    times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1_000.0
+}
+
+/// Sends one delivery, and returns its id and how long its answer took.
+async fn timed(hooks: &Hooks, n: usize) -> (StatusCode, Value, Duration) {
+    let started = Instant::now();
+    let (status, answer) = hooks.deliver(&format!("msg_{n}"), r#"{"ref": "main"}"#).await;
+    (status, answer, started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures, and takes the whole machine for half a minute"]
+async fn soak() {
+    let world = World::start().await;
+    world.stack.dynamodb.without_index_and_stream();
+    world.put_hook(json!({}), json!({"prompt": "Count"}));
+    // What the stand-ins' own answers take: the same requests, one after another.
+    let item = json!({"PK": "HOOK#probe", "SK": "HOOK"});
+    let started = Instant::now();
+    for _ in 0..100 {
+        world.stack.dynamodb.put_item(&item);
+    }
+    let own = started.elapsed() / 100;
+    let started = Instant::now();
+    let hooks = world.hooks().await;
+    let (status, ..) = timed(&hooks, DELIVERIES).await;
+    let cold = started.elapsed();
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let hooks = std::sync::Arc::new(hooks);
+    let mut sent = tokio::task::JoinSet::new();
+    let started = Instant::now();
+    for n in 0..DELIVERIES {
+        let due = Duration::from_secs_f64(n as f64 / PER_SECOND as f64);
+        tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
+        let hooks = std::sync::Arc::clone(&hooks);
+        sent.spawn(async move { timed(&hooks, n).await });
+    }
+    let answers = sent.join_all().await;
+    let took = started.elapsed();
+    assert!(answers.iter().all(|(status, ..)| *status == StatusCode::ACCEPTED));
+    let mut ids: HashSet<String> = HashSet::new();
+    ids.extend(answers.iter().map(|(_, answer, _)| answer["executionId"].as_str().unwrap().to_owned()));
+    assert_eq!(ids.len(), DELIVERIES, "each is an event of its own");
+    let again: Vec<_> = futures_util::future::join_all((0..50).map(|n| timed(&hooks, n))).await;
+    assert!(
+        again
+            .iter()
+            .all(|(_, answer, _)| answer["duplicate"] == true && ids.contains(answer["executionId"].as_str().unwrap()))
+    );
+    let invoked: Vec<_> = world.stack.lambda.dispatched();
+    let events: HashSet<String> = invoked.iter().map(|seen| seen.json()["id"].to_string()).collect();
+    assert_eq!((invoked.len(), events.len()), (DELIVERIES + 1, DELIVERIES + 1), "none lost, none twice");
+    world.stack.pool(4, &[]);
+    world.stack.lambda.idle().await;
+    let executions = world.stack.dynamodb.executions(TRIGGER);
+    assert_eq!((executions.len(), world.stack.agent.call_count()), (DELIVERIES + 1, DELIVERIES + 1));
+    let mut times: Vec<Duration> = answers.into_iter().map(|(_, _, took)| took).collect();
+    times.sort();
+    println!(
+        "| deliveries | a second | p50 ms | p90 ms | p99 ms | cold start and delivery ms | a write of the stand-in ms | lost | twice |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| {DELIVERIES} | {:.0} | {:.1} | {:.1} | {:.1} | {:.0} | {:.2} | 0 | 0 |",
+        DELIVERIES as f64 / took.as_secs_f64(),
+        percentile(&times, 50),
+        percentile(&times, 90),
+        percentile(&times, 99),
+        cold.as_secs_f64() * 1_000.0,
+        own.as_secs_f64() * 1_000.0,
+    );
+}
