@@ -41,7 +41,7 @@ impl Api {
         Self {
             items: Items::new(Store::new(&aws, settings.table_name.clone())),
             scheduler: Scheduler::new(&aws, &settings),
-            secrets: settings.hooks.as_ref().map(|hooks| SecretStore::new(&aws, &hooks.secret_path)),
+            secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),
             settings,
         }

@@ -81,14 +81,14 @@ pub enum ApiError {
     /// A service that the API uses does not answer. Trying again may help.
     #[error("{0}")]
     Unavailable(String),
-    /// The trigger was written, and its schedule was not. The next request of the same client is about this version.
+    /// The trigger was written, and its schedule or its webhook was not. The next request of the same client is about this version.
     #[error("{cause}")]
     Saved {
         /// The trigger.
         trigger_id: String,
         /// The version that it has now.
         version: u64,
-        /// The reason why its schedule was not written.
+        /// The reason why the rest was not written.
         cause: Box<ApiError>,
     },
 }

@@ -8,7 +8,7 @@ use agent_trigger::{error_chain::chain, json::surrogate, store::Store};
 use agent_trigger_api::{
     api::Api,
     auth::{Claims, TARGET_USER},
-    clients::scheduler::Scheduler,
+    clients::{scheduler::Scheduler, ssm::SecretStore},
     router,
     settings::Settings,
     store::Items,
@@ -211,6 +211,7 @@ impl Requests {
         let api = Api {
             items: Items::new(Store::new(&aws, table.to_owned())),
             scheduler: Scheduler::new(&aws, &settings),
+            secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),
             settings,
         };

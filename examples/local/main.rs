@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example local -- --help` lists the options.
 
+mod hooks;
 mod live;
 mod next_run;
 mod options;

@@ -1,5 +1,5 @@
 //! The control plane of the local run: the built API on a port of its own, with its page, and a stand-in for EventBridge
-//! Scheduler that really fires.
+//! Scheduler that really fires. Its webhooks stand beside it.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
@@ -9,7 +9,10 @@ use standins::lambda_api::FUNCTION_ARN;
 use standins::stack::Env;
 use standins::{Function, RuntimeApi, SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, Stack};
 
-use crate::next_run::next_run;
+use crate::{
+    hooks::{self, Hooks},
+    next_run::next_run,
+};
 
 /// The port of the page, unless `LOCAL_PORT` says otherwise. 0 means any.
 const PORT: &str = "9010";
@@ -21,6 +24,9 @@ pub(crate) struct Page {
     pub(crate) url: String,
     /// The key that opens it. Any web page can reach a local port, so each run has another one.
     pub(crate) key: String,
+    /// A line that starts a sample trigger by its webhook.
+    pub(crate) curl: String,
+    _hooks: Hooks,
     scheduler: Scheduler,
     api: Function,
     // The API does not run on Lambda here, but its process is started like those that do.
@@ -38,7 +44,14 @@ impl Page {
         scheduler.run(stack.lambda.clone(), Arc::new(next_run));
         let key = uuid::Uuid::new_v4().simple().to_string();
         let runtime = RuntimeApi::start().await;
-        let env = env(stack, &scheduler, &key, user);
+        let hooks = Hooks::start(stack, built).await?;
+        let mut env = env(stack, &scheduler, &key, user);
+        let known = [
+            ("HOOKS_URL", hooks.url.as_str()),
+            ("HOOK_SECRET_PATH", hooks::SECRETS),
+            ("HOOK_FUNCTION_ARN", hooks::FUNCTION),
+        ];
+        env.extend(known.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let binary = built.join("agent-trigger-api");
         let api = Function::spawn(&binary, &env, &runtime)
             .map_err(|e| format!("{} does not start: {e}", binary.display()))?;
@@ -54,7 +67,10 @@ impl Page {
         for trigger in samples() {
             make(&url, &key, &trigger).await?;
         }
-        Ok(Self { url, key, scheduler, api, _runtime: runtime })
+        let made = make(&url, &key, &hooked()).await?;
+        let (address, secret) = (text(&made, "url"), text(&made, "secret"));
+        let curl = format!("curl -d 'Hello' -H 'Authorization: Bearer {secret}' {address}");
+        Ok(Self { url, key, curl, _hooks: hooks, scheduler, api, _runtime: runtime })
     }
 
     /// Returns what other programs need to reach it, as variables of an environment.
@@ -111,11 +127,24 @@ fn samples() -> [Value; 3] {
     ]
 }
 
-/// Makes a trigger through the API.
-async fn make(url: &str, key: &str, trigger: &Value) -> Result<(), String> {
+/// Returns a trigger with a webhook.
+fn hooked() -> Value {
+    json!({"name": "What others send", "type": "event", "agentId": "agent-789", "prompt": "Answer {{ $.body }}",
+        "webhookConfig": {"preset": "bearer"}})
+}
+
+/// Returns a text of an answer's webhook.
+fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
+    answer["webhook"][name].as_str().unwrap_or_default()
+}
+
+/// Makes a trigger through the API, and returns the answer.
+async fn make(url: &str, key: &str, trigger: &Value) -> Result<Value, String> {
     // A proxy of the environment would see the key.
     let request = Clients::direct(None)?.aws.post(format!("{url}/triggers")).bearer_auth(key);
     let request = request.header("content-type", "application/json").body(trigger.to_string());
     let response = request.send().await.map_err(|error| error.to_string())?;
-    if response.status().is_success() { Ok(()) } else { Err(response.text().await.unwrap_or_default()) }
+    let is_success = response.status().is_success();
+    let text = response.text().await.map_err(|error| error.to_string())?;
+    if is_success { serde_json::from_str(&text).map_err(|error| error.to_string()) } else { Err(text) }
 }

@@ -46,6 +46,7 @@ pub(crate) async fn serve(
     say(&format!(
         "\nOpen this link: {}/#key={}\n\n\
          Its schedules fire, and their runs are those of the built function. In other shells:\n\n  \
+         {}\n  \
          cargo run -p agent-trigger-cli -- watch\n  \
          cargo lambda watch -p agent-trigger -A 127.0.0.1 --env-file .local/env\n  \
          cargo lambda invoke agent-trigger --invoke-address 127.0.0.1 --data-file events/scheduled.json\n\n\
@@ -53,6 +54,7 @@ pub(crate) async fn serve(
          end. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
         page.url,
         page.key,
+        page.curl,
         stack.cognito.url(),
         stack.agent.url(),
         stack.dynamodb.url(),

@@ -190,7 +190,7 @@ impl Router<'_> {
             let counts = RoutingCounts { subscriptions: 1, ..counts };
             RoutingDecision::NotDue(self.unknown_fire(trigger_id, user_id), counts)
         };
-        Ok(match self.decided(self.ask(trigger, false)).await? {
+        Ok(match self.decided(self.ask(trigger, false, &self.steps)).await? {
             Subscription::Filtered => not_due(RoutingCounts { filtered: 1, ..RoutingCounts::default() }),
             Subscription::Waiting => not_due(RoutingCounts { waiting: 1, ..RoutingCounts::default() }),
             Subscription::Unrecorded => not_due(RoutingCounts { disabled: 1, ..RoutingCounts::default() }),

@@ -12,6 +12,8 @@ use aws_sdk_ssm::{
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 
+use crate::settings::Settings;
+
 /// The time limit of one try, and of an operation with its retries.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -50,6 +52,11 @@ impl SecretStore {
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
             .build();
         Self { client: Client::from_conf(config), path: path.to_owned() }
+    }
+
+    /// Creates the client for the secrets that the manage surface writes, if webhooks are deployed.
+    pub fn of_settings(aws: &SdkConfig, settings: &Settings) -> Option<Self> {
+        settings.hooks.as_ref().map(|hooks| Self::new(aws, &hooks.secret_path))
     }
 
     /// Reads one version of a secret, or the newest one.

@@ -15,7 +15,12 @@ pub enum BodyError {
     NotUtf8,
     /// It says that it is JSON and is not.
     NotJson,
+    /// It is nested so deeply that the run function could not read its event.
+    TooDeep,
 }
+
+/// The deepest nesting of a body. It stands in two objects of its event.
+const MOST_LEVELS: usize = lenient::MOST_LEVELS - 2;
 
 /// A body that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,14 +43,29 @@ pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, Bod
     if text.trim().is_empty() {
         return Ok(Body { json: "null".to_owned(), value: Value::Null });
     }
-    if kind == "application/json" || kind.ends_with("+json") {
-        return json(text).ok_or(BodyError::NotJson);
-    }
-    if kind == "application/x-www-form-urlencoded" {
-        return Ok(form(text, preset));
-    }
+    let is_json = kind == "application/json" || kind.ends_with("+json");
     let begins_as_json = text.trim_start().starts_with(['{', '[']);
-    Ok(json(text).filter(|_| begins_as_json).unwrap_or_else(|| of_value(Value::from(text))))
+    let body = if is_json {
+        json(text).ok_or(BodyError::NotJson)?
+    } else if kind == "application/x-www-form-urlencoded" {
+        form(text, preset)
+    } else {
+        json(text).filter(|_| begins_as_json).unwrap_or_else(|| of_value(Value::from(text)))
+    };
+    if is_deeper(&body.value, MOST_LEVELS) { Err(BodyError::TooDeep) } else { Ok(body) }
+}
+
+/// Returns true if a value has more than `levels` levels of objects and arrays.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let (is_nested, inner): (bool, Box<dyn Iterator<Item = &Value>>) = match value {
+        Value::Array(values) => (true, Box::new(values.iter())),
+        Value::Object(members) => (true, Box::new(members.values())),
+        _ => (false, Box::new(std::iter::empty())),
+    };
+    match levels.checked_sub(1) {
+        None => is_nested,
+        Some(levels) => inner.into_iter().any(|value| is_deeper(value, levels)),
+    }
 }
 
 fn json(text: &str) -> Option<Body> {
@@ -108,5 +128,9 @@ mod tests {
         let other = super::read(b"payload=%7B%7D", form, Preset::Hmac).unwrap();
         assert_eq!(other.value, json!({"payload": "{}"}));
         assert_eq!(super::read(b"\xff", "text/plain", Preset::Hmac), Err(BodyError::NotUtf8));
+        for (levels, is_read) in [(254, true), (255, false), (256, false)] {
+            let nested = "[".repeat(levels) + &"]".repeat(levels);
+            assert_eq!(read(&nested, "application/json").is_ok(), is_read, "{levels}");
+        }
     }
 }

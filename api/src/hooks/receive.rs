@@ -20,7 +20,7 @@ use crate::{
         event::{EventIdentity, content_type, delivery_key, payload, sender_id},
         scheme::Preset,
         signature::{Distrust, Trusted, verify},
-        state::{Hook, Hooks},
+        state::{Hook, Hooks, fault},
     },
     reply::Reply,
     store::hooks::Receipt,
@@ -154,6 +154,7 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
             let problem = match error {
                 BodyError::NotUtf8 => "the body must be UTF-8",
                 BodyError::NotJson => "the body must be JSON",
+                BodyError::TooDeep => "the body must have fewer levels",
             };
             return Err(Stop::Refused(error.into(), ApiError::InvalidArgument(problem.to_owned())));
         }
@@ -193,19 +194,19 @@ async fn dispatch(
         return Err(Stop::Refused("tooLarge", ApiError::TooLarge));
     }
     let known = match delivery_key(preset, trusted, headers, raw, &body.value) {
-        Some(key) => hooks.items.remember_delivery(&hook.id, &key, &identity).await.map_err(ApiError::from)?,
+        Some(key) => hooks.items.remember_delivery(&hook.id, &key, &identity).await.map_err(fault)?,
         None => None,
     };
     let mut was_dispatched = None;
     if let Some(known) = known {
         identity = known;
-        was_dispatched = hooks.items.count_duplicate(&hook.id, identity.id).await.map_err(ApiError::from)?;
+        was_dispatched = hooks.items.count_duplicate(&hook.id, identity.id).await.map_err(fault)?;
     }
     let execution_id = hook.trigger_id().map(|trigger_id| identity.execution(trigger_id));
     if was_dispatched != Some(true) {
         if was_dispatched.is_none() {
             let receipt = receipt(hook, delivery, identity.id, "accepted", None, execution_id.clone());
-            hooks.items.put_receipt(&receipt).await.map_err(ApiError::from)?;
+            hooks.items.put_receipt(&receipt).await.map_err(fault)?;
         }
         let text =
             if known.is_some() { payload(&identity, hook.receiver(), preset, headers, &body.json) } else { text };

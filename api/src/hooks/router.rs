@@ -63,6 +63,6 @@ async fn test(
     from: Option<Extension<FromManage>>,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
-    from.ok_or(ApiError::NotFound)?;
+    let Extension(FromManage) = from.ok_or(ApiError::NotFound)?;
     test_delivery::receive(&hooks, &hook, &body).await
 }

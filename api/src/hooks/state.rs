@@ -11,7 +11,8 @@ use agent_trigger::{
         lambda::Dispatcher,
     },
     config::Secret,
-    store::Store,
+    error_chain::chain,
+    store::{Store, error::StoreError},
 };
 use aws_config::{BehaviorVersion, Region};
 use jiff::Timestamp;
@@ -109,8 +110,8 @@ impl Hooks {
         if !is_hook_id(id) {
             return Err(ApiError::NotFound);
         }
-        let pointer = self.items.hook(id).await?.ok_or(ApiError::NotFound)?;
-        let item = self.items.trigger_of_hook(&pointer).await?.ok_or(ApiError::NotFound)?;
+        let pointer = self.items.hook(id).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let item = self.items.trigger_of_hook(&pointer).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         if is_tombstone(&item) {
             return Err(ApiError::Gone);
         }
@@ -121,7 +122,7 @@ impl Hooks {
         }
         let webhook = Webhook::read(config).map_err(|_| {
             tracing::error!(triggerId = pointer.trigger_id, "the trigger's webhookConfig is not understood");
-            ApiError::Internal
+            ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned())
         })?;
         let versions = live_versions(config, now).into_iter().map(Some).collect();
         let is_enabled = item.get("enabled").and_then(Value::as_bool) != Some(false);
@@ -173,7 +174,7 @@ impl Hooks {
         if full().get(&hook.id) == Some(&minute) {
             return Ok(Some(wait));
         }
-        if self.items.count_rate(&hook.id, minute, limit).await? {
+        if self.items.count_rate(&hook.id, minute, limit).await.map_err(fault)? {
             return Ok(None);
         }
         let mut full = full();
@@ -183,6 +184,13 @@ impl Hooks {
         full.insert(hook.id.clone(), minute);
         Ok(Some(wait))
     }
+}
+
+/// Returns the error for a sender whose delivery met a failure of the table. It says nothing about the table, and the sender
+/// tries again.
+pub fn fault(error: StoreError) -> ApiError {
+    tracing::error!(cause = %chain(&error), "the table failed");
+    ApiError::Unavailable("the table does not answer; send again".to_owned())
 }
 
 /// Returns true if a text can be the id of a hook.

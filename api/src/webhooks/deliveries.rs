@@ -90,6 +90,7 @@ fn explained(state: &str, reason: &str) -> Option<&'static str> {
         (_, "method") => "The request was no POST.",
         (_, "tooLarge") => "The body has more than 200 KiB, or its event more than Lambda takes.",
         (_, "notUtf8") => "The body is not UTF-8.",
+        (_, "tooDeep") => "The body is nested more than 254 levels deep.",
         (_, "notJson") => "The body says that it is JSON, and is not.",
         _ => return None,
     })

@@ -71,8 +71,13 @@ pub async fn completed(
     }
     let preset = scheme_of(&item).as_ref().map_or(Preset::Standard, Scheme::preset);
     let secret = new_secret(preset)?;
-    let item = store(api, user_id, id, item, &secret, 0).await?;
-    Ok((item, Some(secret)))
+    let version = version_of(&item);
+    let stored = store(api, user_id, id, item, &secret, 0).await.map_err(|cause| match cause {
+        ApiError::NotFound => cause,
+        // The trigger itself is written: a client that sends the same again has not been overtaken by anybody.
+        cause => ApiError::Saved { trigger_id: id.to_owned(), version, cause: Box::new(cause) },
+    });
+    Ok((stored?, Some(secret)))
 }
 
 /// Stores a secret as the present one, and returns the item as it is then. The secret before it stays live for
@@ -132,9 +137,8 @@ pub async fn removed(
     item: Map<String, Value>,
 ) -> Result<Map<String, Value>, ApiError> {
     let Some(hook_id) = config_text(&item, "hookId") else { return Ok(item) };
-    if let Some(secrets) = &api.secrets {
-        secrets.delete(hook_id).await?;
-    }
+    // Without the surface's settings the secret would be left behind, and nobody would see it.
+    api.secrets.as_ref().ok_or_else(not_deployed)?.delete(hook_id).await?;
     let ttl = tombstone_ttl();
     api.items.retire_hook(hook_id, ttl).await?;
     let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));

@@ -106,7 +106,7 @@ async fn every_request_of_the_frontend_is_answered_as_it_needs_it() {
         events["eventSources"][0],
         json!({"id": "aws-s3", "name": "Uploads", "description": "Objects", "icon": "file"})
     );
-    assert_eq!(events["metadata"]["count"], 2);
+    assert_eq!(events["metadata"]["count"], 3);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod accept;
 mod crashes;
+mod documented;
 mod manage;
 mod refuse;
 mod senders;
@@ -133,6 +134,26 @@ impl Hooks {
             request = request.header(name, value);
         }
         request.send().await.unwrap()
+    }
+
+    /// Does the same as [`Hooks::deliver`] until the delivery is accepted, as senders do that are told to come again.
+    pub(crate) async fn insist(&self, id: &str, body: &str) -> Value {
+        loop {
+            let (status, answer) = self.deliver(id, body).await;
+            if status == StatusCode::ACCEPTED {
+                return answer;
+            }
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        }
+    }
+
+    /// Does the same as [`Hooks::deliver`] with a receiver that may die.
+    pub(crate) async fn try_deliver(&self, id: &str, body: &str) -> reqwest::Result<StatusCode> {
+        let mut request = client().post(format!("{}/hooks/{HOOK}", self.url)).timeout(LIMIT).body(body.to_owned());
+        for (name, value) in signed(id, now(), body) {
+            request = request.header(name, value);
+        }
+        Ok(request.send().await?.status())
     }
 
     /// Sends a delivery to the hook, as JSON that is signed now.

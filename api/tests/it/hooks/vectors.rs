@@ -179,7 +179,11 @@ proptest! {
         let mut ours = HeaderMap::new();
         ours.extend(sign(&Scheme::Standard, &Secret::new(KEY), &id, at, body.as_bytes()));
         prop_assert_eq!(&ours["webhook-signature"], &signature);
-        prop_assert!(webhook.verify_ignoring_timestamp(body.as_bytes(), &ours).is_ok());
+        // The oracle knows only the present.
+        let mut ours = HeaderMap::new();
+        let now = jiff::Timestamp::now().as_second();
+        ours.extend(sign(&Scheme::Standard, &Secret::new(KEY), &id, now, body.as_bytes()));
+        prop_assert!(webhook.verify(body.as_bytes(), &ours).is_ok());
     }
 
     #[test]
