@@ -7,7 +7,7 @@ use std::path::Path;
 
 use harness::{Report, say, svg};
 
-const NAMES: [&str; 8] = ["start", "trust", "choices", "run", "stream", "concurrency", "cost", "size"];
+const NAMES: [&str; 9] = ["start", "trust", "choices", "run", "manage", "stream", "concurrency", "cost", "size"];
 
 fn main() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");

@@ -1,7 +1,7 @@
 //! EventBridge Scheduler: one schedule for each scheduled trigger. The only file that names the SDK's types.
 //! <https://docs.aws.amazon.com/scheduler/latest/APIReference/Welcome.html>
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use agent_trigger::error_chain::causes;
 use aws_config::SdkConfig;
@@ -77,10 +77,12 @@ pub struct Definition<'a> {
     pub input: String,
 }
 
-/// The API.
+/// The API. Its client is created for the first request, because most processes only read the table: it would be a tenth of
+/// the start.
 #[derive(Debug)]
 pub struct Scheduler {
-    client: Client,
+    aws: SdkConfig,
+    client: OnceLock<Client>,
     group: String,
     role: String,
     function: String,
@@ -93,23 +95,31 @@ pub fn name_of(trigger_id: &str) -> String {
 }
 
 impl Scheduler {
-    /// Creates the client on the shared configuration.
+    /// Creates the API on the shared configuration.
     pub fn new(aws: &SdkConfig, settings: &Settings) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let config = aws_sdk_scheduler::config::Builder::from(aws)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
-            .build();
         Self {
-            client: Client::from_conf(config),
+            aws: aws.clone(),
+            client: OnceLock::new(),
             group: settings.schedule_group.clone(),
             role: settings.scheduler_role.clone(),
             function: settings.run_function.clone(),
             dead_letters: settings.schedule_dead_letters.clone(),
         }
+    }
+
+    /// Returns the client, which is built by the first caller.
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| {
+            let timeouts = TimeoutConfig::builder()
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build();
+            let config = aws_sdk_scheduler::config::Builder::from(&self.aws)
+                .timeout_config(timeouts)
+                .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
+                .build();
+            Client::from_conf(config)
+        })
     }
 
     /// Returns the group of the schedules.
@@ -125,7 +135,7 @@ impl Scheduler {
     pub async fn create(&self, definition: &Definition<'_>) -> Result<String, SchedulerError> {
         let Definition { schedule, .. } = definition;
         let request = self
-            .client
+            .client()
             .create_schedule()
             .name(name_of(definition.trigger_id))
             .group_name(&self.group)
@@ -149,7 +159,7 @@ impl Scheduler {
     pub async fn update(&self, definition: &Definition<'_>) -> Result<String, SchedulerError> {
         let Definition { schedule, .. } = definition;
         let request = self
-            .client
+            .client()
             .update_schedule()
             .name(name_of(definition.trigger_id))
             .group_name(&self.group)
@@ -179,7 +189,7 @@ impl Scheduler {
     /// # Errors
     /// Returns an error if Scheduler does not delete it.
     pub async fn delete_in(&self, group: &str, trigger_id: &str) -> Result<(), SchedulerError> {
-        let request = self.client.delete_schedule().name(name_of(trigger_id)).group_name(group);
+        let request = self.client().delete_schedule().name(name_of(trigger_id)).group_name(group);
         match Box::pin(request.send()).await.map_err(|error| failure(&error)) {
             Ok(_) | Err(SchedulerError::NotFound) => Ok(()),
             Err(error) => Err(error),
@@ -191,7 +201,7 @@ impl Scheduler {
     /// # Errors
     /// Returns an error if Scheduler does not answer.
     pub async fn get(&self, trigger_id: &str) -> Result<Option<Known>, SchedulerError> {
-        let request = self.client.get_schedule().name(name_of(trigger_id)).group_name(&self.group);
+        let request = self.client().get_schedule().name(name_of(trigger_id)).group_name(&self.group);
         match Box::pin(request.send()).await.map_err(|error| failure(&error)) {
             Ok(found) => Ok(Some(Known {
                 is_enabled: found.state != Some(ScheduleState::Disabled),

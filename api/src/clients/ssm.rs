@@ -1,7 +1,7 @@
 //! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the SDK's
 //! types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use agent_trigger::config::Secret;
 use aws_config::SdkConfig;
@@ -33,25 +33,34 @@ pub enum SecretError {
     Unavailable(String),
 }
 
-/// The parameters below one path.
+/// The parameters below one path. The client is created for the first request, because most processes of the manage surface
+/// need none.
 #[derive(Debug)]
 pub struct SecretStore {
-    client: Client,
+    aws: SdkConfig,
+    client: OnceLock<Client>,
     path: String,
 }
 
 impl SecretStore {
-    /// Creates the client on the shared configuration. `path` begins and ends with a slash.
+    /// Creates the store on the shared configuration. `path` begins and ends with a slash.
     pub fn new(aws: &SdkConfig, path: &str) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let config = aws_sdk_ssm::config::Builder::from(aws)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
-            .build();
-        Self { client: Client::from_conf(config), path: path.to_owned() }
+        Self { aws: aws.clone(), client: OnceLock::new(), path: path.to_owned() }
+    }
+
+    /// Returns the client, which is built by the first caller.
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| {
+            let timeouts = TimeoutConfig::builder()
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build();
+            let config = aws_sdk_ssm::config::Builder::from(&self.aws)
+                .timeout_config(timeouts)
+                .retry_config(RetryConfig::standard().with_max_attempts(MAX_TRIES))
+                .build();
+            Client::from_conf(config)
+        })
     }
 
     /// Creates the client for the secrets that the manage surface writes, if webhooks are deployed.
@@ -66,7 +75,7 @@ impl SecretStore {
     pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
         let selector = version.map(|version| format!(":{version}")).unwrap_or_default();
         let name = format!("{}{name}{selector}", self.path);
-        let output = Box::pin(self.client.get_parameter().name(name).with_decryption(true).send()).await;
+        let output = Box::pin(self.client().get_parameter().name(name).with_decryption(true).send()).await;
         let parameter = output.map_err(|error| of_sdk(&error))?.parameter;
         let value = parameter.and_then(|parameter| parameter.value).filter(|value| !value.is_empty());
         value.map(Secret::new).ok_or(SecretError::NotFound)
@@ -77,7 +86,7 @@ impl SecretStore {
     /// # Errors
     /// If SSM does not take it. It may have taken it all the same.
     pub async fn put(&self, name: &str, secret: &Secret) -> Result<i64, SecretError> {
-        let request = self.client.put_parameter().name(format!("{}{name}", self.path)).value(secret.expose());
+        let request = self.client().put_parameter().name(format!("{}{name}", self.path)).value(secret.expose());
         let request = request.r#type(ParameterType::SecureString).overwrite(true);
         let output = Box::pin(request.send()).await.map_err(|error| of_sdk(&error))?;
         Ok(output.version)
@@ -88,7 +97,7 @@ impl SecretStore {
     /// # Errors
     /// If SSM does not do it.
     pub async fn delete(&self, name: &str) -> Result<(), SecretError> {
-        let request = self.client.delete_parameter().name(format!("{}{name}", self.path));
+        let request = self.client().delete_parameter().name(format!("{}{name}", self.path));
         match Box::pin(request.send()).await.map_err(|error| of_sdk(&error)) {
             Ok(_) | Err(SecretError::NotFound) => Ok(()),
             Err(error) => Err(error),

@@ -1,5 +1,5 @@
 //! A trigger as answers show it: the members that the client set, and those that the API and the function write. The
-//! keys and the user are left out.
+//! keys are left out.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -12,8 +12,10 @@ use crate::{
 };
 
 /// The attributes that the API and the function write, in the order of their meaning.
-const SHOWN: [&str; 14] = [
+const SHOWN: [&str; 15] = [
     "id",
+    // The frontend's type requires it. It is the caller's own.
+    "userId",
     "enabled",
     "version",
     "createdAt",
@@ -142,7 +144,7 @@ mod tests {
             item.retain(|name, value| name != "type" || !value.is_null());
             let shown = view(&item, now);
             assert_eq!(shown["scheduleStatus"], expected, "{changes}");
-            assert_eq!((shown.get("PK"), shown.get("userId")), (None, None));
+            assert_eq!((shown.get("PK"), &shown["userId"]), (None, &json!("u")));
             assert_eq!(shown.get("nextRun").is_some(), expected == "ok", "{changes}");
         }
         let shown = view(&item(json!({})), now);

@@ -1,31 +1,14 @@
 //! The requests of the frontend that the API serves unchanged, shape by shape (packages/frontend/src/api/triggers.ts of
-//! aws-samples/sample-multi-agent-orchestration-chat-on-agentcore), and its types over the answers.
+//! aws-samples/sample-multi-agent-orchestration-chat-on-agentcore), and what its types do not say about the
+//! answers.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, OnLambda, World, id, scheduled, subscribed};
 
-/// Checks `Trigger` of packages/frontend/src/types/trigger.ts.
+/// Asserts that nothing of how an item is stored is shown. What the frontend's type requires, `s0` asserts of every answer.
 fn assert_trigger(trigger: &Value) {
-    for name in ["id", "name", "agentId", "prompt", "createdAt", "updatedAt"] {
-        assert!(trigger[name].is_string(), "{name} in {trigger:#}");
-    }
-    assert!(["schedule", "event"].contains(&trigger["type"].as_str().unwrap()));
-    assert!(trigger["enabled"].is_boolean());
-    for name in ["description", "sessionId", "modelId", "reasoningEffort", "workingDirectory", "lastExecutedAt"] {
-        assert!(trigger.get(name).is_none_or(Value::is_string), "{name} in {trigger:#}");
-    }
-    assert!(trigger.get("enabledTools").is_none_or(|tools| tools.as_array().unwrap().iter().all(Value::is_string)));
-    if let Some(config) = trigger.get("scheduleConfig") {
-        assert!(config["expression"].is_string());
-        for name in ["timezone", "schedulerArn", "scheduleGroupName"] {
-            assert!(config.get(name).is_none_or(Value::is_string));
-        }
-    }
-    if let Some(config) = trigger.get("eventConfig") {
-        assert!(config["eventSourceId"].is_string());
-    }
-    for hidden in ["PK", "SK", "GSI1PK", "GSI2PK", "userId", "ttl"] {
+    for hidden in ["PK", "SK", "GSI1PK", "GSI1SK", "GSI2PK", "GSI2SK", "ttl", "scheduleVersion"] {
         assert_eq!(trigger.get(hidden), None);
     }
 }
@@ -88,9 +71,7 @@ async fn every_request_of_the_frontend_is_answered_as_it_needs_it() {
     let history = api.send("GET", &format!("/triggers/{id}/executions?limit=20"), None).await.expect(200);
     assert_eq!(history["metadata"]["count"], 2);
     for execution in history["executions"].as_array().unwrap() {
-        for name in ["executionId", "triggerId", "executedAt"] {
-            assert!(execution[name].is_string(), "{execution:#}");
-        }
+        assert_eq!(execution["triggerId"], id);
     }
     // Newest first, and only what completed has no message.
     assert_eq!(history["executions"][0]["errorMessage"], "AgentFailed: 500");

@@ -10,6 +10,8 @@ mod hooks;
 mod local_port;
 #[path = "../../../examples/local/next_run.rs"]
 mod next_run;
+mod request_counts;
+mod s0;
 mod saves;
 mod schedules;
 mod strangers;

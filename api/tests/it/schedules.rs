@@ -190,7 +190,8 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
     for (trigger, route) in [("saved", ""), ("off", "/disable"), ("on", "/enable")] {
         world.scheduler.put_foreign(&format!("trigger-{trigger}"), json!({"State": "ENABLED", "Target": {}}));
         world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{trigger}"), "id": trigger,
-            "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "enabled": true, "scheduleConfig":
+            "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p",
+            "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z", "enabled": true, "scheduleConfig":
             {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
         let path = format!("/triggers/{trigger}");
         assert_eq!(api.get(&path).await.expect(200)["trigger"]["scheduleStatus"], "ok");
@@ -224,7 +225,8 @@ async fn a_schedule_that_another_api_made_is_replaced_and_never_doubled() {
 fn put_adopted(world: &World, trigger: &str) {
     world.scheduler.put_foreign(&format!("trigger-{trigger}"), json!({"State": "ENABLED", "Target": {}}));
     world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{trigger}"), "id": trigger,
-        "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "enabled": true, "scheduleConfig":
+        "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p",
+            "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z", "enabled": true, "scheduleConfig":
         {"expression": "0 9 * * ? *", "schedulerArn": "arn:aws:scheduler:…:schedule/default/x", "scheduleGroupName": "default"}}));
 }
 
@@ -344,7 +346,8 @@ async fn a_schedule_that_has_ended_can_be_switched_on() {
         ("ended", json!({"expression": "rate(1 hour)", "endDate": "2020-01-01T00:00:00Z"})),
     ] {
         world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{trigger}"),
-            "id": trigger, "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "enabled": false,
+            "id": trigger, "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p",
+            "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z", "enabled": false,
             "version": 2, "scheduleVersion": 2, "scheduleConfig": config}));
         let answer = api.post(&format!("/triggers/{trigger}/enable"), json!({})).await.expect(200);
         assert_eq!(

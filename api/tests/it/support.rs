@@ -166,7 +166,9 @@ impl OnLambda {
     ) -> Answer {
         let authorizer = claims.map(|claims| json!({"jwt": {"claims": claims, "scopes": null}}));
         let event = gateway_event(authorizer, method, path, body.map(|body| body.to_string()), headers);
-        self.send_event(event).await
+        let answer = self.send_event(event).await;
+        crate::s0::assert_typed(method, path, &answer);
+        answer
     }
 
     pub(crate) async fn send_event(&self, event: Value) -> Answer {
@@ -245,7 +247,7 @@ impl OnPort {
         headers: &[(&str, &str)],
     ) -> reqwest::Result<Answer> {
         let bearer = format!("Bearer {KEY}");
-        let mut request = CLIENT.request(method, format!("{}{path}", self.url)).timeout(LIMIT);
+        let mut request = CLIENT.request(method.clone(), format!("{}{path}", self.url)).timeout(LIMIT);
         for (name, value) in [("authorization", bearer.as_str()), ("content-type", "application/json")] {
             if !headers.iter().any(|(given, _)| *given == name) {
                 request = request.header(name, value);
@@ -262,7 +264,9 @@ impl OnPort {
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap()))).collect();
         let text = response.text().await?;
-        Ok(Answer { status, headers, body: lenient::parse(&text).unwrap_or_else(|_| json!(text)) })
+        let answer = Answer { status, headers, body: lenient::parse(&text).unwrap_or_else(|_| json!(text)) };
+        crate::s0::assert_typed(method.as_str(), path, &answer);
+        Ok(answer)
     }
 
     /// Creates a trigger and returns it.

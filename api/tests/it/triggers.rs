@@ -233,6 +233,7 @@ async fn the_default_page_holds_all() {
         let deleted = json!({"deletedAt": "2026-01-01T00:00:00.000Z", "ttl": 4_000_000_000_u64});
         let mut item = json!({"PK": format!("TRIGGER#{USER}"), "SK": format!("TRIGGER#{number:03}"), "id": format!("{number:03}"),
             "userId": USER, "type": "schedule", "name": "n", "agentId": "a", "prompt": "p", "version": 1, "scheduleVersion": 1,
+            "createdAt": "2026-01-01T00:00:00.000Z", "updatedAt": "2026-01-01T00:00:00.000Z",
             "scheduleConfig": {"expression": format!("at({}-01-01T00:00:00)", 2199 - number)}});
         if number % 13 == 0 {
             item.as_object_mut().unwrap().remove("scheduleVersion");

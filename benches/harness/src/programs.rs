@@ -26,14 +26,18 @@ impl Programs {
     /// # Panics
     /// If a program does not build.
     pub fn build() -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let packages = ["--package", "agent-trigger", "--package", "agent-trigger-baselines"];
-        let baselines =
-            ["bare", "clients", "empty", "logged", "malloc", "other", "trust"].map(|name| format!("--example={name}"));
-        let mut build = Command::new(cargo);
-        build.args(["build", "--release"]).args(packages).args(["--bin", "agent-trigger"]).args(baselines);
-        let built = build.status();
-        assert!(built.is_ok_and(|status| status.success()), "the programs to measure must build");
+        Self::build_with(&["bare", "clients", "empty", "logged", "malloc", "other", "trust"])
+    }
+
+    /// Builds the function and these baselines alone, unless they are up to date.
+    ///
+    /// # Panics
+    /// If a program does not build.
+    pub fn build_with(baselines: &[&str]) -> Self {
+        let baselines: Vec<_> = baselines.iter().map(|name| format!("--example={name}")).collect();
+        let mut arguments = vec!["--package=agent-trigger", "--package=agent-trigger-baselines", "--bin=agent-trigger"];
+        arguments.extend(baselines.iter().map(String::as_str));
+        build(&arguments);
         let release = target().join("release");
         let baseline = |name: &str| release.join("examples").join(name);
         Self { function: release.join("agent-trigger"), empty: baseline("empty"), bare: baseline("bare") }
@@ -43,6 +47,22 @@ impl Programs {
     pub fn baseline(&self, name: &str) -> PathBuf {
         self.empty.with_file_name(name)
     }
+}
+
+/// Builds the control plane unless it is up to date, and returns its path. The build is one of its own, as the deployed one
+/// is: its crates would add their features to those of the function.
+///
+/// # Panics
+/// If it does not build.
+pub fn control_plane() -> PathBuf {
+    build(&["--package=agent-trigger-api", "--bin=agent-trigger-api"]);
+    target().join("release/agent-trigger-api")
+}
+
+fn build(arguments: &[&str]) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo).args(["build", "--release"]).args(arguments).status();
+    assert!(built.is_ok_and(|status| status.success()), "the programs to measure must build");
 }
 
 /// Returns cargo's target directory, found from a benchmark's own path (`target/release/deps/NAME-HASH`).
