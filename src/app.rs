@@ -2,7 +2,7 @@
 
 use crate::{
     agents::Agents,
-    clients::lambda::Dispatcher,
+    clients::{lambda::Dispatcher, sqs::SettleQueue},
     config::Config,
     domain::{execution::Lease, platform::Platform},
     shutdown::Shutdown,
@@ -20,6 +20,8 @@ pub struct App {
     pub agents: Agents,
     /// The client that hands events on to invocations of their own.
     pub dispatcher: Dispatcher,
+    /// The settle queue, which carries the timers of detached runs.
+    pub settle_queue: SettleQueue,
     /// The announcement of the process's end.
     pub(crate) shutdown: Shutdown,
 }

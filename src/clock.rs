@@ -98,6 +98,12 @@ pub(crate) fn rfc3339(millis: i64) -> String {
     Rfc3339(millis).to_string()
 }
 
+/// Returns the milliseconds since 1970 of an RFC 3339 time, or `None` if the text is none.
+pub(crate) fn millis_of(text: &str) -> Option<i64> {
+    let instant = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    i64::try_from(instant.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 /// Returns the instant at these milliseconds since 1970, or 1970 itself if no calendar has it.
 pub(crate) fn instant(millis: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)

@@ -75,6 +75,12 @@ pub struct Config {
     pub ca_bundle: Option<String>,
     /// `CHAIN_DEPTH_LIMIT`: the number of executions that may follow one another in a chain of triggers.
     pub chain_depth_limit: u32,
+    /// `SETTLE_QUEUE_URL`: the settle queue, which carries the timers of detached runs.
+    pub settle_queue_url: Option<Url>,
+    /// `REPORT_URL`: the address to which agents of detached runs report.
+    pub report_url: Option<Url>,
+    /// `REPORT_BUS_NAME`: the event bus over which they report.
+    pub report_bus_name: Option<String>,
     /// `LEASE_SECONDS`: the time for which an attempt owns its execution without a heartbeat.
     pub lease: Duration,
     /// `AWS_LAMBDA_FUNCTION_NAME`, the dimension under which metrics are kept.
@@ -128,6 +134,8 @@ impl Config {
         let lease = settings.whole("LEASE_SECONDS", 30, 1..=50);
         let chain_depth_limit = settings.whole("CHAIN_DEPTH_LIMIT", 8, 0..=100);
         let metrics_by_trigger = settings.flag("METRICS_BY_TRIGGER");
+        let settle_queue_url = settings.url("SETTLE_QUEUE_URL");
+        let report_url = settings.url("REPORT_URL");
         let token_endpoint = settings
             .optional("COGNITO_DOMAIN")
             .and_then(|domain| settings.check("COGNITO_DOMAIN", token_endpoint(&domain)));
@@ -160,6 +168,9 @@ impl Config {
                     ca_bundle,
                     chain_depth_limit: u32::try_from(chain_depth_limit).unwrap_or(u32::MAX),
                     lease: Duration::from_secs(lease),
+                    settle_queue_url,
+                    report_url,
+                    report_bus_name: settings.optional("REPORT_BUS_NAME"),
                     // Lambda sets it, and without it the function does not serve.
                     function_name: function_name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
                     metrics_by_trigger,
@@ -224,6 +235,12 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
             (Some(url), _) => (name, url),
             (None, url) => ("AWS_ENDPOINT_URL", url?),
         };
+        self.check(name, web_url(&url))
+    }
+
+    /// Reads an optional URL. It must be https, or http on this machine. Anything else is a problem, and `None`.
+    fn url(&mut self, name: &str) -> Option<Url> {
+        let url = self.optional(name)?;
         self.check(name, web_url(&url))
     }
 

@@ -75,6 +75,7 @@ async fn handle_payload(context: &InvocationContext<'_>, payload: Option<&str>) 
     }
     let fire = match event {
         Event::Scheduled(fire) => fire,
+        Event::Report(report) => return Ok(settle::report::take(context.app, &report, context.deadline).await?),
         Event::Bus(event) => match Box::pin(routing::route(context, &event)).await? {
             Route::Run(fire) => fire,
             Route::Done(response) => return Ok(response),

@@ -29,6 +29,8 @@ pub(crate) struct Response<'a> {
     skip_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duplicate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detached: Option<bool>,
 }
 
 impl<'a> Response<'a> {
@@ -45,6 +47,19 @@ impl<'a> Response<'a> {
     /// Returns the response for a run that was cancelled.
     pub(crate) fn cancelled(self, session_id: Option<&'a str>) -> Value {
         Self { session_id, status: Some(Status::Cancelled.as_str()), ..self }.to_value()
+    }
+
+    /// Returns the response for a run that its agent works on and reports about.
+    pub(crate) fn detached(self, session_id: &'a str) -> Value {
+        let status = Some(Status::Running.as_str());
+        Self { session_id: Some(session_id), status, detached: Some(true), ..self }.to_value()
+    }
+
+    /// Returns the response for a run that its agent has ended by a report.
+    pub(crate) fn reported(self, row: &'a Row) -> Value {
+        let Row { request_id, session_id, status, .. } = row;
+        let (request_id, session_id) = (request_id.as_deref(), session_id.as_deref());
+        Self { request_id, session_id, status: Some(status.as_str()), detached: Some(true), ..self }.to_value()
     }
 
     /// Returns the response for a fire that was deliberately not run.

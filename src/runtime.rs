@@ -21,6 +21,7 @@ use crate::{
         lambda::Dispatcher,
         runtime_api::{Answer, Delivery, RuntimeApi},
         sigv4::Signer,
+        sqs::SettleQueue,
     },
     config::Config,
     domain::failure::{ErrorType, Failure},
@@ -33,11 +34,14 @@ use crate::{
 /// Builds the app that every invocation borrows. It sends no request yet.
 pub async fn app(config: Config, clients: &Clients) -> App {
     let aws = sdk_config(&config, clients).await;
+    let queue = config.settle_queue_url.clone();
+    let settle_queue = SettleQueue::new(queue, &config.region, clients.aws.clone(), Arc::new(Signer::new(&aws)));
     let tokens = TokenSource::new(config.clone(), clients.aws.clone(), &aws);
     App {
         store: Store::new(&aws, config.table_name.clone()),
         agents: Agents::new(&config, clients, tokens, Signer::new(&aws)),
         dispatcher: Dispatcher::new(aws),
+        settle_queue,
         shutdown: Shutdown::default(),
         config,
     }

@@ -3,6 +3,9 @@
 //! without a record. This never calls an agent.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
 
+mod look;
+pub(crate) mod report;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,12 +18,14 @@ use crate::{
     clock::{Deadline, now_millis},
     domain::{
         attempt::StartTime,
+        close_decision::CloseAction,
         detour::Detour,
         ending::Ending,
-        execution::{CloseAction, Row, Status},
+        execution::{Row, Status},
         failure::{ErrorType, Failure},
         fire::Fire,
         ids::{ExecutionId, UserId},
+        look::Look,
         run_state::RunState,
         task::Task,
     },
@@ -33,7 +38,9 @@ use crate::{
     },
     invocation::Invocation,
     lifecycle::{
-        close::{CloseError, CloseLimits, UnstartedExecution, close_abandoned},
+        abandoned::{CloseError, UnstartedExecution, close_abandoned},
+        close::{CloseLimits, execution_of},
+        detached::{self, DetachedError, after_close},
         identify::{identify, recall},
     },
     store::{
@@ -63,6 +70,8 @@ enum Unsettled {
     Store(#[from] StoreError),
     #[error(transparent)]
     End(#[from] CloseError),
+    #[error(transparent)]
+    Detached(#[from] DetachedError),
 }
 
 /// The longest time that keeping an input may delay a batch.
@@ -114,6 +123,9 @@ async fn settle_message(
     deadline: Deadline,
 ) -> Result<(), Unsettled> {
     let text = queued::unwrapped(&message.body);
+    if let Some(look) = Look::read(&text) {
+        return Ok(look::act(app, &look, deadline).await?);
+    }
     match queued::read(&text, &message.message_id) {
         Queued::Report(report) => settle_report(app, report, deadline).await,
         Queued::UnreadableReport => Err(Unsettled::UnreadableReport),
@@ -152,6 +164,8 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
     let is_refused = failure_of(&report).error_type == ErrorType::InvalidEvent;
     match &event {
         Event::Scheduled(fire) => settler.settle(fire, true).await,
+        // No report is lost because the table was away.
+        Event::Report(report) => report::take(app, report, deadline).await.map(|_| ()).map_err(Unsettled::from),
         Event::Bus(event) => match &event.target {
             EventTarget::Subscribers => settler.settle_subscribers(event, !is_refused).await,
             EventTarget::Dispatched { trigger_id, user_id } | EventTarget::RunTrigger { trigger_id, user_id } => {
@@ -166,6 +180,10 @@ async fn settle_report(app: &App, report: Report<'_>, deadline: Deadline) -> Res
                     note(Detour::SettledNotDue);
                 }
                 settler.settle(&event.fire(trigger_id, user_id, Task::unknown()), creates).await
+            }
+            EventTarget::CancelExecution { trigger_id, execution_id } => {
+                let cancelling = detached::cancel(&app.store, &app.settle_queue, trigger_id, execution_id);
+                Ok(cancelling.await.map(|_| ())?)
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 // Only the kept input names the user, and the row, if an attempt got as far as running the replay.
@@ -235,7 +253,13 @@ impl Settler<'_> {
         if action == CloseAction::Alive {
             return Err(Unsettled::Alive);
         }
+        let (app, execution) = (self.app, execution_of(fire, &execution_id));
+        after_close(store, &app.settle_queue, app.lease(), execution, action, row.as_ref()).await?;
         tracing::info!(?action, "settled");
+        // A detached run goes on: a look ends it.
+        if matches!(action, CloseAction::Detached | CloseAction::HandOver) {
+            return Ok(());
+        }
         if action != CloseAction::Nothing {
             self.emit_metrics(fire, &execution_id, action, row.as_ref(), &state);
         }
@@ -264,7 +288,12 @@ impl Settler<'_> {
             CloseAction::Create => Some(failure_of(self.report)),
             CloseAction::Interrupt => row.map(Failure::interrupted),
             CloseAction::Finalise => row.map(Failure::of_row),
-            CloseAction::Cancel | CloseAction::Alive | CloseAction::Nothing => None,
+            CloseAction::Overdue => row.map(Failure::overdue),
+            CloseAction::Cancel
+            | CloseAction::Alive
+            | CloseAction::Nothing
+            | CloseAction::Detached
+            | CloseAction::HandOver => None,
         };
         let mut facts = state.facts();
         facts.count_close(action, Status::Failed);

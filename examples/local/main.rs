@@ -2,6 +2,7 @@
 //!
 //! `cargo run --example local -- --help` lists the options.
 
+mod detached;
 mod hooks;
 mod live;
 mod next_run;
@@ -83,6 +84,7 @@ async fn start() -> Result<ExitCode, String> {
     }
     let plan = plan::plan(&options, root)?;
     let stack = stack(Ports::default(), &options).await.map_err(|e| e.to_string())?;
+    detached::prepare(&stack);
     triggers.seed(&stack.dynamodb)?;
     build(root, &["--bin", "agent-trigger"])?;
     run::run(&stack, &plan, root, &options).await

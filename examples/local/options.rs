@@ -30,6 +30,12 @@ Agents that speak other protocols, and one that stops short:
 
   events/agent-ag-ui.json, agent-a2a.json, agent-mcp.json, agent-openai-responses.json, agent-asks.json
 
+Agents that work on after their invocations, hours in seconds (docs/long-runs.md):
+
+  events/agent-detached.json            reports four times, and then that it has completed
+  events/agent-detached-dies.json       acknowledges and dies in silence: ReportOverdue
+  events/agent-detached-cancelled.json  is cancelled, hears of it with its next report, and stops
+
   --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment

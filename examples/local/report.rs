@@ -21,6 +21,8 @@ pub(crate) enum What {
     Dispatched,
     /// The end of an execution, announced on the event bus.
     End,
+    /// What keeps a detached run going: a look, a report or a cancellation.
+    Behind,
 }
 
 /// An invocation and its outcome.
@@ -37,7 +39,7 @@ impl Delivery {
     fn is_of_no_concern(&self) -> bool {
         let body = self.outcome.body();
         let nothing = ["disabled", "tooDeep", "waiting", "dispatched"].iter().all(|name| body[*name] == 0);
-        self.what == What::End && self.outcome.is_success() && nothing
+        self.what == What::Behind || self.what == What::End && self.outcome.is_success() && nothing
     }
 }
 
@@ -151,7 +153,7 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Table {
         let body = outcome.body();
         let whose = match what {
             What::Event | What::End => format!("{}: ", text(&body["triggerId"])),
-            What::Fire | What::Dispatched => String::new(),
+            What::Fire | What::Dispatched | What::Behind => String::new(),
         };
         let (got, detail) = match outcome {
             Outcome::Success(_) if body["duplicate"] == true => {
@@ -159,6 +161,10 @@ pub(crate) fn outcomes(deliveries: &[Delivery]) -> Table {
                 ("success, duplicate".to_owned(), format!("{whose}already {status}, did not run again"))
             }
             Outcome::Success(_) if body["subscriptions"].is_u64() => ("success".to_owned(), summary(&body)),
+            Outcome::Success(_) if body["detached"] == true => {
+                let id = text(&body["executionId"]);
+                ("success, detached".to_owned(), format!("{whose}the agent works on, execution {id}"))
+            }
             Outcome::Success(_) => {
                 let reason = body["skipReason"].as_str().map_or_else(String::new, |reason| format!("{reason}, "));
                 ("success".to_owned(), format!("{whose}{reason}execution {}", text(&body["executionId"])))

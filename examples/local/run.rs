@@ -11,6 +11,7 @@ use agent_trigger::store::execution_item as record;
 use serde_json::Value;
 use standins::{AgentRequest, AsyncInvocation, Invocation, Outcome, Pipe, Stack};
 
+use crate::detached;
 use crate::live::Live;
 use crate::options::Options;
 use crate::outbox;
@@ -35,6 +36,7 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     let (mut live, through) = Live::before(&agent_url, options.protocol.clone()).await?;
     env.extend(options.agents(&through, plan.agents()).map(|agents| ("AGENTS".to_owned(), agents)));
     env.insert("AGENT_API_URL".to_owned(), through);
+    env.insert("REPORT_BUS_NAME".to_owned(), "local-reports".to_owned());
     stack.pool_with(POOL, env, Some(tee));
     let pipe = outbox::pipe(stack, root, TIMEOUT)?;
     let is_stand_in = options.agent_url.is_none();
@@ -109,8 +111,10 @@ async fn send(
     progress.sent(&planned.name);
     stack.invoke_async(Invocation::new(planned.payload.clone()).timeout(TIMEOUT));
     let mut is_told = false;
+    let mut agents = detached::Agents::default();
     loop {
-        let is_quiet = stack.is_quiet(pipe);
+        agents.update(stack);
+        let is_quiet = stack.is_quiet(pipe) && !detached::is_any_at_work(stack);
         live.update();
         progress.update(stack, live);
         let own = stack.lambda.invocations().swap_remove(earlier);
@@ -142,8 +146,12 @@ async fn send(
     order.sort_by_cached_key(|(at, invocation)| (handed_on_by(invocation).unwrap_or(*at), *at));
     let delivery = |(at, invocation): (usize, &AsyncInvocation)| {
         let event = invocation.event();
+        // The timers and the reports of detached runs show in their records.
+        let is_of_detached = event["Records"].is_array() || event["detail-type"] == "Agent Report";
         let (what, label) = match &event["_dispatch"]["triggerId"] {
             Value::String(trigger) => (What::Dispatched, format!("└ {trigger}")),
+            _ if is_of_detached => (What::Behind, String::new()),
+            _ if event["detail-type"] == "Cancel Execution" => (What::Behind, String::new()),
             _ if at > 0 => (What::End, format!("end of {}", text(&event["detail"]["triggerId"]))),
             _ if event["detail-type"] == "Scheduled Event" => (What::Fire, planned.file.clone()),
             _ => (What::Event, planned.file.clone()),
@@ -170,6 +178,8 @@ fn broken(delivery: &Delivery, executions: &[Value], is_stand_in: bool) -> Optio
     let is_recorded = |status: &str| row.is_some_and(|row| row[record::STATUS] == status);
     let problem = match outcome {
         Outcome::Success(_) if body["executionId"].is_null() || body["duplicate"] == true => return None,
+        // It has ended since.
+        Outcome::Success(_) if body["detached"] == true || delivery.what == What::Behind => return None,
         Outcome::Success(_) if is_recorded(body["status"].as_str().unwrap_or("completed")) => return None,
         Outcome::Success(_) => "succeeded, but its record says something else".to_owned(),
         Outcome::FunctionError { error_type, .. }

@@ -38,6 +38,7 @@ pub struct Call {
     pub(super) body: Vec<u8>,
     pub(super) headers: HeaderMap,
     pub(super) setup: Option<Setup>,
+    pub(super) execution_id: String,
     /// The texts that must be masked in the agent's words: the prompt, the texts of `input`, and those of its row in
     /// the agents table.
     private: Vec<String>,
@@ -74,6 +75,7 @@ impl Call {
             body: bytes(&body(request, definition))?,
             headers: request_headers(definition, request, xray_trace_id)?,
             setup,
+            execution_id: request.execution_id.to_owned(),
             private: private_texts(request),
             hint: (definition.is_agentcore && definition.format == RequestFormat::A2a(A2aVersion::V1_0))
                 .then_some(A2A_HINT),
@@ -140,6 +142,7 @@ fn request_headers(
 fn private_texts(request: &Request<'_>) -> Vec<String> {
     let task = &request.fire.task;
     let mut private = vec![task.prompt.clone()];
+    private.extend(request.callback.map(|callback| callback.token.expose().to_owned()));
     task.input.values().for_each(|value| collect_texts(value, &mut private));
     if let Some(profile) = request.profile {
         private.extend(profile.system_prompt.clone());

@@ -1,6 +1,7 @@
 //! The agent: one POST in its protocol, the meaning of the status, and the answer read to the end.
 //! <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 
+mod acknowledgement;
 mod agentcore;
 pub mod authorization;
 pub mod call;
@@ -35,6 +36,7 @@ use tracing::Span;
 
 use crate::{
     agent::{
+        acknowledgement::ShortBody,
         authorization::Authorization,
         call::{Call, SESSION_ID, Setup},
         decision::Decision,
@@ -86,7 +88,8 @@ impl Answer {
     /// `idle_timeout` bounds the wait for each piece. The whole answer has no limit here. Once the run is decided,
     /// `decision` is told. From then on the wait for usage is at most 2 s, and ends sooner if `decision` says so. An
     /// answer that is kept open counts as ended then. If the connection breaks, or closes where this cannot be
-    /// distinguished from the body's end, the answer is torn. This is no error.
+    /// distinguished from the body's end, the answer is torn. This is no error. A short body that acknowledges the
+    /// execution is no result, whether or not the run is a detached one.
     ///
     /// # Errors
     /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
@@ -96,8 +99,10 @@ impl Answer {
         report: impl Fn(Progress),
         decision: Decision,
         run: Span,
+        execution_id: String,
     ) -> Result<Outcome, AgentError> {
         let Head { mut decoder, is_framed, .. } = self.head;
+        let mut short = ShortBody::default();
         let mut usage_until = None;
         let end = loop {
             let next = self.response.chunk();
@@ -116,6 +121,7 @@ impl Answer {
             };
             match chunk {
                 Ok(Some(bytes)) => {
+                    short.feed(&bytes);
                     let is_done = decoder.feed(&bytes).is_some();
                     report(decoder.progress());
                     if decoder.is_decided() {
@@ -136,6 +142,11 @@ impl Answer {
         };
         decision.make();
         let outcome = decoder.finish(end);
+        if end == End::Framed
+            && let Some(acknowledgement) = short.acknowledges(&execution_id)
+        {
+            return Ok(outcome.acknowledged(acknowledgement));
+        }
         if outcome.protocol == Protocol::Unknown {
             let events = outcome.progress.events;
             run.in_scope(|| {
@@ -258,7 +269,8 @@ impl Agent {
         // In a task, so that a piece of the answer wakes the task alone, and not every layer of a run above it. The set
         // ends the task when this is dropped.
         let mut reading = JoinSet::new();
-        reading.spawn(answer.read(self.idle_timeout, report, decision.clone(), Span::current()));
+        let execution_id = call.execution_id.clone();
+        reading.spawn(answer.read(self.idle_timeout, report, decision.clone(), Span::current(), execution_id));
         let read = reading.join_next().await.expect("one task was spawned");
         let mut outcome = read.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))?;
         if let Verdict::Failed(AnswerError::Reported { message: Some(message) }) = &mut outcome.verdict {

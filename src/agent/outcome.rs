@@ -1,7 +1,7 @@
 //! The outcome of an answer, summed up once it has ended.
 
 use crate::agent::reading::Reading;
-use crate::domain::answer::{AnswerError, Interruption, Outcome, Verdict};
+use crate::domain::answer::{Acknowledgement, AnswerError, Interruption, Outcome, Verdict};
 use crate::domain::finish_reason::FinishReason;
 use crate::domain::protocol::Protocol;
 
@@ -10,7 +10,7 @@ impl Reading {
     /// be completed, or is empty or no JSON, is incomplete as `working`. The protocol is named only if something was
     /// understood by it. If nothing of a completed answer was understood, the protocol is `Unknown`. The text is left
     /// out unless the run completed or stopped short. A failure or an interruption keeps the finish reason that the
-    /// agent named.
+    /// agent named. HTTP 202 and an A2A task at work acknowledge a detached run.
     pub(super) fn into_outcome(self) -> Outcome {
         let mut transcript = self.transcript;
         let mut verdict = self.verdict.unwrap_or(Verdict::Interrupted(Interruption::NoTerminalEvent));
@@ -35,6 +35,10 @@ impl Reading {
             (transcript.progress, transcript.request_id.take(), transcript.session_id.take());
         let has_output = matches!(verdict, Verdict::Completed | Verdict::Incomplete(_));
         let output = transcript.into_output().filter(|_| has_output);
-        Outcome { verdict, protocol, finish_reason, output, request_id, session_id, progress }
+        // The status and a task's state are no words of a model.
+        let is_told = self.is_accepted_only || protocol == Protocol::A2a;
+        let is_at_work = verdict == Verdict::Incomplete(FinishReason::Working);
+        let acknowledgement = (is_told && is_at_work).then(Acknowledgement::default);
+        Outcome { verdict, protocol, finish_reason, output, request_id, session_id, progress, acknowledgement }
     }
 }

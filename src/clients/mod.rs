@@ -4,6 +4,8 @@ pub mod cognito;
 pub(crate) mod credentials;
 pub mod http;
 pub mod lambda;
+pub(crate) mod random;
 pub(crate) mod runtime_api;
 pub mod sigv4;
+pub mod sqs;
 pub mod ssm;

@@ -106,9 +106,25 @@ pub struct Outcome {
     pub session_id: Option<String>,
     /// The final counts.
     pub progress: Progress,
+    /// The agent's acknowledgement that it works on after its answer, if the answer is one.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+/// An agent's acknowledgement of a detached run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The interval at which the agent promises to report, in seconds.
+    pub heartbeat_seconds: Option<u32>,
 }
 
 impl Outcome {
+    /// Returns the outcome of an answer that acknowledges the run and is no result: the agent is at work.
+    #[must_use]
+    pub fn acknowledged(self, acknowledgement: Acknowledgement) -> Self {
+        let (verdict, reason) = (Verdict::Incomplete(FinishReason::Working), Some(FinishReason::Working));
+        Self { verdict, finish_reason: reason, output: None, acknowledgement: Some(acknowledgement), ..self }
+    }
+
     /// Returns the outcome as completed if the agent stopped short in a way that `accepted` names. The reason stays
     /// beside the verdict. A run that waits for somebody or is still at work is never accepted, even if it is named,
     /// and a failure never becomes a completion.
@@ -170,6 +186,7 @@ mod tests {
             request_id: None,
             session_id: None,
             progress: Progress::default(),
+            acknowledgement: None,
         }
     }
 

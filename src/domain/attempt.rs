@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock,
-    domain::{ending::Snapshot, failure::Failure, ids::ExecutionId, trace::Trace, usage::Usage},
+    domain::{detached::Detachment, ending::Snapshot, failure::Failure, ids::ExecutionId, trace::Trace, usage::Usage},
 };
 
 /// The values that an attempt writes when it claims an execution.
@@ -32,6 +32,8 @@ pub struct Attempt {
     pub before: Option<Failure>,
     /// The tokens of the attempts before this one, as far as they are known. They count when the execution ends.
     pub usage_before: Option<Usage>,
+    /// The part of a detached run that the claim writes.
+    pub detachment: Option<Detachment>,
 }
 
 /// The start of a fire, in each form that is needed.

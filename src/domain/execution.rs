@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::usage::Usage;
+use crate::domain::{finish_reason::FinishReason, usage::Usage};
 
 /// The most attempts that an execution gets. The failure of the last one is final whatever its cause, so that no
 /// execution stays retryable for ever.
@@ -81,6 +81,28 @@ pub struct Row {
     pub usage: Option<Usage>,
     /// The hash of the input of the last attempt, if its claim or a heartbeat has written it.
     pub settings_hash: Option<String>,
+    /// The agent.
+    pub agent_id: Option<String>,
+    /// The time at which the agent was last heard, RFC 3339.
+    pub last_event_at: Option<String>,
+    /// The hash of the token with which the agent of a detached run reports. Only a detached run has one.
+    pub report_key: Option<String>,
+    /// The time at which the lease passed to the agent, RFC 3339.
+    pub detached_at: Option<String>,
+    /// The time by which a detached run must have ended.
+    pub deadline: Option<i64>,
+    /// The time for the first report if the acknowledgement was lost, in seconds.
+    pub first_report_seconds: Option<u32>,
+    /// The interval at which the agent promised to report, in seconds.
+    pub heartbeat_seconds: Option<u32>,
+    /// True if the lease passed to the agent without its acknowledgement.
+    pub ack_lost: Option<bool>,
+    /// The status of a report that came too late.
+    pub late_report: Option<String>,
+    /// The ways to stop short that count as completed, joined by commas.
+    pub accept_finish_reasons: Option<String>,
+    /// True if the run holds its trigger's run lock until it ends.
+    pub has_run_lock: Option<bool>,
 }
 
 impl Row {
@@ -92,6 +114,26 @@ impl Row {
     /// Returns true if the row's ttl has passed at `now`. DynamoDB deletes such a row late, and it counts as absent.
     pub fn is_expired(&self, now: i64) -> bool {
         self.ttl.is_some_and(|ttl| ttl <= now / 1000)
+    }
+
+    /// Returns the state of a detached run, or `None` if the row is no running one of such a run, or an invocation holds
+    /// its lease.
+    pub fn detached_state(&self, now: i64, lease: Lease) -> Option<DetachedState> {
+        if self.status != Status::Running || self.report_key.is_none() {
+            return None;
+        }
+        match (self.detached_at.is_some(), lease.is_alive(self.lease_until, now)) {
+            (true, true) => Some(DetachedState::AtWork),
+            (true, false) => Some(DetachedState::Overdue),
+            (false, false) => Some(DetachedState::Unacknowledged),
+            (false, true) => None,
+        }
+    }
+
+    /// Returns true if the run counts as completed if its agent stops short for `reason`.
+    pub fn accepts(&self, reason: FinishReason) -> bool {
+        let accepted = self.accept_finish_reasons.as_deref().unwrap_or_default();
+        accepted.split(',').any(|accepted| accepted == reason.as_str())
     }
 }
 
@@ -190,6 +232,23 @@ pub enum ClaimDecision {
     Wait,
     /// An attempt died and may have called the agent. Write `Interrupted`.
     Interrupt,
+    /// The agent of a detached run works on it. Succeed and change nothing.
+    Detached,
+    /// The agent of a detached run has been silent for too long. Write `ReportOverdue`.
+    Overdue,
+    /// The attempt of a detached run died, and the agent may be at work. Let the lease pass to the agent.
+    HandOver,
+}
+
+/// The state of a detached run that no invocation holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetachedState {
+    /// The agent holds the lease.
+    AtWork,
+    /// The agent's lease is over.
+    Overdue,
+    /// The invocation's lease is over, and the agent has acknowledged nothing.
+    Unacknowledged,
 }
 
 /// Decides what to do with the stored row, in the order of the test's table. A row whose ttl has passed counts as none,
@@ -204,8 +263,17 @@ pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>)
     let attempt = row.attempt.unwrap_or(0);
     let may_claim_again = attempt < MAX_ATTEMPTS;
     let cancel_requested = row.cancel_requested == Some(true);
+    let is_mine = row.owner.as_deref() == Some(me.owner) && row.detached_at.is_none();
+    match (row.detached_state(now, lease), cancel_requested) {
+        _ if is_mine => {}
+        (None, _) => {}
+        (Some(DetachedState::AtWork), _) => return ClaimDecision::Detached,
+        (Some(DetachedState::Overdue | DetachedState::Unacknowledged), true) => return ClaimDecision::Cancel,
+        (Some(DetachedState::Overdue), false) => return ClaimDecision::Overdue,
+        (Some(DetachedState::Unacknowledged), false) => return ClaimDecision::HandOver,
+    }
     match row.status {
-        Status::Running if row.owner.as_deref() == Some(me.owner) => ClaimDecision::AlreadyOwned,
+        Status::Running if is_mine => ClaimDecision::AlreadyOwned,
         Status::Completed | Status::Cancelled | Status::Skipped => ClaimDecision::AlreadyEnded,
         Status::Failed if !row.retryable => ClaimDecision::AlreadyEnded,
         Status::Failed if cancel_requested => ClaimDecision::Cancel,
@@ -223,44 +291,6 @@ pub fn decide_claim(row: Option<&Row>, now: i64, lease: Lease, me: Claimant<'_>)
             ClaimDecision::Claim(attempt + 1)
         }
         Status::Running => ClaimDecision::Interrupt,
-    }
-}
-
-/// The action that closes an execution which no attempt will work on again. It never calls an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseAction {
-    /// There is no record. Write one with the ending that the caller gives.
-    Create,
-    /// The last attempt died. Write `Interrupted`.
-    Interrupt,
-    /// It could be retried, but no further attempt will come. Make the failure final.
-    Finalise,
-    /// Its cancellation was requested. Write `cancelled`.
-    Cancel,
-    /// An attempt may still be at work. Read the row again later.
-    Alive,
-    /// It has ended. There is nothing to do.
-    Nothing,
-}
-
-/// Decides how to close an execution, from its stored row. A row whose ttl has passed counts as none. An attempt that
-/// may be alive is never closed, and a cancellation that was requested comes before the failure. The decision holds for
-/// this row only, as that of [`decide_claim`] does.
-pub fn decide_close(row: Option<&Row>, now: i64, lease: Lease) -> CloseAction {
-    let Some(row) = row.filter(|row| row.ttl.is_none_or(|ttl| ttl > now / 1000)) else {
-        return CloseAction::Create;
-    };
-    let is_open = match row.status {
-        Status::Completed | Status::Cancelled | Status::Skipped => false,
-        Status::Failed => row.retryable,
-        Status::Running if lease.is_alive(row.lease_until, now) => return CloseAction::Alive,
-        Status::Running => true,
-    };
-    match row.status {
-        _ if !is_open => CloseAction::Nothing,
-        _ if row.cancel_requested == Some(true) => CloseAction::Cancel,
-        Status::Running => CloseAction::Interrupt,
-        _ => CloseAction::Finalise,
     }
 }
 
@@ -323,6 +353,8 @@ mod tests {
         let last_alive_moment = NOW - 5_000;
         let just_over = NOW - 5_001;
         let third = |row: Row| Row { attempt: Some(3), ..row };
+        let detached = |row: Row| Row { report_key: Some("key".into()), ..row };
+        let left = |row: Row| Row { detached_at: Some("then".into()), ..detached(row) };
         let no_rerun = |row: Row| Row { rerun_if_interrupted: false, ..row };
         for (name, row, plain, rerun) in [
             ("expired completed", expired(row(Status::Completed)), ClaimDecision::Claim(1), ClaimDecision::Claim(1)),
@@ -366,35 +398,61 @@ mod tests {
                 ClaimDecision::Interrupt,
                 ClaimDecision::Claim(1),
             ),
+            ("of a detached run, alive", detached(running(alive)), ClaimDecision::Duplicate, ClaimDecision::Duplicate),
+            (
+                "of a detached run, same request",
+                same_request(detached(running(alive))),
+                ClaimDecision::Wait,
+                ClaimDecision::Wait,
+            ),
+            ("unacknowledged", detached(running(just_over)), ClaimDecision::HandOver, ClaimDecision::HandOver),
+            (
+                "unacknowledged, third attempt",
+                third(detached(running(just_over))),
+                ClaimDecision::HandOver,
+                ClaimDecision::HandOver,
+            ),
+            (
+                "unacknowledged, cancel asked",
+                cancelled(detached(running(just_over))),
+                ClaimDecision::Cancel,
+                ClaimDecision::Cancel,
+            ),
+            (
+                "unacknowledged and mine",
+                mine(detached(running(just_over))),
+                ClaimDecision::AlreadyOwned,
+                ClaimDecision::AlreadyOwned,
+            ),
+            ("the agent's", left(running(alive)), ClaimDecision::Detached, ClaimDecision::Detached),
+            (
+                "the agent's, same request",
+                same_request(left(running(alive))),
+                ClaimDecision::Detached,
+                ClaimDecision::Detached,
+            ),
+            ("the agent's, once mine", mine(left(running(alive))), ClaimDecision::Detached, ClaimDecision::Detached),
+            (
+                "the agent's, cancel asked",
+                cancelled(left(running(alive))),
+                ClaimDecision::Detached,
+                ClaimDecision::Detached,
+            ),
+            ("silent", left(running(just_over)), ClaimDecision::Overdue, ClaimDecision::Overdue),
+            ("silent, cancel asked", cancelled(left(running(just_over))), ClaimDecision::Cancel, ClaimDecision::Cancel),
+            ("detached and retryable", detached(failed(true, 1)), ClaimDecision::Claim(2), ClaimDecision::Claim(2)),
+            (
+                "detached and completed",
+                left(row(Status::Completed)),
+                ClaimDecision::AlreadyEnded,
+                ClaimDecision::AlreadyEnded,
+            ),
         ] {
             assert_eq!(decide_claim(Some(&row), NOW, LEASE, ME), plain, "{name}");
             let rerun_if_interrupted = Claimant { rerun_if_interrupted: true, ..ME };
             assert_eq!(decide_claim(Some(&row), NOW, LEASE, rerun_if_interrupted), rerun, "{name}, rerun");
         }
         assert_eq!(decide_claim(None, NOW, LEASE, ME), ClaimDecision::Claim(1));
-    }
-
-    #[test]
-    fn closing_ends_an_execution_without_an_attempt() {
-        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
-        let over = NOW - 5_001;
-        for (name, row, expected) in [
-            ("absent", None, CloseAction::Create),
-            ("expired", Some(Row { ttl: Some(NOW / 1000), ..row(Status::Running) }), CloseAction::Create),
-            ("alive", Some(running(NOW)), CloseAction::Alive),
-            ("alive, cancel asked", Some(cancelled(running(NOW))), CloseAction::Alive),
-            ("over", Some(running(over)), CloseAction::Interrupt),
-            ("over, cancel asked", Some(cancelled(running(over))), CloseAction::Cancel),
-            ("retryable", Some(failed(true, 3)), CloseAction::Finalise),
-            ("retryable, cancel asked", Some(cancelled(failed(true, 1))), CloseAction::Cancel),
-            ("final", Some(failed(false, 1)), CloseAction::Nothing),
-            ("final, cancel asked", Some(cancelled(failed(false, 1))), CloseAction::Nothing),
-            ("completed", Some(row(Status::Completed)), CloseAction::Nothing),
-            ("cancelled", Some(row(Status::Cancelled)), CloseAction::Nothing),
-            ("skipped", Some(row(Status::Skipped)), CloseAction::Nothing),
-        ] {
-            assert_eq!(decide_close(row.as_ref(), NOW, LEASE), expected, "{name}");
-        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum ErrorType {
     Interrupted,
     /// Another attempt owns the execution now, or another execution may hold its trigger's run lock.
     LeaseLost,
+    /// The agent of a detached run did not report in time.
+    ReportOverdue,
     /// The trigger item cannot be used.
     InvalidTrigger,
     /// The event could not be handed on to an invocation for each of its triggers.
@@ -121,6 +123,19 @@ impl Failure {
     pub fn interrupted(row: &Row) -> Self {
         let attempt = row.attempt.unwrap_or(1);
         Self::fatal(ErrorType::Interrupted, format!("attempt {attempt} died and may have called the agent"))
+    }
+
+    /// Returns the failure of a detached run whose agent was silent for too long. It does not say that the agent failed,
+    /// because nobody knows.
+    pub fn overdue(row: &Row) -> Self {
+        let silence = match (row.ack_lost, row.heartbeat_seconds) {
+            (Some(true), _) => {
+                "no report came, and the agent's acknowledgement was lost; the agent may have been called"
+            }
+            (_, Some(_)) => "no report came in time: the heartbeats that the agent promised stopped",
+            (_, None) => "no report came before the run's deadline",
+        };
+        Self::fatal(ErrorType::ReportOverdue, silence)
     }
 
     /// Returns the `error` text of the record: the message, followed by the agent's words on lines of their own, cut to

@@ -7,8 +7,9 @@ use crate::{
     domain::agent_definition::DefinitionMark,
     domain::answer::Progress,
     domain::{
+        close_decision::CloseAction,
         ending::{Ending, Reported, SkipReason, Snapshot},
-        execution::{CloseAction, Status},
+        execution::Status,
         failure::{ErrorType, Failure},
         finish_reason::FinishReason,
         fire::Fire,
@@ -72,6 +73,8 @@ pub struct RunFacts {
     pub heartbeat_failures: u64,
     /// The number of writes that were left out beside an end, so that the end could be written.
     pub left_out: u64,
+    /// The number of runs whose lease passed to their agents.
+    pub handed_over: u64,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.
@@ -153,9 +156,11 @@ impl RunFacts {
     pub fn count_close(&mut self, action: CloseAction, created: Status) {
         match action {
             CloseAction::Create => self.count_end(created),
-            CloseAction::Interrupt | CloseAction::Finalise => self.count_end(Status::Failed),
+            CloseAction::Interrupt | CloseAction::Finalise | CloseAction::Overdue => self.count_end(Status::Failed),
             CloseAction::Cancel => self.count_end(Status::Cancelled),
-            CloseAction::Alive | CloseAction::Nothing => self.duplicates += 1,
+            CloseAction::Alive | CloseAction::Nothing | CloseAction::Detached => self.duplicates += 1,
+            // It has not ended.
+            CloseAction::HandOver => {}
         }
     }
 

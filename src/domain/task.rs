@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
+        detached::{DETACHED, Detached},
         finish_reason::{FinishReason, accept_finish_reasons},
         platform::Platform,
     },
@@ -15,10 +16,12 @@ const SESSION_ID_LIMIT: usize = 256;
 /// The names in the agent's request body that the function sets. An `input` must not contain them.
 pub const BODY_FIELDS: [&str; 8] =
     ["prompt", "targetUserId", "agentId", "sessionId", "modelId", "enabledTools", "storagePath", "reasoningEffort"];
+/// The name in the request body of a detached run that the function sets besides [`BODY_FIELDS`].
+pub const CALLBACK: &str = "callback";
 
 /// The names of a task's fields, in the order in which [`Task::fields`] writes them. Scheduled events and trigger items
 /// know them all.
-pub const TASK_FIELDS: [&str; 10] = [
+pub const TASK_FIELDS: [&str; 11] = [
     "agentId",
     "prompt",
     "sessionId",
@@ -29,6 +32,7 @@ pub const TASK_FIELDS: [&str; 10] = [
     "onInterrupted",
     "input",
     "acceptFinishReasons",
+    DETACHED,
 ];
 
 /// The instructions for an agent, which scheduled events, trigger items and kept inputs contain in the same words. It
@@ -55,6 +59,8 @@ pub struct Task {
     pub rerun_if_interrupted: bool,
     /// The ways to stop short that count as completed. If absent, the agent's definition decides.
     pub accept_finish_reasons: Option<Vec<FinishReason>>,
+    /// The settings of a run that may go on after its invocation. If absent, the run ends with it.
+    pub detached: Option<Detached>,
 }
 
 /// The source of a field's value if an event and a stored trigger's item both have one.
@@ -72,6 +78,20 @@ impl Task {
     /// keeps a member that the function sets itself. The agent's id and the prompt are required. The shortest session id
     /// depends on `platform`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Self {
+        let rerun_if_interrupted = rerun_if_interrupted(fields);
+        let detached = Detached::read(fields, platform);
+        if detached.is_some() && rerun_if_interrupted {
+            // Nobody can tell whether the agent of the first attempt is still at work.
+            fields.problem(DETACHED, "cannot be combined with onInterrupted \"rerun\"");
+        }
+        let input = body_members(fields, "input");
+        if detached.is_some() && input.contains_key(CALLBACK) {
+            let path = member(&member(&fields.path, "input"), CALLBACK);
+            push(
+                &mut fields.problems,
+                format!("{path}: is set by the function in a detached run and must not be given"),
+            );
+        }
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),
             prompt: fields.required_text("prompt").unwrap_or_default(),
@@ -80,9 +100,10 @@ impl Task {
             working_directory: fields.text("workingDirectory"),
             enabled_tools: fields.texts("enabledTools"),
             reasoning_effort: fields.text("reasoningEffort"),
-            input: body_members(fields, "input"),
-            rerun_if_interrupted: rerun_if_interrupted(fields),
+            input,
+            rerun_if_interrupted,
             accept_finish_reasons: accept_finish_reasons(fields),
+            detached,
         }
     }
 
@@ -100,6 +121,7 @@ impl Task {
             input: Map::new(),
             rerun_if_interrupted: false,
             accept_finish_reasons: None,
+            detached: None,
         }
     }
 
@@ -135,6 +157,7 @@ impl Task {
             input,
             rerun_if_interrupted,
             accept_finish_reasons,
+            detached,
         } = self;
         let accepted = accept_finish_reasons.as_ref().map(|reasons| reasons.iter().map(|reason| reason.as_str()));
         [
@@ -149,6 +172,7 @@ impl Task {
             // Not json!, which spells numbers anew.
             ("input", Some(Value::Object(input.clone())).filter(|_| !input.is_empty()), Item),
             ("acceptFinishReasons", accepted.map(|names| names.collect()), Item),
+            (DETACHED, detached.map(Detached::to_value), Item),
         ]
     }
 }
@@ -211,10 +235,10 @@ mod tests {
     fn an_item_takes_precedence_where_it_says_anything() {
         let event = object(json!({"agentId": "a", "prompt": "p", "sessionId": "s", "modelId": "m",
             "workingDirectory": "w", "enabledTools": ["t"], "reasoningEffort": "r", "input": {"x": 1},
-            "acceptFinishReasons": ["max_tokens"]}));
+            "acceptFinishReasons": ["max_tokens"], "detached": {"timeoutSeconds": 9, "firstReportSeconds": 3}}));
         let item = object(json!({"agentId": "A", "prompt": "P", "sessionId": "S", "modelId": "M",
             "workingDirectory": "W", "enabledTools": [], "reasoningEffort": "R", "onInterrupted": "rerun", "input": {},
-            "acceptFinishReasons": [], "name": "N"}));
+            "acceptFinishReasons": [], "detached": {"timeoutSeconds": 7, "firstReportSeconds": 7}, "name": "N"}));
         let task = Task::read(&mut Fields::new("$", &event), Platform::Other);
         assert_eq!(task.to_detail(), event);
         assert_eq!(task.to_detail_over(&Map::new()), event);

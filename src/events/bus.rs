@@ -30,6 +30,7 @@ use crate::{
 const EXECUTION_STATUS_CHANGE: &str = "Execution Status Change";
 const RUN_TRIGGER: &str = "Run Trigger";
 const REPLAY_EXECUTION: &str = "Replay Execution";
+const CANCEL_EXECUTION: &str = "Cancel Execution";
 /// The member of a dispatch to a trigger whose filters cost too much on the event.
 const TOO_COSTLY: &str = "tooCostly";
 
@@ -83,6 +84,13 @@ pub enum EventTarget {
         trigger_id: TriggerId,
         /// The trigger's user.
         user_id: UserId,
+    },
+    /// A stored execution whose end somebody asks for.
+    CancelExecution {
+        /// The trigger.
+        trigger_id: TriggerId,
+        /// The execution.
+        execution_id: ExecutionId,
     },
     /// The trigger of a stored execution that must run again.
     ReplayExecution {
@@ -265,10 +273,12 @@ impl OwnEvent {
                 };
                 near_misses(&mut detail, &[&["triggerId", "userId"]]);
             }
-            Some(REPLAY_EXECUTION) => {
-                own.target = EventTarget::ReplayExecution {
-                    trigger_id: detail.id("triggerId").unwrap_or_default().into(),
-                    execution_id: detail.id("executionId").unwrap_or_default().into(),
+            Some(command @ (REPLAY_EXECUTION | CANCEL_EXECUTION)) => {
+                let trigger_id = detail.id("triggerId").unwrap_or_default().into();
+                let execution_id = detail.id("executionId").unwrap_or_default().into();
+                own.target = match command {
+                    REPLAY_EXECUTION => EventTarget::ReplayExecution { trigger_id, execution_id },
+                    _ => EventTarget::CancelExecution { trigger_id, execution_id },
                 };
                 near_misses(&mut detail, &[&["triggerId", "executionId"]]);
             }

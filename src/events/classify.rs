@@ -46,6 +46,8 @@ pub enum Provenance {
     StackBus,
     /// A message of a queue or a topic: whoever may send one wrote all of it.
     Queue,
+    /// The stack's bus of reports, on which agents may put events.
+    ReportBus,
 }
 
 impl Provenance {
@@ -55,6 +57,7 @@ impl Provenance {
             Self::Unmarked => None,
             Self::StackBus => Some("stack-bus"),
             Self::Queue => Some("queue"),
+            Self::ReportBus => Some("report-bus"),
         }
     }
 }
@@ -98,8 +101,9 @@ impl MarkedEvent {
             None => Provenance::Unmarked,
             Some(Value::String(from)) if from == "stack-bus" => Provenance::StackBus,
             Some(Value::String(from)) if from == "queue" => Provenance::Queue,
+            Some(Value::String(from)) if from == "report-bus" => Provenance::ReportBus,
             Some(_) => {
-                problems.push(format!("$.{FROM}: must be \"stack-bus\" or \"queue\""));
+                problems.push(format!("$.{FROM}: must be \"stack-bus\", \"queue\" or \"report-bus\""));
                 Provenance::Unmarked
             }
         };
@@ -139,7 +143,7 @@ impl MarkedEvent {
         let source = self.text("source").unwrap_or_default();
         let is_of_aws = source.starts_with("aws.") && !source.starts_with("aws.partner/");
         match self.provenance {
-            Provenance::Queue => false,
+            Provenance::Queue | Provenance::ReportBus => false,
             _ if is_of_aws && self.names_a_fire() => true,
             _ => !self.has_bus_id() && !self.is_marked,
         }

@@ -1,5 +1,6 @@
 //! Events in: how each payload is read, classified and refused.
 
+pub mod agent_report;
 pub mod bus;
 pub mod classify;
 pub(crate) mod failure_report;

@@ -11,7 +11,12 @@ use crate::{
         platform::Platform,
         task::{TASK_FIELDS, Task},
     },
-    events::{bus::BusEvent, classify::MarkedEvent, invalid::InvalidEvent},
+    events::{
+        agent_report::BusReport,
+        bus::BusEvent,
+        classify::{MarkedEvent, Provenance},
+        invalid::InvalidEvent,
+    },
     json::{
         fields::{Fields, SCHEDULER_KEYWORD, kind, member, member_at, push},
         lenient,
@@ -29,10 +34,12 @@ pub enum Event {
     Scheduled(Box<Fire>),
     /// Any other event. The triggers that are subscribed to it define what to run.
     Bus(Box<BusEvent>),
+    /// A report of a detached run's agent.
+    Report(Box<BusReport>),
 }
 
 /// Reads one event. An event with a `detail-type` that [`MarkedEvent::is_fire`] does not accept is a bus event. Every
-/// other event is read as a schedule's fire. `payload` is `None` if it was not UTF-8. The shortest session id depends
+/// other event is read as a schedule's fire, but for one of the bus of reports, which is a report or nothing. `payload` is `None` if it was not UTF-8. The shortest session id depends
 /// on `platform`.
 ///
 /// # Errors
@@ -47,6 +54,9 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
         return Err(unreadable(format!("$: must be an object, not {}", kind(&event))));
     };
     let event = MarkedEvent::read(envelope)?;
+    if event.provenance == Provenance::ReportBus {
+        return BusReport::read(&event).map(|report| Event::Report(Box::new(report)));
+    }
     event.check_claim()?;
     let has_type =
         event.envelope.get("detail-type").and_then(Value::as_str).is_some_and(|name| !name.trim().is_empty());

@@ -13,8 +13,9 @@ use crate::{
         shared_id::{OfAnotherUser, check_user},
     },
     lifecycle::{
+        abandoned::InProgress,
         close::{
-            CloseLimits, FinalResult, InProgress, close, close_as_cancelled, close_as_interrupted, execution_of,
+            CloseLimits, FinalResult, close, close_as_cancelled, close_as_interrupted, close_as_overdue, execution_of,
             knowledge_of,
         },
         earlier::look_again,
@@ -31,8 +32,14 @@ pub enum Claim {
     Duplicate(Row),
     /// The execution was cancelled before an attempt could run it. Holds the row before that.
     Cancelled(Row),
-    /// An attempt had died. Holds the failure that is now stored, and the row before that.
+    /// An attempt had died, or the agent of a detached run was silent for too long. Holds the failure that is now
+    /// stored, and the row before that.
     Interrupted(Failure, Row),
+    /// The agent of a detached run works on it. Holds the row.
+    Detached(Row),
+    /// The attempt of a detached run died, and the lease must pass to the agent. Holds the row. The caller does this,
+    /// because it needs the timer ([`crate::lifecycle::detached`]).
+    Unacknowledged(Row),
 }
 
 /// The reason why the execution could not be claimed.
@@ -105,6 +112,17 @@ pub async fn claim<T: Table, C: Clock>(
                 return Ok(Claim::Owned(row.lease_until.unwrap_or(now)));
             }
             (Some(row), ClaimDecision::AlreadyEnded | ClaimDecision::Duplicate) => return Ok(Claim::Duplicate(row)),
+            (Some(row), ClaimDecision::Detached) => return Ok(Claim::Detached(row)),
+            (Some(row), ClaimDecision::HandOver) => return Ok(Claim::Unacknowledged(row)),
+            (Some(row), ClaimDecision::Overdue) => {
+                let failure = Failure::overdue(&row);
+                let execution = execution_of(fire, id);
+                let write = close_as_overdue(store, execution, &knowledge_of(fire), &row, now, limits).await?;
+                if matches!(write, Write::Done) {
+                    return Ok(Claim::Interrupted(failure, row));
+                }
+                write
+            }
             (Some(row), ClaimDecision::Cancel) => {
                 let write =
                     close_as_cancelled(store, execution_of(fire, id), &knowledge_of(fire), &row, now, limits).await?;

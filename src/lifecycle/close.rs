@@ -13,18 +13,15 @@ use crate::{
     backoff,
     clock::Clock,
     domain::{
-        attempt::{Attempt, StartTime},
         ending::{Ending, Snapshot},
-        execution::{CloseAction, ExecutionRef, Lease, MAX_SWAPS, Row, Status, decide_close},
-        failure::{ErrorType, Failure},
+        execution::{ExecutionRef, Row, Status},
+        failure::Failure,
         fire::Fire,
         health::Change,
         run_state::RunState,
-        shared_id::{OfAnotherUser, check_user},
         trigger_snapshot::{TriggerKnowledge, TriggerSnapshot},
         usage::Usage,
     },
-    lifecycle::identify::session_of,
     store::{
         Store, Write,
         day_counter::tokens_write,
@@ -32,6 +29,7 @@ use crate::{
         error::StoreError,
         health::health_write,
         readable,
+        run_lock::free_run_lock,
         table::{ConditionalWrite, Table, Transacted},
         trigger_item::current,
     },
@@ -67,6 +65,8 @@ pub(crate) struct FinalResult<'a> {
     status: Status,
     failure: Option<&'a Failure>,
     tokens: u64,
+    /// True if the execution may hold its trigger's run lock although no attempt does.
+    frees_run_lock: bool,
 }
 
 impl<'a> FinalResult<'a> {
@@ -75,17 +75,29 @@ impl<'a> FinalResult<'a> {
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
         let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
         let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
-        Self { status: ending.status, failure: ending.failure.as_ref(), tokens }
+        Self { status: ending.status, failure: ending.failure.as_ref(), tokens, frees_run_lock: false }
+    }
+
+    /// Returns the result of an ending that the agent of a detached run reported. The run left `row`.
+    pub(crate) fn reported(ending: &'a Ending, row: &Row) -> Self {
+        Self { frees_run_lock: holds_run_lock(row), ..Self::of_ending(ending) }
     }
 
     /// Returns the result of an execution whose failure is made final. Its attempts left `row`.
     pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
-        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens() }
+        let frees_run_lock = holds_run_lock(row);
+        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens(), frees_run_lock }
     }
 
     /// Returns the result of an execution that is cancelled. Its attempts left `row`.
     pub(crate) fn cancelled(row: &Row) -> Self {
-        Self { status: Status::Cancelled, failure: None, tokens: row.tokens() }
+        let frees_run_lock = holds_run_lock(row);
+        Self { status: Status::Cancelled, failure: None, tokens: row.tokens(), frees_run_lock }
+    }
+
+    /// Returns true if the result may change the trigger's health or its counters.
+    fn concerns_trigger(self) -> bool {
+        self.is_success().is_some() || self.tokens > 0
     }
 
     /// Returns true if the run succeeded, and false if it failed for good. Returns `None` if the end says nothing about
@@ -99,6 +111,11 @@ impl<'a> FinalResult<'a> {
     }
 }
 
+/// Returns true if the run of `row` holds its trigger's run lock until it ends.
+fn holds_run_lock(row: &Row) -> bool {
+    row.has_run_lock == Some(true)
+}
+
 /// Returns the knowledge of the trigger item that `fire` carries. A fire without one may still have a stored trigger:
 /// it is unread.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
@@ -110,7 +127,8 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
     ExecutionRef { user_id: &fire.user_id, trigger_id: &fire.trigger_id, execution_id }
 }
 
-/// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger. `trigger`
+/// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger, and the
+/// release of the run lock that a detached run holds. `trigger`
 /// is the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it.
 /// If the trigger's part cannot be written in the time that [`CloseLimits`] gives it, the end is written alone. The end
 /// itself has no time limit here. If its condition does not hold, nothing is written, and the row is returned.
@@ -127,7 +145,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
     limits: CloseLimits<'_>,
 ) -> Result<Write, StoreError> {
     let end = |is_stored| write.build(key_of(execution), is_stored);
-    if result.is_success().is_none() && result.tokens == 0 {
+    if !result.concerns_trigger() && !result.frees_run_lock {
         return store.write_conditionally(end(matches!(trigger, TriggerKnowledge::Present(_)))).await;
     }
     let until = limits.beside(&store.clock);
@@ -152,6 +170,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
 enum Part {
     Health,
     Tokens,
+    RunLock,
 }
 
 /// One end with the writes beside it.
@@ -179,8 +198,10 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
         let mut waits = backoff::endless();
         let mut refusals = 0;
         let mut unwritable: Vec<(Part, StoreError)> = Vec::new();
+        let mut frees_run_lock = result.frees_run_lock;
+        let needs_trigger = result.concerns_trigger() && !execution.user_id.is_empty();
         while refusals <= MAX_REFUSALS {
-            if matches!(known, TriggerKnowledge::Unread) && !execution.user_id.is_empty() {
+            if matches!(known, TriggerKnowledge::Unread) && needs_trigger {
                 match store.trigger(execution.user_id, execution.trigger_id).await {
                     Ok(item) => known = TriggerKnowledge::read(item.as_ref()),
                     Err(error) => {
@@ -190,30 +211,40 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                     }
                 }
             }
-            let TriggerKnowledge::Present(snapshot) = &known else {
-                return Ok((store.write_conditionally(end(false)).await?, None));
-            };
+            let snapshot = if let TriggerKnowledge::Present(snapshot) = &known { Some(snapshot) } else { None };
+            if snapshot.is_none() {
+                unwritable.clear();
+            }
             let is_left_out = |part: Part| unwritable.iter().any(|(left_out, _)| *left_out == part);
-            let change = self.health_change(snapshot).filter(|_| !is_left_out(Part::Health));
-            let tokens = self.counted_tokens(snapshot).filter(|_| !is_left_out(Part::Tokens));
-            let health = change.map(|change| health_write(*execution, &snapshot.health, change, result.failure, *now));
+            let change = snapshot.and_then(|snapshot| Some((snapshot, self.health_change(snapshot)?)));
+            let change = change.filter(|_| !is_left_out(Part::Health));
+            let tokens = snapshot.and_then(|snapshot| self.counted_tokens(snapshot));
+            let tokens = tokens.filter(|_| !is_left_out(Part::Tokens));
+            let health = change
+                .as_ref()
+                .map(|(snapshot, change)| health_write(*execution, &snapshot.health, *change, result.failure, *now));
             let tokens = tokens.map(|tokens| tokens_write(*execution, tokens, *now));
-            let beside = [(Part::Health, health), (Part::Tokens, tokens)].into_iter();
+            let run_lock = frees_run_lock.then(|| free_run_lock(*execution));
+            let beside = [(Part::Health, health), (Part::Tokens, tokens), (Part::RunLock, run_lock)].into_iter();
             let beside = beside.filter_map(|(part, write)| Some((part, write?)));
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
-            let end = end(!is_left_out(Part::Health));
+            let end = end(snapshot.is_some() && !is_left_out(Part::Health));
             if beside.is_empty() {
                 return Ok((store.write_conditionally(end).await?, summed(unwritable)));
             }
             match store.table.transact(std::iter::once(end).chain(beside).collect()).await {
                 Ok(Transacted::Done) => {
-                    if let Some(change) = change.filter(|change| change.is_new_state) {
+                    if let Some((_, change)) = change.filter(|(_, change)| change.is_new_state) {
                         let (health, failures) = (change.state.as_str(), change.failures);
                         tracing::info!(health, failures, "the trigger's health changed");
                     }
                     return Ok((Write::Done, summed(unwritable)));
                 }
                 Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row)?), None)),
+                // Another execution has the lock by now.
+                Ok(Transacted::Refused(index, _)) if parts.get(index - 1) == Some(&Part::RunLock) => {
+                    frees_run_lock = false;
+                }
                 Ok(Transacted::Refused(_, item)) => {
                     known = TriggerKnowledge::read(item.and_then(|item| current(item, *now)).as_ref());
                     refusals += 1;
@@ -273,6 +304,24 @@ pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
+/// Ends a detached run whose agent was silent for too long, and left `seen`.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not take it.
+pub(crate) async fn close_as_overdue<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    execution: ExecutionRef<'_>,
+    trigger: &TriggerKnowledge,
+    seen: &Row,
+    now: i64,
+    limits: CloseLimits<'_>,
+) -> Result<Write, StoreError> {
+    let failure = Failure::overdue(seen);
+    let ending = Ending::new(Status::Failed, now, Some(failure.clone()));
+    let write = EndingWrite::Abandoned { seen, ending: &ending };
+    close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
+}
+
 /// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
 ///
 /// # Errors
@@ -288,132 +337,4 @@ pub(crate) async fn close_as_cancelled<T: Table, C: Clock>(
     let ending = Ending::new(Status::Cancelled, now, None);
     let write = EndingWrite::Abandoned { seen, ending: &ending };
     close(store, execution, trigger, FinalResult::cancelled(seen), write, now, limits).await
-}
-
-/// The record of a fire that no attempt will run.
-#[derive(Debug)]
-pub struct UnstartedExecution<'a> {
-    /// The fire.
-    pub fire: &'a Fire,
-    /// The start that the record names.
-    pub started: &'a StartTime,
-    /// The Lambda request that it came with.
-    pub lambda_request_id: &'a str,
-    /// The attempts that Lambda made.
-    pub attempt: u32,
-    /// The ending.
-    pub ending: Ending,
-}
-
-/// Another attempt of the same Lambda request was at work until this one's time was up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("another attempt of this request is still at work")]
-pub struct InProgress;
-
-impl From<InProgress> for Failure {
-    fn from(error: InProgress) -> Self {
-        Self::retryable(ErrorType::InProgress, error.to_string())
-    }
-}
-
-/// The reason why an execution could not be closed.
-#[derive(Debug, thiserror::Error)]
-pub enum CloseError {
-    /// The row changed under every decision.
-    #[error("the execution changed {MAX_SWAPS} times while it was ended")]
-    Contended,
-    /// DynamoDB failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The execution is of another user's trigger.
-    #[error(transparent)]
-    OfAnotherUser(#[from] OfAnotherUser),
-    /// Another attempt of the same Lambda request was at work until this one's time was up.
-    #[error(transparent)]
-    InProgress(#[from] InProgress),
-}
-
-impl From<CloseError> for Failure {
-    fn from(error: CloseError) -> Self {
-        match error {
-            CloseError::Store(error) => error.into(),
-            CloseError::OfAnotherUser(error) => error.into(),
-            CloseError::InProgress(error) => error.into(),
-            CloseError::Contended => Self::retryable(ErrorType::RecordStoreFailed, error.to_string()),
-        }
-    }
-}
-
-/// Ends an execution if nobody works on it. `row` is the row as it was read. If there is none, `unstarted` is written.
-/// Without `unstarted` the action is then `Nothing`. Returns the action that was taken, with the row that decided it.
-/// An attempt that may be alive is not waited for. If the user of `fire` is unknown, the row's user counts.
-///
-/// # Errors
-/// Returns an error if DynamoDB does not answer, the row keeps changing, or it is another user's.
-pub async fn close_abandoned<T: Table, C: Clock>(
-    store: &Store<T, C>,
-    lease: Lease,
-    fire: &Fire,
-    execution_id: &str,
-    mut row: Option<Row>,
-    unstarted: Option<&UnstartedExecution<'_>>,
-    limits: CloseLimits<'_>,
-) -> Result<(CloseAction, Option<Row>), CloseError> {
-    let trigger = knowledge_of(fire);
-    let mut user_id = fire.user_id.to_string();
-    for _ in 0..=MAX_SWAPS {
-        let now = store.clock.now_millis();
-        if let Some(row) = &row {
-            if user_id.is_empty() {
-                user_id = row.user_id.clone().unwrap_or_default();
-            }
-            check_user(row, &user_id, now)?;
-        }
-        let execution = ExecutionRef { user_id: &user_id, ..execution_of(fire, execution_id) };
-        let action = decide_close(row.as_ref(), now, lease);
-        let write = match (action, &row) {
-            (CloseAction::Nothing | CloseAction::Alive, _) => return Ok((action, row)),
-            (CloseAction::Interrupt, Some(seen)) => {
-                close_as_interrupted(store, execution, &trigger, seen, now, limits).await?
-            }
-            (CloseAction::Cancel, Some(seen)) => {
-                close_as_cancelled(store, execution, &trigger, seen, now, limits).await?
-            }
-            (CloseAction::Finalise, Some(seen)) => {
-                let failure = Failure::of_row(seen);
-                let write = EndingWrite::Finalised { seen };
-                close(store, execution, &trigger, FinalResult::failed(&failure, seen), write, now, limits).await?
-            }
-            (CloseAction::Create | CloseAction::Interrupt | CloseAction::Cancel | CloseAction::Finalise, _) => {
-                let Some(unstarted) = unstarted else { return Ok((CloseAction::Nothing, row)) };
-                let (attempt, ending) = (unstarted.as_attempt(execution_id), &unstarted.ending);
-                let write = EndingWrite::NeverRun { fire: unstarted.fire, attempt: &attempt, ending, now };
-                close(store, execution, &trigger, FinalResult::of_ending(ending), write, now, limits).await?
-            }
-        };
-        match write {
-            Write::Done => return Ok((action, row)),
-            Write::Refused(found) => row = found,
-        }
-    }
-    Err(CloseError::Contended)
-}
-
-impl UnstartedExecution<'_> {
-    /// Returns the attempt that the record names. Its `owner` is empty, because no invocation owns the execution.
-    fn as_attempt(&self, execution_id: &str) -> Attempt {
-        Attempt {
-            execution_id: execution_id.into(),
-            owner: String::new(),
-            attempt: self.attempt,
-            lambda_request_id: self.lambda_request_id.to_owned(),
-            started_at: self.started.at.clone(),
-            ttl: self.started.ttl,
-            session_id: self.fire.task.session_id.clone().unwrap_or_else(|| session_of(execution_id)),
-            trace: None,
-            snapshot: None,
-            before: None,
-            usage_before: None,
-        }
-    }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::{
     clock::{Clock, Deadline},
     domain::{
-        execution::{CloseAction, Lease, Row, Status},
+        close_decision::CloseAction,
+        execution::{Lease, Row, Status},
         fire::Fire,
     },
-    lifecycle::close::{CloseError, CloseLimits, InProgress, UnstartedExecution, close_abandoned},
+    lifecycle::abandoned::{CloseError, InProgress, UnstartedExecution, close_abandoned},
+    lifecycle::close::CloseLimits,
     store::{Store, error::StoreError, table::Table},
 };
 
@@ -28,7 +30,9 @@ pub struct Looker<'a> {
 
 impl Looker<'_> {
     fn must_wait_for(&self, row: &Row, now: i64) -> bool {
+        // Nobody waits for the agent of a detached run.
         row.status == Status::Running
+            && row.detached_at.is_none()
             && self.lease.is_alive(row.lease_until, now)
             && row.lambda_request_id.as_deref() == Some(self.lambda_request_id)
     }

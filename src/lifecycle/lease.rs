@@ -202,6 +202,24 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         self.store.keep_run_lock(self.holder, until).await
     }
 
+    /// Extends the run lock, if it was taken, to `until`, in milliseconds since 1970: the deadline of a detached run.
+    /// Heartbeats then leave it as it is.
+    ///
+    /// # Errors
+    /// Returns an error if another attempt has the lock, or DynamoDB fails.
+    pub async fn hold_run_lock(&self, until: i64) -> Result<(), NotHeld> {
+        match self.keep_run_lock(until).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotHeld::Stopped(Stop::Lost)),
+            Err(error) => Err(NotHeld::Store(error)),
+        }
+    }
+
+    /// Leaves the run lock to whoever ends the detached run: this attempt neither extends nor releases it any more.
+    pub fn forget_run_lock(&self) {
+        self.has_run_lock.store(false, Ordering::Relaxed);
+    }
+
     /// Releases the run lock, if this attempt has it, in one try until the time of the last write. If this fails, the
     /// lock ends with its lease.
     pub async fn release_run_lock(&self, deadline: Deadline) {

@@ -12,7 +12,11 @@ use crate::{
         policy::{Overlap, Policy},
         run_lock::{Meeting, meet},
     },
-    lifecycle::lease::{OwnedExecution, RunStop, Stop},
+    lifecycle::{
+        detached::cancel_later,
+        lease::{OwnedExecution, RunStop, Stop},
+        looks::Looks,
+    },
     store::{day_counter::Start, run_lock::Taking, table::Table},
 };
 
@@ -26,12 +30,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Returns a skip, the loss of the execution to another attempt of its own, or a failure of DynamoDB.
-pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: &Policy) -> Result<(), RunStop> {
+pub async fn admit<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    policy: &Policy,
+    looks: &impl Looks,
+) -> Result<(), RunStop> {
     // Count first if this execution is to replace another. It must not end the other and then be skipped itself.
     // Otherwise count last: an execution that is skipped for another is no start.
     let counts_first = policy.overlap == Overlap::CancelOther;
     if !counts_first {
-        enter(held, policy.overlap).await?;
+        enter(held, policy.overlap, looks).await?;
     }
     let OwnedExecution { store, holder: Holder { execution, .. }, .. } = held;
     let now = store.clock.now_millis();
@@ -42,7 +50,7 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
     if !counts_first {
         return Ok(());
     }
-    let entered = enter(held, policy.overlap).await;
+    let entered = enter(held, policy.overlap, looks).await;
     // An execution that is skipped is no start. If it cannot be taken back, one run less may start on this day.
     if matches!((&entered, start), (Err(RunStop::Skipped(..)), Start::Counted))
         && let Err(error) = store.take_back_start(*execution, now).await
@@ -58,7 +66,11 @@ pub async fn admit<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, policy: 
 /// # Errors
 /// Returns a skip if another execution comes first, the loss of the execution to another attempt of its own, or a
 /// failure of DynamoDB.
-async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Overlap) -> Result<(), RunStop> {
+async fn enter<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    overlap: Overlap,
+    looks: &impl Looks,
+) -> Result<(), RunStop> {
     if overlap == Overlap::Allow {
         return Ok(());
     }
@@ -81,7 +93,13 @@ async fn enter<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, overlap: Ove
             Meeting::Skip => return Err(RunStop::Skipped(SkipReason::Overlap, Some(other))),
             Meeting::Cancel => {
                 tracing::info!(otherExecutionId = other, "cancelling the execution that is alive");
-                store.request_cancel(trigger_id, &other).await?;
+                let row = store.request_cancel(trigger_id, &other).await?;
+                // The agent of a detached run may be silent: a look ends the run once it had time to stop.
+                if let Some(row) = row
+                    && let Err(error) = cancel_later(looks, trigger_id, &other, &row).await
+                {
+                    tracing::warn!(error = %error, "the other execution ends with its agent's next report");
+                }
                 asked = Some(other);
             }
             Meeting::Wait => {}

@@ -54,6 +54,8 @@ pub(super) enum RoutingDecision {
     /// A command or an event that was handed on names something that does not exist or is not understood. It holds the
     /// fire that it would be.
     Refused(Detour, Box<Fire>, Failure),
+    /// Somebody asks for the end of this execution.
+    Cancel(TriggerId, ExecutionId),
     /// The event is meant for the subscribers of its source.
     Subscribers(Subscribers),
     /// An event looks like a schedule's, and nobody is subscribed to it.
@@ -165,6 +167,9 @@ impl Router<'_> {
                     }
                     Err(Some(unreadable)) => self.refused(trigger_id, user_id, Detour::UnreadableTrigger, unreadable),
                 })
+            }
+            EventTarget::CancelExecution { trigger_id, execution_id } => {
+                Ok(RoutingDecision::Cancel(trigger_id.clone(), execution_id.clone()))
             }
             EventTarget::ReplayExecution { trigger_id, execution_id } => {
                 self.decide_replay(trigger_id, execution_id).await

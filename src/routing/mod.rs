@@ -17,6 +17,7 @@ use crate::{
         execution::Status,
         failure::{ErrorType, Failure},
         fire::Fire,
+        ids::{ExecutionId, TriggerId},
         run_state::Instead,
     },
     events::{
@@ -24,6 +25,7 @@ use crate::{
         invalid::InvalidEvent,
     },
     invocation::{Invocation, InvocationContext},
+    lifecycle::detached,
     routing::{
         decide::{Due, MOST_IN_FLIGHT, Router, RoutingCounts, RoutingDecision, Subscribers},
         unrun::Unrun,
@@ -55,6 +57,9 @@ pub(crate) async fn route(context: &InvocationContext<'_>, event: &BusEvent) -> 
         RoutingDecision::Refused(detour, fire, failure) => {
             refused(context, &router.started, detour, &fire, failure).await.map(Route::Done)
         }
+        RoutingDecision::Cancel(trigger_id, execution_id) => {
+            cancel(context, &trigger_id, &execution_id).await.map(Route::Done)
+        }
         RoutingDecision::Subscribers(subscribers) => router.serve(subscribers).await,
         RoutingDecision::Unclaimed(unclaimed) => {
             router.end_earlier(Detour::Unclaimed).await?;
@@ -78,6 +83,29 @@ pub(crate) async fn refuse(context: &InvocationContext<'_>, mut invalid: Invalid
     };
     let started = StartTime::new(now_millis(), context.app.config.execution_ttl);
     refused(context, &started, Detour::InvalidFire, &fire, invalid.into()).await
+}
+
+/// Asks for the end of an execution. One that has ended is left as it is: the response tells its status.
+///
+/// # Errors
+/// Returns `InvalidEvent` if there is no such execution, and the failures of the table and of the timer.
+pub(crate) async fn cancel(
+    context: &InvocationContext<'_>,
+    trigger_id: &TriggerId,
+    execution_id: &ExecutionId,
+) -> Result<Value, Failure> {
+    let App { store, settle_queue, .. } = context.app;
+    let Some(row) = detached::cancel(store, settle_queue, trigger_id, execution_id).await? else {
+        let problem = "$.detail.executionId: no execution of this trigger is stored under this id";
+        let invalid =
+            InvalidEvent { trigger_id: Some(trigger_id.clone()), ..InvalidEvent::new(vec![problem.to_owned()]) };
+        return Err(invalid.into());
+    };
+    let is_requested = row.cancel_requested == Some(true);
+    tracing::info!(status = row.status.as_str(), isRequested = is_requested, "asked for the end of an execution");
+    let body = json!({"success": true, "triggerId": trigger_id, "executionId": execution_id,
+        "status": row.status.as_str(), "cancelRequested": is_requested});
+    Ok(json!({"statusCode": 200, "body": body.to_string()}))
 }
 
 /// Ends what an earlier attempt left of a refused fire, and returns the response for it. If there is no record, returns

@@ -7,16 +7,19 @@ use crate::{
     app::App,
     domain::{
         attempt::StartTime,
+        close_decision::CloseAction,
         detour::Detour,
         ending::Ending,
-        execution::{CloseAction, Row, Status},
+        execution::{Row, Status},
         failure::Failure,
         fire::Fire,
         ids::ExecutionId,
     },
     invocation::InvocationContext,
     lifecycle::{
-        close::{CloseError, CloseLimits, UnstartedExecution},
+        abandoned::{CloseError, UnstartedExecution},
+        close::{CloseLimits, execution_of},
+        detached::after_close,
         earlier::Looker,
         identify::{identify, recall},
     },
@@ -134,6 +137,9 @@ impl Unrun<'_> {
             self.context.note_execution(self.fire, execution_id.clone());
         }
         let (action, row) = closed.map_err(|error| self.with_ids(error.into(), &execution_id))?;
+        let execution = execution_of(self.fire, &execution_id);
+        let after = after_close(&app.store, &app.settle_queue, app.lease(), execution, action, row.as_ref()).await;
+        after.map_err(|error| self.with_ids(error.into(), &execution_id))?;
         Ok(Some(Closed { execution_id, action, row }))
     }
 
@@ -146,6 +152,10 @@ impl Unrun<'_> {
             CloseAction::Cancel => return Ok(response.cancelled(row.session_id.as_deref())),
             _ if is_reported_elsewhere => return Ok(response.duplicate(row)),
             CloseAction::Interrupt => Failure::interrupted(row),
+            CloseAction::Overdue => Failure::overdue(row),
+            CloseAction::Detached | CloseAction::HandOver => {
+                return Ok(response.detached(row.session_id.as_deref().unwrap_or_default()));
+            }
             _ if row.status == Status::Failed => Failure::of_row(row),
             _ => return Ok(response.duplicate(row)),
         };

@@ -27,7 +27,10 @@ use crate::{
         lease::{OwnedExecution, RunStop},
         overlap,
     },
-    run::prospect::{FoundItem, FoundProspect, Prospect, prospect},
+    run::{
+        detached::DetachedRun,
+        prospect::{FoundItem, FoundProspect, Prospect, prospect},
+    },
     telemetry::metrics::timed,
     trigger::item::StoredTask,
 };
@@ -49,6 +52,10 @@ pub(super) struct AttemptRun<'a> {
     pub(super) beside: Beside,
     /// The signal that the agent's answer is decided.
     pub(super) decision: Decision,
+    /// The detached run that the claim has written, if the event asks for one.
+    pub(super) claimed: Option<DetachedRun>,
+    /// The detached run once its timer is set.
+    pub(super) detached: OnceLock<DetachedRun>,
 }
 
 /// The signal that the agent is about to be called, for the writes beside the call. They are no part of the run, and
@@ -146,7 +153,9 @@ impl AttemptRun<'_> {
             let admitting = Box::pin(self.admit(fire, &policy));
             let (admitted, prospect) = poll_alongside(admitting, prospect).await;
             let (fire, prospect) = self.ready_to_call(admitted?, before, prospect.await?).await?;
-            let call = self.call(&fire, &prospect)?;
+            let detached = self.detached_run(&fire, &prospect)?;
+            let call = self.call(&fire, &prospect, detached.as_ref())?;
+            self.arm(detached.as_ref()).await?;
             self.beside.begin(&fire);
             self.call_agent(&fire, &call, prospect).await
         };
@@ -200,7 +209,7 @@ impl AttemptRun<'_> {
         let is_known = definition.is_some();
         self.note_input(&fire, definition);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
-        overlap::admit(self.owned, policy).await?;
+        overlap::admit(self.owned, policy, &self.context.app.settle_queue).await?;
         Ok(if is_known { self.keep_input(fire).await } else { fire })
     }
 
@@ -243,7 +252,12 @@ impl AttemptRun<'_> {
     ///
     /// # Errors
     /// Returns an error if the agent's platform does not take the session id, or a value cannot be sent.
-    fn call(&self, fire: &Fire, Prospect { agent, profile, .. }: &Prospect) -> Result<Call, Failure> {
+    fn call(
+        &self,
+        fire: &Fire,
+        Prospect { agent, profile, .. }: &Prospect,
+        detached: Option<&DetachedRun>,
+    ) -> Result<Call, Failure> {
         let Attempt { session_id, execution_id, .. } = self.attempt;
         let shortest = Platform::of(agent.definition.is_agentcore).shortest_session_id();
         if session_id.len() < shortest {
@@ -257,7 +271,9 @@ impl AttemptRun<'_> {
             tracing::warn!("the agent's definition was changed since the execution that is replayed");
         }
         self.note_input(fire, Some(mark));
-        let request = Request { fire, session_id, execution_id, profile: profile.as_ref() };
+        let callback = detached.map(|detached| detached.callback(&self.context.app.config));
+        let (profile, callback) = (profile.as_ref(), callback.as_ref());
+        let request = Request { fire, session_id, execution_id, profile, callback };
         let call = Call::new(&agent.definition, &request, self.context.invocation.xray_trace_id.as_deref());
         call.map_err(Failure::from)
     }

@@ -15,18 +15,23 @@ use crate::{
     },
     lifecycle::lease::{NotHeld, RunStop, Stop},
     response::Response,
-    run::attempt::AttemptRun,
+    run::{attempt::AttemptRun, detached::WayOn},
     trigger::replay::Input,
 };
 
 impl AttemptRun<'_> {
-    /// Writes the ending of the attempt, and returns the invocation's result. Before this, the agent's session is
+    /// Writes the ending of the attempt, and returns the invocation's result. A detached run whose agent may be at work
+    /// is left to the agent instead. Before the end, the agent's session is
     /// stopped if the agent may still be at work. Beside it, the input of a run that may be replayed is kept.
     ///
     /// # Errors
     /// Returns the failure of the run once it is recorded, `LeaseLost` if nothing may be written, and the table's
     /// failure if the ending could not be written. The last is retryable only if the agent was not called.
     pub(super) async fn finish(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> Result<Value, Failure> {
+        let ended = match self.way_on(fire, ended).await {
+            WayOn::Left(result) => return result,
+            WayOn::Ends(ended) => ended,
+        };
         let (state, attempt) = (&self.context.state, self.attempt);
         let stop = self.stop_session(&ended).await;
         let mut ending = match self.ending(ended) {
@@ -150,7 +155,7 @@ fn respond(fire: &Fire, attempt: &Attempt, ending: Ending) -> Result<Value, Fail
 }
 
 /// Returns the failure of an attempt that lost its lease.
-fn lease_lost() -> Failure {
+pub(super) fn lease_lost() -> Failure {
     let message = "lease lost: another attempt owns this execution, or another execution holds its trigger's lock";
     Failure::fatal(ErrorType::LeaseLost, message)
 }

@@ -40,7 +40,8 @@ impl AttemptRun<'_> {
     /// attempts of an execution give the agent the same task. A failure is logged only.
     pub(super) async fn keep_input(&self, fire: Arc<Fire>) -> Arc<Fire> {
         let InvocationContext { app, deadline, state, .. } = self.context;
-        if fire.trigger.is_none() && fire.event_source_id.is_none() {
+        // Whoever ends a detached run does not know its event.
+        if fire.trigger.is_none() && fire.event_source_id.is_none() && fire.task.detached.is_none() {
             return fire;
         }
         let definition = state.facts().definition.clone();

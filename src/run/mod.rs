@@ -1,6 +1,7 @@
 //! The run of one fire: identify it, claim its execution, run the agent, and record the ending.
 
 mod attempt;
+mod detached;
 mod finish;
 mod input;
 mod prospect;
@@ -18,10 +19,11 @@ use uuid::Uuid;
 
 use crate::{
     agent::decision::Decision,
+    app::App,
     clock::now_millis,
     domain::{
         attempt::{Attempt, StartTime},
-        execution::{Holder, Row, Status},
+        execution::{ExecutionRef, Holder, Row, Status},
         failure::Failure,
         fire::Fire,
         ids::ExecutionId,
@@ -30,16 +32,19 @@ use crate::{
     lifecycle::{
         claim::{Claim, claim_or_give_up},
         close::execution_of,
+        detached::hand_over_dead,
         identify::{identify, session_of},
         lease::OwnedExecution,
+        report::stop_later,
     },
     response::Response,
     run::{
         attempt::{AttemptRun, Beside},
+        detached::DetachedRun,
         prospect::prospect,
         stored::Resolved,
     },
-    store::Store,
+    store::{Store, error::StoreError},
     telemetry::metrics::timed,
     trigger::{
         item::TriggerItem,
@@ -63,7 +68,10 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let identifying = identify(&app.store, fire, &invocation.request_id, &started);
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
+    let detached = fire.task.detached.filter(|_| stop.is_none());
+    let detached = detached.map(|settings| DetachedRun::new(settings, started.millis));
     let mut attempt = first_attempt(context, fire, execution_id, started);
+    attempt.detachment = detached.as_ref().map(|detached| detached.detachment.clone());
     if stop.is_some() {
         attempt.snapshot = None;
     }
@@ -103,6 +111,8 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         called: OnceLock::new(),
         beside: Beside::default(),
         decision: Decision::default(),
+        claimed: detached,
+        detached: OnceLock::new(),
     };
     run.with_writes_beside(async {
         let stopped = match stop {
@@ -142,6 +152,7 @@ fn first_attempt(
         snapshot: Some(Input::new(fire, context.app.agents.known(&fire.task.agent_id).as_ref()).snapshot),
         before: None,
         usage_before: None,
+        detachment: None,
     }
 }
 
@@ -170,18 +181,38 @@ async fn not_run(
 ) -> Result<Value, Failure> {
     let InvocationContext { app, deadline, state, .. } = context;
     let response = Response::new(fire, &attempt.execution_id);
+    let execution = execution_of(fire, &attempt.execution_id);
     match claim {
         Claim::Duplicate(row) => {
             tracing::info!(status = row.status.as_str(), "duplicate: nothing to do");
             state.facts().duplicates += 1;
             if row.status == Status::Failed { Err(Failure::of_row(&row)) } else { Ok(response.duplicate(&row)) }
         }
-        Claim::Cancelled(Row { session_id, .. }) => {
+        Claim::Detached(row) => {
+            tracing::info!("detached: its agent works on it");
+            state.facts().duplicates += 1;
+            Ok(response.detached(row.session_id.as_deref().unwrap_or_default()))
+        }
+        Claim::Unacknowledged(row) => {
+            let session_id = row.session_id.clone().unwrap_or_default();
+            let handing = hand_over_dead(&app.store, &app.settle_queue, app.lease(), execution, row);
+            let handed = tokio::time::timeout_at(deadline.run_until, handing).await;
+            match handed.unwrap_or(Err(StoreError::OutOfTime.into()))? {
+                None => state.facts().handed_over += 1,
+                Some(row) if row.status == Status::Failed => return Err(Failure::of_row(&row)),
+                Some(row) if row.status != Status::Running => return Ok(response.duplicate(&row)),
+                Some(_) => {}
+            }
+            Ok(response.detached(&session_id))
+        }
+        Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
             state.facts().count_end(Status::Cancelled);
-            Ok(response.cancelled(session_id.as_deref()))
+            stopped_later(app, execution, &row, Status::Cancelled).await;
+            Ok(response.cancelled(row.session_id.as_deref()))
         }
         Claim::Interrupted(failure, row) => {
+            stopped_later(app, execution, &row, Status::Failed).await;
             state.facts().count_end(Status::Failed);
             let definition = app.agents.known(&fire.task.agent_id);
             let dead = (&attempt.execution_id, Some(&row));
@@ -194,5 +225,12 @@ async fn not_run(
         }
         // This does not happen, because the caller runs an execution that it owns.
         Claim::Owned(_) => Ok(Value::Null),
+    }
+}
+
+/// Sends the look that stops the session of a detached run that was ended here. Any other run has none.
+async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row, status: Status) {
+    if row.report_key.is_some() {
+        stop_later(&app.settle_queue, execution, &Row { status, ..row.clone() }).await;
     }
 }

@@ -56,6 +56,11 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     }
 }
 
+/// Returns true if the agent may be at work although its answer was not read to its end.
+pub(super) fn is_unfinished(ended: &Result<Outcome, RunStop>) -> bool {
+    at_work(ended) == Some(AtWork::Unfinished)
+}
+
 /// Returns the time that an attempt has to stop its session, or `None` if it must not stop it any more. With rerun, the
 /// next attempt works in a session of the same id, so the time ends when that attempt may begin.
 fn time_to_stop(lease: Lease, lease_until: i64, now: i64, is_rerun: bool, is_taken_over: bool) -> Option<Duration> {
@@ -118,6 +123,7 @@ mod tests {
             session_id: None,
             output: None,
             progress: Progress::default(),
+            acknowledgement: None,
         })
     }
 

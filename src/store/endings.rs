@@ -8,7 +8,7 @@ use crate::{
         fire::Fire,
     },
     store::{
-        execution_item::{ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES},
+        execution_item::{ExecutionItem, FAILURE_ATTRIBUTES, PROTOCOL, SNAPSHOT_ATTRIBUTES, UsageItem},
         expression::Expression,
         item::Key,
         keys::{self},
@@ -44,6 +44,14 @@ pub enum EndingWrite<'a> {
         ending: &'a Ending,
         /// Milliseconds since 1970: a row whose ttl has passed counts as none.
         now: i64,
+    },
+    /// The agent of a detached run reported its end. The execution must be running, with the report key and the request
+    /// to cancel of `seen`. Its lease does not matter: a heartbeat may have extended it meanwhile.
+    Reported {
+        /// The row as it was read.
+        seen: &'a Row,
+        /// How it ended. Its `usage_before` are the tokens of the run.
+        ending: &'a Ending,
     },
     /// A failed execution loses its right to another attempt. The row must still be exactly `seen`.
     Finalised {
@@ -87,6 +95,12 @@ impl EndingWrite<'_> {
                 let (condition, expression) = Expression::absent(now);
                 let item = ended_item(fire, attempt, ended(ending));
                 ConditionalWrite::Put { item, condition, expression }
+            }
+            Self::Reported { seen, ending } => {
+                let condition = Some(expression.reportable(seen));
+                let record = ExecutionItem { usage: ending.usage_before.map(UsageItem::from), ..ended(ending) };
+                let update = expression.set(record.into_attributes());
+                ConditionalWrite::Update { key, update, condition, expression }
             }
             Self::Finalised { seen } => {
                 let condition = Some(expression.unchanged_since(seen));

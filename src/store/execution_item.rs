@@ -284,6 +284,26 @@ attributes! {
         stop_requested: bool = STOP_REQUESTED "stopRequested",
         /// True if AgentCore confirmed that it stopped the session.
         stop_confirmed: bool = STOP_CONFIRMED "stopConfirmed",
+        /// True if the run may go on after its invocation.
+        detached: bool = DETACHED "detached",
+        /// The time at which the lease passed to the agent, RFC 3339.
+        detached_at: String = DETACHED_AT "detachedAt",
+        /// The time by which a detached run must have ended, in milliseconds since 1970.
+        deadline: i64 = DEADLINE "deadline",
+        /// The time for the first report if the acknowledgement was lost, in seconds.
+        first_report_seconds: u32 = FIRST_REPORT_SECONDS "firstReportSeconds",
+        /// The interval at which the agent promised to report, in seconds.
+        heartbeat_seconds: u32 = HEARTBEAT_SECONDS "heartbeatSeconds",
+        /// True if the lease passed to the agent without its acknowledgement.
+        ack_lost: bool = ACK_LOST "ackLost",
+        /// The status of a report that came too late.
+        late_report: String = LATE_REPORT "lateReport",
+        /// The hash of the token with which the agent reports.
+        report_key: String = REPORT_KEY "reportKey",
+        /// The ways to stop short that count as completed, joined by commas.
+        accept_finish_reasons: String = ACCEPT_FINISH_REASONS "acceptFinishReasons",
+        /// True if the run holds its trigger's run lock until it ends.
+        has_run_lock: bool = HAS_RUN_LOCK "hasRunLock",
         /// The time at which the record expires, in seconds since 1970.
         ttl: i64 = TTL "ttl",
     }

@@ -8,7 +8,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     domain::execution::{Row, Status},
     store::{
-        execution_item::{ATTEMPT, CANCEL_REQUESTED, LEASE_UNTIL, OWNER, RETRYABLE, STATUS, TTL},
+        execution_item::{
+            ATTEMPT, CANCEL_REQUESTED, DETACHED_AT, LEASE_UNTIL, OWNER, REPORT_KEY, RETRYABLE, STATUS, TTL,
+        },
         item::{number, text},
     },
 };
@@ -65,6 +67,10 @@ impl Expression {
             self.equals(LEASE_UNTIL, seen.lease_until.map(number)),
             self.equals(CANCEL_REQUESTED, seen.cancel_requested.map(AttributeValue::Bool)),
         ];
+        if seen.report_key.is_some() {
+            // The lease of a detached run may pass to the agent without changing its end.
+            conditions.push(self.equals(DETACHED_AT, seen.detached_at.as_ref().map(text)));
+        }
         if seen.retryable {
             conditions.push(self.equals(RETRYABLE, Some(AttributeValue::Bool(true))));
         }
@@ -75,6 +81,17 @@ impl Expression {
     pub(crate) fn owned_and_running(&mut self, owner: &str) -> String {
         let owner = self.equals(OWNER, Some(text(owner)));
         format!("{owner} AND {}", self.equals(STATUS, Some(text(Status::Running.as_str()))))
+    }
+
+    /// Builds the condition that a detached run is still running, that its token is the one of `seen`, and that nobody
+    /// has asked for its end since.
+    pub(crate) fn reportable(&mut self, seen: &Row) -> String {
+        [
+            self.equals(STATUS, Some(text(Status::Running.as_str()))),
+            self.equals(REPORT_KEY, seen.report_key.as_ref().map(text)),
+            self.equals(CANCEL_REQUESTED, seen.cancel_requested.map(AttributeValue::Bool)),
+        ]
+        .join(" AND ")
     }
 
     pub(crate) fn at_most(&mut self, attribute: &str, value: AttributeValue) -> String {

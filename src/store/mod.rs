@@ -5,6 +5,7 @@
 
 pub(crate) mod agents;
 pub mod day_counter;
+pub mod detached;
 pub mod dynamodb;
 pub mod endings;
 pub mod error;

@@ -4,8 +4,10 @@ use crate::{
     clock,
     domain::{
         attempt::Attempt,
+        detached::Detachment,
         ending::{Ending, Reported, Snapshot},
         execution::{Row, Status},
+        finish_reason::FinishReason,
         fire::{Fire, Origin},
         usage::{Usage, sum},
     },
@@ -81,7 +83,18 @@ fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
     if let Some(snapshot) = &attempt.snapshot {
         record.add_snapshot(snapshot);
     }
+    if let Some(detachment) = &attempt.detachment {
+        record.add_detachment(detachment);
+        record.ttl = Some(detachment.ttl(attempt.ttl));
+        record.accept_finish_reasons = fire.task.accept_finish_reasons.as_deref().and_then(joined);
+    }
     record
+}
+
+/// Returns the names of finish reasons, joined by commas, or `None` if there are none.
+pub(crate) fn joined(reasons: &[FinishReason]) -> Option<String> {
+    let names: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 impl ExecutionItem {
@@ -93,6 +106,15 @@ impl ExecutionItem {
         self.bytes = Some(progress.bytes);
         self.last_event_at = Some(clock::rfc3339(*last_event_at));
         self.usage = sum(usage_before, progress.usage).map(UsageItem::from);
+    }
+
+    /// Adds what a detached run is fenced and timed by.
+    pub(crate) fn add_detachment(&mut self, detachment: &Detachment) {
+        let Detachment { report_key, deadline, first_report_seconds } = detachment;
+        self.detached = Some(true);
+        self.report_key = Some(report_key.clone());
+        self.deadline = Some(*deadline);
+        self.first_report_seconds = Some(*first_report_seconds);
     }
 
     /// Adds what runs.
@@ -186,6 +208,17 @@ pub fn row(item: Item) -> Option<Row> {
         request_id: record.request_id,
         usage: record.usage.map(Usage::from),
         settings_hash: record.settings_hash,
+        agent_id: record.agent_id,
+        last_event_at: record.last_event_at,
+        report_key: record.report_key,
+        detached_at: record.detached_at,
+        deadline: record.deadline,
+        first_report_seconds: record.first_report_seconds,
+        heartbeat_seconds: record.heartbeat_seconds,
+        ack_lost: record.ack_lost,
+        late_report: record.late_report,
+        accept_finish_reasons: record.accept_finish_reasons,
+        has_run_lock: record.has_run_lock,
     })
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     clock::Clock,
     domain::{
-        execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Status},
+        execution::{ExecutionRef, Holder, Lease, MAX_SWAPS, Row, Status},
         run_lock::{RunLock, over_before},
     },
     store::{
@@ -15,7 +15,7 @@ use crate::{
         execution_item::{ATTEMPT, CANCEL_REQUESTED, EVENTS, EXECUTION_ID, LEASE_UNTIL, OWNER, STATUS, TTL, USER_ID},
         expression::Expression,
         item::{Item, integer, number, text},
-        keys,
+        keys, readable,
         table::{ConditionalWrite, Query, Table, Written},
     },
 };
@@ -55,6 +55,15 @@ impl RunLock {
         ]
         .join(" AND ")
     }
+}
+
+/// Builds the write that frees the run lock of an execution that has ended. The condition is that the execution has it.
+pub(crate) fn free_run_lock(execution: ExecutionRef<'_>) -> ConditionalWrite {
+    let mut expression = Expression::default();
+    let condition = Some(expression.equals(EXECUTION_ID, Some(text(execution.execution_id))));
+    let update = expression.set([(LEASE_UNTIL, number(0))]);
+    let key = keys::running_key(execution.user_id, execution.trigger_id);
+    ConditionalWrite::Update { key, update, condition, expression }
 }
 
 /// The result of asking for the run lock.
@@ -209,18 +218,22 @@ impl<T: Table, C: Clock> Store<T, C> {
         self.table.write(write, false).await.map(|_| ())
     }
 
-    /// Requests the end of an execution that is running. Nothing happens if it is not. The attempt that owns it sees
-    /// the request at its next heartbeat.
+    /// Requests the end of an execution that is running, and returns its row after that. Nothing happens if it is not.
+    /// The attempt that owns it sees the request at its next heartbeat, and the agent of a detached run with its next
+    /// report.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
-    pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<(), StoreError> {
+    pub async fn request_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
         let mut expression = Expression::default();
         let condition = expression.equals(STATUS, Some(text(Status::Running.as_str())));
         let update = expression.set([(CANCEL_REQUESTED, AttributeValue::Bool(true))]);
         let key = keys::execution_key(trigger_id, execution_id);
         let write = ConditionalWrite::Update { key, update, condition: Some(condition), expression };
-        self.table.write(write, false).await.map(|_| ())
+        match self.table.write(write, true).await? {
+            Written::Done(item) => readable(item),
+            Written::Refused(_) => Ok(None),
+        }
     }
 }
 

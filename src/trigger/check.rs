@@ -50,6 +50,9 @@ pub fn problems(item: Value, platform: Platform) -> Vec<String> {
 pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, InvalidEvent> {
     let event = match schedule::parse(Some(event), platform)? {
         Event::Bus(event) => event,
+        Event::Report(_) => {
+            return Err(InvalidEvent::new(vec!["$.detail-type: an agent's report is not filtered".to_owned()]));
+        }
         Event::Scheduled(_) => {
             return Err(InvalidEvent::new(vec!["$.detail-type: a schedule's fire is not filtered".to_owned()]));
         }

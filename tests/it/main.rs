@@ -3,6 +3,7 @@
 
 mod agent;
 mod clients;
+mod detached;
 mod detours;
 mod events;
 mod fault_list;

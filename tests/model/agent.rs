@@ -1,12 +1,16 @@
 //! The agent: what a POST meets on its way, and how its answer ends.
 
+use std::{cell::RefCell, rc::Rc};
+
 use agent_trigger::domain::failure::ErrorType;
 use futures_util::future::{Either, select};
 
 use crate::{
     alone::Alone,
+    detached::begins,
     promises::Promises,
     rules::{LEASE, millis},
+    schedule::World,
     sim::{Letter, Sim},
 };
 
@@ -21,6 +25,8 @@ pub(crate) enum Posted {
     Failed(ErrorType),
     /// Accepted: its answer takes that long, and ends well or with a failure.
     Streams { millis: i64, failure: Option<ErrorType> },
+    /// Accepted: it works on, and promises to report at this interval, in seconds.
+    Acknowledges { heartbeat_seconds: Option<u32> },
 }
 
 #[derive(Clone)]
@@ -32,6 +38,8 @@ pub(crate) struct Agent {
     pub(crate) execution: usize,
     /// Percent of the calls that it refuses, whatever the kind of refusal.
     pub(crate) refuses: i64,
+    /// What a detached run's agent works on in. Set once for the schedule.
+    pub(crate) world: Rc<RefCell<Option<World>>>,
 }
 
 impl Agent {
@@ -62,10 +70,18 @@ impl Agent {
         let half = millis(LEASE.0) / 2;
         let travel = if sim.chance(20) { sim.draw(50..=half - 2_000) } else { sim.draw(1..=50) };
         sim.sleep(travel).await;
-        let posted = self.decide();
+        let posted = match (self.decide(), self.detached_world()) {
+            // Seven of ten agents of a detached run acknowledge it. The others answer in full.
+            (Posted::Streams { .. }, Some(world)) if sim.chance(70) => {
+                Posted::Acknowledges { heartbeat_seconds: begins(&world, owner) }
+            }
+            (posted, _) => posted,
+        };
         let is_accepted = matches!(
             posted,
-            Posted::Streams { .. } | Posted::Failed(ErrorType::AgentFailed | ErrorType::StreamInterrupted)
+            Posted::Streams { .. }
+                | Posted::Acknowledges { .. }
+                | Posted::Failed(ErrorType::AgentFailed | ErrorType::StreamInterrupted)
         );
         sim.note(|| format!("{owner} reaches the agent: {posted:?}"));
         self.promises.call_arrives(sim, owner, is_accepted);
@@ -75,6 +91,12 @@ impl Agent {
         }
         sim.sleep(if sim.chance(20) { sim.draw(1..=40_000) } else { sim.draw(1..=50) }).await;
         answer.deliver(sim, posted);
+    }
+
+    /// The schedule's world, for this agent's execution, if its runs are detached.
+    fn detached_world(&self) -> Option<World> {
+        let world = self.world.borrow().clone()?;
+        Some(World { agent: self.clone(), ..world })
     }
 
     fn decide(&self) -> Posted {

@@ -140,6 +140,10 @@ impl Alone {
             let detail = format!("{} was skipped for {}, of which {owner} had ended", name(execution), name(other));
             self.broken.breaks(Promise::SkippedForTheLiving, detail);
         }
+        // A detached run keeps its turn while its agent works, and until its deadline if the agent is dead.
+        if fire.is_detached() {
+            return;
+        }
         let last_alive = fire.last_awake(sim, owner);
         let longest = millis(LEASE.0 + 2 * LEASE.skew());
         if last_alive.is_none_or(|at| asked_at - at > longest) {

@@ -4,6 +4,7 @@
 //! the ending (`AttemptRun::ending`). They need an `App` with its HTTP clients, which knows no simulated machine.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -19,32 +20,39 @@ use agent_trigger::{
     domain::{
         answer::Progress,
         attempt::{Attempt as Claimed, StartTime},
+        close_decision::CloseAction,
+        detached::{Detachment, lease_after, lease_of_unacknowledged},
         ending::{Ending, SkipReason},
-        execution::{CloseAction, ExecutionRef, Holder, Status},
+        execution::{ExecutionRef, Holder, Row, Status},
         failure::{ErrorType, Failure},
         fire::{Fire, Origin},
         policy::{Overlap, Policy},
+        report::report_key,
         run_state::RunState,
         task::Task,
         trigger_snapshot::TriggerKnowledge,
         usage::Usage,
     },
     lifecycle::{
+        abandoned::{CloseError, UnstartedExecution},
         claim::{Claim, claim_or_give_up},
-        close::{CloseError, CloseLimits, UnstartedExecution},
+        close::CloseLimits,
+        detached::{Left, after_close, arm, hand_over_dead, leave_to_agent, why_lost},
         earlier::Looker,
         lease::{NotHeld, OwnedExecution, RunStop, Stop},
         overlap::admit,
     },
-    store::{Store, in_place::Remembered},
+    store::{Store, detached::HandOver, in_place::Remembered},
 };
 
 use crate::{
     agent::{Agent, Posted},
     clock::SimClock,
+    detached::{SimLooks, token},
     network::Client,
     promises::{REFUSED, Told},
     rules::{LEASE, Rule, Rules, millis},
+    schedule::World,
     sender::{Phase, Sender},
     sim::Sim,
     table::{TRIGGER, name, number},
@@ -74,6 +82,18 @@ pub(crate) struct Attempt {
     /// When SIGTERM comes.
     pub(crate) terminated_at: Option<i64>,
     pub(crate) deadline: Deadline,
+    pub(crate) world: World,
+    /// Whether the timer of a detached run is set.
+    pub(crate) is_armed: Cell<bool>,
+}
+
+/// The way in which the agent has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// To the end of its run.
+    InFull,
+    /// It works on, and promises to report at this interval, in seconds.
+    Acknowledged(Option<u32>),
 }
 
 /// What keeps a delivery from claiming the execution.
@@ -137,6 +157,7 @@ impl Attempt {
             snapshot: None,
             before: None,
             usage_before: None,
+            detachment: self.detachment(),
         };
         let claiming = Box::pin(claim_or_give_up(&self.store, &fire, &mut attempt, LEASE, self.deadline, &state));
         let until = match self.sender.within(Phase::Claim, claiming).await {
@@ -145,6 +166,8 @@ impl Attempt {
                 return Told::Replayed(Failure::of_row(&row).error_type);
             }
             Ok(Claim::Duplicate(row)) => return Told::Duplicate(row.status),
+            Ok(Claim::Detached(_)) => return Told::Detached,
+            Ok(Claim::Unacknowledged(row)) => return self.hand_over_dead(&attempt.execution_id, row).await,
             Ok(Claim::Cancelled(_)) => return Told::Cancelled,
             Ok(Claim::Interrupted(failure, _)) => return Told::Replayed(failure.error_type),
             Err(failure) => return Told::Unrecorded(failure.error_type),
@@ -161,13 +184,32 @@ impl Attempt {
             usage_before: attempt.usage_before,
             state: &state,
         };
-        let stopped = self.to_its_end(&owned).await;
+        let stopped = self.to_its_end(&owned, &attempt).await;
         let told = self.finish(&owned, stopped, &attempt).await;
         if owned.has_run_lock.load(Ordering::Relaxed) {
             self.agent.alone.gives_up(&self.sender.owner);
         }
         owned.release_run_lock(self.deadline).await;
         told
+    }
+
+    /// What the claim of a detached run writes.
+    fn detachment(&self) -> Option<Detachment> {
+        let key = report_key(&token(&self.sender.owner));
+        self.world.detached.map(|settings| settings.detachment(key, self.clock.now_millis()))
+    }
+
+    /// Leaves the run of a dead attempt to its agent. As `not_run` in src/run/mod.rs does.
+    async fn hand_over_dead(&self, id: &str, row: Row) -> Told {
+        let execution = ExecutionRef { user_id: USER, trigger_id: TRIGGER, execution_id: id };
+        let looks = SimLooks::new(&self.world, false);
+        let handing = hand_over_dead(&self.store, &looks, LEASE, execution, row);
+        match self.clock.timeout_at(self.deadline.run_until, handing).await {
+            Some(Ok(Some(row))) if row.status == Status::Failed => Told::Replayed(Failure::of_row(&row).error_type),
+            Some(Ok(Some(row))) if row.status != Status::Running => Told::Duplicate(row.status),
+            Some(Ok(_)) => Told::Detached,
+            Some(Err(_)) | None => Told::Unrecorded(ErrorType::RecordStoreFailed),
+        }
     }
 
     /// Finds no trigger for the event, and ends what an earlier attempt of the request ran in place. As
@@ -204,7 +246,15 @@ impl Attempt {
         let skipped = Some(&skipped).filter(|_| detour == Detour::SwitchedOff);
         let id = name(self.sender.execution);
         let ending = looker.end(&self.store, fire, &id, skipped);
-        match self.clock.timeout_at(deadline.run_until, ending).await {
+        let ended = self.clock.timeout_at(deadline.run_until, ending).await;
+        if let Some(Ok((action, row))) = &ended {
+            let execution = ExecutionRef { user_id: USER, trigger_id: TRIGGER, execution_id: &id };
+            let looks = SimLooks::new(&self.world, false);
+            if after_close(&self.store, &looks, LEASE, execution, *action, row.as_ref()).await.is_err() {
+                return Told::Unrecorded(ErrorType::RecordStoreFailed);
+            }
+        }
+        match ended {
             None | Some(Err(CloseError::Store(_) | CloseError::Contended | CloseError::OfAnotherUser(_))) => {
                 Told::Unrecorded(ErrorType::RecordStoreFailed)
             }
@@ -212,6 +262,8 @@ impl Attempt {
             Some(Ok((CloseAction::Create, _))) => Told::Duplicate(Status::Skipped),
             Some(Ok((_, None))) => REFUSED,
             Some(Ok((CloseAction::Interrupt, _))) => Told::Replayed(ErrorType::Interrupted),
+            Some(Ok((CloseAction::Overdue, _))) => Told::Replayed(ErrorType::ReportOverdue),
+            Some(Ok((CloseAction::Detached | CloseAction::HandOver, _))) => Told::Detached,
             Some(Ok((CloseAction::Cancel, _))) => Told::Cancelled,
             Some(Ok((_, Some(row)))) if row.status == Status::Failed => {
                 Told::Replayed(Failure::of_row(&row).error_type)
@@ -220,7 +272,7 @@ impl Attempt {
         }
     }
 
-    async fn to_its_end(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
+    async fn to_its_end(&self, owned: &Owned<'_>, claimed: &Claimed) -> Result<Answered, RunStop> {
         if self.terminated_at.is_some_and(|at| at <= self.sim.now()) {
             return Err(self.interrupted(owned));
         }
@@ -235,7 +287,7 @@ impl Attempt {
         });
         tokio::select! {
             biased;
-            outcome = self.call_agent(owned) => outcome,
+            outcome = self.call_agent(owned, claimed) => outcome,
             () = self.clock.sleep_until(self.deadline.run_until) => {
                 Err(self.unless_called(owned, ErrorType::DeadlineExceeded))
             }
@@ -245,12 +297,18 @@ impl Attempt {
     }
 
     /// Calls the agent and reads its answer to the end.
-    async fn call_agent(&self, owned: &Owned<'_>) -> Result<(), RunStop> {
+    async fn call_agent(&self, owned: &Owned<'_>, claimed: &Claimed) -> Result<Answered, RunStop> {
         let token = self.token(owned).await;
         let policy = Policy { overlap: self.overlap, ..Policy::default() };
-        self.sender.within(Phase::Admit, admit(owned, &policy)).await?;
+        let looks = SimLooks::new(&self.world, false);
+        self.sender.within(Phase::Admit, admit(owned, &policy, &looks)).await?;
         self.keep_input(owned).await;
         token?;
+        if let (Some(settings), Some(detachment)) = (self.world.detached, &claimed.detachment) {
+            let looks = SimLooks::new(&self.world, false);
+            arm(owned, &looks, Some(detachment), Some((detachment, settings.first_look())), i64::MAX / 1000).await?;
+            self.is_armed.set(true);
+        }
         let mut tries = 1;
         let mut may_refresh = true;
         // It stands for the connection, which ends where the run does.
@@ -263,6 +321,9 @@ impl Attempt {
             let reading = self.agent.promises.reads(&self.sender.owner);
             match self.agent.post(&self.sender.owner).await {
                 Posted::Streams { millis, failure } => break (reading, (millis, failure)),
+                Posted::Acknowledges { heartbeat_seconds } => {
+                    return Ok(Answered::Acknowledged(heartbeat_seconds));
+                }
                 Posted::Failed(error_type) => return Err(fatal(error_type)),
                 Posted::Unauthorized if may_refresh => {
                     owned.state.facts().agent_called = false;
@@ -299,7 +360,7 @@ impl Attempt {
             None => {
                 self.agent.promises.agent_rests(&self.sender.owner);
                 self.agent.promises.call_completed(&self.sender.owner);
-                Ok(())
+                Ok(Answered::InFull)
             }
         }
     }
@@ -351,7 +412,13 @@ impl Attempt {
     }
 
     /// Chooses the ending, writes it, and returns what Lambda is told. As `AttemptRun::finish` does.
-    async fn finish(&self, owned: &Owned<'_>, outcome: Result<(), RunStop>, attempt: &Claimed) -> Told {
+    async fn finish(&self, owned: &Owned<'_>, outcome: Result<Answered, RunStop>, attempt: &Claimed) -> Told {
+        let is_called = owned.state.facts().agent_called;
+        if let Some(detachment) = attempt.detachment.as_ref().filter(|_| is_called && self.is_armed.get())
+            && let Some(told) = self.way_on(owned, &outcome, detachment).await
+        {
+            return told;
+        }
         let may_be_at_work = owned.state.facts().agent_called && may_be_at_work(&outcome);
         if may_be_at_work && self.rules.has(Rule::StopBeforeTheTurn) {
             self.stop_session().await;
@@ -361,7 +428,7 @@ impl Attempt {
         ending.usage_before = attempt.usage_before;
         ending.reported = owned.state.facts().reported;
         let failure = match outcome {
-            Ok(()) => None,
+            Ok(_) => None,
             Err(RunStop::Failed(failure)) => Some(failure),
             Err(RunStop::Stopped(Stop::Lost)) => return self.lost(owned),
             Err(RunStop::Stopped(Stop::Cancelled)) => {
@@ -399,6 +466,50 @@ impl Attempt {
         }
     }
 
+    /// Leaves a detached run to its agent, or tells the end that it has reported. As `AttemptRun::way_on` does.
+    async fn way_on(
+        &self,
+        owned: &Owned<'_>,
+        outcome: &Result<Answered, RunStop>,
+        detachment: &Detachment,
+    ) -> Option<Told> {
+        let key = &detachment.report_key;
+        let (heartbeat, is_ack_lost) = match outcome {
+            Ok(Answered::Acknowledged(heartbeat)) => (*heartbeat, false),
+            Err(RunStop::Failed(_)) if may_be_at_work(outcome) => (None, true),
+            Err(RunStop::Stopped(Stop::Lost)) => {
+                let left = why_lost(owned, key, self.deadline).await;
+                return Some(
+                    left.map_or_else(|_| Told::Unrecorded(ErrorType::LeaseLost), |left| self.told(left, owned)),
+                );
+            }
+            _ => return None,
+        };
+        let facts = |now| HandOver {
+            lease_until: match is_ack_lost {
+                false => lease_after(now, heartbeat, detachment.deadline),
+                true => lease_of_unacknowledged(now, detachment.first_report_seconds, detachment.deadline),
+            },
+            heartbeat_seconds: heartbeat,
+            is_ack_lost,
+            has_run_lock: owned.has_run_lock.load(Ordering::Relaxed),
+            ..HandOver::default()
+        };
+        Some(match leave_to_agent(owned, key, facts, self.deadline).await {
+            Ok(left) => self.told(left, owned),
+            Err(_) => Told::Unrecorded(ErrorType::RecordStoreFailed),
+        })
+    }
+
+    fn told(&self, left: Left, owned: &Owned<'_>) -> Told {
+        match left {
+            Left::ToAgent => Told::Detached,
+            Left::Ended(row) if row.status == Status::Failed => Told::Replayed(Failure::of_row(&row).error_type),
+            Left::Ended(row) => Told::Reported(row.status),
+            Left::Lost => self.lost(owned),
+        }
+    }
+
     fn skipped(&self, other: Option<&str>) {
         let found = self.sender.found.borrow();
         let (Some(other), Some((lock, asked_at))) = (other, found.as_ref()) else { return };
@@ -415,14 +526,14 @@ impl Attempt {
 }
 
 /// Returns true if the agent, which was called, may still be at work. As `at_work` in `src/run/session.rs` says.
-fn may_be_at_work(outcome: &Result<(), RunStop>) -> bool {
+fn may_be_at_work(outcome: &Result<Answered, RunStop>) -> bool {
     use ErrorType::{DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled};
     match outcome {
         Err(RunStop::Failed(failure)) => {
             [DeadlineExceeded, Internal, Interrupted, StreamInterrupted, StreamStalled].contains(&failure.error_type)
         }
         Err(RunStop::Stopped(_)) => true,
-        Ok(()) | Err(RunStop::Skipped(..)) => false,
+        Ok(_) | Err(RunStop::Skipped(..)) => false,
     }
 }
 

@@ -35,6 +35,7 @@ mod agent;
 mod alone;
 mod attempt;
 mod clock;
+mod detached;
 mod expression;
 mod mutations;
 mod network;
@@ -54,12 +55,30 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use detached::DETACHED;
 use promises::Promise;
 use rules::Rule;
 use schedule::Trouble;
 
 const SCHEDULES: u64 = 40_000;
 const SEED: u64 = 20_260_131;
+
+/// The number of schedules of detached runs.
+const DETACHED_SCHEDULES: u64 = 20_000;
+
+/// What some schedule of detached runs must come to.
+const DETACHED_OUTCOMES: [&str; 10] = [
+    "accepted calls: 1",
+    "record: cancelled ",
+    "record: completed ",
+    "record: failed AgentFailed",
+    "record: failed ReportOverdue",
+    "told: Detached",
+    "told: ReportOverdue replayed",
+    "told: Reported(Completed)",
+    "told: AgentFailed replayed",
+    "late report",
+];
 
 /// What some schedule must come to, or the others prove little.
 const OUTCOMES: [&str; 35] = [
@@ -164,20 +183,14 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
-/// To stderr itself: what a passing test prints is not shown.
-fn print(text: &str) {
-    stderr().lock().write_all(text.as_bytes()).expect("stderr");
-}
-
-#[test]
-fn forty_thousand_schedules_keep_every_promise() {
-    let (seed, schedules) = (setting("MODEL_SEED", SEED), setting("MODEL_SCHEDULES", SCHEDULES));
+/// Runs schedules from `seed` on, and fails with the shortest story of the first that breaks a promise.
+fn keep_every_promise(seed: u64, schedules: u64, test: &str, outcomes: &[&str]) -> Counts {
     let mut counts = Counts::new();
     if let Some(found) = search_all(seed, schedules, &mut counts) {
         let story = shrink::shortest(found.seed, None, &Trouble::ALL, found.promise);
         panic!(
             "{:?} is broken: {}\nThe shortest story of it, with {:?}, seed {}:\n{}\nAgain: MODEL_SEED={} MODEL_SCHEDULES=1 \
-             cargo test --test model keep_every_promise",
+             cargo test --test model {test}",
             found.promise,
             found.detail,
             story.troubles,
@@ -191,8 +204,27 @@ fn forty_thousand_schedules_keep_every_promise() {
         report.push_str(&format!("{count:>9}  {outcome}\n"));
     }
     print(&report);
-    let missing: Vec<_> = OUTCOMES.iter().filter(|outcome| !counts.contains_key(**outcome)).collect();
-    assert!(schedules < SCHEDULES || missing.is_empty(), "no schedule came to {missing:?}");
+    let missing: Vec<_> = outcomes.iter().filter(|outcome| !counts.contains_key(**outcome)).collect();
+    assert!(schedules < DETACHED_SCHEDULES || missing.is_empty(), "no schedule came to {missing:?}");
+    counts
+}
+
+/// To stderr itself: what a passing test prints is not shown.
+fn print(text: &str) {
+    stderr().lock().write_all(text.as_bytes()).expect("stderr");
+}
+
+#[test]
+fn forty_thousand_schedules_keep_every_promise() {
+    let (seed, schedules) = (setting("MODEL_SEED", SEED), setting("MODEL_SCHEDULES", SCHEDULES));
+    keep_every_promise(seed & !DETACHED, schedules, "forty_thousand", &OUTCOMES);
+}
+
+#[test]
+fn twenty_thousand_schedules_of_detached_runs_keep_every_promise() {
+    let schedules = setting("MODEL_SCHEDULES", DETACHED_SCHEDULES).min(DETACHED_SCHEDULES);
+    let seed = setting("MODEL_SEED", SEED) | DETACHED;
+    keep_every_promise(seed, schedules, "twenty_thousand", &DETACHED_OUTCOMES);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! (`rules`), so that what breaks is the function's own code without it.
 
 use crate::{
-    Counts, SCHEDULES, SEED, print,
+    Counts, DETACHED_SCHEDULES, SCHEDULES, SEED,
+    detached::DETACHED,
+    print,
     promises::Promise,
     rules::Rule,
     schedule::{
@@ -221,6 +223,40 @@ fn without_remembering_what_runs_in_place_a_lagging_index_leaves_it_running() {
 fn without_the_rerun_of_the_claim_an_edit_lets_two_work_at_once() {
     let seeds = seeds(SEED, SCHEDULES).filter(|seed| has_edits(*seed));
     assert_found_with(seeds, &of_one_fire(), Rule::RerunAsClaimed, Promise::OneAcceptedCall);
+}
+
+/// Runs with detached runs.
+fn assert_found_detached(without: Rule, promises: &[Promise]) {
+    let breaks = |found: Promise| promises.contains(&found);
+    let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES);
+    let found = search(seeds, Some(without), &of_one_fire(), breaks, &mut Counts::new());
+    let found = found.expect("a schedule that breaks the promise");
+    print(&format!("without {without:?} schedule {} breaks {:?}: {}\n", found.after, found.promise, found.detail));
+}
+
+#[test]
+fn without_comparing_the_token_a_stranger_ends_a_run() {
+    assert_found_detached(Rule::KeyIsChecked, &[Promise::NoForgery]);
+}
+
+#[test]
+fn without_the_deadline_an_agent_that_beats_for_ever_never_ends() {
+    assert_found_detached(Rule::DeadlineEnds, &[Promise::Ends, Promise::EndsByTheDeadline]);
+}
+
+#[test]
+fn without_a_look_before_the_call_a_silent_agents_run_stays_running() {
+    assert_found_detached(Rule::LookIsSent, &[Promise::EndsTerminal]);
+}
+
+#[test]
+fn without_the_next_look_a_silent_agents_run_stays_running() {
+    assert_found_detached(Rule::LookIsSentAgain, &[Promise::EndsTerminal]);
+}
+
+#[test]
+fn without_the_condition_of_the_hand_over_it_changes_an_end_that_came_before() {
+    assert_found_detached(Rule::HandOverIsConditional, &[Promise::TerminalStays, Promise::NoZombieWrites]);
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::{cell::RefCell, rc::Rc};
 use agent_trigger::{
     domain::execution::{MAX_ATTEMPTS, Row, Status},
     domain::failure::ErrorType,
+    domain::report::{ReportStatus, report_key},
 };
 
 use crate::{
     Counts,
+    detached::token,
     rules::{LEASE, millis},
     sender::Sender,
     sim::{Sim, TaskId},
@@ -75,6 +77,16 @@ pub(crate) enum Promise {
     SessionsEndFirst,
     /// A run lock that was released is not held again by its attempt.
     ReleasedStaysReleased,
+    /// A report changes a record only with the token of the attempt that holds it.
+    NoForgery,
+    /// An end by a report is the one that the attempt's agent came to.
+    ReportIsTrue,
+    /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over.
+    OverdueIsTrue,
+    /// A detached run ends within one look after its deadline, and what the queue takes to deliver again.
+    EndsByTheDeadline,
+    /// A record keeps the first report that came too late.
+    FirstLateReport,
     /// A fire that has waited does not take the turn after a newer one. (Not promised: that it does not after an older
     /// one which came late, when a newer one was before that.)
     WaitersYield,
@@ -114,6 +126,10 @@ pub(crate) enum Told {
     Unrecorded(ErrorType),
     /// Success: nothing was left of an event that no trigger was seen for.
     NothingDue,
+    /// Success: the run is the agent's.
+    Detached,
+    /// Success: the agent has reported this end.
+    Reported(Status),
 }
 
 /// The event was refused, and there was no record.
@@ -121,7 +137,11 @@ pub(crate) const REFUSED: Told = Told::Unrecorded(ErrorType::InvalidEvent);
 
 impl Told {
     pub(crate) fn is_success(self) -> bool {
-        matches!(self, Self::Completed | Self::Cancelled | Self::Skipped | Self::Duplicate(_) | Self::NothingDue)
+        match self {
+            Self::Completed | Self::Cancelled | Self::Skipped | Self::NothingDue | Self::Detached => true,
+            Self::Duplicate(_) | Self::Reported(_) => true,
+            Self::Failed(..) | Self::Replayed(_) | Self::Unrecorded(_) => false,
+        }
     }
 }
 
@@ -143,6 +163,8 @@ struct Attempt {
     has_ended: bool,
     is_terminated: bool,
     told: Option<Told>,
+    /// The end that its agent came to by itself.
+    agent_ended: Option<ReportStatus>,
 }
 
 #[derive(Default)]
@@ -181,27 +203,33 @@ impl Promises {
             has_ended: false,
             is_terminated: false,
             told: None,
+            agent_ended: None,
         });
     }
 
     /// A write that was applied.
-    pub(crate) fn written(&self, sim: &Sim, kind: Kind, owner: &str, old: Option<&Row>, new: &Row) {
+    pub(crate) fn written(&self, sim: &Sim, kind: Kind, sender: &Sender, old: Option<&Row>, new: &Row) {
+        let owner = sender.owner.as_str();
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
-        if let Some(old) = old.filter(|old| is_terminal(old) && *old != new) {
+        state.check_detached(sim, kind, sender, old, new);
+        let without_late = |row: &Row| Row { late_report: None, ..row.clone() };
+        if let Some(old) = old.filter(|old| is_terminal(old) && without_late(old) != without_late(new)) {
             state.breaks(Promise::TerminalStays, format!("{} became {}", old.status.as_str(), new.status.as_str()));
         }
         if let Some(old) = old.filter(|old| old.tokens() > new.tokens()) {
             let detail = format!("{} tokens of {owner} became {}", old.tokens(), new.tokens());
             state.breaks(Promise::TokensStay, detail);
         }
-        if matches!(kind, Kind::Heartbeat | Kind::Finish)
+        if matches!(kind, Kind::Heartbeat | Kind::Finish | Kind::HandOver)
             && !old.is_some_and(|old| old.owner.as_deref() == Some(owner) && old.status == Status::Running)
         {
             state.breaks(Promise::NoZombieWrites, format!("{owner} wrote without holding the execution"));
         }
-        if let (Kind::ClaimOver | Kind::EndAbandoned, Some(old)) = (kind, old)
+        // The lease of a run that was handed over is its agent's.
+        if let (Kind::ClaimOver | Kind::EndAbandoned | Kind::HandOverDead, Some(old)) = (kind, old)
             && old.status == Status::Running
+            && old.detached_at.is_none()
             && let Some(owner) = state.attempt(old.owner.as_deref())
             && old.lease_until.is_some_and(|until| sim.now() + owner.clock < until)
         {
@@ -228,7 +256,10 @@ impl Promises {
             if let Some(attempt) = state.attempts.iter_mut().find(|attempt| attempt.owner == owner) {
                 attempt.has_ended = true;
             }
-        } else if new.status == Status::Completed && old.is_none_or(|old| old.status != Status::Completed) {
+        } else if kind != Kind::Report
+            && new.status == Status::Completed
+            && old.is_none_or(|old| old.status != Status::Completed)
+        {
             state.breaks(Promise::CompletedIsTrue, "completed was written by another than its attempt".to_owned());
         }
         let holder = new.owner.clone().filter(|_| new.status == Status::Running);
@@ -353,6 +384,26 @@ impl Promises {
         self.0.borrow_mut().is_missed = true;
     }
 
+    /// The attempt's agent has come to its end, and will say so.
+    pub(crate) fn agent_ends(&self, owner: &str, status: ReportStatus) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.agent_ended = Some(status);
+        }
+    }
+
+    /// The tokens that are not those of the present record.
+    pub(crate) fn tokens_of_others(&self) -> Vec<String> {
+        let state = self.0.borrow();
+        let key = state.history.last().and_then(|row| row.report_key.clone());
+        let tokens = state.attempts.iter().map(|attempt| token(&attempt.owner));
+        tokens.filter(|token| Some(report_key(token)) != key).collect()
+    }
+
+    /// Whether the execution is of a detached run.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.0.borrow().history.last().is_some_and(|row| row.report_key.is_some())
+    }
+
     /// Once nothing is left to do.
     pub(crate) fn over(&self, has_ended: bool, row: Option<&Row>) {
         let state = self.0.borrow();
@@ -402,6 +453,9 @@ impl Promises {
         }
         add(format!("accepted calls: {}", state.attempts.iter().filter(|attempt| attempt.was_accepted).count()));
         add(format!("claims: {}", state.claims));
+        if row.is_some_and(|row| row.late_report.is_some()) {
+            add("late report".to_owned());
+        }
     }
 }
 
@@ -427,7 +481,55 @@ impl State {
     fn breaks(&self, promise: Promise, detail: String) {
         self.broken.breaks(promise, detail);
     }
+
+    /// What only detached runs promise.
+    fn check_detached(&mut self, sim: &Sim, kind: Kind, sender: &Sender, old: Option<&Row>, new: &Row) {
+        let Some(old) = old else { return };
+        let skew = millis(LEASE.skew());
+        let token = sender.token.borrow();
+        if matches!(kind, Kind::Note | Kind::Report | Kind::LateReport) {
+            let is_own = token.as_ref().is_some_and(|token| Some(report_key(token)) == old.report_key);
+            if !is_own {
+                self.breaks(Promise::NoForgery, format!("{kind:?} with {token:?}"));
+            }
+        }
+        if kind == Kind::Report {
+            let agent = self.attempt(old.owner.as_deref()).and_then(|attempt| attempt.agent_ended);
+            let is_true = match new.status {
+                Status::Completed => agent == Some(ReportStatus::Completed),
+                Status::Failed => agent == Some(ReportStatus::Failed) || old.cancel_requested == Some(true),
+                Status::Cancelled => old.cancel_requested == Some(true),
+                Status::Running | Status::Skipped => false,
+            };
+            if !is_true {
+                self.breaks(Promise::ReportIsTrue, format!("{} of an agent that {agent:?}", new.status.as_str()));
+            }
+        }
+        let is_overdue = new.error_type.as_deref() == Some(ErrorType::ReportOverdue.as_str());
+        if is_overdue && old.status == Status::Running {
+            let is_over = old.lease_until.is_none_or(|until| sim.now() + skew >= until);
+            if !is_over || old.detached_at.is_none() {
+                self.breaks(Promise::OverdueIsTrue, format!("the agent had until {:?}", old.lease_until));
+            }
+        }
+        if let Some(first) = &old.late_report
+            && new.report_key == old.report_key
+            && new.late_report.as_ref() != Some(first)
+        {
+            self.breaks(Promise::FirstLateReport, format!("{first} became {:?}", new.late_report));
+        }
+        if old.detached_at.is_some()
+            && is_terminal(new)
+            && !is_terminal(old)
+            && old.deadline.is_some_and(|deadline| sim.now() > deadline + LATEST)
+        {
+            self.breaks(Promise::EndsByTheDeadline, format!("the deadline was {:?}", old.deadline));
+        }
+    }
 }
+
+/// The time after a deadline by which a look must have come through: its delay, and outages and deliveries after them.
+const LATEST: i64 = 1_500_000;
 
 pub(crate) fn is_terminal(row: &Row) -> bool {
     match row.status {
@@ -457,6 +559,8 @@ fn is_true(attempt: &Attempt, told: Told, row: &Row, history: &[Row]) -> bool {
                 && row.error_type.as_deref() == Some(error_type.as_str())
         }),
         Told::Replayed(error_type) => says(error_type),
+        Told::Detached => history.iter().any(|row| row.detached_at.is_some()),
+        Told::Reported(status) => row.status == status,
         Told::Unrecorded(_) | Told::NothingDue => true,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_trigger::{
     domain::execution::{self, Lease},
+    domain::report::report_key,
     store::{
         item::{Item, Key},
         table::Written,
@@ -102,6 +103,16 @@ pub(crate) enum Rule {
     InPlaceIsRemembered,
     /// Only an attempt that was claimed with rerun is run again once its lease is over.
     RerunAsClaimed,
+    /// A report must bear the token of the attempt that holds the record.
+    KeyIsChecked,
+    /// No heartbeat extends a lease beyond the deadline.
+    DeadlineEnds,
+    /// A look is sent before the call.
+    LookIsSent,
+    /// A look at a living run sends the next.
+    LookIsSentAgain,
+    /// A hand-over demands that the attempt owns a running execution.
+    HandOverIsConditional,
 }
 
 /// The rules of one run: all, or all but one.
@@ -159,7 +170,10 @@ impl Rules {
         use Operator::{AtMost, Equal, Less, More};
         let Some(rule) = self.without else { return };
         let is = |attribute: &str, operator| clause.compares(attribute, operator);
+        let is_report = matches!(kind, Kind::Note | Kind::Report | Kind::LateReport);
         let is_left_out = match rule {
+            Rule::KeyIsChecked => is_report && is("reportKey", Equal),
+            Rule::HandOverIsConditional => kind == Kind::HandOver,
             Rule::Owner => !is_lock && matches!(kind, Kind::Heartbeat | Kind::Finish) && is("owner", Equal),
             Rule::Terminal => !is_lock && (is("status", Equal) || is("retryable", Equal)),
             Rule::LeaseUntilAsSeen => !is_lock && is("leaseUntil", Equal),
@@ -244,7 +258,27 @@ impl Rules {
         }
     }
 
-    fn show_row(self, item: Option<&mut Item>, sender: &Sender) {
+    /// Shows a report's endpoint what it would see without a rule of its own.
+    fn show_to_report(self, item: &mut Item, sender: &Sender) {
+        if sender.phase.get() != Phase::Report {
+            return;
+        }
+        let token = sender.token.borrow();
+        match (self.without, token.as_ref()) {
+            (Some(Rule::KeyIsChecked), Some(token)) if item.contains_key("reportKey") => {
+                item.insert("reportKey".to_owned(), AttributeValue::S(report_key(token)));
+            }
+            (Some(Rule::DeadlineEnds), _) if item.contains_key("deadline") => {
+                item.insert("deadline".to_owned(), AttributeValue::N((i64::MAX / 2).to_string()));
+            }
+            _ => {}
+        }
+    }
+
+    fn show_row(self, mut item: Option<&mut Item>, sender: &Sender) {
+        if let Some(item) = item.as_deref_mut() {
+            self.show_to_report(item, sender);
+        }
         let Some(item) = item else { return };
         if !self.has(Rule::RerunAsClaimed) {
             item.insert("rerunIfInterrupted".to_owned(), AttributeValue::Bool(true));

@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 use agent_trigger::{
     clock::{Clock as _, Deadline},
-    domain::policy::Overlap,
+    domain::{detached::Detached, policy::Overlap},
     store::{
         Store,
         expression::Expression,
@@ -19,6 +19,7 @@ use crate::{
     alone::Alone,
     attempt::{Attempt, Detour},
     clock::SimClock,
+    detached::{self, is_detached, settings},
     network::{Client, Outage, Weather},
     promises::{Broken, Promise, Promises, REFUSED, Told},
     rules::{Rule, Rules},
@@ -73,10 +74,12 @@ pub(crate) enum Trouble {
     Terminations,
     /// The index by which an event's trigger is found does not show it to some deliveries.
     IndexLag,
+    /// Strangers report with tokens that are not the execution's.
+    Forgeries,
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Deaths,
         Self::Freezes,
         Self::Skew,
@@ -97,6 +100,7 @@ impl Trouble {
         Self::Detours,
         Self::Terminations,
         Self::IndexLag,
+        Self::Forgeries,
     ];
 }
 
@@ -130,7 +134,8 @@ pub(crate) fn run(
     let rules = Rules { without };
     // Each drawn whether or not it is allowed, so that taking one out leaves the others as they were.
     let has = |trouble: Trouble, percent: i64| sim.chance(percent) & troubles.contains(&trouble);
-    let rerun = has(Trouble::Rerun, 50);
+    let detached = is_detached(seed).then(|| settings(&sim));
+    let rerun = has(Trouble::Rerun, 50) && detached.is_none();
     if has(Trouble::StoppedClocks, 40) {
         sim.stop_clocks();
     }
@@ -156,6 +161,7 @@ pub(crate) fn run(
     let world = World {
         rules,
         rerun,
+        detached,
         is_edited: has_edits(seed) && troubles.contains(&Trouble::Edits),
         overlap,
         is_skewed: has(Trouble::Skew, 60),
@@ -168,6 +174,7 @@ pub(crate) fn run(
             alone: alone.clone(),
             execution: 0,
             refuses: if has(Trouble::Refusals, 50) { 50 } else { 0 },
+            world: Rc::default(),
         },
         weather,
         detour_percent: if has_detours { 40 } else { 0 },
@@ -179,6 +186,9 @@ pub(crate) fn run(
         actors: Rc::default(),
         sim: sim.clone(),
     };
+    if detached.is_some() {
+        *world.agent.world.borrow_mut() = Some(world.clone());
+    }
     // Fires come in any order: one may have waited in a queue.
     let spread = sim.pick(&[2_000, 30_000, 30_000, 300_000]);
     for execution in 0..count {
@@ -186,6 +196,8 @@ pub(crate) fn run(
         world.of(&fires, execution).fire(first, has);
     }
     let has_ended = sim.run(|| broken.is_any());
+    // The world holds its agent, which holds the world.
+    world.agent.world.take();
     for (execution, promises) in fires.iter().enumerate() {
         if !broken.is_any() {
             promises.over(has_ended, table.row(execution).as_ref());
@@ -232,8 +244,10 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     table: Table,
     weather: Rc<Weather>,
-    agent: Agent,
+    pub(crate) agent: Agent,
     pub(crate) rerun: bool,
+    /// The settings of its detached runs, if they are.
+    pub(crate) detached: Option<Detached>,
     /// Whether each delivery says anew what `onInterrupted` is.
     is_edited: bool,
     overlap: Overlap,
@@ -277,6 +291,10 @@ impl World {
         }
         if has(Trouble::Cancelling, 30) {
             self.cancel_after(first + sim.draw(0..=250_000));
+        }
+        if self.detached.is_some() && has(Trouble::Forgeries, 40) {
+            let (world, after) = (self.clone(), first + sim.draw(0..=200_000));
+            sim.spawn(None, async move { detached::forges(&world, after).await });
         }
     }
 
@@ -333,6 +351,8 @@ impl World {
             detour,
             is_event: self.is_event,
             terminated_at,
+            world: self.clone(),
+            is_armed: Cell::new(false),
             deadline: Deadline::new(&clock, lambda_deadline),
             store,
             clock,
@@ -399,6 +419,9 @@ impl World {
         let world = self.clone();
         self.sim.spawn(None, async move {
             world.sim.sleep(after).await;
+            if world.detached.is_some() {
+                return detached::cancels(&world).await;
+            }
             // Whether it comes through or not: people press a button once.
             let _ = world.machine("").store.table().write(cancel(world.execution()), false).await;
         });
@@ -410,7 +433,13 @@ impl World {
         let sender = Rc::new(Sender {
             owner: if prefix.is_empty() { String::new() } else { format!("{prefix}{actor}") },
             execution: self.execution(),
-            rerun: if self.is_edited && !prefix.is_empty() { self.sim.chance(50) } else { self.rerun },
+            rerun: if self.detached.is_some() {
+                false
+            } else if self.is_edited && !prefix.is_empty() {
+                self.sim.chance(50)
+            } else {
+                self.rerun
+            },
             may_freeze: self.freeze_percent > 0,
             ..Sender::default()
         });
@@ -439,6 +468,13 @@ impl World {
     fn ahead(&self) -> i64 {
         let skew = crate::rules::millis(crate::rules::LEASE.skew());
         if self.is_skewed { self.sim.pick(&[0, skew, self.sim.draw(0..=skew)]) } else { 0 }
+    }
+
+    /// What befalls an invocation that takes a moment: it dies now and then.
+    pub(crate) fn fate_of_short(&self) -> Option<(u32, Fate)> {
+        let sim = &self.sim;
+        let dies = sim.chance(self.death_percent / 5);
+        dies.then(|| (u32::try_from(sim.draw(1..=12)).unwrap_or(1), Fate::Dies))
     }
 
     fn fate(&self) -> Option<(u32, Fate)> {

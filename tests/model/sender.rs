@@ -21,6 +21,10 @@ pub(crate) enum Phase {
     Window,
     /// In `keep`.
     Keep,
+    /// In `apply_report`.
+    Report,
+    /// In `look`.
+    Look,
 }
 
 /// The sender of requests: an attempt, a settler or a person.
@@ -49,6 +53,8 @@ pub(crate) struct Sender {
     pub(crate) looks: Cell<(u32, i64)>,
     /// Whether the watch on the lease's end has gone to sleep.
     pub(crate) watch_sleeps: Cell<bool>,
+    /// The token with which an agent, or a stranger, reports.
+    pub(crate) token: RefCell<Option<String>>,
 }
 
 impl Sender {

@@ -7,17 +7,21 @@ use agent_trigger::{
     clock::Clock as _,
     domain::{
         attempt::StartTime,
+        close_decision::CloseAction,
         ending::Ending,
-        execution::{CloseAction, Status},
+        execution::{ExecutionRef, Status},
         failure::{ErrorType, Failure},
         run_state::RunState,
     },
-    lifecycle::close::{CloseLimits, UnstartedExecution, close_abandoned},
+    lifecycle::abandoned::{UnstartedExecution, close_abandoned},
+    lifecycle::close::CloseLimits,
+    lifecycle::detached::after_close,
     store::in_place::Remembered,
 };
 
 use crate::{
     attempt::fire,
+    detached::SimLooks,
     rules::{LEASE, Rule},
     schedule::{Machine, World},
     table::{TRIGGER, name},
@@ -74,6 +78,14 @@ async fn settle(world: &World, request_id: &str, was_refused: bool) -> bool {
     let state = RunState::default();
     let limits = CloseLimits { until: clock.instant() + LIMIT, state: &state };
     let closed = close_abandoned(&store, LEASE, &fire, &id, row, unstarted, limits).await;
+    if let Ok((action, row)) = &closed {
+        let id = name(world.execution());
+        let execution = ExecutionRef { user_id: "u", trigger_id: TRIGGER, execution_id: &id };
+        let looks = SimLooks::new(world, false);
+        if after_close(&store, &looks, LEASE, execution, *action, row.as_ref()).await.is_err() {
+            return false;
+        }
+    }
     if is_unseen && matches!(closed, Ok((CloseAction::Nothing, None))) {
         world.promises().missed();
     }

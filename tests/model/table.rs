@@ -77,6 +77,16 @@ pub(crate) enum Kind {
     TakeLock,
     KeepLock,
     ReleaseLock,
+    /// The lease of an attempt passes to its agent.
+    HandOver,
+    /// The lease of a dead attempt passes to its agent.
+    HandOverDead,
+    /// A report's heartbeat.
+    Note,
+    /// A report's end.
+    Report,
+    /// A report that came too late.
+    LateReport,
     /// An item that no promise is about.
     Other,
 }
@@ -98,6 +108,11 @@ impl Kind {
             _ if is_put && is_running => Self::ClaimOver,
             _ if is_put => Self::CreateEnded,
             _ if request.value("cancelRequested").is_some() => Self::AskForCancel,
+            _ if request.value("detachedAt").is_some() && has("attempt") => Self::HandOverDead,
+            _ if request.value("detachedAt").is_some() => Self::HandOver,
+            _ if request.value("lateReport").is_some() => Self::LateReport,
+            _ if request.value("lastEventAt").is_some() && has("reportKey") => Self::Note,
+            _ if request.value("status").is_some() && has("reportKey") && !has("attempt") => Self::Report,
             _ if request.value("status").is_some() && has("attempt") => Self::EndAbandoned,
             _ if request.value("status").is_some() => Self::Finish,
             _ if request.value("retryable").is_some() => Self::Finalise,
@@ -181,7 +196,7 @@ impl Table {
             let execution = number(id);
             let old = old.cloned().and_then(records::row);
             let row = records::row(new.clone()).expect("a row that can be read");
-            self.fires[execution].written(&self.sim, kind, &sender.owner, old.as_ref(), &row);
+            self.fires[execution].written(&self.sim, kind, sender, old.as_ref(), &row);
             if kind == Kind::AskForCancel && !sender.owner.is_empty() {
                 self.alone.cancel_asked(sender.execution, execution);
             }
@@ -229,6 +244,11 @@ fn tell(request: &Request, sender: &Sender) -> String {
         ),
         Kind::KeepLock => format!("{owner} keeps the run lock until {}", until()),
         Kind::ReleaseLock => format!("{owner} releases the run lock"),
+        Kind::HandOver => format!("{owner} leaves it to its agent until {}", until()),
+        Kind::HandOverDead => format!("a dead attempt's agent has until {}", until()),
+        Kind::Note => format!("a heartbeat of the agent's, until {}", until()),
+        Kind::Report => format!("the agent's {}", end()),
+        Kind::LateReport => format!("{} came too late", text("lateReport")),
         Kind::Other => format!("{owner} writes {}", request.key.1),
     };
     match request.key.1.strip_prefix("EXECUTION#") {

@@ -81,6 +81,11 @@ fn values() -> Vec<Value> {
     values.extend([json!(5), json!(0), json!(100_001), json!("5"), json!(1.5), json!(null)].map(count));
     values
         .extend([json!(86_400), json!(86_401), json!(0)].map(|seconds| json!({"count": 5, "windowSeconds": seconds})));
+    let detached = |seconds: Value| json!({"timeoutSeconds": seconds});
+    values.extend([json!(1), json!(0), json!(86_400), json!(86_401), json!("60"), json!(null)].map(detached));
+    values.extend(
+        [json!(0), json!(7), json!("x")].map(|first| json!({"timeoutSeconds": 60, "firstReportSeconds": first})),
+    );
     values.push(json!({"count": 5}));
     values.push(json!({"detail-type": ["Object Created"]}));
     values

@@ -6,6 +6,7 @@
 //! - The cases must be complete: each clause of a condition, replaced by one that always or never holds, must change the
 //!   outcome of a case.
 
+mod detached;
 #[path = "../model/expression.rs"]
 #[allow(dead_code, reason = "the model check uses the rest")]
 mod expression;

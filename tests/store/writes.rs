@@ -14,7 +14,8 @@ use agent_trigger::{
         task::Task,
         threshold::Threshold,
     },
-    lifecycle::close::{CloseLimits, close_abandoned},
+    lifecycle::abandoned::close_abandoned,
+    lifecycle::close::CloseLimits,
     store::{
         News,
         endings::{EndingWrite, key_of},
@@ -27,10 +28,10 @@ use tokio::time::Instant;
 use crate::{Cases, Recorder};
 
 const LEASE: Lease = Lease(Duration::from_secs(30));
-const EXECUTION: ExecutionRef<'static> = ExecutionRef { user_id: "u", trigger_id: "t", execution_id: "e2" };
-const HOLDER: Holder<'static> = Holder { execution: EXECUTION, owner: "me" };
+pub(crate) const EXECUTION: ExecutionRef<'static> = ExecutionRef { user_id: "u", trigger_id: "t", execution_id: "e2" };
+pub(crate) const HOLDER: Holder<'static> = Holder { execution: EXECUTION, owner: "me" };
 /// A time in the past of every clock, milliseconds since 1970.
-const NOW: i64 = 1_700_000_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000_000;
 const FAR: i64 = 9_000_000_000_000;
 
 fn fire() -> Fire {
@@ -65,6 +66,7 @@ fn attempt() -> Attempt {
         snapshot: None,
         before: None,
         usage_before: None,
+        detachment: None,
     }
 }
 
@@ -103,7 +105,7 @@ fn unchanged(name: &'static str, write: ConditionalWrite) -> Cases {
 }
 
 /// Cases of which each change is refused, and so is a write without a row.
-fn refused(name: &'static str, write: ConditionalWrite, satisfying: Value, violating: &[Value]) -> Cases {
+pub(crate) fn refused(name: &'static str, write: ConditionalWrite, satisfying: Value, violating: &[Value]) -> Cases {
     let changed = violating.iter().map(|change| (change.clone(), false)).collect();
     Cases { name, write, satisfying: Some(satisfying), changed, creates: false }
 }
@@ -132,6 +134,7 @@ pub(crate) async fn all() -> Vec<Cases> {
     all.extend(endings().await);
     all.extend(locks().await);
     all.extend(counters().await);
+    all.extend(crate::detached::all().await);
     all
 }
 

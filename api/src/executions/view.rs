@@ -2,7 +2,8 @@
 //! whatever did not complete has one.
 
 use agent_trigger::store::execution_item::{
-    ExecutionItem, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, SETTINGS_HASH, STORED, TTL, USER_ID,
+    ExecutionItem, HAS_RUN_LOCK, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, REPORT_KEY, SETTINGS_HASH, STORED,
+    TTL, USER_ID,
 };
 use serde_json::{Map, Value, json};
 
@@ -10,7 +11,8 @@ use crate::{store::executions::time_of, times::rfc3339};
 
 /// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is over is
 /// one that nobody works on.
-const HIDDEN: [&str; 8] = ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED];
+const HIDDEN: [&str; 10] =
+    ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED, REPORT_KEY, HAS_RUN_LOCK];
 
 /// Returns an execution with everything.
 pub fn shown(row: &Map<String, Value>) -> Value {
@@ -31,10 +33,10 @@ pub fn shown(row: &Map<String, Value>) -> Value {
     let may_run = status == "running" || item.retryable == Some(true);
     let is_cancelled = item.cancel_requested == Some(true);
     shown.insert("canCancel".to_owned(), json!(may_run && !is_cancelled));
-    // An input is kept for every run of an event or of a stored trigger, and for every other that ended and did not complete.
+    // An input is kept for every run of an event, of a stored trigger and of a detached run, and for every other that ended and did not complete.
     let is_kept = match status {
         "failed" | "cancelled" => !may_run,
-        "completed" => item.event_source_id.is_some() || item.stored == Some(true),
+        "completed" => item.event_source_id.is_some() || item.stored == Some(true) || item.detached == Some(true),
         _ => false,
     };
     shown.insert("canReplay".to_owned(), json!(is_kept));

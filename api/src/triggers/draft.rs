@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The members that a client sets as a whole.
-const WHOLE: [&str; 19] = [
+const WHOLE: [&str; 20] = [
     "name",
     "description",
     "type",
@@ -31,6 +31,7 @@ const WHOLE: [&str; 19] = [
     "enabledTools",
     "onInterrupted",
     "acceptFinishReasons",
+    "detached",
     "input",
     "overlap",
     "timeoutSeconds",

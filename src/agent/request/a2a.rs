@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     agent::request::parts::Request,
-    domain::{agent_definition::AgentDefinition, request_format::A2aVersion},
+    domain::{agent_definition::AgentDefinition, request_format::A2aVersion, task::CALLBACK},
 };
 
 /// The header that asks for version 1.0. Without it a server takes a request for 0.3.
@@ -37,6 +37,9 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition, version:
     });
     // Not within json!, which spells numbers anew.
     body["params"]["metadata"] = Value::Object(request.settings(definition));
+    if let Some(callback) = request.callback() {
+        body["params"]["message"]["metadata"] = json!({CALLBACK: callback});
+    }
     body
 }
 

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{agent::request::parts::Request, domain::agent_definition::AgentDefinition};
+use crate::{
+    agent::request::parts::Request,
+    domain::{agent_definition::AgentDefinition, task::CALLBACK},
+};
 
 /// Returns the body: the settings as members, and the prompt and the session, which replace members of the same names.
 /// Absent members are left out.
@@ -10,6 +13,7 @@ pub(super) fn body(request: &Request<'_>, definition: &AgentDefinition) -> Value
     let mut body = request.settings(definition);
     body.insert("prompt".into(), json!(request.fire.task.prompt));
     body.insert("sessionId".into(), json!(request.session_id));
+    body.extend(request.callback().map(|callback| (CALLBACK.to_owned(), callback)));
     Value::Object(body)
 }
 

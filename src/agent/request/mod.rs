@@ -70,7 +70,7 @@ pub(super) mod tests {
     }
 
     pub(crate) fn request(fire: &Fire) -> Request<'_> {
-        Request { fire, session_id: "session-1", execution_id: "execution-1", profile: None }
+        Request { fire, session_id: "session-1", execution_id: "execution-1", profile: None, callback: None }
     }
 
     #[test]

@@ -4,7 +4,23 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::domain::{agent_definition::AgentDefinition, agent_profile::AgentProfile, fire::Fire, task::Task};
+use crate::{
+    config::Secret,
+    domain::{agent_definition::AgentDefinition, agent_profile::AgentProfile, fire::Fire, task::Task},
+};
+
+/// The way in which the agent of a detached run reports (docs/long-runs.md). The execution and the trigger are added.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    /// The token that proves a report. It is new for each attempt.
+    pub token: Secret,
+    /// The time by which the run must have ended, RFC 3339.
+    pub deadline: String,
+    /// The address of the reports' endpoint.
+    pub url: Option<String>,
+    /// The bus that carries reports.
+    pub event_bus_name: Option<String>,
+}
 
 /// The content of one call in any protocol.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +33,8 @@ pub struct Request<'a> {
     pub execution_id: &'a str,
     /// The agent's row of the agents table.
     pub profile: Option<&'a AgentProfile>,
+    /// The way in which the agent of a detached run reports.
+    pub callback: Option<&'a Callback>,
 }
 
 impl<'a> Request<'a> {
@@ -53,6 +71,8 @@ impl<'a> Request<'a> {
             // These are about the function's own attempts and records.
             rerun_if_interrupted: _,
             accept_finish_reasons: _,
+            // Its callback has a place of its own.
+            detached: _,
         } = &self.fire.task;
         let mut settings = Map::new();
         let profile = self.profile.cloned().unwrap_or_default();
@@ -76,6 +96,19 @@ impl<'a> Request<'a> {
             settings.extend(value.map(|value| (name.to_owned(), value)));
         }
         settings
+    }
+
+    /// Returns the callback of a detached run, and `None` for any other run. An address that is not set is left out.
+    pub(super) fn callback(&self) -> Option<Value> {
+        let Callback { token, deadline, url, event_bus_name } = self.callback?;
+        let mut callback = json!({"executionId": self.execution_id, "triggerId": self.fire.trigger_id,
+            "token": token.expose(), "deadline": deadline});
+        for (name, value) in [("url", url), ("eventBusName", event_bus_name)] {
+            if let Some(value) = value {
+                callback[name] = json!(value);
+            }
+        }
+        Some(callback)
     }
 
     /// Returns an id for one thing of this execution, a UUID. It is the same for each attempt and each try, and another

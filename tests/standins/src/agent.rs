@@ -61,6 +61,12 @@ impl AgentRequest {
         self.body[name].as_str().unwrap_or_default()
     }
 
+    /// Returns the callback of a detached run, in whatever place its protocol has for it.
+    pub fn callback(&self) -> Option<&Value> {
+        let places = ["/callback", "/params/message/metadata/callback"];
+        places.iter().find_map(|place| self.body.pointer(place))
+    }
+
     fn is_call(&self) -> bool {
         self.method == "POST" && self.path.split('?').next().is_some_and(|path| path.ends_with("/invocations"))
     }
@@ -408,7 +414,8 @@ fn filled(bytes: &Bytes, request: &AgentRequest) -> Bytes {
     }
     let Ok(mut text) = String::from_utf8(bytes.to_vec()) else { return bytes.clone() };
     let (id, agent) = (request.request_id.as_str(), request.field("agentId"));
-    let values = [("requestId", id), ("sessionId", request.session()), ("agentId", agent)];
+    let execution = request.callback().and_then(|callback| callback["executionId"].as_str()).unwrap_or_default();
+    let values = [("requestId", id), ("sessionId", request.session()), ("agentId", agent), ("executionId", execution)];
     for (name, value) in values.into_iter().chain([("prompt", request.field("prompt"))]) {
         // The placeholders stand inside JSON strings, so the value is escaped as JSON and loses its quotes.
         let quoted = Value::from(value).to_string();

@@ -320,6 +320,14 @@ impl LambdaApi {
         self.0.queue.accept(invocation, false)
     }
 
+    /// Returns a function that puts events into the queue, for what outlives a borrow of the stack.
+    pub fn sender(&self) -> impl Fn(Invocation) + Clone + Send + 'static {
+        let queue = self.queue();
+        move |invocation| {
+            queue.accept(invocation, false);
+        }
+    }
+
     // What it received.
 
     /// Returns every accepted event, in order.

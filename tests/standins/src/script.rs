@@ -20,7 +20,8 @@ pub enum Framing {
 /// One step of an agent.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Sends these bytes. `{{requestId}}`, `{{sessionId}}`, `{{agentId}}` and `{{prompt}}` in them are replaced by the
+    /// Sends these bytes. `{{requestId}}`, `{{sessionId}}`, `{{agentId}}`, `{{prompt}}` and, in a detached run,
+    /// `{{executionId}}` in them are replaced by the
     /// request's values; the agent makes up the request id.
     Bytes(Bytes),
     /// Sends the same bytes repeatedly, as fast as the client takes them, each time as one chunk.

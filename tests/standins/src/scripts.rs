@@ -132,6 +132,13 @@ impl Script {
         script.answering(answer)
     }
 
+    /// Acknowledges a detached run, and promises to report at this interval.
+    pub fn acknowledges(heartbeat_seconds: Option<u32>) -> Self {
+        let promise = heartbeat_seconds.map(|seconds| format!(",\"heartbeatSeconds\":{seconds}")).unwrap_or_default();
+        let body = format!("{{\"status\":\"accepted\",\"executionId\":\"{{{{executionId}}}}\"{promise}}}");
+        Self::ok("application/json", [Step::text(body)])
+    }
+
     /// One JSON document with the answer as its `result`.
     pub fn json_happy(answer: &str) -> Self {
         let document = Step::text(json!({"result": answer}).to_string());

@@ -16,6 +16,7 @@ use crate::net::ANY_PORT;
 use crate::pipe::Pipe;
 use crate::pool::{Pool, Started, Starter};
 use crate::runtime_api::{Invocation, Outcome, RuntimeApi};
+use crate::sqs::Sqs;
 use crate::ssm::Ssm;
 
 /// The environment of a function process.
@@ -32,6 +33,8 @@ pub struct Stack {
     pub dynamodb: DynamoDb,
     /// SSM's Parameter Store.
     pub ssm: Ssm,
+    /// The settle queue.
+    pub sqs: Sqs,
     /// Lambda's API. Accepted events do not run until [`Stack::pool`] is called.
     pub lambda: LambdaApi,
     binary: PathBuf,
@@ -74,9 +77,9 @@ impl Stack {
         let agent = Agent::bind(at(ports.agent)).await.map_err(taken("the agent", ports.agent))?;
         let dynamodb = DynamoDb::bind(at(ports.dynamodb)).await.map_err(taken("DynamoDB", ports.dynamodb))?;
         let lambda = LambdaApi::bind(at(ports.lambda)).await.map_err(taken("Lambda", ports.lambda))?;
-        let ssm = Ssm::start().await?;
+        let (ssm, sqs) = (Ssm::start().await?, Sqs::start().await?);
         agent.require_bearer_of(cognito.issuer());
-        Ok(Self { cognito, agent, dynamodb, ssm, lambda, binary: built_binary(), functions: Arc::default() })
+        Ok(Self { cognito, agent, dynamodb, ssm, sqs, lambda, binary: built_binary(), functions: Arc::default() })
     }
 
     /// Sets the binary.
@@ -94,7 +97,7 @@ impl Stack {
     /// Returns the function's environment for these services. The domain is set; the secret is left to be discovered.
     pub fn env(&self) -> Env {
         let (agent, cognito, dynamodb) = (self.agent.url(), self.cognito.url(), self.dynamodb.url());
-        let (lambda, ssm) = (self.lambda.url(), self.ssm.url());
+        let (lambda, ssm, queue) = (self.lambda.url(), self.ssm.url(), self.sqs.url());
         let pairs = [
             ("AWS_LAMBDA_FUNCTION_NAME", FUNCTION_NAME),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -109,6 +112,7 @@ impl Stack {
             ("AWS_ENDPOINT_URL_LAMBDA", &lambda),
             ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", &cognito),
             ("AWS_ENDPOINT_URL_SSM", &ssm),
+            ("SETTLE_QUEUE_URL", &queue),
             ("AGENT_API_URL", &agent),
             ("COGNITO_USER_POOL_ID", USER_POOL_ID),
             ("COGNITO_CLIENT_ID", CLIENT_ID),
@@ -222,6 +226,12 @@ impl Stack {
         let mut credentials = self.cognito.issued_tokens();
         credentials.extend(self.cognito.secrets());
         credentials.extend(self.ssm.values());
+        let tokens = self
+            .agent
+            .requests()
+            .into_iter()
+            .filter_map(|request| request.callback()?["token"].as_str().map(str::to_owned));
+        credentials.extend(tokens);
         distinct(credentials)
     }
 

@@ -1,0 +1,219 @@
+//! Detached runs: an agent that works longer than an invocation may, takes over its execution's lease and reports
+//! (docs/long-runs.md). These are the settings of such a run and the times that follow from them, in milliseconds since
+//! 1970.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    domain::platform::Platform,
+    json::{fields::Fields, near_miss::near_misses},
+};
+
+/// The time for the first report after the hand-over of a run whose acknowledgement was lost, unless its trigger says
+/// otherwise, in seconds.
+const FIRST_REPORT_SECONDS: u32 = 300;
+/// The heartbeats that an agent may miss: its lease lasts three times the interval that it promised.
+const HEARTBEATS_PER_LEASE: i64 = 3;
+/// The longest delay of a message in SQS.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub const LONGEST_DELAY: Duration = Duration::from_secs(900);
+/// The time that an agent has to clean up after its run has ended, before its session is stopped.
+pub const CLEAN_UP: Duration = Duration::from_secs(60);
+/// The time for which a record is kept after its deadline, in seconds.
+const KEPT_AFTER_DEADLINE: i64 = 24 * 60 * 60;
+
+/// The member of an event's detail and of a trigger item that asks for a detached run.
+pub(crate) const DETACHED: &str = "detached";
+const MEMBERS: [&str; 2] = ["timeoutSeconds", "firstReportSeconds"];
+
+/// The settings of a detached run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detached {
+    /// The longest time from the claim to the agent's last report, in seconds.
+    pub timeout_seconds: u32,
+    /// The time for the first report if the agent's acknowledgement was lost, in seconds.
+    pub first_report_seconds: u32,
+}
+
+/// The part of a detached run that its claim writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detachment {
+    /// The SHA-256 hash of the token with which the agent reports.
+    pub report_key: String,
+    /// The time by which the run must have ended.
+    pub deadline: i64,
+    /// See [`Detached::first_report_seconds`].
+    pub first_report_seconds: u32,
+}
+
+impl Platform {
+    /// Returns the longest detached run on the platform, in seconds. AgentCore holds a background task for eight hours.
+    /// It gets ten minutes less, so that the run ends before its session does.
+    /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>
+    pub fn longest_detached_seconds(self) -> u32 {
+        match self {
+            Self::AgentCore => 28_200,
+            Self::Other => 86_400,
+        }
+    }
+}
+
+impl Detached {
+    /// Reads the member `detached`, if there is one. A value that is not understood is a problem in `fields`, and
+    /// `None`. Without `firstReportSeconds` it is 300, or the whole time if that is less.
+    pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Option<Self> {
+        fields.value(DETACHED)?;
+        let members = fields.object(DETACHED);
+        let path = crate::json::fields::member(&fields.path, DETACHED);
+        let mut inner = Fields { problems: std::mem::take(&mut fields.problems), ..Fields::new(&path, &members) };
+        let before = inner.problems.len();
+        near_misses(&mut inner, &[&MEMBERS]);
+        let [timeout, first] = MEMBERS;
+        let longest = platform.longest_detached_seconds();
+        if inner.value(timeout).is_none() {
+            inner.problem(timeout, "is missing");
+        }
+        let mut within = |name: &str, most: u32| {
+            let number = inner.count(name)?;
+            if !(1..=most).contains(&number) {
+                inner.problem(name, &format!("must be from 1 to {most}"));
+                return None;
+            }
+            Some(number)
+        };
+        let timeout_seconds = within(timeout, longest);
+        let most = timeout_seconds.unwrap_or(longest);
+        let first_report_seconds = within(first, most);
+        let is_usable = inner.problems.len() == before;
+        fields.problems = inner.problems;
+        timeout_seconds.filter(|_| is_usable).map(|timeout_seconds| Self {
+            timeout_seconds,
+            first_report_seconds: first_report_seconds.unwrap_or(FIRST_REPORT_SECONDS).min(timeout_seconds),
+        })
+    }
+
+    /// Returns the member as [`Detached::read`] reads it.
+    pub(crate) fn to_value(self) -> Value {
+        json!({"timeoutSeconds": self.timeout_seconds, "firstReportSeconds": self.first_report_seconds})
+    }
+
+    /// Returns what the claim of a run at `now` writes.
+    pub fn detachment(self, report_key: String, now: i64) -> Detachment {
+        let deadline = now.saturating_add(millis(self.timeout_seconds));
+        Detachment { report_key, deadline, first_report_seconds: self.first_report_seconds }
+    }
+
+    /// Returns the delay of the look that is sent before the call: it comes when a first report is due.
+    pub fn first_look(self) -> Duration {
+        Duration::from_secs(self.first_report_seconds.into()).min(LONGEST_DELAY)
+    }
+}
+
+impl Detachment {
+    /// Returns the ttl of a record, in seconds since 1970: `ttl`, or a day after the deadline if that is later.
+    pub fn ttl(&self, ttl: i64) -> i64 {
+        ttl.max((self.deadline / 1000).saturating_add(KEPT_AFTER_DEADLINE))
+    }
+}
+
+fn millis(seconds: u32) -> i64 {
+    i64::from(seconds) * 1000
+}
+
+/// Returns the end of the lease of an agent that was heard at `heard`. A heartbeat that was never promised is never
+/// demanded: the lease then lasts until the deadline.
+pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) -> i64 {
+    heartbeat_seconds.map_or(deadline, |seconds| {
+        heard.saturating_add(HEARTBEATS_PER_LEASE.saturating_mul(millis(seconds))).min(deadline)
+    })
+}
+
+/// Returns the end of the lease of an agent whose acknowledgement was lost, from `now` on.
+pub fn lease_of_unacknowledged(now: i64, first_report_seconds: u32, deadline: i64) -> i64 {
+    now.saturating_add(millis(first_report_seconds)).min(deadline)
+}
+
+/// Returns the delay of the next look at a lease that counts as over after `over_at`: as long as SQS can, and at least a
+/// second.
+pub fn look_delay(over_at: i64, now: i64) -> Duration {
+    let left = u64::try_from(over_at.saturating_sub(now)).unwrap_or_default();
+    // A whole second, because SQS knows no parts of one, and the next one, because a lease lives to its last moment.
+    Duration::from_secs(left / 1000 + 1).min(LONGEST_DELAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: &Value, platform: Platform) -> (Option<Detached>, Vec<String>) {
+        let detail = json!({"detached": value});
+        let mut fields = Fields::new("$", detail.as_object().unwrap());
+        let read = Detached::read(&mut fields, platform);
+        (read, fields.problems)
+    }
+
+    #[test]
+    fn the_settings_have_bounds() {
+        let settings = |timeout_seconds, first_report_seconds| Detached { timeout_seconds, first_report_seconds };
+        for (value, platform, expected) in [
+            (json!({"timeoutSeconds": 14_400}), Platform::AgentCore, settings(14_400, 300)),
+            (json!({"timeoutSeconds": 100}), Platform::Other, settings(100, 100)),
+            (json!({"timeoutSeconds": "28200", "firstReportSeconds": 7}), Platform::AgentCore, settings(28_200, 7)),
+            (json!({"timeoutSeconds": 86_400, "firstReportSeconds": null}), Platform::Other, settings(86_400, 300)),
+        ] {
+            assert_eq!(read(&value, platform), (Some(expected), vec![]));
+            assert_eq!(read(&expected.to_value(), platform), (Some(expected), vec![]));
+        }
+        assert_eq!(read(&Value::Null, Platform::Other), (None, vec![]));
+        for (value, problem) in [
+            (json!(true), "$.detached: must be an object, not a boolean"),
+            (json!({}), "$.detached.timeoutSeconds: is missing"),
+            (json!({"timeoutSeconds": 28_201}), "$.detached.timeoutSeconds: must be from 1 to 28200"),
+            (json!({"timeoutSeconds": 0}), "$.detached.timeoutSeconds: must be from 1 to 28200"),
+            (json!({"timeoutSeconds": "long"}), "$.detached.timeoutSeconds: must be a whole number"),
+            (
+                json!({"timeoutSeconds": 60, "firstReportSeconds": 61}),
+                "$.detached.firstReportSeconds: must be from 1 to 60",
+            ),
+        ] {
+            let (found, problems) = read(&value, Platform::AgentCore);
+            assert_eq!(found, None, "{value}");
+            assert!(problems.iter().any(|found| found == problem), "{value}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn no_lease_outlasts_the_deadline() {
+        for (heartbeat, deadline, expected) in [
+            (None, 900_000, 900_000),
+            (Some(120), 900_000, 360_000),
+            (Some(120), 300_000, 300_000),
+            (Some(u32::MAX), i64::MAX, 3 * 1000 * i64::from(u32::MAX)),
+        ] {
+            assert_eq!(lease_after(0, heartbeat, deadline), expected);
+        }
+        assert_eq!(lease_of_unacknowledged(1_000, 300, 900_000), 301_000);
+        assert_eq!(lease_of_unacknowledged(1_000, 300, 200_000), 200_000);
+    }
+
+    #[test]
+    fn a_look_comes_once_the_lease_is_over_or_after_the_longest_delay() {
+        for (over_at, expected) in [(-5, 1), (0, 1), (999, 1), (1_000, 2), (899_999, 900), (86_400_000, 900)] {
+            assert_eq!(look_delay(over_at, 0).as_secs(), expected, "{over_at}");
+        }
+    }
+
+    #[test]
+    fn a_record_outlives_its_deadline_by_a_day() {
+        let detached = Detached { timeout_seconds: 86_400, first_report_seconds: 300 };
+        let detachment = detached.detachment("key".to_owned(), 0);
+        assert_eq!(
+            (detachment.deadline, detachment.ttl(86_400), detachment.ttl(999_999)),
+            (86_400_000, 172_800, 999_999)
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! A look: the message by which a detached run is looked at later. It goes to the settle queue and comes back after its
+//! delay.
+
+use serde::{Deserialize, Serialize};
+
+/// The purpose of a look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Find out whether the agent's lease is over.
+    #[default]
+    Timer,
+    /// End the run, because somebody asked for its end and the agent had time to stop.
+    Cancel,
+    /// Stop the agent's session, because the run has ended.
+    Stop,
+}
+
+/// A look at an execution. It names an attempt by its report key, so that a look of an earlier attempt, or one that
+/// somebody forged, changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Look {
+    /// The trigger.
+    pub trigger_id: String,
+    /// The execution.
+    pub execution_id: String,
+    /// The report key of the attempt.
+    pub report_key: String,
+    /// The purpose.
+    #[serde(default)]
+    pub purpose: Purpose,
+}
+
+/// The message that carries a look.
+#[derive(Serialize, Deserialize)]
+struct Message<L> {
+    #[serde(rename = "_look")]
+    look: L,
+}
+
+impl Look {
+    /// Returns the look as the text of a message.
+    pub fn to_message(&self) -> String {
+        // A map of texts can always be written.
+        serde_json::to_string(&Message { look: self }).unwrap_or_default()
+    }
+
+    /// Reads a message. Returns `None` if it is no look.
+    pub fn read(message: &str) -> Option<Self> {
+        // Most messages are no looks, and are not parsed twice.
+        if !message.contains("\"_look\"") {
+            return None;
+        }
+        serde_json::from_str(message).ok().map(|Message { look }| look)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_reads_back_as_it_was_sent() {
+        for purpose in [Purpose::Timer, Purpose::Cancel, Purpose::Stop] {
+            let look = Look {
+                trigger_id: "t\"1".to_owned(),
+                execution_id: "e".to_owned(),
+                report_key: "k".to_owned(),
+                purpose,
+            };
+            assert_eq!(Look::read(&look.to_message()), Some(look));
+        }
+        let bare = r#"{"_look":{"triggerId":"t","executionId":"e","reportKey":"k"}}"#;
+        assert_eq!(Look::read(bare).map(|look| look.purpose), Some(Purpose::Timer));
+        for other in ["", "{}", r#"{"detail":"\"_look\""}"#, r#"{"_look":{"triggerId":"t"}}"#, r#"{"look":{}}"#] {
+            assert_eq!(Look::read(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Detached runs between their call and their end: the lease passes to the agent, looks find out whether it is over, and
+//! silence ends the run. A look is sent before every step that leaves a run to the agent: there is no run without a timer.
+
+use std::time::Duration;
+
+use crate::{
+    backoff,
+    clock::{Clock, Deadline},
+    domain::{
+        close_decision::CloseAction,
+        detached::{CLEAN_UP, Detachment, lease_of_unacknowledged, look_delay},
+        execution::{DetachedState, ExecutionRef, Lease, MAX_SWAPS, Row, Status},
+        failure::{ErrorType, Failure},
+        look::{Look, Purpose},
+        trigger_snapshot::TriggerKnowledge,
+    },
+    lifecycle::{
+        close::{CloseLimits, close_as_cancelled, close_as_overdue},
+        lease::{OwnedExecution, RunStop, Stop},
+        looks::{LookNotSent, Looks, look_at},
+        report::stop_later,
+    },
+    store::{Store, Write, detached::HandOver, error::StoreError, table::Table},
+};
+
+/// A detached run could not be left to its agent, or looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum DetachedError {
+    /// DynamoDB failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There would be no timer.
+    #[error(transparent)]
+    Look(#[from] LookNotSent),
+}
+
+impl From<LookNotSent> for Failure {
+    fn from(error: LookNotSent) -> Self {
+        Self::retryable(ErrorType::DispatchFailed, error.to_string())
+    }
+}
+
+impl From<DetachedError> for Failure {
+    fn from(error: DetachedError) -> Self {
+        match error {
+            DetachedError::Store(error) => error.into(),
+            DetachedError::Look(error) => error.into(),
+        }
+    }
+}
+
+/// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over.
+async fn look_later(
+    looks: &impl Looks,
+    look: &Look,
+    lease: Lease,
+    lease_until: i64,
+    now: i64,
+) -> Result<(), LookNotSent> {
+    let skew = i64::try_from(lease.skew().as_millis()).unwrap_or(0);
+    looks.send(look, look_delay(lease_until.saturating_add(skew), now)).await
+}
+
+/// Lets the lease of a detached run whose attempt died pass to its agent, which may be at work. The agent is never called
+/// again, and gets `firstReportSeconds` for its first report. Returns the row that refused this if it has changed in what
+/// matters: the caller then acts on that row.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer, no look could be sent, or the row keeps changing.
+pub async fn hand_over_dead<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    looks: &impl Looks,
+    lease: Lease,
+    execution: ExecutionRef<'_>,
+    mut row: Row,
+) -> Result<Option<Row>, DetachedError> {
+    for _ in 0..=MAX_SWAPS {
+        let now = store.clock.now_millis();
+        let is_unacknowledged = row.detached_state(now, lease) == Some(DetachedState::Unacknowledged);
+        let look = look_at(&row, execution.trigger_id, execution.execution_id, Purpose::Timer);
+        let Some(look) = look.filter(|_| is_unacknowledged && row.cancel_requested != Some(true)) else {
+            return Ok(Some(row));
+        };
+        let deadline = row.deadline.unwrap_or(now);
+        let lease_until = lease_of_unacknowledged(now, row.first_report_seconds.unwrap_or_default(), deadline);
+        look_later(looks, &look, lease, lease_until, now).await?;
+        let facts = HandOver { lease_until, is_ack_lost: true, ..HandOver::default() };
+        match store.hand_over_dead(execution, &row, facts, now).await? {
+            Write::Done => {
+                tracing::warn!("the attempt died: the run is left to its agent, whose acknowledgement is lost");
+                return Ok(None);
+            }
+            Write::Refused(Some(found)) => row = found,
+            Write::Refused(None) => return Err(StoreError::Unreadable.into()),
+        }
+    }
+    Err(StoreError::Contended.into())
+}
+
+/// Makes the row, the run lock and the timer ready for a call after which the attempt may die. `claimed` is what the claim
+/// has written, `run` what the run is by now, with the delay of its first look. Without `run` the run is no detached one.
+///
+/// # Errors
+/// Returns the loss of the lease, and a retryable failure if the table does not answer or no look could be sent: there is
+/// no call without a timer.
+pub async fn arm<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    looks: &impl Looks,
+    claimed: Option<&Detachment>,
+    run: Option<(&Detachment, Duration)>,
+    ttl: i64,
+) -> Result<(), RunStop> {
+    let detachment = run.map(|(detachment, _)| detachment);
+    if detachment != claimed
+        && let Write::Refused(_) = held.store.set_detachment(held.holder, detachment, ttl).await?
+    {
+        return Err(RunStop::Stopped(Stop::Lost));
+    }
+    let Some((detachment, first_look)) = run else { return Ok(()) };
+    held.hold_run_lock(detachment.deadline).await?;
+    let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
+    let look = Look {
+        trigger_id: trigger_id.to_owned(),
+        execution_id: execution_id.to_owned(),
+        report_key: detachment.report_key.clone(),
+        purpose: Purpose::Timer,
+    };
+    Ok(looks.send(&look, first_look).await?)
+}
+
+/// The way in which an attempt was rid of a detached run.
+#[derive(Debug)]
+pub enum Left {
+    /// The lease is the agent's.
+    ToAgent,
+    /// The agent has reported the run's end. Holds the row.
+    Ended(Box<Row>),
+    /// Another attempt owns the execution.
+    Lost,
+}
+
+/// Lets the lease of an attempt pass to its agent, and repeats this until the time of the last write. `facts` returns what
+/// is written at a time. A hand-over whose answer was lost, and one that another invocation made because it took this
+/// attempt for dead, count like this one.
+///
+/// # Errors
+/// Returns the table's failure. Then a look, or Lambda's retry, hands the run over without its acknowledgement.
+pub async fn leave_to_agent<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    report_key: &str,
+    facts: impl Fn(i64) -> HandOver,
+    deadline: Deadline,
+) -> Result<Left, StoreError> {
+    let mut waits = backoff::endless();
+    loop {
+        let now = held.store.clock.now_millis();
+        let handing = held.store.hand_over(held.holder, facts(now), now);
+        let error = match held.store.in_time(deadline.write_until, handing).await {
+            Ok(Write::Done) => {
+                held.forget_run_lock();
+                return Ok(Left::ToAgent);
+            }
+            Ok(Write::Refused(row)) => return Ok(left_as(held, report_key, row)),
+            Err(error) => error,
+        };
+        let wait = waits.next().unwrap_or_default();
+        if held.store.clock.instant() + wait >= deadline.write_until {
+            return Err(error);
+        }
+        tracing::warn!(error = %error, "the run is not left to its agent yet, trying again");
+        held.store.clock.sleep(wait).await;
+    }
+}
+
+/// Finds out why an attempt has lost its lease: its agent may have reported the end before the hand-over.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer.
+pub async fn why_lost<T: Table, C: Clock>(
+    held: &OwnedExecution<'_, T, C>,
+    report_key: &str,
+    deadline: Deadline,
+) -> Result<Left, StoreError> {
+    let ExecutionRef { trigger_id, execution_id, .. } = held.holder.execution;
+    let reading = held.store.execution(trigger_id, execution_id);
+    Ok(left_as(held, report_key, held.store.in_time(deadline.write_until, reading).await?))
+}
+
+/// Returns what a row that the attempt does not own says about its detached run.
+fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str, row: Option<Row>) -> Left {
+    match row.filter(|row| row.report_key.as_deref() == Some(report_key)) {
+        Some(row) if row.status != Status::Running => Left::Ended(Box::new(row)),
+        Some(row) if row.detached_at.is_some() => {
+            held.forget_run_lock();
+            Left::ToAgent
+        }
+        _ => Left::Lost,
+    }
+}
+
+/// Does what the closing of an execution leaves to the timer. A dead attempt of a detached run is handed over, and the
+/// session of an agent whose run was ended is stopped later. `row` is the row that decided the action.
+///
+/// # Errors
+/// Returns the errors of [`hand_over_dead`].
+pub async fn after_close<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    looks: &impl Looks,
+    lease: Lease,
+    execution: ExecutionRef<'_>,
+    action: CloseAction,
+    row: Option<&Row>,
+) -> Result<(), DetachedError> {
+    let Some(row) = row.filter(|row| row.report_key.is_some()) else { return Ok(()) };
+    match action {
+        CloseAction::HandOver => {
+            hand_over_dead(store, looks, lease, execution, row.clone()).await?;
+        }
+        CloseAction::Overdue => stop_later(looks, execution, &Row { status: Status::Failed, ..row.clone() }).await,
+        CloseAction::Cancel => stop_later(looks, execution, &Row { status: Status::Cancelled, ..row.clone() }).await,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The action of a look at a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookAction {
+    /// Nothing is left to do.
+    Drop,
+    /// The run has ended: stop the agent's session.
+    StopSession,
+    /// Look again when the lease that ends at this time may be over.
+    Again(i64),
+    /// Somebody asked for the run's end, and the agent had its time. Write `cancelled`.
+    Cancel,
+    /// The agent's lease is over. Write `ReportOverdue`.
+    Overdue,
+    /// The attempt died. Let the lease pass to the agent.
+    HandOver,
+}
+
+/// Decides what a look does. A look of another attempt changes nothing. The decision holds for this row only.
+pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> LookAction {
+    let row = row.filter(|row| !row.is_expired(now) && row.report_key.as_ref() == Some(&look.report_key));
+    let Some(row) = row else { return LookAction::Drop };
+    let is_cancelled = row.cancel_requested == Some(true);
+    if row.status != Status::Running {
+        // A next attempt may work in the session of one that failed retryably.
+        let is_over = look.purpose == Purpose::Stop && !row.retryable;
+        return if is_over { LookAction::StopSession } else { LookAction::Drop };
+    }
+    match (row.detached_state(now, lease), look.purpose) {
+        // A stop comes after an end, and the end is not undone.
+        (_, Purpose::Stop) => LookAction::Drop,
+        (Some(_), Purpose::Cancel) if is_cancelled => LookAction::Cancel,
+        (_, Purpose::Cancel) => LookAction::Drop,
+        (Some(DetachedState::Overdue | DetachedState::Unacknowledged), Purpose::Timer) if is_cancelled => {
+            LookAction::Cancel
+        }
+        (Some(DetachedState::Overdue), Purpose::Timer) => LookAction::Overdue,
+        (Some(DetachedState::Unacknowledged), Purpose::Timer) => LookAction::HandOver,
+        (Some(DetachedState::AtWork) | None, Purpose::Timer) => LookAction::Again(row.lease_until.unwrap_or(now)),
+    }
+}
+
+/// The result of a look.
+#[derive(Debug, Clone)]
+pub enum Looked {
+    /// Nothing was to be done, or a further look was sent.
+    Done,
+    /// The lease passed to the agent.
+    HandedOver,
+    /// The run was ended. Holds the failure, unless it was cancelled, and the row before that.
+    Ended(Option<Failure>, Box<Row>),
+    /// The caller must stop the agent's session. Holds the row.
+    StopSession(Box<Row>),
+}
+
+/// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
+/// run if it is over.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing. The queue
+/// must deliver the look again.
+pub async fn look<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    looks: &impl Looks,
+    lease: Lease,
+    look: &Look,
+    limits: CloseLimits<'_>,
+) -> Result<Looked, DetachedError> {
+    let Look { trigger_id, execution_id, .. } = look;
+    let mut row = store.execution(trigger_id, execution_id).await?;
+    for _ in 0..=MAX_SWAPS {
+        let now = store.clock.now_millis();
+        let action = decide_look(row.as_ref(), look, now, lease);
+        let Some(seen) = row.take() else { return Ok(Looked::Done) };
+        let user_id = seen.user_id.clone().unwrap_or_default();
+        let execution = ExecutionRef { user_id: &user_id, trigger_id, execution_id };
+        let trigger = TriggerKnowledge::Unread;
+        let (write, failure) = match action {
+            LookAction::Drop => return Ok(Looked::Done),
+            LookAction::StopSession => return Ok(Looked::StopSession(Box::new(seen))),
+            LookAction::Again(lease_until) => {
+                look_later(looks, look, lease, lease_until, now).await?;
+                return Ok(Looked::Done);
+            }
+            LookAction::HandOver => match hand_over_dead(store, looks, lease, execution, seen).await? {
+                None => return Ok(Looked::HandedOver),
+                Some(found) => {
+                    row = Some(found);
+                    continue;
+                }
+            },
+            LookAction::Cancel => (close_as_cancelled(store, execution, &trigger, &seen, now, limits).await?, None),
+            LookAction::Overdue => {
+                let write = close_as_overdue(store, execution, &trigger, &seen, now, limits).await?;
+                (write, Some(Failure::overdue(&seen)))
+            }
+        };
+        match write {
+            Write::Done => {
+                let status = if failure.is_some() { Status::Failed } else { Status::Cancelled };
+                stop_later(looks, execution, &Row { status, ..seen.clone() }).await;
+                return Ok(Looked::Ended(failure, Box::new(seen)));
+            }
+            Write::Refused(found) => row = found,
+        }
+    }
+    Err(StoreError::Contended.into())
+}
+
+/// Asks for the end of an execution that is running or may be retried. The agent of a detached run hears of it with its
+/// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, or the row that is
+/// none of these.
+///
+/// # Errors
+/// Returns an error if DynamoDB does not answer, or the look could not be sent. The end was then asked for all the same.
+pub async fn cancel<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    looks: &impl Looks,
+    trigger_id: &str,
+    execution_id: &str,
+) -> Result<Option<Row>, DetachedError> {
+    let row = store.ask_to_cancel(trigger_id, execution_id).await?;
+    let Some(row) = row else { return Ok(None) };
+    cancel_later(looks, trigger_id, execution_id, &row).await?;
+    Ok(Some(row))
+}
+
+/// Sends the look that ends a detached run a minute after its end was asked for. `row` is its row after that. Any other
+/// run is ended by its attempt.
+///
+/// # Errors
+/// Returns an error if it is unknown whether the look was sent.
+pub(crate) async fn cancel_later(
+    looks: &impl Looks,
+    trigger_id: &str,
+    execution_id: &str,
+    row: &Row,
+) -> Result<(), LookNotSent> {
+    let is_asked = row.status == Status::Running && row.cancel_requested == Some(true);
+    match look_at(row, trigger_id, execution_id, Purpose::Cancel).filter(|_| is_asked) {
+        Some(look) => looks.send(&look, CLEAN_UP).await,
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_000_000_000;
+    const LEASE: Lease = Lease(Duration::from_secs(30));
+
+    #[test]
+    fn what_a_look_does() {
+        let row = |status, lease_until| Row {
+            status,
+            report_key: Some("key".into()),
+            lease_until: Some(lease_until),
+            ..Row::default()
+        };
+        let (alive, over) = (NOW, NOW - 5_001);
+        let called = |until| row(Status::Running, until);
+        let left = |until| Row { detached_at: Some("then".into()), ..called(until) };
+        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
+        let ended = row(Status::Completed, over);
+        use LookAction::{Again, Cancel, Drop, HandOver, Overdue, StopSession};
+        for (name, row, timer, cancel, stop) in [
+            ("the invocation's", called(alive), Again(alive), Drop, Drop),
+            ("the invocation's, cancel asked", cancelled(called(alive)), Again(alive), Drop, Drop),
+            ("unacknowledged", called(over), HandOver, Drop, Drop),
+            ("unacknowledged, cancel asked", cancelled(called(over)), Cancel, Cancel, Drop),
+            ("the agent's", left(alive), Again(alive), Drop, Drop),
+            ("the agent's, cancel asked", cancelled(left(alive)), Again(alive), Cancel, Drop),
+            ("silent", left(over), Overdue, Drop, Drop),
+            ("silent, cancel asked", cancelled(left(over)), Cancel, Cancel, Drop),
+            ("ended", ended.clone(), Drop, Drop, StopSession),
+            ("to be retried", Row { status: Status::Failed, retryable: true, ..ended.clone() }, Drop, Drop, Drop),
+            ("expired", Row { ttl: Some(0), ..left(over) }, Drop, Drop, Drop),
+            ("of another attempt", Row { report_key: Some("other".into()), ..left(over) }, Drop, Drop, Drop),
+            ("of no detached run", Row { report_key: None, ..called(over) }, Drop, Drop, Drop),
+        ] {
+            for (purpose, expected) in [(Purpose::Timer, timer), (Purpose::Cancel, cancel), (Purpose::Stop, stop)] {
+                let look = Look { trigger_id: "t".into(), execution_id: "e".into(), report_key: "key".into(), purpose };
+                assert_eq!(decide_look(Some(&row), &look, NOW, LEASE), expected, "{name}, {purpose:?}");
+            }
+        }
+    }
+}

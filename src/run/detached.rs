@@ -1,0 +1,189 @@
+//! The part of an attempt that only a detached run has: what it is fenced by, the timer before the call, and the lease
+//! that passes to the agent (docs/long-runs.md).
+
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+
+use crate::{
+    agent::request::parts::Callback,
+    clients::random,
+    clock::{now_millis, rfc3339},
+    config::{Config, Secret},
+    domain::{
+        answer::{Acknowledgement, Outcome, Verdict},
+        detached::{Detached, Detachment, lease_after, lease_of_unacknowledged},
+        execution::Status,
+        failure::{ErrorType, Failure},
+        fire::Fire,
+        platform::Platform,
+        report::report_key,
+        request_format::RequestFormat,
+    },
+    invocation::InvocationContext,
+    lifecycle::{
+        detached::{Left, arm, leave_to_agent, why_lost},
+        lease::{RunStop, Stop},
+    },
+    response::Response,
+    run::{attempt::AttemptRun, finish::lease_lost, prospect::Prospect, session::is_unfinished},
+    store::{detached::HandOver, records::joined},
+};
+
+/// The settings of a detached run with the token of this attempt.
+#[derive(Debug, Clone)]
+pub(super) struct DetachedRun {
+    settings: Detached,
+    pub(super) detachment: Detachment,
+    token: Secret,
+}
+
+impl DetachedRun {
+    /// Returns the run of an attempt that begins at `now`, in milliseconds since 1970, with a new token.
+    pub(super) fn new(settings: Detached, now: i64) -> Self {
+        let token = random::token();
+        let detachment = settings.detachment(report_key(token.expose()), now);
+        Self { settings, detachment, token }
+    }
+
+    /// Returns the way in which the agent reports.
+    pub(super) fn callback(&self, config: &Config) -> Callback {
+        Callback {
+            token: self.token.clone(),
+            deadline: rfc3339(self.detachment.deadline),
+            url: config.report_url.as_ref().map(ToString::to_string),
+            event_bus_name: config.report_bus_name.clone(),
+        }
+    }
+}
+
+/// The way on of an attempt whose work has ended.
+pub(super) enum WayOn {
+    /// The run is the agent's now, or has ended by its report. Holds the invocation's result.
+    Left(Result<Value, Failure>),
+    /// The run ends with this invocation.
+    Ends(Result<Outcome, RunStop>),
+}
+
+impl AttemptRun<'_> {
+    /// Returns the detached run of `fire`, or `None` if the run ends with its invocation. What the claim wrote is kept
+    /// if the settings are the same. Otherwise there is a new token, which [`AttemptRun::arm`] writes.
+    ///
+    /// # Errors
+    /// `InvalidTrigger` if the agent's protocol has no room for a callback, its platform does not hold a run for so
+    /// long, or the function has no settle queue or no address for reports.
+    pub(super) fn detached_run(&self, fire: &Fire, prospect: &Prospect) -> Result<Option<DetachedRun>, Failure> {
+        let Some(settings) = fire.task.detached else { return Ok(None) };
+        let app = self.context.app;
+        let invalid = |message: String| Err(Failure::fatal(ErrorType::InvalidTrigger, message));
+        let definition = &prospect.agent.definition;
+        if !matches!(definition.format, RequestFormat::Invocations | RequestFormat::A2a(_)) {
+            return invalid(format!("a run by the protocol {} cannot be detached", definition.format));
+        }
+        let longest = Platform::of(definition.is_agentcore).longest_detached_seconds();
+        if settings.timeout_seconds > longest {
+            return invalid(format!("detached.timeoutSeconds must be from 1 to {longest} for this agent"));
+        }
+        if !app.settle_queue.is_configured() {
+            return invalid("a run cannot be detached: SETTLE_QUEUE_URL is not set".to_owned());
+        }
+        if app.config.report_url.is_none() && app.config.report_bus_name.is_none() {
+            return invalid("a run cannot be detached: neither REPORT_URL nor REPORT_BUS_NAME is set".to_owned());
+        }
+        let claimed = self.claimed.as_ref().filter(|claimed| claimed.settings == settings);
+        Ok(Some(claimed.cloned().unwrap_or_else(|| DetachedRun::new(settings, now_millis()))))
+    }
+
+    /// Makes the row, the run lock and the timer ready for the call.
+    ///
+    /// # Errors
+    /// Returns the errors of [`arm`].
+    pub(super) async fn arm(&self, run: Option<&DetachedRun>) -> Result<(), RunStop> {
+        let claimed = self.attempt.detachment.as_ref();
+        let armed = run.map(|run| (&run.detachment, run.settings.first_look()));
+        arm(self.owned, &self.context.app.settle_queue, claimed, armed, self.attempt.ttl).await?;
+        if let Some(run) = run {
+            // It is set only here, and once for an attempt.
+            let _ = self.detached.set(run.clone());
+        }
+        Ok(())
+    }
+
+    /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may be
+    /// at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
+    /// ended. Any other run ends here.
+    pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
+        let is_called = self.context.state.facts().agent_called;
+        let Some(run) = self.detached.get().filter(|_| is_called) else { return WayOn::Ends(ended) };
+        match &ended {
+            Ok(outcome) if let Some(acknowledgement) = outcome.acknowledgement => {
+                WayOn::Left(self.leave(fire, run, Some(acknowledgement)).await)
+            }
+            // The agent has said in full that it stopped, if only because it is at work.
+            Ok(Outcome { verdict: Verdict::Incomplete(_), .. }) => WayOn::Ends(ended),
+            _ if is_unfinished(&ended) => WayOn::Left(self.leave(fire, run, None).await),
+            Err(RunStop::Stopped(Stop::Lost)) => {
+                let why = why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await;
+                WayOn::Left(why.map_or_else(|_| Err(lease_lost()), |left| self.told(fire, left)))
+            }
+            _ => WayOn::Ends(ended),
+        }
+    }
+
+    /// Lets the lease pass to the agent.
+    ///
+    /// # Errors
+    /// Returns the failure of a run that has failed by its report, the loss of the lease, or the table's failure.
+    async fn leave(
+        &self,
+        fire: &Fire,
+        run: &DetachedRun,
+        acknowledgement: Option<Acknowledgement>,
+    ) -> Result<Value, Failure> {
+        let InvocationContext { deadline, state, .. } = self.context;
+        let facts = |now| self.hand_over(fire, run, acknowledgement, now);
+        match leave_to_agent(self.owned, &run.detachment.report_key, facts, *deadline).await {
+            Ok(left) => {
+                if matches!(left, Left::ToAgent) {
+                    state.facts().handed_over += 1;
+                    tracing::info!(isAcknowledged = acknowledgement.is_some(), "the run is left to its agent");
+                }
+                self.told(fire, left)
+            }
+            Err(error) => Err(state.retryable_unless_called(error.into())),
+        }
+    }
+
+    /// Returns the facts of a hand-over at `now`.
+    fn hand_over(&self, fire: &Fire, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
+        let Detachment { deadline, first_report_seconds, .. } = run.detachment;
+        let heartbeat_seconds = answer.and_then(|acknowledgement| acknowledgement.heartbeat_seconds);
+        let facts = self.context.state.facts();
+        let fire = facts.ran.as_deref().unwrap_or(fire);
+        let of_agent = self.called.get().map(|agent| &agent.definition.accept_finish_reasons);
+        let accepted = fire.task.accept_finish_reasons.as_ref().or(of_agent);
+        HandOver {
+            lease_until: match answer {
+                Some(_) => lease_after(now, heartbeat_seconds, deadline),
+                None => lease_of_unacknowledged(now, first_report_seconds, deadline),
+            },
+            heartbeat_seconds,
+            is_ack_lost: answer.is_none(),
+            request_id: facts.request_id.clone(),
+            snapshot: facts.snapshot.clone(),
+            accept_finish_reasons: accepted.and_then(|reasons| joined(reasons)),
+            has_run_lock: self.owned.has_run_lock.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the result for a detached run that this attempt need not end any more.
+    fn told(&self, fire: &Fire, left: Left) -> Result<Value, Failure> {
+        let response = Response::new(fire, &self.attempt.execution_id);
+        match left {
+            Left::ToAgent => Ok(response.detached(&self.attempt.session_id)),
+            Left::Ended(row) if row.status == Status::Failed => Err(Failure::of_row(&row)),
+            Left::Ended(row) => Ok(response.reported(&row)),
+            Left::Lost => Err(lease_lost()),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Reports of agents that came over the bus of reports. Nobody waits for an answer: what is refused is logged.
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::App,
+    clock::Deadline,
+    domain::{report::ReportAnswer, run_state::RunState},
+    events::agent_report::BusReport,
+    lifecycle::{
+        close::CloseLimits,
+        report::{AppliedReport, apply_report},
+    },
+    settle::look::emit_metrics,
+    store::error::StoreError,
+};
+
+/// Applies a report that came over the bus, and returns the invocation's response.
+///
+/// # Errors
+/// Returns an error if the table does not answer. The event must be delivered again.
+pub(crate) async fn take(app: &App, report: &BusReport, deadline: Deadline) -> Result<Value, StoreError> {
+    let BusReport { token, report } = report;
+    let (trigger_id, execution_id) = (report.trigger_id.as_str(), report.execution_id.as_str());
+    tracing::record_all!(tracing::Span::current(), triggerId = trigger_id, executionId = execution_id);
+    let state = RunState::default();
+    let limits = CloseLimits { until: deadline.run_until, state: &state };
+    let applying = apply_report(&app.store, &app.settle_queue, token.expose(), report, limits);
+    let AppliedReport { answer, ended } = app.store.in_time(deadline.run_until, applying).await?;
+    let status = answer.status();
+    match answer {
+        ReportAnswer::Noted { .. } | ReportAnswer::Ended => tracing::info!(status, "the agent reported"),
+        ReportAnswer::Late | ReportAnswer::Unknown => tracing::warn!(status, "the agent's report is refused"),
+    }
+    if let Some((ending, row)) = ended {
+        emit_metrics(app, trigger_id, execution_id, &row, ending.status, ending.failure.as_ref(), &state);
+    }
+    Ok(json!({"statusCode": status, "body": answer.body().to_string()}))
+}

@@ -1,0 +1,199 @@
+//! The writes of a detached run between its call and its end.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{
+    clock::{self, Clock},
+    domain::{
+        detached::Detachment,
+        ending::Snapshot,
+        execution::{ExecutionRef, Holder, Row, Status},
+        report::AgentReport,
+    },
+    store::{
+        Store, Write,
+        endings::key_of,
+        error::StoreError,
+        execution_item::{
+            CANCEL_REQUESTED, DEADLINE, DETACHED, DETACHED_AT, EVENTS, ExecutionItem, FIRST_REPORT_SECONDS,
+            LATE_REPORT, LEASE_UNTIL, REPORT_KEY, RETRYABLE, STATUS, UsageItem,
+        },
+        expression::Expression,
+        item::{number, text},
+        keys, readable,
+        table::{ConditionalWrite, Table, Written},
+    },
+};
+
+/// The facts of a hand-over of the lease from an invocation to the agent.
+#[derive(Debug, Clone, Default)]
+pub struct HandOver {
+    /// The end of the agent's lease, in milliseconds since 1970.
+    pub lease_until: i64,
+    /// The interval at which the agent promised to report, in seconds.
+    pub heartbeat_seconds: Option<u32>,
+    /// True if the agent has acknowledged nothing.
+    pub is_ack_lost: bool,
+    /// The agent's request id, from its response header.
+    pub request_id: Option<String>,
+    /// The description of what runs, if the claim did not write it.
+    pub snapshot: Option<Snapshot>,
+    /// The ways to stop short that count as completed, joined by commas.
+    pub accept_finish_reasons: Option<String>,
+    /// True if the run holds its trigger's run lock until it ends.
+    pub has_run_lock: bool,
+}
+
+impl HandOver {
+    /// Returns the attributes that a hand-over at `now` writes.
+    fn into_attributes(self, now: i64) -> Vec<(&'static str, AttributeValue)> {
+        let mut record = ExecutionItem::default();
+        if let Some(snapshot) = &self.snapshot {
+            record.add_snapshot(snapshot);
+        }
+        record.detached_at = Some(clock::rfc3339(now));
+        record.lease_until = Some(self.lease_until);
+        record.heartbeat_seconds = self.heartbeat_seconds;
+        record.ack_lost = self.is_ack_lost.then_some(true);
+        record.request_id = self.request_id;
+        record.accept_finish_reasons = self.accept_finish_reasons;
+        record.has_run_lock = self.has_run_lock.then_some(true);
+        record.into_attributes()
+    }
+}
+
+impl<T: Table, C: Clock> Store<T, C> {
+    /// Writes by what the run of `owner` is fenced and timed, or that it is no detached one, if the claim wrote
+    /// something else. The attempt must still own the running execution.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
+    pub async fn set_detachment(
+        &self,
+        holder: Holder<'_>,
+        detachment: Option<&Detachment>,
+        ttl: i64,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let condition = Some(expression.owned_and_running(holder.owner));
+        let update = match detachment {
+            Some(detachment) => {
+                let mut record = ExecutionItem { ttl: Some(detachment.ttl(ttl)), ..ExecutionItem::default() };
+                record.add_detachment(detachment);
+                expression.set(record.into_attributes())
+            }
+            None => expression.remove(&[DETACHED, REPORT_KEY, DEADLINE, FIRST_REPORT_SECONDS]),
+        };
+        let key = key_of(holder.execution);
+        self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
+    }
+
+    /// Lets the lease of `owner` pass to the agent at `now`, in milliseconds since 1970. The attempt must still own the
+    /// running execution, and the lease must not have passed before.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
+    pub async fn hand_over(&self, holder: Holder<'_>, facts: HandOver, now: i64) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let is_own = expression.owned_and_running(holder.owner);
+        let condition = Some(format!("{is_own} AND {}", expression.equals(DETACHED_AT, None)));
+        let update = expression.set(facts.into_attributes(now));
+        let key = key_of(holder.execution);
+        self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
+    }
+
+    /// Lets the lease of a dead attempt pass to the agent at `now`, in milliseconds since 1970. The row must still be as
+    /// `seen`.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
+    pub async fn hand_over_dead(
+        &self,
+        execution: ExecutionRef<'_>,
+        seen: &Row,
+        facts: HandOver,
+        now: i64,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let condition = Some(expression.unchanged_since(seen));
+        let update = expression.set(facts.into_attributes(now));
+        let key = key_of(execution);
+        self.write_conditionally(ConditionalWrite::Update { key, update, condition, expression }).await
+    }
+
+    /// Requests the end of an execution that is running or may be retried, and returns its row after that. Any other
+    /// execution is left as it is, and its row is returned.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn ask_to_cancel(&self, trigger_id: &str, execution_id: &str) -> Result<Option<Row>, StoreError> {
+        let mut expression = Expression::default();
+        let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
+        let may_be_retried = expression.equals(RETRYABLE, Some(AttributeValue::Bool(true)));
+        let condition = Some(format!("{is_running} OR {may_be_retried}"));
+        let update = expression.set([(CANCEL_REQUESTED, AttributeValue::Bool(true))]);
+        let key = keys::execution_key(trigger_id, execution_id);
+        let write = ConditionalWrite::Update { key, update, condition, expression };
+        match self.table.write(write, true).await? {
+            Written::Done(item) | Written::Refused(item) => readable(item),
+        }
+    }
+
+    /// Notes a heartbeat that the agent of a detached run reported at `now`, in milliseconds since 1970: that it was
+    /// heard, its tokens, and the end of its lease if the lease is the agent's. The run must still be as `seen`, but for
+    /// its lease, which is never shortened.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it. It may have been written all the same.
+    pub async fn note_report(
+        &self,
+        execution: ExecutionRef<'_>,
+        seen: &Row,
+        report: &AgentReport,
+        lease_until: Option<i64>,
+        now: i64,
+    ) -> Result<Write, StoreError> {
+        let mut expression = Expression::default();
+        let mut condition = expression.reportable(seen);
+        if let Some(until) = lease_until {
+            condition = format!("{condition} AND {}", expression.absent_or_at_most(LEASE_UNTIL, number(until)));
+        }
+        let news = ExecutionItem {
+            lease_until,
+            last_event_at: Some(clock::rfc3339(now)),
+            usage: report.usage.map(UsageItem::from),
+            ..ExecutionItem::default()
+        };
+        let set = expression.set(news.into_attributes());
+        let update = format!("{set} {}", expression.add(EVENTS, number(1)));
+        let write = ConditionalWrite::Update { key: key_of(execution), update, condition: Some(condition), expression };
+        self.write_conditionally(write).await
+    }
+
+    /// Keeps the status of a report that came after the run's end, unless one is kept already. Nothing happens then.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not take it.
+    pub async fn keep_late_report(
+        &self,
+        execution: ExecutionRef<'_>,
+        seen: &Row,
+        report: &AgentReport,
+    ) -> Result<(), StoreError> {
+        let mut expression = Expression::default();
+        let condition = expression.ended_as(seen, LATE_REPORT);
+        let status: &'static str = report.status.into();
+        let update = expression.set([(LATE_REPORT, AttributeValue::S(status.to_owned()))]);
+        let write = ConditionalWrite::Update { key: key_of(execution), update, condition: Some(condition), expression };
+        self.write_conditionally(write).await.map(|_| ())
+    }
+}
+
+impl Expression {
+    /// Builds the condition that a run is as it ended, and that it has no attribute of this name yet.
+    fn ended_as(&mut self, seen: &Row, absent: &str) -> String {
+        let status = self.equals(STATUS, Some(text(seen.status.as_str())));
+        let key = self.equals(REPORT_KEY, seen.report_key.as_ref().map(text));
+        format!("{status} AND {key} AND {}", self.equals(absent, None))
+    }
+}

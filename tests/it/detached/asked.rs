@@ -1,0 +1,102 @@
+//! Who may ask for a detached run, and how.
+
+use super::*;
+use crate::support::one_fire::assert_error;
+use crate::support::stored;
+
+#[tokio::test]
+async fn a_trigger_item_may_ask_for_it_and_takes_precedence() {
+    let stack = stack().await;
+    stored::store(&stack, json!({"detached": {"timeoutSeconds": 600}}));
+    let function = function(&stack).await;
+    let row = assert_left(&stack, &function.invoke(fire_with(&json!({}))).await);
+    let started = row["startedAt"].as_str().unwrap().to_owned();
+    assert!(row["deadline"].as_i64().unwrap() < now_millis() + 600_001, "{started}");
+    assert_eq!(row["firstReportSeconds"], 300);
+    assert_eq!(reports(&stack, &function, json!({"status": "completed"})).await.0, 200);
+    assert_eq!(execution(&stack)["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_run_that_answers_in_full_ends_with_its_invocation() {
+    let stack = stack().await;
+    stack.agent.queue(Script::ndjson_happy("three files"));
+    let function = function(&stack).await;
+    let outcome = function.invoke(fire()).await;
+    let row = execution(&stack);
+    support::assert_completed(&outcome, &row);
+    assert_eq!(row.get("detachedAt"), None);
+    // Its agent may say the same once more.
+    assert_eq!(reports(&stack, &function, json!({"status": "completed"})).await.0, 200);
+    assert!(deliver(&function, &last_look(&stack)).await);
+    assert_eq!(execution(&stack), row);
+}
+
+#[tokio::test]
+async fn accepted_without_being_asked_is_no_completion() {
+    let stack = stack().await;
+    stack.agent.queue(Script::status(202, ""));
+    let function = function(&stack).await;
+    let outcome = function.invoke(fire_with(&json!({}))).await;
+    assert_error(&outcome, "AgentIncomplete", false);
+    assert_eq!(execution(&stack)["finishReason"], "working");
+    assert_eq!(stack.agent.calls()[0].callback(), None);
+    assert_eq!(stack.sqs.requests(), 0);
+}
+
+#[tokio::test]
+async fn http_202_acknowledges_a_detached_run_and_promises_nothing() {
+    let stack = stack().await;
+    stack.agent.queue(Script::status(202, ""));
+    let function = function(&stack).await;
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert_eq!(row["leaseUntil"], row["deadline"]);
+    assert_eq!((row.get("ackLost"), row.get("heartbeatSeconds")), (None, None));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_must_repeat_the_execution_id() {
+    let stack = stack().await;
+    let body = r#"{"status":"accepted","executionId":"another","heartbeatSeconds":60}"#;
+    stack.agent.queue(Script::ok("application/json", [standins::Step::text(body)]));
+    let function = function(&stack).await;
+    assert!(function.invoke(fire()).await.is_success());
+    let row = execution(&stack);
+    assert_eq!((&row["status"], row.get("detachedAt")), (&json!("completed"), None), "as today: {row:#}");
+}
+
+#[tokio::test]
+async fn an_a2a_agent_finds_the_callback_in_its_message_and_acknowledges_by_its_state() {
+    let stack = stack().await;
+    let task =
+        r#"{"jsonrpc":"2.0","id":"1","result":{"kind":"task","id":"t","contextId":"c","status":{"state":"working"}}}"#;
+    stack.agent.queue(Script::ok("application/json", [standins::Step::text(task)]));
+    stack.agent.serve_any_path();
+    let function = stack.function(&[REPORT_URL, ("AGENT_PROTOCOL", "a2a"), support::lease(1)]).await;
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    let call = &stack.agent.requests()[0];
+    assert_eq!(call.body["params"]["message"]["metadata"]["callback"]["executionId"], row["executionId"]);
+    assert_eq!(call.body["params"]["metadata"].get("callback"), None);
+    assert_eq!(row["leaseUntil"], row["deadline"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_detached_is_refused_before_the_call() {
+    let detached = json!({"detached": settings()});
+    for (env, fields, error_type) in [
+        (vec![REPORT_URL, ("AGENT_PROTOCOL", "openai-responses")], detached.clone(), "InvalidTrigger"),
+        (vec![REPORT_URL, ("SETTLE_QUEUE_URL", "")], detached.clone(), "InvalidTrigger"),
+        (vec![], detached, "InvalidTrigger"),
+        (vec![REPORT_URL], json!({"detached": settings(), "onInterrupted": "rerun"}), "InvalidEvent"),
+        (vec![REPORT_URL], json!({"detached": {"timeoutSeconds": 86_401}}), "InvalidEvent"),
+        (vec![REPORT_URL], json!({"detached": {"timeoutSecond": 60}}), "InvalidEvent"),
+        (vec![REPORT_URL], json!({"detached": settings(), "input": {"callback": 1}}), "InvalidEvent"),
+    ] {
+        let stack = stack().await;
+        let function = stack.function(&env).await;
+        let outcome = function.invoke(fire_with(&fields)).await;
+        assert_eq!(outcome.error_type(), error_type, "{env:?} {fields} {outcome:?}");
+        assert_eq!(stack.agent.requests().len(), 0, "{env:?} {fields}");
+        assert_eq!(stack.sqs.requests(), 0);
+    }
+}

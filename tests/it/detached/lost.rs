@@ -1,0 +1,151 @@
+//! What is lost on the way: the process, the acknowledgement, a look.
+
+use standins::{Gate, Step};
+
+use super::*;
+use crate::support::one_fire::{TRIGGER, assert_error, lease_is_over};
+use crate::support::{LIMIT, killed_when};
+
+/// An agent that has the call and answers only when the gate opens.
+fn held(gate: &Gate) -> Script {
+    Script::acknowledges(Some(120)).before_head(Step::Gate(gate.clone()))
+}
+
+#[tokio::test]
+async fn a_process_that_dies_after_the_call_leaves_the_run_to_its_agent() {
+    for by_look in [false, true] {
+        let stack = stack().await;
+        let gate = Gate::new();
+        stack.agent.queue(held(&gate));
+        killed_when(gate.reached(), &function(&stack).await, fire()).await;
+        let first = last_look(&stack);
+        lease_is_over(&stack).await;
+        let function = function(&stack).await;
+        if by_look {
+            assert!(deliver(&function, &first).await);
+        } else {
+            assert_left(&stack, &function.invoke(fire()).await);
+        }
+        let row = execution(&stack);
+        assert_eq!((&row["ackLost"], &row["status"]), (&serde_json::json!(true), &serde_json::json!("running")));
+        assert_eq!(row.get("heartbeatSeconds"), None);
+        let until = row["leaseUntil"].as_i64().unwrap();
+        assert!(until <= now_millis() + 300_000 && until > now_millis() + 200_000, "{until}");
+        // There is a timer for the first report.
+        let look = last_look(&stack);
+        assert_eq!(stack.sqs.sent().len(), 2);
+        assert!((290..=302).contains(&look.delay_seconds), "{look:?}");
+        // The same delivery again finds the agent's lease.
+        assert_left(&stack, &function.invoke(fire()).await);
+        if by_look {
+            end_lease(&stack);
+            assert!(deliver(&function, &look).await);
+            assert_error(&function.invoke(fire()).await, "ReportOverdue", false);
+        } else {
+            assert_eq!(reports(&stack, &function, json!({"status": "completed", "output": "done"})).await.0, 200);
+            assert_eq!(execution(&stack)["status"], "completed");
+        }
+        assert_eq!(stack.agent.call_count(), 1);
+        stack.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_leaves_the_run_to_its_agent() {
+    let stack = stack().await;
+    stack.agent.queue(Script::reset_before_head());
+    let function = function(&stack).await;
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert_eq!(row["ackLost"], true);
+    assert_eq!(reports(&stack, &function, json!({"status": "running"})).await.0, 200);
+    // Nothing was promised, so nothing is demanded before the deadline.
+    assert_eq!(execution(&stack)["leaseUntil"], row["deadline"]);
+    assert_eq!(stack.agent.call_count(), 1);
+}
+
+#[tokio::test]
+async fn a_report_that_overtakes_the_hand_over_counts() {
+    for (status, error_type) in [("completed", None), ("failed", Some("AgentFailed"))] {
+        let stack = stack().await;
+        let gate = Gate::new();
+        stack.agent.queue(held(&gate));
+        let (function, other) = (function(&stack).await, function(&stack).await);
+        let report_first = async {
+            gate.reached().await;
+            let (answered, body) = reports(&stack, &other, json!({"status": "running"})).await;
+            assert_eq!((answered, &body["leaseUntil"]), (200, &Value::Null), "the lease is the invocation's");
+            let end = json!({"status": status, "output": "done"});
+            assert_eq!(reports(&stack, &other, end).await.0, 200);
+            gate.release();
+        };
+        let (outcome, ()) = tokio::join!(function.invoke(fire()), report_first);
+        match error_type {
+            None => {
+                assert_eq!((&outcome.body()["status"], &outcome.body()["detached"]), (&json!(status), &json!(true)))
+            }
+            Some(error_type) => {
+                assert_error(&outcome, error_type, false);
+            }
+        }
+        let row = execution(&stack);
+        assert_eq!(row["status"], status, "{row:#}");
+        assert_eq!(row.get("detachedAt"), None);
+        assert_eq!(stack.agent.call_count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_call_without_a_timer() {
+    let stack = stack().await;
+    let function = function(&stack).await;
+    stack.sqs.fail(&[500, 503, 500]);
+    assert_error(&function.invoke(fire()).await, "DispatchFailed", true);
+    assert_eq!((stack.agent.call_count(), stack.sqs.sent().len()), (0, 0));
+    let row = execution(&stack);
+    assert_eq!((&row["status"], &row["retryable"]), (&json!("failed"), &json!(true)));
+    let key = row["reportKey"].clone();
+    // Another attempt has another token.
+    let row = assert_left(&stack, &function.invoke(fire()).await);
+    assert_ne!(row["reportKey"], key);
+    assert_eq!((stack.agent.call_count(), &row["attempt"]), (1, &json!(2)));
+}
+
+#[tokio::test]
+async fn a_look_comes_again_if_the_next_one_cannot_be_sent() {
+    let stack = stack().await;
+    let function = function(&stack).await;
+    assert_left(&stack, &function.invoke(fire()).await);
+    let look = last_look(&stack);
+    stack.sqs.fail(&[500, 500, 500]);
+    assert!(!deliver(&function, &look).await, "the queue must deliver it again");
+    assert!(deliver(&function, &look).await);
+    assert_eq!(stack.sqs.sent().len(), 2);
+    // A look of another attempt, and one of a run that is not there, change nothing.
+    let mut forged = look.clone();
+    forged.body = forged.body.replace(execution(&stack)["reportKey"].as_str().unwrap(), "0123");
+    let mut unknown = look.clone();
+    unknown.body = unknown.body.replace(TRIGGER, "nothing");
+    end_lease(&stack);
+    let row = execution(&stack);
+    for look in [&forged, &unknown] {
+        assert!(deliver(&function, look).await);
+    }
+    assert_eq!((execution(&stack), stack.sqs.sent().len()), (row, 2));
+}
+
+#[tokio::test]
+async fn sigterm_after_the_call_leaves_the_run_to_its_agent() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.agent.queue(held(&gate));
+    let function = function(&stack).await;
+    let terminate = async {
+        gate.reached().await;
+        function.process.terminate();
+    };
+    let (outcome, ()) = tokio::join!(function.invoke(fire()), terminate);
+    let row = assert_left(&stack, &outcome);
+    assert_eq!(row["ackLost"], true);
+    assert!(function.process.wait_exit(LIMIT).await.is_some());
+    assert_eq!(stack.agent.call_count(), 1);
+}

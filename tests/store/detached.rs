@@ -1,0 +1,139 @@
+//! The conditional writes of detached runs.
+
+use agent_trigger::{
+    domain::{
+        detached::Detachment,
+        ending::Ending,
+        execution::{Row, Status},
+        report::{AgentReport, ReportStatus},
+    },
+    store::{
+        detached::HandOver,
+        endings::{EndingWrite, key_of},
+    },
+};
+use serde_json::json;
+
+use crate::{
+    Cases, Recorder,
+    writes::{EXECUTION, HOLDER, NOW, refused},
+};
+
+/// A run that its agent works on.
+fn seen() -> Row {
+    Row {
+        status: Status::Running,
+        owner: Some("me".to_owned()),
+        attempt: Some(1),
+        lease_until: Some(NOW),
+        report_key: Some("key".to_owned()),
+        detached_at: Some("then".to_owned()),
+        ..Row::default()
+    }
+}
+
+fn report(status: ReportStatus) -> AgentReport {
+    AgentReport {
+        trigger_id: "t".into(),
+        execution_id: "e2".into(),
+        status,
+        output: None,
+        error: None,
+        finish_reason: None,
+        usage: None,
+    }
+}
+
+/// The cases of every such write.
+pub(crate) async fn all() -> Vec<Cases> {
+    let running = json!({"status": "running", "owner": "me", "reportKey": "key"});
+    let left = json!({"status": "running", "owner": "me", "attempt": 1, "leaseUntil": NOW, "reportKey": "key",
+        "detachedAt": "then"});
+    let not_own = [json!({"owner": "other"}), json!({"status": "completed"})];
+    let not_reportable = [
+        json!({"status": "failed"}),
+        json!({"reportKey": "other"}),
+        json!({"reportKey": null}),
+        json!({"cancelRequested": true}),
+    ];
+
+    let recorder = Recorder::default();
+    let detachment = Detachment { report_key: "key".to_owned(), deadline: NOW, first_report_seconds: 300 };
+    recorder.store().set_detachment(HOLDER, Some(&detachment), 1).await.expect("a write");
+    let set = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().set_detachment(HOLDER, None, 1).await.expect("a write");
+    let unset = recorder.written(0);
+
+    let recorder = Recorder::default();
+    recorder.store().hand_over(HOLDER, HandOver::default(), NOW).await.expect("a write");
+    let hand_over = recorder.written(0);
+    let recorder = Recorder::default();
+    let unacknowledged = Row { detached_at: None, ..seen() };
+    recorder.store().hand_over_dead(EXECUTION, &unacknowledged, HandOver::default(), NOW).await.expect("a write");
+    let dead = recorder.written(0);
+
+    let recorder = Recorder::default();
+    let heartbeat = report(ReportStatus::Running);
+    recorder.store().note_report(EXECUTION, &seen(), &heartbeat, Some(NOW), NOW).await.expect("a write");
+    let note = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().note_report(EXECUTION, &seen(), &heartbeat, None, NOW).await.expect("a write");
+    let early = recorder.written(0);
+    let ended = Row { status: Status::Completed, ..seen() };
+    let recorder = Recorder::default();
+    recorder.store().keep_late_report(EXECUTION, &ended, &report(ReportStatus::Failed)).await.expect("a write");
+    let late = recorder.written(0);
+    let recorder = Recorder::default();
+    recorder.store().ask_to_cancel("t", "e2").await.expect("a write");
+    let asked = recorder.written(0);
+
+    let (row, ending) = (seen(), Ending::new(Status::Completed, NOW, None));
+    let reported = EndingWrite::Reported { seen: &row, ending: &ending }.build(key_of(EXECUTION), true);
+    let cancelled = Ending::new(Status::Cancelled, NOW, None);
+    let abandoned = EndingWrite::Abandoned { seen: &row, ending: &cancelled }.build(key_of(EXECUTION), true);
+
+    let with = |more: serde_json::Value| {
+        let mut row = running.clone();
+        row.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        row
+    };
+    let mut handed = not_own.to_vec();
+    handed.push(json!({"detachedAt": "then"}));
+    let mut noted = not_reportable.to_vec();
+    noted.push(json!({"leaseUntil": NOW + 1}));
+    let mut asked_of = refused("Cancel Execution", asked, with(json!({})), &[json!({"status": "completed"})]);
+    asked_of.changed.push((json!({"status": "failed", "retryable": true}), true));
+    vec![
+        refused("a detached run that the claim did not know", set, running.clone(), &not_own),
+        refused("no detached run after all", unset, running.clone(), &not_own),
+        refused("the hand-over", hand_over, running.clone(), &handed),
+        refused(
+            "the hand-over of the dead",
+            dead,
+            with(json!({"attempt": 1, "leaseUntil": NOW})),
+            &[
+                json!({"detachedAt": "then"}),
+                json!({"leaseUntil": NOW + 1}),
+                json!({"cancelRequested": true}),
+                json!({"status": "completed"}),
+            ],
+        ),
+        refused("a heartbeat that was reported", note, left.clone(), &noted),
+        refused("a heartbeat before the hand-over", early, left.clone(), &not_reportable),
+        refused("an end that was reported", reported, left.clone(), &not_reportable),
+        refused(
+            "an end for a silent agent",
+            abandoned,
+            left,
+            &[json!({"detachedAt": null}), json!({"leaseUntil": NOW + 1}), json!({"status": "completed"})],
+        ),
+        refused(
+            "a report that came too late",
+            late,
+            json!({"status": "completed", "reportKey": "key"}),
+            &[json!({"lateReport": "failed"}), json!({"status": "failed"}), json!({"reportKey": "other"})],
+        ),
+        asked_of,
+    ]
+}
