@@ -2,7 +2,7 @@
 
 Each fenced block of shell is taken apart into its commands. .ci/commands.txt has a line for each kind of command: who
 runs it, and how it begins. `AWS` needs an account. `step NAME` is a step of .ci/run, `test PATH NAME` a test. Any other
-word would be a promise that nothing keeps. The first line that fits counts.
+word would be a promise that nothing keeps. The first line that fits counts, and who is named must be there.
 """
 
 import re
@@ -56,19 +56,18 @@ def unkept(who):
 
 def main():
     known = list(rules())
-    problems = [problem for who, _ in known if (problem := unkept(who))]
-    used, count = set(), {}
+    problems, used, count = [], {}, {}
     for page in PAGES:
         for _, block in BLOCK.findall(page.read_text()):
             for command in commands(block):
-                fitting = [rule for rule in known if command.startswith(rule[1])]
-                if not fitting:
+                who = next((who for who, beginning in known if command.startswith(beginning)), None)
+                if who is None:
                     problems.append(f"{page.relative_to(ROOT)}: who runs this? {command}")
                     continue
-                used.add(fitting[0])
-                kind = "against AWS" if fitting[0][0] == "AWS" else "run by CI"
+                used[who] = command
+                kind = "against AWS" if who == "AWS" else "run by CI"
                 count[kind] = count.get(kind, 0) + 1
-    problems += [f".ci/commands.txt: no document has a command that begins so: {rule[1]}" for rule in known if rule not in used]
+    problems += [f"{reason}: {command}" for who, command in used.items() if (reason := unkept(who))]
     print("\n".join(problems) or ", ".join(f"{number} commands are {kind}" for kind, number in sorted(count.items())))
     return bool(problems)
 
