@@ -98,6 +98,11 @@ def emitted(source):
     return set(re.findall(r'[({]\s*(?:name:\s*)?"(\w+)"', table[1]) or re.findall(r'"(\w+)"', table[1]))
 
 
+def anchor(heading):
+    """Return the anchor of a heading, as GitHub and mdBook make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def filter_problems(template):
     """Yield a metric filter of log lines that the function does not write."""
     for name, given in of_type(template, "AWS::Logs::MetricFilter").items():
@@ -176,9 +181,11 @@ def alarm_problems(template, source):
             yield from value_problems(template, name, metric)
         if {"Ref": "AlarmTopic"} not in alarm.get("AlarmActions", []):
             yield f"{name}: nobody hears it"
-        if not alarm["AlarmDescription"].endswith(f" RUNBOOK.md, {name}."):
-            yield f"{name}: its description does not end with its section of the runbook"
-        if len(alarm["AlarmDescription"]) > 1024:
+        description = alarm["AlarmDescription"]
+        text = description.get("Fn::Sub") if isinstance(description, dict) else None
+        if not text or not text.endswith(f" ${{RunbookUrl}}#{anchor(name)}"):
+            yield f"{name}: its description does not end with a link to its section of the runbook"
+        elif len(text.replace("${RunbookUrl}", "")) + template["Parameters"]["RunbookUrl"]["MaxLength"] > 1024:
             yield f"{name}: its description has over 1024 characters"
 
 
@@ -300,9 +307,12 @@ def text_problems(template, headings):
                 line = None
             if not isinstance(line, str):
                 yield f"{name}: not every line is in quotation marks of its own"
-        for heading in re.findall(r"RUNBOOK\.md, ([^<.,]+)", text):
-            if heading not in headings:
-                yield f"{name}: RUNBOOK.md has no heading '{heading}'"
+        # The sample of a link is made with the parameter's default.
+        for link in re.findall(r"RUNBOOK\.md#([\w-]+)", text):
+            if link not in map(anchor, headings):
+                yield f"{name}: RUNBOOK.md has no anchor '{link}'"
+        if "RUNBOOK.md" not in text and "What to do: nothing." not in text:
+            yield f"{name}: it does not name the runbook"
 
 
 def variants(kind):

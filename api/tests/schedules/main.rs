@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
 mod aws_examples;
+mod book;
 mod croner_oracle;
 mod zones;
 

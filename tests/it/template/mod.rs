@@ -3,3 +3,4 @@
 mod health_pipe;
 mod idle_cost;
 mod outbox;
+mod runs_cost;

@@ -1,0 +1,76 @@
+"""Check that every command in the documents is run by CI, or is one against AWS.
+
+Each fenced block of shell is taken apart into its commands. .ci/commands.txt has a line for each kind of command: who
+runs it, and how it begins. `AWS` needs an account. `step NAME` is a step of .ci/run, `test PATH NAME` a test. Any other
+word would be a promise that nothing keeps. The first line that fits counts, and who is named must be there.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*(ROOT / name for name in ("README.md", "RUNBOOK.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```(?:sh|bash|shell|console)\n(.*?)^ *```", re.M | re.S)
+
+
+def commands(block):
+    """Yield the commands of a block: one a line, with the lines that a backslash, a quote or a here-document continues."""
+    lines = iter(block.splitlines())
+    for line in lines:
+        here = re.search(r"<<-?'?(\w+)'?", line)
+        if here:
+            for more in lines:
+                if more.strip() == here[1]:
+                    break
+        while line.endswith("\\") or line.count("'") % 2:
+            line = f"{line.removesuffix(chr(92))} {next(lines, '').strip()}"
+        # What stands behind && is a command of its own.
+        for part in re.split(r" && (?![^']*'(?:[^']*'[^']*')*[^']*$)", line.strip()):
+            if part and not part.startswith("#"):
+                yield part
+
+
+def rules():
+    """Yield each line of commands.txt as who runs the command, and how it begins."""
+    for line in (ROOT / ".ci/commands.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            who, _, beginning = line.partition(" | ")
+            yield who.strip(), beginning.strip()
+
+
+def unkept(who):
+    """Return why this is nobody who runs a command, if so."""
+    kind, _, rest = who.partition(" ")
+    if who in ("AWS", "itself"):
+        return None
+    if kind == "step":
+        found = re.search(rf"^step ['\"]{re.escape(rest)}['\"]$", (ROOT / ".ci/run").read_text(), re.M)
+        return None if found else f".ci/run has no step '{rest}'"
+    if kind == "test":
+        path, _, name = rest.partition(" ")
+        text = (ROOT / path).read_text() if (ROOT / path).is_file() else ""
+        return None if re.search(rf"\bfn {name}\(", text) else f"{path} has no test {name}"
+    return f"nobody is called {who}"
+
+
+def main():
+    known = list(rules())
+    problems, used, count = [], {}, {}
+    for page in PAGES:
+        for _, block in BLOCK.findall(page.read_text()):
+            for command in commands(block):
+                who = next((who for who, beginning in known if command.startswith(beginning)), None)
+                if who is None:
+                    problems.append(f"{page.relative_to(ROOT)}: who runs this? {command}")
+                    continue
+                used[who] = command
+                kind = "against AWS" if who == "AWS" else "run by CI"
+                count[kind] = count.get(kind, 0) + 1
+    problems += [f"{reason}: {command}" for who, command in used.items() if (reason := unkept(who))]
+    print("\n".join(problems) or ", ".join(f"{number} commands are {kind}" for kind, number in sorted(count.items())))
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
