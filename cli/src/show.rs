@@ -1,4 +1,4 @@
-//! One execution in full: every attribute of its row, under the name that README.md explains.
+//! One execution in full: every attribute of its row, under the name that docs/records.md explains.
 
 use agent_trigger::store::execution_item as record;
 use serde_json::Value;

@@ -123,7 +123,7 @@ fn line_of<'a>(said: &'a str, id: &str) -> &'a str {
 async fn executions_are_told_apart_by_words_newest_first() {
     let dynamodb = table().await;
     let said = shows(&dynamodb, &["list", "--table", TABLE]).await;
-    // This output is the picture in README.md.
+    // This output is the picture in docs/operations.md.
     eprintln!("{said}");
     let shown = [RUNNING, COMPLETED, FAILED, SKIPPED, STALE];
     for (id, word, why) in [

@@ -93,6 +93,12 @@ variable "notify_failed_executions" {
   }
 }
 
+variable "runbook_url" {
+  type        = string
+  default     = null
+  description = "Address at which your people read RUNBOOK.md, such as that of your repository or of the book. Alarms and messages link to its sections."
+}
+
 variable "schedule_state" {
   type        = string
   default     = null
@@ -399,6 +405,7 @@ locals {
     CognitoScope             = var.cognito_scope
     NotificationEmail        = var.notification_email
     NotifyFailedExecutions   = var.notify_failed_executions
+    RunbookUrl               = var.runbook_url
     ScheduleState            = var.schedule_state
     ScheduleExpression       = var.schedule_expression
     ScheduleTimezone         = var.schedule_timezone

@@ -1,5 +1,5 @@
 //! The life cycle of an execution's record: the decisions, as pure functions of the row, the time and the attempt.
-//! README.md, What is promised, says what they guarantee. The tests below contain them as tables.
+//! docs/records.md, What is promised, says what they guarantee. The tests below contain them as tables.
 //!
 //! Instants are in milliseconds since 1970, as records hold them.
 

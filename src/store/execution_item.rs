@@ -1,7 +1,7 @@
 //! The schema of an execution's record: each attribute's name and type are spelled here, and nowhere else.
 //!
 //! The function writes and reads [`ExecutionItem`]; `triggerctl` and the control plane read it. Expressions name attributes
-//! by the constants. README.md, The record, says what each attribute means, and tests/it/store/record_schema.rs holds both
+//! by the constants. docs/records.md, The record, says what each attribute means, and tests/it/store/record_schema.rs holds both
 //! against each other.
 //!
 //! The crate `serde_dynamo` is not used. It reads an item as a whole or not at all, so that one attribute of a strange type

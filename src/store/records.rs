@@ -1,4 +1,4 @@
-//! How executions become records, and records the rows that decisions rest on (README.md, The record).
+//! How executions become records, and records the rows that decisions rest on (docs/records.md, The record).
 
 use crate::{
     clock,

@@ -26,8 +26,8 @@ use crate::{
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 3;
-/// The time for which Scheduler tries to deliver a fire, and the number of tries: as the schedules that README.md
-/// describes.
+/// The time for which Scheduler tries to deliver a fire, and the number of tries: as the schedules that
+/// docs/stack.md describes.
 const MAX_EVENT_AGE_SECONDS: i32 = 6 * 60 * 60;
 const MAX_RETRIES: i32 = 185;
 

@@ -28,6 +28,8 @@ export interface AgentTriggerParameters {
   readonly notificationEmail?: string;
   /** Whether every failed execution of a trigger that is not stored in the table sends a message too. A stored trigger sends one when its health changes. Default: ENABLED. */
   readonly notifyFailedExecutions?: 'ENABLED' | 'DISABLED';
+  /** Address at which your people read RUNBOOK.md, such as that of your repository or of the book. Alarms and messages link to its sections. Default: RUNBOOK.md. */
+  readonly runbookUrl?: string;
   /** Whether the example schedule fires. It does not call the agent until this is ENABLED. Default: DISABLED. */
   readonly scheduleState?: 'ENABLED' | 'DISABLED';
   /** When the example schedule fires, as cron(...), rate(...) or at(...). Default: cron(0 9 * * ? *). */
@@ -115,6 +117,7 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   cognitoScope: 'CognitoScope',
   notificationEmail: 'NotificationEmail',
   notifyFailedExecutions: 'NotifyFailedExecutions',
+  runbookUrl: 'RunbookUrl',
   scheduleState: 'ScheduleState',
   scheduleExpression: 'ScheduleExpression',
   scheduleTimezone: 'ScheduleTimezone',

@@ -1,5 +1,5 @@
 //! The record's schema (src/store/execution_item.rs) against everything that names its attributes and cannot import it: the
-//! README's table, the pipe that announces ends, and the schema of its events.
+//! table of docs/records.md, the pipe that announces ends, and the schema of its events.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -53,15 +53,16 @@ fn typed(attributes: &[(&str, &str)]) -> BTreeMap<String, String> {
     attributes.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect()
 }
 
-/// Returns the attributes that the README lists under The record, with their types, and the members of `usage`.
+/// Returns the attributes that docs/records.md lists under The record, with their types, and the members of `usage`.
 fn listed() -> (BTreeMap<String, String>, Vec<String>) {
-    let readme = file("README.md");
-    let (_, section) = readme.split_once("\n## The record\n").unwrap();
-    let (_, table) = section.split_once("| --- | --- | --- |\n").unwrap();
+    let page = file("docs/records.md");
+    let (_, section) = page.split_once("\n## The record\n").unwrap();
+    let (_, table) = section.split_once("| --- | --- | --- | --- |\n").unwrap();
     let (mut attributes, mut usage) = (BTreeMap::new(), Vec::new());
     for line in table.lines().take_while(|line| line.starts_with('|')) {
         let cells: Vec<_> = line.split(" | ").collect();
-        let [names, kinds, meaning] = cells.as_slice() else { panic!("three cells: {line}") };
+        let [names, kinds, when, meaning] = cells.as_slice() else { panic!("four cells: {line}") };
+        assert!(!when.is_empty(), "when it is there: {line}");
         let (names, kinds): (_, Vec<_>) = (quoted(names), kinds.split(", ").collect());
         assert!(kinds.len() == 1 || kinds.len() == names.len(), "one type, or one for each attribute: {line}");
         for (name, kind) in names.iter().zip(kinds.iter().cycle()) {
@@ -75,7 +76,7 @@ fn listed() -> (BTreeMap<String, String>, Vec<String>) {
 }
 
 #[test]
-fn the_readme_lists_every_attribute_with_its_type() {
+fn the_page_lists_every_attribute_with_its_type() {
     let (attributes, usage) = listed();
     assert_eq!(attributes, typed(ExecutionItem::ATTRIBUTES));
     assert_eq!(usage, UsageItem::ATTRIBUTES.iter().map(|(name, _)| *name).collect::<Vec<_>>());

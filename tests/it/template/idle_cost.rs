@@ -1,4 +1,4 @@
-//! What the stack costs in a month in which nothing happens, computed from the template. The README has the table.
+//! What the stack costs in a month in which nothing happens, computed from the template. docs/cost.md has the table.
 
 use std::path::Path;
 
@@ -59,8 +59,8 @@ fn template() -> Template {
     Template::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("template.yaml")).unwrap()
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+fn page() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cost.md")).unwrap()
 }
 
 /// The condition of the control plane, which is off by default.
@@ -85,7 +85,7 @@ fn thousands(count: f64) -> String {
 }
 
 #[test]
-fn the_readme_says_what_an_idle_month_costs() {
+fn the_page_says_what_an_idle_month_costs() {
     let template = template();
     let made = |kind, with_api: bool| {
         let of_kind = template.resources(kind).into_iter();
@@ -112,15 +112,15 @@ fn the_readme_says_what_an_idle_month_costs() {
     let total: f64 = items.iter().map(|(_, price, count, _)| price * count).sum();
     let rows = items.iter().map(|(item, price, count, each)| format!("| {item} | {each} | ${:.2} |\n", price * count));
     let table = format!("{}| together | | ${total:.2} |\n", rows.collect::<String>());
-    assert!(readme().contains(&table), "README.md must hold:\n{table}");
+    assert!(page().contains(&table), "docs/cost.md must hold:\n{table}");
 
     let of_api = watched_by(&made("AWS::CloudWatch::Alarm", true));
     let more = format!("`ApiState: ENABLED` adds {of_api} metrics, ${:.2}", of_api * price::ALARM_METRIC);
-    assert!(readme().contains(&more), "README.md must hold: {more}");
+    assert!(page().contains(&more), "docs/cost.md must hold: {more}");
 
     let reads = STREAM_POLLS * count(of("AWS::Pipes::Pipe").len());
     let shard = format!("({} a shard and month, ${:.2})", thousands(reads), reads * price::STREAM_READ);
-    assert!(readme().contains(&shard), "README.md must hold: {shard}");
+    assert!(page().contains(&shard), "docs/cost.md must hold: {shard}");
 }
 
 #[test]
