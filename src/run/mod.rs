@@ -131,7 +131,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
             }
             None => Box::pin(run.to_its_end(fire, item, prospect)).await,
         };
-        let result = run.finish(fire, stopped).await;
+        let result = Box::pin(run.finish(fire, stopped)).await;
         owned.release_run_lock(*deadline).await;
         result
     })
