@@ -28,7 +28,7 @@ const STREAM_POLLS: f64 = 4.0 * MONTH_SECONDS;
 /// The kinds of resources that cost something while nothing happens.
 const CHARGED: [&str; 3] = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::Serverless::Function"];
 /// The kinds that AWS charges for their requests, their messages, their users or their contents only, or never.
-const FREE_WHILE_IDLE: [&str; 24] = [
+const FREE_WHILE_IDLE: [&str; 27] = [
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
@@ -43,7 +43,9 @@ const FREE_WHILE_IDLE: [&str; 24] = [
     "AWS::Events::Rule",
     "AWS::IAM::Role",
     "AWS::IAM::RolePolicy",
+    "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::Permission",
+    "AWS::Lambda::Url",
     "AWS::Logs::LogGroup",
     "AWS::Logs::MetricFilter",
     "AWS::Pipes::Pipe",
@@ -53,6 +55,8 @@ const FREE_WHILE_IDLE: [&str; 24] = [
     "AWS::SQS::Queue",
     "AWS::SQS::QueuePolicy",
     "AWS::Scheduler::ScheduleGroup",
+    // An Express state machine, which is charged for its executions.
+    "AWS::StepFunctions::StateMachine",
 ];
 
 fn template() -> Template {
@@ -63,8 +67,13 @@ fn page() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cost.md")).unwrap()
 }
 
-/// The condition of the control plane, which is off by default.
-const API: &str = "MakeApi";
+/// What is off by default: the parameter as docs/cost.md names it, and the condition of its alarms.
+const OPTIONS: [(&str, &str); 4] = [
+    ("`ApiState: ENABLED`", "MakeApi"),
+    ("`ReportsState: ENABLED`", "MakeReports"),
+    ("`StepFunctionsState: ENABLED`", "AnswerTasks"),
+    ("`CapacityProviderArn`", "UseProvider"),
+];
 
 /// How many metrics an alarm watches: one, or those of its expression.
 fn metrics_of(alarm: &Value) -> usize {
@@ -87,12 +96,15 @@ fn thousands(count: f64) -> String {
 #[test]
 fn the_page_says_what_an_idle_month_costs() {
     let template = template();
-    let made = |kind, with_api: bool| {
-        let of_kind = template.resources(kind).into_iter();
-        let made = of_kind.filter(|(id, _)| with_api == (template.condition(id) == Some(API)));
+    let option_of = |id: &str| {
+        let condition = template.condition(id);
+        OPTIONS.iter().map(|(_, option)| *option).find(|option| condition == Some(*option))
+    };
+    let made = |kind, option: Option<&str>| {
+        let made = template.resources(kind).into_iter().filter(|(id, _)| option_of(id) == option);
         made.map(|(_, properties)| properties).collect::<Vec<_>>()
     };
-    let of = |kind| made(kind, false);
+    let of = |kind| made(kind, None);
     let count = |number: usize| u32::try_from(number).map(f64::from).unwrap();
     let alarms = of("AWS::CloudWatch::Alarm");
     let watched_by = |alarms: &[Value]| count(alarms.iter().map(metrics_of).sum());
@@ -114,9 +126,12 @@ fn the_page_says_what_an_idle_month_costs() {
     let table = format!("{}| together | | ${total:.2} |\n", rows.collect::<String>());
     assert!(page().contains(&table), "docs/cost.md must hold:\n{table}");
 
-    let of_api = watched_by(&made("AWS::CloudWatch::Alarm", true));
-    let more = format!("`ApiState: ENABLED` adds {of_api} metrics, ${:.2}", of_api * price::ALARM_METRIC);
-    assert!(page().contains(&more), "docs/cost.md must hold: {more}");
+    let rows = OPTIONS.iter().map(|(parameter, option)| {
+        let watched = watched_by(&made("AWS::CloudWatch::Alarm", Some(option)));
+        format!("| {parameter} | {watched} | ${:.2} |\n", watched * price::ALARM_METRIC)
+    });
+    let more = rows.collect::<String>();
+    assert!(page().contains(&more), "docs/cost.md must hold:\n{more}");
 
     let reads = STREAM_POLLS * count(of("AWS::Pipes::Pipe").len());
     let shard = format!("({} a shard and month, ${:.2})", thousands(reads), reads * price::STREAM_READ);
