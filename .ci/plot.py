@@ -2,7 +2,7 @@
 
 usage: plot.py [--write]
 
-`cargo bench --bench report` writes both (benches/report/svg.rs). With --write the plot is drawn from the tables, for a change of
+`cargo bench --bench report` writes both (benches/harness/src/svg.rs). With --write the plot is drawn from the tables, for a change of
 a table by hand.
 """
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PAGE, PLOT = ROOT / "docs/performance.md", ROOT / "docs/performance.svg"
 AIM = re.compile(r"^\| (.+?) +\| ([\d.]+) (\S+) +\| under ([\d.]+) \S+ +\| (met|missed) +\|$", re.M)
 SHOWN = re.compile(r'text-anchor="end">(.+?)</text>.*?>([\d.]+) of ([\d.]+) (.+?)</text>')
-# As in benches/report/svg.rs.
+# As in benches/harness/src/svg.rs.
 ROW, LABELS, BARS, VALUES = 26, 490, 320, 170
 LIMIT = LABELS + BARS * 4 // 5
 
