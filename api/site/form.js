@@ -7,7 +7,7 @@ import { sample } from './samples.js';
 
 /** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
-const FILTERS = { eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
+const FILTERS = { eventSourceId: 'its event source', eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (id, label, kind, attributes, ...children) => el('div', el('label', { for: id }, label),
   el(kind, { id, name: id, 'aria-describedby': `${id}-problem`, ...attributes }, ...children), el('p', { class: 'problem', id: `${id}-problem` }));

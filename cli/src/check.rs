@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::place::set;
 use crate::requests::Requests;
-use crate::screen::Screen;
+use crate::screen::{self, Screen};
 use crate::triggers::runs;
 use crate::words::{self, pretty};
 
@@ -55,7 +55,14 @@ pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen:
             lines.extend((at > 0).then(String::new));
             lines.push(name);
         }
-        lines.extend(verdict(&answer, is_valid));
+        lines.extend(verdict(&answer, is_valid, source_of(&trigger)));
+        if let Some(warning) = warning_of(&trigger) {
+            if json {
+                screen::warn(&warning);
+            } else {
+                lines.push(format!("  {warning}"));
+            }
+        }
         if event.is_some() && !takes_event(&trigger) {
             lines.push("  no event runs it: its type is schedule".to_owned());
         }
@@ -74,8 +81,7 @@ pub(crate) async fn check(file: &Path, event: Option<&Path>, json: bool, screen:
 /// Asks the control plane's code what it says to a trigger.
 async fn verdict_on(trigger: &Map<String, Value>, event: Option<&Value>) -> Result<Value, String> {
     // The stack decides which sources there are. Here the trigger's own counts as one.
-    let source = trigger.get("eventConfig").and_then(|config| config.get("eventSourceId")?.as_str());
-    let sources = json!([{"id": source.filter(|id| !id.is_empty()).unwrap_or("none")}]).to_string();
+    let sources = json!([{"id": source_of(trigger).filter(|id| !id.is_empty()).unwrap_or("none")}]).to_string();
     let requests = Requests::nowhere(|name| match name {
         "EVENT_SOURCES" => Some(sources.clone()),
         name if SETTINGS.contains(&name) => set(name),
@@ -89,8 +95,22 @@ async fn verdict_on(trigger: &Map<String, Value>, event: Option<&Value>) -> Resu
     Ok(answer)
 }
 
-/// Words what a check found.
-fn verdict(answer: &Value, is_valid: bool) -> Vec<String> {
+/// Returns the event source to which a trigger is subscribed, or `None` if it names none.
+pub(crate) fn source_of(trigger: &Map<String, Value>) -> Option<&str> {
+    trigger.get("eventConfig")?.get("eventSourceId")?.as_str()
+}
+
+/// Returns the warning about an event source with a dot. It may be right: a rule can give an event any name.
+pub(crate) fn warning_of(trigger: &Map<String, Value>) -> Option<String> {
+    let source = source_of(trigger).filter(|source| source.contains('.'))?;
+    let (shown, hyphens) = (words::one_line(source), words::one_line(&source.replace('.', "-")));
+    Some(format!(
+        "warning: eventConfig.eventSourceId: {shown} has a dot, and the events of {shown} go to triggers of {hyphens}"
+    ))
+}
+
+/// Words what a check found. `source` is the event source to which the trigger is subscribed.
+fn verdict(answer: &Value, is_valid: bool, source: Option<&str>) -> Vec<String> {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(words::one_line).collect()
     };
@@ -109,7 +129,7 @@ fn verdict(answer: &Value, is_valid: bool) -> Vec<String> {
         lines.push(match (refused.is_empty(), event["skipReason"].as_str()) {
             (true, None) => "The event would run it.".to_owned(),
             (true, Some(reason)) => format!("The event would be skipped: {reason}."),
-            (false, _) => format!("The event would not run it: {} refuses it.", refused.join(" and ")),
+            (false, _) => format!("The event would not run it: {}.", refusal(&refused, event, source)),
         });
         for query in texts(&event["emptyQueries"]) {
             lines.push(format!("  finds nothing in the event: {query}"));
@@ -120,6 +140,19 @@ fn verdict(answer: &Value, is_valid: bool) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Words why an event would not run a trigger that is subscribed to `source`.
+fn refusal(refused: &[String], event: &Map<String, Value>, source: Option<&str>) -> String {
+    let (subscription, filters): (Vec<&str>, Vec<&str>) =
+        refused.iter().map(String::as_str).partition(|name| *name == "eventSourceId");
+    let goes = words::one_line(event.get("eventSourceId").and_then(Value::as_str).unwrap_or_default());
+    let own = words::one_line(source.unwrap_or_default());
+    let subscription = subscription
+        .first()
+        .map(|_| format!("its events go to triggers of {goes}, and this one is subscribed to {own}"));
+    let filters = (!filters.is_empty()).then(|| format!("{} refuses it", filters.join(" and ")));
+    subscription.into_iter().chain(filters).collect::<Vec<_>>().join("; ")
 }
 
 /// Reads a file of JSON, or the standard input. It is read as the function reads events: numbers keep their spelling, and

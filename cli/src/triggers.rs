@@ -208,7 +208,8 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
         }
         None => given.map(str::to_owned),
     };
-    let source = trigger.get("eventConfig").and_then(|config| config.get("eventSourceId")?.as_str());
+    let source = check::source_of(&trigger);
+    let warning = check::warning_of(&trigger);
     let has_webhook = source == Some(WEBHOOK) || trigger.get("webhookConfig").is_some_and(Value::is_object);
     let has_webhook = match &id {
         Some(id) if !has_webhook => traits(&place, user.as_deref(), id).await?.has_webhook,
@@ -240,6 +241,7 @@ pub(crate) async fn put(place: Place, options: &PlaceOptions, file: &Path, json:
         (None, _) => created(&requests, user, &body).await?,
     };
     let mut said = saved(&answer["trigger"], id.as_deref(), enabled, &options.given());
+    said.extend(warning);
     let (mut trigger, hook) = (answer["trigger"].clone(), &answer["webhook"]);
     if json {
         // What was not done must not be lost among what was.

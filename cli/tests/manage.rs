@@ -244,7 +244,7 @@ async fn an_execution_is_shown_cancelled_and_replayed_by_the_end_of_its_id() {
 async fn a_trigger_in_a_file_is_checked_without_a_table() {
     let world = World::start("check").await;
     let trigger = json!({"name": "Uploads", "type": "event", "agentId": "agent-789", "userId": USER,
-        "prompt": "Look at {{ $.detail.object.key }} and {{ $.detail.size }}", "eventConfig": {"eventSourceId": "my-source",
+        "prompt": "Look at {{ $.detail.object.key }} and {{ $.detail.size }}", "eventConfig": {"eventSourceId": "aws-s3",
         "eventPattern": {"detail": {"bucket": ["invoices"]}}}});
     let event = |bucket: &str| {
         json!({"detail-type": "Object Created", "source": "aws.s3", "id": "5c3f7a1e-2b4d-4c6e-8f90-123456789abc",
@@ -259,6 +259,25 @@ async fn a_trigger_in_a_file_is_checked_without_a_table() {
         let output = crate::program(&["check", &file, "--event", &event]).output().await.unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    for (source, sentence, is_warned) in [
+        ("my-source", "its events go to triggers of aws-s3, and this one is subscribed to my-source", false),
+        ("aws.s3", "its events go to triggers of aws-s3, and this one is subscribed to aws.s3", true),
+    ] {
+        let mut elsewhere = trigger.clone();
+        elsewhere["eventConfig"]["eventSourceId"] = json!(source);
+        let files = [world.file("elsewhere.json", &elsewhere), world.file("event.json", &event("letters"))];
+        let (_, said) = ended(&mut crate::program(&["check", &files[0], "--event", &files[1]])).await;
+        assert!(said.contains(&format!("would not run it: {sentence}; eventPattern refuses it")), "{said}");
+        let warning = "the events of aws.s3 go to triggers of aws-s3";
+        assert_eq!(said.contains(warning), is_warned, "{said}");
+        if is_warned {
+            let said = world.does(Way::Table, &["put", &files[0]]).await;
+            assert!(said.starts_with("created ") && said.contains(warning), "{said}");
+            let output = world.command(Way::Table, &["put", &files[0], "--json"]).output().await.unwrap();
+            assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok());
+            assert!(String::from_utf8(output.stderr).unwrap().contains(warning));
+        }
     }
     let mut invalid = schedule();
     invalid["scheduleConfig"]["timezone"] = json!("Mars");

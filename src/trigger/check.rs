@@ -9,6 +9,7 @@ use crate::{
         bus::BusEvent,
         invalid::InvalidEvent,
         schedule::{self, Event},
+        target::EventTarget,
     },
     json::steps::Steps,
     trigger::{
@@ -20,9 +21,12 @@ use crate::{
 /// The result of a trigger item for an event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preview {
-    /// The filters that do not match the event: `eventPattern` and `condition`. If both match, it is `userId` where the
-    /// event announces another user's execution.
+    /// The parts of the item that keep the event from it: `eventSourceId` if its events go to the triggers of another
+    /// source, and the filters that do not match, `eventPattern` and `condition`. If there is none of these, it is `userId`
+    /// where the event announces another user's execution.
     pub refused_by: Vec<&'static str>,
+    /// The source to whose triggers such events go, as the router reads it. `None` if the event names its trigger itself.
+    pub event_source_id: Option<String>,
     /// The reason why the fire would be skipped, if it would.
     pub skip_reason: Option<&'static str>,
     /// The prompt as the agent would get it. `None` if the item is invalid or the fire would be skipped.
@@ -67,7 +71,12 @@ fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Previ
     // The caller chooses the item and the event. The filters and the queries together take no more steps than the
     // filters of a run, and the prompt below takes no more than that of a run.
     let steps = Steps::new(MOST_STEPS);
-    let mut refused_by = item.refusing(event, &steps);
+    // An event that names its trigger, as that of a webhook does, needs no subscription.
+    let event_source_id = matches!(event.target, EventTarget::Subscribers).then(|| event.event_source_id.clone());
+    let is_of_another =
+        event_source_id.as_deref().zip(item.event_source_id()).is_some_and(|(events, items)| events != items);
+    let filters = item.refusing(event, &steps);
+    let mut refused_by: Vec<_> = is_of_another.then_some("eventSourceId").into_iter().chain(filters).collect();
     let empty_queries = item.empty_queries(event, &steps);
     if refused_by.is_empty() && !item.may_learn_of(event, &mut Vec::new()) {
         refused_by.push("userId");
@@ -79,7 +88,7 @@ fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Previ
         TriggerDecision::Invalid(..) => (None, None),
     };
     let (prompt, input) = fire.map(|fire| (fire.task.prompt, Value::Object(fire.task.input))).unzip();
-    Preview { refused_by, skip_reason, prompt, input, empty_queries }
+    Preview { refused_by, event_source_id, skip_reason, prompt, input, empty_queries }
 }
 
 #[cfg(test)]
@@ -156,6 +165,32 @@ mod tests {
         assert_eq!(refused(json!({})), ["userId"]);
         assert_eq!(refused(json!({"eventConfig": pattern})), ["eventPattern"]);
         assert_eq!(refused(json!({"followsAnyUser": true})), Vec::<&str>::new());
+    }
+
+    /// The source is compared as the router compares it: with hyphens for dots, unless the event names it.
+    #[test]
+    fn an_event_of_another_source_is_refused() {
+        let of = |attributes: Value, marks: Value| {
+            let mut event = json!({"detail-type": "x", "source": "aws.codepipeline", "id": "1", "detail": {}});
+            event.as_object_mut().unwrap().extend(marks.as_object().unwrap().clone());
+            let seen = preview(item(attributes), &event.to_string(), Platform::Other).unwrap();
+            (seen.refused_by, seen.event_source_id)
+        };
+        let subscribed = |source: &str| json!({"eventConfig": {"eventSourceId": source}});
+        let named = json!({"_eventSourceId": "uploads"});
+        let addressed = json!({"_address": {"triggerId": "t", "userId": "u"}});
+        for (attributes, marks, refused, source) in [
+            (subscribed("aws-codepipeline"), json!({}), vec![], Some("aws-codepipeline")),
+            (subscribed("aws.codepipeline"), json!({}), vec!["eventSourceId"], Some("aws-codepipeline")),
+            (subscribed("aws-codepipline"), json!({}), vec!["eventSourceId"], Some("aws-codepipeline")),
+            (subscribed("uploads"), named.clone(), vec![], Some("uploads")),
+            (subscribed("aws-codepipeline"), named, vec!["eventSourceId"], Some("uploads")),
+            (subscribed("webhook"), addressed, vec![], None),
+            (json!({}), json!({}), vec![], Some("aws-codepipeline")),
+        ] {
+            let expected = (refused, source.map(str::to_owned));
+            assert_eq!(of(attributes.clone(), marks.clone()), expected, "{attributes} {marks}");
+        }
     }
 
     #[test]

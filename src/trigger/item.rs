@@ -159,6 +159,11 @@ impl TriggerItem {
         of_prompt.into_iter().chain(of_mapping).collect()
     }
 
+    /// Returns the event source that `eventConfig` names, or `None` if it names none.
+    pub(crate) fn event_source_id(&self) -> Option<&str> {
+        self.item.get("eventConfig")?.get("eventSourceId")?.as_str()
+    }
+
     /// Returns true if the item is subscribed to an event source, as the index finds it.
     pub(crate) fn is_subscribed_to(&self, event_source_id: &str) -> bool {
         self.item.get("GSI2PK").and_then(Value::as_str) == Some(keys::subscribers_of(event_source_id).as_str())

@@ -82,10 +82,10 @@ fn previewed(
     item.insert("SK".to_owned(), json!(format!("TRIGGER#{id}")));
     item.remove("id");
     let preview = check::preview(Value::Object(item), &to_json(event), api.settings.platform);
-    let Preview { refused_by, skip_reason, prompt, input, empty_queries } =
+    let Preview { refused_by, event_source_id, skip_reason, prompt, input, empty_queries } =
         preview.map_err(|invalid| invalid.problems)?;
     let mut shown = json!({"matches": refused_by.is_empty(), "refusedBy": refused_by, "skipReason": skip_reason, "prompt": prompt,
-        "emptyQueries": empty_queries});
+        "eventSourceId": event_source_id, "emptyQueries": empty_queries});
     // The macro would spell its numbers anew.
     shown["input"] = input.unwrap_or_default();
     Ok(shown)

@@ -272,6 +272,14 @@ async fn a_check_writes_nothing_and_shows_the_prompt() {
     assert!(checked["fieldViolations"].as_array().unwrap().len() >= 4);
     let checked = api.post("/triggers/check", json!({"trigger": scheduled()})).await.expect(200);
     assert_eq!(checked["schedule"]["description"], "At 09:00, on Monday to Friday (Europe/Berlin)");
+    // An event of a source to which it is not subscribed never reaches its filters.
+    let other = json!({"detail-type": "Object Created", "source": "aws.s3control", "detail": {}});
+    let checked = api.post("/triggers/check", json!({"trigger": subscribed(), "event": other})).await.expect(200);
+    assert_eq!(
+        (&checked["event"]["matches"], &checked["event"]["refusedBy"]),
+        (&json!(false), &json!(["eventSourceId"]))
+    );
+    assert_eq!(checked["event"]["eventSourceId"], "aws-s3control");
     assert_eq!(world.stack.dynamodb.scan(), Vec::<Value>::new());
 
     let stored = api.create(subscribed()).await;
@@ -285,6 +293,7 @@ async fn a_check_writes_nothing_and_shows_the_prompt() {
     let checked = api.post("/triggers/check", lenient::parse(text).unwrap()).await.expect(200);
     let prompt = checked["event"]["prompt"].as_str().unwrap();
     assert!(prompt.starts_with(r#"[1e15,1.50,"\ud83d"]"#), "{prompt}");
+    assert_eq!(checked["event"]["refusedBy"], json!(["eventSourceId"]));
     let text = text.replace("{{ $.detail }}", "x").replace("\"n\"", r#""n","inputMapping":{"d":"$.detail"}"#);
     let checked = api.post("/triggers/check", lenient::parse(&text).unwrap()).await.expect(200);
     assert_eq!(to_json(&checked["event"]["input"]["d"]), r#"[1e15,1.50,"\ud83d"]"#);
