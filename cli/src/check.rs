@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use agent_trigger::json::lenient;
+use agent_trigger::json::{lenient, surrogate};
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,8 @@ use crate::words::{self, pretty};
 
 /// The name that stands for the standard input.
 const STDIN: &str = "-";
+/// The most columns of an event's value that are shown.
+const LONGEST_VALUE: usize = 60;
 /// The settings of the control plane on which a verdict depends.
 const SETTINGS: [&str; 2] = ["MIN_SCHEDULE_MINUTES", "AGENT_ON_AGENTCORE"];
 
@@ -123,7 +125,9 @@ fn verdict(answer: &Value, is_valid: bool, source: Option<&str>) -> Vec<String> 
         lines.extend([String::new(), words::one_line(schedule["description"].as_str().unwrap_or_default())]);
         lines.extend(runs(schedule));
     }
-    if let Some(event) = answer["event"].as_object() {
+    if !is_valid && answer["event"].is_object() {
+        lines.extend([String::new(), "The event: not asked while the trigger is invalid.".to_owned()]);
+    } else if let Some(event) = answer["event"].as_object() {
         lines.push(String::new());
         let refused = texts(&event["refusedBy"]);
         lines.push(match (refused.is_empty(), event["skipReason"].as_str()) {
@@ -152,7 +156,20 @@ fn refusal(refused: &[String], event: &Map<String, Value>, source: Option<&str>)
         .first()
         .map(|_| format!("its events go to triggers of {goes}, and this one is subscribed to {own}"));
     let filters = (!filters.is_empty()).then(|| format!("{} refuses it", filters.join(" and ")));
-    subscription.into_iter().chain(filters).collect::<Vec<_>>().join("; ")
+    let place = event.get("patternRefusal").and_then(Value::as_object).map(place_of);
+    subscription.into_iter().chain(filters).chain(place).collect::<Vec<_>>().join("; ")
+}
+
+/// Words the place at which the event pattern refuses an event.
+fn place_of(place: &Map<String, Value>) -> String {
+    let path = words::one_line(place.get("path").and_then(Value::as_str).unwrap_or_default());
+    match place.get("value") {
+        None => format!("the pattern wants {path}, which the event does not have"),
+        Some(value) => {
+            let value = words::cut(&words::one_line(&surrogate::to_json(value)), LONGEST_VALUE);
+            format!("the pattern does not take {path}, which is {value}")
+        }
+    }
 }
 
 /// Reads a file of JSON, or the standard input. It is read as the function reads events: numbers keep their spelling, and

@@ -253,7 +253,14 @@ async fn a_trigger_in_a_file_is_checked_without_a_table() {
     let file = world.file("trigger.json", &trigger);
     for (bucket, words) in [
         ("invoices", ["would run it", "Look at \"a.csv\"", "$.detail.size"]),
-        ("letters", ["eventPattern refuses it", "Look at \"a.csv\"", "$.detail.size"]),
+        (
+            "letters",
+            [
+                "eventPattern refuses it; the pattern does not take $.detail.bucket, which is \"letters\".",
+                "Look at \"a.csv\"",
+                "$.detail.size",
+            ],
+        ),
     ] {
         let event = world.file("event.json", &event(bucket));
         let output = crate::program(&["check", &file, "--event", &event]).output().await.unwrap();
@@ -279,6 +286,12 @@ async fn a_trigger_in_a_file_is_checked_without_a_table() {
             assert!(String::from_utf8(output.stderr).unwrap().contains(warning));
         }
     }
+    let mut invalid = trigger.clone();
+    invalid["prompt"] = json!("Look at {{ $.detail.execution-id }}");
+    let files = [world.file("invalid.json", &invalid), world.file("event.json", &event("invoices"))];
+    let (is_valid, said) = ended(&mut crate::program(&["check", &files[0], "--event", &files[1]])).await;
+    assert!(!is_valid && said.contains("in brackets: ['execution-id']"), "{said}");
+    assert!(said.contains("not asked while the trigger is invalid") && !said.contains("would run it"), "{said}");
     let mut invalid = schedule();
     invalid["scheduleConfig"]["timezone"] = json!("Mars");
     invalid["timeoutSecond"] = json!(60);

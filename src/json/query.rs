@@ -59,8 +59,12 @@ impl Query {
         if shape.is_product {
             return Err("must not have *, :, ? or .. behind a $ within a filter".to_owned());
         }
-        let path = JsonPath::parse(query)
-            .map_err(|error| format!("must be an RFC 9535 query, which begins with $: {error}"))?;
+        let path = JsonPath::parse(query).map_err(|error| {
+            let hint = hyphenated(query)
+                .map(|name| format!("; a name with a hyphen is written in brackets: ['{name}']"))
+                .unwrap_or_default();
+            format!("must be an RFC 9535 query, which begins with $: {error}{hint}")
+        })?;
         Ok(Self { segments: segments(query), path })
     }
 
@@ -79,6 +83,15 @@ impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.path.fmt(f)
     }
+}
+
+/// Returns the first name with a hyphen that a query writes behind a dot, where RFC 9535 takes none.
+fn hyphenated(query: &str) -> Option<&str> {
+    query.split('.').skip(1).find_map(|part| {
+        let end = part.find(|char: char| !(char.is_alphanumeric() || matches!(char, '_' | '-')));
+        let name = &part[..end.unwrap_or(part.len())];
+        (name.contains('-') && name.starts_with(|char: char| char.is_alphabetic() || char == '_')).then_some(name)
+    })
 }
 
 /// Separates the segments of a query that the parser has accepted.
@@ -225,6 +238,24 @@ mod tests {
             let problem = Query::parse(query).unwrap_err();
             assert!(problem.starts_with(expected), "{query}: {problem}");
         }
+    }
+
+    /// Events of AWS are full of such names.
+    #[test]
+    fn a_name_with_a_hyphen_is_said_to_need_brackets() {
+        for (query, name) in [
+            ("$.detail.execution-id", Some("execution-id")),
+            ("$.detail-type", Some("detail-type")),
+            ("$.detail.execution-id[0].x", Some("execution-id")),
+            ("$.detail[", None),
+            ("$.detail[?@.a == 1 - 2]", None),
+        ] {
+            let problem = Query::parse(query).unwrap_err();
+            let hint = name.map(|name| format!("; a name with a hyphen is written in brackets: ['{name}']"));
+            assert!(hint.as_ref().is_none_or(|hint| problem.ends_with(hint)), "{query}: {problem}");
+            assert_eq!(problem.contains("hyphen"), hint.is_some(), "{query}: {problem}");
+        }
+        assert!(Query::parse("$.detail['execution-id']").is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     trigger::{
         bounds::MOST_STEPS,
         item::{TriggerDecision, TriggerItem},
+        pattern::Refusal,
     },
 };
 
@@ -27,6 +28,9 @@ pub struct Preview {
     pub refused_by: Vec<&'static str>,
     /// The source to whose triggers such events go, as the router reads it. `None` if the event names its trigger itself.
     pub event_source_id: Option<String>,
+    /// The first place at which the event does not match `eventPattern`, as a JSON path, and the value there. `None` if it
+    /// matches, or if no single place decides.
+    pub pattern_refusal: Option<(String, Option<Value>)>,
     /// The reason why the fire would be skipped, if it would.
     pub skip_reason: Option<&'static str>,
     /// The prompt as the agent would get it. `None` if the item is invalid or the fire would be skipped.
@@ -77,6 +81,8 @@ fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Previ
         event_source_id.as_deref().zip(item.event_source_id()).is_some_and(|(events, items)| events != items);
     let filters = item.refusing(event, &steps);
     let mut refused_by: Vec<_> = is_of_another.then_some("eventSourceId").into_iter().chain(filters).collect();
+    let pattern_refusal = refused_by.contains(&"eventPattern").then(|| item.pattern_refusal(event, &steps)).flatten();
+    let pattern_refusal = pattern_refusal.map(|Refusal { path, value }| (path, value.cloned()));
     let empty_queries = item.empty_queries(event, &steps);
     if refused_by.is_empty() && !item.may_learn_of(event, &mut Vec::new()) {
         refused_by.push("userId");
@@ -88,7 +94,7 @@ fn preview_of(item: &TriggerItem, event: &BusEvent, platform: Platform) -> Previ
         TriggerDecision::Invalid(..) => (None, None),
     };
     let (prompt, input) = fire.map(|fire| (fire.task.prompt, Value::Object(fire.task.input))).unzip();
-    Preview { refused_by, event_source_id, skip_reason, prompt, input, empty_queries }
+    Preview { refused_by, event_source_id, pattern_refusal, skip_reason, prompt, input, empty_queries }
 }
 
 #[cfg(test)]
@@ -167,6 +173,23 @@ mod tests {
         assert_eq!(refused(json!({"followsAnyUser": true})), Vec::<&str>::new());
     }
 
+    #[test]
+    fn a_pattern_says_where_it_refuses() {
+        for (pattern, place) in [
+            (json!({"detail": {"key": ["k"]}}), None),
+            (json!({"detail": {"key": ["k"], "size": [7]}}), Some(("$.detail.size", Some(json!(5))))),
+            (json!({"detail": {"state": ["x"]}}), Some(("$.detail.state", None))),
+            (json!({"detail": {"a": {"c": ["x"]}}}), Some(("$.detail.a", None))),
+            (json!({"detail": {"key": {"c": ["x"]}}}), Some(("$.detail.key", Some(json!("k"))))),
+            // No single place decides.
+            (json!({"$or": [{"detail": {"key": ["x"]}}, {"detail": {"size": [1]}}]}), None),
+        ] {
+            let seen = preview_with(json!({"eventConfig": {"eventPattern": pattern}}));
+            let place = place.map(|(path, value)| (path.to_owned(), value));
+            assert_eq!(seen.pattern_refusal, place, "{pattern}");
+        }
+    }
+
     /// The source is compared as the router compares it: with hyphens for dots, unless the event names it.
     #[test]
     fn an_event_of_another_source_is_refused() {
@@ -203,6 +226,7 @@ mod tests {
         let seen = preview_with(json!({"eventConfig": {"eventPattern": {"source": ["aws.ec2"]},
             "condition": {"field": "detail.size", "operator": "gt", "value": 9}}}));
         assert_eq!(seen.refused_by, ["eventPattern", "condition"]);
+        assert_eq!(seen.pattern_refusal, Some(("$.source".to_owned(), Some(json!("aws.s3")))));
         assert!(seen.prompt.is_some());
         assert_eq!(preview_with(json!({"enabled": false})).skip_reason, Some("Disabled"));
     }

@@ -27,7 +27,7 @@ use crate::{
         bounds::{EventSteps, LEAST_STEPS, MOST_STEPS, MOST_STEPS_OF_EVENT},
         condition::Conditions,
         documented,
-        pattern::Pattern,
+        pattern::{Pattern, Refusal},
         prompt::{Allowance, Mapping, Prompt, TooCostly},
     },
 };
@@ -146,6 +146,12 @@ impl TriggerItem {
         let conditions =
             filters.conditions.is_some_and(|conditions| is_refused(conditions.matches_within(&event.event, steps)));
         pattern.then_some("eventPattern").into_iter().chain(conditions.then_some("condition")).collect()
+    }
+
+    /// Returns the first place at which an event does not match the event pattern. `None` if it matches, if no single place
+    /// decides, or if the steps do not suffice.
+    pub(crate) fn pattern_refusal<'e>(&self, event: &'e BusEvent, steps: &Steps) -> Option<Refusal<'e>> {
+        self.filters(&mut Vec::new()).pattern?.refusal(&event.event, steps)
     }
 
     /// Returns the queries of the prompt and of `inputMapping` that find nothing in an event, as far as the steps suffice.

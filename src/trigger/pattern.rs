@@ -113,6 +113,41 @@ impl Pattern {
     }
 }
 
+/// The first place at which an event differs from a pattern.
+#[derive(Debug, PartialEq)]
+pub struct Refusal<'e> {
+    /// The JSON path.
+    pub path: String,
+    /// The value there. `None` if there is none.
+    pub value: Option<&'e Value>,
+}
+
+impl Pattern {
+    /// Returns the first place at which `event` does not match. `None` if it matches, if the pattern has several
+    /// alternatives, because then no single place decides, or if the steps are spent.
+    pub(crate) fn refusal<'e>(&self, event: &'e Value, steps: &Steps) -> Option<Refusal<'e>> {
+        let [fields] = &self.alternatives[..] else { return None };
+        refusal(fields, event, "$", steps).filter(|_| !steps.are_spent())
+    }
+}
+
+/// Returns the first place in `value` at which one of the fields is not found. The elements of an array are not told apart:
+/// the whole array is the place.
+fn refusal<'e>(fields: &Fields, value: &'e Value, path: &str, steps: &Steps) -> Option<Refusal<'e>> {
+    fields.iter().find_map(|(name, node)| {
+        let (path, value) = (member(path, name), value.get(&**name));
+        match node {
+            Node::Object(below) if !find_fields(below, value, steps).is_found() => {
+                let below =
+                    value.filter(|value| value.is_object()).and_then(|value| refusal(below, value, &path, steps));
+                Some(below.unwrap_or(Refusal { path, value }))
+            }
+            Node::Value(matchers) if !find_value(matchers, value, steps).is_found() => Some(Refusal { path, value }),
+            Node::Object(_) | Node::Value(_) => None,
+        }
+    })
+}
+
 /// The ways in which a part of a pattern is fulfilled. A part with `exists: false` may be fulfilled in both ways.
 #[derive(Debug, Clone, Copy)]
 struct Found {

@@ -82,11 +82,16 @@ fn previewed(
     item.insert("SK".to_owned(), json!(format!("TRIGGER#{id}")));
     item.remove("id");
     let preview = check::preview(Value::Object(item), &to_json(event), api.settings.platform);
-    let Preview { refused_by, event_source_id, skip_reason, prompt, input, empty_queries } =
+    let Preview { refused_by, event_source_id, pattern_refusal, skip_reason, prompt, input, empty_queries } =
         preview.map_err(|invalid| invalid.problems)?;
     let mut shown = json!({"matches": refused_by.is_empty(), "refusedBy": refused_by, "skipReason": skip_reason, "prompt": prompt,
         "eventSourceId": event_source_id, "emptyQueries": empty_queries});
-    // The macro would spell its numbers anew.
+    // The macro would spell their numbers anew.
+    if let Some((path, value)) = pattern_refusal {
+        let mut place = Map::from_iter([("path".to_owned(), json!(path))]);
+        place.extend(value.map(|value| ("value".to_owned(), value)));
+        shown["patternRefusal"] = place.into();
+    }
     shown["input"] = input.unwrap_or_default();
     Ok(shown)
 }
