@@ -127,12 +127,40 @@ def check_detached(python):
     return False
 
 
+def check_long_runs(python):
+    """Run the agent of docs/long-runs.md as the page says: it reports to the local run."""
+    port = free_port()
+    sample = (ROOT / "docs/long-runs.md").read_text().split("```python\n")[1].split("```")[0].replace("8080", str(port))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "agents/python"), "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "records.json"
+        agent = subprocess.Popen([python, "-c", sample], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(port, agent)
+            command = ["cargo", "run", "--quiet", "--locked", "--example", "local", "--", "--agent-url", f"http://127.0.0.1:{port}"]
+            command += ["--auth", "none", "--records", str(file), "events/agent-detached.json"]
+            run = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        finally:
+            agent.terminate()
+            agent.wait()
+        rows = json.loads(file.read_text()) if file.exists() else []
+    ends = [(row["status"], row.get("output"), row.get("usage", {}).get("inputTokens")) for row in rows]
+    if run.returncode or ends != [("completed", "All five folders are read.", 500)] or "waits for a report" not in run.stdout:
+        print(run.stdout, run.stderr, sep="\n")
+        print(f"FAILED: the agent of docs/long-runs.md: {ends}")
+        return True
+    print("docs/long-runs.md: its agent reports to the local run")
+    return False
+
+
 def main():
     python, *only = sys.argv[1:]
     names = [name for name in AGENTS if not only or name in only]
     results = [check(name, python) for name in names]
     if not only or "detached_agent" in only:
         results.append(check_detached(python))
+    if not only or "long_runs" in only:
+        results.append(check_long_runs(python))
     return any(results)
 
 

@@ -1,11 +1,13 @@
 //! The webhooks of the local run: the built API's other surface on a port of its own, and as a function of Lambda, which
 //! the page's test deliveries invoke.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use standins::lambda_api::FUNCTION_ARN;
 use standins::stack::Env;
 use standins::{Function, Invocation, RuntimeApi, Stack};
+
+use crate::programs::listening;
 
 /// The port of webhooks, unless `LOCAL_PORT` says 0, which means any.
 const PORT: &str = "9011";
@@ -13,8 +15,6 @@ const PORT: &str = "9011";
 pub(crate) const SECRETS: &str = "/agent-trigger/hooks/";
 /// The function of test deliveries.
 pub(crate) const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:agent-trigger-hooks";
-/// The longest time in which it starts.
-const START: Duration = Duration::from_secs(30);
 
 /// The running webhooks. They end when this is dropped.
 pub(crate) struct Hooks {
@@ -44,15 +44,7 @@ impl Hooks {
         let any = std::env::var("LOCAL_PORT").is_ok_and(|port| port == "0");
         let runtime = RuntimeApi::start().await;
         let port = spawn(&env(stack, Some(if any { "0" } else { PORT })), &runtime)?;
-        let line = tokio::select! {
-            line = port.wait_for_log("listening on ", START) => line,
-            _ = port.wait_exit(START) => None,
-        };
-        let url = line.as_deref().and_then(|line| line.split_once("listening on ")).map(|(_, url)| url.to_owned());
-        let url = url.ok_or_else(|| {
-            let hint = "Does another program listen on its port? LOCAL_PORT=0 takes any that is free.";
-            format!("the webhooks do not start: {}\n{hint}", port.logs().join("; "))
-        })?;
+        let url = listening(&port, "the receiver of webhooks").await?;
         Ok(Self { url, _port: (port, runtime), _function: (function, serving) })
     }
 }

@@ -118,6 +118,9 @@ impl Live {
                 is_whole: answer.is_whole == Some(true),
             };
             let lines = match (&answer.content_encoding, answer.is_cut) {
+                _ if is_acknowledged(answer, &rows) => {
+                    vec!["an acknowledgement: the agent worked on, and its reports decided the rest".to_owned()]
+                }
                 (Some(encoding), _) => vec![format!("encoded as {encoding}; the record says how it was read")],
                 (None, true) => vec!["too long to explain; the record says how it was read".to_owned()],
                 (None, false) => recognised::explain(&whole, self.protocol.as_deref()),
@@ -128,6 +131,12 @@ impl Live {
             say(&format!("\n{} further answers are not explained.", answers.len() - MOST_ANSWERS));
         }
     }
+}
+
+/// Returns true if an answer acknowledged a detached run.
+fn is_acknowledged(answer: &Relayed, rows: &[Value]) -> bool {
+    let is_of = |row: &&Value| answer.is_of(row[record::SESSION_ID].as_str().unwrap_or_default());
+    rows.iter().find(is_of).is_some_and(|row| row[record::DETACHED_AT].is_string())
 }
 
 /// Names an answer by its execution and shows what that was recorded as.

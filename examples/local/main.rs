@@ -14,6 +14,7 @@ mod programs;
 mod progress;
 mod recognised;
 mod report;
+mod reports;
 mod run;
 mod serve;
 mod triggers;
@@ -27,6 +28,7 @@ use standins::{ProtocolScripts, Script, Stack};
 
 use crate::options::Options;
 use crate::programs::Place;
+use crate::reports::Reports;
 
 /// The stand-in agent's answer, long enough to look well in a table.
 const ANSWER: &str = "Three files came in since yesterday: orders.csv (1.2 MB), returns.csv (84 kB) and stock.json. \
@@ -78,15 +80,7 @@ async fn start() -> Result<ExitCode, String> {
             if e.kind() == io::ErrorKind::AddrInUse { format!("{e}\n{hint}") } else { e.to_string() }
         })?;
         triggers.seed(&stack.dynamodb)?;
-        let built = place.programs(&[
-            "-p",
-            "agent-trigger",
-            "-p",
-            "agent-trigger-examples",
-            "-p",
-            "agent-trigger-api",
-            "--bins",
-        ])?;
+        let built = place.programs(reports::PACKAGES)?;
         let stack = stack.with_binary(built.join("agent-trigger"));
         serve::serve(&stack, root, &built, &options, &user).await?;
         return Ok(ExitCode::SUCCESS);
@@ -95,8 +89,12 @@ async fn start() -> Result<ExitCode, String> {
     let stack = stack(Ports::default(), &options).await.map_err(|e| e.to_string())?;
     detached::prepare(&stack);
     triggers.seed(&stack.dynamodb)?;
-    let built = place.programs(&["--bin", "agent-trigger"])?;
-    run::run(&stack.with_binary(built.join("agent-trigger")), &plan, root, &options).await
+    // The stand-in agents report as events do; an agent of one's own needs an address.
+    let is_own = options.agent_url.is_some();
+    let built = place.programs(if is_own { reports::PACKAGES } else { &["--bin", "agent-trigger"] })?;
+    let reports = if is_own { Some(Reports::start(&stack, &built, false).await?) } else { None };
+    let report_url = reports.as_ref().map(|reports| reports.url.as_str());
+    run::run(&stack.with_binary(built.join("agent-trigger")), &plan, root, &options, report_url).await
 }
 
 /// Starts the stand-ins, with agents that take their time as real ones do.

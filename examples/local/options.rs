@@ -45,10 +45,10 @@ Agents that work on after their invocations, hours in seconds (docs/long-runs.md
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment
   --serve          start everything and print one link: the control plane's page at port 9010 (LOCAL_PORT), with schedules that
-                   fire. The stand-ins listen on ports 9001 to 9004; .local/env tells triggerctl and `cargo lambda watch`
+                   fire. The stand-ins listen on ports 9001 to 9004, and agents of detached runs report to port 9012; .local/env tells triggerctl and `cargo lambda watch`
                    where. Ends with Ctrl-C
   --agent-url URL  call this agent (https, or http on loopback) instead of the stand-in; without events, the first event
-                   is sent twice. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
+                   is sent twice. An agent on this machine that works on after its invocation reports to this run. The tokens come from the Cognito stand-in, unless COGNITO_USER_POOL_ID and
                    COGNITO_CLIENT_ID are set; then the COGNITO_* and AWS_* settings are used
   --protocol NAME  how the agent is called and read (AGENT_PROTOCOL): invocations, ag-ui, a2a, a2a-1.0, mcp,
                    openai-responses, openai-chat, langgraph, adk or custom. The stand-in speaks the first six. AGENTS and

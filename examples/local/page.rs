@@ -12,12 +12,11 @@ use standins::{Function, RuntimeApi, SCHEDULE_GROUP, SCHEDULER_ROLE, Scheduler, 
 use crate::{
     hooks::{self, Hooks},
     next_run::next_run,
+    programs::listening,
 };
 
 /// The port of the page, unless `LOCAL_PORT` says otherwise. 0 means any.
 const PORT: &str = "9010";
-/// The longest time in which the API starts.
-const START: Duration = Duration::from_secs(30);
 /// The running control plane. It ends when this is dropped.
 pub(crate) struct Page {
     /// Its address, `http://127.0.0.1:port`.
@@ -55,15 +54,7 @@ impl Page {
         let binary = built.join("agent-trigger-api");
         let api = Function::spawn(&binary, &env, &runtime)
             .map_err(|e| format!("{} does not start: {e}", binary.display()))?;
-        let line = tokio::select! {
-            line = api.wait_for_log("listening on ", START) => line,
-            _ = api.wait_exit(START) => None,
-        };
-        let url = line.as_deref().and_then(|line| line.split_once("listening on ")).map(|(_, url)| url.to_owned());
-        let url = url.ok_or_else(|| {
-            let hint = "Does another program listen on its port? LOCAL_PORT=0 takes any that is free.";
-            format!("the control plane does not start: {}\n{hint}", api.logs().join("; "))
-        })?;
+        let url = listening(&api, "the control plane").await?;
         for trigger in samples() {
             make(&url, &key, &trigger).await?;
         }

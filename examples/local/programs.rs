@@ -3,6 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use standins::Function;
 
 use crate::report;
 
@@ -78,6 +81,25 @@ impl Place {
             .map_err(|e| format!("cannot run {}: {e}", cargo.display()))?;
         if status.success() { Ok(built.to_owned()) } else { Err("it does not build, see above".to_owned()) }
     }
+}
+
+/// The longest time in which a program begins to listen.
+const START: Duration = Duration::from_secs(30);
+
+/// Waits until a program listens and returns its address, `http://127.0.0.1:port`. `what` names the program.
+///
+/// # Errors
+/// If it ends before, or does not listen in time.
+pub(crate) async fn listening(program: &Function, what: &str) -> Result<String, String> {
+    let line = tokio::select! {
+        line = program.wait_for_log("listening on ", START) => line,
+        _ = program.wait_exit(START) => None,
+    };
+    let url = line.as_deref().and_then(|line| line.split_once("listening on ")).map(|(_, url)| url.to_owned());
+    url.ok_or_else(|| {
+        let hint = "Does another program listen on its port? LOCAL_PORT=0 takes any that is free.";
+        format!("{what} cannot start: {}\n{hint}", program.logs().join("; "))
+    })
 }
 
 fn this_program() -> Result<PathBuf, String> {

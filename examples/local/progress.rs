@@ -145,6 +145,9 @@ fn spinner(bars: &MultiProgress, name: &str) -> ProgressBar {
 
 /// Describes what a running execution is doing: as its agent tells or, for a real agent, as its record tells.
 fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
+    if row[record::DETACHED_AT].is_string() {
+        return (waiting(row), String::new());
+    }
     let session = row[record::SESSION_ID].as_str().unwrap_or_default();
     if let Some(call) = calls.iter().rfind(|call| call.is_of(session)) {
         let doing = if call.note.is_empty() { "agent called" } else { &call.note };
@@ -154,6 +157,16 @@ fn doing(row: &Value, calls: &[AgentRequest]) -> (String, String) {
         Some(events) => ("streaming".to_owned(), figures(events, row[record::BYTES].as_u64().unwrap_or_default())),
         None => ("started".to_owned(), String::new()),
     }
+}
+
+/// Describes a detached run: by when its agent must report.
+fn waiting(row: &Value) -> String {
+    let until = row[record::LEASE_UNTIL].as_i64().and_then(|millis| {
+        let time = jiff::Timestamp::from_millisecond(millis).ok()?;
+        Some(time.strftime("%H:%M:%S UTC").to_string())
+    });
+    let until = until.map(|until| format!(", until {until}")).unwrap_or_default();
+    format!("waits for a report of the agent{until}")
 }
 
 fn figures(events: u64, bytes: u64) -> String {
@@ -167,4 +180,19 @@ fn ended(row: &Value) -> String {
         (None, None) => text(&row[record::STATUS]),
     };
     row[record::DURATION_MS].as_f64().map_or_else(|| what.clone(), |ms| format!("{what} after {:.1} s", ms / 1000.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_detached_run_says_until_when_it_waits() {
+        let row = json!({"sessionId": "s", "detachedAt": "2026-01-05T08:00:00Z", "leaseUntil": 1_767_600_010_000_i64});
+        assert_eq!(doing(&row, &[]).0, "waits for a report of the agent, until 08:00:10 UTC");
+        assert_eq!(doing(&json!({"detachedAt": "2026-01-05T08:00:00Z"}), &[]).0, "waits for a report of the agent");
+        assert_eq!(doing(&json!({"sessionId": "s"}), &[]).0, "started");
+    }
 }

@@ -24,8 +24,15 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(900);
 /// The number of the function's processes, and so of invocations at the same time.
 const POOL: usize = 8;
 
-/// Sends the events one after another, shows their outcomes, and compares them with what the function promises.
-pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Options) -> Result<ExitCode, String> {
+/// Sends the events one after another, shows their outcomes, and compares them with what the function promises. Agents of
+/// detached runs report to `report_url`, or the stand-ins do on a bus.
+pub(crate) async fn run(
+    stack: &Stack,
+    plan: &Plan,
+    root: &Path,
+    options: &Options,
+    report_url: Option<&str>,
+) -> Result<ExitCode, String> {
     let log = root.join(".local/function.log");
     let tee = log_file(&log)?;
     stack.lambda.timeout(TIMEOUT);
@@ -36,7 +43,8 @@ pub(crate) async fn run(stack: &Stack, plan: &Plan, root: &Path, options: &Optio
     let (mut live, through) = Live::before(&agent_url, options.protocol.clone()).await?;
     env.extend(options.agents(&through, plan.agents()).map(|agents| ("AGENTS".to_owned(), agents)));
     env.insert("AGENT_API_URL".to_owned(), through);
-    env.insert("REPORT_BUS_NAME".to_owned(), "local-reports".to_owned());
+    let (name, value) = report_url.map_or(("REPORT_BUS_NAME", "local-reports"), |url| ("REPORT_URL", url));
+    env.insert(name.to_owned(), value.to_owned());
     stack.pool_with(POOL, env, Some(tee));
     let pipe = outbox::pipe(stack, root, TIMEOUT)?;
     let is_stand_in = options.agent_url.is_none();

@@ -12,10 +12,12 @@ use standins::Stack;
 use standins::stack::{Env, Ports};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::detached;
 use crate::options::Options;
 use crate::outbox;
 use crate::page::Page;
 use crate::report::{self, say};
+use crate::reports::Reports;
 use crate::run::{TIMEOUT, log_file};
 
 /// The ports next to 9000, which `cargo lambda watch` uses.
@@ -43,7 +45,10 @@ pub(crate) async fn serve(
     let file = root.join(".local/env");
     // A run that was killed leaves it behind, and a start that fails must not seem to serve.
     let _ = fs::remove_file(&file);
-    let env = options.env(stack);
+    let reports = Reports::start(stack, built, true).await?;
+    let mut env = options.env(stack);
+    env.insert("REPORT_URL".to_owned(), reports.url.clone());
+    detached::prepare(stack);
     stack.lambda.timeout(TIMEOUT);
     stack.lambda.retries(0);
     stack.pool_with(ENVIRONMENTS, env.clone(), Some(log_file(&root.join(".local/function.log"))?));
@@ -57,7 +62,7 @@ pub(crate) async fn serve(
          {}\n  \
          {}\n\n\
          Cognito, an agent, DynamoDB and Lambda's API stand in at {}, {}, {} and {}. Executions are shown here as they\n\
-         end. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
+         end. The agent of a detached run reports to {}. The function's log is .local/function.log. Ctrl-C ends everything and what it holds.\n",
         page.url,
         page.key,
         page.curl,
@@ -65,14 +70,17 @@ pub(crate) async fn serve(
         stack.cognito.url(),
         stack.agent.url(),
         stack.dynamodb.url(),
-        stack.lambda.url()
+        stack.lambda.url(),
+        reports.url
     ));
     let mut shown = HashSet::new();
+    let mut agents = detached::Agents::default();
     let ended = tokio::select! {
         stopped = stopped() => stopped.map_err(|e| format!("cannot listen for signals: {e}")),
         said = page.ended() => Err(said),
         () = async {
             loop {
+                agents.update(stack);
                 show_ended(stack, &mut shown);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

@@ -126,7 +126,8 @@ class BusSender:
             try:
                 import boto3  # type: ignore[import-untyped,import-not-found,unused-ignore]
             except ImportError as error:
-                raise RuntimeError("reports on an event bus need boto3: pip install 'agent-trigger[bus]'") from error
+                message = "reports on an event bus need boto3: pip install './agents/python[bus]', or boto3 alone"
+                raise RuntimeError(message) from error
             client = boto3.client("events")
         self._bus, self._token, self._client = event_bus_name, token, client
 

@@ -425,7 +425,8 @@ class Bus(Case):
     def test_a_bus_without_boto3_says_what_is_missing(self):
         with mock.patch.dict(sys.modules, {"boto3": None}):
             callback = {**Callbacks.GOOD, "url": None, "eventBusName": "reports"}
-            with self.assertRaisesRegex(RuntimeError, "boto3"):
+            # No other project's name on PyPI.
+            with self.assertRaisesRegex(RuntimeError, r"boto3: pip install '\./agents/python\[bus\]'"):
                 detached({"callback": callback})
 
 
