@@ -41,7 +41,7 @@ Agents that work on after their invocations, hours in seconds (docs/long-runs.md
   events/agent-detached-dies.json       acknowledges and dies in silence: ReportOverdue
   events/agent-detached-cancelled.json  is cancelled, hears of it with its next report, and stops
 
-  --triggers FILE  store these triggers instead of those of events/triggers.json; events/loop-triggers.json with
+  --triggers FILE  store these triggers, or the one, instead of those of events/triggers.json; events/loop-triggers.json with
                    events/custom-order-placed.json is an endless chain, which CHAIN_DEPTH_LIMIT stops; that is taken
                    from the environment
   --serve          start everything and print one link: the control plane's page at port 9010 (LOCAL_PORT), with schedules that

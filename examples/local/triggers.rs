@@ -13,14 +13,16 @@ pub(crate) struct Triggers {
     items: Vec<Value>,
 }
 
-/// Reads a file of items and reports all problems at once.
+/// Reads a file of items, or of one item as `triggerctl` takes it, and reports all problems at once.
 pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
     let here = std::env::current_dir().unwrap_or_default();
     let file = path.strip_prefix(here).unwrap_or(path).display().to_string();
     let text = fs::read_to_string(path).map_err(|e| format!("cannot read the triggers {file}: {e}"))?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let items = match serde_json::from_str(&text) {
-        Ok(Value::Array(items)) => items,
-        Ok(_) => return Err(format!("{file}: must be an array of triggers, each an object with id and userId")),
+        Ok(Value::Array(items)) => items.into_iter().map(|item| completed(item, None)).collect(),
+        Ok(trigger @ Value::Object(_)) => vec![completed(trigger, Some(&stem))],
+        Ok(_) => return Err(format!("{file}: must be a trigger, or an array of triggers, each an object with an id")),
         Err(e) => return Err(format!("{file}: is not JSON: {e}")),
     };
     let problems = problems(&items);
@@ -29,6 +31,16 @@ pub(crate) fn read(path: &Path) -> Result<Triggers, String> {
 
 /// The user of a page without triggers: that of the sample triggers.
 const USER: &str = "user-456";
+
+/// Returns an item with the user of the local run, and with this id, if it has none of its own.
+fn completed(mut item: Value, id: Option<&str>) -> Value {
+    if let Value::Object(members) = &mut item {
+        for (name, value) in id.map(|id| ("id", id)).into_iter().chain([("userId", USER)]) {
+            members.entry(name).or_insert_with(|| value.into());
+        }
+    }
+    item
+}
 
 impl Triggers {
     /// Returns the user who has all of the triggers.
@@ -96,6 +108,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_file_may_hold_one_trigger_without_ids() {
+        let file = std::env::temp_dir().join(format!("local-{}.json", uuid::Uuid::new_v4()));
+        let stem = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        for (text, items) in [
+            (r#"{"name": "n"}"#, Ok(json!([{"name": "n", "id": stem, "userId": USER}]))),
+            (r#"{"id": "t", "userId": "ada"}"#, Ok(json!([{"id": "t", "userId": "ada"}]))),
+            (r#"[{"id": "a"}, {"id": "b"}]"#, Ok(json!([{"id": "a", "userId": USER}, {"id": "b", "userId": USER}]))),
+            // Two of them cannot have the name of the file.
+            ("[{}, {}]", Err("$[0].id: is missing")),
+            ("7", Err("must be a trigger, or an array of triggers")),
+        ] {
+            fs::write(&file, text).unwrap();
+            match (read(&file), items) {
+                (Ok(read), Ok(items)) => assert_eq!(Value::from(read.items), items, "{text}"),
+                (Err(problem), Err(words)) => assert!(problem.contains(words), "{text}: {problem}"),
+                (read, _) => panic!("{text}: {:?}", read.map(|read| read.items)),
+            }
+        }
+        fs::remove_file(file).unwrap();
+    }
 
     #[test]
     fn a_page_shows_the_triggers_of_one_user() {
