@@ -286,6 +286,13 @@ async fn a_trigger_in_a_file_is_checked_without_a_table() {
             assert!(String::from_utf8(output.stderr).unwrap().contains(warning));
         }
     }
+    let nowhere = world.file(
+        "elsewhere.json",
+        &json!({"name": "n", "type": "event", "agentId": "a", "prompt": "p",
+        "eventConfig": {"eventSourceId": "my-source"}}),
+    );
+    let said = world.refuses(Way::Address, &["put", &nowhere]).await;
+    assert!(said.contains("must be one of aws-s3, ") && said.contains("EventSources"), "{said}");
     let mut invalid = trigger.clone();
     invalid["prompt"] = json!("Look at {{ $.detail.execution-id }}");
     let files = [world.file("invalid.json", &invalid), world.file("event.json", &event("invoices"))];

@@ -230,7 +230,7 @@ pub fn violations(
             match draft.event_source() {
                 None => add("eventConfig.eventSourceId", "is required for a trigger of type event".to_owned()),
                 Some(source) if was.as_deref() == Some(source) || is_source(&settings.event_sources, source) => {}
-                Some(_) => add("eventConfig.eventSourceId", "must be one of GET /events".to_owned()),
+                Some(_) => add("eventConfig.eventSourceId", unknown_source(&settings.event_sources)),
             }
             for (field, description) in of_webhook(draft, was.as_deref(), settings) {
                 add(&field, description);
@@ -242,6 +242,13 @@ pub fn violations(
         add("prompt", format!("the trigger must have at most {LARGEST_ITEM} bytes"));
     }
     violations
+}
+
+/// Names the event sources that there are. Those who deploy the stack decide which.
+fn unknown_source(sources: &[Value]) -> String {
+    let ids: Vec<_> = sources.iter().filter_map(|source| source["id"].as_str()).collect();
+    let known = if ids.is_empty() { "there is none".to_owned() } else { format!("must be one of {}", ids.join(", ")) };
+    format!("{known}; the stack's parameter EventSources lists them")
 }
 
 /// Returns the problems that the function's own reader finds.
@@ -315,6 +322,16 @@ mod tests {
     fn object(value: Value) -> Map<String, Value> {
         let Value::Object(object) = value else { unreachable!() };
         object
+    }
+
+    #[test]
+    fn an_unknown_source_is_told_which_there_are() {
+        let of = |ids: &[&str]| unknown_source(&ids.iter().map(|id| json!({"id": id})).collect::<Vec<_>>());
+        assert_eq!(
+            of(&["aws-s3", "github"]),
+            "must be one of aws-s3, github; the stack's parameter EventSources lists them"
+        );
+        assert_eq!(of(&[]), "there is none; the stack's parameter EventSources lists them");
     }
 
     #[test]
