@@ -11,6 +11,8 @@ mod price {
     pub(super) const ALARM_METRIC: f64 = 0.10;
     /// A dashboard (the same page).
     pub(super) const DASHBOARD: f64 = 3.00;
+    /// An app client that gets tokens for itself (<https://aws.amazon.com/cognito/pricing/>).
+    pub(super) const APP_CLIENT: f64 = 6.00;
     /// A request to a standard queue (<https://aws.amazon.com/sqs/pricing/>).
     pub(super) const QUEUE_REQUEST: f64 = 0.40e-6;
     /// A read request unit of a table's stream (<https://aws.amazon.com/dynamodb/pricing/on-demand/>).
@@ -123,7 +125,16 @@ fn the_page_says_what_an_idle_month_costs() {
     ];
     let total: f64 = items.iter().map(|(_, price, count, _)| price * count).sum();
     let rows = items.iter().map(|(item, price, count, each)| format!("| {item} | {each} | ${:.2} |\n", price * count));
-    let table = format!("{}| together | | ${total:.2} |\n", rows.collect::<String>());
+    let clients = of("AWS::Cognito::UserPoolClient");
+    let gets_tokens = |client: &&Value| client["AllowedOAuthFlows"].to_string().contains("client_credentials");
+    let clients = count(clients.iter().filter(gets_tokens).count());
+    let with_clients = format!(
+        "| {clients} app client of the user pool for the function's tokens | $6.00 each | ${:.2} |\n\
+         | together with `AgentAuth: cognito`, which is the default | | ${:.2} |\n",
+        clients * price::APP_CLIENT,
+        total + clients * price::APP_CLIENT
+    );
+    let table = format!("{}| together | | ${total:.2} |\n{with_clients}", rows.collect::<String>());
     assert!(page().contains(&table), "docs/cost.md must hold:\n{table}");
 
     let rows = OPTIONS.iter().map(|(parameter, option)| {
