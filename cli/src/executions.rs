@@ -296,7 +296,12 @@ fn single(place: &Place, trigger: Option<&str>, id: &str, mut named: Named) -> R
         )),
         (0, None) => {
             let whose = trigger.map_or_else(
-                || "nothing there has that id".to_owned(),
+                || {
+                    format!(
+                        "no execution has that id; triggerctl list --trigger {} shows those of a trigger",
+                        words::quoted(id)
+                    )
+                },
                 |trigger| format!("trigger {trigger} has none with that id; without --trigger all are searched"),
             );
             Err(format!("no such execution: {id} in {}: {whose}", place.described()))

@@ -348,7 +348,7 @@ async fn a_part_of_an_id_that_means_many_is_searched_and_not_read() {
     let (succeeded, said) = ended(&mut crate::program(&["show", "01", "--api", &address])).await;
     assert!(!succeeded && said.contains("means 8 executions") && said.contains(", …;"), "{said}");
     let (_, said) = ended(&mut crate::program(&["show", ID, "--api", &address])).await;
-    assert!(said.contains("no such execution"), "{said}");
+    assert!(said.contains("no such execution") && said.contains("list --trigger"), "{said}");
     let asked = asked.lock().unwrap();
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert!(!asked[0].contains("&to=") && asked[1].contains("&from=") && asked[1].contains("&to="), "{asked:?}");
