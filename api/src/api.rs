@@ -1,13 +1,9 @@
 //! The shared handles that every request borrows: the settings and one client for each service.
 
 use agent_trigger::{
-    clients::{
-        http::{Clients, SdkHttpClient},
-        lambda::Dispatcher,
-    },
+    clients::{aws::sdk_config, http::Clients, lambda::Dispatcher},
     store::Store,
 };
-use aws_config::{BehaviorVersion, Region};
 
 use crate::{
     clients::{scheduler::Scheduler, ssm::SecretStore},
@@ -33,11 +29,7 @@ pub struct Api {
 impl Api {
     /// Builds the handles. It sends no request yet.
     pub async fn new(settings: Settings, clients: &Clients) -> Self {
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(clients.aws.clone()))
-            .region(Region::new(settings.region.clone()))
-            .load()
-            .await;
+        let aws = sdk_config(&settings.region, clients.aws.clone()).await;
         Self {
             items: Items::new(Store::new(&aws, settings.table_name.clone())),
             scheduler: Scheduler::new(&aws, &settings),

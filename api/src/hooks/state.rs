@@ -6,15 +6,11 @@ use std::{
 };
 
 use agent_trigger::{
-    clients::{
-        http::{Clients, SdkHttpClient},
-        lambda::Dispatcher,
-    },
+    clients::{aws::sdk_config, http::Clients, lambda::Dispatcher},
     config::Secret,
     error_chain::chain,
     store::{Store, error::StoreError},
 };
-use aws_config::{BehaviorVersion, Region};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -86,11 +82,7 @@ impl Hook {
 impl Hooks {
     /// Builds the handles. It sends no request yet.
     pub async fn new(settings: HookSettings, clients: &Clients) -> Self {
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(clients.aws.clone()))
-            .region(Region::new(settings.region.clone()))
-            .load()
-            .await;
+        let aws = sdk_config(&settings.region, clients.aws.clone()).await;
         Self {
             items: Items::new(Store::new(&aws, settings.table_name.clone())),
             secrets: Secrets::new(SecretStore::new(&aws, &settings.secret_path)),
