@@ -1,9 +1,6 @@
 //! The shared handles that every request borrows: the settings and one client for each service.
 
-use agent_trigger::{
-    clients::{aws::sdk_config, http::Clients, lambda::Dispatcher},
-    store::Store,
-};
+use agent_trigger::clients::{aws::sdk_config, http::Clients, lambda::Dispatcher};
 
 use crate::{
     clients::{scheduler::Scheduler, ssm::SecretStore},
@@ -31,7 +28,7 @@ impl Api {
     pub async fn new(settings: Settings, clients: &Clients) -> Self {
         let aws = sdk_config(&settings.region, clients.aws.clone()).await;
         Self {
-            items: Items::new(Store::new(&aws, settings.table_name.clone())),
+            items: Items::new(&aws, settings.table_name.clone()),
             scheduler: Scheduler::new(&aws, &settings),
             secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),

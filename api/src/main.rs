@@ -1,5 +1,8 @@
 //! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face the
 //! internet), and one of two edges: Lambda, or a port of this machine.
+//!
+//! The allocator is the system's, unlike the run function's: mimalloc saves a twentieth of the CPU of warm requests, which are
+//! few here, and costs a tenth of the start's (docs/performance.md).
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -11,9 +14,6 @@ use agent_trigger_api::{
     reports::{settings::ReportSettings, state::Reports},
     settings::Settings,
 };
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use agent_trigger::{
     clients::{aws::sdk_config, http::Clients, lambda::Dispatcher},
     config::Secret,
     error_chain::chain,
-    store::{Store, error::StoreError},
+    store::error::StoreError,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -84,7 +84,7 @@ impl Hooks {
     pub async fn new(settings: HookSettings, clients: &Clients) -> Self {
         let aws = sdk_config(&settings.region, clients.aws.clone()).await;
         Self {
-            items: Items::new(Store::new(&aws, settings.table_name.clone())),
+            items: Items::new(&aws, settings.table_name.clone()).connected(),
             secrets: Secrets::new(SecretStore::new(&aws, &settings.secret_path)),
             dispatcher: Dispatcher::new(aws),
             receipts: Receipts::default(),
