@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::json;
 
-use crate::{api::Api, error::ApiError, settings::Settings};
+use crate::{api::Api, error::ApiError, request::Path, settings::Settings};
 
 const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
