@@ -1,6 +1,6 @@
 //! The shared handles that every request borrows: the settings and one client for each service.
 
-use agent_trigger::clients::{aws::sdk_config, http::Clients, lambda::Dispatcher};
+use agent_trigger::clients::{aws::sdk_config, http::AwsClient, lambda::Dispatcher};
 
 use crate::{
     clients::{scheduler::Scheduler, ssm::SecretStore},
@@ -25,8 +25,8 @@ pub struct Api {
 
 impl Api {
     /// Builds the handles. It sends no request yet.
-    pub async fn new(settings: Settings, clients: &Clients) -> Self {
-        let aws = sdk_config(&settings.region, clients.aws.clone()).await;
+    pub async fn new(settings: Settings, client: AwsClient) -> Self {
+        let aws = sdk_config(&settings.region, client).await;
         Self {
             items: Items::new(&aws, settings.table_name.clone()),
             scheduler: Scheduler::new(&aws, &settings),

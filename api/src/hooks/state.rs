@@ -6,7 +6,7 @@ use std::{
 };
 
 use agent_trigger::{
-    clients::{aws::sdk_config, http::Clients, lambda::Dispatcher},
+    clients::{aws::sdk_config, http::AwsClient, lambda::Dispatcher},
     config::Secret,
     error_chain::chain,
     store::error::StoreError,
@@ -81,8 +81,8 @@ impl Hook {
 
 impl Hooks {
     /// Builds the handles. It sends no request yet.
-    pub async fn new(settings: HookSettings, clients: &Clients) -> Self {
-        let aws = sdk_config(&settings.region, clients.aws.clone()).await;
+    pub async fn new(settings: HookSettings, client: AwsClient) -> Self {
+        let aws = sdk_config(&settings.region, client).await;
         Self {
             items: Items::new(&aws, settings.table_name.clone()).connected(),
             secrets: Secrets::new(SecretStore::new(&aws, &settings.secret_path)),
