@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*(ROOT / name for name in ("README.md", "RUNBOOK.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
+# Every page of the book, wherever it stands.
+PAGES = [(ROOT / "docs" / target).resolve() for target in re.findall(r"\]\(([^)]+\.md)\)", (ROOT / "docs/SUMMARY.md").read_text())]
 BLOCK = re.compile(r"^( *)```(?:sh|bash|shell|console)\n(.*?)^ *```", re.M | re.S)
 
 

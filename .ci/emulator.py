@@ -2,9 +2,9 @@
 
 usage: emulator.py TEMPLATE.json
 
-moto's CloudFormation makes 10 of the template's 32 types of resources by itself. The others are made here, by the API
-of their service, which moto has: with the properties that CloudFormation would pass on, and checked as the SDK and moto
-check them. docs/deploy.md says what this shows and what it cannot.
+moto's CloudFormation makes a third of the template's types of resources by itself. The others are made here, by the API of
+their service, which moto has: with the properties that CloudFormation would pass on, and checked as the SDK and moto check
+them. docs/deploy.md says what this shows and what it cannot.
 """
 
 import io

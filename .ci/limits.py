@@ -91,8 +91,12 @@ def problems(template, text):
     for part, most in {"Resources": 500, "Parameters": 200, "Outputs": 200, "Mappings": 200}.items():
         if len(template[part]) > most:
             yield f"there are {len(template[part])} {part}, and at most {most} are allowed"
+        if len(template[part]) > most // 2:
+            yield f"docs/deploy.md says that there are under half of {most} {part}"
     if len(text) > 1_000_000:
         yield f"the template has {len(text)} bytes, and at most 1 MB are allowed in a bucket"
+    if len(text) > 250_000:
+        yield "docs/deploy.md says that the template has under a quarter of 1 MB"
     if len(template["Description"]) > 1024:
         yield "the template's description is longer than 1,024 bytes"
     for name, parameter in template["Parameters"].items():

@@ -121,8 +121,8 @@ def run(command, folder):
 
 def main():
     release, synthesized = sys.argv[1:]
-    templates = sorted(Path(release).glob("template.packaged-*.json"))
-    packaged = json.loads(templates[0].read_text())
+    # The processor for which .ci/run lets the CDK synthesize: the release may have templates for both.
+    packaged = json.loads((Path(release) / "template.packaged-x86_64.json").read_text())
     # The packaged template itself is held against the one that SAM deploys, but for the processor that is fixed in it.
     own = translate(ROOT / "template.yaml")
     own["Parameters"]["Architecture"] = packaged["Parameters"]["Architecture"]

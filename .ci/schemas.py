@@ -1,4 +1,5 @@
-"""Check that each event in events/ fits the schema of its name in schemas/, and that the pipes send what it describes.
+"""Check that each event in events/ fits the schema of its name in schemas/, that the pipes send what it describes, and that
+the triggers in the documents fit theirs.
 
 usage: schemas.py
 """
@@ -18,6 +19,9 @@ INPUTS = {"scheduled.json": ["scheduled.json", "stored.json", "minimal.json", "e
 
 # What is written in files, and no event: tests/properties/trigger_schema.rs holds it against the function's reader.
 FILES = ["trigger.json"]
+
+# A block of JSON in a document.
+BLOCK = re.compile(r"^```json\n(.*?)^```$", re.M | re.S)
 
 # The most filters that a pipe accepts.
 MOST_FILTERS = 5
@@ -78,7 +82,28 @@ def health_problems(filters):
             yield f"template.yaml: HealthPipe announces {record}"
 
 
+def trigger_problems():
+    """Yield what is wrong with the triggers in the documents. A block with an agent and a prompt is a trigger."""
+    validator = Draft202012Validator(json.loads((ROOT / "schemas/trigger.json").read_text()))
+    count = 0
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in BLOCK.findall(page.read_text()):
+            try:
+                # A block may show members alone.
+                value = json.loads(block if block.startswith(("{", "[")) else f"{{{block}}}")
+            except ValueError as error:
+                yield f"{page.relative_to(ROOT)}: a block of JSON is none: {error}"
+                continue
+            if isinstance(value, dict) and {"agentId", "prompt"} <= value.keys():
+                count += 1
+                for error in validator.iter_errors(value):
+                    yield f"{page.relative_to(ROOT)}: {error.json_path}: {error.message}"
+    if not count:
+        yield "no document has a trigger"
+
+
 def problems():
+    yield from trigger_problems()
     paths = sorted(path for path in (ROOT / "schemas").glob("*.json") if path.name not in FILES)
     schemas = {path.name: json.loads(path.read_text()) for path in paths}
     for name, schema in schemas.items():
@@ -111,7 +136,7 @@ def problems():
 
 def main():
     found = list(problems())
-    print("\n".join(found) or "every event fits its schema, and each pipe sends what its schema describes")
+    print("\n".join(found) or "every event and documented trigger fits its schema, and each pipe sends what its schema describes")
     return bool(found)
 
 

@@ -25,9 +25,54 @@ output "table_name" {
   value       = lookup(aws_cloudformation_stack.this.outputs, "TableName", null)
 }
 
-output "dashboard_url" {
-  description = "The dashboard, one week at a glance."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "DashboardUrl", null)
+output "schedule_dead_letter_queue_url" {
+  description = "Keeps scheduled fires that never reached the function for 14 days."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "ScheduleDeadLetterQueueUrl", null)
+}
+
+output "schedule_dead_letter_queue_arn" {
+  description = "The dead-letter queue for schedules of your own."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "ScheduleDeadLetterQueueArn", null)
+}
+
+output "schedule_group_name" {
+  description = "The group to create schedules of your own in."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "ScheduleGroupName", null)
+}
+
+output "scheduler_role_arn" {
+  description = "The role for schedules of your own. It serves only schedules in the group."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "SchedulerRoleArn", null)
+}
+
+output "outbox_bus_name" {
+  description = "The event bus on which ended executions and changes of triggers' health are announced, and to which you send commands to run a trigger now or an execution again."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "OutboxBusName", null)
+}
+
+output "outbox_bus_arn" {
+  description = "The same event bus, to name in policies."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "OutboxBusArn", null)
+}
+
+output "outbox_dead_letter_queue_url" {
+  description = "Keeps for 14 days the messages that identify executions and changes of health that were not announced."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "OutboxDeadLetterQueueUrl", null)
+}
+
+output "event_dead_letter_queue_url" {
+  description = "Keeps events that never reached the function for 14 days."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "EventDeadLetterQueueUrl", null)
+}
+
+output "event_dead_letter_queue_arn" {
+  description = "The dead-letter queue for rules of your own whose names begin with OwnRuleNamePrefix."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "EventDeadLetterQueueArn", null)
+}
+
+output "own_rule_name_prefix" {
+  description = "The prefix that the name of a rule of your own must have to use the event dead-letter queue."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "OwnRuleNamePrefix", null)
 }
 
 output "health_topic_arn" {
@@ -65,59 +110,14 @@ output "settle_dead_letter_queue_url" {
   value       = lookup(aws_cloudformation_stack.this.outputs, "SettleDeadLetterQueueUrl", null)
 }
 
-output "schedule_dead_letter_queue_url" {
-  description = "Keeps scheduled fires that never reached the function for 14 days."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "ScheduleDeadLetterQueueUrl", null)
-}
-
-output "schedule_dead_letter_queue_arn" {
-  description = "The dead-letter queue for schedules of your own."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "ScheduleDeadLetterQueueArn", null)
-}
-
-output "outbox_bus_name" {
-  description = "The event bus on which ended executions and changes of triggers' health are announced, and to which you send commands to run a trigger now or an execution again."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "OutboxBusName", null)
-}
-
-output "outbox_bus_arn" {
-  description = "The same event bus, to name in policies."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "OutboxBusArn", null)
-}
-
-output "outbox_dead_letter_queue_url" {
-  description = "Keeps for 14 days the messages that identify executions and changes of health that were not announced."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "OutboxDeadLetterQueueUrl", null)
-}
-
-output "event_dead_letter_queue_url" {
-  description = "Keeps events that never reached the function for 14 days."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "EventDeadLetterQueueUrl", null)
-}
-
-output "event_dead_letter_queue_arn" {
-  description = "The dead-letter queue for rules of your own whose names begin with OwnRuleNamePrefix."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "EventDeadLetterQueueArn", null)
-}
-
-output "own_rule_name_prefix" {
-  description = "The prefix that the name of a rule of your own must have to use the event dead-letter queue."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "OwnRuleNamePrefix", null)
-}
-
 output "alarm_topic_arn" {
   description = "Gets every alarm. Subscribe to it."
   value       = lookup(aws_cloudformation_stack.this.outputs, "AlarmTopicArn", null)
 }
 
-output "schedule_group_name" {
-  description = "The group to create schedules of your own in."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "ScheduleGroupName", null)
-}
-
-output "scheduler_role_arn" {
-  description = "The role for schedules of your own. It serves only schedules in the group."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "SchedulerRoleArn", null)
+output "dashboard_url" {
+  description = "The dashboard, one week at a glance."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "DashboardUrl", null)
 }
 
 output "user_pool_id" {
@@ -140,6 +140,21 @@ output "token_endpoint_domain" {
   value       = lookup(aws_cloudformation_stack.this.outputs, "TokenEndpointDomain", null)
 }
 
+output "api_url" {
+  description = "The control plane (docs/api.md)."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "ApiUrl", null)
+}
+
+output "user_client_id" {
+  description = "The public app client with which users log in to the control plane."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "UserClientId", null)
+}
+
+output "hook_url" {
+  description = "The address of webhooks, to which a trigger's own id is appended (docs/webhooks.md)."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "HookUrl", null)
+}
+
 output "reports_endpoint" {
   description = "The address to which the agents of detached runs report. Each request to an agent names it."
   value       = lookup(aws_cloudformation_stack.this.outputs, "ReportsEndpoint", null)
@@ -148,19 +163,4 @@ output "reports_endpoint" {
 output "report_bus_arn" {
   description = "The event bus on which agents may report instead. Give them events:PutEvents on it."
   value       = lookup(aws_cloudformation_stack.this.outputs, "ReportBusArn", null)
-}
-
-output "api_url" {
-  description = "The control plane (docs/api.md)."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "ApiUrl", null)
-}
-
-output "hook_url" {
-  description = "The address of webhooks, to which a trigger's own id is appended (docs/webhooks.md)."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "HookUrl", null)
-}
-
-output "user_client_id" {
-  description = "The public app client with which users log in to the control plane."
-  value       = lookup(aws_cloudformation_stack.this.outputs, "UserClientId", null)
 }

@@ -28,6 +28,17 @@ variable "agent_auth" {
   }
 }
 
+variable "architecture" {
+  type        = string
+  default     = null
+  description = "Processor the function runs on. arm64 costs less."
+
+  validation {
+    condition     = var.architecture == null ? true : contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture must be one of arm64, x86_64."
+  }
+}
+
 variable "agents" {
   type        = string
   default     = null
@@ -219,6 +230,28 @@ variable "step_functions_state" {
   }
 }
 
+variable "capacity_provider_arn" {
+  type        = string
+  default     = null
+  description = "Your capacity provider of Lambda Managed Instances, on which runs may last 90 minutes instead of 15 (docs/long-runs.md). A second function runs there, and gets every event and schedule. If you set this, set SettleVisibilityTimeout to 32400. Leave empty for none."
+}
+
+variable "managed_concurrency" {
+  type        = number
+  default     = null
+  description = "Runs at once in one process on your capacity provider. A run waits for its agent nearly all of its time."
+
+  validation {
+    condition     = var.managed_concurrency == null ? true : var.managed_concurrency >= 1
+    error_message = "managed_concurrency must be at least 1."
+  }
+
+  validation {
+    condition     = var.managed_concurrency == null ? true : var.managed_concurrency <= 1600
+    error_message = "managed_concurrency must be at most 1600."
+  }
+}
+
 variable "api_state" {
   type        = string
   default     = null
@@ -242,22 +275,10 @@ variable "user_client_ids" {
   description = "App clients whose access tokens the control plane accepts, separated by commas. If left empty, a client of the stack's own pool."
 }
 
-variable "adopt_schedule_group" {
-  type        = string
-  default     = null
-  description = "The schedule group in which another API has made the schedules of your triggers, such as default. The control plane then replaces each by one of its own when the trigger is saved. Leave empty for none."
-}
-
 variable "api_allowed_origins" {
   type        = list(string)
   default     = null
   description = "Origins of web pages that may call the stack's own HTTP API, such as https://app.example.com. Leave empty for none."
-}
-
-variable "hook_reserved_concurrency" {
-  type        = string
-  default     = null
-  description = "Invocations of the function that receives webhooks that run at once at most. Further deliveries are told to come again, and runs keep the rest of the account's. Leave empty to share the account's."
 }
 
 variable "event_sources" {
@@ -266,70 +287,52 @@ variable "event_sources" {
   description = "The event sources that triggers made through the control plane may subscribe to, as a JSON array of objects with id, name and description."
 }
 
+variable "adopt_schedule_group" {
+  type        = string
+  default     = null
+  description = "The schedule group in which another API has made the schedules of your triggers, such as default. The control plane then replaces each by one of its own when the trigger is saved. Leave empty for none."
+}
+
+variable "hook_reserved_concurrency" {
+  type        = string
+  default     = null
+  description = "Invocations of the function that receives webhooks that run at once at most. Further deliveries are told to come again, and runs keep the rest of the account's. Leave empty to share the account's."
+}
+
+variable "vpc_subnet_ids" {
+  type        = list(string)
+  default     = null
+  description = "Private subnets for the function, if its agents are in your VPC, separated by commas. From there it must reach DynamoDB, Cognito, Lambda and SSM. Leave empty for none."
+}
+
+variable "security_group_ids" {
+  type        = list(string)
+  default     = null
+  description = "Security groups for the function in VpcSubnetIds, separated by commas."
+}
+
+variable "permissions_boundary_arn" {
+  type        = string
+  default     = null
+  description = "ARN of the policy that bounds the permissions of every role of the stack. Leave empty for none."
+}
+
+variable "reserved_concurrency" {
+  type        = string
+  default     = null
+  description = "Invocations of the function that run at once at most. Lambda keeps so many free for it, and none of them for other functions. Leave empty to share the account's."
+}
+
+variable "settle_maximum_concurrency" {
+  type        = string
+  default     = null
+  description = "Invocations that settle failed runs at once at most, from 2 to 1000. With ReservedConcurrency it should be less than that, so that schedules find room. Leave empty for no limit."
+}
+
 variable "agent_idle_timeout_seconds" {
   type        = string
   default     = null
   description = "Give up on an agent that has been silent for this many seconds in the middle of its answer. Leave empty to wait without this limit, because tools can be quiet for many minutes."
-}
-
-variable "execution_ttl_days" {
-  type        = number
-  default     = null
-  description = "Days after which the record of a run is deleted."
-
-  validation {
-    condition     = var.execution_ttl_days == null ? true : var.execution_ttl_days >= 1
-    error_message = "execution_ttl_days must be at least 1."
-  }
-
-  validation {
-    condition     = var.execution_ttl_days == null ? true : var.execution_ttl_days <= 3650
-    error_message = "execution_ttl_days must be at most 3650."
-  }
-}
-
-variable "metrics_by_trigger" {
-  type        = string
-  default     = null
-  description = "Whether the metrics are also kept for each trigger. CloudWatch charges for each metric of each trigger."
-
-  validation {
-    condition     = var.metrics_by_trigger == null ? true : contains(["true", "false"], var.metrics_by_trigger)
-    error_message = "metrics_by_trigger must be one of true, false."
-  }
-}
-
-variable "architecture" {
-  type        = string
-  default     = null
-  description = "Processor the function runs on. arm64 costs less."
-
-  validation {
-    condition     = var.architecture == null ? true : contains(["arm64", "x86_64"], var.architecture)
-    error_message = "architecture must be one of arm64, x86_64."
-  }
-}
-
-variable "capacity_provider_arn" {
-  type        = string
-  default     = null
-  description = "Your capacity provider of Lambda Managed Instances, on which runs may last 90 minutes instead of 15 (docs/long-runs.md). A second function runs there, and gets every event and schedule. If you set this, set SettleVisibilityTimeout to 32400. Leave empty for none."
-}
-
-variable "managed_concurrency" {
-  type        = number
-  default     = null
-  description = "Runs at once in one process on your capacity provider. A run waits for its agent nearly all of its time."
-
-  validation {
-    condition     = var.managed_concurrency == null ? true : var.managed_concurrency >= 1
-    error_message = "managed_concurrency must be at least 1."
-  }
-
-  validation {
-    condition     = var.managed_concurrency == null ? true : var.managed_concurrency <= 1600
-    error_message = "managed_concurrency must be at most 1600."
-  }
 }
 
 variable "function_timeout" {
@@ -359,34 +362,31 @@ variable "settle_visibility_timeout" {
   }
 }
 
-variable "reserved_concurrency" {
+variable "execution_ttl_days" {
+  type        = number
+  default     = null
+  description = "Days after which the record of a run is deleted."
+
+  validation {
+    condition     = var.execution_ttl_days == null ? true : var.execution_ttl_days >= 1
+    error_message = "execution_ttl_days must be at least 1."
+  }
+
+  validation {
+    condition     = var.execution_ttl_days == null ? true : var.execution_ttl_days <= 3650
+    error_message = "execution_ttl_days must be at most 3650."
+  }
+}
+
+variable "metrics_by_trigger" {
   type        = string
   default     = null
-  description = "Invocations of the function that run at once at most. Lambda keeps so many free for it, and none of them for other functions. Leave empty to share the account's."
-}
+  description = "Whether the metrics are also kept for each trigger. CloudWatch charges for each metric of each trigger."
 
-variable "settle_maximum_concurrency" {
-  type        = string
-  default     = null
-  description = "Invocations that settle failed runs at once at most, from 2 to 1000. With ReservedConcurrency it should be less than that, so that schedules find room. Leave empty for no limit."
-}
-
-variable "vpc_subnet_ids" {
-  type        = list(string)
-  default     = null
-  description = "Private subnets for the function, if its agents are in your VPC, separated by commas. From there it must reach DynamoDB, Cognito, Lambda and SSM. Leave empty for none."
-}
-
-variable "security_group_ids" {
-  type        = list(string)
-  default     = null
-  description = "Security groups for the function in VpcSubnetIds, separated by commas."
-}
-
-variable "permissions_boundary_arn" {
-  type        = string
-  default     = null
-  description = "ARN of the policy that bounds the permissions of every role of the stack. Leave empty for none."
+  validation {
+    condition     = var.metrics_by_trigger == null ? true : contains(["true", "false"], var.metrics_by_trigger)
+    error_message = "metrics_by_trigger must be one of true, false."
+  }
 }
 
 locals {
@@ -395,6 +395,7 @@ locals {
     AgentApiUrl              = var.agent_api_url
     AgentProtocol            = var.agent_protocol
     AgentAuth                = var.agent_auth
+    Architecture             = var.architecture
     Agents                   = var.agents
     AgentParameterPath       = var.agent_parameter_path
     AgentRuntimeArns         = var.agent_runtime_arns == null ? null : join(",", var.agent_runtime_arns)
@@ -421,26 +422,25 @@ locals {
     ReportsState             = var.reports_state
     ReportsConcurrency       = var.reports_concurrency
     StepFunctionsState       = var.step_functions_state
+    CapacityProviderArn      = var.capacity_provider_arn
+    ManagedConcurrency       = var.managed_concurrency == null ? null : tostring(var.managed_concurrency)
     ApiState                 = var.api_state
     HttpApiId                = var.http_api_id
     UserClientIds            = var.user_client_ids == null ? null : join(",", var.user_client_ids)
-    AdoptScheduleGroup       = var.adopt_schedule_group
     ApiAllowedOrigins        = var.api_allowed_origins == null ? null : join(",", var.api_allowed_origins)
-    HookReservedConcurrency  = var.hook_reserved_concurrency
     EventSources             = var.event_sources
-    AgentIdleTimeoutSeconds  = var.agent_idle_timeout_seconds
-    ExecutionTtlDays         = var.execution_ttl_days == null ? null : tostring(var.execution_ttl_days)
-    MetricsByTrigger         = var.metrics_by_trigger
-    Architecture             = var.architecture
-    CapacityProviderArn      = var.capacity_provider_arn
-    ManagedConcurrency       = var.managed_concurrency == null ? null : tostring(var.managed_concurrency)
-    FunctionTimeout          = var.function_timeout == null ? null : tostring(var.function_timeout)
-    SettleVisibilityTimeout  = var.settle_visibility_timeout == null ? null : tostring(var.settle_visibility_timeout)
-    ReservedConcurrency      = var.reserved_concurrency
-    SettleMaximumConcurrency = var.settle_maximum_concurrency
+    AdoptScheduleGroup       = var.adopt_schedule_group
+    HookReservedConcurrency  = var.hook_reserved_concurrency
     VpcSubnetIds             = var.vpc_subnet_ids == null ? null : join(",", var.vpc_subnet_ids)
     SecurityGroupIds         = var.security_group_ids == null ? null : join(",", var.security_group_ids)
     PermissionsBoundaryArn   = var.permissions_boundary_arn
+    ReservedConcurrency      = var.reserved_concurrency
+    SettleMaximumConcurrency = var.settle_maximum_concurrency
+    AgentIdleTimeoutSeconds  = var.agent_idle_timeout_seconds
+    FunctionTimeout          = var.function_timeout == null ? null : tostring(var.function_timeout)
+    SettleVisibilityTimeout  = var.settle_visibility_timeout == null ? null : tostring(var.settle_visibility_timeout)
+    ExecutionTtlDays         = var.execution_ttl_days == null ? null : tostring(var.execution_ttl_days)
+    MetricsByTrigger         = var.metrics_by_trigger
   }
   parameters = { for name, value in local.given : name => value if value != null }
 }

@@ -6,7 +6,7 @@ use crate::report::Aim;
 use crate::samples::digits;
 
 const ROW: usize = 26;
-const LABELS: usize = 430;
+const LABELS: usize = 490;
 const BARS: usize = 320;
 const VALUES: usize = 170;
 

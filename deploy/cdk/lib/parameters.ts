@@ -8,6 +8,8 @@ export interface AgentTriggerParameters {
   readonly agentProtocol?: 'invocations' | 'ag-ui' | 'a2a' | 'a2a-1.0' | 'openai-responses' | 'openai-chat' | 'langgraph' | 'adk';
   /** What proves to the agent at AgentApiUrl who calls. With cognito, the stack creates a user pool unless CognitoUserPoolId names yours. With iam, add the runtime to AgentRuntimeArns. Default: cognito. */
   readonly agentAuth?: 'cognito' | 'iam' | 'none';
+  /** Processor the function runs on. arm64 costs less. Default: arm64. */
+  readonly architecture?: 'arm64' | 'x86_64';
   /** Agents by id, as a JSON object (docs/agents.md), or ssm:/path/ for one SSM parameter an agent. If one of them uses cognito while AgentAuth does not, give CognitoUserPoolId. Leave empty for the agent at AgentApiUrl alone. */
   readonly agents?: string;
   /** Path of the SSM parameters that the function may read, such as /agents/. Needed where Agents names a path, and for secrets. Leave empty for none. */
@@ -60,46 +62,44 @@ export interface AgentTriggerParameters {
   readonly reportsConcurrency?: string;
   /** Whether a state machine that waits for a run with a task token is answered (examples/step-functions). An execution of Step Functions that is stopped or times out cancels the runs that it waits for. Default: DISABLED. */
   readonly stepFunctionsState?: 'ENABLED' | 'DISABLED';
+  /** Your capacity provider of Lambda Managed Instances, on which runs may last 90 minutes instead of 15 (docs/long-runs.md). A second function runs there, and gets every event and schedule. If you set this, set SettleVisibilityTimeout to 32400. Leave empty for none. */
+  readonly capacityProviderArn?: string;
+  /** Runs at once in one process on your capacity provider. A run waits for its agent nearly all of its time. Default: 64. */
+  readonly managedConcurrency?: number;
   /** Whether the control plane is deployed, an HTTP API for triggers, schedules and executions (docs/api.md). It needs a user pool. Default: DISABLED. */
   readonly apiState?: 'ENABLED' | 'DISABLED';
   /** Your HTTP API, to which the routes of the control plane are added. If left empty, the stack creates one. */
   readonly httpApiId?: string;
   /** App clients whose access tokens the control plane accepts, separated by commas. If left empty, a client of the stack's own pool. */
   readonly userClientIds?: string[];
-  /** The schedule group in which another API has made the schedules of your triggers, such as default. The control plane then replaces each by one of its own when the trigger is saved. Leave empty for none. */
-  readonly adoptScheduleGroup?: string;
   /** Origins of web pages that may call the stack's own HTTP API, such as https://app.example.com. Leave empty for none. */
   readonly apiAllowedOrigins?: string[];
-  /** Invocations of the function that receives webhooks that run at once at most. Further deliveries are told to come again, and runs keep the rest of the account's. Leave empty to share the account's. Default: 20. */
-  readonly hookReservedConcurrency?: string;
   /** The event sources that triggers made through the control plane may subscribe to, as a JSON array of objects with id, name and description. */
   readonly eventSources?: string;
-  /** Give up on an agent that has been silent for this many seconds in the middle of its answer. Leave empty to wait without this limit, because tools can be quiet for many minutes. */
-  readonly agentIdleTimeoutSeconds?: string;
-  /** Days after which the record of a run is deleted. Default: 30. */
-  readonly executionTtlDays?: number;
-  /** Whether the metrics are also kept for each trigger. CloudWatch charges for each metric of each trigger. Default: false. */
-  readonly metricsByTrigger?: 'true' | 'false';
-  /** Processor the function runs on. arm64 costs less. Default: arm64. */
-  readonly architecture?: 'arm64' | 'x86_64';
-  /** Your capacity provider of Lambda Managed Instances, on which runs may last 90 minutes instead of 15 (docs/long-runs.md). A second function runs there, and gets every event and schedule. If you set this, set SettleVisibilityTimeout to 32400. Leave empty for none. */
-  readonly capacityProviderArn?: string;
-  /** Runs at once in one process on your capacity provider. A run waits for its agent nearly all of its time. Default: 64. */
-  readonly managedConcurrency?: number;
-  /** Seconds that an attempt has. Lambda itself says what it allows. If you change this, change SettleVisibilityTimeout too. Default: 900. */
-  readonly functionTimeout?: number;
-  /** Seconds until a report that could not be settled is tried again. It should be six times FunctionTimeout, as AWS advises, and must not be less than FunctionTimeout. Default: 5400. */
-  readonly settleVisibilityTimeout?: number;
-  /** Invocations of the function that run at once at most. Lambda keeps so many free for it, and none of them for other functions. Leave empty to share the account's. */
-  readonly reservedConcurrency?: string;
-  /** Invocations that settle failed runs at once at most, from 2 to 1000. With ReservedConcurrency it should be less than that, so that schedules find room. Leave empty for no limit. */
-  readonly settleMaximumConcurrency?: string;
+  /** The schedule group in which another API has made the schedules of your triggers, such as default. The control plane then replaces each by one of its own when the trigger is saved. Leave empty for none. */
+  readonly adoptScheduleGroup?: string;
+  /** Invocations of the function that receives webhooks that run at once at most. Further deliveries are told to come again, and runs keep the rest of the account's. Leave empty to share the account's. Default: 20. */
+  readonly hookReservedConcurrency?: string;
   /** Private subnets for the function, if its agents are in your VPC, separated by commas. From there it must reach DynamoDB, Cognito, Lambda and SSM. Leave empty for none. */
   readonly vpcSubnetIds?: string[];
   /** Security groups for the function in VpcSubnetIds, separated by commas. */
   readonly securityGroupIds?: string[];
   /** ARN of the policy that bounds the permissions of every role of the stack. Leave empty for none. */
   readonly permissionsBoundaryArn?: string;
+  /** Invocations of the function that run at once at most. Lambda keeps so many free for it, and none of them for other functions. Leave empty to share the account's. */
+  readonly reservedConcurrency?: string;
+  /** Invocations that settle failed runs at once at most, from 2 to 1000. With ReservedConcurrency it should be less than that, so that schedules find room. Leave empty for no limit. */
+  readonly settleMaximumConcurrency?: string;
+  /** Give up on an agent that has been silent for this many seconds in the middle of its answer. Leave empty to wait without this limit, because tools can be quiet for many minutes. */
+  readonly agentIdleTimeoutSeconds?: string;
+  /** Seconds that an attempt has. Lambda itself says what it allows. If you change this, change SettleVisibilityTimeout too. Default: 900. */
+  readonly functionTimeout?: number;
+  /** Seconds until a report that could not be settled is tried again. It should be six times FunctionTimeout, as AWS advises, and must not be less than FunctionTimeout. Default: 5400. */
+  readonly settleVisibilityTimeout?: number;
+  /** Days after which the record of a run is deleted. Default: 30. */
+  readonly executionTtlDays?: number;
+  /** Whether the metrics are also kept for each trigger. CloudWatch charges for each metric of each trigger. Default: false. */
+  readonly metricsByTrigger?: 'true' | 'false';
 }
 
 /** The template's name of each property. */
@@ -107,6 +107,7 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   agentApiUrl: 'AgentApiUrl',
   agentProtocol: 'AgentProtocol',
   agentAuth: 'AgentAuth',
+  architecture: 'Architecture',
   agents: 'Agents',
   agentParameterPath: 'AgentParameterPath',
   agentRuntimeArns: 'AgentRuntimeArns',
@@ -133,26 +134,25 @@ export const PARAMETERS: Record<keyof AgentTriggerParameters, string> = {
   reportsState: 'ReportsState',
   reportsConcurrency: 'ReportsConcurrency',
   stepFunctionsState: 'StepFunctionsState',
+  capacityProviderArn: 'CapacityProviderArn',
+  managedConcurrency: 'ManagedConcurrency',
   apiState: 'ApiState',
   httpApiId: 'HttpApiId',
   userClientIds: 'UserClientIds',
-  adoptScheduleGroup: 'AdoptScheduleGroup',
   apiAllowedOrigins: 'ApiAllowedOrigins',
-  hookReservedConcurrency: 'HookReservedConcurrency',
   eventSources: 'EventSources',
-  agentIdleTimeoutSeconds: 'AgentIdleTimeoutSeconds',
-  executionTtlDays: 'ExecutionTtlDays',
-  metricsByTrigger: 'MetricsByTrigger',
-  architecture: 'Architecture',
-  capacityProviderArn: 'CapacityProviderArn',
-  managedConcurrency: 'ManagedConcurrency',
-  functionTimeout: 'FunctionTimeout',
-  settleVisibilityTimeout: 'SettleVisibilityTimeout',
-  reservedConcurrency: 'ReservedConcurrency',
-  settleMaximumConcurrency: 'SettleMaximumConcurrency',
+  adoptScheduleGroup: 'AdoptScheduleGroup',
+  hookReservedConcurrency: 'HookReservedConcurrency',
   vpcSubnetIds: 'VpcSubnetIds',
   securityGroupIds: 'SecurityGroupIds',
   permissionsBoundaryArn: 'PermissionsBoundaryArn',
+  reservedConcurrency: 'ReservedConcurrency',
+  settleMaximumConcurrency: 'SettleMaximumConcurrency',
+  agentIdleTimeoutSeconds: 'AgentIdleTimeoutSeconds',
+  functionTimeout: 'FunctionTimeout',
+  settleVisibilityTimeout: 'SettleVisibilityTimeout',
+  executionTtlDays: 'ExecutionTtlDays',
+  metricsByTrigger: 'MetricsByTrigger',
 };
 
 /** The outputs of the template. */
@@ -162,7 +162,16 @@ export type OutputName =
   | 'RunFunctionArn'
   | 'LogGroupName'
   | 'TableName'
-  | 'DashboardUrl'
+  | 'ScheduleDeadLetterQueueUrl'
+  | 'ScheduleDeadLetterQueueArn'
+  | 'ScheduleGroupName'
+  | 'SchedulerRoleArn'
+  | 'OutboxBusName'
+  | 'OutboxBusArn'
+  | 'OutboxDeadLetterQueueUrl'
+  | 'EventDeadLetterQueueUrl'
+  | 'EventDeadLetterQueueArn'
+  | 'OwnRuleNamePrefix'
   | 'HealthTopicArn'
   | 'NotificationDeadLetterQueueUrl'
   | 'FailureTopicArn'
@@ -170,23 +179,14 @@ export type OutputName =
   | 'FailureDeadLetterQueueUrl'
   | 'SettleQueueUrl'
   | 'SettleDeadLetterQueueUrl'
-  | 'ScheduleDeadLetterQueueUrl'
-  | 'ScheduleDeadLetterQueueArn'
-  | 'OutboxBusName'
-  | 'OutboxBusArn'
-  | 'OutboxDeadLetterQueueUrl'
-  | 'EventDeadLetterQueueUrl'
-  | 'EventDeadLetterQueueArn'
-  | 'OwnRuleNamePrefix'
   | 'AlarmTopicArn'
-  | 'ScheduleGroupName'
-  | 'SchedulerRoleArn'
+  | 'DashboardUrl'
   | 'UserPoolId'
   | 'UserPoolClientId'
   | 'DiscoveryUrl'
   | 'TokenEndpointDomain'
-  | 'ReportsEndpoint'
-  | 'ReportBusArn'
   | 'ApiUrl'
+  | 'UserClientId'
   | 'HookUrl'
-  | 'UserClientId';
+  | 'ReportsEndpoint'
+  | 'ReportBusArn';
