@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::support::{OnPort, World, id, scheduled, subscribed};
+use crate::support::{OnPort, USER, World, id, scheduled, subscribed};
 
 /// The numbers of GetItem and Query of a route, for a user with few triggers that ran rarely, and for one with many that ran
 /// often.
@@ -48,7 +48,8 @@ async fn fill(world: &World, api: &OnPort, triggers: usize, executions: usize) -
         }
     }
     let [trigger, execution] = first.unwrap();
-    let input = json!({"PK": format!("TRIGGER#{trigger}"), "SK": format!("INPUT#{execution}"), "detail": "{}"});
+    let input = json!({"PK": format!("TRIGGER#{trigger}"), "SK": format!("INPUT#{execution}"),
+        "detail": json!({"userId": USER}).to_string()});
     world.stack.dynamodb.put_item(&input);
     [trigger, execution]
 }

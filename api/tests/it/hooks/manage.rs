@@ -320,6 +320,35 @@ async fn a_webhook_whose_creation_or_rotation_was_cut_short_is_completed() {
     assert!(deaths >= 4, "only {deaths} steps");
 }
 
+/// A trigger of another event becomes one with a webhook.
+#[tokio::test]
+async fn an_update_that_makes_a_webhook_and_was_cut_short_is_completed() {
+    let body = || {
+        let config = json!({"preset": "token"});
+        Some(
+            json!({"eventConfig": {"eventSourceId": "webhook"}, "webhookConfig": config, "prompt": "Look at {{ $.body.ref }}"}),
+        )
+    };
+    let mut deaths = 0;
+    for step in steps() {
+        let world = World::start().await;
+        let made = world.port().await.create(crate::support::subscribed()).await;
+        let path = format!("/triggers/{}", id(&made));
+        if !dies(&world, step, Method::PUT, &path, body(), &[]).await {
+            continue;
+        }
+        deaths += 1;
+        let api = world.port().await;
+        // It is either as it was, or shown as half made, or whole.
+        let shown = api.get(&path).await.expect(200)["trigger"]["webhookStatus"].clone();
+        assert!([Value::Null, json!("missing"), json!("ok")].contains(&shown), "{step:?}: {shown}");
+        let again = api.put(&path, body().unwrap()).await.expect(200);
+        assert_works(&world, &api, &again, &format!("{step:?}")).await;
+        assert_eq!(world.item(id(&made)).get("GSI2PK"), None, "{step:?}: no event of a bus reaches it");
+    }
+    assert!(deaths >= 8, "only {deaths} steps");
+}
+
 #[tokio::test]
 async fn a_deletion_of_a_webhook_that_was_cut_short_is_completed() {
     let mut deaths = 0;
