@@ -103,4 +103,9 @@ async fn a_search_for_a_status_makes_two_queries_at_most() {
             assert_eq!(world.stack.dynamodb.count("Query"), expected[at], "{to} rows, {status}");
         }
     }
+    // DynamoDB refuses a list of more than a hundred values.
+    world.stack.dynamodb.clear_requests();
+    api.get(&format!("{path}&status={}", vec!["completed"; 150].join(","))).await.expect(200);
+    let filters = world.stack.dynamodb.requests().into_iter().map(|request| request.json()["FilterExpression"].clone());
+    assert_eq!(filters.filter(|filter| !filter.is_null()).collect::<Vec<_>>(), ["#only IN (:only0)"]);
 }
