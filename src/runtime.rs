@@ -14,8 +14,8 @@ use crate::{
     agents::Agents,
     app::App,
     clients::{
-        aws::sdk_config,
         cognito::TokenSource,
+        credentials::sdk_config,
         http::Clients,
         lambda::Dispatcher,
         runtime_api::{Answer, Delivery, RuntimeApi},

@@ -1,6 +1,6 @@
 //! The shared handles that every request borrows: the settings and one client for each service.
 
-use agent_trigger::clients::{aws::sdk_config, http::AwsClient, lambda::Dispatcher};
+use agent_trigger::clients::{credentials::sdk_config, http::AwsClient, lambda::Dispatcher};
 
 use crate::{
     clients::{scheduler::Scheduler, ssm::SecretStore},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use agent_trigger::{
-    clients::{aws::sdk_config, http::AwsClient, lambda::Dispatcher},
+    clients::{credentials::sdk_config, http::AwsClient, lambda::Dispatcher},
     config::Secret,
     error_chain::chain,
     store::error::StoreError,

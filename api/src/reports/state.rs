@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_trigger::{
-    clients::{aws::sdk_config, http::AwsClient, sigv4::Signer, sqs::SettleQueue},
+    clients::{credentials::sdk_config, http::AwsClient, sigv4::Signer, sqs::SettleQueue},
     store::Store,
 };
 
