@@ -120,7 +120,12 @@ pub async fn store(
         match api.items.change_trigger(user_id, id, &seen, Target::Trigger, changes).await? {
             Write::Done(after) => return Ok(after),
             Write::Refused(Some(newer)) if !is_tombstone(&newer) && has_webhook(&newer) => item = newer,
-            Write::Refused(_) => return Err(ApiError::NotFound),
+            // It was deleted meanwhile. The deletion may have come before the secret, and nobody would see what is left.
+            Write::Refused(_) => {
+                secrets.delete(&hook_id).await?;
+                api.items.retire_hook(&hook_id, tombstone_ttl()).await?;
+                return Err(ApiError::NotFound);
+            }
         }
     }
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))

@@ -100,6 +100,12 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
     let input = api.get(&format!("{path}/input")).await.expect(200);
     assert_eq!(to_json(&input["input"]["input"]), r#"[1e15,1.50,"\ud83d"]"#);
     assert_eq!(lenient::parse(&kept).unwrap()["input"], input["input"]["input"]);
+    // The key of an input has the trigger's id alone. What ran as somebody else is not shown.
+    for users in [json!({"userId": crate::support::STRANGER, "prompt": "theirs"}), json!({"prompt": "nobody's"})] {
+        world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"),
+            "detail": users.to_string()}));
+        assert_eq!(api.get(&format!("{path}/input")).await.status, 404);
+    }
     assert_eq!(api.get(&format!("/triggers/{}/executions/unknown", id(&trigger))).await.status, 404);
 }
 
