@@ -280,7 +280,11 @@ fn may_begin(id: &str, now: i64) -> bool {
     id.len() == WHOLE_ID && fired_at(id).is_some_and(|fired| (now - fired).abs() <= LONGEST_WAIT)
 }
 
-/// Looks for the executions that an id, or a part of it, means.
+/// Looks for the executions whose id is `id`, or begins or ends with it, and shows on a terminal how many items were read.
+/// None found is no error.
+///
+/// # Errors
+/// Returns a message if the table or the control plane cannot be read.
 async fn search(place: &Place, trigger: Option<&str>, id: &str) -> Result<Named, String> {
     let reading = progress_bar();
     let named = place.named(trigger, id, |items| reading.set_message(format!("{items} items read"))).await;

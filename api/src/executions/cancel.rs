@@ -15,7 +15,7 @@ use crate::{
 /// `POST /triggers/{id}/executions/{execution}/cancel`
 ///
 /// # Errors
-/// If there is no such execution, or it has ended.
+/// If there is no such execution, it has ended, or the run function cannot be told of the end of a detached run.
 pub async fn cancel(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }
