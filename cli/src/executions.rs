@@ -101,7 +101,9 @@ pub(crate) async fn act(
         (None, None) => triggers::owner(&place, None, trigger).await?,
     };
     let path = format!("/triggers/{}/executions/{}/{what}", segment(trigger), segment(id));
-    let needs = if what == "replay" { Needs::Function } else { Needs::Table };
+    // The function is told of the end of a detached run, which no attempt watches over.
+    let is_detached = execution.item.detached == Some(true);
+    let needs = if what == "replay" || is_detached { Needs::Function } else { Needs::Table };
     let requests = place.requests(needs, None)?;
     let body = Value::Object(Default::default());
     let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await;

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use agent_trigger::clients::{http::Clients, lambda::Dispatcher};
-use agent_trigger::{error_chain::chain, json::surrogate, store::Store};
+use agent_trigger::{error_chain::chain, json::surrogate};
 use agent_trigger_api::{
     api::Api,
     auth::{Claims, TARGET_USER},
@@ -161,7 +161,7 @@ impl Requests {
         });
         let settings = settings.map_err(|error| error.to_string())?;
         let api = Api {
-            items: Items::new(Store::new(&aws, table.to_owned())),
+            items: Items::new(&aws, table.to_owned()),
             scheduler: Scheduler::new(&aws, &settings),
             secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),

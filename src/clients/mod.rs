@@ -1,5 +1,6 @@
 //! Clients of the services that the function calls besides DynamoDB and the agent.
 
+pub mod aws;
 pub mod cognito;
 pub(crate) mod credentials;
 pub mod http;

@@ -18,7 +18,7 @@ const HIDDEN: [&str; 10] =
 pub fn shown(row: &Map<String, Value>) -> Value {
     let mut shown: Map<String, Value> = row
         .iter()
-        .filter(|(name, _)| !HIDDEN.contains(&name.as_str()))
+        .filter(|(name, value)| !HIDDEN.contains(&name.as_str()) && !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let item = ExecutionItem::read(row.clone());
