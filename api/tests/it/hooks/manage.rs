@@ -10,6 +10,9 @@ use crate::crashes::{Step, dies};
 use crate::hooks::{Hooks, hook_env, pairs};
 use crate::support::{HOOK_FUNCTION, HOOKS_URL, OnPort, SECRETS, USER, World, binary, id};
 
+/// The number of tries of one request to the table.
+const TRIES: usize = 6;
+
 /// A request for a trigger with a webhook.
 fn hooked(config: Value) -> Value {
     json!({"name": "Hook", "type": "event", "agentId": "agent-1", "prompt": "Look at {{ $.body.ref }}",
@@ -318,6 +321,38 @@ async fn a_webhook_whose_creation_or_rotation_was_cut_short_is_completed() {
         assert_eq!(send(&hooks, &made["webhook"], secret).await, 202, "{step:?}");
     }
     assert!(deaths >= 4, "only {deaths} steps");
+}
+
+/// A lost answer to the write of the secret's version: the webhook is complete, whether a further try finds out or none does.
+#[tokio::test]
+async fn a_secret_whose_version_was_written_without_an_answer_is_stored() {
+    let lost = |world: &World, times: usize| {
+        let rule = Rule::new("UpdateItem", Fault::ApplyThenLose).containing("secretVersion").times(times);
+        world.stack.dynamodb.inject(rule)
+    };
+    for times in [1, TRIES] {
+        let world = World::start().await;
+        let api = world.port().await;
+        let rule = lost(&world, times);
+        let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+        assert!(rule.hits() > 0);
+        rule.remove();
+        let (trigger, webhook) = (&made["trigger"], &made["webhook"]);
+        assert_eq!(trigger["version"], world.item(id(trigger))["version"], "{times}");
+        let first = webhook["secret"].as_str().unwrap();
+        let rule = lost(&world, times);
+        let path = format!("/triggers/{}/webhook/secret", id(trigger));
+        let rotated = api.post(&path, json!({"graceSeconds": 600})).await.expect(200);
+        assert!(rule.hits() > 0);
+        rule.remove();
+        let second = rotated["webhook"]["secret"].as_str().unwrap();
+        let hooks = world.hooks().await;
+        for secret in [first, second] {
+            assert_eq!(send(&hooks, webhook, secret).await, 202, "{times}");
+        }
+        let config = &world.item(id(trigger))["webhookConfig"];
+        assert_eq!((&config["previousSecretVersion"], &config["secretVersion"]), (&json!(1), &json!(2)), "{times}");
+    }
 }
 
 /// A trigger of another event becomes one with a webhook.
