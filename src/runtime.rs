@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig};
 use bytes::Bytes;
 use lambda_runtime::{Context, Diagnostic, Error};
 use tokio::{
@@ -16,8 +15,8 @@ use crate::{
     app::App,
     clients::{
         cognito::TokenSource,
-        credentials::FunctionCredentials,
-        http::{Clients, SdkHttpClient},
+        credentials::sdk_config,
+        http::Clients,
         lambda::Dispatcher,
         runtime_api::{Answer, Delivery, RuntimeApi},
         sigv4::Signer,
@@ -34,7 +33,7 @@ use crate::{
 
 /// Builds the app that every invocation borrows. It sends no request yet.
 pub async fn app(config: Config, clients: &Clients) -> App {
-    let aws = sdk_config(&config, clients).await;
+    let aws = sdk_config(&config.region, clients.aws.clone()).await;
     let queue = config.settle_queue_url.clone();
     let signer = Arc::new(Signer::new(&aws));
     let settle_queue = SettleQueue::new(queue, &config.region, clients.aws.clone(), Arc::clone(&signer));
@@ -48,19 +47,6 @@ pub async fn app(config: Config, clients: &Clients) -> App {
         shutdown: Shutdown::default(),
         config,
     }
-}
-
-/// Builds the configuration that all of the SDK's clients share. No credentials are read yet.
-async fn sdk_config(config: &Config, clients: &Clients) -> SdkConfig {
-    let (region, http) = (Region::new(config.region.clone()), SdkHttpClient::new(clients.aws.clone()));
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(region.clone())
-        .credentials_provider(FunctionCredentials::new(region, http.clone()))
-        .http_client(http)
-        // The SDK's stalled-stream protection waits longer than any try may take, and wraps every body to do so.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await
 }
 
 /// The pauses after polls that failed: the first, and the longest. Each is twice the one before it.

@@ -37,8 +37,8 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("aws_sdk_*", &["clients", "store"]),
     ("aws_smithy_*", &["clients", "store"]),
     ("AttributeValue", &["store"]),
-    ("aws_config", &["clients", "runtime", "store"]),
-    ("SdkConfig", &["clients", "runtime", "store"]),
+    ("aws_config", &["clients", "store"]),
+    ("SdkConfig", &["clients", "store"]),
     ("reqwest", &["agent", "clients"]),
 ];
 

@@ -45,13 +45,15 @@ export const remove = (trigger) => asking('Delete', trigger, `Delete “${nameOf
     location.hash = '#/triggers';
   });
 
-export const cancel = (path) => asking('Cancel', null, 'Cancel this run?',
-  'The agent is asked to stop. What it has done already stays done.', 'Cancel the run', 'The run is asked to stop.',
-  () => post(`${path}/cancel`));
+export const cancel = (path, isOver) => asking(isOver ? 'Cancel the retry' : 'Cancel', null, isOver ? 'Cancel the next attempt?' : 'Cancel this run?',
+  isOver ? 'Lambda’s next delivery ends the run without a call.' : 'The agent is asked to stop. What it has done already stays done.',
+  isOver ? 'Cancel the retry' : 'Cancel the run', 'The run is asked to stop.', () => post(`${path}/cancel`));
 
-export const replay = (triggerId, path) => asking('Replay', null, 'Replay this run?',
-  'The agent is asked the same again, with the prompt of that time. What it did the first time may be done twice.', 'Replay', 'The replay begins.',
-  () => goToRun(triggerId, `${path}/replay`));
+/** `trigger` is the trigger as it is now, if it was changed since the run. */
+export const replay = (triggerId, path, trigger) => asking('Replay', null, 'Replay this run?',
+  `The agent is asked the same again, with the prompt of that time. What it did the first time may be done twice.${!trigger ? ''
+    : ` The trigger was changed since: ${trigger.type === 'schedule' ? 'its Run now asks' : 'the event sent again asks'} with the prompt as it is now.`}`,
+  'Replay', 'The replay begins.', () => goToRun(triggerId, `${path}/replay`));
 
 export function toggle(trigger) {
   const [done, route] = trigger.enabled ? ['Switched off.', 'disable'] : ['Switched on.', 'enable'];

@@ -7,6 +7,10 @@ import { sample } from './samples.js';
 
 /** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
+const SENDERS = {
+  standard: 'Standard Webhooks: Svix, Clerk, Resend, OpenAI …', hmac: 'a signature of the body in a header of its own',
+  token: 'a fixed secret in a header', bearer: 'a fixed bearer token: simplest with curl', basic: 'a user and a password',
+};
 const FILTERS = { eventSourceId: 'its event source', eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (id, label, kind, attributes, ...children) => el('div', el('label', { for: id }, label),
@@ -15,6 +19,8 @@ const input = (id, label, value, more = {}) => field(id, label, 'input', { type:
 const area = (id, label, value, more = {}) => field(id, label, 'textarea', more, value);
 const json = (id, label, value) => area(id, label, typeof value === 'object' ? JSON.stringify(value, null, 2) : value, { class: 'code', spellcheck: 'false' });
 const select = (id, label, pairs, chosen) => field(id, label, 'select', { class: 'wide' }, ...options(pairs, chosen));
+
+const hint = (words, more) => el('p', { class: 'quiet', ...more }, words);
 
 /** Runs the last of several calls, after a pause. `isLast` says whether no other has begun. */
 function settled(look) {
@@ -46,7 +52,7 @@ function webhookConfig(form, { preset, allowedIps, ratePerMinute, ...rest }) {
 function webhookFields(providers, hook) {
   const names = [...new Set(providers.flatMap(({ options }) => options.map(({ name }) => name)))];
   const having = (name) => providers.filter(({ options }) => options.some((option) => option.name === name)).map(({ id }) => id);
-  return [select('preset', 'How its sender proves who it is', providers.map(({ id }) => [id, id]), hook.preset || 'standard'),
+  return [select('preset', 'How its sender proves who it is', providers.map(({ id }) => [id, SENDERS[id] ? `${id}: ${SENDERS[id]}` : id]), hook.preset || 'standard'),
     ...names.map((name) => el('div', { 'data-presets': having(name).join(' '), 'data-name': name }, input(name, name, hook[name]))),
     input('allowedIps', 'Addresses and networks that may send, if not all', (hook.allowedIps || []).join(', ')),
     input('ratePerMinute', 'The most deliveries in a minute, if there is a limit', hook.ratePerMinute, { inputmode: 'numeric' })];
@@ -144,7 +150,7 @@ function preview(form, triggerId, userId, fires, providers) {
 }
 
 export async function form(id) {
-  const [{ eventSources, metadata }, { providers }] = await Promise.all([get('/events'), get('/providers')]);
+  const [{ eventSources, metadata }, { providers }, { triggers }] = await Promise.all([get('/events'), get('/providers'), get('/triggers')]);
   const before = id ? (await get(triggerPath(id))).trigger : {};
   const { scheduleConfig: when = {}, eventConfig: filters = {}, webhookConfig: hook } = before;
   let { version = 0 } = before;
@@ -158,11 +164,15 @@ export async function form(id) {
   const fires = el('p', { class: 'quiet', role: 'status' });
   const node = el('form',
     input('name', 'Name', before.name, { required: true }),
-    input('agentId', 'Agent', before.agentId, { required: true }),
+    input('agentId', 'Agent', before.agentId, { required: true, list: 'agents' }),
+    el('datalist', { id: 'agents' }, ...[...new Set(triggers.map((other) => other.agentId))].map((value) => el('option', { value }))),
+    hint('The id of one of the stack’s agents. An id that it does not know is sent to its default agent.'),
     area('prompt', 'Prompt', before.prompt),
+    hint('{{ $.detail.name }} takes a value from the event.', { 'data-for': 'event webhook' }),
     select('type', 'It runs on', types, hook ? 'webhook' : before.type),
     el('div', { 'data-for': 'schedule' },
       input('expression', 'When (cron, rate or at)', when.expression || '0 9 ? * MON-FRI *'),
+      hint('Such as rate(5 minutes), 0 9 * * 1-5 or at(2030-01-31T09:00:00).'),
       input('timezone', 'Time zone', when.timezone || ZONE), fires),
     el('div', { 'data-for': 'event' },
       select('eventSourceId', 'Event source', sources.map((offered) => [offered.id, offered.name || offered.id]), source)),

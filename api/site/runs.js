@@ -1,6 +1,6 @@
 // The list of runs, which grows page by page, and one of them.
 
-import { act, cancel, replay } from './actions.js';
+import { act, cancel, replay, runNow } from './actions.js';
 import { find, get } from './api.js';
 import { a, at, attempt, choice, copy, el, enc, facts, heading, nameOf, quote, runLink, runPath, say, status, STATUSES, table, td, text, took, triggerLink, triggerPath } from './dom.js';
 import { ADVICE, skipWords } from './reasons.js';
@@ -149,13 +149,17 @@ export async function runView(triggerId, executionId, visit) {
   const other = (found) => found && a(runLink({ triggerId, executionId: found }), found);
   const id = (value) => value && [value, ' ', copy(value)];
   const { status: now, usage } = run;
+  // A replay names no version: it asks what the run asked that it repeats.
+  const isChanged = trigger && now !== 'running' && !trigger.deletedAt && String(trigger.version) !== run.triggerVersion;
   const advice = now === 'skipped' ? skipWords(run.skipReason) : ADVICE[run.errorType];
   return {
     parts: [
       heading(el('span', 'Run ', status(now), ` of ${nameOf(trigger || { id: triggerId })}`, run.triggerVersion && `, version ${run.triggerVersion}`),
-        run.canCancel && cancel(path), run.canReplay && replay(triggerId, path), a(triggerLink(triggerId), 'Trigger')),
+        run.canCancel && cancel(path, now === 'failed'), run.canReplay && replay(triggerId, path, isChanged && trigger),
+        isChanged && trigger.type === 'schedule' && runNow(trigger), a(triggerLink(triggerId), 'Trigger')),
       now !== 'completed' && now !== 'running' && el('pre', { class: 'error' }, run.errorMessage),
       now === 'running' && run.cancelRequested && text('It is asked to stop.'),
+      now === 'failed' && run.canCancel && text(`Attempt ${run.attempt} failed. Lambda tries again, in a minute the first time. When no attempt is left, the run can be replayed.`),
       advice && text(advice),
       run.output && quote('Answer', run.output),
       asked(path, visit),
@@ -166,6 +170,6 @@ export async function runView(triggerId, executionId, visit) {
         ['Replays', other(run.replayOf)], ['Follows', run.follows], ['Still at work was', other(run.overlaps)],
         ['Tokens', usage && `${usage.inputTokens} in, ${usage.outputTokens} out`]].filter(([, value]) => value)),
     ],
-    busy: now === 'running',
+    busy: now === 'running' || (now === 'failed' && run.canCancel),
   };
 }

@@ -53,7 +53,7 @@ export async function triggerView(id) {
   const path = triggerPath(id);
   const [{ trigger }, { status: state }, { executions }, skips] = await Promise.all([
     get(path), get(`${path}/status`), get(`${path}/executions?limit=20`), get(`${path}/executions?status=skipped&limit=20`)]);
-  const rows = [['Health', state.health], ['Failures in a row', state.failures || 0], ['Last run', at(trigger.lastExecutedAt)],
+  const rows = [['Agent', trigger.agentId], ['Health', state.health], ['Failures in a row', state.failures || 0], ['Last run', at(trigger.lastExecutedAt)],
     ['Version', trigger.version || '–']];
   if (trigger.scheduleDescription) {
     rows.unshift(['Schedule', trigger.scheduleDescription], ['State', state.scheduleStatus], ['Next runs', (state.nextRuns || []).map(at).join(' · ') || 'none']);

@@ -1,13 +1,6 @@
 //! The shared handles that every request borrows: the settings and one client for each service.
 
-use agent_trigger::{
-    clients::{
-        http::{Clients, SdkHttpClient},
-        lambda::Dispatcher,
-    },
-    store::Store,
-};
-use aws_config::{BehaviorVersion, Region};
+use agent_trigger::clients::{credentials::sdk_config, http::AwsClient, lambda::Dispatcher};
 
 use crate::{
     clients::{scheduler::Scheduler, ssm::SecretStore},
@@ -32,14 +25,10 @@ pub struct Api {
 
 impl Api {
     /// Builds the handles. It sends no request yet.
-    pub async fn new(settings: Settings, clients: &Clients) -> Self {
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(clients.aws.clone()))
-            .region(Region::new(settings.region.clone()))
-            .load()
-            .await;
+    pub async fn new(settings: Settings, client: AwsClient) -> Self {
+        let aws = sdk_config(&settings.region, client).await;
         Self {
-            items: Items::new(Store::new(&aws, settings.table_name.clone())),
+            items: Items::new(&aws, settings.table_name.clone()),
             scheduler: Scheduler::new(&aws, &settings),
             secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),

@@ -1,5 +1,8 @@
 //! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face the
 //! internet), and one of two edges: Lambda, or a port of this machine.
+//!
+//! The allocator is the system's, unlike the run function's: mimalloc saves a twentieth of the CPU of warm requests, which are
+//! few here, and costs a tenth of the start's (docs/performance.md).
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -11,9 +14,6 @@ use agent_trigger_api::{
     reports::{settings::ReportSettings, state::Reports},
     settings::Settings,
 };
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -29,26 +29,26 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     match std::env::var("SURFACE").as_deref() {
-        Ok("hooks") => return serve_hooks().await,
-        Ok("reports") => return serve_reports().await,
+        Ok("hooks") => return Box::pin(serve_hooks()).await,
+        Ok("reports") => return Box::pin(serve_reports()).await,
         Ok("manage" | "") | Err(_) => {}
         Ok(_) => return Err("invalid settings: SURFACE must be manage, hooks or reports".into()),
     }
     let settings = Settings::from_env()?;
-    let clients = Clients::new(settings.ca_bundle.as_deref())?;
+    let client = Clients::aws_alone(settings.ca_bundle.as_deref())?;
     let local = settings.local.clone();
-    let api = Arc::new(Api::new(settings, &clients).await);
+    let api = Arc::new(Api::new(settings, client).await);
     match local {
-        Some(local) => edge::local::serve(api, local).await,
-        None => edge::lambda::serve(api).await,
+        Some(local) => Box::pin(edge::local::serve(api, local)).await,
+        None => Box::pin(edge::lambda::serve(api)).await,
     }
 }
 
 async fn serve_hooks() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let settings = HookSettings::from_env()?;
-    let clients = Clients::new(settings.ca_bundle.as_deref())?;
+    let client = Clients::aws_alone(settings.ca_bundle.as_deref())?;
     let port = settings.local_port;
-    let hooks = Arc::new(Hooks::new(settings, &clients).await);
+    let hooks = Arc::new(Hooks::new(settings, client).await);
     match port {
         Some(port) => edge::local::serve_hooks(hooks, port).await,
         None => edge::lambda::serve_hooks(hooks).await,
@@ -57,9 +57,9 @@ async fn serve_hooks() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 
 async fn serve_reports() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let settings = ReportSettings::from_env()?;
-    let clients = Clients::new(settings.ca_bundle.as_deref())?;
+    let client = Clients::aws_alone(settings.ca_bundle.as_deref())?;
     let port = settings.local_port;
-    let reports = Arc::new(Reports::new(settings, &clients).await?);
+    let reports = Arc::new(Reports::new(settings, client).await?);
     match port {
         Some(port) => edge::local::serve_reports(reports, port).await,
         None => edge::lambda::serve_reports(reports).await,

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use agent_trigger::json::lenient;
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request},
+    extract::{self, FromRequest, FromRequestParts, Query, Request},
     http::request::Parts,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{auth::Caller, error::ApiError};
@@ -38,6 +39,19 @@ impl<S: Send + Sync> FromRequest<S> for JsonObject {
             Ok(_) => Err(problem("must be a JSON object")),
             Err(error) => Err(problem(&error.to_string())),
         }
+    }
+}
+
+/// The names in a request's path. Nothing is found under names that are not UTF-8.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = extract::Path::from_request_parts(parts, state).await;
+        path.map(|extract::Path(names)| Self(names)).map_err(|_| ApiError::NotFound)
     }
 }
 

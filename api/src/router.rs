@@ -8,7 +8,7 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -16,6 +16,7 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tower::ServiceBuilder;
 
 use crate::{
     api::Api,
@@ -34,22 +35,39 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// Returns the router of the manage surface. Each route is put straight into it: to nest and to merge routers would put most
-/// of them in three times, which was a sixth of the start's instructions.
+/// Returns the router of the manage surface. Each route stands in it once and has all layers at once, because most of the time
+/// that the start takes beyond the SDK's goes into it.
 pub fn routes(api: Arc<Api>) -> Router {
-    let managed = ["", "/v1"].into_iter().fold(Router::new(), managed);
-    site::routes(managed)
-        .fallback(not_found)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+    let layers = ServiceBuilder::new()
+        .layer(from_fn(render))
         // It stands around the fallbacks too: without a token nobody learns which routes there are.
         .layer(from_fn_with_state(Arc::clone(&api), authenticate))
-        .layer(from_fn(render))
-        .with_state(api)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY));
+    let routes = site::routes(managed(Router::new()))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(layers)
+        .with_state(api);
+    // A router's own layers run once the route is found, so the version leaves the path outside of it.
+    Router::new().fallback_service(ServiceBuilder::new().map_request(without_version).service(routes))
 }
 
-/// Adds the routes to a router, below `at`.
-fn managed(router: Router<Arc<Api>>, at: &str) -> Router<Arc<Api>> {
+/// Takes `/v1` out of a request's path. The page's own files have no version.
+fn without_version(mut request: Request) -> Request {
+    let rest = request.uri().path_and_query().and_then(|path| path.as_str().strip_prefix("/v1"));
+    let rest = rest.filter(|rest| rest.starts_with('/')).and_then(|rest| rest.parse::<PathAndQuery>().ok());
+    if let Some(rest) = rest.filter(|rest| !site::is_open(rest.path())) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(rest);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+/// Adds the routes of the API to a router.
+fn managed(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
     let routes: [(&str, MethodRouter<Arc<Api>>); 24] = [
         ("/triggers", get(triggers::list).post(triggers::create::create)),
         ("/triggers/check", post(triggers::check::check)),
@@ -76,7 +94,7 @@ fn managed(router: Router<Arc<Api>>, at: &str) -> Router<Arc<Api>> {
         ("/events", get(event_sources::list)),
         ("/ping", get(event_sources::ping)),
     ];
-    routes.into_iter().fold(router, |router, (path, methods)| router.route(&format!("{at}{path}"), methods))
+    routes.into_iter().fold(router, |router, (path, methods)| router.route(path, methods))
 }
 
 pub(crate) async fn not_found() -> ApiError {
@@ -90,7 +108,7 @@ pub(crate) async fn not_allowed() -> ApiError {
 /// Lets a request pass if it acts for somebody. `/ping` and the page's own files need no caller.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if matches!(path, "/ping" | "/v1/ping") || site::is_open(path) {
+    if path == "/ping" || site::is_open(path) {
         return next.run(request).await;
     }
     let target = request.headers().get(TARGET_USER).and_then(|value| value.to_str().ok());

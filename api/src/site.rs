@@ -12,7 +12,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{api::Api, settings::Settings};
+use crate::{api::Api, error::ApiError, request::Path, settings::Settings};
 
 const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -42,10 +42,12 @@ pub fn is_open(path: &str) -> bool {
 
 /// Adds the routes of the page to a router.
 pub fn routes(router: Router<Arc<Api>>) -> Router<Arc<Api>> {
-    let routes = router.route("/", get(page)).route("/config.json", get(config));
-    ASSETS.into_iter().fold(routes, |routes, (path, kind, content)| {
-        routes.route(path, get(move || async move { file(content, kind) }))
-    })
+    router.route("/", get(page)).route("/config.json", get(config)).route("/assets/{file}", get(asset))
+}
+
+async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
+    let found = ASSETS.iter().find(|(path, ..)| path.strip_prefix("/assets/") == Some(&name));
+    found.map(|(_, kind, content)| file(content, kind)).ok_or(ApiError::NotFound)
 }
 
 async fn page(State(api): State<Arc<Api>>) -> Response {

@@ -101,7 +101,9 @@ pub(crate) async fn act(
         (None, None) => triggers::owner(&place, None, trigger).await?,
     };
     let path = format!("/triggers/{}/executions/{}/{what}", segment(trigger), segment(id));
-    let needs = if what == "replay" { Needs::Function } else { Needs::Table };
+    // The function is told of the end of a detached run, which no attempt watches over.
+    let is_detached = execution.item.detached == Some(true);
+    let needs = if what == "replay" || is_detached { Needs::Function } else { Needs::Table };
     let requests = place.requests(needs, None)?;
     let body = Value::Object(Default::default());
     let answer = requests.send(user.as_deref(), Method::POST, &path, Some(&body), &[]).await;
@@ -278,7 +280,11 @@ fn may_begin(id: &str, now: i64) -> bool {
     id.len() == WHOLE_ID && fired_at(id).is_some_and(|fired| (now - fired).abs() <= LONGEST_WAIT)
 }
 
-/// Looks for the executions that an id, or a part of it, means.
+/// Looks for the executions whose id is `id`, or begins or ends with it, and shows on a terminal how many items were read.
+/// None found is no error.
+///
+/// # Errors
+/// Returns a message if the table or the control plane cannot be read.
 async fn search(place: &Place, trigger: Option<&str>, id: &str) -> Result<Named, String> {
     let reading = progress_bar();
     let named = place.named(trigger, id, |items| reading.set_message(format!("{items} items read"))).await;

@@ -9,8 +9,8 @@ const ROLE: (&str, &str) = ("SCHEDULER_ROLE_ARN", "the stack's output SchedulerR
 /// A schedule is always written as a whole, so one that is written without its queue loses it.
 const QUEUE: (&str, &str) = ("SCHEDULE_DLQ_ARN", "the stack's output ScheduleDeadLetterQueueArn");
 const HOOKS_URL: (&str, &str) = ("HOOKS_URL", "the stack's output HookUrl");
-const SECRETS: (&str, &str) = ("HOOK_SECRET_PATH", "/STACK/hooks/ with the stack's name");
-const HOOK_FUNCTION: (&str, &str) = ("HOOK_FUNCTION_ARN", "the ARN of the stack's HookFunction");
+const SECRETS: (&str, &str) = ("HOOK_SECRET_PATH", "the stack's output HookSecretPath");
+const HOOK_FUNCTION: (&str, &str) = ("HOOK_FUNCTION_ARN", "the stack's output HookFunctionArn");
 /// The settings of the hooks surface.
 const HOOKS: [&str; 3] = [HOOKS_URL.0, SECRETS.0, HOOK_FUNCTION.0];
 /// The end of the stack's output of webhooks, to which a webhook's id is appended.

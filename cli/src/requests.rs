@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use agent_trigger::clients::{http::Clients, lambda::Dispatcher};
-use agent_trigger::{error_chain::chain, json::surrogate, store::Store};
+use agent_trigger::{error_chain::chain, json::surrogate};
 use agent_trigger_api::{
     api::Api,
     auth::{Claims, TARGET_USER},
@@ -161,7 +161,7 @@ impl Requests {
         });
         let settings = settings.map_err(|error| error.to_string())?;
         let api = Api {
-            items: Items::new(Store::new(&aws, table.to_owned())),
+            items: Items::new(&aws, table.to_owned()),
             scheduler: Scheduler::new(&aws, &settings),
             secrets: SecretStore::of_settings(&aws, &settings),
             dispatcher: Dispatcher::new(aws),
@@ -236,7 +236,7 @@ impl Requests {
     /// Sends a request and returns the body of a success.
     ///
     /// # Errors
-    /// In the control plane's own words.
+    /// Returns a message that says what went wrong if there is no answer, none of a control plane, or a refusal.
     pub(crate) async fn done(
         &self,
         user: Option<&str>,
@@ -266,10 +266,10 @@ async fn received(request: reqwest::RequestBuilder, base: &Url) -> Result<(Statu
 }
 
 impl Answer {
-    /// Returns the body of a success.
+    /// Returns the body of a success (any status 2xx), which is null if it was empty.
     ///
     /// # Errors
-    /// In the control plane's own words.
+    /// Returns [`Self::refusal`] for any other status.
     pub(crate) fn done(self) -> Result<Value, String> {
         if self.status.is_success() { Ok(self.body) } else { Err(self.refusal()) }
     }
@@ -288,7 +288,8 @@ impl Answer {
         }
     }
 
-    /// Returns a refusal in the control plane's words.
+    /// Returns a refusal as a message for the user: the control plane's `message`, and beside it the status, the cause if the
+    /// control plane runs here, what to do about it, or the version that was saved all the same.
     pub(crate) fn refusal(&self) -> String {
         let said = self.body.get("message").and_then(Value::as_str).unwrap_or("without a reason");
         let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();

@@ -319,7 +319,7 @@ pub(crate) async fn next(
         let answer = requests.done(user.as_deref(), Method::GET, &path, None).await;
         let answer = answer.map_err(|error| format!("trigger {id}: {error}"))?;
         if json {
-            return screen.print(&[pretty(&answer["nextRuns"])]);
+            return screen.print(&[pretty(&as_listed(id, &answer))]);
         }
         let mut lines = vec![words::one_line(answer["description"].as_str().unwrap_or_default())];
         if answer["enabled"] == json!(false) {
@@ -350,6 +350,21 @@ pub(crate) async fn next(
         }
         screen.print(&lines(table, screen.width()))
     }
+}
+
+/// Returns the next runs of one trigger with the members that those of all triggers have: `triggerId` and `at`. The runs of a
+/// trigger that is switched off say so.
+fn as_listed(id: &str, answer: &Value) -> Value {
+    let runs = answer["nextRuns"].as_array().into_iter().flatten().map(|run| {
+        let mut listed = run.clone();
+        listed["triggerId"] = json!(id);
+        listed["at"] = run["utc"].clone();
+        if answer["enabled"] == json!(false) {
+            listed["enabled"] = json!(false);
+        }
+        listed
+    });
+    runs.collect()
 }
 
 /// Words the next runs of a schedule.
@@ -394,6 +409,17 @@ pub(crate) async fn owner(place: &Place, user: Option<&str>, id: &str) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_runs_of_one_trigger_have_the_members_of_those_of_all() {
+        let run = json!({"utc": "2026-01-01T08:00:00.000Z", "local": "2026-01-01T09:00:00+01:00"});
+        let answer = json!({"enabled": true, "nextRuns": [run]});
+        let expected = json!([{"triggerId": "x", "at": run["utc"], "utc": run["utc"], "local": run["local"]}]);
+        assert_eq!(as_listed("x", &answer), expected);
+        let off = as_listed("x", &json!({"enabled": false, "nextRuns": [run]}));
+        assert_eq!(off[0]["enabled"], false);
+        assert_eq!(as_listed("x", &json!({"enabled": true, "nextRuns": []})), json!([]));
+    }
 
     #[test]
     fn only_a_text_is_an_id() {

@@ -129,7 +129,8 @@ fn steers(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Removes everything that could control a terminal, because an agent's words can be anything. Newlines stay.
+/// Replaces each character that could control a terminal, or change the order in which its text is read, by a space,
+/// because an agent's words can be anything. Newlines stay.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c != '\n' && steers(c) { ' ' } else { c }).collect()
 }
@@ -158,8 +159,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", harmless(text).replace('\n', " ").replace('\'', "'\\''"))
 }
 
-/// Removes what could control a terminal, as [`harmless`] does, and joins the text to one line, with each run of white space
-/// as one space.
+/// Replaces what could control a terminal by spaces, as [`harmless`] does, and joins the text to one line. Each run of white
+/// space becomes one space, and white space at both ends is dropped.
 pub(crate) fn one_line(text: &str) -> String {
     harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }

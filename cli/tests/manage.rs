@@ -6,7 +6,6 @@ use agent_trigger::clients::{
     http::{Clients, SdkHttpClient},
     lambda::Dispatcher,
 };
-use agent_trigger::store::Store;
 use agent_trigger_api::{
     api::Api,
     clients::{scheduler::Scheduler as SchedulerClient, ssm::SecretStore},
@@ -75,7 +74,7 @@ impl World {
         let [dynamodb, scheduling, lambda] = [stack.dynamodb.url(), scheduler.url(), stack.lambda.url()];
         let secrets = SecretStore::new(&config(&stack.ssm.url()).await, SECRETS);
         let api = Api {
-            items: Items::new(Store::new(&config(&dynamodb).await, TABLE.to_owned())),
+            items: Items::new(&config(&dynamodb).await, TABLE.to_owned()),
             scheduler: SchedulerClient::new(&config(&scheduling).await, &settings),
             secrets: Some(secrets),
             dispatcher: Dispatcher::new(config(&lambda).await),
@@ -176,6 +175,12 @@ async fn a_trigger_is_made_changed_switched_run_and_deleted() {
         let next = world.does(way, &["next", &id, "--limit", "3"]).await;
         assert_eq!(next.lines().filter(|line| line.contains("T09:00:00+0")).count(), 3, "{next}");
         assert!(world.does(way, &["next"]).await.contains("Daily report"));
+        // A script reads one form, whether it asks for one trigger or for all.
+        for asked in [&["next", &id, "--limit=1", "--json"][..], &["next", "--limit=1", "--json"]] {
+            let runs: Value = serde_json::from_str(&world.does(way, asked).await).unwrap();
+            assert_eq!(runs[0]["triggerId"], id.as_str(), "{asked:?}: {runs:#}");
+            assert!(runs[0]["at"].as_str().is_some_and(|at| next.contains(at)), "{asked:?}: {runs:#}");
+        }
 
         let change = world.file("change.json", &json!({"id": id, "prompt": "Write a short report"}));
         assert!(world.does(way, &["put", &change]).await.starts_with("changed "));

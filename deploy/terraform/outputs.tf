@@ -155,6 +155,16 @@ output "hook_url" {
   value       = lookup(aws_cloudformation_stack.this.outputs, "HookUrl", null)
 }
 
+output "hook_secret_path" {
+  description = "The path in SSM below which the secrets of webhooks are stored, the HOOK_SECRET_PATH of triggerctl."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "HookSecretPath", null)
+}
+
+output "hook_function_arn" {
+  description = "The function that receives webhooks, the HOOK_FUNCTION_ARN of triggerctl."
+  value       = lookup(aws_cloudformation_stack.this.outputs, "HookFunctionArn", null)
+}
+
 output "reports_endpoint" {
   description = "The address to which the agents of detached runs report. Each request to an agent names it."
   value       = lookup(aws_cloudformation_stack.this.outputs, "ReportsEndpoint", null)

@@ -1,13 +1,29 @@
-//! The function's AWS credentials.
+//! The configuration that all of the AWS SDK's clients of a process share, and its credentials.
 
 use aws_config::{
-    BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
     stalled_stream_protection::StalledStreamProtectionConfig,
 };
 use aws_credential_types::provider::{ProvideCredentials, Result, error::CredentialsError, future};
 use tokio::sync::OnceCell;
 
 use crate::clients::http::SdkHttpClient;
+
+/// Builds the configuration for the region, whose clients send through `client`. No credentials are read yet.
+///
+/// The function and each surface of the control plane begin with it, so each is spared the SDK's chain of credentials
+/// until the environment has none (`FunctionCredentials`).
+pub async fn sdk_config(region: &str, client: reqwest::Client) -> SdkConfig {
+    let (region, http) = (Region::new(region.to_owned()), SdkHttpClient::new(client));
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(region.clone())
+        .credentials_provider(FunctionCredentials::new(region, http.clone()))
+        .http_client(http)
+        // The SDK's stalled-stream protection waits longer than any try may take, and wraps every body to do so.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await
+}
 
 /// The credentials that Lambda puts into the environment, else those of the SDK's default chain.
 ///
@@ -19,7 +35,7 @@ pub(crate) struct FunctionCredentials {
     environment: EnvironmentVariableCredentialsProvider,
     region: Region,
     http: SdkHttpClient,
-    chain: OnceCell<aws_config::SdkConfig>,
+    chain: OnceCell<SdkConfig>,
 }
 
 impl FunctionCredentials {

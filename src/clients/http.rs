@@ -29,6 +29,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
+/// The client for AWS, for packages that do not name reqwest themselves.
+pub type AwsClient = Client;
+
 /// The HTTP clients of the process.
 #[derive(Debug, Clone)]
 pub struct Clients {
@@ -59,25 +62,37 @@ impl Clients {
         Self::built(extra_roots, ClientBuilder::no_proxy)
     }
 
+    /// Builds the client for AWS alone, with the trust store of [`Clients::new`].
+    ///
+    /// # Errors
+    /// If the file cannot be read as PEM, or holds no usable certificate.
+    pub fn aws_alone(extra_roots: Option<&str>) -> Result<AwsClient, String> {
+        builder(tls(extra_roots)?).build().map_err(|error| error.to_string())
+    }
+
     /// Builds both clients. `adapt` makes the last change to the settings of each.
     fn built(extra_roots: Option<&str>, adapt: fn(ClientBuilder) -> ClientBuilder) -> Result<Self, String> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = extra_roots {
-            let unreadable = |error| format!("AWS_CA_BUNDLE: cannot read {path}: {error}");
-            let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
-            let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-            if roots.add_parsable_certificates(certificates).0 == 0 {
-                return Err(format!("AWS_CA_BUNDLE: {path} holds no certificate"));
-            }
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls(extra_roots)?;
         let build = |builder: ClientBuilder| adapt(builder).build().map_err(|error| error.to_string());
         Ok(Self { aws: build(builder(tls.clone()))?, agent: build(builder(tls).pool_max_idle_per_host(0))? })
     }
+}
+
+/// Returns the settings of TLS: Mozilla's roots, and those of the PEM file at the path `extra_roots`.
+fn tls(extra_roots: Option<&str>) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = extra_roots {
+        let unreadable = |error| format!("AWS_CA_BUNDLE: cannot read {path}: {error}");
+        let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        if roots.add_parsable_certificates(certificates).0 == 0 {
+            return Err(format!("AWS_CA_BUNDLE: {path} holds no certificate"));
+        }
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Returns the settings of both clients: the trust store, the limits of connecting, no redirects and no second try.

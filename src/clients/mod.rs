@@ -1,7 +1,7 @@
 //! Clients of the services that the function calls besides DynamoDB and the agent.
 
 pub mod cognito;
-pub(crate) mod credentials;
+pub mod credentials;
 pub mod http;
 pub mod lambda;
 pub(crate) mod random;

@@ -117,7 +117,8 @@ pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Returns true for a header that a definition must not set. `name` must be in lower case.
+/// Returns true for a header that a definition's `headers` must not set. `authorization` is one, but the definition's
+/// `auth` may name it for a secret. `name` must be in lower case.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED_HEADERS
         .iter()

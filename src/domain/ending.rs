@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub agent_id: String,
     /// The protocol of the agent's request. `None` if its definition is not known yet.
     pub protocol: Option<String>,
-    /// The trigger item's version.
+    /// The trigger item's version. `None` for a replay, which may ask what an older version asked.
     pub trigger_version: Option<String>,
     /// The version of the function that runs it. `None` if another process ran it, which has written its own.
     pub function_version: Option<&'static str>,

@@ -85,12 +85,8 @@ impl Task {
             fields.problem(DETACHED, "cannot be combined with onInterrupted \"rerun\"");
         }
         let input = body_members(fields, "input");
-        if detached.is_some() && input.contains_key(CALLBACK) {
-            let path = member(&member(&fields.path, "input"), CALLBACK);
-            push(
-                &mut fields.problems,
-                format!("{path}: is set by the function in a detached run and must not be given"),
-            );
+        if detached.is_some() {
+            refuse_callback(fields, "input", &input);
         }
         Self {
             agent_id: fields.id("agentId").unwrap_or_default(),
@@ -177,8 +173,17 @@ impl Task {
     }
 }
 
-/// Reads an optional object whose members go into the agent's request body. An absent one is empty. A member that the
-/// function sets itself is a problem, and stays in the object.
+/// Adds a problem if `members`, those of the object `name`, would take the place of the callback of a detached run.
+pub(crate) fn refuse_callback(fields: &mut Fields<'_>, name: &str, members: &Map<String, Value>) {
+    if members.contains_key(CALLBACK) {
+        let path = member(&member(&fields.path, name), CALLBACK);
+        push(&mut fields.problems, format!("{path}: is set by the function in a detached run and must not be given"));
+    }
+}
+
+/// Reads an optional object whose names go into the agent's request body. An absent one is empty, and so is anything
+/// else, which is a problem. A name of [`BODY_FIELDS`] is a problem, and its member stays in the object. The caller checks
+/// [`CALLBACK`], which only a detached run sets.
 pub(crate) fn body_members(fields: &mut Fields<'_>, name: &str) -> Map<String, Value> {
     let members = fields.object(name);
     for reserved in BODY_FIELDS.into_iter().filter(|reserved| members.contains_key(*reserved)) {

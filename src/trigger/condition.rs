@@ -1,5 +1,7 @@
 //! Conditions on the fields of an event. An event pattern lists values, and a condition compares.
 
+use std::{cmp::Ordering, collections::HashSet};
+
 use serde_json::Value;
 
 use crate::{
@@ -16,6 +18,8 @@ use crate::{
     },
 };
 
+/// The most values of a listed order.
+const MOST_RANKS: usize = 100;
 const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, contains";
 
 /// Conditions that must all hold for an event.
@@ -27,6 +31,8 @@ struct Condition {
     field: Field,
     operator: Operator,
     value: Value,
+    /// The listed order by which texts are compared, the least first. Without one they are compared by their characters.
+    order: Option<Vec<String>>,
 }
 
 /// The place in the event at which a condition looks.
@@ -79,8 +85,8 @@ impl Conditions {
 }
 
 impl Condition {
-    /// Reads one condition, which stands at `path`. All three of its members are required, and `value` may be null
-    /// unless the operator orders. Other members are ignored. `None` comes with at least one problem. A condition may
+    /// Reads one condition, which stands at `path`. `field`, `operator` and `value` are required, and `value` may be null
+    /// unless the operator orders. `order` is read if it is there and not null. Other members are ignored. `None` comes with at least one problem. A condition may
     /// come with a problem of its `value`, too: the caller must look at the problems.
     fn parse(condition: &Value, path: &str, problems: &mut Vec<String>) -> Option<Self> {
         let Value::Object(members) = condition else {
@@ -109,7 +115,14 @@ impl Condition {
             }
             _ => {}
         }
-        Some(Self { field: field?, operator: operator?, value: value?.clone() })
+        let order = match members.get("order") {
+            None | Some(Value::Null) => None,
+            Some(order) => {
+                let read = ranks(order, operator, value);
+                read.map_err(|(place, problem)| push(problems, format!("{}: {problem}", member(path, place)))).ok()
+            }
+        };
+        Some(Self { field: field?, operator: operator?, value: value?.clone(), order })
     }
 
     /// Returns true if the condition holds for `event`. It never does for a field that is missing, not even `ne`. If a
@@ -128,11 +141,46 @@ impl Condition {
                 steps.take(1 + of_leaf(value))
                     && match (value, &self.value) {
                         (Value::Number(left), Value::Number(right)) => comparison.holds(compare(left, right)),
-                        (Value::String(left), Value::String(right)) => comparison.holds(Some(left.cmp(right))),
+                        (Value::String(left), Value::String(right)) => comparison.holds(self.rank(left, right, steps)),
                         _ => false,
                     }
             }),
         }
+    }
+
+    /// Compares two texts by the listed order, or by their characters without one. A text that is not in the list has no
+    /// place. Once the steps are spent, the result means nothing.
+    fn rank(&self, left: &str, right: &str, steps: &Steps) -> Option<Ordering> {
+        let Some(order) = &self.order else { return Some(left.cmp(right)) };
+        let place = |text: &str| {
+            steps.take(order.len() as u64 * (1 + of_bytes(text.len())));
+            order.iter().position(|rank| rank == text)
+        };
+        Some(place(left)?.cmp(&place(right)?))
+    }
+}
+
+/// Reads the listed order of a condition. Returns the member that is wrong, and its problem.
+fn ranks(
+    order: &Value,
+    operator: Option<Operator>,
+    value: Option<&Value>,
+) -> Result<Vec<String>, (&'static str, String)> {
+    let texts = |values: &Vec<Value>| values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+    let ranks: Option<Vec<String>> = order.as_array().filter(|values| values.len() <= MOST_RANKS).and_then(texts);
+    let is_twice = |ranks: &[String]| ranks.iter().collect::<HashSet<_>>().len() < ranks.len();
+    let Some(ranks) = ranks.filter(|ranks| !ranks.is_empty() && !is_twice(ranks)) else {
+        return Err(("order", format!("must be a list of 1 to {MOST_RANKS} different strings, the least first")));
+    };
+    match (operator, value) {
+        (Some(Operator::Equal | Operator::NotEqual | Operator::Contains), _) => {
+            Err(("order", "is of use with gt, gte, lt and lte alone".to_owned()))
+        }
+        (_, Some(Value::String(value))) if !ranks.contains(value) => {
+            Err(("value", "must be one of the strings in order".to_owned()))
+        }
+        (_, Some(Value::Number(_))) => Err(("value", "must be one of the strings in order, not a number".to_owned())),
+        _ => Ok(ranks),
     }
 }
 
@@ -307,6 +355,50 @@ mod tests {
         ] {
             assert_eq!(holds(field, operator, &value, &event), expected, "{field} {operator} {value}");
         }
+    }
+
+    #[test]
+    fn a_listed_order_ranks_texts() {
+        let order = json!(["low", "medium", "high", "critical"]);
+        let condition = |operator: &str, value: Value, order: &Value| {
+            Conditions::parse(
+                &json!({"field": "detail.body.severity", "operator": operator, "value": value, "order": order}),
+            )
+        };
+        let event = |severity: Value| json!({"detail": {"body": {"severity": severity}}});
+        for (operator, value, expected) in [
+            ("gte", "high", [false, false, true, true]),
+            ("gt", "high", [false, false, false, true]),
+            ("lte", "medium", [true, true, false, false]),
+            ("lt", "low", [false; 4]),
+        ] {
+            let condition = condition(operator, json!(value), &order).unwrap();
+            let found =
+                ["low", "medium", "high", "critical"].map(|severity| condition.matches(&event(json!(severity))));
+            assert_eq!(found, expected, "{operator} {value}");
+            for other in [json!("severe"), json!("HIGH"), json!(3), json!(null)] {
+                assert!(!condition.matches(&event(other.clone())), "{operator} {value} {other}");
+            }
+        }
+        // Null is no order: texts are compared by their characters.
+        assert!(condition("gt", json!("high"), &json!(null)).unwrap().matches(&event(json!("low"))));
+        let list = "$.order: must be a list of 1 to 100 different strings, the least first";
+        let many: Vec<_> = (0..=MOST_RANKS).map(|rank| rank.to_string()).collect();
+        for (operator, value, order, problem) in [
+            ("gte", json!("high"), json!("low,high"), list),
+            ("gte", json!("high"), json!([]), list),
+            ("gte", json!("high"), json!(["low", 2]), list),
+            ("gte", json!("high"), json!(["high", "high"]), list),
+            ("gte", json!("1"), json!(many), list),
+            ("eq", json!("high"), order.clone(), "$.order: is of use with gt, gte, lt and lte alone"),
+            ("gte", json!("severe"), order.clone(), "$.value: must be one of the strings in order"),
+            ("gte", json!(3), order.clone(), "$.value: must be one of the strings in order, not a number"),
+        ] {
+            assert_eq!(condition(operator, value, &order).unwrap_err(), [problem]);
+        }
+        let dear = Steps::new(8);
+        condition("gte", json!("high"), &order).unwrap().matches_within(&event(json!("low")), &dear);
+        assert!(dear.are_spent());
     }
 
     #[test]

@@ -30,7 +30,7 @@ const ITEM: [&str; 15] = [
 ];
 const EVENT_CONFIG: [&str; 4] = ["eventSourceId", "eventPattern", "condition", "threshold"];
 const THRESHOLD: [&str; 2] = ["count", "windowSeconds"];
-const CONDITION: [&str; 3] = ["field", "operator", "value"];
+const CONDITION: [&str; 4] = ["field", "operator", "value", "order"];
 
 /// Adds the misspelt members of the item itself. Its keys, `input` and `inputMapping` may hold any name.
 pub(crate) fn misspelt(fields: &mut Fields<'_>) {

@@ -12,7 +12,7 @@ use crate::{
         fire::Fire,
         ids::{TriggerId, UserId},
         platform::Platform,
-        task::{Task, body_members},
+        task::{Task, body_members, refuse_callback},
         threshold::Threshold,
         trigger_snapshot::TriggerSnapshot,
     },
@@ -129,6 +129,9 @@ impl TriggerItem {
         fields.text("name");
         let task = Task::read(&mut fields, platform);
         let mapping = body_members(&mut fields, "inputMapping");
+        if task.detached.is_some() {
+            refuse_callback(&mut fields, "inputMapping", &mapping);
+        }
         let mut problems = fields.problems;
         Mapping::parse(&mapping, &mut problems);
         if !is_schedule {
@@ -246,6 +249,9 @@ impl TriggerItem {
         let name = fields.text("name");
         let task = Task::read(&mut fields, platform);
         let mapping = body_members(&mut fields, "inputMapping");
+        if task.detached.is_some() {
+            refuse_callback(&mut fields, "inputMapping", &mapping);
+        }
         let mut problems = fields.problems;
         let mapping = Mapping::parse(&mapping, &mut problems);
         let prompt = Prompt::parse(&task.prompt, &mut problems);

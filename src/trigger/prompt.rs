@@ -242,8 +242,9 @@ fn name_if_empty(query: &Query, event: &Value, steps: &Steps) -> Option<String> 
     found.is_empty().then(|| query.to_string())
 }
 
-/// Returns a value as JSON that can end neither its line nor its section, and the length of all of it. The text is cut
-/// somewhat after `limit` bytes: the caller cuts it exactly.
+/// Returns a value as JSON that can end neither its line nor its section, and the length of all of that JSON in bytes.
+/// No piece is added once the text has `limit` bytes. A piece may be a whole string, so the text may be longer by that
+/// much: the caller cuts it exactly.
 fn quoted(value: &Value, limit: usize) -> (String, usize) {
     let mut cut = Cut { fenced: Fenced { text: String::new(), room: usize::MAX, bytes: 0 }, limit };
     // Neither the value nor the writer can fail.
@@ -297,7 +298,7 @@ impl io::Write for Fenced {
     }
 }
 
-/// Writes like [`Fenced`], but keeps no more than there is to see.
+/// Writes like [`Fenced`], but drops what is written once the text has `limit` bytes. The bytes of that still count.
 struct Cut {
     fenced: Fenced,
     limit: usize,

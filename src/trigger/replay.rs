@@ -45,7 +45,12 @@ impl Input {
             settings_hash: hash_of(&detail),
             agent_id: fire.task.agent_id.clone(),
             protocol: definition.map(|definition| definition.protocol.to_owned()),
-            trigger_version: fire.trigger.as_ref().and_then(|stored| stored.version.clone()),
+            // A replay asks what was asked, which may be an older version's. The execution that it repeats names that one.
+            trigger_version: fire
+                .trigger
+                .as_ref()
+                .filter(|_| fire.replay_of.is_none())
+                .and_then(|it| it.version.clone()),
             function_version: Some(env!("CARGO_PKG_VERSION")),
             agent_definition_changed: fire.replayed_definition.as_ref().is_some_and(is_changed),
         };

@@ -59,7 +59,8 @@ fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Res
     named.collect::<Option<_>>().ok_or_else(problem)
 }
 
-/// Returns the result of one execution, as its own route would answer.
+/// Returns the result of one execution. For a success it is the body of its own route with the ids, and `status`, 202. For an
+/// error it is the ids, `status`, `code` and `message` alone: the `details` that its own route gives are left out.
 fn shown(Named { id, execution, .. }: &Named, result: Result<Value, ApiError>) -> Value {
     let of = json!({"triggerId": id, "executionId": execution});
     match result {

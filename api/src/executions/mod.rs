@@ -9,7 +9,7 @@ pub mod view;
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     http::request::Parts,
 };
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use crate::{
     executions::view::{listed, shown},
     page,
     reply::Reply,
-    request::Params,
+    request::{Params, Path},
     store::executions::Filter,
     triggers::{checked, find},
 };
@@ -72,8 +72,7 @@ impl FromRequestParts<Arc<Api>> for Named {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
-        let path = Path::from_request_parts(parts, api).await;
-        let Path((id, execution)) = path.map_err(|_| ApiError::NotFound)?;
+        let Path((id, execution)) = Path::from_request_parts(parts, api).await?;
         Ok(Self { api: Arc::clone(api), caller, id, execution })
     }
 }
@@ -106,8 +105,10 @@ pub async fn get(named: Named) -> Result<Reply, ApiError> {
 /// If there is no such execution, or its input is not kept.
 pub async fn input(named: Named) -> Result<Reply, ApiError> {
     named.read().await?;
-    let Named { api, id, execution, .. } = named;
-    let mut input = api.items.input(&id, &execution).await?.ok_or(ApiError::NotFound)?;
+    let Named { api, caller, id, execution } = named;
+    // The input names the user as whom it ran. The trigger id alone is in its key.
+    let input = api.items.input(&id, &execution).await?.filter(|input| input["userId"] == caller.0.as_str());
+    let mut input = input.ok_or(ApiError::NotFound)?;
     if let Some(input) = input.as_object_mut() {
         input.remove("userId");
     }
@@ -124,10 +125,13 @@ pub fn filter(params: &Params) -> Result<Filter, ApiError> {
         let at = text.parse::<Timestamp>().ok().filter(|at| at.as_second() >= 0);
         at.map(Some).ok_or_else(|| ApiError::field(name, "must be an RFC 3339 time such as 2026-01-31T07:00:00Z"))
     };
-    let statuses: Vec<String> = params
+    let mut statuses: Vec<String> = params
         .get("status")
         .map(|list| list.split(',').map(|status| status.trim().to_owned()).collect())
         .unwrap_or_default();
+    // DynamoDB takes at most a hundred.
+    statuses.sort_unstable();
+    statuses.dedup();
     if statuses.iter().any(|status| !STATUSES.contains(&status.as_str())) {
         return Err(ApiError::field("status", format!("must be a list of {}", STATUSES.join(", "))));
     }

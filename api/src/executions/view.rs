@@ -14,11 +14,13 @@ use crate::{store::executions::time_of, times::rfc3339};
 const HIDDEN: [&str; 10] =
     ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED, REPORT_KEY, HAS_RUN_LOCK];
 
-/// Returns an execution with everything.
+/// Returns an execution as its own route answers it: the attributes of `row` that are neither null nor among [`HIDDEN`],
+/// with the agent's answer. Four members are added: `executedAt` (RFC 3339, empty if unknown), `errorMessage` if it did
+/// not complete, `canCancel` and `canReplay`.
 pub fn shown(row: &Map<String, Value>) -> Value {
     let mut shown: Map<String, Value> = row
         .iter()
-        .filter(|(name, _)| !HIDDEN.contains(&name.as_str()))
+        .filter(|(name, value)| !HIDDEN.contains(&name.as_str()) && !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let item = ExecutionItem::read(row.clone());

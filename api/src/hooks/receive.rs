@@ -31,7 +31,7 @@ use crate::{
 /// of its own.
 pub const LARGEST_BODY: usize = 200 * 1024;
 /// The largest event in bytes that Lambda queues is 1 MiB.
-const LARGEST_PAYLOAD: usize = 1_000_000;
+pub const LARGEST_PAYLOAD: usize = 1_000_000;
 /// The time limit of a delivery. The function's own is 10 s. One that is dropped here can be sent again like any other.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
 

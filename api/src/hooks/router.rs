@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Extension, Path, Request, State},
+    extract::{Extension, Request, State},
     middleware::from_fn,
     response::Response,
     routing::{any, get, post},
@@ -18,7 +18,7 @@ use crate::{
         state::Hooks,
         test_delivery::{self, FromManage},
     },
-    request::JsonObject,
+    request::{JsonObject, Path},
     router::render,
 };
 

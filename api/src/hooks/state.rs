@@ -6,15 +6,11 @@ use std::{
 };
 
 use agent_trigger::{
-    clients::{
-        http::{Clients, SdkHttpClient},
-        lambda::Dispatcher,
-    },
+    clients::{credentials::sdk_config, http::AwsClient, lambda::Dispatcher},
     config::Secret,
     error_chain::chain,
-    store::{Store, error::StoreError},
+    store::error::StoreError,
 };
-use aws_config::{BehaviorVersion, Region};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -85,14 +81,10 @@ impl Hook {
 
 impl Hooks {
     /// Builds the handles. It sends no request yet.
-    pub async fn new(settings: HookSettings, clients: &Clients) -> Self {
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(clients.aws.clone()))
-            .region(Region::new(settings.region.clone()))
-            .load()
-            .await;
+    pub async fn new(settings: HookSettings, client: AwsClient) -> Self {
+        let aws = sdk_config(&settings.region, client).await;
         Self {
-            items: Items::new(Store::new(&aws, settings.table_name.clone())),
+            items: Items::new(&aws, settings.table_name.clone()).connected(),
             secrets: Secrets::new(SecretStore::new(&aws, &settings.secret_path)),
             dispatcher: Dispatcher::new(aws),
             receipts: Receipts::default(),

@@ -3,14 +3,9 @@
 use std::sync::Arc;
 
 use agent_trigger::{
-    clients::{
-        http::{Clients, SdkHttpClient},
-        sigv4::Signer,
-        sqs::SettleQueue,
-    },
+    clients::{credentials::sdk_config, http::AwsClient, sigv4::Signer, sqs::SettleQueue},
     store::Store,
 };
-use aws_config::{BehaviorVersion, Region};
 
 use crate::reports::settings::ReportSettings;
 
@@ -28,17 +23,13 @@ impl Reports {
     ///
     /// # Errors
     /// Returns an error if `SETTLE_QUEUE_URL` is no URL.
-    pub async fn new(settings: ReportSettings, clients: &Clients) -> Result<Self, String> {
+    pub async fn new(settings: ReportSettings, client: AwsClient) -> Result<Self, String> {
         let queue = settings.settle_queue.as_deref().map(str::parse).transpose();
         let queue = queue.map_err(|error| format!("SETTLE_QUEUE_URL is no URL: {error}"))?;
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(clients.aws.clone()))
-            .region(Region::new(settings.region.clone()))
-            .load()
-            .await;
+        let aws = sdk_config(&settings.region, client.clone()).await;
         let signer = Arc::new(Signer::new(&aws));
         Ok(Self {
-            looks: SettleQueue::new(queue, &settings.region, clients.aws.clone(), signer),
+            looks: SettleQueue::new(queue, &settings.region, client, signer),
             store: Store::new(&aws, settings.table_name),
         })
     }

@@ -3,7 +3,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ use crate::{
     error::{ApiError, Violation},
     page,
     reply::Reply,
-    request::{JsonObject, Params},
+    request::{JsonObject, Params, Path},
     schedules::{expression::Expression, next_runs::NextRuns, schedule::Schedule},
     store::triggers::MOST_LISTED,
     times::{self, rfc3339},

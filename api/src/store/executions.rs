@@ -17,9 +17,11 @@ use crate::store::{
     query::{Range, key_text},
 };
 
-/// The number of rows after which a request for a list reads no further batch, however few of them it wants. The last batch
-/// may exceed it, so a request reads less than twice as many.
+/// The number of rows after which a request for a list reads no further batch, however few of them it wants.
 const MOST_READ: usize = 1_000;
+/// The least number of rows in the first batch that is searched for statuses. What DynamoDB looks at is paid for, so a list of
+/// frequent statuses must not read everything; a second batch then takes all that is left.
+const LEAST_SEARCHED: usize = 100;
 
 const PREFIX: &str = "EXECUTION#";
 
@@ -46,8 +48,9 @@ pub struct ExecutionPage {
 }
 
 impl Items {
-    /// Reads a page of a trigger's executions, in the order of their fires, after the execution `after`. About 1,000
-    /// rows are read, at most twice as many, so a page may have fewer than `limit` executions, or none, and still have a next one.
+    /// Reads a page of a trigger's executions, in the order of their fires, after the execution `after`. A search for
+    /// statuses makes two queries, for 1,000 rows, and a third one for each MB of theirs. So a page may have fewer than
+    /// `limit` executions, or none, and still have a next one.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -71,6 +74,7 @@ impl Items {
             first: bound(filter.from, [0; 10], "EXECUTION#"),
             last: bound(filter.to, [0xff; 10], "EXECUTION$"),
             is_ascending: filter.is_ascending,
+            only: (!filter.statuses.is_empty()).then(|| (STATUS, filter.statuses.clone())),
         };
         if range.first > range.last {
             return Ok(ExecutionPage::default());
@@ -83,12 +87,8 @@ impl Items {
             Some(key) => Some(key).filter(|key| (&range.first..=&range.last).contains(&key)),
             None => None,
         };
-        let wanted = |row: &Map<String, Value>| {
-            let status = row.get(STATUS).and_then(Value::as_str).unwrap_or_default();
-            let is_users = row.get(USER_ID).is_none_or(|user| user == user_id);
-            is_users && (filter.statuses.is_empty() || filter.statuses.iter().any(|wanted| wanted == status))
-        };
-        let batch = if filter.statuses.is_empty() { limit } else { (limit * 4).clamp(50, MOST_READ) };
+        let is_users = |row: &Map<String, Value>| row.get(USER_ID).is_none_or(|user| user == user_id);
+        let mut batch = if range.only.is_none() { limit } else { (limit * 4).clamp(LEAST_SEARCHED, MOST_READ) };
         let (mut rows, mut read) = (Vec::new(), 0);
         loop {
             let page = self.page(&range, after.as_deref(), batch).await?;
@@ -96,20 +96,20 @@ impl Items {
             let count = page.items.len();
             for (at, row) in page.items.into_iter().enumerate() {
                 let key = key_text(&row, "SK").to_owned();
-                if !is_over(&row, now) && wanted(&row) {
+                if !is_over(&row, now) && is_users(&row) {
                     rows.push(row);
                 }
-                after = Some(key);
-                if rows.len() == limit && (page.has_more || at + 1 < count) {
-                    return Ok(ExecutionPage { rows, next: after.map(|key| without_prefix(&key).to_owned()) });
+                if rows.len() == limit && at + 1 < count {
+                    return Ok(ExecutionPage { rows, next: Some(without_prefix(&key).to_owned()) });
                 }
             }
-            read += count;
-            if !page.has_more {
-                return Ok(ExecutionPage { rows, next: None });
-            }
-            if read >= MOST_READ {
+            read += page.looked_at;
+            after = page.next;
+            if after.is_none() || rows.len() == limit || read >= MOST_READ {
                 return Ok(ExecutionPage { rows, next: after.map(|key| without_prefix(&key).to_owned()) });
+            }
+            if range.only.is_some() {
+                batch = MOST_READ - read;
             }
         }
     }

@@ -236,7 +236,7 @@ impl Items {
     /// Returns an error if DynamoDB does not answer.
     pub async fn receipts(&self, hook_id: &str, limit: usize) -> Result<Vec<Map<String, Value>>, StoreError> {
         let (first, last) = ("DELIVERY#".to_owned(), "DELIVERY$".to_owned());
-        let range = Range { pk: format!("HOOK#{hook_id}"), first, last, is_ascending: false };
+        let range = Range { pk: format!("HOOK#{hook_id}"), first, last, ..Range::default() };
         let page = self.page(&range, None, limit).await?;
         let now = Self::now_seconds();
         Ok(page.items.into_iter().filter(|item| !is_over(item, now)).collect())

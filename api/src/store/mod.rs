@@ -6,6 +6,8 @@ pub mod hooks;
 mod query;
 pub mod triggers;
 
+use std::sync::OnceLock;
+
 use agent_trigger::{
     clock::{Clock, SystemClock},
     store::{
@@ -19,13 +21,17 @@ use agent_trigger::{
         trigger_item::{is_expired, json_of},
     },
 };
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-/// The table.
+/// The table. Its client is created for the first request that reads it: whoever opens the page asks for its files at first, each
+/// perhaps of another process, and the client would be a fourteenth of the start (docs/performance.md).
 #[derive(Debug)]
 pub struct Items {
-    store: Store,
+    aws: SdkConfig,
+    name: String,
+    store: OnceLock<Store>,
 }
 
 /// The result of a conditional write of one item.
@@ -38,13 +44,21 @@ pub enum Write {
 }
 
 impl Items {
-    /// Returns the table of a store.
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    /// Creates the table `name` on the shared configuration.
+    pub fn new(aws: &SdkConfig, name: String) -> Self {
+        Self { aws: aws.clone(), name, store: OnceLock::new() }
     }
 
+    /// Creates the client at once, for a surface whose every request reads the table.
+    #[must_use]
+    pub fn connected(self) -> Self {
+        self.table();
+        self
+    }
+
+    /// Returns the table, whose client is built by the first caller.
     fn table(&self) -> &DynamoDb {
-        self.store.table()
+        self.store.get_or_init(|| Store::new(&self.aws, self.name.clone())).table()
     }
 
     /// Returns the present time in seconds since 1970.

@@ -10,24 +10,29 @@ use serde_json::{Map, Value};
 use crate::store::{Items, object_of, text};
 
 /// A part of a partition: the items whose sort keys lie between two others.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Range {
     pub(super) pk: String,
     pub(super) first: String,
     pub(super) last: String,
     pub(super) is_ascending: bool,
+    /// An attribute and the texts of which it must have one, if others are to be left out. DynamoDB reads and charges for
+    /// what it leaves out, but does not send it.
+    pub(super) only: Option<(&'static str, Vec<String>)>,
 }
 
 /// A page as DynamoDB gave it.
 pub(super) struct Read {
     pub(super) items: Vec<Map<String, Value>>,
-    /// True if there may be more.
-    pub(super) has_more: bool,
+    /// The number of items that were looked at, those that were left out among them.
+    pub(super) looked_at: usize,
+    /// The sort key after which the next page begins, if there may be one.
+    pub(super) next: Option<String>,
 }
 
 impl Items {
-    /// Reads a page of a range, of at most `limit` items, after the item with this sort key, in an eventually
-    /// consistent read. Items whose ttl has passed are among them.
+    /// Reads a page of a range, for which at most `limit` items are looked at, after the item with this sort key, in an
+    /// eventually consistent read. Items whose ttl has passed are among them.
     pub(super) async fn page(&self, range: &Range, after: Option<&str>, limit: usize) -> Result<Read, StoreError> {
         let table = self.table();
         let start = after.map(|sk| Item::from([("PK".to_owned(), text(&range.pk)), ("SK".to_owned(), text(sk))]));
@@ -42,6 +47,16 @@ impl Items {
             .scan_index_forward(range.is_ascending)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start);
+        let request = match &range.only {
+            None => request,
+            Some((attribute, wanted)) => {
+                let names: Vec<_> = (0..wanted.len()).map(|at| format!(":only{at}")).collect();
+                let request = request.expression_attribute_names("#only", *attribute);
+                let request = request.filter_expression(format!("#only IN ({})", names.join(", ")));
+                let values = names.into_iter().zip(wanted);
+                values.fold(request, |request, (name, value)| request.expression_attribute_values(name, text(value)))
+            }
+        };
         let output = Box::pin(request.send()).await.map_err(|error| match error.as_service_error() {
             Some(service) => StoreError::Service {
                 operation: "Query",
@@ -50,9 +65,10 @@ impl Items {
             },
             None => StoreError::NoAnswer { operation: "Query", cause: chain(&error) },
         })?;
-        let has_more = output.last_evaluated_key.as_ref().is_some_and(|key| !key.is_empty());
+        let next = output.last_evaluated_key.as_ref().and_then(|key| key.get("SK")?.as_s().ok().cloned());
+        let looked_at = usize::try_from(output.scanned_count).unwrap_or_default();
         let items = output.items.unwrap_or_default().into_iter().map(object_of).collect();
-        Ok(Read { items, has_more })
+        Ok(Read { items, looked_at, next })
     }
 }
 

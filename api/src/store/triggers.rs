@@ -86,14 +86,14 @@ impl Items {
         wanted: impl Fn(&Map<String, Value>) -> bool,
     ) -> Result<TriggerPage, StoreError> {
         let pk = format!("TRIGGER#{user_id}");
-        let range = Range { pk, first: "TRIGGER#".to_owned(), last: "TRIGGER$".to_owned(), is_ascending: true };
+        let (first, last) = ("TRIGGER#".to_owned(), "TRIGGER$".to_owned());
+        let range = Range { pk, first, last, is_ascending: true, only: None };
         let mut after = after.map(|id| format!("TRIGGER#{id}"));
         let mut items = Vec::new();
         let mut read = 0;
         loop {
             let page = self.page(&range, after.as_deref(), MOST_LISTED).await?;
             let now = Self::now_seconds();
-            let count = page.items.len();
             for item in page.items {
                 let key = key_text(&item, "SK").to_owned();
                 if !is_over(&item, now) && is_shown(&item) && wanted(&item) {
@@ -105,8 +105,8 @@ impl Items {
                 }
                 after = Some(key);
             }
-            read += count;
-            if !page.has_more {
+            read += page.looked_at;
+            if page.next.is_none() {
                 return Ok(TriggerPage { items, next: None });
             }
             if read >= MOST_READ {

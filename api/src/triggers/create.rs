@@ -28,8 +28,8 @@ use crate::{
     webhooks::make::{completed, with_hook, with_webhook},
 };
 
-/// The time for which an `Idempotency-Key` counts, in milliseconds. The key is a part of the id, whose time is that of
-/// the window in which the key was first used.
+/// The length of the window in which an `Idempotency-Key` counts, in milliseconds: a day in UTC. A key that is used again
+/// after midnight makes another trigger. The time of the id is the begin of the window.
 const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_KEY: usize = 256;
 
@@ -142,7 +142,10 @@ pub fn index_keys(draft: &Draft, user_id: &str, id: &str) -> Vec<(String, Value)
 }
 
 /// Returns the id of a new trigger. The server chooses it: executions are stored under it alone, so a chosen id would
-/// open another user's history. With an `Idempotency-Key` the id follows from the key and the user.
+/// open another user's history. With an `Idempotency-Key` the id follows from the key, the user and the day in UTC.
+///
+/// # Errors
+/// Returns an error if the `Idempotency-Key` does not have 1 to 256 characters of visible ASCII, spaces or tabs.
 fn new_id(Caller(user_id): &Caller, headers: &HeaderMap) -> Result<String, ApiError> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(Uuid::now_v7().to_string()) };
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);

@@ -14,7 +14,7 @@ pub mod view;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     error::ApiError,
     page,
     reply::Reply,
-    request::Params,
+    request::{Params, Path},
     store::triggers::{MOST_LISTED, is_shown, is_tombstone},
     times,
     triggers::view::{is_enabled, view},

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use agent_trigger::domain::fire::{Identity, execution_id};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::{
     auth::Caller,
     error::ApiError,
     reply::Reply,
+    request::Path,
     times::{self, rfc3339},
     triggers::find_alive,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     error::ApiError,
     executions,
     reply::Reply,
+    request::Path,
     store::executions::Filter,
     times::{self, rfc3339},
     triggers::{

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     auth::Caller,
     error::ApiError,
     reply::Reply,
+    request::Path,
     store::{
         Changes, Write,
         triggers::{Target, is_tombstone},

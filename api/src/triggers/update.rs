@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, header::IF_MATCH},
 };
 use serde_json::{Map, Value, json};
@@ -14,7 +14,7 @@ use crate::{
     auth::Caller,
     error::ApiError,
     reply::Reply,
-    request::JsonObject,
+    request::{JsonObject, Path},
     store::{
         Changes, Write,
         triggers::{Target, has_schedule, is_tombstone},

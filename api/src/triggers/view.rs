@@ -40,8 +40,14 @@ pub fn view(item: &Map<String, Value>, now: Timestamp) -> Value {
         }
     }
     shown.insert("enabled".to_owned(), json!(is_enabled(item)));
-    // Items of other writers may lack these, and the frontend's form needs them.
-    for name in ["name", "prompt", "agentId"] {
+    // Items of other writers may hold nulls, and may lack what the frontend's type requires.
+    shown.retain(|_, value| !value.is_null());
+    for name in ["scheduleConfig", "eventConfig"] {
+        if let Some(Value::Object(members)) = shown.get_mut(name) {
+            members.retain(|_, value| !value.is_null());
+        }
+    }
+    for name in ["name", "prompt", "agentId", "createdAt", "updatedAt"] {
         shown.entry(name).or_insert(json!(""));
     }
     if shown.get("type").is_some_and(|kind| kind == "event") {

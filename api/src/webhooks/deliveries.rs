@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -11,6 +11,7 @@ use crate::{
     auth::Caller,
     error::ApiError,
     reply::Reply,
+    request::Path,
     store::hooks::receipt_id,
     times,
     webhooks::{config_text, find_hooked},

@@ -117,10 +117,24 @@ pub async fn store(
         let changes = Changes::default().set("webhookConfig", &Value::Object(config));
         let changes = changes.set("version", &json!(version_of(&item) + 1));
         let seen = item.get("version").cloned().unwrap_or_default();
-        match api.items.change_trigger(user_id, id, &seen, Target::Trigger, changes).await? {
-            Write::Done(after) => return Ok(after),
-            Write::Refused(Some(newer)) if !is_tombstone(&newer) && has_webhook(&newer) => item = newer,
-            Write::Refused(_) => return Err(ApiError::NotFound),
+        let is_written = |newer: &Map<String, Value>| secret_version(newer) == version && !is_tombstone(newer);
+        match api.items.change_trigger(user_id, id, &seen, Target::Trigger, changes).await {
+            Ok(Write::Done(after)) => return Ok(after),
+            // The answer to an earlier try of this very write was lost. Written again, the secret would be the one before
+            // itself, and the one that senders still use would end.
+            Ok(Write::Refused(Some(newer))) if is_written(&newer) => return Ok(newer),
+            Ok(Write::Refused(Some(newer))) if !is_tombstone(&newer) && has_webhook(&newer) => item = newer,
+            // It was deleted meanwhile. The deletion may have come before the secret, and nobody would see what is left.
+            Ok(Write::Refused(_)) => {
+                secrets.delete(&hook_id).await?;
+                api.items.retire_hook(&hook_id, tombstone_ttl()).await?;
+                return Err(ApiError::NotFound);
+            }
+            // It may be written all the same. Then the webhook is complete, and the trigger has the next version.
+            Err(error) => match api.items.trigger_or_tombstone(user_id, id).await {
+                Ok(Some(newer)) if is_written(&newer) => return Ok(newer),
+                _ => return Err(error.into()),
+            },
         }
     }
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_trigger::config::Secret;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     hooks::{scheme::Scheme, signature::problem_of},
     reply::Reply,
-    request::JsonObject,
+    request::{JsonObject, Path},
     webhooks::{config_text, find_hooked, make, scheme_of},
 };
 

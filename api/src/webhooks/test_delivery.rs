@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use agent_trigger::json::surrogate::to_json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -12,9 +12,12 @@ use crate::{
     api::Api,
     auth::Caller,
     error::ApiError,
-    hooks::test_delivery::TEST_ROUTE_KEY,
+    hooks::{
+        receive::{LARGEST_BODY, LARGEST_PAYLOAD},
+        test_delivery::TEST_ROUTE_KEY,
+    },
     reply::Reply,
-    request::JsonObject,
+    request::{JsonObject, Path},
     times,
     webhooks::{config_text, find_hooked, make::not_deployed},
 };
@@ -41,6 +44,10 @@ pub async fn send(
     };
     let body = body.get("body").filter(|body| !body.is_null()).cloned().unwrap_or_else(sample);
     let event = to_json(&invocation(hook_id, &to_json(&json!({"id": test_id, "body": body}))));
+    // It has a sender's limit. Quoted twice, a body may also exceed what Lambda queues.
+    if to_json(&body).len() > LARGEST_BODY || event.len() > LARGEST_PAYLOAD {
+        return Err(ApiError::TooLarge);
+    }
     api.dispatcher.invoke(&hooks.function, event, None).await.map_err(|error| {
         tracing::error!(cause = %error, "the hook function could not be invoked");
         ApiError::Unavailable("the hook function could not be invoked".to_owned())

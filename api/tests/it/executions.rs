@@ -3,6 +3,7 @@
 use agent_trigger::domain::fire::{Identity, execution_id};
 use agent_trigger::json::{lenient, surrogate::to_json};
 use serde_json::{Value, json};
+use standins::{Fault, Rule};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::support::{World, id, scheduled, subscribed};
@@ -99,6 +100,12 @@ async fn one_execution_has_everything_and_its_input_is_apart() {
     let input = api.get(&format!("{path}/input")).await.expect(200);
     assert_eq!(to_json(&input["input"]["input"]), r#"[1e15,1.50,"\ud83d"]"#);
     assert_eq!(lenient::parse(&kept).unwrap()["input"], input["input"]["input"]);
+    // The key of an input has the trigger's id alone. What ran as somebody else is not shown.
+    for users in [json!({"userId": crate::support::STRANGER, "prompt": "theirs"}), json!({"prompt": "nobody's"})] {
+        world.stack.dynamodb.put_item(&json!({"PK": format!("TRIGGER#{}", id(&trigger)), "SK": format!("INPUT#{run}"),
+            "detail": users.to_string()}));
+        assert_eq!(api.get(&format!("{path}/input")).await.status, 404);
+    }
     assert_eq!(api.get(&format!("/triggers/{}/executions/unknown", id(&trigger))).await.status, 404);
 }
 
@@ -123,6 +130,32 @@ async fn what_runs_can_be_cancelled_and_what_ended_cannot() {
             assert_eq!(answer.body["details"]["status"], attributes["status"]);
         }
     }
+}
+
+#[tokio::test]
+async fn the_run_function_is_told_of_the_end_of_a_detached_run() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let trigger = api.create(subscribed()).await;
+    let row = json!({"status": "running", "detached": true, "reportKey": "a-hash"});
+    let run = world.put_execution(id(&trigger), "2026-01-01T07:00:00Z", row);
+    let path = format!("/triggers/{}/executions/{run}/cancel", id(&trigger));
+    // A request that is made again tells it again.
+    for told in 0..2 {
+        api.post(&path, json!({})).await.expect(202);
+        let event = invoked(&world, told);
+        assert_eq!(
+            (&event["_from"], &event["detail-type"], &event["detail"]),
+            (&json!("stack-bus"), &json!("Cancel Execution"), &json!({"triggerId": trigger["id"], "executionId": run}))
+        );
+    }
+    let attempt = world.put_execution(id(&trigger), "2026-01-02T07:00:00Z", json!({"status": "running"}));
+    api.post(&format!("/triggers/{}/executions/{attempt}/cancel", id(&trigger)), json!({})).await.expect(202);
+    assert_eq!(world.stack.lambda.dispatched().len(), 2, "an attempt sees the request with its heartbeat");
+
+    world.stack.lambda.inject(Rule::new("Invoke", Fault::Deny));
+    let answer = api.post(&path, json!({})).await;
+    assert_eq!((answer.status, answer.body["message"].as_str().unwrap().contains("cancel it again")), (503, true));
 }
 
 /// Returns the only event that the run function was invoked with since this many.

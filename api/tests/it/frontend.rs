@@ -130,4 +130,66 @@ async fn the_same_routes_stand_under_v1_and_a_known_answer_is_not_sent_again() {
     let changed = api.send_as(claims(), "GET", &path, None, json!({"if-none-match": tag})).await;
     assert_eq!(changed.status, 200);
     assert_ne!(changed.headers["etag"], tag);
+    // The version stands before a route once, and never before the page's files.
+    for (path, own, nobodys) in [
+        ("/v1/ping", 200, 200),
+        ("/ping", 200, 200),
+        ("/assets/app.js", 200, 200),
+        ("/assets/other.js", 404, 401),
+        ("/v1/triggers?limit=1", 200, 401),
+        ("/v1/v1/triggers", 404, 401),
+        ("/v1triggers", 404, 401),
+        ("/v1", 404, 401),
+        ("/v1/", 404, 401),
+        ("/v1/assets/app.js", 404, 401),
+    ] {
+        let statuses = [api.send("GET", path, None).await, api.send_as(None, "GET", path, None, json!({})).await];
+        assert_eq!(statuses.map(|answer| answer.status), [own, nobodys], "{path}");
+    }
+}
+
+/// Items that other writers left, in the forms that the function reads. Each answer is held against the frontend's types, which
+/// allow no null and require more than the function does.
+#[tokio::test]
+async fn what_other_writers_stored_has_the_frontends_types() {
+    let world = World::start().await;
+    let api = world.lambda(&[]).await;
+    let user = crate::support::USER;
+    for (id, rest) in [
+        ("least", json!({"agentId": "a", "prompt": "p"})),
+        ("empty", json!({})),
+        (
+            "nulls",
+            json!({"type": "event", "name": null, "description": null, "agentId": null, "prompt": null, "sessionId": null,
+            "modelId": null, "reasoningEffort": null, "workingDirectory": null, "enabledTools": null, "scheduleConfig": null,
+            "eventConfig": null, "createdAt": null, "updatedAt": null, "lastExecutedAt": null, "enabled": null}),
+        ),
+        (
+            "schedule",
+            json!({"type": "schedule", "agentId": "a", "prompt": "p", "scheduleConfig": {"expression": "rate(1 hour)",
+            "timezone": null, "schedulerArn": null}}),
+        ),
+    ] {
+        let mut item =
+            json!({"PK": format!("TRIGGER#{user}"), "SK": format!("TRIGGER#{id}"), "id": id, "userId": user});
+        item.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        world.stack.dynamodb.put_item(&item);
+        api.send("GET", &format!("/triggers/{id}"), None).await.expect(200);
+    }
+    for (at, rest) in [
+        (1, json!({"executedAt": "2026-01-01T07:00:00.000Z", "eventPayload": "{}", "errorMessage": "timed out"})),
+        (
+            2,
+            json!({"executedAt": "2026-01-01T07:00:00.000Z", "sessionId": null, "eventPayload": null, "errorMessage": null}),
+        ),
+        (3, json!({})),
+    ] {
+        let execution = format!("0199f0a0-0000-7000-8000-00000000000{at}");
+        let mut row = json!({"PK": "TRIGGER#least", "SK": format!("EXECUTION#{execution}"), "userId": user, "triggerId": "least",
+            "executionId": execution});
+        row.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        world.stack.dynamodb.put_item(&row);
+    }
+    assert_eq!(api.send("GET", "/triggers", None).await.expect(200)["metadata"]["count"], 4);
+    assert_eq!(api.send("GET", "/triggers/least/executions", None).await.expect(200)["metadata"]["count"], 3);
 }

@@ -2,6 +2,7 @@
 //! stand-ins.
 #![allow(clippy::unwrap_used, reason = "the allowance of clippy.toml does not reach the helpers of tests")]
 
+mod bad_input;
 mod crashes;
 mod executions;
 mod fires;

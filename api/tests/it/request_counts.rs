@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::support::{OnPort, World, id, scheduled, subscribed};
+use crate::support::{OnPort, USER, World, id, scheduled, subscribed};
 
 /// The numbers of GetItem and Query of a route, for a user with few triggers that ran rarely, and for one with many that ran
 /// often.
@@ -48,14 +48,15 @@ async fn fill(world: &World, api: &OnPort, triggers: usize, executions: usize) -
         }
     }
     let [trigger, execution] = first.unwrap();
-    let input = json!({"PK": format!("TRIGGER#{trigger}"), "SK": format!("INPUT#{execution}"), "detail": "{}"});
+    let input = json!({"PK": format!("TRIGGER#{trigger}"), "SK": format!("INPUT#{execution}"),
+        "detail": json!({"userId": USER}).to_string()});
     world.stack.dynamodb.put_item(&input);
     [trigger, execution]
 }
 
 #[tokio::test]
 async fn no_route_asks_for_each_entry_of_its_list() {
-    for (at, (triggers, executions)) in [(FEW, 1), (MANY, 40)].into_iter().enumerate() {
+    for (at, (triggers, executions)) in [(FEW, 1), (MANY, 60)].into_iter().enumerate() {
         let world = World::start().await;
         let api = world.port().await;
         let [trigger, execution] = fill(&world, &api, triggers, executions).await;
@@ -77,4 +78,34 @@ async fn no_route_asks_for_each_entry_of_its_list() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_search_for_a_status_makes_two_queries_at_most() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let trigger = api.create(subscribed()).await;
+    let path = format!("/triggers/{}/executions?limit=5", id(&trigger));
+    let put = |from: usize, to: usize| {
+        for k in from..to {
+            let at = format!("2026-01-01T{:02}:{:02}:{:02}Z", k / 3600, k / 60 % 60, k % 60);
+            world.put_execution(id(&trigger), &at, json!({"status": if k == 0 { "failed" } else { "completed" }}));
+        }
+    };
+    // The rows, and then the queries of a search that finds nothing, of one whose only match is the last row, and of one
+    // that finds enough among the first.
+    for (from, to, expected) in [(0, 99, [1, 1, 1]), (99, 900, [2, 2, 1])] {
+        put(from, to);
+        for (at, (status, rows)) in [("cancelled", 0), ("failed", 1), ("completed", 5)].into_iter().enumerate() {
+            world.stack.dynamodb.clear_requests();
+            let page = api.get(&format!("{path}&status={status}")).await.expect(200);
+            assert_eq!(page["executions"].as_array().map(Vec::len), Some(rows), "{to} rows, {status}");
+            assert_eq!(world.stack.dynamodb.count("Query"), expected[at], "{to} rows, {status}");
+        }
+    }
+    // DynamoDB refuses a list of more than a hundred values.
+    world.stack.dynamodb.clear_requests();
+    api.get(&format!("{path}&status={}", vec!["completed"; 150].join(","))).await.expect(200);
+    let filters = world.stack.dynamodb.requests().into_iter().map(|request| request.json()["FilterExpression"].clone());
+    assert_eq!(filters.filter(|filter| !filter.is_null()).collect::<Vec<_>>(), ["#only IN (:only0)"]);
 }

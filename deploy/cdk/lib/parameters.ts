@@ -188,5 +188,7 @@ export type OutputName =
   | 'ApiUrl'
   | 'UserClientId'
   | 'HookUrl'
+  | 'HookSecretPath'
+  | 'HookFunctionArn'
   | 'ReportsEndpoint'
   | 'ReportBusArn';

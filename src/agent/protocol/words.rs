@@ -129,11 +129,11 @@ fn plain(text: &[u8]) -> Option<String> {
     Some(message.into_string()).filter(|message| !message.is_empty())
 }
 
-/// Returns the words of one member, in at most 2 KiB: a string, or the `message` or `error` within an object. If there
-/// are duplicates, the first that is not empty counts. A flag or a number has no words, because the other members say
-/// it better.
+/// Returns the words of one member, in at most 2 KiB: a string, or the `message` of an object, or its `error` if its
+/// `message` is no string. Of duplicates, only the first that is not null, false, 0 or empty is read. Returns `None` if it
+/// has no words. A flag, a number or a list has none, because the other members say it better.
 fn words_of(object: RawJson<'_>, name: &str) -> Option<String> {
-    // The first of duplicate members that has words counts: an error must not hide behind a null.
+    // Only the first of duplicate members that holds something is read: an error must not hide behind a null.
     let mut values = scan::Members::of(object.raw()).filter(|(key, value)| key.is(name) && value.is_something());
     let (_, value) = values.next()?;
     let inner = || ["message", "error"].into_iter().find_map(|name| value.get(name)?.as_str());

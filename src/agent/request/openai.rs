@@ -50,8 +50,9 @@ fn model<'a>(request: &Request<'a>, definition: &'a AgentDefinition) -> &'a str 
     request.model(definition).unwrap_or_else(|| request.name_on_server(definition))
 }
 
-/// Returns the metadata: the members of `input` and five ids, which replace members of the same names. A value that is
-/// no text is written as JSON, because the API takes only texts.
+/// Returns the metadata: the members of `input`, and the ids of the execution, session, trigger, user and agent, which
+/// replace members of the same names. A value that is no text is written as JSON, because the API takes only texts.
+/// Nothing is cut to the limits of OpenAI's own servers: they reject the call.
 fn metadata(request: &Request<'_>) -> Map<String, Value> {
     let fire = request.fire;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

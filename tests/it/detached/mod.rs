@@ -6,6 +6,7 @@ mod counts;
 mod ends;
 mod lost;
 mod refused;
+mod state_machine;
 
 use serde_json::{Value, json};
 use standins::{Invocation, Lambda, Outcome, Script, SentMessage, Stack, bus_event, destination::failed_messages};

@@ -1,14 +1,14 @@
 //! Case 61: items and events that were made to cost too much. Each fails alone, and what it costs is bounded.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use standins::destination::{failed_messages, notification, report_of_age, sqs_batch};
-use standins::{Fault, Gate, Invocation, Lambda, Rule};
+use standins::{Fault, Gate, Invocation, Rule};
 
 use crate::support::one_fire::event_of;
 use crate::support::subscribed::{USER, config, order_with, subscribe};
-use crate::support::{LIMIT, alone, assert_completed, changed, execution, gated, stack};
+use crate::support::{LIMIT, alone, assert_completed, changed, cpu, execution, gated, stack};
 
 /// The CPU that one event of a bomb may cost in all its invocations: 1 s of a release build, whose unoptimised form is
 /// several times slower.
@@ -63,14 +63,6 @@ fn bombs() -> Vec<Bomb> {
         bomb("a condition that compares", conditions(compared, 1), large(), "more than 5000000 steps"),
         bomb("open braces", json!({"prompt": format!("{}{{{{ $..[ }}}}", "{{".repeat(150_000))}), large(), "RFC 9535"),
     ]
-}
-
-/// The seconds of CPU that a process has had.
-fn cpu(function: &Lambda) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", function.process.pid())).unwrap();
-    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    // The fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
 #[tokio::test]

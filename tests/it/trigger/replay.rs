@@ -108,7 +108,7 @@ async fn what_completed_in_a_short_run_without_a_stored_trigger_is_not_kept() {
 async fn an_execution_of_a_stored_trigger_runs_again_as_it_was() {
     let stack = stack().await;
     let prompt = format!("{PROMPT} {{{{ $.detail.orderId }}}}");
-    subscribe(&stack, "t", json!({"prompt": prompt, "inputMapping": {"amount": "$.detail.amount"}}));
+    subscribe(&stack, "t", json!({"prompt": prompt, "inputMapping": {"amount": "$.detail.amount"}, "version": 1}));
     let function = stack.function(&[]).await;
     let event = order();
     assert!(function.invoke(Invocation::event(&event)).await.is_success());
@@ -120,7 +120,8 @@ async fn an_execution_of_a_stored_trigger_runs_again_as_it_was() {
     assert_eq!((&skipped["status"], &skipped["skipReason"]), (&json!("skipped"), &json!("Disabled")));
     assert_eq!((&outcome.body()["skipReason"], stack.agent.call_count()), (&json!("Disabled"), 1));
     stack.dynamodb.delete("TRIGGER#t", skipped["SK"].as_str().unwrap());
-    let other = json!({"prompt": "Something else", "agentId": "agent-2", "input": {"amount": 7}, "modelId": "m"});
+    let other =
+        json!({"prompt": "Something else", "agentId": "agent-2", "input": {"amount": 7}, "modelId": "m", "version": 2});
     subscribe(&stack, "t", other);
     let outcome = function.invoke(Invocation::event(&replay(&row))).await;
     let again = replayed(&stack, &row);
@@ -132,6 +133,8 @@ async fn an_execution_of_a_stored_trigger_runs_again_as_it_was() {
     assert_eq!((&second.body["amount"], &second.body["sessionId"]), (&json!(120), &again["sessionId"]));
     assert!(second.field("prompt").contains("\"order-7\"") && second.field("prompt").ends_with("\n</event>"));
     assert_ne!(row["sessionId"], again["sessionId"], "a conversation of its own");
+    // It asked what the first version asked.
+    assert_eq!((&row["triggerVersion"], again.get("triggerVersion")), (&json!("1"), None));
 
     // A replay can be replayed, and the trigger may be gone.
     stack.dynamodb.delete(&format!("TRIGGER#{USER}"), "TRIGGER#t");

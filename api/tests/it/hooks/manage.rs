@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use standins::{Function, Invocation, RuntimeApi};
+use standins::{Fault, Function, Gate, Invocation, Rule, RuntimeApi};
 
 use crate::crashes::{Step, dies};
 use crate::hooks::{Hooks, hook_env, pairs};
 use crate::support::{HOOK_FUNCTION, HOOKS_URL, OnPort, SECRETS, USER, World, binary, id};
+
+/// The number of tries of one request to the table.
+const TRIES: usize = 6;
 
 /// A request for a trigger with a webhook.
 fn hooked(config: Value) -> Value {
@@ -320,6 +323,67 @@ async fn a_webhook_whose_creation_or_rotation_was_cut_short_is_completed() {
     assert!(deaths >= 4, "only {deaths} steps");
 }
 
+/// A lost answer to the write of the secret's version: the webhook is complete, whether a further try finds out or none does.
+#[tokio::test]
+async fn a_secret_whose_version_was_written_without_an_answer_is_stored() {
+    let lost = |world: &World, times: usize| {
+        let rule = Rule::new("UpdateItem", Fault::ApplyThenLose).containing("secretVersion").times(times);
+        world.stack.dynamodb.inject(rule)
+    };
+    for times in [1, TRIES] {
+        let world = World::start().await;
+        let api = world.port().await;
+        let rule = lost(&world, times);
+        let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+        assert!(rule.hits() > 0);
+        rule.remove();
+        let (trigger, webhook) = (&made["trigger"], &made["webhook"]);
+        assert_eq!(trigger["version"], world.item(id(trigger))["version"], "{times}");
+        let first = webhook["secret"].as_str().unwrap();
+        let rule = lost(&world, times);
+        let path = format!("/triggers/{}/webhook/secret", id(trigger));
+        let rotated = api.post(&path, json!({"graceSeconds": 600})).await.expect(200);
+        assert!(rule.hits() > 0);
+        rule.remove();
+        let second = rotated["webhook"]["secret"].as_str().unwrap();
+        let hooks = world.hooks().await;
+        for secret in [first, second] {
+            assert_eq!(send(&hooks, webhook, secret).await, 202, "{times}");
+        }
+        let config = &world.item(id(trigger))["webhookConfig"];
+        assert_eq!((&config["previousSecretVersion"], &config["secretVersion"]), (&json!(1), &json!(2)), "{times}");
+    }
+}
+
+/// A trigger of another event becomes one with a webhook.
+#[tokio::test]
+async fn an_update_that_makes_a_webhook_and_was_cut_short_is_completed() {
+    let body = || {
+        let config = json!({"preset": "token"});
+        Some(
+            json!({"eventConfig": {"eventSourceId": "webhook"}, "webhookConfig": config, "prompt": "Look at {{ $.body.ref }}"}),
+        )
+    };
+    let mut deaths = 0;
+    for step in steps() {
+        let world = World::start().await;
+        let made = world.port().await.create(crate::support::subscribed()).await;
+        let path = format!("/triggers/{}", id(&made));
+        if !dies(&world, step, Method::PUT, &path, body(), &[]).await {
+            continue;
+        }
+        deaths += 1;
+        let api = world.port().await;
+        // It is either as it was, or shown as half made, or whole.
+        let shown = api.get(&path).await.expect(200)["trigger"]["webhookStatus"].clone();
+        assert!([Value::Null, json!("missing"), json!("ok")].contains(&shown), "{step:?}: {shown}");
+        let again = api.put(&path, body().unwrap()).await.expect(200);
+        assert_works(&world, &api, &again, &format!("{step:?}")).await;
+        assert_eq!(world.item(id(&made)).get("GSI2PK"), None, "{step:?}: no event of a bus reaches it");
+    }
+    assert!(deaths >= 8, "only {deaths} steps");
+}
+
 #[tokio::test]
 async fn a_deletion_of_a_webhook_that_was_cut_short_is_completed() {
     let mut deaths = 0;
@@ -340,4 +404,59 @@ async fn a_deletion_of_a_webhook_that_was_cut_short_is_completed() {
         assert_eq!(api.get("/triggers").await.expect(200)["metadata"]["count"], 0, "{step:?}");
     }
     assert!(deaths >= 6, "only {deaths} steps");
+}
+
+/// Somebody deletes the trigger while a secret is on its way. The secret would stay for ever, and nobody would see it.
+#[tokio::test]
+async fn a_secret_that_a_deletion_overtook_is_not_left_behind() {
+    let secret = |gate: &Gate| Rule::new("PutParameter", Fault::GateBefore(gate.clone()));
+    for is_new in [false, true] {
+        let world = World::start().await;
+        let api = world.port().await;
+        let made = if is_new { crate::support::subscribed() } else { hooked(json!({"preset": "token"})) };
+        let made = api.post("/triggers", made).await.expect(201)["trigger"].clone();
+        let path = format!("/triggers/{}", id(&made));
+        let gate = Gate::new();
+        let rule = world.stack.ssm.inject(secret(&gate));
+        let rotating = async {
+            if is_new {
+                let body = json!({"eventConfig": {"eventSourceId": "webhook"}, "webhookConfig": {"preset": "token"}});
+                api.put(&path, body).await
+            } else {
+                api.post(&format!("{path}/webhook/secret"), json!({})).await
+            }
+        };
+        let deleting = async {
+            gate.reached().await;
+            api.delete(&path).await.expect(200);
+            gate.release();
+        };
+        let (rotated, ()) = tokio::join!(rotating, deleting);
+        assert_eq!(rotated.status, 404, "{is_new}: {:#}", rotated.body);
+        rule.remove();
+        assert!(world.stack.ssm.values().is_empty(), "{is_new}: {:?}", world.stack.ssm.values());
+        for pointer in world.stack.dynamodb.scan().into_iter().filter(|item| item["SK"] == "HOOK") {
+            assert!(pointer["ttl"].is_u64(), "{is_new}: {pointer:#}");
+        }
+        assert!(world.item(id(&made))["ttl"].is_u64(), "{is_new}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_delivery_has_the_limit_of_a_sender() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let function = hook_function(&world).await;
+    let made = api.post("/triggers", hooked(json!({"preset": "github"}))).await.expect(201);
+    let path = format!("/triggers/{}", id(&made["trigger"]));
+    // Each quotation mark takes six bytes more on its way to the function.
+    for body in ["x".repeat(201 * 1024), "\"".repeat(120 * 1024)] {
+        let sent = api.post(&format!("{path}/webhook/test"), json!({"body": body})).await;
+        assert_eq!(sent.status, 413, "{:#}", sent.body);
+    }
+    assert_eq!(world.stack.lambda.accepted(), 0);
+    // Its receipt is found by the id that is returned, whatever the preset.
+    let sent = api.post(&format!("{path}/webhook/test"), json!({"body": {"ref": "main"}})).await.expect(202);
+    assert_eq!(deliveries(&api, &path, 1).await[0]["senderId"], sent["senderId"]);
+    drop(function);
 }
