@@ -7,10 +7,7 @@ import { sample } from './samples.js';
 
 /** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
-const SENDERS = {
-  standard: 'Standard Webhooks: Svix, Clerk, Resend, OpenAI …', hmac: 'a signature of the body in a header of its own',
-  token: 'a fixed secret in a header', bearer: 'a fixed bearer token: simplest with curl', basic: 'a user and a password',
-};
+const SENDERS = { standard: 'Standard Webhooks', hmac: 'a signature of the body', token: 'a secret in a header', bearer: 'a bearer token', basic: 'user and password' };
 const FILTERS = { eventSourceId: 'its event source', eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (id, label, kind, attributes, ...children) => el('div', el('label', { for: id }, label),
@@ -166,13 +163,13 @@ export async function form(id) {
     input('name', 'Name', before.name, { required: true }),
     input('agentId', 'Agent', before.agentId, { required: true, list: 'agents' }),
     el('datalist', { id: 'agents' }, ...[...new Set(triggers.map((other) => other.agentId))].map((value) => el('option', { value }))),
-    hint('The id of one of the stack’s agents. An id that it does not know is sent to its default agent.'),
+    hint('An id that the stack does not know means its default agent.'),
     area('prompt', 'Prompt', before.prompt),
-    hint('{{ $.detail.name }} takes a value from the event.', { 'data-for': 'event webhook' }),
+    hint('{{ $.detail.name }} takes a value from the event', { 'data-for': 'event webhook' }),
     select('type', 'It runs on', types, hook ? 'webhook' : before.type),
     el('div', { 'data-for': 'schedule' },
       input('expression', 'When (cron, rate or at)', when.expression || '0 9 ? * MON-FRI *'),
-      hint('Such as rate(5 minutes), 0 9 * * 1-5 or at(2030-01-31T09:00:00).'),
+      hint('Such as rate(5 minutes) or 0 9 * * 1-5'),
       input('timezone', 'Time zone', when.timezone || ZONE), fires),
     el('div', { 'data-for': 'event' },
       select('eventSourceId', 'Event source', sources.map((offered) => [offered.id, offered.name || offered.id]), source)),
