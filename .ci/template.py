@@ -97,6 +97,7 @@ PARTS = {
     "bedrock-agentcore:StopRuntimeSession": "/runtime-endpoint/*",
     # Any state machine of the account may wait for a run.
     "states:SendTaskFailure": ":stateMachine:*",
+    "states:DescribeExecution": ":execution:*",
     "states:SendTaskSuccess": ":stateMachine:*",
     "ssm:GetParameter": ("parameter${AgentParameterPath}*", hook_role.SECRETS),
     "ssm:PutParameter": hook_role.SECRETS,

@@ -1,17 +1,20 @@
-//! Step Functions, as far as a refused command needs it: its task is answered, so that no state machine waits for a run
-//! that never begins. Only one operation is needed, so the HTTP client of the process sends it.
+//! Step Functions. The task of a refused command is answered, so that no state machine waits for a run that never begins, and
+//! looks ask whether somebody still waits for a run. Only two operations are needed, so the HTTP client of the process
+//! sends them.
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>
+//! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html>
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use reqwest::{
-    Client, Method, Request, Url,
+    Client, Method, Request, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     backoff,
@@ -27,6 +30,8 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The codes of a task that is over, or of a token that was none. Nobody waits for the answer.
 const OVER: [&str; 3] = ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"];
+/// The states of an execution that somebody or its time limit stopped. The template's rule names the same.
+const STOPPED: [&str; 2] = ["ABORTED", "TIMED_OUT"];
 /// The longest cause of a failure, in bytes.
 const LONGEST_CAUSE: usize = 32_768;
 
@@ -72,18 +77,27 @@ impl StepFunctions {
         }
     }
 
-    /// Sends the answer in one try.
-    async fn try_send(&self, body: &str) -> Result<(), NotAnswered> {
-        let request = self.signed_request(body).await.map_err(NotAnswered)?;
-        let answer = tokio::time::timeout(TRY_TIMEOUT, async {
-            let response = self.http.execute(request).await?;
-            Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
-        });
-        let (status, answer) = match answer.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(NotAnswered(chain(&error.without_url()))),
-            Err(_) => return Err(NotAnswered(format!("no answer within {} s", TRY_TIMEOUT.as_secs()))),
+    /// Returns true if the execution with this ARN was stopped, or its time is up. It asks once, for 5 s at most. Returns false
+    /// if that is unknown, which it logs.
+    pub(crate) async fn is_stopped(&self, arn: &str) -> bool {
+        let body = json!({"executionArn": arn, "includedData": "METADATA_ONLY"}).to_string();
+        let answer = match self.send("DescribeExecution", &body).await {
+            Ok((status, answer)) if status.is_success() => serde_json::from_slice::<Value>(&answer).ok(),
+            Ok((status, _)) => {
+                tracing::warn!(status = status.as_u16(), "it is unknown whether the state machine still waits");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(error, "it is unknown whether the state machine still waits");
+                None
+            }
         };
+        answer.is_some_and(|answer| STOPPED.iter().any(|status| answer["status"] == *status))
+    }
+
+    /// Sends the answer of a task in one try.
+    async fn try_send(&self, body: &str) -> Result<(), NotAnswered> {
+        let (status, answer) = self.send("SendTaskFailure", body).await.map_err(NotAnswered)?;
         let said = String::from_utf8_lossy(&answer[..answer.len().min(1024)]);
         if status.is_success() || (status.is_client_error() && OVER.iter().any(|code| said.contains(code))) {
             return Ok(());
@@ -91,8 +105,22 @@ impl StepFunctions {
         Err(NotAnswered(format!("status {status}")))
     }
 
+    /// Sends a request in one try. Returns the status and the body of the answer.
+    async fn send(&self, operation: &str, body: &str) -> Result<(StatusCode, Bytes), String> {
+        let request = self.signed_request(operation, body).await?;
+        let answer = tokio::time::timeout(TRY_TIMEOUT, async {
+            let response = self.http.execute(request).await?;
+            Ok::<_, reqwest::Error>((response.status(), response.bytes().await?))
+        });
+        match answer.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(chain(&error.without_url())),
+            Err(_) => Err(format!("no answer within {} s", TRY_TIMEOUT.as_secs())),
+        }
+    }
+
     /// Builds and signs the request, at the address of the function's region or at the one that the settings name.
-    async fn signed_request(&self, body: &str) -> Result<Request, String> {
+    async fn signed_request(&self, operation: &str, body: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),
             None => {
@@ -103,7 +131,8 @@ impl StepFunctions {
         let mut request = Request::new(Method::POST, endpoint);
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
-        headers.insert(TARGET, HeaderValue::from_static("AWSStepFunctions.SendTaskFailure"));
+        let target = HeaderValue::from_str(&format!("AWSStepFunctions.{operation}"));
+        headers.insert(TARGET, target.map_err(|error| error.to_string())?);
         *request.body_mut() = Some(body.to_owned().into());
         let key = self.signer.key("states", &self.region).await.map_err(|error| error.to_string())?;
         let signature = key.sign(&request, SystemTime::now()).map_err(|error| error.to_string())?;

@@ -83,6 +83,8 @@ pub struct Row {
     pub settings_hash: Option<String>,
     /// The agent.
     pub agent_id: Option<String>,
+    /// The ARN of the execution of Step Functions that waits for the run.
+    pub caller: Option<String>,
     /// The time at which the agent was last heard, RFC 3339.
     pub last_event_at: Option<String>,
     /// The hash of the token with which the agent of a detached run reports. Only a detached run has one.

@@ -303,8 +303,10 @@ pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> Lo
 /// The result of a look.
 #[derive(Debug, Clone)]
 pub enum Looked {
-    /// Nothing was to be done, or a further look was sent.
+    /// Nothing was to be done.
     Done,
+    /// The run goes on, and a further look was sent. Holds the row.
+    GoesOn(Box<Row>),
     /// The lease passed to the agent.
     HandedOver,
     /// The run was ended. Holds the failure, unless it was cancelled, and the row before that.
@@ -343,7 +345,7 @@ pub async fn look<T: Table, C: Clock>(
             LookAction::Count => return Ok(Looked::Counted(Box::new(seen))),
             LookAction::Again(lease_until) => {
                 look_later(looks, look, lease, lease_until, now).await?;
-                return Ok(Looked::Done);
+                return Ok(Looked::GoesOn(Box::new(seen)));
             }
             LookAction::HandOver => match hand_over_dead(store, looks, lease, execution, seen).await? {
                 None => return Ok(Looked::HandedOver),

@@ -37,6 +37,7 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
     let limits = CloseLimits { until: deadline.run_until, state: &state };
     match detached::look(&app.store, &app.settle_queue, app.lease(), look, limits).await? {
         Looked::Done => {}
+        Looked::GoesOn(row) => cancel_unwanted(app, look, &row).await,
         Looked::HandedOver => state.facts().handed_over += 1,
         Looked::Ended(failure, row) => {
             let status = failure.as_ref().map_or(Status::Cancelled, |_| Status::Failed);
@@ -59,6 +60,18 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Cancels a run for which nobody waits any more. Step Functions announces the stop of an execution at best effort, so each
+/// look asks for it. An error is logged only, because the next look asks again.
+async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
+    let Some(caller) = row.caller.as_deref().filter(|_| row.cancel_requested != Some(true)) else { return };
+    if app.step_functions.is_stopped(caller).await {
+        match detached::cancel(&app.store, &app.settle_queue, &look.trigger_id, &look.execution_id).await {
+            Ok(_) => tracing::info!("the state machine that waits was stopped, so the run is cancelled"),
+            Err(error) => tracing::warn!(error = %error, "the run of a stopped state machine is not cancelled yet"),
+        }
+    }
 }
 
 /// Stops the session of an agent whose run has ended. A failure is logged only, because an idle session ends by itself.

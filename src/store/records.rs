@@ -211,6 +211,7 @@ pub fn row(item: Item) -> Option<Row> {
         usage: record.usage.map(Usage::from),
         settings_hash: record.settings_hash,
         agent_id: record.agent_id,
+        caller: record.caller,
         last_event_at: record.last_event_at,
         report_key: record.report_key,
         detached_at: record.detached_at,

@@ -2,8 +2,11 @@
 //! rules and its own pipe. .ci/step_functions.py plays the two machines at both ends of this.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use agent_trigger::trigger::pattern::Pattern;
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Router, body::Bytes, routing::post};
 use serde_json::{Value, json};
 use standins::{Pipe, Template, own_event};
 
@@ -44,10 +47,16 @@ fn status_change(status: &str) -> Value {
 
 /// Starts a run of an agent on AgentCore for the state machine, and leaves it to the agent.
 async fn waiting() -> (Stack, Lambda, Value) {
+    waiting_with(&[]).await
+}
+
+/// Does so with these settings besides.
+async fn waiting_with(settings: &[(&str, &str)]) -> (Stack, Lambda, Value) {
     let stack = stack().await;
-    subscribe(&stack, "t", json!({"detached": settings()}));
+    subscribe(&stack, "t", json!({"detached": super::settings()}));
     let url = format!("{}/runtimes/{RUNTIME}/invocations?qualifier=v1", stack.agent.url());
-    let function = stack.function(&[REPORT_URL, support::lease(1), ("AGENT_API_URL", &url)]).await;
+    let own = [REPORT_URL, support::lease(1), ("AGENT_API_URL", &url)];
+    let function = stack.function(&[&own, settings].concat()).await;
     let mut command = own_event("Run Trigger", json!({"triggerId": "t", "userId": USER, "taskToken": "the-token"}));
     command["resources"] = json!([MACHINE, CALLER]);
     let outcome = function.invoke(Invocation::event(&command)).await;
@@ -145,6 +154,51 @@ async fn a_stopped_state_machine_cancels_its_run_and_stops_the_agents_session() 
         assert_eq!(stopped.header(SESSION), stack.agent.calls()[0].header(SESSION));
         assert_eq!(stack.agent.call_count(), 1);
     }
+}
+
+/// Serves DescribeExecution with this answer, and returns the address, and the ARNs that were asked for.
+async fn step_functions(answer: Arc<Mutex<(u16, Value)>>) -> (String, Arc<Mutex<Vec<Value>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let book = Arc::clone(&asked);
+    let answer = move |headers: HeaderMap, body: Bytes| async move {
+        assert_eq!(headers["x-amz-target"], "AWSStepFunctions.DescribeExecution");
+        assert!(headers["authorization"].to_str().unwrap().contains("/us-east-1/states/aws4_request"));
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        book.lock().unwrap().push(body["executionArn"].clone());
+        let (status, answer) = answer.lock().unwrap().clone();
+        (StatusCode::from_u16(status).unwrap(), answer.to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(answer))).await });
+    (url, asked)
+}
+
+/// The event of a stop may be lost.
+#[tokio::test]
+async fn a_look_asks_whether_the_state_machine_still_waits() {
+    let answer = Arc::new(Mutex::new((200, json!({"status": "RUNNING"}))));
+    let (url, asked) = step_functions(Arc::clone(&answer)).await;
+    let (stack, function, _) = waiting_with(&[("AWS_ENDPOINT_URL_SFN", &url)]).await;
+    let refused = json!({"__type": "AccessDeniedException"});
+    for (status, said) in [(200, json!({"status": "RUNNING"})), (400, refused), (200, json!([])), (503, json!({}))] {
+        *answer.lock().unwrap() = (status, said.clone());
+        assert!(deliver(&function, &last_look(&stack)).await);
+        assert_eq!(last_look(&stack).json()["_look"]["purpose"], "timer");
+        assert_eq!(row_of(&stack).get("cancelRequested"), None, "{status} {said}");
+    }
+    assert_eq!(*asked.lock().unwrap(), vec![json!(CALLER); 4]);
+    for status in ["ABORTED", "TIMED_OUT"] {
+        *answer.lock().unwrap() = (200, json!({"status": status}));
+        let timer = stack.sqs.sent().into_iter().rfind(|look| look.json()["_look"]["purpose"] == "timer").unwrap();
+        assert!(deliver(&function, &timer).await);
+        assert_eq!(row_of(&stack)["cancelRequested"], true);
+    }
+    assert_eq!(asked.lock().unwrap().len(), 5, "a run that is cancelled already is not asked for");
+    let cancel = stack.sqs.sent().into_iter().find(|look| look.json()["_look"]["purpose"] == "cancel").unwrap();
+    assert_eq!(cancel.delay_seconds, 60);
+    assert!(deliver(&function, &cancel).await);
+    assert_eq!(row_of(&stack)["status"], "cancelled");
 }
 
 /// A session that the trigger gave may be somebody's chat.
