@@ -1,13 +1,13 @@
 //! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the SDK's
 //! types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
 
-use std::{sync::OnceLock, time::Duration};
+use std::{error::Error as _, sync::OnceLock, time::Duration};
 
-use agent_trigger::config::Secret;
+use agent_trigger::{config::Secret, error_chain::chain};
 use aws_config::SdkConfig;
 use aws_sdk_ssm::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     types::ParameterType,
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
@@ -110,7 +110,8 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     if !matches!(error, SdkError::ServiceError(_)) {
-        return SecretError::Unavailable(DisplayErrorContext(error).to_string());
+        // Not its debug form, which may hold an answer that was cut short, with the secret in it.
+        return SecretError::Unavailable(error.source().map_or_else(|| error.to_string(), chain));
     }
     match error.code().unwrap_or("unknown error") {
         "ParameterNotFound" | "ParameterVersionNotFound" => SecretError::NotFound,

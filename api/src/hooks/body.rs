@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use agent_trigger::json::lenient;
+use agent_trigger::json::lenient::{self, LenientError};
 use serde_json::{Map, Value};
 
 use crate::hooks::scheme::Preset;
@@ -46,11 +46,15 @@ pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, Bod
     let is_json = kind == "application/json" || kind.ends_with("+json");
     let begins_as_json = text.trim_start().starts_with(['{', '[']);
     let body = if is_json {
-        json(text).ok_or(BodyError::NotJson)?
+        json(text)?
     } else if kind == "application/x-www-form-urlencoded" {
         form(text, preset)
     } else {
-        json(text).filter(|_| begins_as_json).unwrap_or_else(|| of_value(Value::from(text)))
+        match json(text) {
+            Ok(body) if begins_as_json => body,
+            Err(BodyError::TooDeep) if begins_as_json => return Err(BodyError::TooDeep),
+            _ => of_value(Value::from(text)),
+        }
     };
     if is_deeper(&body.value, MOST_LEVELS) { Err(BodyError::TooDeep) } else { Ok(body) }
 }
@@ -68,8 +72,12 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-fn json(text: &str) -> Option<Body> {
-    Some(Body { json: text.trim().to_owned(), value: lenient::parse(text).ok()? })
+fn json(text: &str) -> Result<Body, BodyError> {
+    match lenient::parse(text) {
+        Ok(value) => Ok(Body { json: text.trim().to_owned(), value }),
+        Err(LenientError::TooDeep) => Err(BodyError::TooDeep),
+        Err(_) => Err(BodyError::NotJson),
+    }
 }
 
 fn of_value(value: Value) -> Body {
@@ -81,7 +89,7 @@ fn form(text: &str, preset: Preset) -> Body {
     if let [(name, payload)] = &pairs[..]
         && name == "payload"
         && matches!(preset, Preset::Github | Preset::Slack)
-        && let Some(body) = json(payload)
+        && let Ok(body) = json(payload)
     {
         return body;
     }
@@ -128,9 +136,11 @@ mod tests {
         let other = super::read(b"payload=%7B%7D", form, Preset::Hmac).unwrap();
         assert_eq!(other.value, json!({"payload": "{}"}));
         assert_eq!(super::read(b"\xff", "text/plain", Preset::Hmac), Err(BodyError::NotUtf8));
-        for (levels, is_read) in [(254, true), (255, false), (256, false)] {
+        for (levels, problem) in [(254, None), (255, Some(BodyError::TooDeep)), (257, Some(BodyError::TooDeep))] {
             let nested = "[".repeat(levels) + &"]".repeat(levels);
-            assert_eq!(read(&nested, "application/json").is_ok(), is_read, "{levels}");
+            for kind in ["application/json", "text/plain"] {
+                assert_eq!(read(&nested, kind).err(), problem.clone(), "{levels} {kind}");
+            }
         }
     }
 }

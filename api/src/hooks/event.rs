@@ -134,6 +134,12 @@ pub fn payload(
 }
 
 /// Returns the headers that an event keeps.
+/// Returns true for a header that an event keeps or that receipts show. No secret may stand in one. `name` must be in lower
+/// case.
+pub fn is_shown(name: &str) -> bool {
+    KEPT_HEADERS.contains(&name) || SENDER_IDS.contains(&name)
+}
+
 fn kept(headers: &HeaderMap) -> Map<String, Value> {
     let kept = KEPT_HEADERS.iter().filter_map(|name| {
         let mut values = headers.get_all(*name).iter();

@@ -1,9 +1,9 @@
 //! The receipts of refused deliveries. Strangers can cause them, so few are written: ten a minute for each process. The
-//! others are counted in a bounded bucket, and their counts are written with the next minute's first refusal.
+//! others are counted in a bounded bucket, and their counts are written with the first refusal of each next minute, nine at
+//! most. Handshakes are counted with them, as what they are.
 
 use std::{
     collections::HashMap,
-    mem,
     sync::{Mutex, PoisonError},
 };
 
@@ -26,8 +26,18 @@ struct Bucket {
     /// The minute since 1970 in which `written` counts.
     minute: i64,
     written: usize,
-    /// The counts by hook and reason.
-    waiting: HashMap<(String, &'static str), u64>,
+    /// The counts by hook, outcome and reason.
+    waiting: HashMap<Kind, Count>,
+}
+
+/// What is counted together: the hook, the outcome and the reason.
+type Kind = (String, &'static str, Option<&'static str>);
+
+/// How many came, and when the last did.
+#[derive(Debug)]
+struct Count {
+    count: u64,
+    last: Timestamp,
 }
 
 impl Receipts {
@@ -49,13 +59,12 @@ impl Bucket {
         let mut due = Vec::new();
         if minute != self.minute {
             (self.minute, self.written) = (minute, 0);
-            let counts = mem::take(&mut self.waiting);
-            due.extend(
-                counts
-                    .into_iter()
-                    .take(MOST_WRITTEN - 1)
-                    .map(|((hook_id, reason), count)| counted(hook_id, reason, count, receipt.at)),
-            );
+            // Those that have waited longest first. The others wait for another minute.
+            let mut kinds: Vec<_> = self.waiting.iter().map(|(kind, count)| (count.last, kind.clone())).collect();
+            kinds.sort();
+            kinds.truncate(MOST_WRITTEN - 1);
+            let taken = kinds.into_iter().filter_map(|(_, kind)| self.waiting.remove_entry(&kind));
+            due.extend(taken.map(|(kind, count)| counted(kind, &count)));
         }
         self.written += due.len();
         if self.written < MOST_WRITTEN {
@@ -63,12 +72,12 @@ impl Bucket {
             due.push(receipt);
             return due;
         }
-        let key = (receipt.hook_id, receipt.reason.unwrap_or_default());
+        let key = (receipt.hook_id, receipt.outcome, receipt.reason);
         let has_room = self.waiting.len() < MOST_WAITING;
         match self.waiting.get_mut(&key) {
-            Some(count) => *count += 1,
+            Some(Count { count, last }) => (*count, *last) = (*count + 1, receipt.at),
             None if has_room => {
-                self.waiting.insert(key, 1);
+                self.waiting.insert(key, Count { count: 1, last: receipt.at });
             }
             None => {}
         }
@@ -76,20 +85,20 @@ impl Bucket {
     }
 }
 
-/// Returns the receipt that stands for several refusals of the same reason.
-fn counted(hook_id: String, reason: &'static str, count: u64, at: Timestamp) -> Receipt {
+/// Returns the receipt that stands for several of the same kind. Its time is that of the last.
+fn counted((hook_id, outcome, reason): Kind, Count { count, last }: &Count) -> Receipt {
     Receipt {
         hook_id,
         id: Uuid::now_v7(),
-        at,
-        outcome: "refused",
-        reason: Some(reason),
+        at: *last,
+        outcome,
+        reason,
         sender_id: None,
         source_ip: None,
         bytes: None,
         execution_id: None,
         is_test: false,
-        count: Some(count),
+        count: Some(*count),
     }
 }
 
@@ -101,7 +110,11 @@ mod tests {
     fn a_flood_of_refusals_makes_ten_receipts_a_minute() {
         let mut bucket = Bucket::default();
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let refusal = |hook: &str, at| Receipt { count: None, ..counted(hook.to_owned(), "wrongSignature", 0, at) };
+        let of = |hook: &str, outcome, reason, last| Receipt {
+            count: None,
+            ..counted((hook.to_owned(), outcome, reason), &Count { count: 0, last })
+        };
+        let refusal = |hook: &str, at| of(hook, "refused", Some("wrongSignature"), at);
         let first = at("2026-01-01T00:00:01Z");
         let written: usize = (0..1_000).map(|_| bucket.add(refusal("a", first)).len()).sum();
         assert_eq!((written, bucket.waiting.len()), (10, 1));
@@ -110,7 +123,32 @@ mod tests {
         // The next minute's first refusal brings the counts with it, within the same bound.
         let due = bucket.add(refusal("a", at("2026-01-01T00:01:00Z")));
         assert_eq!((due.len(), due.iter().filter(|receipt| receipt.count.is_some()).count()), (10, 9));
+        assert_eq!(bucket.waiting.len(), MOST_WAITING - 9, "the others wait");
+        assert_eq!(due[0].at, first);
         assert!(bucket.add(refusal("a", at("2026-01-01T00:01:59Z"))).is_empty());
-        assert_eq!(bucket.add(refusal("a", at("2026-01-01T00:02:00Z"))).len(), 2);
+        // None of them is lost.
+        let counts: u64 = (2..8)
+            .flat_map(|minute| bucket.add(refusal("a", at(&format!("2026-01-01T00:0{minute}:00Z")))))
+            .chain(due)
+            .filter_map(|receipt| receipt.count)
+            .sum();
+        assert_eq!((counts, bucket.waiting.len()), (990 + 49 + 1, 0));
+    }
+
+    #[test]
+    fn a_handshake_is_counted_as_one() {
+        let mut bucket = Bucket::default();
+        let at: Timestamp = "2026-01-01T00:00:01Z".parse().unwrap();
+        let of = |outcome, reason, last| Receipt {
+            count: None,
+            ..counted(("a".to_owned(), outcome, reason), &Count { count: 0, last })
+        };
+        (0..11).for_each(|_| drop(bucket.add(of("refused", Some("rate"), at))));
+        assert!(bucket.add(of("handshake", None, at)).is_empty());
+        let mut due = bucket.add(of("refused", Some("rate"), "2026-01-01T00:01:00Z".parse().unwrap()));
+        due.retain(|receipt| receipt.count.is_some());
+        due.sort_by_key(|receipt| receipt.outcome);
+        let kinds: Vec<_> = due.iter().map(|receipt| (receipt.outcome, receipt.reason, receipt.count)).collect();
+        assert_eq!(kinds, [("handshake", None, Some(1)), ("refused", Some("rate"), Some(1))]);
     }
 }

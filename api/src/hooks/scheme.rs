@@ -3,6 +3,8 @@
 use axum::http::HeaderName;
 use serde_json::{Map, Value, json};
 
+use crate::hooks::event::is_shown;
+
 /// The longest text of an option, in bytes.
 const LONGEST_OPTION: usize = 256;
 /// Headers that no option may name: they are not the sender's alone, or are read already.
@@ -224,6 +226,8 @@ impl Options<'_> {
     fn header(&mut self, name: &str) -> Option<HeaderName> {
         let text = self.text(name)?;
         let header = HeaderName::from_bytes(text.as_bytes()).ok().filter(|header| !TAKEN.contains(&header.as_str()));
+        // The secret or the signature would stand in the event, in the prompt and in receipts. A time may.
+        let header = header.filter(|header| name != "header" || !is_shown(header.as_str()));
         if header.is_none() {
             self.problem(name, "must be the name of a header that the sender sets for this alone".to_owned());
         }
@@ -299,6 +303,9 @@ mod tests {
             (json!({"preset": "basic", "username": "a:b"}), vec!["username"]),
             (json!({"preset": "token", "header": "a b"}), vec!["header"]),
             (json!({"preset": "token", "header": "Cookie"}), vec!["header"]),
+            // Events keep these, and receipts show them.
+            (json!({"preset": "token", "header": "X-Request-Id"}), vec!["header"]),
+            (json!({"preset": "hmac", "header": "Linear-Delivery"}), vec!["header"]),
             (json!({"preset": "hmac", "encoding": "HEX", "algorithm": "md5"}), vec!["encoding", "algorithm"]),
             (json!({"preset": "hmac", "signedContent": "{timestamp}.{body}"}), vec!["signedContent"]),
             (json!({"preset": "hmac", "timestampHeader": "x-time", "signedContent": "{body}"}), vec!["signedContent"]),

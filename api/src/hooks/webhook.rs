@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -77,6 +77,18 @@ pub fn live_versions(config: &Map<String, Value>, now: Timestamp) -> Vec<i64> {
     version("secretVersion").into_iter().chain(previous).collect()
 }
 
+/// Returns a network of IPv4 addresses that are written as IPv6 ones (`::ffff:0:0/96`) as the IPv4 network that it is.
+fn canonical(net: IpNet) -> IpNet {
+    let mapped = |net: &Ipv6Net| {
+        let prefix = net.prefix_len().checked_sub(96)?;
+        Ipv4Net::new(net.addr().to_ipv4_mapped()?, prefix).ok().map(IpNet::V4)
+    };
+    match net {
+        IpNet::V6(v6) => mapped(&v6).unwrap_or(net),
+        IpNet::V4(_) => net,
+    }
+}
+
 fn is_member(name: &str) -> bool {
     let of_preset = |preset: &crate::hooks::scheme::Preset| preset.options().iter().any(|(known, _)| *known == name);
     let presets = <crate::hooks::scheme::Preset as strum::VariantArray>::VARIANTS;
@@ -97,7 +109,7 @@ fn allowed(value: Option<&Value>, problems: &mut Vec<(String, String)>) -> Vec<I
     };
     let net = |text: &str| {
         let address = || Some(IpNet::from(text.parse::<IpAddr>().ok()?.to_canonical()));
-        text.parse::<IpNet>().ok().or_else(address)
+        text.parse::<IpNet>().ok().map(canonical).or_else(address)
     };
     let mut nets = Vec::new();
     for (at, value) in listed.iter().enumerate() {
@@ -139,7 +151,8 @@ mod tests {
     #[test]
     fn addresses_are_those_of_the_list() {
         let webhook =
-            read(json!({"allowedIps": ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7", "::ffff:203.0.113.9"]}));
+            read(json!({"allowedIps": ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7", "::ffff:203.0.113.9",
+                "::ffff:192.0.3.128/121"]}));
         let webhook = webhook.unwrap();
         for (address, is_allowed) in [
             ("192.0.2.0", true),
@@ -147,6 +160,9 @@ mod tests {
             ("192.0.3.0", false),
             ("::ffff:192.0.2.9", true),
             ("::ffff:192.0.3.9", false),
+            ("192.0.3.200", true),
+            ("::ffff:192.0.3.200", true),
+            ("192.0.3.127", false),
             ("198.51.100.7", true),
             ("198.51.100.8", false),
             ("203.0.113.9", true),

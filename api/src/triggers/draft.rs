@@ -85,6 +85,11 @@ impl Draft {
                     }
                     Value::Object(merged)
                 }
+                // Null resets what a client sets. The webhook keeps its address and its secret.
+                (Some(Value::Object(before)), Value::Null) if name == "webhookConfig" => {
+                    let kept = before.iter().filter(|(member, _)| is_own(name, member));
+                    Value::Object(kept.map(|(member, value)| (member.clone(), value.clone())).collect())
+                }
                 (_, Value::Object(given)) => {
                     let kept = given.iter().filter(|(member, value)| !is_own(name, member) && !value.is_null());
                     Value::Object(kept.map(|(member, value)| (member.clone(), value.clone())).collect())
@@ -170,6 +175,15 @@ fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// Returns true for a member of a merged object that only the API writes.
+/// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one, and
+/// nothing would be believed any more.
+fn has_other_secret(before: &Map<String, Value>, draft: &Draft) -> bool {
+    let standard = Preset::Standard.as_str();
+    let config = &before.get("webhookConfig").unwrap_or(&Value::Null);
+    let was_other = config["secretVersion"].is_i64() && config["preset"].as_str().is_some_and(|was| was != standard);
+    was_other && draft.0.get("webhookConfig").is_some_and(|config| config["preset"] == standard)
+}
+
 fn is_own(object: &str, member: &str) -> bool {
     match object {
         "scheduleConfig" => OWN_SCHEDULE_MEMBERS.contains(&member),
@@ -231,6 +245,11 @@ pub fn violations(
                 None => add("eventConfig.eventSourceId", "is required for a trigger of type event".to_owned()),
                 Some(source) if was.as_deref() == Some(source) || is_source(&settings.event_sources, source) => {}
                 Some(_) => add("eventConfig.eventSourceId", unknown_source(&settings.event_sources)),
+            }
+            if before.is_some_and(|before| has_other_secret(before, draft)) {
+                let problem = "the secret of this webhook is none of Standard Webhooks, which has a form of its own; \
+                               make another trigger";
+                add("webhookConfig.preset", problem.to_owned());
             }
             for (field, description) in of_webhook(draft, was.as_deref(), settings) {
                 add(&field, description);

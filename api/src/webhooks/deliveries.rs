@@ -77,7 +77,8 @@ fn shown(receipt: &Map<String, Value>, now: Timestamp) -> Value {
 fn explained(state: &str, reason: &str) -> Option<&'static str> {
     Some(match (state, reason) {
         ("notDispatched", _) => {
-            "It was accepted, and the run was not begun. Let the sender send it again: it runs once."
+            "It was accepted, and it is not known whether its run began. If there is no run, let the sender send it again: \
+             with an id that it signs, or the same body where the body is signed, it runs once."
         }
         ("handshake", _) => "The sender asked whether somebody listens, and was answered. Nothing runs.",
         (_, "noSignature") => "The request had no signature in the header that this webhook reads.",

@@ -109,6 +109,23 @@ async fn wrong_settings_are_named_and_a_webhook_stays_one() {
     assert!(api.put(&path, source).await.violations().contains(&"eventConfig.eventSourceId"));
     let schedule = json!({"type": "schedule", "scheduleConfig": {"expression": "rate(1 hour)"}});
     assert_eq!(api.put(&path, schedule).await.violations(), ["type"]);
+    // Without its settings it has those of a new one, and the same address.
+    let made = api.post("/triggers", hooked(json!({"ratePerMinute": 7}))).await.expect(201);
+    let reset = format!("/triggers/{}", id(&made["trigger"]));
+    let after = api.put(&reset, json!({"webhookConfig": null})).await.expect(200);
+    let (before, after) = (&made["trigger"]["webhookConfig"], &after["trigger"]["webhookConfig"]);
+    assert_eq!((&after["hookId"], &after["secretVersion"]), (&before["hookId"], &json!(1)), "{after}");
+    assert_eq!((&after["preset"], after.get("ratePerMinute")), (&json!("standard"), None));
+    // The secret of a GitHub webhook is no key of Standard Webhooks. The other way round any text is one.
+    let github = api.post("/triggers", hooked(json!({"preset": "github"}))).await.expect(201);
+    let github = format!("/triggers/{}", id(&github["trigger"]));
+    for config in [json!({"preset": "standard"}), json!(null)] {
+        let answer = api.put(&github, json!({"webhookConfig": config})).await;
+        assert_eq!(answer.violations(), ["webhookConfig.preset"], "{config}");
+    }
+    for (to, preset) in [(&reset, "github"), (&github, "stripe")] {
+        api.put(to, json!({"webhookConfig": {"preset": preset}})).await.expect(200);
+    }
     for (route, body) in [
         ("secret", json!({"secret": "short"})),
         ("secret", json!({"secret": "not-a-key-of-base64"})),
