@@ -67,18 +67,23 @@ fn shown(receipt: &Map<String, Value>, now: Timestamp) -> Value {
         _ => "refused",
     };
     shown.insert("state".to_owned(), json!(state));
-    if let Some(message) = explained(state, text("reason").unwrap_or_default()) {
+    let is_again = receipt.get("duplicates").and_then(Value::as_u64).is_some_and(|times| times > 0);
+    if let Some(message) = explained(state, text("reason").unwrap_or_default(), is_again) {
         shown.insert("message".to_owned(), json!(message));
     }
     Value::Object(shown)
 }
 
 /// Says what a state or a reason means, and what to do.
-fn explained(state: &str, reason: &str) -> Option<&'static str> {
+fn explained(state: &str, reason: &str, is_again: bool) -> Option<&'static str> {
     Some(match (state, reason) {
         ("notDispatched", _) => {
             "It was accepted, and it is not known whether its run began. If there is no run, let the sender send it again: \
              with an id that it signs, or the same body where the body is signed, it runs once."
+        }
+        ("dispatched", _) if is_again => {
+            "It came again, and was decided when it first came: to run it again, replay its run, or let the sender send \
+             another."
         }
         ("handshake", _) => "The sender asked whether somebody listens, and was answered. Nothing runs.",
         (_, "noSignature") => "The request had no signature in the header that this webhook reads.",
