@@ -12,10 +12,8 @@ use crate::{
         execution::{DetachedState, ExecutionRef, Lease, MAX_SWAPS, Row, Status},
         failure::{ErrorType, Failure},
         look::{Look, Purpose},
-        trigger_snapshot::TriggerKnowledge,
     },
     lifecycle::{
-        close::{CloseLimits, close_as_cancelled, close_as_overdue},
         lease::{OwnedExecution, RunStop, Stop},
         looks::{LookNotSent, Looks, look_at},
         report::stop_later,
@@ -50,7 +48,7 @@ impl From<DetachedError> for Failure {
 }
 
 /// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over.
-async fn look_later(
+pub(super) async fn look_later(
     looks: &impl Looks,
     look: &Look,
     lease: Lease,
@@ -135,6 +133,8 @@ pub enum Left {
     ToAgent,
     /// The agent has reported the run's end. Holds the row.
     Ended(Box<Row>),
+    /// The lease has passed, and the row is still this attempt's.
+    Own,
     /// Another attempt owns the execution.
     Lost,
 }
@@ -194,6 +194,7 @@ fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str
             held.forget_run_lock();
             Left::ToAgent
         }
+        Some(row) if row.owner.as_deref() == Some(held.holder.owner) => Left::Own,
         _ => Left::Lost,
     }
 }
@@ -253,124 +254,6 @@ pub async fn after_close<T: Table, C: Clock>(
     Ok((action, row))
 }
 
-/// The action of a look at a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookAction {
-    /// Nothing is left to do.
-    Drop,
-    /// The run has ended: stop the agent's session.
-    StopSession,
-    /// The run has ended: count it.
-    Count,
-    /// Look again when the lease that ends at this time may be over.
-    Again(i64),
-    /// Somebody asked for the run's end, and the agent had its time. Write `cancelled`.
-    Cancel,
-    /// The agent's lease is over. Write `ReportOverdue`.
-    Overdue,
-    /// The attempt died. Let the lease pass to the agent.
-    HandOver,
-}
-
-/// Decides what a look does. A look of another attempt changes nothing. The decision holds for this row only.
-pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> LookAction {
-    let row = row.filter(|row| !row.is_expired(now) && row.report_key.as_ref() == Some(&look.report_key));
-    let Some(row) = row else { return LookAction::Drop };
-    let is_cancelled = row.cancel_requested == Some(true);
-    if row.status != Status::Running {
-        return match look.purpose {
-            // A next attempt may work in the session of one that failed retryably.
-            Purpose::Stop if !row.retryable => LookAction::StopSession,
-            Purpose::Count => LookAction::Count,
-            Purpose::Stop | Purpose::Timer | Purpose::Cancel => LookAction::Drop,
-        };
-    }
-    match (row.detached_state(now, lease), look.purpose) {
-        // A stop comes after an end, and the end is not undone.
-        (_, Purpose::Stop | Purpose::Count) => LookAction::Drop,
-        (Some(_), Purpose::Cancel) if is_cancelled => LookAction::Cancel,
-        (_, Purpose::Cancel) => LookAction::Drop,
-        (Some(DetachedState::Overdue | DetachedState::Unacknowledged), Purpose::Timer) if is_cancelled => {
-            LookAction::Cancel
-        }
-        (Some(DetachedState::Overdue), Purpose::Timer) => LookAction::Overdue,
-        (Some(DetachedState::Unacknowledged), Purpose::Timer) => LookAction::HandOver,
-        (Some(DetachedState::AtWork) | None, Purpose::Timer) => LookAction::Again(row.lease_until.unwrap_or(now)),
-    }
-}
-
-/// The result of a look.
-#[derive(Debug, Clone)]
-pub enum Looked {
-    /// Nothing was to be done.
-    Done,
-    /// The run goes on, and a further look was sent. Holds the row.
-    GoesOn(Box<Row>),
-    /// The lease passed to the agent.
-    HandedOver,
-    /// The run was ended. Holds the failure, unless it was cancelled, and the row before that.
-    Ended(Option<Failure>, Box<Row>),
-    /// The caller must stop the agent's session. Holds the row.
-    StopSession(Box<Row>),
-    /// The caller must count the end. Holds the row.
-    Counted(Box<Row>),
-}
-
-/// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
-/// run if it is over.
-///
-/// # Errors
-/// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing. The queue
-/// must deliver the look again.
-pub async fn look<T: Table, C: Clock>(
-    store: &Store<T, C>,
-    looks: &impl Looks,
-    lease: Lease,
-    look: &Look,
-    limits: CloseLimits<'_>,
-) -> Result<Looked, DetachedError> {
-    let Look { trigger_id, execution_id, .. } = look;
-    let mut row = store.execution(trigger_id, execution_id).await?;
-    for _ in 0..=MAX_SWAPS {
-        let now = store.clock.now_millis();
-        let action = decide_look(row.as_ref(), look, now, lease);
-        let Some(seen) = row.take() else { return Ok(Looked::Done) };
-        let user_id = seen.user_id.clone().unwrap_or_default();
-        let execution = ExecutionRef { user_id: &user_id, trigger_id, execution_id };
-        let trigger = TriggerKnowledge::Unread;
-        let (write, failure) = match action {
-            LookAction::Drop => return Ok(Looked::Done),
-            LookAction::StopSession => return Ok(Looked::StopSession(Box::new(seen))),
-            LookAction::Count => return Ok(Looked::Counted(Box::new(seen))),
-            LookAction::Again(lease_until) => {
-                look_later(looks, look, lease, lease_until, now).await?;
-                return Ok(Looked::GoesOn(Box::new(seen)));
-            }
-            LookAction::HandOver => match hand_over_dead(store, looks, lease, execution, seen).await? {
-                None => return Ok(Looked::HandedOver),
-                Some(found) => {
-                    row = Some(found);
-                    continue;
-                }
-            },
-            LookAction::Cancel => (close_as_cancelled(store, execution, &trigger, &seen, now, limits).await?, None),
-            LookAction::Overdue => {
-                let write = close_as_overdue(store, execution, &trigger, &seen, now, limits).await?;
-                (write, Some(Failure::overdue(&seen)))
-            }
-        };
-        match write {
-            Write::Done => {
-                let status = if failure.is_some() { Status::Failed } else { Status::Cancelled };
-                stop_later(looks, execution, &Row { status, ..seen.clone() }).await;
-                return Ok(Looked::Ended(failure, Box::new(seen)));
-            }
-            Write::Refused(found) => row = found,
-        }
-    }
-    Err(StoreError::Contended.into())
-}
-
 /// Asks for the end of an execution that is running or may be retried. The agent of a detached run hears of it with its
 /// next report, and gets a minute to clean up: then a look ends the run. Returns the row as it is now, or the row that is
 /// none of these.
@@ -402,49 +285,5 @@ pub(crate) async fn cancel_later(
     match look_at(row, trigger_id, execution_id, Purpose::Cancel).filter(|_| is_asked) {
         Some(look) => looks.send(&look, CLEAN_UP).await,
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: i64 = 1_000_000_000;
-    const LEASE: Lease = Lease(Duration::from_secs(30));
-
-    #[test]
-    fn what_a_look_does() {
-        let row = |status, lease_until| Row {
-            status,
-            report_key: Some("key".into()),
-            lease_until: Some(lease_until),
-            ..Row::default()
-        };
-        let (alive, over) = (NOW, NOW - 5_001);
-        let called = |until| row(Status::Running, until);
-        let left = |until| Row { detached_at: Some("then".into()), ..called(until) };
-        let cancelled = |row: Row| Row { cancel_requested: Some(true), ..row };
-        let ended = row(Status::Completed, over);
-        use LookAction::{Again, Cancel, Drop, HandOver, Overdue, StopSession};
-        for (name, row, timer, cancel, stop) in [
-            ("the invocation's", called(alive), Again(alive), Drop, Drop),
-            ("the invocation's, cancel asked", cancelled(called(alive)), Again(alive), Drop, Drop),
-            ("unacknowledged", called(over), HandOver, Drop, Drop),
-            ("unacknowledged, cancel asked", cancelled(called(over)), Cancel, Cancel, Drop),
-            ("the agent's", left(alive), Again(alive), Drop, Drop),
-            ("the agent's, cancel asked", cancelled(left(alive)), Again(alive), Cancel, Drop),
-            ("silent", left(over), Overdue, Drop, Drop),
-            ("silent, cancel asked", cancelled(left(over)), Cancel, Cancel, Drop),
-            ("ended", ended.clone(), Drop, Drop, StopSession),
-            ("to be retried", Row { status: Status::Failed, retryable: true, ..ended.clone() }, Drop, Drop, Drop),
-            ("expired", Row { ttl: Some(0), ..left(over) }, Drop, Drop, Drop),
-            ("of another attempt", Row { report_key: Some("other".into()), ..left(over) }, Drop, Drop, Drop),
-            ("of no detached run", Row { report_key: None, ..called(over) }, Drop, Drop, Drop),
-        ] {
-            for (purpose, expected) in [(Purpose::Timer, timer), (Purpose::Cancel, cancel), (Purpose::Stop, stop)] {
-                let look = Look { trigger_id: "t".into(), execution_id: "e".into(), report_key: "key".into(), purpose };
-                assert_eq!(decide_look(Some(&row), &look, NOW, LEASE), expected, "{name}, {purpose:?}");
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ pub mod detached;
 pub mod earlier;
 pub(crate) mod identify;
 pub mod lease;
+pub mod look;
 pub mod looks;
 pub mod overlap;
 pub mod report;

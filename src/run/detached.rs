@@ -92,8 +92,15 @@ impl AttemptRun<'_> {
             Ok(Outcome { verdict: Verdict::Incomplete(_), .. }) => WayOn::Ends(ended),
             _ if is_unfinished(&ended) => WayOn::Left(self.leave(fire, run, None).await),
             Err(RunStop::Stopped(Stop::Lost)) => {
-                let why = why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await;
-                WayOn::Left(why.map_or_else(|_| Err(Failure::lease_lost()), |left| self.told(fire, left)))
+                WayOn::Left(match why_lost(self.owned, &run.detachment.report_key, self.context.deadline).await {
+                    // Nobody else has it, and the agent may be at work.
+                    Ok(Left::Own) => self.leave(fire, run, None).await,
+                    Ok(left) => self.told(fire, left),
+                    Err(_) => {
+                        self.owned.forget_run_lock();
+                        Err(Failure::lease_lost())
+                    }
+                })
             }
             _ => WayOn::Ends(ended),
         }
@@ -119,7 +126,11 @@ impl AttemptRun<'_> {
                 }
                 self.told(fire, left)
             }
-            Err(error) => Err(state.retryable_unless_called(error.into())),
+            Err(error) => {
+                // A look hands the run over, and the agent keeps the trigger's run lock.
+                self.owned.forget_run_lock();
+                Err(state.retryable_unless_called(error.into()))
+            }
         }
     }
 
@@ -152,7 +163,7 @@ impl AttemptRun<'_> {
             Left::ToAgent => Ok(response.detached(&self.attempt.session_id)),
             Left::Ended(row) if row.status == Status::Failed => Err(Failure::of_row(&row)),
             Left::Ended(row) => Ok(response.reported(&row)),
-            Left::Lost => Err(Failure::lease_lost()),
+            Left::Own | Left::Lost => Err(Failure::lease_lost()),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     },
     lifecycle::{
         close::CloseLimits,
-        detached::{self, DetachedError, Looked},
+        detached::{self, DetachedError},
+        look::{self, Looked},
     },
     telemetry::metrics::MetricsLine,
 };
@@ -35,7 +36,7 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
     );
     let state = RunState::default();
     let limits = CloseLimits { until: deadline.run_until, state: &state };
-    match detached::look(&app.store, &app.settle_queue, app.lease(), look, limits).await? {
+    match look::look(&app.store, &app.settle_queue, app.lease(), look, limits).await? {
         Looked::Done => {}
         Looked::GoesOn(row) => cancel_unwanted(app, look, &row).await,
         Looked::HandedOver => state.facts().handed_over += 1,

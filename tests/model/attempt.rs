@@ -480,12 +480,14 @@ impl Attempt {
         let (heartbeat, is_ack_lost) = match outcome {
             Ok(Answered::Acknowledged(heartbeat)) => (*heartbeat, false),
             Err(RunStop::Failed(_)) if may_be_at_work(outcome) => (None, true),
-            Err(RunStop::Stopped(Stop::Lost)) => {
-                let left = why_lost(owned, key, self.deadline).await;
-                return Some(
-                    left.map_or_else(|_| Told::Unrecorded(ErrorType::LeaseLost), |left| self.told(left, owned)),
-                );
-            }
+            Err(RunStop::Stopped(Stop::Lost)) => match why_lost(owned, key, self.deadline).await {
+                Ok(Left::Own) => (None, true),
+                Ok(left) => return Some(self.told(left, owned)),
+                Err(_) => {
+                    owned.forget_run_lock();
+                    return Some(Told::Unrecorded(ErrorType::LeaseLost));
+                }
+            },
             _ => return None,
         };
         let facts = |now| HandOver {
@@ -500,7 +502,10 @@ impl Attempt {
         };
         Some(match leave_to_agent(owned, key, facts, self.deadline).await {
             Ok(left) => self.told(left, owned),
-            Err(_) => Told::Unrecorded(ErrorType::RecordStoreFailed),
+            Err(_) => {
+                owned.forget_run_lock();
+                Told::Unrecorded(ErrorType::RecordStoreFailed)
+            }
         })
     }
 
@@ -509,7 +514,7 @@ impl Attempt {
             Left::ToAgent => Told::Detached,
             Left::Ended(row) if row.status == Status::Failed => Told::Replayed(Failure::of_row(&row).error_type),
             Left::Ended(row) => Told::Reported(row.status),
-            Left::Lost => self.lost(owned),
+            Left::Own | Left::Lost => self.lost(owned),
         }
     }
 

@@ -14,7 +14,8 @@ use agent_trigger::{
     },
     lifecycle::{
         close::CloseLimits,
-        detached::{cancel, look},
+        detached::cancel,
+        look::look,
         looks::{LookNotSent, Looks},
         report::apply_report,
     },

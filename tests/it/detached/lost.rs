@@ -1,10 +1,10 @@
 //! What is lost on the way: the process, the acknowledgement, a look.
 
-use standins::{Gate, Step};
+use standins::{Fault, Gate, Rule, Step};
 
 use super::*;
 use crate::support::one_fire::{TRIGGER, assert_error, lease_is_over};
-use crate::support::{LIMIT, killed_when};
+use crate::support::{LIMIT, killed_when, lease_over, stored};
 
 /// An agent that has the call and answers only when the gate opens.
 fn held(gate: &Gate) -> Script {
@@ -48,6 +48,33 @@ async fn a_process_that_dies_after_the_call_leaves_the_run_to_its_agent() {
         assert_eq!(stack.agent.call_count(), 1);
         stack.assert_clean();
     }
+}
+
+#[tokio::test]
+async fn a_lease_that_passes_before_the_acknowledgement_leaves_the_run_and_the_turn_to_the_agent() {
+    let stack = stack().await;
+    stored::store(&stack, json!({"overlap": "skip"}));
+    let function = function(&stack).await;
+    let gate = Gate::new();
+    stack.agent.queue(held(&gate));
+    let away = async {
+        gate.reached().await;
+        let away = stack.dynamodb.inject(Rule::new("UpdateItem", Fault::Throttle));
+        tokio::time::sleep(lease_over(1)).await;
+        stack.dynamodb.clear_faults();
+        away.hits()
+    };
+    let (outcome, refused) = tokio::join!(function.invoke(fire()), away);
+    assert!(refused > 0, "no heartbeat was refused");
+    let row = assert_left(&stack, &outcome);
+    assert_eq!(row["ackLost"], true);
+    // The agent is at work, so the next fire has no turn.
+    let lock = stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), "RUNNING#user-1").unwrap();
+    assert_eq!(lock["leaseUntil"], row["deadline"]);
+    let next = fire_with(&json!({"detached": settings(), "scheduledTime": "2026-01-31T08:00:00Z"}));
+    let skipped = function.invoke(next).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    assert_eq!(stack.agent.call_count(), 1);
 }
 
 #[tokio::test]
