@@ -32,6 +32,9 @@ pub struct Look {
     /// The purpose.
     #[serde(default)]
     pub purpose: Purpose,
+    /// The number of looks in a row that failed before this one.
+    #[serde(default)]
+    pub tries: u32,
 }
 
 /// The message that carries a look.
@@ -70,11 +73,12 @@ mod tests {
                 execution_id: "e".to_owned(),
                 report_key: "k".to_owned(),
                 purpose,
+                tries: 2,
             };
             assert_eq!(Look::read(&look.to_message()), Some(look));
         }
         let bare = r#"{"_look":{"triggerId":"t","executionId":"e","reportKey":"k"}}"#;
-        assert_eq!(Look::read(bare).map(|look| look.purpose), Some(Purpose::Timer));
+        assert_eq!(Look::read(bare).map(|look| (look.purpose, look.tries)), Some((Purpose::Timer, 0)));
         for other in ["", "{}", r#"{"detail":"\"_look\""}"#, r#"{"_look":{"triggerId":"t"}}"#, r#"{"look":{}}"#] {
             assert_eq!(Look::read(other), None, "{other}");
         }

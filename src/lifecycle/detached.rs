@@ -122,6 +122,7 @@ pub async fn arm<T: Table, C: Clock>(
         execution_id: execution_id.to_owned(),
         report_key: detachment.report_key.clone(),
         purpose: Purpose::Timer,
+        tries: 0,
     };
     Ok(looks.send(&look, first_look).await?)
 }

@@ -1,5 +1,7 @@
 //! The work of a look at a detached run: it is dropped, sent again, or ends the run.
 
+use std::time::Duration;
+
 use crate::{
     clock::Clock,
     domain::{
@@ -16,6 +18,11 @@ use crate::{
     },
     store::{Store, Write, error::StoreError, table::Table},
 };
+
+/// The most looks in a row that may fail before the queue must bring the next.
+const MOST_TRIES: u32 = 20;
+/// The time after which a look that failed comes again.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The action of a look at a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +88,36 @@ pub enum Looked {
 }
 
 /// Looks at a detached run: drops the look if the run has ended, sends the next one if the lease is alive, and ends the
-/// run if it is over.
+/// run if it is over. A look that fails comes again after a minute, at most [`MOST_TRIES`] times in a row: the queue itself
+/// would bring it only after its visibility timeout, of 90 minutes or more.
 ///
 /// # Errors
-/// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing. The queue
-/// must deliver the look again.
+/// Returns an error if DynamoDB does not answer, the next look could not be sent, or the row keeps changing, and the look
+/// could not be sent anew either. The queue must deliver it again.
 pub async fn look<T: Table, C: Clock>(
+    store: &Store<T, C>,
+    looks: &impl Looks,
+    lease: Lease,
+    look: &Look,
+    limits: CloseLimits<'_>,
+) -> Result<Looked, DetachedError> {
+    let failed = match look_once(store, looks, lease, look, limits).await {
+        Err(failed) if look.tries < MOST_TRIES => failed,
+        looked => return looked,
+    };
+    tracing::warn!(error = %failed, tries = look.tries, "a look failed: it comes again");
+    let again = Look { tries: look.tries + 1, ..look.clone() };
+    match looks.send(&again, AGAIN).await {
+        Ok(()) => Ok(Looked::Done),
+        Err(_) => Err(failed),
+    }
+}
+
+/// Looks once.
+///
+/// # Errors
+/// As [`look`], without another try.
+async fn look_once<T: Table, C: Clock>(
     store: &Store<T, C>,
     looks: &impl Looks,
     lease: Lease,
@@ -107,7 +138,8 @@ pub async fn look<T: Table, C: Clock>(
             LookAction::StopSession => return Ok(Looked::StopSession(Box::new(seen))),
             LookAction::Count => return Ok(Looked::Counted(Box::new(seen))),
             LookAction::Again(lease_until) => {
-                look_later(looks, look, lease, lease_until, now).await?;
+                let next = Look { tries: 0, ..look.clone() };
+                look_later(looks, &next, lease, lease_until, now).await?;
                 return Ok(Looked::GoesOn(Box::new(seen)));
             }
             LookAction::HandOver => match hand_over_dead(store, looks, lease, execution, seen).await? {
@@ -137,8 +169,6 @@ pub async fn look<T: Table, C: Clock>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const NOW: i64 = 1_000_000_000;
@@ -174,7 +204,13 @@ mod tests {
             ("of no detached run", Row { report_key: None, ..called(over) }, Drop, Drop, Drop),
         ] {
             for (purpose, expected) in [(Purpose::Timer, timer), (Purpose::Cancel, cancel), (Purpose::Stop, stop)] {
-                let look = Look { trigger_id: "t".into(), execution_id: "e".into(), report_key: "key".into(), purpose };
+                let look = Look {
+                    trigger_id: "t".into(),
+                    execution_id: "e".into(),
+                    report_key: "key".into(),
+                    purpose,
+                    tries: 0,
+                };
                 assert_eq!(decide_look(Some(&row), &look, NOW, LEASE), expected, "{name}, {purpose:?}");
             }
         }

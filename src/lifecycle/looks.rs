@@ -40,6 +40,7 @@ pub(crate) fn look_at(row: &Row, trigger_id: &str, execution_id: &str, purpose: 
         execution_id: execution_id.to_owned(),
         report_key: row.report_key.clone()?,
         purpose,
+        tries: 0,
     })
 }
 

@@ -29,8 +29,8 @@ use crate::{
     table::{TRIGGER, name},
 };
 
-/// The visibility timeout of the settle queue.
-const AGAIN: i64 = 60_000;
+/// The visibility timeout of the settle queue, as the template has it.
+const AGAIN: i64 = 5_400_000;
 /// The time of an invocation that looks.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The tries of a report. Then the agent gives up, as one that died.
@@ -236,6 +236,7 @@ async fn comes_back(world: &World, look_sent: &Look, delay: i64) {
         if done.try_read() == Some(true) {
             return;
         }
+        world.promises().look_waits(AGAIN);
         sim.sleep(AGAIN).await;
     }
 }

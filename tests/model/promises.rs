@@ -179,6 +179,8 @@ struct State {
     left: Vec<(String, i64)>,
     /// Whether a report of the event was settled for which no trigger was seen.
     is_missed: bool,
+    /// The time for which the queue kept looks, in milliseconds.
+    waited: i64,
     broken: Broken,
 }
 
@@ -208,6 +210,11 @@ impl Promises {
             told: None,
             agent_ended: None,
         });
+    }
+
+    /// A look died, or it failed and could not be sent anew: the queue keeps it for so many milliseconds.
+    pub(crate) fn look_waits(&self, millis: i64) {
+        self.0.borrow_mut().waited += millis;
     }
 
     /// A write that was applied.
@@ -535,14 +542,15 @@ impl State {
         if old.detached_at.is_some()
             && is_terminal(new)
             && !is_terminal(old)
-            && old.deadline.is_some_and(|deadline| sim.now() > deadline + LATEST)
+            && old.deadline.is_some_and(|deadline| sim.now() > deadline + LATEST + self.waited)
         {
             self.breaks(Promise::EndsByTheDeadline, format!("the deadline was {:?}", old.deadline));
         }
     }
 }
 
-/// The time after a deadline by which a look must have come through: its delay, and outages and deliveries after them.
+/// The time after a deadline by which a look must have come through: its delay, and outages and looks after them. The time
+/// for which the queue keeps a look that died comes on top.
 const LATEST: i64 = 1_500_000;
 
 pub(crate) fn is_terminal(row: &Row) -> bool {

@@ -79,6 +79,7 @@ async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
         execution_id: report.execution_id.to_string(),
         report_key,
         purpose: Purpose::Count,
+        tries: 0,
     };
     if let Err(error) = looks.send(&look, Duration::ZERO).await {
         tracing::warn!(error = %error, "the end of a run is not counted");

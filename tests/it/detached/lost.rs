@@ -143,7 +143,8 @@ async fn a_look_comes_again_if_the_next_one_cannot_be_sent() {
     let function = function(&stack).await;
     assert_left(&stack, &function.invoke(fire()).await);
     let look = last_look(&stack);
-    stack.sqs.fail(&[500, 500, 500]);
+    // Neither the next one, nor this one anew.
+    stack.sqs.fail(&[500, 500, 500, 500, 500, 500]);
     assert!(!deliver(&function, &look).await, "the queue must deliver it again");
     assert!(deliver(&function, &look).await);
     assert_eq!(stack.sqs.sent().len(), 2);
@@ -158,6 +159,29 @@ async fn a_look_comes_again_if_the_next_one_cannot_be_sent() {
         assert!(deliver(&function, look).await);
     }
     assert_eq!((execution(&stack), stack.sqs.sent().len()), (row, 2));
+}
+
+/// The queue itself brings a message again only after 90 minutes.
+#[tokio::test]
+async fn a_look_that_fails_comes_again_after_a_minute() {
+    let stack = stack().await;
+    let function = function(&stack).await;
+    assert_left(&stack, &function.invoke(fire()).await);
+    end_lease(&stack);
+    let mut look = last_look(&stack);
+    stack.dynamodb.inject(Rule::any(Fault::Throttle));
+    for tries in 1..=2 {
+        assert!(deliver(&function, &look).await);
+        look = last_look(&stack);
+        assert_eq!((&look.json()["_look"]["tries"], look.delay_seconds), (&json!(tries), 60));
+    }
+    // Not for ever.
+    let mut last = look.clone();
+    last.body = last.body.replace("\"tries\":2", "\"tries\":20");
+    assert!(!deliver(&function, &last).await);
+    stack.dynamodb.clear_faults();
+    assert!(deliver(&function, &look).await);
+    assert_eq!(execution(&stack)["errorType"], "ReportOverdue");
 }
 
 #[tokio::test]
