@@ -73,8 +73,6 @@ pub struct RunFacts {
     pub heartbeat_failures: u64,
     /// The number of writes that were left out beside an end, so that the end could be written.
     pub left_out: u64,
-    /// The number of runs whose lease passed to their agents.
-    pub handed_over: u64,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.

@@ -35,8 +35,8 @@ impl WaitingTask {
     }
 
     /// Takes the token out of a command, so that no prompt, filter or record sees it. EventBridge names the caller among
-    /// the resources of the event, and no publisher can write them there for another's execution. A token that is none is
-    /// a problem, and `None`.
+    /// the resources of the event. A publisher may name another's execution there: then that one's stop cancels his own
+    /// run, and nothing else. A token that is none is a problem, and `None`.
     pub(crate) fn take(command: &mut Map<String, Value>, problems: &mut Vec<String>) -> Option<Self> {
         let detail = command.get_mut("detail").and_then(Value::as_object_mut);
         let token = match detail.and_then(|detail| detail.remove(TASK_TOKEN))? {

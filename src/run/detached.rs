@@ -121,7 +121,6 @@ impl AttemptRun<'_> {
         match leave_to_agent(self.owned, &run.detachment.report_key, facts, *deadline).await {
             Ok(left) => {
                 if matches!(left, Left::ToAgent) {
-                    state.facts().handed_over += 1;
                     tracing::info!(isAcknowledged = acknowledgement.is_some(), "the run is left to its agent");
                 }
                 self.told(fire, left)

@@ -217,10 +217,9 @@ async fn not_run(
             let handing = hand_over_once(&app.store, &app.settle_queue, app.lease(), execution, row);
             let handed = tokio::time::timeout_at(deadline.run_until, handing).await;
             match handed.unwrap_or(Err(StoreError::OutOfTime.into()))? {
-                None => state.facts().handed_over += 1,
                 Some(row) if row.status == Status::Failed => return Err(Failure::of_row(&row)),
                 Some(row) if row.status != Status::Running => return Ok(response.duplicate(&row)),
-                Some(_) => {}
+                None | Some(_) => {}
             }
             Ok(response.detached(&session_id))
         }

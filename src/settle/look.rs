@@ -37,12 +37,11 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
     let state = RunState::default();
     let limits = CloseLimits { until: deadline.run_until, state: &state };
     match look::look(&app.store, &app.settle_queue, app.lease(), look, limits).await? {
-        Looked::Done => {}
+        Looked::Done | Looked::HandedOver => {}
         Looked::GoesOn(row) => cancel_unwanted(app, look, &row).await,
-        Looked::HandedOver => state.facts().handed_over += 1,
         Looked::Ended(failure, row) => {
             let status = failure.as_ref().map_or(Status::Cancelled, |_| Status::Failed);
-            tracing::info!(status = status.as_str(), "a detached run was ended, because its agent was silent");
+            tracing::info!(status = status.as_str(), "a look ended a detached run");
             emit_metrics(
                 app,
                 look.trigger_id.as_str(),

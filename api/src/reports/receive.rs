@@ -67,7 +67,7 @@ async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Resul
     if let Some((_, row)) = &applied.ended {
         count(&reports.looks, &report, row).await;
     }
-    answer(&applied)
+    answer(&report, &applied)
 }
 
 /// Lets the run function count an end in its metrics, which this surface does not have. The report is not held up by it: a
@@ -87,11 +87,18 @@ async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
 }
 
 /// Returns the response to a report. Its ids are logged if its token was right: a stranger must not fill the log.
-fn answer(applied: &AppliedReport) -> Result<Response, ApiError> {
+fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, ApiError> {
     if applied.answer == ReportAnswer::Unknown {
         return Err(ApiError::Unauthenticated);
     }
     let status = StatusCode::from_u16(applied.answer.status()).map_err(|_| ApiError::Internal)?;
+    tracing::info!(
+        triggerId = report.trigger_id.as_str(),
+        executionId = report.execution_id.as_str(),
+        reported = ?report.status,
+        status = status.as_u16(),
+        "report"
+    );
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Ok((status, headers, to_json(&applied.answer.body())).into_response())
 }
