@@ -12,6 +12,7 @@ mod nested;
 mod properties;
 mod protocols;
 mod rules;
+mod twice;
 
 use agent_trigger::agent::decoder::Decoder;
 use agent_trigger::domain::answer::{End, Outcome};

@@ -1,6 +1,7 @@
 //! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{SIGNS, failure_of};
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name, Names};
@@ -71,7 +72,7 @@ impl Reader for Reading {
                     continue;
                 }
             };
-            place.get_or_insert(value);
+            duplicates::hear(place, value);
         }
         // ADK's own events say none of this.
         let fails = || failure_of(frame, &Members::of(frame.text)).is_some();
