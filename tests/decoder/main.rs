@@ -12,6 +12,7 @@ mod nested;
 mod properties;
 mod protocols;
 mod rules;
+mod spelling;
 mod twice;
 
 use agent_trigger::agent::decoder::Decoder;

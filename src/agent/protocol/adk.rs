@@ -5,6 +5,7 @@ use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{SIGNS, failure_of};
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name, Names};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::Transcript;
@@ -55,7 +56,7 @@ impl Reader for Reading {
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
         let (mut says_otherwise, mut may_fail) = (false, false);
         for (name, value) in scan::Members::of(frame.text) {
-            let place = match name.raw() {
+            let place = match &*name_of(name) {
                 b"invocationId" => &mut invocation,
                 b"author" => &mut author,
                 b"partial" => &mut partial,

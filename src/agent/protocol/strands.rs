@@ -4,6 +4,7 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::notes::STOP_SIGNS;
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
 use crate::agent::protocol::{
@@ -41,7 +42,7 @@ fn is_model_event(event: RawJson<'_>) -> bool {
         "redactContent",
     ];
     let first = scan::Members::of(event.raw()).next();
-    first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(name.raw(), value))
+    first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(&name_of(name), value))
 }
 
 /// Returns true if a value is a message of Strands. Its content is a list. Ollama's chunks have a string.
@@ -172,13 +173,13 @@ impl Reading {
             return None;
         }
         for (name, value) in scan::Members::of(event.raw()) {
-            match name.raw() {
+            match &*name_of(name) {
                 b"messageStart" => transcript.begin_message_of(value.get("role")),
                 b"contentBlockStart" => bedrock::block_start(value, transcript),
                 b"messageStop" => transcript.stopped(duplicates::pick(value, ["stopReason"])[0]),
                 // A later message repeats this usage. `take_message` counts it only if none was counted before.
                 b"metadata" => transcript.add_usage(value.get("usage")),
-                _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
+                raw if is_exception(raw, value) => return Some(Verdict::Failed(reported(error_text(value)))),
                 b"contentBlockStop" | b"redactContent" => {}
                 // An event of the agent's own, which may say anything.
                 _ => return foreign(transcript),

@@ -4,7 +4,8 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::duplicates;
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::reader::{Reader, decided, foreign, name_of, type_of};
+use crate::agent::protocol::names::name_of;
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
 use crate::agent::transcript::{Transcript, id};
 use crate::domain::answer::{AnswerError, Verdict};
