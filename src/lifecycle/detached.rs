@@ -198,8 +198,7 @@ fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str
     }
 }
 
-/// Leaves the run of a dead attempt to its agent, for an invocation that decides once. Returns the row if it has ended, or
-/// is the agent's, by now.
+/// Hands the run of a dead attempt to its agent once. Returns the row if it has ended, or is the agent's, by now.
 ///
 /// # Errors
 /// Returns the errors of [`hand_over_dead`], and [`StoreError::Contended`] if the attempt lives or failed retryably: the
@@ -384,8 +383,7 @@ pub async fn cancel<T: Table, C: Clock>(
     trigger_id: &str,
     execution_id: &str,
 ) -> Result<Option<Row>, DetachedError> {
-    let row = store.ask_to_cancel(trigger_id, execution_id).await?;
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = store.ask_to_cancel(trigger_id, execution_id).await? else { return Ok(None) };
     cancel_later(looks, trigger_id, execution_id, &row).await?;
     Ok(Some(row))
 }
