@@ -24,8 +24,11 @@ def commands(block):
             for more in lines:
                 if more.strip() == here[1]:
                     break
-        while line.endswith("\\") or line.count("'") % 2:
-            line = f"{line.removesuffix(chr(92))} {next(lines, '').strip()}"
+        while line.endswith("\\") or (line.count("'") % 2 and not line.startswith("#")):
+            more = next(lines, None)
+            if more is None:
+                break
+            line = f"{line.removesuffix(chr(92))} {more.strip()}"
         # What stands behind && is a command of its own.
         for part in re.split(r" && (?![^']*'(?:[^']*'[^']*')*[^']*$)", line.strip()):
             if part and not part.startswith("#"):
