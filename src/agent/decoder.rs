@@ -139,7 +139,8 @@ impl Decoder {
     /// Decides an answer that arrived whole before anything decided it. The framing is chosen now if it is still open,
     /// and what it holds back is read. Then, in this order:
     ///
-    /// - A line that was cut off within an object is an interruption, unless a protocol is known, which then decides.
+    /// - A line that was cut off within an object is an interruption, unless the protocol that is known says that the run
+    ///   failed or stopped short.
     /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
     /// - A body without a single event is empty, and a failure. An event stream without one is interrupted, because it
     ///   may be kept open and end without a word.
@@ -165,14 +166,21 @@ impl Decoder {
                             && !frame.is_whole()
                     };
                     let mut is_cut = is_cut_line(&frame);
-                    reading.read(&frame);
+                    if !is_cut_done(&frame) {
+                        reading.read(&frame);
+                    }
                     if let Some(frame) = framer.behind().filter(|_| reading.verdict.is_none()) {
                         is_cut |= is_cut_line(&frame);
                         reading.read(&frame);
                     }
                     let is_cut = is_cut || reading.is_within_document();
-                    if is_cut && reading.verdict.is_none() && reading.reader.is_none() {
-                        return reading.transcript.without_terminal_event();
+                    if is_cut && reading.verdict.is_none() {
+                        // What the line would have said is not known.
+                        let verdict = if reading.reader.is_some() { reading.end() } else { Verdict::Completed };
+                        return match verdict {
+                            Verdict::Completed => reading.transcript.without_terminal_event(),
+                            verdict => verdict,
+                        };
                     }
                 }
                 Rest::Cut => {
@@ -311,4 +319,9 @@ fn shown(media_type: &str) -> String {
         }
         _ => "that is none".to_owned(),
     }
+}
+
+/// Returns true for a `[DONE]` whose end is missing, in the last event of a stream. It is no text that takes a failure back.
+fn is_cut_done(frame: &Frame<'_>) -> bool {
+    frame.source == Source::Sse && !matches!(frame.text, b"" | b"[DONE]") && b"[DONE]".starts_with(frame.text)
 }

@@ -16,6 +16,7 @@ pub(crate) mod protocol;
 mod reading;
 mod report;
 pub mod request;
+mod second_reading;
 mod setup;
 mod status;
 pub mod transcript;

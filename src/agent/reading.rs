@@ -11,6 +11,7 @@ use crate::agent::protocol::{
     reader::Reader,
     words::{message_of_frame, reported},
 };
+use crate::agent::second_reading;
 use crate::agent::transcript::Transcript;
 use crate::agent::within::{self, DATA, EVENT, is_frame_within, literals};
 use crate::domain::answer::{Interruption, Verdict};
@@ -296,7 +297,13 @@ impl Reading {
         }
         self.own_frames += 1;
         match verdict {
-            Some(verdict @ (Verdict::Completed | Verdict::Incomplete(_))) => Some(self.confirmed(frame, verdict)),
+            Some(verdict @ (Verdict::Completed | Verdict::Incomplete(_))) => {
+                let verdict = self.confirmed(frame, verdict);
+                Some(match self.protocol {
+                    Some(protocol) => second_reading::gravest(protocol, frame, verdict),
+                    None => verdict,
+                })
+            }
             None => {
                 let failure = error_beside(frame)?;
                 self.transcript.is_understood = true;

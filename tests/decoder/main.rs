@@ -12,6 +12,8 @@ mod nested;
 mod properties;
 mod protocols;
 mod rules;
+mod spelling;
+mod twice;
 
 use agent_trigger::agent::decoder::Decoder;
 use agent_trigger::domain::answer::{End, Outcome};

@@ -3,6 +3,7 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
@@ -120,13 +121,13 @@ impl<'a> Update<'a> {
     fn kind_of(&mut self, result: RawJson<'a>) -> Option<(usize, RawJson<'a>)> {
         let mut members = scan::Members::of(result.raw());
         while let Some(name) = members.name() {
-            if let Some(at) = KINDS.iter().position(|kind| name.raw() == kind.as_bytes())
+            if let Some(at) = name.position(&KINDS)
                 && members.cut().is_object()
             {
                 return Some((at, members.cut()));
             }
             let value = members.value()?;
-            match name.raw() {
+            match &*name_of(name) {
                 b"kind" => {
                     let kind = value.whole_str()?;
                     let at = kind.position(&OLD_KINDS)?;

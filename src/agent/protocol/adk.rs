@@ -1,9 +1,11 @@
 //! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::{SIGNS, failure_of};
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name, Names};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, foreign};
 use crate::agent::protocol::words::{message_of, push_parts, reported};
 use crate::agent::transcript::Transcript;
@@ -54,7 +56,7 @@ impl Reader for Reading {
         let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
         let (mut says_otherwise, mut may_fail) = (false, false);
         for (name, value) in scan::Members::of(frame.text) {
-            let place = match name.raw() {
+            let place = match &*name_of(name) {
                 b"invocationId" => &mut invocation,
                 b"author" => &mut author,
                 b"partial" => &mut partial,
@@ -71,7 +73,7 @@ impl Reader for Reading {
                     continue;
                 }
             };
-            place.get_or_insert(value);
+            duplicates::hear(place, value);
         }
         // ADK's own events say none of this.
         let fails = || failure_of(frame, &Members::of(frame.text)).is_some();

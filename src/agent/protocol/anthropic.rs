@@ -1,6 +1,7 @@
 //! Anthropic's Messages API. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::duplicates;
 use crate::agent::protocol::members::{Members, Name};
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::usage::Counts;
@@ -62,7 +63,8 @@ impl Reader for Reading {
             }
             b"message_delta" => {
                 let [delta, usage] = scan::pick(frame.text, ["delta", "usage"]);
-                self.note_stop(delta.and_then(|delta| delta.get("stop_reason")), transcript);
+                let reason = delta.and_then(|delta| duplicates::pick(delta, ["stop_reason"])[0]);
+                self.note_stop(reason, transcript);
                 self.note_usage(usage, transcript);
             }
             b"message_stop" => {

@@ -3,6 +3,7 @@
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{error_text, reported};
 use crate::agent::transcript::Transcript;
@@ -34,7 +35,7 @@ impl Reader for Reading {
             return foreign(transcript);
         }
         for (name, value) in scan::Members::of(frame.text) {
-            match name.raw() {
+            match &*name_of(name) {
                 b"messageStart" => {
                     self.stopped_for_tool = false;
                     transcript.begin_message_of(value.get("role"));
@@ -51,7 +52,7 @@ impl Reader for Reading {
                 }
                 b"metadata" => transcript.add_usage(value.get("usage")),
                 b"contentBlockStop" => {}
-                _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
+                raw if is_exception(raw, value) => return Some(Verdict::Failed(reported(error_text(value)))),
                 _ => return foreign(transcript),
             }
         }

@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, Names, is_exception};
-use crate::agent::protocol::names::is_failure_word;
+use crate::agent::protocol::names::{is_failure_word, name_of};
 use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported};
 use crate::domain::answer::AnswerError;
 use crate::domain::finish_reason::FinishReason;
@@ -202,7 +202,9 @@ fn is_word_of_success(value: RawJson<'_>) -> bool {
 fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     members.get(Name::Exception).or_else(|| {
         let event = members.get(Name::Event).filter(|event| event.is_object())?;
-        scan::Members::of(event.raw()).find(|(name, value)| is_exception(name.raw(), *value)).map(|(_, value)| value)
+        scan::Members::of(event.raw())
+            .find(|(name, value)| is_exception(&name_of(*name), *value))
+            .map(|(_, value)| value)
     })
 }
 
@@ -217,7 +219,7 @@ pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
         return false;
     }
     let names_tool =
-        |name| members.get(name).and_then(RawJson::whole_str).is_some_and(|word| is_tools_name(word.raw()));
+        |name| members.get(name).and_then(RawJson::whole_str).is_some_and(|word| is_tools_name(&name_of(word)));
     (frame.source != Source::Document && members.get(Name::Tool).is_some_and(RawJson::is_something))
         || names_tool(Name::Type)
         || names_tool(Name::Event)

@@ -2,6 +2,7 @@
 //! <https://langchain-ai.github.io/langgraph/cloud/reference/api/api_ref.html>
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::duplicates;
 use crate::agent::protocol::failure::failure_of;
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::generic;
@@ -155,7 +156,7 @@ impl Reading {
     /// altogether.
     fn take_state(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let names = ["messages", "__error__", "__interrupt__"];
-        let [messages, error, interrupt] = scan::pick(frame.text, names);
+        let [messages, error, interrupt] = duplicates::pick(RawJson::cut(frame.text), names);
         if messages.is_none() && error.is_none() && interrupt.is_none() {
             // A frame without a name is somebody else's, but a state may have channels of any name.
             if frame.name.is_empty() {

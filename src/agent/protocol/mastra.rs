@@ -3,6 +3,7 @@
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::failure::failure_of;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{message_of, reported};
 use crate::agent::transcript::Transcript;
@@ -13,7 +14,7 @@ use crate::json::scan::{self, RawJson};
 /// Returns true for a chunk of Mastra. The AI SDK's parts, which have the same types, have no `runId` or `payload`.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
-    members.has(Name::RunId) && members.has_object(Name::Payload) && kind.is_some_and(|kind| is_own(kind.raw()))
+    members.has(Name::RunId) && members.has_object(Name::Payload) && kind.is_some_and(|kind| is_own(&name_of(kind)))
 }
 
 /// Returns true if a type is that of a chunk of Mastra.

@@ -1,5 +1,6 @@
 //! The members of a frame that recognition and the generic dialect ask for, found in one pass.
 
+use crate::agent::protocol::names::name_of;
 use crate::json::scan::{self, RawJson, Str};
 
 macro_rules! names {
@@ -121,7 +122,7 @@ impl Name {
             false => Name::of(name.raw()),
             true => Name::of(name.read(32).as_bytes()),
         };
-        known.or_else(|| is_exception(name.raw(), value).then_some(Name::Exception))
+        known.or_else(|| is_exception(&name_of(name), value).then_some(Name::Exception))
     }
 }
 

@@ -6,6 +6,7 @@ mod adk;
 mod ag_ui;
 mod anthropic;
 mod bedrock;
+mod duplicates;
 pub(crate) mod failure;
 mod form;
 pub(crate) mod generic;

@@ -1,6 +1,14 @@
 //! The meaning of a frame's or a state's name for the end of the run.
 
+use std::borrow::Cow;
+
 use crate::domain::finish_reason::FinishReason;
+use crate::json::scan::Str;
+
+/// Returns a name with its escapes read, and without a copy if it has none.
+pub(crate) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
+    if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
+}
 
 /// Returns true if a word that names a frame or a state means that something failed: `error`, `failed` and similar
 /// words, or a name that ends with one, such as `agent_error`, `run.failed` and `RuntimeError`. A tool's failure is not

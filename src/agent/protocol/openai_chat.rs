@@ -4,6 +4,7 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, decided, foreign};
 use crate::agent::protocol::words::{message_of, push_content, reported, texts};
 use crate::agent::transcript::Transcript;
@@ -56,7 +57,7 @@ impl Reader for Reading {
         };
         let (mut reason, mut unread, mut has_message) = (None, None, false);
         for (name, value) in scan::Members::of(choice.raw()) {
-            match name.raw() {
+            match &*name_of(name) {
                 b"delta" => unread = self.take_delta(value, transcript),
                 b"message" => {
                     has_message = true;
@@ -120,7 +121,7 @@ impl Reading {
     fn take_delta<'a>(&mut self, delta: RawJson<'a>, transcript: &mut Transcript) -> Option<Str<'a>> {
         let (mut unread, mut has_calls) = (None, false);
         for (name, value) in scan::Members::of(delta.raw()) {
-            match name.raw() {
+            match &*name_of(name) {
                 b"content" if transcript.wants_text() => match value.as_str() {
                     Some(text) => transcript.delta(Some(text)),
                     // Models that think send a list of parts, which hold their thoughts, too.

@@ -6,10 +6,11 @@ use std::fmt;
 use memchr::memchr2;
 
 use crate::agent::framing::frame::Frame;
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::words::{message_of_frame, reported};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::{AnswerError, Verdict};
-use crate::json::scan::{RawJson, Str};
+use crate::json::scan::RawJson;
 
 /// Reads the frames of one protocol.
 pub(crate) trait Reader: fmt::Debug + Send {
@@ -62,11 +63,6 @@ pub(super) fn type_of<'a>(frame: &Frame<'a>) -> Option<Cow<'a, [u8]>> {
         return Some(Cow::Borrowed(&rest[..end]));
     }
     RawJson::cut(frame.text).get("type")?.whole_str().map(name_of)
-}
-
-/// Returns a name with its escapes read, and without a copy if it has none.
-pub(super) fn name_of(name: Str<'_>) -> Cow<'_, [u8]> {
-    if name.has_escapes() { Cow::Owned(name.read(256).into_bytes()) } else { Cow::Borrowed(name.raw()) }
 }
 
 /// Leaves a frame that is not the protocol's own to the generic rules. An agent may say in it that it failed or

@@ -4,10 +4,11 @@
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
 use crate::agent::protocol::members::{Members, Name, is_exception};
+use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::notes::STOP_SIGNS;
 use crate::agent::protocol::words::{error_text, is_assistants, is_repr, push_content, reported};
 use crate::agent::protocol::{
-    bedrock,
+    bedrock, duplicates,
     reader::{Reader, foreign},
 };
 use crate::agent::transcript::{MAX_OUTPUT, Transcript};
@@ -41,7 +42,7 @@ fn is_model_event(event: RawJson<'_>) -> bool {
         "redactContent",
     ];
     let first = scan::Members::of(event.raw()).next();
-    first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(name.raw(), value))
+    first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(&name_of(name), value))
 }
 
 /// Returns true if a value is a message of Strands. Its content is a list. Ollama's chunks have a string.
@@ -136,7 +137,8 @@ impl Reading {
         }
         let names =
             ["type", "message", "force_stop", "force_stop_reason", "tool_interrupt_event", "result", "data", "error"];
-        let [kind, message, force_stop, reason, interrupt, result, data, error] = scan::pick(frame.text, names);
+        let [kind, message, force_stop, reason, interrupt, result, data, error] =
+            duplicates::pick(RawJson::cut(frame.text), names);
         if force_stop.is_some_and(RawJson::is_true) {
             return Some(Verdict::Failed(reported(reason.and_then(error_text))));
         }
@@ -171,13 +173,13 @@ impl Reading {
             return None;
         }
         for (name, value) in scan::Members::of(event.raw()) {
-            match name.raw() {
+            match &*name_of(name) {
                 b"messageStart" => transcript.begin_message_of(value.get("role")),
                 b"contentBlockStart" => bedrock::block_start(value, transcript),
-                b"messageStop" => transcript.stopped(value.get("stopReason")),
+                b"messageStop" => transcript.stopped(duplicates::pick(value, ["stopReason"])[0]),
                 // A later message repeats this usage. `take_message` counts it only if none was counted before.
                 b"metadata" => transcript.add_usage(value.get("usage")),
-                _ if is_exception(name.raw(), value) => return Some(Verdict::Failed(reported(error_text(value)))),
+                raw if is_exception(raw, value) => return Some(Verdict::Failed(reported(error_text(value)))),
                 b"contentBlockStop" | b"redactContent" => {}
                 // An event of the agent's own, which may say anything.
                 _ => return foreign(transcript),
@@ -201,7 +203,7 @@ impl Reading {
     /// Takes the result of the run: its last message, and how the agent stopped. It decides nothing, because the end of
     /// the stream does.
     fn take_result(&mut self, result: RawJson<'_>, transcript: &mut Transcript) {
-        let [message, reason] = scan::pick(result.raw(), ["message", "stop_reason"]);
+        let [message, reason] = duplicates::pick(result, ["message", "stop_reason"]);
         message.into_iter().for_each(|message| self.take_message(message, transcript));
         transcript.stopped(reason);
     }

@@ -2,12 +2,14 @@
 //! <https://github.com/strands-agents/sdk-typescript>
 
 use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::duplicates;
 use crate::agent::protocol::members::{Members, Name};
-use crate::agent::protocol::reader::{Reader, decided, foreign, name_of, type_of};
+use crate::agent::protocol::names::name_of;
+use crate::agent::protocol::reader::{Reader, decided, foreign, type_of};
 use crate::agent::protocol::words::{error_text, is_assistants, push_content, reported};
 use crate::agent::transcript::{Transcript, id};
 use crate::domain::answer::{AnswerError, Verdict};
-use crate::json::scan::{self, RawJson, Str};
+use crate::json::scan::{RawJson, Str};
 
 /// Events that no other agent sends, in NDJSON or in server-sent events.
 const OWN: [&str; 5] = [
@@ -115,7 +117,7 @@ impl Reading {
                 let start = event.enter("start").and_then(|start| start.get("type")).and_then(RawJson::as_str);
                 transcript.progress.tool_uses += u64::from(start.is_some_and(|start| start.is("toolUseStart")));
             }
-            b"modelMessageStopEvent" => transcript.stopped(event.get("stopReason")),
+            b"modelMessageStopEvent" => transcript.stopped(duplicates::pick(event, ["stopReason"])[0]),
             b"modelMetadataEvent" if !transcript.is_muted => transcript.add_usage(event.get("usage")),
             b"modelMetadataEvent" => {}
             _ => return false,
@@ -131,7 +133,7 @@ impl Reading {
             return decided(frame, transcript, Verdict::Completed);
         }
         let result = value.get("result").filter(|result| result.is_object()).unwrap_or(value);
-        let [message, reason] = scan::pick(result.raw(), ["lastMessage", "stopReason"]);
+        let [message, reason] = duplicates::pick(result, ["lastMessage", "stopReason"]);
         if let Some(message) = message.filter(|message| is_assistants(*message)) {
             transcript.message(|out| push_content(message, out));
             if transcript.progress.usage.is_none() {

@@ -1,5 +1,6 @@
 //! Token counts, in the spellings of the providers.
 
+use crate::agent::protocol::names::name_of;
 use crate::json::scan::{Members, RawJson};
 
 /// The counts that a usage object names.
@@ -17,7 +18,7 @@ impl Counts {
     pub(crate) fn of(usage: RawJson<'_>) -> Option<Counts> {
         let mut counts = Counts::default();
         for (name, value) in Members::of(usage.raw()) {
-            let slot = match name.raw() {
+            let slot = match &*name_of(name) {
                 b"inputTokens" | b"input_tokens" | b"prompt_tokens" | b"promptTokens" | b"promptTokenCount"
                 | b"inputTokenCount" | b"input" => &mut counts.input,
                 b"outputTokens"
