@@ -35,12 +35,14 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads the headers of an answer with this status. If the agent has a protocol, the decoder reads by its rules.
-    /// After 202 a content type that no agent answers with is passed over, because the body is no answer. The first
-    /// request id is kept if it looks like one.
+    /// Reads the headers of an answer with this status. The decoder reads by the rules of `protocol` if this setting decides
+    /// how answers are read (see [`Protocol::is_set_for_answers`]). Otherwise it recognises the protocol. After 202 a body
+    /// whose content type no agent answers with is read as one without a content type. The first readable header of
+    /// [`REQUEST_IDS`] gives the request id, which is kept only if it looks like one.
     ///
     /// # Errors
-    /// Returns an error if the body has a coding that was not asked for, or a content type that no agent answers with.
+    /// Returns an error if the body has a content encoding other than `identity`, transfer codings other than `chunked`
+    /// alone, or a content type that no agent answers with. The codings are errors after 202, too.
     pub(super) fn read(status: u16, headers: &HeaderMap, protocol: Option<Protocol>) -> Result<Head, UnreadableHead> {
         if let Some(encoding) = content_encoding(headers) {
             return Err(UnreadableHead::ContentEncoding(encoding));

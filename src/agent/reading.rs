@@ -412,8 +412,8 @@ impl Reading {
     /// Decides an answer that ended in order without a terminal event, by the rules of its protocol or by the generic
     /// rules. By the generic rules such an end is a success, unless the last word said otherwise.
     ///
-    /// If only a `start` came of a protocol's frames, and the generic rules understood everything else, there was no
-    /// such protocol: any agent may send a `start`.
+    /// If only the `start` of a Vercel stream came, and the generic rules understood an answer in other frames, the
+    /// generic rules decide: any agent may send a `start`. This holds only if the reader merely misses the terminal event.
     pub(super) fn end(&mut self) -> Verdict {
         let Some(reader) = &mut self.reader else { return self.generic.end(&self.transcript) };
         let verdict = reader.end(&mut self.transcript);

@@ -39,7 +39,8 @@ impl Steps {
     }
 }
 
-/// Returns the steps of looking at so many bytes in a row, besides that of the value to which they belong.
+/// Returns the steps of looking at so many bytes in a row: one for every 32 bytes, rounded down. The step of the value to
+/// which they belong is not included.
 pub(crate) fn of_bytes(bytes: usize) -> u64 {
     (bytes / 32) as u64
 }

@@ -151,8 +151,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         Ok(())
     }
 
-    /// Notes that the run lock was taken until `until`, in milliseconds since 1970. The run must not outlast it, even
-    /// if heartbeats have extended the lease further while the answer was awaited.
+    /// Notes that the run lock was taken until `until`, in milliseconds since 1970. If the known end of the lease is later,
+    /// it becomes `until`: heartbeats may have extended the lease alone while the answer was awaited. From now on a
+    /// heartbeat extends both. If they end without being extended, the run must stop, even without rerun.
     pub fn took_run_lock(&self, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
         self.has_run_lock.store(true, Ordering::Relaxed);
