@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::platform::Platform,
+    domain::{finish_reason::FinishReason, platform::Platform},
     json::{fields::Fields, near_miss::near_misses},
 };
 
@@ -46,6 +46,8 @@ pub struct Detachment {
     pub deadline: i64,
     /// See [`Detached::first_report_seconds`].
     pub first_report_seconds: u32,
+    /// The ways to stop short that count as completed. A report may come before anything else says which.
+    pub accept_finish_reasons: Vec<FinishReason>,
 }
 
 impl Platform {
@@ -105,7 +107,8 @@ impl Detached {
     /// Returns what the claim of a run at `now` writes.
     pub fn detachment(self, report_key: String, now: i64) -> Detachment {
         let deadline = now.saturating_add(millis(self.timeout_seconds));
-        Detachment { report_key, deadline, first_report_seconds: self.first_report_seconds }
+        let first_report_seconds = self.first_report_seconds;
+        Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons: Vec::new() }
     }
 
     /// Returns the delay of the look that is sent before the call: it comes when a first report is due.

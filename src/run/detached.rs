@@ -23,7 +23,7 @@ use crate::{
     },
     response::Response,
     run::{attempt::AttemptRun, prospect::Prospect, session::is_unfinished, token::DetachedRun},
-    store::{detached::HandOver, records::joined},
+    store::detached::HandOver,
 };
 
 /// The way on of an attempt whose work has ended.
@@ -60,7 +60,10 @@ impl AttemptRun<'_> {
             return invalid("a run cannot be detached: neither REPORT_URL nor REPORT_BUS_NAME is set".to_owned());
         }
         let claimed = self.claimed.as_ref().filter(|claimed| claimed.settings == settings);
-        Ok(Some(claimed.cloned().unwrap_or_else(|| DetachedRun::new(settings, now_millis()))))
+        let mut run = claimed.cloned().unwrap_or_else(|| DetachedRun::new(settings, now_millis()));
+        let accepted = fire.task.accept_finish_reasons.as_ref().unwrap_or(&definition.accept_finish_reasons);
+        run.detachment.accept_finish_reasons.clone_from(accepted);
+        Ok(Some(run))
     }
 
     /// Makes the row, the run lock and the timer ready for the call.
@@ -117,7 +120,7 @@ impl AttemptRun<'_> {
         acknowledgement: Option<Acknowledgement>,
     ) -> Result<Value, Failure> {
         let InvocationContext { deadline, state, .. } = self.context;
-        let facts = |now| self.hand_over(fire, run, acknowledgement, now);
+        let facts = |now| self.hand_over(run, acknowledgement, now);
         match leave_to_agent(self.owned, &run.detachment.report_key, facts, *deadline).await {
             Ok(left) => {
                 if matches!(left, Left::ToAgent) {
@@ -134,13 +137,10 @@ impl AttemptRun<'_> {
     }
 
     /// Returns the facts of a hand-over at `now`.
-    fn hand_over(&self, fire: &Fire, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
+    fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
         let Detachment { deadline, first_report_seconds, .. } = run.detachment;
         let heartbeat_seconds = answer.and_then(|acknowledgement| acknowledgement.heartbeat_seconds);
         let facts = self.context.state.facts();
-        let fire = facts.ran.as_deref().unwrap_or(fire);
-        let of_agent = self.called.get().map(|agent| &agent.definition.accept_finish_reasons);
-        let accepted = fire.task.accept_finish_reasons.as_ref().or(of_agent);
         HandOver {
             lease_until: match answer {
                 Some(_) => lease_after(now, heartbeat_seconds, deadline),
@@ -150,7 +150,6 @@ impl AttemptRun<'_> {
             is_ack_lost: answer.is_none(),
             request_id: facts.request_id.clone(),
             snapshot: facts.snapshot.clone(),
-            accept_finish_reasons: accepted.and_then(|reasons| joined(reasons)),
             has_run_lock: self.owned.has_run_lock.load(Ordering::Relaxed),
         }
     }

@@ -71,7 +71,10 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     let execution_id = ExecutionId::from(app.store.in_time(deadline.run_until, identifying).await?);
     let execution_id = &*context.note_execution(fire, execution_id);
     let detached = fire.task.detached.filter(|_| stop.is_none());
-    let detached = detached.map(|settings| DetachedRun::new(settings, started.millis));
+    let mut detached = detached.map(|settings| DetachedRun::new(settings, started.millis));
+    if let (Some(run), Some(accepted)) = (&mut detached, &fire.task.accept_finish_reasons) {
+        run.detachment.accept_finish_reasons.clone_from(accepted);
+    }
     let mut attempt = first_attempt(context, fire, execution_id, started);
     attempt.detachment = detached.as_ref().map(|detached| detached.detachment.clone());
     if stop.is_some() {

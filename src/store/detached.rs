@@ -38,8 +38,6 @@ pub struct HandOver {
     pub request_id: Option<String>,
     /// The description of what runs, if the claim did not write it.
     pub snapshot: Option<Snapshot>,
-    /// The ways to stop short that count as completed, joined by commas.
-    pub accept_finish_reasons: Option<String>,
     /// True if the run holds its trigger's run lock until it ends.
     pub has_run_lock: bool,
 }
@@ -56,7 +54,6 @@ impl HandOver {
         record.heartbeat_seconds = self.heartbeat_seconds;
         record.ack_lost = self.is_ack_lost.then_some(true);
         record.request_id = self.request_id;
-        record.accept_finish_reasons = self.accept_finish_reasons;
         record.has_run_lock = self.has_run_lock.then_some(true);
         record.into_attributes()
     }

@@ -94,7 +94,7 @@ fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
 }
 
 /// Returns the names of finish reasons, joined by commas, or `None` if there are none.
-pub(crate) fn joined(reasons: &[FinishReason]) -> Option<String> {
+fn joined(reasons: &[FinishReason]) -> Option<String> {
     let names: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
     (!names.is_empty()).then(|| names.join(","))
 }
@@ -112,11 +112,12 @@ impl ExecutionItem {
 
     /// Adds what a detached run is fenced and timed by.
     pub(crate) fn add_detachment(&mut self, detachment: &Detachment) {
-        let Detachment { report_key, deadline, first_report_seconds } = detachment;
+        let Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons } = detachment;
         self.detached = Some(true);
         self.report_key = Some(report_key.clone());
         self.deadline = Some(*deadline);
         self.first_report_seconds = Some(*first_report_seconds);
+        self.accept_finish_reasons = joined(accept_finish_reasons);
     }
 
     /// Adds what runs.

@@ -58,7 +58,12 @@ pub(crate) async fn all() -> Vec<Cases> {
     ];
 
     let recorder = Recorder::default();
-    let detachment = Detachment { report_key: "key".to_owned(), deadline: NOW, first_report_seconds: 300 };
+    let detachment = Detachment {
+        report_key: "key".to_owned(),
+        deadline: NOW,
+        first_report_seconds: 300,
+        accept_finish_reasons: Vec::new(),
+    };
     recorder.store().set_detachment(HOLDER, Some(&detachment), 1).await.expect("a write");
     let set = recorder.written(0);
     let recorder = Recorder::default();

@@ -1,7 +1,7 @@
 //! The ends of detached runs: by a report, by silence, by a cancellation.
 
 use serde_json::{Value, json};
-use standins::{Outcome, own_event};
+use standins::{Gate, Outcome, Step, own_event};
 
 use super::*;
 use crate::support::one_fire::{TRIGGER, assert_error};
@@ -106,6 +106,27 @@ async fn stopping_short_is_no_completion() {
     assert_eq!(answer(&outcome).0, 200);
     let completed = stack.dynamodb.executions(TRIGGER).into_iter().filter(|row| row["status"] == "completed");
     assert_eq!(completed.count(), 1);
+}
+
+/// What the agent's definition accepts is known to a report that overtakes the hand-over.
+#[tokio::test]
+async fn what_an_agents_definition_accepts_counts_before_its_acknowledgement_too() {
+    let stack = stack().await;
+    let gate = Gate::new();
+    stack.agent.queue(Script::acknowledges(Some(120)).before_head(Step::Gate(gate.clone())));
+    let url = stack.agent.url();
+    let agents = json!({"agent-1": {"url": url, "acceptFinishReasons": ["max_tokens"]}}).to_string();
+    let function = stack.function(&[REPORT_URL, support::lease(1), ("AGENTS", &agents)]).await;
+    let overtaking = async {
+        gate.reached().await;
+        let end = json!({"status": "completed", "output": "half", "finishReason": "max_tokens"});
+        assert_eq!(reports(&stack, &function, end).await.0, 200);
+        gate.release();
+    };
+    let beside = stack.function(&[REPORT_URL, support::lease(1), ("AGENTS", &agents)]).await;
+    let (outcome, ()) = tokio::join!(beside.invoke(fire()), overtaking);
+    assert!(outcome.is_success(), "{outcome:?}");
+    assert_eq!(execution(&stack)["status"], "completed", "{:#}", execution(&stack));
 }
 
 #[tokio::test]
