@@ -60,6 +60,8 @@ pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> Lo
         // A stop comes after an end, and the end is not undone.
         (_, Purpose::Stop | Purpose::Count) => LookAction::Drop,
         (Some(_), Purpose::Cancel) if is_cancelled => LookAction::Cancel,
+        // The invocation may leave the run to its agent before it sees the request.
+        (None, Purpose::Cancel) if is_cancelled => LookAction::Again(row.lease_until.unwrap_or(now)),
         (_, Purpose::Cancel) => LookAction::Drop,
         (Some(DetachedState::Overdue | DetachedState::Unacknowledged), Purpose::Timer) if is_cancelled => {
             LookAction::Cancel
@@ -190,7 +192,7 @@ mod tests {
         use LookAction::{Again, Cancel, Drop, HandOver, Overdue, StopSession};
         for (name, row, timer, cancel, stop) in [
             ("the invocation's", called(alive), Again(alive), Drop, Drop),
-            ("the invocation's, cancel asked", cancelled(called(alive)), Again(alive), Drop, Drop),
+            ("the invocation's, cancel asked", cancelled(called(alive)), Again(alive), Again(alive), Drop),
             ("unacknowledged", called(over), HandOver, Drop, Drop),
             ("unacknowledged, cancel asked", cancelled(called(over)), Cancel, Cancel, Drop),
             ("the agent's", left(alive), Again(alive), Drop, Drop),

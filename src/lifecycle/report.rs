@@ -61,7 +61,13 @@ pub async fn apply_report<T: Table, C: Clock>(
         let cancel = seen.cancel_requested == Some(true);
         let write = match decision {
             ReportDecision::Unknown => return Ok(ReportAnswer::Unknown.into()),
-            ReportDecision::Same => return Ok(ReportAnswer::Ended.into()),
+            ReportDecision::Same => {
+                // Whoever wrote the end may have died before the session was to be stopped.
+                if seen.detached_at.is_some() {
+                    stop_later(looks, execution, &seen).await;
+                }
+                return Ok(ReportAnswer::Ended.into());
+            }
             ReportDecision::Heard => {
                 return Ok(ReportAnswer::Noted { cancel, lease_until: seen.lease_until }.into());
             }

@@ -46,9 +46,13 @@ async fn a_run_goes_on_after_its_invocation_and_ends_by_its_report() {
     assert_eq!((&row["usage"]["inputTokens"], &row["usage"]["outputTokens"]), (&json!(50), &json!(4)));
     assert_eq!(row["outputTruncated"], false);
 
-    // The same end again changes nothing, and another one is noted once.
+    // The same end again changes nothing, and another one is noted once. Whoever wrote the end may have died before it sent
+    // the look that stops the session.
+    let sent = stack.sqs.sent().len();
     assert_eq!(reports(&stack, &function, end).await.0, 200);
     assert_eq!(execution(&stack), row);
+    assert_eq!(stack.sqs.sent().len(), sent + 1);
+    assert_eq!(last_look(&stack).json()["_look"]["purpose"], "stop");
     for _ in 0..2 {
         assert_eq!(reports(&stack, &function, json!({"status": "failed", "error": "no"})).await.0, 409);
         let late = execution(&stack);
