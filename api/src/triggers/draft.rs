@@ -255,7 +255,7 @@ pub fn violations(
                 add(&field, description);
             }
         }
-        _ => add("type", "must be \"schedule\" or \"event\"".to_owned()),
+        _ => add("type", "must be \"event\" or \"schedule\"".to_owned()),
     }
     if serde_json::to_vec(&draft.0).is_ok_and(|item| item.len() > LARGEST_ITEM) {
         add("prompt", format!("the trigger must have at most {LARGEST_ITEM} bytes"));
@@ -292,7 +292,8 @@ fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Ve
     let mut problems = check::problems(Value::Object(item), platform);
     let misspelt = check::misspelt(body).into_iter().filter(|problem| !problems.contains(problem));
     problems.extend(misspelt.collect::<Vec<_>>());
-    problems.into_iter().map(violation).collect()
+    // `violations` says which types there are.
+    problems.into_iter().map(violation).filter(|violation| violation.field != "type").collect()
 }
 
 /// Returns the problems of a webhook. `was` is the event source before the change.

@@ -142,6 +142,18 @@ async fn a_misspelt_member_of_a_part_is_refused_by_a_check_a_creation_and_an_upd
 }
 
 #[tokio::test]
+async fn an_unknown_type_is_told_which_there_are() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for kind in [json!("cron"), json!("webhook"), json!(7), json!("")] {
+        let trigger = json!({"name": "n", "type": kind, "agentId": "a", "prompt": "p"});
+        let checked = api.post("/triggers/check", json!({"trigger": trigger})).await.expect(200);
+        let problem = json!({"field": "type", "description": "must be \"event\" or \"schedule\""});
+        assert_eq!(checked["fieldViolations"], json!([problem]), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn an_update_merges_and_is_refused_if_somebody_was_first() {
     let world = World::start().await;
     let api = world.port().await;
