@@ -132,9 +132,9 @@ async fn rotate(
     }
     let until = answer["previousSecretUntil"].as_str().map(words::one_line);
     let before = match until {
+        // Its time is the present.
+        Some(_) if grace == Some(0) => "; the one before no longer works".to_owned(),
         Some(until) => format!("; the one before works until {until}"),
-        None if grace == Some(0) => "; the one before no longer works".to_owned(),
-        // There may have been none before.
         None => String::new(),
     };
     match answer["webhook"]["secret"].as_str() {
