@@ -12,7 +12,7 @@ from pathlib import Path
 # The secrets of webhooks, as the template names them.
 SECRETS = "parameter/${AWS::StackName}/hooks/*"
 TABLE, RUN, LOG = "TriggersTable", "AgentTriggerFunction", "HookLogGroup"
-ATTRIBUTES = ["PK", "SK", "enabled", "deletedAt", "ttl", "webhookConfig"]
+ATTRIBUTES = ["PK", "SK", "deletedAt", "ttl", "webhookConfig"]
 DOCUMENT = Path(__file__).parent.parent / "docs/webhooks.md"
 
 

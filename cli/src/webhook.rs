@@ -131,7 +131,12 @@ async fn rotate(
         return screen.print(&[words::pretty(&answer)]);
     }
     let until = answer["previousSecretUntil"].as_str().map(words::one_line);
-    let before = until.map_or_else(String::new, |until| format!("; the one before works until {until}"));
+    let before = match until {
+        // Its time is the present.
+        Some(_) if grace == Some(0) => "; the one before no longer works".to_owned(),
+        Some(until) => format!("; the one before works until {until}"),
+        None => String::new(),
+    };
     match answer["webhook"]["secret"].as_str() {
         Some(made) => {
             screen.print(&[words::one_line(made)])?;

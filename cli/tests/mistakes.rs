@@ -391,4 +391,12 @@ async fn a_check_takes_what_the_function_takes() {
     assert!(checked(&[&often], "1").await.0);
     let (is_valid, said) = checked(&[&often], "60").await;
     assert!(!is_valid && said.contains("scheduleConfig"), "{said}");
+    let mut zone = schedule();
+    zone["scheduleConfig"] = json!({"expression": "0 9 * * 1-5", "timeZone": "Europe/Berlin"});
+    let zone = world.file("zone.json", &zone);
+    let words = "scheduleConfig.timeZone: is not known; timezone is, and nearly the same";
+    let (is_valid, said) = checked(&[&zone], "1").await;
+    assert!(!is_valid && said.contains(words), "{said}");
+    let refused = world.refuses(Way::Table, &["put", &zone]).await;
+    assert!(refused.contains(words), "{refused}");
 }

@@ -1,7 +1,7 @@
 //! Checks a trigger item before it is stored: everything that is wrong with it, and its result for an event. Only the
 //! control plane uses this. The function itself never does.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     domain::platform::Platform,
@@ -11,9 +11,10 @@ use crate::{
         schedule::{self, Event},
         target::EventTarget,
     },
-    json::steps::Steps,
+    json::{fields::Fields, steps::Steps},
     trigger::{
         bounds::MOST_STEPS,
+        documented,
         item::{TriggerDecision, TriggerItem},
         pattern::Refusal,
     },
@@ -48,6 +49,18 @@ pub fn problems(item: Value, platform: Platform) -> Vec<String> {
         Ok(item) => item.problems(platform),
         Err(unusable) => vec![format!("$: {unusable}")],
     }
+}
+
+/// Returns the misspelt members of a change to an item, and of its `scheduleConfig` and `eventConfig`, one sentence for each
+/// as of [`problems`]. The item may have the member that is meant already, and would not change.
+pub fn misspelt(change: &Map<String, Value>) -> Vec<String> {
+    let mut fields = Fields::new("$", change);
+    documented::misspelt(&mut fields);
+    let mut problems = fields.problems;
+    let part = |name: &str| change.get(name).unwrap_or_default();
+    documented::misspelt_config(part("eventConfig"), &mut problems);
+    documented::misspelt_schedule(part("scheduleConfig"), &mut problems);
+    problems
 }
 
 /// Previews the result of an item for an event, which is given as its text. An item without a usable key has an empty

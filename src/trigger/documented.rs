@@ -28,6 +28,8 @@ const ITEM: [&str; 15] = [
     "pauseAfterFailures",
     "followsAnyUser",
 ];
+/// The members of `scheduleConfig`. Only the control plane reads them.
+const SCHEDULE_CONFIG: [&str; 5] = ["expression", "timezone", "startDate", "endDate", "flexibleTimeWindowMinutes"];
 const EVENT_CONFIG: [&str; 4] = ["eventSourceId", "eventPattern", "condition", "threshold"];
 const THRESHOLD: [&str; 2] = ["count", "windowSeconds"];
 const CONDITION: [&str; 4] = ["field", "operator", "value", "order"];
@@ -51,6 +53,11 @@ pub(crate) fn misspelt_config(config: &Value, problems: &mut Vec<String>) {
         }
         single => look(single, &condition, &CONDITION, problems),
     }
+}
+
+/// Adds the misspelt members of `scheduleConfig`.
+pub(crate) fn misspelt_schedule(config: &Value, problems: &mut Vec<String>) {
+    look(config, "$.scheduleConfig", &SCHEDULE_CONFIG, problems);
 }
 
 fn look(value: &Value, place: &str, known: &[&str], problems: &mut Vec<String>) {
@@ -94,6 +101,10 @@ mod tests {
         let expected =
             ["$.eventConfig.threshold.Count", "$.eventConfig.threshold.windowSecond", "$.eventConfig.condition.Value"];
         assert_eq!(paths(&problems), expected);
+
+        problems.clear();
+        misspelt_schedule(&json!({"timeZone": "UTC", "expresion": 1, "startDate": 1, "StartDate": 2}), &mut problems);
+        assert_eq!(paths(&problems), ["$.scheduleConfig.expresion", "$.scheduleConfig.timeZone"]);
     }
 
     #[test]
@@ -111,6 +122,7 @@ mod tests {
         misspelt(&mut fields);
         let mut problems = fields.problems;
         misspelt_config(&item["eventConfig"], &mut problems);
+        misspelt_schedule(&item["scheduleConfig"], &mut problems);
         assert_eq!(problems, Vec::<String>::new());
     }
 }

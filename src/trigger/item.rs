@@ -122,6 +122,7 @@ impl TriggerItem {
             self.filters(&mut problems);
             self.follows_any_user(&mut problems);
         }
+        documented::misspelt_schedule(self.item.get("scheduleConfig").unwrap_or_default(), &mut problems);
         let mut fields = Fields { problems, ..Fields::new("$", &self.item) };
         skip_reason(&mut fields);
         documented::misspelt(&mut fields);

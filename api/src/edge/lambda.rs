@@ -1,7 +1,7 @@
 //! The edge on Lambda: API Gateway's HTTP API with payload format 2.0. The claims are those that its authorizer checked.
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Router, body::Body, extract::Request, http::Uri, response::Response};
 use lambda_http::{RequestExt, request::RequestContext};
@@ -49,11 +49,23 @@ async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let service = service_fn(move |request: lambda_http::Request| {
         let router = router.clone();
         async move {
-            let Ok(response) = router.oneshot(routed(request)).await;
-            Ok::<Response, Infallible>(response)
+            let request = routed(request);
+            let is_test = request.extensions().get::<FromManage>().is_some();
+            let Ok(response) = router.oneshot(request).await;
+            result_of(response, is_test)
         }
     });
     lambda_http::run(service).await
+}
+
+/// Returns the result of an invocation. Nobody reads the response to a test delivery, which is invoked asynchronously. Lambda
+/// tries it twice more after an error, and not after a response with an error's status.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+fn result_of(response: Response, is_test: bool) -> Result<Response, lambda_http::Error> {
+    if is_test && response.status().is_server_error() {
+        return Err(format!("the test delivery met a fault: {}", response.status()).into());
+    }
+    Ok(response)
 }
 
 /// Puts what API Gateway says about a request into its extensions, and takes the stage out of its path.

@@ -1,7 +1,10 @@
 //! The event that a delivery becomes, and the key by which two deliveries of one event are known.
 
 use agent_trigger::domain::fire::{Identity, execution_id};
-use axum::http::{HeaderMap, header::CONTENT_TYPE};
+use axum::http::{
+    HeaderMap,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -133,32 +136,39 @@ pub fn payload(
     format!(r#"{event},"detail":{detail},"body":{body}}}}}"#)
 }
 
-/// Returns the headers that an event keeps.
 /// Returns true for a header that an event keeps or that receipts show. No secret may stand in one. `name` must be in lower
 /// case.
 pub fn is_shown(name: &str) -> bool {
     KEPT_HEADERS.contains(&name) || SENDER_IDS.contains(&name)
 }
 
+/// Returns the headers that an event keeps.
 fn kept(headers: &HeaderMap) -> Map<String, Value> {
     let kept = KEPT_HEADERS.iter().filter_map(|name| {
-        let mut values = headers.get_all(*name).iter();
-        let value = values.next()?.to_str().ok().filter(|value| value.len() <= LONGEST_HEADER)?;
-        // Two values may come from two senders: neither is believed.
-        values.next().is_none().then(|| ((*name).to_owned(), json!(value)))
+        let value = only(headers, name).filter(|value| value.len() <= LONGEST_HEADER)?;
+        Some(((*name).to_owned(), json!(value)))
     });
     kept.collect()
 }
 
+/// Returns the value of a header that came once. Two values may come from two senders: neither is believed. API Gateway joins
+/// them with a comma, so a value with one counts as two. Only a `User-Agent` has commas of its own.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok().filter(|value| name == USER_AGENT.as_str() || !value.contains(','))?;
+    values.next().is_none().then_some(value)
+}
+
 /// Returns the sender's own id of a delivery, if it names one that can be shown.
 pub fn sender_id(headers: &HeaderMap) -> Option<String> {
-    let id = SENDER_IDS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let id = SENDER_IDS.iter().find_map(|name| only(headers, name));
     id.filter(|id| !id.is_empty()).map(|id| id.chars().take(LONGEST_SENDER_ID).collect())
 }
 
-/// Returns the content type.
+/// Returns the content type, or an empty text if there is none.
 pub fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    only(headers, CONTENT_TYPE.as_str()).unwrap_or_default()
 }
 
 /// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key. A
@@ -180,8 +190,7 @@ pub fn delivery_key(
         Preset::Slack => in_body("event_id").map_or_else(of_body, |id| ("id", id.to_owned())),
         Preset::Stripe => in_body("id").map_or_else(of_body, |id| ("id", id.to_owned())),
         Preset::Hmac | Preset::Token | Preset::Bearer | Preset::Basic => {
-            let mut keys = headers.get_all("idempotency-key").iter();
-            let key = keys.next().filter(|key| !key.is_empty() && keys.next().is_none())?;
+            let key = only(headers, "idempotency-key").filter(|key| !key.is_empty())?;
             ("key", to_hex(key.as_bytes()))
         }
     };
@@ -210,6 +219,10 @@ mod tests {
             ("x-hub-signature-256", "secret"),
             ("x-event-key", "a"),
             ("x-event-key", "b"),
+            // API Gateway joins headers that come twice.
+            ("x-gitlab-event", "Push Hook,Issue Hook"),
+            ("idempotency-key", "a, b"),
+            ("user-agent", "Mozilla/5.0 (KHTML, like Gecko)"),
         ]);
         let receiver = Receiver::Trigger { id: "t}", user_id: "u\"}" };
         let payload = payload(&identity, receiver, Preset::Github, &sent, r#"{"n": 1.10e2, "source": "aws.s3"}"#);
@@ -217,7 +230,9 @@ mod tests {
         let event: Value = serde_json::from_str(&payload).unwrap();
         assert_eq!(event["_address"], json!({"triggerId": "t}", "userId": "u\"}"}));
         assert_eq!((&event["source"], &event["detail-type"]), (&json!("webhook"), &json!("Webhook Received")));
-        assert_eq!(event["detail"]["headers"], json!({"x-github-event": "push", "x-github-delivery": "d-1"}));
+        let kept = json!({"x-github-event": "push", "x-github-delivery": "d-1",
+            "user-agent": "Mozilla/5.0 (KHTML, like Gecko)"});
+        assert_eq!(event["detail"]["headers"], kept);
         assert_eq!((&event["detail"]["deliveryId"], &event["detail"]["provider"]), (&json!("d-1"), &json!("github")));
         assert_eq!((&event["time"], identity.id.get_version_num()), (&json!("2026-01-31T07:00:00.120Z"), 7));
         let all = super::payload(&identity, Receiver::GithubSubscribers, Preset::Github, &headers(&[]), "null");
@@ -246,7 +261,27 @@ mod tests {
             assert_eq!(key(preset, None, &[], ""), None);
             assert!(key(preset, None, &[("idempotency-key", "a")], "").is_some());
             assert_eq!(key(preset, None, &[("idempotency-key", "a"), ("idempotency-key", "b")], ""), None);
+            assert_eq!(key(preset, None, &[("idempotency-key", "a,b")], ""), None);
         }
+    }
+
+    /// API Gateway joins headers that come twice with a comma. Neither value is believed, there as on a port.
+    #[test]
+    fn a_header_that_came_twice_names_nothing() {
+        for twice in [
+            headers(&[
+                ("x-github-delivery", "a"),
+                ("x-github-delivery", "b"),
+                ("content-type", "a"),
+                ("content-type", "b"),
+            ]),
+            headers(&[("x-github-delivery", "a,b"), ("content-type", "a,b")]),
+        ] {
+            assert_eq!((sender_id(&twice), content_type(&twice)), (None, ""));
+        }
+        let further = headers(&[("x-github-delivery", "a,b"), ("x-request-id", "r")]);
+        assert_eq!(sender_id(&further).as_deref(), Some("r"));
+        assert_eq!(content_type(&headers(&[("content-type", "text/plain")])), "text/plain");
     }
 
     #[test]

@@ -32,6 +32,8 @@ use crate::{
 pub const LARGEST_BODY: usize = 200 * 1024;
 /// The largest event in bytes that Lambda queues is 1 MiB.
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
+/// The reason of a refusal that is no fault of the sender: the present secret cannot be read.
+pub const SECRET: &str = "secret";
 /// The time limit of a delivery. The function's own is 10 s. One that is dropped here can be sent again like any other.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
 
@@ -133,7 +135,12 @@ async fn conclude(
 async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Response, Stop> {
     let Delivery { headers, at, .. } = delivery;
     let preset = hook.webhook.scheme.preset();
-    let secrets = hooks.secrets(hook).await?;
+    let secrets = hooks.secrets(hook).await.map_err(|error| match error {
+        // It does not exist.
+        ApiError::NotFound => Stop::Fault(error),
+        // Nobody else tells the owner why nothing runs.
+        _ => Stop::Refused(SECRET, error),
+    })?;
     let trusted = verify(&hook.webhook.scheme, headers, raw, &secrets, at.as_second());
     let trusted = trusted.map_err(|distrust: Distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))?;
     // After the signature, so that strangers cannot use it up.
@@ -146,19 +153,15 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
         hooks.receipts.note(&hooks.items, receipt).await;
         return Ok(response);
     }
-    let body = match read {
-        Ok(body) => body,
-        // The record of a skipped run needs no body.
-        Err(_) if !hook.is_enabled => Body { json: "null".to_owned(), value: Value::Null },
-        Err(error) => {
-            let problem = match error {
-                BodyError::NotUtf8 => "the body must be UTF-8",
-                BodyError::NotJson => "the body must be JSON",
-                BodyError::TooDeep => "the body must have fewer levels",
-            };
-            return Err(Stop::Refused(error.into(), ApiError::InvalidArgument(problem.to_owned())));
-        }
-    };
+    // A trigger that is switched off refuses it, too: its filters may ask for what is in it.
+    let body = read.map_err(|error| {
+        let problem = match error {
+            BodyError::NotUtf8 => "the body must be UTF-8",
+            BodyError::NotJson => "the body must be JSON",
+            BodyError::TooDeep => "the body must have fewer levels",
+        };
+        Stop::Refused(error.into(), ApiError::InvalidArgument(problem.to_owned()))
+    })?;
     dispatch(hooks, hook, delivery, &trusted, raw, &body).await
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Extension, Request, State},
+    extract::{Extension, FromRequest, Request, State},
     middleware::from_fn,
     response::Response,
-    routing::{any, get, post},
+    routing::{any, get},
 };
 
 use crate::{
@@ -28,7 +28,7 @@ pub fn routes(hooks: Arc<Hooks>) -> Router {
         .nest("/v1", received())
         .merge(received())
         .route("/ping", get(event_sources::ping))
-        .route("/test/{hook}", post(test))
+        .route("/test/{hook}", any(test))
         .fallback(not_found)
         .layer(from_fn(render))
         .with_state(hooks)
@@ -61,8 +61,10 @@ async fn test(
     State(hooks): State<Arc<Hooks>>,
     Path(hook): Path<String>,
     from: Option<Extension<FromManage>>,
-    JsonObject(body): JsonObject,
+    request: Request,
 ) -> Result<Response, ApiError> {
+    // Before anything is read that an answer could tell of.
     let Extension(FromManage) = from.ok_or(ApiError::NotFound)?;
+    let JsonObject(body) = JsonObject::from_request(request, &()).await?;
     test_delivery::receive(&hooks, &hook, &body).await
 }

@@ -58,8 +58,6 @@ pub struct Hook {
     pub pointer: Option<Pointer>,
     /// Its settings.
     pub webhook: Webhook,
-    /// False if its trigger is switched off.
-    pub is_enabled: bool,
     /// The versions of the secret that are live. `None` is the newest one.
     versions: Vec<Option<i64>>,
 }
@@ -117,14 +115,13 @@ impl Hooks {
             ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned())
         })?;
         let versions = live_versions(config, now).into_iter().map(Some).collect();
-        let is_enabled = item.get("enabled").and_then(Value::as_bool) != Some(false);
-        Ok(Hook { id: id.to_owned(), pointer: Some(pointer), webhook, is_enabled, versions })
+        Ok(Hook { id: id.to_owned(), pointer: Some(pointer), webhook, versions })
     }
 
     /// Returns the stack's own GitHub webhook.
     pub fn github_hook(&self) -> Hook {
         let webhook = Webhook { scheme: Scheme::Github, allowed: Vec::new(), rate_per_minute: None };
-        Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, is_enabled: true, versions: vec![None] }
+        Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
     }
 
     /// Returns the live secrets of a hook, the present one first.

@@ -34,7 +34,7 @@ const RECEIPT_EXTRA_SECONDS: i64 = 24 * 60 * 60;
 /// The time for which the count of a minute is kept after it.
 const RATE_KEPT_SECONDS: i64 = 10 * 60;
 /// The attributes of a trigger that the hook function reads. Its role allows no others (template.yaml).
-pub const TRIGGER_ATTRIBUTES: [&str; 6] = ["PK", "SK", "enabled", "deletedAt", "ttl", "webhookConfig"];
+pub const TRIGGER_ATTRIBUTES: [&str; 5] = ["PK", "SK", "deletedAt", "ttl", "webhookConfig"];
 
 /// The trigger that a hook belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

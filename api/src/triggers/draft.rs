@@ -174,7 +174,6 @@ fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().map(|(name, value)| (surrogate::shown(name).into_owned(), unicode(value))).collect()
 }
 
-/// Returns true for a member of a merged object that only the API writes.
 /// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one, and
 /// nothing would be believed any more.
 fn has_other_secret(before: &Map<String, Value>, draft: &Draft) -> bool {
@@ -184,6 +183,7 @@ fn has_other_secret(before: &Map<String, Value>, draft: &Draft) -> bool {
     was_other && draft.0.get("webhookConfig").is_some_and(|config| config["preset"] == standard)
 }
 
+/// Returns true for a member of a merged object that only the API writes.
 fn is_own(object: &str, member: &str) -> bool {
     match object {
         "scheduleConfig" => OWN_SCHEDULE_MEMBERS.contains(&member),
@@ -255,7 +255,7 @@ pub fn violations(
                 add(&field, description);
             }
         }
-        _ => add("type", "must be \"schedule\" or \"event\"".to_owned()),
+        _ => add("type", "must be \"event\" or \"schedule\"".to_owned()),
     }
     if serde_json::to_vec(&draft.0).is_ok_and(|item| item.len() > LARGEST_ITEM) {
         add("prompt", format!("the trigger must have at most {LARGEST_ITEM} bytes"));
@@ -288,7 +288,12 @@ fn of_reader(draft: &Draft, body: &Map<String, Value>, platform: Platform) -> Ve
         let field = path.strip_prefix("$.").unwrap_or(path).to_owned();
         Violation { field, description: description.to_owned() }
     };
-    check::problems(Value::Object(item), platform).into_iter().map(violation).collect()
+    // A change is also read alone: what it means to set, the item may have.
+    let mut problems = check::problems(Value::Object(item), platform);
+    let misspelt = check::misspelt(body).into_iter().filter(|problem| !problems.contains(problem));
+    problems.extend(misspelt.collect::<Vec<_>>());
+    // `violations` says which types there are.
+    problems.into_iter().map(violation).filter(|violation| violation.field != "type").collect()
 }
 
 /// Returns the problems of a webhook. `was` is the event source before the change.

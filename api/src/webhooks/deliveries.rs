@@ -86,6 +86,10 @@ fn explained(state: &str, reason: &str, is_again: bool) -> Option<&'static str> 
              another."
         }
         ("handshake", _) => "The sender asked whether somebody listens, and was answered. Nothing runs.",
+        (_, "secret") => {
+            "The secret cannot be read, so that nothing can be believed, and the sender was told to come again. Replace the \
+             secret, or ask those who run the stack for the hook function's log."
+        }
         (_, "noSignature") => "The request had no signature in the header that this webhook reads.",
         (_, "duplicateHeader") => "A header of the signature came twice.",
         (_, "malformedSignature") => "The signature cannot be read. Compare the preset with what the sender sends.",
@@ -115,6 +119,7 @@ mod tests {
             (json!({"outcome": "accepted", "receivedAt": "2026-01-01T00:01:00Z"}), "notDispatched", true),
             (json!({"outcome": "accepted", "dispatchedAt": "2026-01-01T00:00:00Z"}), "dispatched", false),
             (json!({"outcome": "refused", "reason": "wrongSignature"}), "refused", true),
+            (json!({"outcome": "refused", "reason": "secret"}), "refused", true),
             (json!({"outcome": "handshake"}), "handshake", true),
         ] {
             let shown = shown(receipt.as_object().unwrap(), now);

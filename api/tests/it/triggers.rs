@@ -91,6 +91,68 @@ async fn every_wrong_field_is_named_at_once() {
     assert_eq!(world.scheduler.requests(), Vec::new());
 }
 
+/// A member that is nearly a known one would be left out in silence: the schedule would run in UTC.
+#[tokio::test]
+async fn a_misspelt_member_of_a_part_is_refused_by_a_check_a_creation_and_an_update() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let (schedule, event) = (api.create(scheduled()).await, api.create(subscribed()).await);
+    for (kind, part, misspelt, meant) in [
+        ("schedule", "scheduleConfig", "timeZone", "timezone"),
+        ("schedule", "scheduleConfig", "timezon", "timezone"),
+        ("schedule", "scheduleConfig", "expresion", "expression"),
+        ("schedule", "scheduleConfig", "start_date", "startDate"),
+        ("schedule", "scheduleConfig", "flexibleTimeWindowMinute", "flexibleTimeWindowMinutes"),
+        ("event", "eventConfig", "treshold", "threshold"),
+        ("event", "eventConfig", "eventpattern", "eventPattern"),
+    ] {
+        let (mut whole, stored) = if kind == "schedule" { (scheduled(), &schedule) } else { (subscribed(), &event) };
+        let value = whole[part].as_object_mut().unwrap().remove(meant).unwrap_or_else(|| json!("x"));
+        whole[part][misspelt] = value;
+        let path = format!("/triggers/{}", id(stored));
+        // The stored trigger may have the member that is meant: the change would be none.
+        let change = json!({part: {misspelt: "Europe/Berlin"}});
+        let field = format!("{part}.{misspelt}");
+        let words = format!("is not known; {meant} is, and nearly the same");
+        let problem = json!({"field": field, "description": words});
+        for (asked, trigger) in
+            [(json!({"trigger": whole}), "whole"), (json!({"triggerId": id(stored), "trigger": change}), "change")]
+        {
+            let checked = api.post("/triggers/check", asked).await.expect(200);
+            let found = checked["fieldViolations"].as_array().unwrap();
+            assert_eq!(found.iter().filter(|one| **one == problem).count(), 1, "{trigger} {field}: {checked:#}");
+            assert_eq!(checked["valid"], false);
+        }
+        let before = world.item(id(stored));
+        for answer in [api.post("/triggers", whole).await, api.put(&path, change).await] {
+            assert_eq!(answer.status, 400, "{field}: {:#}", answer.body);
+            assert!(answer.violations().contains(&field.as_str()), "{field}: {:?}", answer.violations());
+        }
+        assert_eq!(world.item(id(stored)), before);
+    }
+    let path = format!("/triggers/{}", id(&event));
+    assert_eq!(api.put(&path, json!({"Overlap": "skip"})).await.violations(), ["Overlap"]);
+    api.put(&path, json!({"overlap": "skip"})).await.expect(200);
+    assert_eq!(api.put(&path, json!({"Overlap": "allow"})).await.violations(), ["Overlap"]);
+    // What the API writes comes back with a change, and null removes a misspelt member.
+    let path = format!("/triggers/{}", id(&schedule));
+    let mut sent_back = api.get(&path).await.expect(200)["trigger"].clone();
+    sent_back["scheduleConfig"]["timeZone"] = Value::Null;
+    api.put(&path, sent_back).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_told_which_there_are() {
+    let world = World::start().await;
+    let api = world.port().await;
+    for kind in [json!("cron"), json!("webhook"), json!(7), json!("")] {
+        let trigger = json!({"name": "n", "type": kind, "agentId": "a", "prompt": "p"});
+        let checked = api.post("/triggers/check", json!({"trigger": trigger})).await.expect(200);
+        let problem = json!({"field": "type", "description": "must be \"event\" or \"schedule\""});
+        assert_eq!(checked["fieldViolations"], json!([problem]), "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn an_update_merges_and_is_refused_if_somebody_was_first() {
     let world = World::start().await;

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use standins::{Fault, Rule};
 
-use crate::hooks::{HOOK, TRIGGER, now, pairs, signed, signed_by};
+use crate::hooks::{HOOK, TRIGGER, now, signed, signed_by};
 use crate::support::{SECRETS, USER, World};
 
 #[tokio::test]
@@ -136,9 +136,7 @@ async fn a_switched_off_trigger_is_skipped_and_a_threshold_is_asked() {
     world.put_hook(json!({}), json!({"enabled": false}));
     world.stack.pool(1, &[]);
     let hooks = world.hooks().await;
-    let mut headers = signed("msg_0", now(), "no JSON");
-    headers.extend(pairs(&[("content-type", "application/json")]));
-    let (status, answer) = hooks.send(&format!("/hooks/{HOOK}"), &headers, "no JSON").await;
+    let (status, answer) = hooks.deliver("msg_0", r#"{"ref": "main"}"#).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     world.stack.lambda.idle().await;
     let row = world.stack.dynamodb.executions(TRIGGER).remove(0);

@@ -230,6 +230,39 @@ async fn a_test_delivery_is_signed_by_the_hook_function_and_shown() {
     drop(function);
 }
 
+/// Lambda takes an answer of 503 to an asynchronous invocation for a success, and tries only an error again.
+#[tokio::test]
+async fn a_test_delivery_that_meets_a_fault_is_tried_again_and_says_why() {
+    let world = World::start().await;
+    let api = world.port().await;
+    let runtime = Arc::new(RuntimeApi::start().await);
+    let _function = Function::spawn(binary(), &hook_env(&world), &runtime).unwrap();
+    let (sender, mut payloads) = tokio::sync::mpsc::unbounded_channel();
+    world.stack.lambda.serve_other(HOOK_FUNCTION, move |payload| drop(sender.send(payload)));
+    let made = api.post("/triggers", hooked(json!({"preset": "token"}))).await.expect(201);
+    let path = format!("/triggers/{}", id(&made["trigger"]));
+    api.post(&format!("{path}/webhook/test"), json!({})).await.expect(202);
+    let payload = payloads.recv().await.unwrap();
+    let invoked = async || runtime.invoke(Invocation::new(payload.clone())).await;
+    let rule = world.stack.dynamodb.inject(Rule::new("GetItem", Fault::Deny).containing("HOOK#"));
+    assert!(!invoked().await.is_success());
+    rule.remove();
+    let rule = world.stack.ssm.inject(Rule::new("GetParameter", Fault::Deny));
+    assert!(!invoked().await.is_success());
+    rule.remove();
+    let shown = deliveries(&api, &path, 1).await.remove(0);
+    assert_eq!(
+        (&shown["state"], &shown["reason"], &shown["test"]),
+        (&json!("refused"), &json!("secret"), &json!(true))
+    );
+    assert!(shown["message"].as_str().unwrap().contains("secret cannot be read"), "{shown:#}");
+    // What is refused for another reason is no fault.
+    let mut other: Value = serde_json::from_slice(&payload).unwrap();
+    other["rawPath"] = json!("/test/ffffffffffffffffffffffffffffffff");
+    other["requestContext"]["http"]["path"] = other["rawPath"].clone();
+    assert!(runtime.invoke(Invocation::event(&other)).await.is_success());
+}
+
 /// "Why did nothing happen": a refused delivery is shown with its reason by the very next request.
 #[tokio::test]
 async fn a_refused_delivery_is_shown_with_its_reason() {

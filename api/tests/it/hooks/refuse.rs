@@ -65,6 +65,10 @@ async fn each_refusal_has_its_receipt() {
     assert_eq!(refused(&world, &hooks, &valid(0), r#"{"ref": "mein"}"#).await, (401, json!("wrongSignature")));
     let not_json = signed("msg_3", now(), "{");
     assert_eq!(refused(&world, &hooks, &is_json(not_json), "{").await, (400, json!("notJson")));
+    // A trigger that is switched off refuses what it would refuse when it is on.
+    world.put_hook(json!({}), json!({"enabled": false}));
+    let not_json = signed("msg_4", now(), "{");
+    assert_eq!(refused(&world, &hooks, &is_json(not_json), "{").await, (400, json!("notJson")));
     let config = json!({"preset": "token"});
     world.put_hook(config.clone(), json!({}));
     let token = signed_by(&config, "", "text/plain");
@@ -96,6 +100,10 @@ async fn a_hook_is_unknown_gone_or_not_to_be_read() {
     }
     let test = hooks.send(&format!("/test/{HOOK}"), &pairs(&[("content-type", "application/json")]), "{}").await;
     assert_eq!(test.0, StatusCode::NOT_FOUND);
+    // For everybody else there is no such route, whatever the method and the body.
+    assert_eq!(hooks.send(&format!("/test/{HOOK}"), &[], "{").await.0, StatusCode::NOT_FOUND);
+    let get = client().get(format!("{}/test/{HOOK}", hooks.url)).send().await.unwrap();
+    assert_eq!(get.status(), StatusCode::NOT_FOUND);
     // The stack's own GitHub webhook exists once it has a secret.
     assert_eq!(hooks.send("/webhooks/github", &[], "{}").await.0, StatusCode::NOT_FOUND);
     let get = client().get(format!("{}/hooks/{HOOK}", hooks.url)).send().await.unwrap();
@@ -187,6 +195,14 @@ async fn own_faults_are_503_and_the_next_try_runs_once() {
         let response = hooks.send_full(&format!("/hooks/{HOOK}"), &signed("msg_1", now(), "{}"), "{}").await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{fault}");
         assert_eq!(response.headers()["retry-after"], "5");
+        // The owner learns why nothing runs. The sender does not.
+        let reasons: Vec<_> = world.receipts().into_iter().filter(|receipt| receipt["outcome"] == "refused").collect();
+        let is_secret = ["secret", "ssm"].contains(&fault);
+        assert_eq!(
+            reasons.iter().map(|receipt| &receipt["reason"]).collect::<Vec<_>>(),
+            vec!["secret"; usize::from(is_secret)],
+            "{fault}"
+        );
         rule.unwrap().remove();
         // The error of a secret holds for some seconds in a process.
         let hooks = world.hooks().await;
