@@ -62,7 +62,7 @@ pub async fn apply_report<T: Table, C: Clock>(
         let write = match decision {
             ReportDecision::Unknown => return Ok(ReportAnswer::Unknown.into()),
             ReportDecision::Same => {
-                // Whoever wrote the end may have died before the session was to be stopped.
+                // The attempt that wrote the end may have died before it asked for the end of the session.
                 if seen.detached_at.is_some() {
                     stop_later(looks, execution, &seen).await;
                 }
