@@ -8,8 +8,8 @@ use crate::domain::request_format::RequestFormat;
 /// The beginning of the path of an AgentCore runtime whose ARN is percent-encoded.
 const RUNTIME_PATH: &str = "/runtimes/arn%3A";
 
-/// Parses a URL to which a secret may be sent: https, or http on this machine, without a user name or password. Its
-/// path, query and fragment are not checked.
+/// Parses a URL to which a secret may be sent: https to any host, or http to `localhost` or a loopback address. It must
+/// have no user name and no password. Its path, query and fragment are not checked.
 ///
 /// # Errors
 /// Says what is wrong, without the text itself, which may hold a password.
@@ -96,11 +96,12 @@ fn runtime_url(arn: &str, agentcore: Option<&Url>) -> Result<Url, &'static str> 
     Ok(url)
 }
 
-/// Percent-encodes an ARN for a path. Its form has no other characters that need it.
+/// Returns an ARN with its `:` and `/` percent-encoded, for a path. Its form has no other characters that need it.
 fn encoded(arn: &str) -> String {
     arn.replace(':', "%3A").replace('/', "%2F")
 }
 
+/// Returns true if a path begins as that of an AgentCore runtime, with its ARN percent-encoded.
 fn is_runtime(path: &str) -> bool {
     path.starts_with(RUNTIME_PATH)
 }
@@ -115,12 +116,14 @@ pub(crate) fn is_agentcore(url: &Url) -> bool {
     amazon.iter().any(|suffix| host.ends_with(suffix)) && host.split('.').any(is_agentcore_label)
 }
 
+/// Returns true if a label of a host's name is AgentCore's, with or without `-fips`.
 fn is_agentcore_label(label: &str) -> bool {
     matches!(label, "bedrock-agentcore" | "bedrock-agentcore-fips")
 }
 
-/// Returns the region that AgentCore's host names, or for any other host the runtime's ARN in the path. `None` if
-/// neither does: the caller then uses its own.
+/// Returns the region of an AgentCore address. If the host is AgentCore's own, this is the label after AgentCore's. For
+/// any other host it is the region of the runtime's ARN in the path. Returns `None` if neither names one: the caller
+/// then uses its own.
 pub(crate) fn region_of(url: &Url) -> Option<&str> {
     if is_agentcore(url) {
         return url.host_str()?.split('.').skip_while(|label| !is_agentcore_label(label)).nth(1);

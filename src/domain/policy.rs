@@ -40,6 +40,8 @@ pub enum Overlap {
 }
 
 impl Default for Policy {
+    /// Returns the policy of an item that sets none: executions may overlap, nothing is limited, and the trigger is
+    /// paused after five failures in a row.
     fn default() -> Self {
         Self {
             overlap: Overlap::Allow,
@@ -52,8 +54,10 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads the policy of a trigger item. A value that is not understood is a problem in `fields` and is returned as
-    /// its default. A caller that starts runs must refuse an item with problems.
+    /// Reads the policy of a trigger item: `overlap`, `timeoutSeconds` (1 to 86,400), `maxRunsPerDay` (from 1),
+    /// `maxTokensPerDay` (1 to 2⁵³) and `pauseAfterFailures` (from 0). A member that is absent has the default. One
+    /// that is not understood or out of its range is a problem in `fields` and has the default, too. A caller that
+    /// starts runs must refuse an item with problems.
     pub(crate) fn read(fields: &mut Fields<'_>) -> Self {
         let overlap = fields.text("overlap").map_or(Some(Overlap::Allow), |name| name.parse().ok());
         if overlap.is_none() {

@@ -18,29 +18,30 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Returns true if the attempt that took the lock has ended, so that nobody must wait for the end of its lease. If
-    /// its row was deleted, this is unknown and the answer is false.
+    /// Returns true if the attempt that took the lock has ended, so that nobody must wait for the end of its lease.
+    /// `row` is that of the lock's execution. The attempt has ended if the row is no longer running or has another
+    /// owner. Without a row this is unknown, and the answer is false.
     pub fn is_over(&self, row: Option<&Row>) -> bool {
         row.is_some_and(|row| row.status != Status::Running || row.owner != self.owner)
     }
 
-    /// Returns true if `execution_id` may take the lock before the lease is over. `row` is the row of the lock's
-    /// holder. An execution that has waited does not take the lock after a newer one. A holder whose row was deleted
-    /// keeps it until its lease is over.
+    /// Returns true if `execution_id` may take the lock before its lease is over: its holder has ended, as
+    /// [`RunLock::is_over`] says of the holder's `row`. An execution that has waited does not take the lock after a
+    /// newer one, whose id is greater. Without a row the holder keeps the lock until its lease is over.
     pub fn may_be_taken(&self, row: Option<&Row>, execution_id: &str, has_waited: bool) -> bool {
         let is_newer = self.execution_id.as_deref().is_some_and(|other| other > execution_id);
         self.is_over(row) && !(has_waited && is_newer)
     }
 
-    /// Returns true if `owner` has the lock already for longer than `until`. An extension that was refused has then
-    /// changed nothing for the worse.
+    /// Returns true if `owner` has the lock already, and until later than `until`. An extension to `until` that was
+    /// refused has then changed nothing for the worse.
     pub fn is_kept_longer(&self, owner: &str, until: i64) -> bool {
         self.owner.as_deref() == Some(owner) && self.until.is_some_and(|longer| longer > until)
     }
 }
 
-/// Returns the time before which a lock's lease must have ended for the lock to be free: `now`, less the tolerated
-/// difference between two clocks.
+/// Returns the time before which a lock's lease must have ended for the lock to be free at `now`: `now` less
+/// [`Lease::skew`]. All times are in milliseconds since 1970.
 pub fn over_before(lease: Lease, now: i64) -> i64 {
     now.saturating_sub(i64::try_from(lease.skew().as_millis()).unwrap_or(i64::MAX))
 }
@@ -58,9 +59,16 @@ pub enum Meeting {
     Wait,
 }
 
-/// Decides what `execution_id` does about `other`, which holds the lock. `asked` is the execution whose cancellation it
-/// requested last. Ids sort by the time of their fires. An execution that is late or retried must not cancel a newer
-/// one: it is skipped. `overlap` must not be `Allow`: such triggers have no lock.
+/// Decides what `execution_id` does about the execution `other`, which holds the lock. `asked` is the execution whose
+/// cancellation it requested last.
+///
+/// - It is the same execution: `Lost`.
+/// - `overlap` is `Skip`, or the other one is newer: `Skip`. An execution that is late or retried must not cancel a
+///   newer one. Ids sort by the time of their fires.
+/// - The other one's cancellation was requested already: `Wait`.
+/// - Otherwise: `Cancel`.
+///
+/// `overlap` must not be `Allow`: such triggers have no lock.
 pub fn meet(overlap: Overlap, execution_id: &str, other: &str, asked: Option<&str>) -> Meeting {
     if other == execution_id {
         Meeting::Lost

@@ -82,7 +82,8 @@ impl Threshold {
         }
     }
 
-    /// Returns true if the event with this number in its window makes the trigger fire.
+    /// Returns true if the event with this number in its window makes the trigger fire: only the one whose number is
+    /// `count`.
     pub(crate) fn is_reached(self, ordinal: u32) -> bool {
         ordinal == self.count
     }
