@@ -27,10 +27,11 @@ pub enum LenientError {
     TooDeep,
 }
 
-/// Reads a text. If an object has several members of one name, the last one counts.
+/// Reads a text as JSON. If an object has several members of one name, the last one counts. Numbers keep their
+/// spelling.
 ///
 /// # Errors
-/// Returns an error if the text is not JSON, or is nested too deeply.
+/// Returns an error, with its place, if the text is not JSON, and another if it has more than [`MOST_LEVELS`] levels.
 pub fn parse(text: &str) -> Result<Value, LenientError> {
     // This validates the whole text without recursion, and builds nothing. The reader below relies on it.
     let raw: &RawValue = serde_json::from_str(text)
@@ -45,7 +46,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads the next value. Returns `None` if it has more than `levels` levels.
+    /// Reads the next value. Returns `None` if it has more than `levels` levels. The text is known to be JSON, so
+    /// nothing is checked.
     fn value(&mut self, levels: usize) -> Option<Value> {
         match self.next_byte()? {
             b'{' => {
@@ -84,8 +86,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes over the comma before the next element, or over the end of the object or array. Returns true if there is
-    /// another element.
+    /// Passes over the comma before the next element, or over `end`, the bracket of the object or array. Returns true
+    /// if there is another element.
     fn has_next(&mut self, end: u8) -> Option<bool> {
         let byte = self.next_byte()?;
         if byte == end || byte == b',' {
@@ -94,7 +96,7 @@ impl Reader<'_> {
         Some(byte != end)
     }
 
-    /// Reads a string, whose opening quote is next.
+    /// Reads a string, whose opening quote is next, with its escapes read. Halves of surrogate pairs are marked.
     fn string(&mut self) -> Option<String> {
         self.next_byte()?;
         let begin = self.at + 1;
@@ -155,8 +157,9 @@ fn unescape(raw: &str, text: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Appends the character whose UTF-16 code is at the beginning of `rest`, and returns the rest after it. The other half
-/// of a pair is the next escape, and is taken as well.
+/// Appends the character whose four hexadecimal digits, a UTF-16 code, are at the beginning of `rest`, and returns the
+/// rest after it. If the code is the first half of a pair and the other half is the next escape, this is taken as well.
+/// A half alone is marked. Returns `None` without four digits.
 fn unescape_units<'a>(rest: &'a str, text: &mut String) -> Option<&'a str> {
     let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
     let (first, behind) = (unit(rest)?, &rest[4..]);

@@ -1,7 +1,7 @@
 //! The form of a frame whose text is not read any more, because the answer is full: a frame of the same form says nothing.
 
 use crate::agent::framing::frame::{Frame, Source};
-use crate::json::scan::{self, Str};
+use crate::json::{ends::end_of_string, scan::Str};
 
 /// Bytes around the text up to which a form is kept (2 KiB). The deltas of all known agents have fewer.
 const MAX_FORM: usize = 2 * 1024;
@@ -31,7 +31,7 @@ impl Form {
             // has, and the processor discards the fault.
             && (frame.name.is_empty() && self.name.is_empty() || frame.name == self.name)
             && frame.text.starts_with(&self.before)
-            && scan::end_of_string(&frame.text[quote..])
+            && end_of_string(&frame.text[quote..])
                 .is_some_and(|(end, _)| frame.text[quote + end..] == self.behind)
     }
 
