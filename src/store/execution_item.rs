@@ -1,18 +1,19 @@
 //! The schema of an execution's record: each attribute's name and type are spelled here, and nowhere else.
 //!
-//! The function writes and reads [`ExecutionItem`]; `triggerctl` and the control plane read it. Expressions name attributes
-//! by the constants. docs/records.md, The record, says what each attribute means, and tests/it/store/record_schema.rs holds both
-//! against each other.
+//! The function writes and reads [`ExecutionItem`]; `triggerctl` and the control plane read it. Expressions name
+//! attributes by the constants. docs/records.md, The record, says what each attribute means, and
+//! tests/it/store/record_schema.rs holds both against each other.
 //!
-//! The crate `serde_dynamo` is not used. It reads an item as a whole or not at all, so that one attribute of a strange type
-//! would lose the record, and expressions would still have to spell the names a second time.
+//! The crate `serde_dynamo` is not used. It reads an item as a whole or not at all, so that one attribute of a strange
+//! type would lose the record, and expressions would still have to spell the names a second time.
 
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 
-/// A value of an item, as DynamoDB has it or as JSON. It reads as `None` if it is of another type than the one asked for.
+/// A value of an item, as DynamoDB has it or as JSON. It reads as `None` if it is of another type than the one asked
+/// for.
 pub trait Stored: Sized {
     /// Returns a text.
     fn text(self) -> Option<String>;
@@ -25,36 +26,44 @@ pub trait Stored: Sized {
 }
 
 impl Stored for AttributeValue {
+    /// Returns the text of an `S`.
     fn text(self) -> Option<String> {
         if let Self::S(text) = self { Some(text) } else { None }
     }
 
+    /// Returns the number of an `N` if it fits the type asked for.
     fn number<N: FromStr>(self) -> Option<N> {
         self.as_n().ok()?.parse().ok()
     }
 
+    /// Returns the flag of a `BOOL`.
     fn flag(self) -> Option<bool> {
         self.as_bool().ok().copied()
     }
 
+    /// Returns the members of an `M`.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
         if let Self::M(members) = self { Some(members) } else { None }
     }
 }
 
 impl Stored for Value {
+    /// Returns the text of a string.
     fn text(self) -> Option<String> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
+    /// Returns a number if it fits the type asked for.
     fn number<N: FromStr>(self) -> Option<N> {
         self.as_number()?.to_string().parse().ok()
     }
 
+    /// Returns the flag of a boolean.
     fn flag(self) -> Option<bool> {
         self.as_bool()
     }
 
+    /// Returns the members of an object.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
         if let Self::Object(members) = self { Some(members) } else { None }
     }
@@ -65,7 +74,9 @@ trait Kind: Sized {
     /// DynamoDB's name of the type.
     const NAME: &'static str;
 
+    /// Returns the value as this type, or `None` if it is of another one.
     fn read(value: impl Stored) -> Option<Self>;
+    /// Returns the value as DynamoDB has it.
     fn write(self) -> AttributeValue;
 }
 
@@ -156,7 +167,7 @@ macro_rules! attributes {
                 item
             }
 
-            /// Returns the attributes that are present.
+            /// Returns the attributes that are present, by name, in the order in which they are declared.
             pub(crate) fn into_attributes(self) -> Vec<(&'static str, AttributeValue)> {
                 let present = [$(self.$field.is_some()),*].into_iter().filter(|is_present| *is_present).count();
                 let mut attributes = Vec::with_capacity(present);
