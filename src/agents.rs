@@ -92,7 +92,8 @@ impl Agents {
         })
     }
 
-    /// Returns the mark of the agent's definition, or `None` if only a request can tell it.
+    /// Returns the mark of the agent's definition, or `None` if only a request can tell it: its definition is a
+    /// parameter that was not read in the last five minutes. No request is made.
     pub fn known(&self, id: &str) -> Option<DefinitionMark> {
         let read = self.read();
         let of_parameter = || read.get(id).filter(|(until, _)| SystemTime::now() < *until).map(|(_, agent)| agent);
@@ -162,12 +163,13 @@ impl Agents {
         }
     }
 
+    /// Locks the definitions that were read from parameters. The lock is never held across an await.
     fn read(&self) -> MutexGuard<'_, HashMap<String, (SystemTime, Arc<Agent>)>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the agent's row of the agents table, with the environments of its MCP servers. Returns `None` if there is
-    /// no table. `until` limits the wait for the table, but not the wait for SSM.
+    /// Reads the agent's row of the agents table, with the environments of its MCP servers. Returns `None` if the
+    /// settings name no table. `until` limits the wait for the table, but not the wait for SSM.
     ///
     /// # Errors
     /// `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
@@ -263,11 +265,13 @@ impl Agents {
     }
 }
 
+/// Returns the text of a failure to read an agent's definition.
 fn unreadable(id: &str, cause: &str) -> String {
     format!("the definition of the agent {id:?} cannot be read: {cause}")
 }
 
 impl From<ParameterError> for Failure {
+    /// Returns a failure `AuthenticationFailed`, which is retryable if the error is transient.
     fn from(error: ParameterError) -> Self {
         let retryable = error.is_transient();
         Self { retryable, ..Self::fatal(ErrorType::AuthenticationFailed, chain(&error)) }
@@ -275,6 +279,7 @@ impl From<ParameterError> for Failure {
 }
 
 impl From<SignError> for Failure {
+    /// Returns a retryable failure `AuthenticationFailed`.
     fn from(error: SignError) -> Self {
         Self::retryable(ErrorType::AuthenticationFailed, chain(&error))
     }

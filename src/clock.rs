@@ -61,7 +61,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Returns the present time in milliseconds since 1970.
+/// Returns the present time in milliseconds since 1970. A clock before 1970 counts as 1970.
 pub(crate) fn now_millis() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
@@ -71,6 +71,7 @@ pub(crate) fn now_millis() -> i64 {
 pub(crate) struct Rfc3339(pub(crate) i64);
 
 impl fmt::Display for Rfc3339 {
+    /// Writes the time as `2026-01-31T07:00:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = instant(self.0);
         write!(
@@ -88,6 +89,7 @@ impl fmt::Display for Rfc3339 {
 }
 
 impl Serialize for Rfc3339 {
+    /// Writes the time as a text.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -148,7 +150,7 @@ impl Deadline {
         self.is_too_near
     }
 
-    /// Returns true if the run's time lasts for `wait` and for something after it.
+    /// Returns true if the run's time lasts for longer than `wait` from now.
     pub fn allows(&self, clock: &impl Clock, wait: Duration) -> bool {
         // An agent may ask for a longer wait than an instant can hold.
         clock.instant().checked_add(wait).is_some_and(|then| then < self.run_until)

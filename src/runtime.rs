@@ -176,6 +176,7 @@ impl Worker {
     }
 }
 
+/// Returns a failure as the body that Lambda expects for an error.
 fn error_body(failure: Failure) -> Bytes {
     serde_json::to_vec(&Diagnostic::from(failure)).unwrap_or_default().into()
 }

@@ -53,8 +53,8 @@ impl Clients {
         Self::built(extra_roots, |builder| builder)
     }
 
-    /// Builds both clients as [`Clients::new`] does, but without the proxies of the environment (`HTTP_PROXY`). They are
-    /// for addresses on this machine: a proxy would see the bearer tokens of plain HTTP.
+    /// Builds both clients as [`Clients::new`] does, but without the proxies of the environment (`HTTP_PROXY`). They
+    /// are for addresses on this machine: a proxy would see the bearer tokens of plain HTTP.
     ///
     /// # Errors
     /// If the file cannot be read as PEM, or holds no usable certificate.
@@ -78,7 +78,11 @@ impl Clients {
     }
 }
 
-/// Returns the settings of TLS: Mozilla's roots, and those of the PEM file at the path `extra_roots`.
+/// Returns the settings of TLS: Mozilla's roots, and those of the PEM file at the path `extra_roots`. No client
+/// certificate is sent.
+///
+/// # Errors
+/// If the file cannot be read as PEM, or holds no usable certificate.
 fn tls(extra_roots: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = extra_roots {
@@ -160,12 +164,14 @@ impl SdkHttpClient {
 }
 
 impl HttpClient for SdkHttpClient {
+    /// Returns this client. The SDK's settings of a connector are not used: the client has its own limits.
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
 impl HttpConnector for SdkHttpClient {
+    /// Returns the future of [`SdkHttpClient::send`].
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(self.clone().send(request))
     }

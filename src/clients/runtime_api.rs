@@ -45,6 +45,7 @@ pub(crate) enum RuntimeApiError {
 }
 
 impl From<reqwest::Error> for RuntimeApiError {
+    /// Returns `NoAnswer` with the chain of causes.
     fn from(error: reqwest::Error) -> Self {
         Self::NoAnswer(chain(&error))
     }
@@ -157,7 +158,11 @@ impl RuntimeApi {
         }
     }
 
-    /// Posts an answer once, with the delivery's own id if it has one. Returns the status of the API's reply.
+    /// Posts an answer once, within 5 s, with the delivery's own id if it has one. Returns the status of the API's
+    /// reply, whatever it is.
+    ///
+    /// # Errors
+    /// If the API does not reply.
     async fn post(&self, delivery: &Delivery, answer: &Answer) -> Result<StatusCode, reqwest::Error> {
         let (kind, body) = match answer {
             Answer::Response(body) => ("response", body),

@@ -49,7 +49,8 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
 
     /// Reads the agent at `AGENT_API_URL`, which must be set unless there are `AGENTS`. Its protocol is `invocations`
     /// and its auth Cognito unless `AGENT_PROTOCOL` and `AGENT_AUTH` say otherwise. Their problems are reported even if
-    /// there is no such agent. `mcp` and `custom` need more than an address and are problems here.
+    /// there is no such agent. `mcp` and `custom` need more than an address and are problems here. Returns `None` if
+    /// there is no such agent or a problem.
     pub(super) fn unnamed_agent(&mut self, has_agents: bool, defaults: Defaults<'_>) -> Option<AgentDefinition> {
         let format = self.optional("AGENT_PROTOCOL").map_or(Some(RequestFormat::Invocations), |name| {
             let format = RequestFormat::from_name(&name);

@@ -24,7 +24,8 @@ use crate::{
 /// The longest time for stopping an agent's session, with the proof of identity that it needs.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Looks at a detached run.
+/// Acts on a look at a detached run: ends the run if it is over, hands it over to its agent, stops the agent's session,
+/// or prints the metrics of an end. If the run goes on, it is cancelled if nobody waits for it any more.
 ///
 /// # Errors
 /// Returns an error if the queue must deliver the look again.
@@ -62,8 +63,9 @@ pub(super) async fn act(app: &App, look: &Look, deadline: Deadline) -> Result<()
     Ok(())
 }
 
-/// Cancels a run for which nobody waits any more. Step Functions announces the stop of an execution at best effort, so each
-/// look asks for it. An error is logged only, because the next look asks again.
+/// Cancels a run whose waiting execution of Step Functions was stopped. Nothing happens if none waits, or if the
+/// cancellation was requested already. Step Functions announces the stop of an execution at best effort, so each look
+/// asks for it. An error is logged only, because the next look asks again.
 async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
     let Some(caller) = row.caller.as_deref().filter(|_| row.cancel_requested != Some(true)) else { return };
     if app.step_functions.is_stopped(caller).await {
@@ -74,7 +76,8 @@ async fn cancel_unwanted(app: &App, look: &Look, row: &Row) {
     }
 }
 
-/// Stops the session of an agent whose run has ended. A failure is logged only, because an idle session ends by itself.
+/// Stops the session of an agent whose run has ended, within 10 s. Nothing happens if the row names no agent or
+/// session, or the agent cannot be stopped. A failure is logged only, because an idle session ends by itself.
 async fn stop_session(app: &App, row: &Row) {
     let (Some(agent_id), Some(session_id)) = (&row.agent_id, &row.session_id) else { return };
     let stopping = async {
@@ -92,7 +95,7 @@ async fn stop_session(app: &App, row: &Row) {
     }
 }
 
-/// Prints the metrics of a detached run that ended outside of its invocation.
+/// Prints the metrics of a detached run that ended outside of its invocation, as one end with `status`.
 pub(super) fn emit_metrics(
     app: &App,
     trigger_id: &str,

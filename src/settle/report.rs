@@ -15,7 +15,8 @@ use crate::{
     store::error::StoreError,
 };
 
-/// Applies a report that came over the bus, and returns the invocation's response.
+/// Applies a report that came over the bus, prints the metrics if it ended the run, and returns the invocation's
+/// response: the status and the body that the same report gets over HTTP. A refused report is logged and is no error.
 ///
 /// # Errors
 /// Returns an error if the table does not answer. The event must be delivered again.

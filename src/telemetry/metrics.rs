@@ -119,6 +119,7 @@ impl MetricsLine<'_> {
         }
     }
 
+    /// Returns the tokens that the agent reported to this invocation, if it did.
     fn usage(&self) -> Option<Usage> {
         self.facts.ended_attempt?.progress?.usage
     }
@@ -140,7 +141,8 @@ impl MetricsLine<'_> {
         }
     }
 
-    /// Returns a level that passes Lambda's filter.
+    /// Returns the level `INFO`, or the one at which Lambda's filter stands if that is higher, so that the line passes
+    /// it.
     fn level(&self) -> &'static str {
         let least = self.config.log_level.as_deref().unwrap_or_default();
         ["WARN", "ERROR", "FATAL"].into_iter().find(|level| least.eq_ignore_ascii_case(level)).unwrap_or("INFO")
@@ -255,7 +257,7 @@ impl Serialize for Definitions<'_> {
 
 /// Returns `text` as the value of a dimension, or `None` if it is blank. CloudWatch accepts up to 1024 characters of
 /// printable ASCII that are not all blank. Other characters are escaped, so that two values of ordinary length never
-/// become the same; a longer one is cut.
+/// become the same. A longer one is cut.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension_value(text: &str) -> Option<Cow<'_, str>> {
     const LONGEST: usize = 1024;
