@@ -52,7 +52,8 @@ pub struct CloseLimits<'a> {
 }
 
 impl CloseLimits<'_> {
-    /// Returns the time until which the end waits for the writes beside it.
+    /// Returns the time until which the end waits for the writes beside it: half of the time that is left, and at most
+    /// 10 s from now.
     fn beside(self, clock: &impl Clock) -> Instant {
         let start = clock.instant();
         start + BESIDE_LIMIT.min(self.until.saturating_duration_since(start) / 2)
@@ -95,7 +96,8 @@ impl<'a> FinalResult<'a> {
         Self { status: Status::Cancelled, failure: None, tokens: row.tokens(), frees_run_lock }
     }
 
-    /// Returns true if the result may change the trigger's health or its counters.
+    /// Returns true if the result may change the trigger's health or its counters: it is a success or a final failure,
+    /// or tokens were used.
     fn concerns_trigger(self) -> bool {
         self.is_success().is_some() || self.tokens > 0
     }
@@ -116,13 +118,13 @@ fn holds_run_lock(row: &Row) -> bool {
     row.has_run_lock == Some(true)
 }
 
-/// Returns the knowledge of the trigger item that `fire` carries. A fire without one may still have a stored trigger:
-/// it is unread.
+/// Returns the knowledge of the trigger item that `fire` carries. Without an item it is `Unread`: the trigger may still
+/// be a stored one.
 pub(crate) fn knowledge_of(fire: &Fire) -> TriggerKnowledge {
     fire.trigger.clone().map_or(TriggerKnowledge::Unread, TriggerKnowledge::Present)
 }
 
-/// Returns the execution of `fire`.
+/// Returns the execution with the ids of `fire`.
 pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> ExecutionRef<'a> {
     ExecutionRef { user_id: &fire.user_id, trigger_id: &fire.trigger_id, execution_id }
 }
@@ -264,25 +266,28 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
         Err(StoreError::Contended)
     }
 
-    /// Returns the change of the trigger's health, if the result is one that changes it.
+    /// Returns the change of the trigger's health by this result. Returns `None` if the result says nothing about the
+    /// trigger, or the health does not change.
     fn health_change(&self, TriggerSnapshot { policy, health, .. }: &TriggerSnapshot) -> Option<Change> {
         health.after(self.result.is_success()?, policy.pause_after_failures)
     }
 
-    /// Returns the tokens to count, if the trigger's are limited.
+    /// Returns the tokens to count for the day. Returns `None` if the trigger's tokens are not limited, or none were
+    /// used.
     fn counted_tokens(&self, TriggerSnapshot { policy, .. }: &TriggerSnapshot) -> Option<u64> {
         policy.max_tokens_per_day.map(|_| self.result.tokens).filter(|tokens| *tokens > 0)
     }
 }
 
-/// Returns the number of parts that were left out, with the cause of the first.
+/// Returns the number of parts that were left out, with the cause of the first, or `None` if there are none.
 fn summed(left_out: Vec<(Part, StoreError)>) -> Option<(u64, StoreError)> {
     let count = u64::try_from(left_out.len()).unwrap_or(u64::MAX);
     left_out.into_iter().next().map(|(_, cause)| (count, cause))
 }
 
-/// Ends an execution whose last attempt died and left `seen`. The record gets the description of what that attempt ran
-/// from the kept input, if it is read in time: the row may only have one from before the trigger item was read.
+/// Ends an execution whose last attempt died and left `seen`: failed, `Interrupted`. The record gets the description of
+/// what that attempt ran from the kept input, if it is read in time: the row may only have one from before the trigger
+/// item was read. If the row is no longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -304,7 +309,8 @@ pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends a detached run whose agent was silent for too long, and left `seen`.
+/// Ends a detached run whose agent was silent for too long, and left `seen`: failed, `ReportOverdue`. If the row is no
+/// longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -322,7 +328,8 @@ pub(crate) async fn close_as_overdue<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`.
+/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`: cancelled. If the
+/// row is no longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.

@@ -33,7 +33,8 @@ impl Looks for SettleQueue {
     }
 }
 
-/// Returns the look at a detached run, or `None` if the row is not of one.
+/// Returns the first look at the detached run of `row`, for `purpose`. Returns `None` if the row is not of a detached
+/// run.
 pub(crate) fn look_at(row: &Row, trigger_id: &str, execution_id: &str, purpose: Purpose) -> Option<Look> {
     Some(Look {
         trigger_id: trigger_id.to_owned(),
@@ -45,7 +46,7 @@ pub(crate) fn look_at(row: &Row, trigger_id: &str, execution_id: &str, purpose: 
 }
 
 /// Returns true if the agent's session may be stopped once the run has ended: it must be the execution's own. A session
-/// that an event or a trigger names may be somebody's conversation. Only a cancellation stops it.
+/// that an event or a trigger names may be somebody's conversation. Such a one is stopped only after a cancellation.
 pub fn may_stop_session(row: &Row, execution_id: &str) -> bool {
     let is_own = row.session_id.as_deref() == Some(session_of(execution_id).as_str());
     is_own || (row.status == Status::Cancelled && row.session_id.is_some())

@@ -141,8 +141,9 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
     .await
 }
 
-/// Returns the reason not to run a fire whose caller, an execution of Step Functions, was stopped before its record could
-/// say so.
+/// Returns a cancellation if the execution of Step Functions that waits for this fire was stopped before the fire's
+/// record could say so. Returns a failure if the table does not answer in time. Returns `None` if nothing was stopped
+/// or nobody waits.
 async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<RunStop> {
     let caller = fire.waiting.as_ref()?.caller.as_deref()?;
     let store = &context.app.store;
@@ -153,9 +154,9 @@ async fn stopped_caller(context: &InvocationContext<'_>, fire: &Fire) -> Option<
     }
 }
 
-/// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the task's, or
-/// else the execution's own. If there were others, the claim changes the number, the start and the expiry, and adds what
-/// they left.
+/// Returns the attempt as it would be if it were the first, with a new owner id at each call. The session is the
+/// task's, or else the execution's own. If there were others, the claim changes the number, the start and the expiry,
+/// and adds what they left.
 fn first_attempt(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -192,9 +193,17 @@ async fn stored_trigger(store: &Store, fire: &Fire) -> Result<Option<TriggerItem
     Ok(TriggerItem::read(item).ok())
 }
 
-/// Returns the response for an execution that this attempt does not own, and counts it. If the execution has failed, or
-/// its attempt had died, this is a failure of this invocation, too. The input of an execution whose attempt had died is
-/// kept here if it is known, because nobody else will.
+/// Returns the response for an execution that this attempt does not own, and counts it:
+///
+/// - A duplicate has the response of its row, or its failure.
+/// - A detached run that its agent works on has the response of such a run. One whose attempt died is handed over to
+///   its agent first.
+/// - One that the claim cancelled or ended has that response or failure. A look is sent to stop its agent's session, if
+///   it is a detached run. The input of one whose attempt had died is kept here if it is known, because nobody else
+///   will.
+///
+/// # Errors
+/// Returns the failure of an execution that has failed or was ended as failed, and that of the table or of the timer.
 async fn not_run(
     context: &InvocationContext<'_>,
     fire: &Fire,
@@ -249,7 +258,8 @@ async fn not_run(
     }
 }
 
-/// Sends the look that stops the session of a detached run that was ended here. Any other run has none.
+/// Sends the look that stops the session of a detached run that was ended here with `status`. Any other run needs none,
+/// and nothing happens. A failure is logged only.
 async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row, status: Status) {
     if row.report_key.is_some() {
         stop_later(&app.settle_queue, execution, &Row { status, ..row.clone() }).await;
