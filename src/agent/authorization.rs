@@ -54,8 +54,8 @@ impl Authorization {
     }
 }
 
-/// Returns the header with a secret value. White space at its end, which an editor may leave in a parameter, is not
-/// sent.
+/// Returns the proof that is the header `name` with a secret value. White space at its end, which an editor may leave
+/// in a parameter, is not sent.
 ///
 /// # Errors
 /// If the name or the value cannot stand in a header.
@@ -78,6 +78,7 @@ fn value(text: &str) -> Result<HeaderValue, AgentError> {
 
 /// Shows the kind alone.
 impl fmt::Debug for Authorization {
+    /// Writes the kind alone, and nothing of a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",

@@ -218,7 +218,8 @@ impl Reading {
         }
     }
 
-    /// Takes an object that was found in the lines of a stream.
+    /// Takes an object that was found in the lines of a stream, as a frame by itself. `of` is the frame that holds its
+    /// last line.
     fn interpret_object(&mut self, object: &[u8], of: &Frame<'_>) -> Option<Verdict> {
         let source = if of.source == Source::Loose { Source::Line } else { of.source };
         let frame = Frame { source, data: object, text: object, ..*of };

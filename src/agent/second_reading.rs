@@ -1,5 +1,5 @@
-//! The second reading of a frame that ends a run in order and holds two members of one name. Readers of JSON differ in which
-//! of them they hear, and a failure must not hide behind a success of the same name.
+//! The second reading of a frame that ends a run in order and holds two members of one name. Readers of JSON differ in
+//! which of them they hear, and a failure must not hide behind a success of the same name.
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol;
@@ -8,7 +8,8 @@ use crate::domain::answer::Verdict;
 use crate::domain::protocol::Protocol;
 use crate::json::scan::{Members, RawJson};
 
-/// Members by which protocols say what a frame is and how the run ended, those on the way to them, and those of the words.
+/// Members by which protocols say what a frame is and how the run ended, those on the way to them, and those of the
+/// words.
 const NAMES: [&str; 47] = [
     "type",
     "kind",
@@ -65,8 +66,9 @@ const DEPTH: usize = 8;
 /// Members of one name that are told apart. Of more, the last one is heard as well.
 const MEMBERS: usize = 8;
 
-/// Returns the verdict of a frame that ends the run in order, unless the frame says something worse if other members of
-/// the same names are heard.
+/// Returns `verdict`, that of a frame which ends the run in order, or a graver one. If an object in the frame has
+/// several members of one name, the frame is read again by the protocol's rules for each of them, with that one alone.
+/// The first failure found is returned, and otherwise a stop short if `verdict` is a completion.
 pub(super) fn gravest(protocol: Protocol, frame: &Frame<'_>, mut verdict: Verdict) -> Verdict {
     let mut text = Vec::new();
     let mut at = 1;
@@ -91,8 +93,9 @@ pub(super) fn gravest(protocol: Protocol, frame: &Frame<'_>, mut verdict: Verdic
     }
 }
 
-/// Writes what a value says under [`NAMES`], each member once: of those of one name the one at `at`, or else the last.
-/// Returns the largest number of members of one name in one object.
+/// Appends to `out` what a value says under [`NAMES`], each member once: of those of one name the one at the index
+/// `at`, or else the last. Below `depth` levels values are copied as they are. Returns the largest number of members of
+/// one name in one object.
 fn write(value: RawJson<'_>, at: usize, depth: usize, out: &mut Vec<u8>) -> usize {
     let mut most = 1;
     if depth > 0 && value.is_object() {

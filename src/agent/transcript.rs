@@ -28,9 +28,9 @@ pub(crate) struct Transcript {
     pub(crate) is_understood: bool,
     /// The last word of the agent, if that was a failure.
     pub(crate) failure: Option<AnswerError>,
-    /// What an answer is that ends now, in place of a success: a line that is no frame reported an error, or a frame said
-    /// more than was kept of it. Text takes it back, as it does a failure, and the event that ends a protocol's run takes
-    /// precedence.
+    /// What an answer is that ends now, in place of a success: a line that is no frame reported an error, or a frame
+    /// said more than was kept of it. Text takes it back, as it does a failure, and the event that ends a protocol's
+    /// run takes precedence.
     pub(crate) doubt: Option<Verdict>,
     /// How the agent stopped, as far as it has said.
     pub(crate) finish: Option<FinishReason>,
@@ -154,7 +154,8 @@ impl Transcript {
         self.doubt = None;
     }
 
-    /// Notes an error that a line reports which is no frame: its last words, if another was reported before.
+    /// Notes an error that a line reports which is no frame. If a frame had reported a failure, the line's words
+    /// replace its words. Otherwise the error is a doubt, in place of another one.
     pub(crate) fn doubt_by(&mut self, failure: AnswerError) {
         match &mut self.failure {
             Some(known) => *known = failure,
@@ -162,8 +163,8 @@ impl Transcript {
         }
     }
 
-    /// Notes that a frame said more than was kept of it: unless further answer follows, an end in order is no success. What
-    /// was reported before comes first.
+    /// Notes that a frame said more than was kept of it: unless further answer follows, an end in order is no success.
+    /// What was reported before comes first.
     pub(crate) fn doubt_the_end(&mut self) {
         self.doubt.get_or_insert(Verdict::Interrupted(Interruption::NoTerminalEvent));
     }
@@ -215,12 +216,14 @@ impl Transcript {
         Some(text.into_string()).filter(|text| !text.is_empty()).map(|text| Output { text, truncated })
     }
 
+    /// Returns the bytes of memory that the texts hold.
     pub(crate) fn capacity(&self) -> usize {
         self.text.capacity() + self.pieces.capacity()
     }
 }
 
 impl From<Counts> for Usage {
+    /// A count that is absent is zero.
     fn from(counts: Counts) -> Self {
         let Counts { input, output, cache_read, cache_write } = counts;
         Self {
@@ -232,7 +235,8 @@ impl From<Counts> for Usage {
     }
 }
 
-/// Returns an id of `of`, if it is whole, of at most 256 bytes, and looks like one.
+/// Returns the member `name` of `of` as an id. Returns `None` if it is missing or cut off, has more than 256 bytes, or
+/// does not look like an id ([`is_plain_id`]).
 pub(crate) fn id(of: RawJson<'_>, name: &str) -> Option<String> {
     of.get(name)?.whole_str()?.within(256).filter(|id| is_plain_id(id))
 }

@@ -20,7 +20,7 @@ pub(super) fn may_begin(string: &[u8]) -> bool {
     matches!(inner, [b'{', b'\\' | b' ' | b'}', ..] | [b'\\' | b' ', ..]) || is_frame_within(inner)
 }
 
-/// Returns a dictionary of literals, as Python prints it, as JSON.
+/// Returns a dictionary of literals, as Python prints it, as JSON. Returns `None` for any other text.
 pub(super) fn literals(text: &[u8]) -> Option<String> {
     if text.starts_with(b"{'") { python::to_json(text) } else { None }
 }
@@ -42,6 +42,7 @@ pub(super) fn event(text: &[u8]) -> Option<(&[u8], &[u8])> {
     data.map(|data| (name, data))
 }
 
+/// Returns the place of the first line end in a text, or the text's length.
 fn line_end(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).unwrap_or(text.len())
 }

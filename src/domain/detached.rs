@@ -51,9 +51,9 @@ pub struct Detachment {
 }
 
 impl Platform {
-    /// Returns the longest detached run on the platform, in seconds. AgentCore holds a background task for eight hours.
-    /// It gets ten minutes less, so that the run ends before its session does.
-    /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>
+    /// Returns the longest detached run on the platform, in seconds: 28,200 on AgentCore, and a day elsewhere.
+    /// AgentCore holds a background task for eight hours. It gets ten minutes less, so that the run ends before its
+    /// session does. <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>
     pub fn longest_detached_seconds(self) -> u32 {
         match self {
             Self::AgentCore => 28_200,
@@ -63,8 +63,10 @@ impl Platform {
 }
 
 impl Detached {
-    /// Reads the member `detached`, if there is one. A value that is not understood is a problem in `fields`, and
-    /// `None`. Without `firstReportSeconds` it is 300, or the whole time if that is less.
+    /// Reads the member `detached`. `timeoutSeconds` is required, from 1 to the platform's longest run.
+    /// `firstReportSeconds` is from 1 to that time, and by default 300, or the whole time if that is less. Returns
+    /// `None` if the member is absent or null. A value that is not understood, and a misspelt member, is a problem in
+    /// `fields`, and `None`.
     pub(crate) fn read(fields: &mut Fields<'_>, platform: Platform) -> Option<Self> {
         let is_object = fields.value(DETACHED)?.is_object();
         let members = fields.object(DETACHED);
@@ -104,14 +106,16 @@ impl Detached {
         json!({"timeoutSeconds": self.timeout_seconds, "firstReportSeconds": self.first_report_seconds})
     }
 
-    /// Returns what the claim of a run at `now` writes.
+    /// Returns what the claim of a run at `now` writes: the report key, the deadline `timeoutSeconds` after `now`, and
+    /// the time for the first report. The ways to stop short that are accepted are left to the caller.
     pub fn detachment(self, report_key: String, now: i64) -> Detachment {
         let deadline = now.saturating_add(millis(self.timeout_seconds));
         let first_report_seconds = self.first_report_seconds;
         Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons: Vec::new() }
     }
 
-    /// Returns the delay of the look that is sent before the call: it comes when a first report is due.
+    /// Returns the delay of the look that is sent before the call: the time for the first report, but at most SQS's
+    /// longest delay.
     pub fn first_look(self) -> Duration {
         Duration::from_secs(self.first_report_seconds.into()).min(LONGEST_DELAY)
     }
@@ -124,25 +128,27 @@ impl Detachment {
     }
 }
 
+/// Returns seconds in milliseconds.
 fn millis(seconds: u32) -> i64 {
     i64::from(seconds) * 1000
 }
 
-/// Returns the end of the lease of an agent that was heard at `heard`. A heartbeat that was never promised is never
-/// demanded: the lease then lasts until the deadline.
+/// Returns the end of the lease of an agent that was heard at `heard`: three of its heartbeats later, but at most the
+/// deadline. A heartbeat that was never promised is never demanded: the lease then lasts until the deadline.
 pub fn lease_after(heard: i64, heartbeat_seconds: Option<u32>, deadline: i64) -> i64 {
     heartbeat_seconds.map_or(deadline, |seconds| {
         heard.saturating_add(HEARTBEATS_PER_LEASE.saturating_mul(millis(seconds))).min(deadline)
     })
 }
 
-/// Returns the end of the lease of an agent whose acknowledgement was lost, from `now` on.
+/// Returns the end of the lease of an agent whose acknowledgement was lost: `first_report_seconds` after `now`, but at
+/// most the deadline.
 pub fn lease_of_unacknowledged(now: i64, first_report_seconds: u32, deadline: i64) -> i64 {
     now.saturating_add(millis(first_report_seconds)).min(deadline)
 }
 
-/// Returns the delay of the next look at a lease that counts as over after `over_at`: as long as SQS can, and at least a
-/// second.
+/// Returns the delay of the next look at a lease that counts as over after `over_at`: the next whole second after the
+/// time that is left, at least one second, and at most SQS's longest delay.
 pub fn look_delay(over_at: i64, now: i64) -> Duration {
     let left = u64::try_from(over_at.saturating_sub(now)).unwrap_or_default();
     // A whole second, because SQS knows no parts of one, and the next one, because a lease lives to its last moment.

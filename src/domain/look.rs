@@ -45,13 +45,13 @@ struct Message<L> {
 }
 
 impl Look {
-    /// Returns the look as the text of a message.
+    /// Returns the look as the text of a message: a JSON object with the look under `_look`.
     pub fn to_message(&self) -> String {
         // A map of texts can always be written.
         serde_json::to_string(&Message { look: self }).unwrap_or_default()
     }
 
-    /// Reads a message. Returns `None` if it is no look.
+    /// Reads the text of a message. Returns `None` if it is no look, or one that is not understood.
     pub fn read(message: &str) -> Option<Self> {
         // Most messages are no looks, and are not parsed twice.
         if !message.contains("\"_look\"") {

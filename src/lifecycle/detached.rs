@@ -33,12 +33,14 @@ pub enum DetachedError {
 }
 
 impl From<LookNotSent> for Failure {
+    /// Returns a retryable failure `DispatchFailed`.
     fn from(error: LookNotSent) -> Self {
         Self::retryable(ErrorType::DispatchFailed, error.to_string())
     }
 }
 
 impl From<DetachedError> for Failure {
+    /// Returns the failure of the cause.
     fn from(error: DetachedError) -> Self {
         match error {
             DetachedError::Store(error) => error.into(),
@@ -47,7 +49,11 @@ impl From<DetachedError> for Failure {
     }
 }
 
-/// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over.
+/// Sends the look that comes when the agent's lease, which ends at `lease_until`, counts as over: after its end and the
+/// tolerated skew, or sooner if SQS cannot wait so long.
+///
+/// # Errors
+/// Returns an error if it is unknown whether the look was sent.
 pub(super) async fn look_later(
     looks: &impl Looks,
     look: &Look,
@@ -187,7 +193,9 @@ pub async fn why_lost<T: Table, C: Clock>(
     Ok(left_as(held, report_key, held.store.in_time(deadline.write_until, reading).await?))
 }
 
-/// Returns what a row that the attempt does not own says about its detached run.
+/// Returns what a row that refused the attempt says about its detached run. The row of another report key, and none, is
+/// `Lost`. One that is not running has `Ended`. One that was handed over is the agent's, `ToAgent`: the run lock is
+/// then left to it. One that names this attempt as owner is its `Own`.
 fn left_as<T: Table, C: Clock>(held: &OwnedExecution<'_, T, C>, report_key: &str, row: Option<Row>) -> Left {
     match row.filter(|row| row.report_key.as_deref() == Some(report_key)) {
         Some(row) if row.status != Status::Running => Left::Ended(Box::new(row)),

@@ -59,6 +59,7 @@ impl<E: Into<Failure>> From<E> for RunStop {
 }
 
 impl From<NotHeld> for RunStop {
+    /// Returns the stop, or the failure of the table.
     fn from(not_held: NotHeld) -> Self {
         match not_held {
             NotHeld::Stopped(stop) => Self::Stopped(stop),

@@ -43,7 +43,17 @@ pub enum LookAction {
     HandOver,
 }
 
-/// Decides what a look does. A look of another attempt changes nothing. The decision holds for this row only.
+/// Decides what a look does. A look of another attempt, and one at no row or an expired one, is dropped.
+///
+/// - The run has ended: a `Stop` look stops the session unless a further attempt may come, a `Count` look counts,
+///   others are dropped.
+/// - It is running: `Stop` and `Count` looks are dropped.
+/// - A `Cancel` look ends a run whose end was requested. If an invocation still has the lease, it comes again. Without
+///   a request it is dropped.
+/// - A `Timer` look comes again while a lease lasts. Once it is over, it cancels the run if that was requested, and
+///   otherwise ends an agent's run as overdue, and hands over that of a dead attempt.
+///
+/// The decision holds for this row only.
 pub fn decide_look(row: Option<&Row>, look: &Look, now: i64, lease: Lease) -> LookAction {
     let row = row.filter(|row| !row.is_expired(now) && row.report_key.as_ref() == Some(&look.report_key));
     let Some(row) = row else { return LookAction::Drop };
@@ -115,7 +125,8 @@ pub async fn look<T: Table, C: Clock>(
     }
 }
 
-/// Looks once.
+/// Looks once: does what [`decide_look`] decides, and decides again if the row has changed meanwhile. A run that was
+/// ended here gets a look that stops its session later.
 ///
 /// # Errors
 /// As [`look`], without another try.

@@ -106,8 +106,8 @@ pub async fn apply_report<T: Table, C: Clock>(
     Err(StoreError::Contended)
 }
 
-/// Sends the look that stops the agent's session, if it may be stopped. A failure is logged only: the session then ends
-/// by itself once it is idle.
+/// Sends the look that stops the agent's session a minute later, if it may be stopped. A failure is logged only: the
+/// session then ends by itself once it is idle.
 pub(crate) async fn stop_later(looks: &impl Looks, execution: ExecutionRef<'_>, ended: &Row) {
     if !may_stop_session(ended, execution.execution_id) {
         return;

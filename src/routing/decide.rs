@@ -189,8 +189,8 @@ impl Router<'_> {
         })
     }
 
-    /// Decides about a replay: it runs the input that was kept of the execution, whatever has become of its trigger. If
-    /// the input is not kept, or is not understood, the replay is refused, because somebody expects its run.
+    /// Decides about a replay, which runs the kept input of the execution. If the input is not kept, or is not
+    /// understood, the replay is refused, because somebody expects its run.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.
@@ -214,7 +214,7 @@ impl Router<'_> {
         })
     }
 
-    /// Returns the decision to refuse the event of this trigger with `failure`. The fire has an unknown task.
+    /// Returns the decision to refuse the event of this trigger with `failure`. The fire's task is unknown.
     fn refused(&self, trigger_id: &TriggerId, user_id: &UserId, detour: Detour, failure: Failure) -> RoutingDecision {
         RoutingDecision::Refused(detour, self.unknown_fire(trigger_id, user_id), failure)
     }
@@ -373,8 +373,8 @@ impl Router<'_> {
     }
 
     /// Returns the skip of a trigger that is switched off or deleted. It is not recorded if the event announces a skip
-    /// itself. Every recorded skip is announced, so a few disabled triggers that follow everything would otherwise
-    /// record each other's skips for ever.
+    /// itself. Every recorded skip is announced, so a few disabled triggers that follow everything would record each
+    /// other's skips for ever.
     fn skipped(&self, fire: Box<Fire>, reason: SkipReason) -> Subscription {
         if self.event.announces_skip() { Subscription::Unrecorded } else { Subscription::Skipped(fire, reason) }
     }

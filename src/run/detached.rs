@@ -136,7 +136,8 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the facts of a hand-over at `now`.
+    /// Returns the facts of a hand-over at `now`: the end of the agent's lease by what it has acknowledged, its promise
+    /// to report, and what the invocation knows of the run.
     fn hand_over(&self, run: &DetachedRun, answer: Option<Acknowledgement>, now: i64) -> HandOver {
         let Detachment { deadline, first_report_seconds, .. } = run.detachment;
         let heartbeat_seconds = answer.and_then(|acknowledgement| acknowledgement.heartbeat_seconds);
@@ -154,7 +155,8 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Returns the result for a detached run that this attempt need not end any more.
+    /// Returns the result for a detached run that this attempt need not end any more: the response of a run that is its
+    /// agent's, or of one that ended by its report. A failed one is its failure. `Own` and `Lost` are `LeaseLost`.
     fn told(&self, fire: &Fire, left: Left) -> Result<Value, Failure> {
         let response = Response::new(fire, &self.attempt.execution_id);
         match left {

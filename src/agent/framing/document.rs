@@ -34,6 +34,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
+    /// Creates the framing before the body's first byte.
     pub(crate) fn new(fallback: Fallback) -> Document {
         Document { fallback, kept: Buffer::default(), dropped: None, skim: None }
     }
@@ -59,11 +60,12 @@ impl Document {
         self.dropped = super::lines::last_token(bytes).or(self.dropped).or(Some(b' '));
     }
 
-    /// The bytes of the largest document that is kept.
+    /// Returns the bytes of the largest document that is kept whole.
     fn limit(&self) -> usize {
         if self.fallback == Fallback::Text { MAX_HEAD } else { MAX_EVENT }
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.kept.0.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }

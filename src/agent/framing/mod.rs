@@ -101,6 +101,7 @@ pub(crate) enum Framer {
 }
 
 impl Framer {
+    /// Creates the framer before the body's first byte. The framing is open.
     pub(crate) fn new(declared: Declared) -> Framer {
         Framer::Open { declared, head: Vec::new() }
     }
@@ -124,6 +125,7 @@ impl Framer {
         are_lines.then(|| text.to_vec())
     }
 
+    /// Returns the framing for one document, or for plain text as `fallback` says.
     fn document(fallback: Fallback) -> Framer {
         Framer::Document(Document::new(fallback))
     }
@@ -236,12 +238,13 @@ impl Framer {
         }
     }
 
-    /// Returns what stands behind the last frame of a body that is known to have arrived whole.
+    /// Returns the line that stands behind the last frame of a body that is known to have arrived whole. Only
+    /// server-sent events have one.
     pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
         if let Framer::Sse(sse) = self { sse.behind() } else { None }
     }
 
-    /// The text of a body that may be plain text, as far as it has come.
+    /// Returns the text of a body that is plain text in any case, as far as it is kept, or `None` for any other body.
     pub(crate) fn plain_text(&self) -> Option<&[u8]> {
         match self {
             Framer::Document(document) => document.plain_text(),
@@ -249,6 +252,7 @@ impl Framer {
         }
     }
 
+    /// Returns true if the framing that was chosen is that of server-sent events.
     pub(crate) fn is_sse(&self) -> bool {
         matches!(self, Framer::Sse(_))
     }

@@ -73,6 +73,7 @@ enum Standing {
 }
 
 impl Sse {
+    /// Creates the framing before the stream's first byte.
     pub(crate) fn new() -> Sse {
         Sse { lines: Lines::new(LineEnd::Any), pending: Pending::default(), loose: Loose::default(), done: false }
     }
@@ -118,6 +119,7 @@ impl Sse {
         None
     }
 
+    /// Returns the bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         let skim = self.pending.skim.as_ref().map_or(0, |skim| skim.capacity());
         self.lines.capacity()
@@ -205,11 +207,13 @@ impl Loose {
         }
     }
 
+    /// Returns the line as a frame.
     fn frame(&self) -> Frame<'_> {
         Frame { dropped: self.dropped, ..Frame::new(Source::Loose, &self.line) }
     }
 }
 
+/// Returns true if a line begins with a space or a tab.
 fn is_indented(line: &[u8]) -> bool {
     matches!(line.first(), Some(b' ' | b'\t'))
 }

@@ -21,8 +21,8 @@ const OLD_KINDS: [&str; 4] = ["task", "message", "status-update", "artifact-upda
 /// The place of an update of an artifact among the kinds.
 const UPDATE: usize = 3;
 
-/// Returns true for a JSON-RPC result of one of A2A's kinds. An error alone does not distinguish A2A and MCP. It counts
-/// as MCP's in a document or a frame named `message`, and as A2A's elsewhere.
+/// Returns true for a JSON-RPC message whose `result` is of one of A2A's kinds. An error alone does not distinguish A2A
+/// and MCP. It counts as MCP's in a document or a frame named `message`, and as A2A's elsewhere.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     if !members.has(Name::Jsonrpc) {
         return false;
@@ -101,7 +101,7 @@ impl Reader for Reading {
         }
     }
 
-    /// Decides the run: a response of JSON-RPC that has an error is one.
+    /// Decides the run with `failure`: a response of JSON-RPC that has an error is one.
     fn error_beside(&mut self, failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         Some(Verdict::Failed(failure))
     }
@@ -253,7 +253,8 @@ impl Reading {
     }
 }
 
-/// The bytes of an artifact's id that are compared.
+/// Returns the first 128 bytes of an artifact's id, which are compared, with its quotes. They are empty if it has no
+/// id.
 fn id_of(artifact: RawJson<'_>) -> &[u8] {
     let id = artifact.get("artifactId").map(RawJson::raw).unwrap_or_default();
     &id[..id.len().min(128)]

@@ -13,7 +13,8 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for an event of ADK. Both members are required, because other frames may have one of them alone.
+/// Returns true for an event of ADK: it has `invocationId` and `author`. Both are required, because other frames may
+/// have one of them alone.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::InvocationId) && members.has(Name::Author)
 }
@@ -113,16 +114,17 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides by what the last event said: an answer that ends in order is complete otherwise.
+    /// Decides an answer that ends in order by what the last event said: a failure, a reason to stop short, or else it
+    /// is complete.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }
 }
 
 impl Reading {
-    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Partial events are
-    /// the pieces of one message. The event that is not partial repeats that message as a whole, and its text replaces the
-    /// pieces. If it has no text, they stay. The calls of functions are counted in it alone.
+    /// Takes the content of an event, if its role is the model's or missing. Thoughts are always left out. Partial
+    /// events are the pieces of one message. The event that is not partial repeats that message as a whole, and its
+    /// text replaces the pieces. If it has no text, they stay. The calls of functions are counted in it alone.
     fn take_content(&mut self, content: Option<RawJson<'_>>, is_partial: bool, transcript: &mut Transcript) {
         // The text is full, and this is more of it.
         if is_partial && self.is_partial && !transcript.wants_text() {

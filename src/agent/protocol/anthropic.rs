@@ -90,8 +90,9 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. It needs a `message_stop` after the last `message_start`. A message that
-    /// stopped for a tool is complete then.
+    /// Decides a stream that ended in order. It needs a `message_stop` after the last `message_start`, and then what
+    /// was said last decides: a message that stopped for a tool is complete. Without one it is interrupted, unless a
+    /// failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_stopped { transcript.at_end() } else { transcript.without_terminal_event() }
     }

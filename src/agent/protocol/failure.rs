@@ -93,8 +93,8 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
     })
 }
 
-/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is none.
-/// The error of a tool is the tool's, and the agent itself deals with it.
+/// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is
+/// none. The error of a tool is the tool's, and the agent itself deals with it.
 pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     // Nearly no frame has the name, and this costs the least.
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"rror\""));
@@ -170,7 +170,7 @@ impl Name {
     }
 }
 
-/// Returns true if a word says that something failed.
+/// Returns true if the first 64 bytes of a word say that something failed, as [`is_failure_word`] decides.
 fn is_failure(word: Str<'_>) -> bool {
     // Nearly every type is none: no copy is made of it.
     const HINTS: [&[u8]; 5] = [b"err", b"fai", b"exc", b"cra", b"fat"];
@@ -198,7 +198,8 @@ fn is_word_of_success(value: RawJson<'_>) -> bool {
         || value.as_count().is_some_and(|code| code < 400)
 }
 
-/// Returns an exception of Bedrock's kind, at the top or within `event`. The one at the top comes first.
+/// Returns an exception of Bedrock's kind: the one at the top of the object, or otherwise the first within its `event`.
+/// Returns `None` if there is none.
 fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     members.get(Name::Exception).or_else(|| {
         let event = members.get(Name::Event).filter(|event| event.is_object())?;
@@ -208,7 +209,8 @@ fn exception_of<'a>(members: &Members<'a>) -> Option<RawJson<'a>> {
     })
 }
 
-/// Returns true if a frame is about a tool: its errors and its texts are the tool's, not the agent's. The one document
+/// Returns true if a frame is about a tool, so that its errors and its texts are the tool's, not the agent's: the
+/// frame's name, its `type` or its `event` begins with `tool`, its role is `tool`, or it names a tool. The one document
 /// of an answer may name a tool beside the agent's words.
 pub(super) fn is_tools(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     let is_tools_name = |name: &[u8]| name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"tool");

@@ -136,10 +136,10 @@ impl Generic {
         (understood, verdict)
     }
 
-    /// Takes the name of a server-sent event. If it is a name of failure, the transcript gets a failure in the frame's words
-    /// and the usage of its members, and the caller reads nothing else of the frame. If it says how the agent stopped, the
-    /// reason is returned and not noted: the caller reads the rest of the frame, whose own word comes first. Any other name
-    /// returns `Nothing`. `self` keeps the last of these, only to skip its repetitions.
+    /// Takes the name of a server-sent event. If it is a name of failure, the transcript gets a failure in the frame's
+    /// words and the usage of its members, and the caller reads nothing else of the frame. If it says how the agent
+    /// stopped, the reason is returned and not noted: the caller reads the rest of the frame, whose own word comes
+    /// first. Any other name returns `Nothing`. `self` keeps the last of these, only to skip its repetitions.
     fn take_name(&mut self, frame: &Frame<'_>, members: Option<&Members<'_>>, transcript: &mut Transcript) -> Named {
         // Nearly every name is that of the frame before.
         if frame.name == self.plain_name {
@@ -161,7 +161,7 @@ impl Generic {
         Named::Nothing
     }
 
-    /// Returns true once something of an answer was understood.
+    /// Returns true once something of an answer was understood that is no remark.
     pub(crate) fn has_said(&self) -> bool {
         self.has_said
     }
@@ -365,7 +365,8 @@ impl Generic {
         }
     }
 
-    /// Decides an answer that ended in order: its last word decides, and without one it is complete.
+    /// Decides an answer that ended in order: a failure or a reason to stop short that was its last word, or else a
+    /// doubt. Without any it is complete.
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.at_end()
     }
@@ -389,7 +390,8 @@ fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     })
 }
 
-/// Appends the answer that an object of an agent's own holds, if any.
+/// Appends the answer that an object of an agent's own holds, in the first of [`ANSWERS`] that has text. Appends
+/// nothing if it holds none.
 pub(super) fn push_answer_of(members: &Members<'_>, out: &mut BoundedText) {
     if let Some((_, text)) = answer_of(members) {
         out.push(text.as_str());

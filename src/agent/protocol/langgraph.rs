@@ -118,17 +118,19 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides by what was said last: an answer that ends in order is complete otherwise.
+    /// Decides an answer that ends in order by what was said last: a failure, a reason to stop short, or else it is
+    /// complete.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }
 
-    /// Passes it over: a state may have channels of any name, and the server has names of its own for errors.
+    /// Passes the error over and decides nothing: a state may have channels of any name, and the server has names of
+    /// its own for errors.
     fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         None
     }
 
-    /// Takes the server's error, in its own form if it has one.
+    /// Decides the run as failed, in the words of the server's error, or otherwise of the frame.
     fn error(&mut self, frame: &Frame<'_>, _transcript: &mut Transcript) -> Verdict {
         Verdict::Failed(graph_error(RawJson::cut(frame.text)).unwrap_or_else(|| reported(message_of_frame(frame))))
     }
@@ -141,7 +143,7 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
-/// Returns the usage with that of another message, if that has any counts.
+/// Returns the sum of `usage` and that of another message. A message that counts nothing changes nothing.
 fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
     match of_message.and_then(Counts::of) {
         Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),

@@ -66,26 +66,28 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without a deciding `end`. An `end` with data of the agent's own must have
-    /// come, which the generic rules have read.
+    /// Decides a stream that ended in order without a deciding `end`. If an `end` with data of the agent's own came,
+    /// what was said last decides. Otherwise it is interrupted, unless a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_over { transcript.at_end() } else { transcript.without_terminal_event() }
     }
 
-    /// Passes it over: an output is the application's object, and the server has a frame of its own for errors.
+    /// Passes the error over and decides nothing: an output is the application's object, and the server has a frame of
+    /// its own for errors.
     fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         None
     }
 
+    /// Returns true: a string is a piece of the text, even if it is JSON.
     fn takes_strings(&self) -> bool {
         true
     }
 }
 
 impl Reading {
-    /// Takes an object of data. A string or a list of parts under `content`, or otherwise under `output`, is a piece of the
-    /// answer, and anything else there is a whole message. Among the changes of `/stream_log`, the one at `/final_output` holds the
-    /// answer. Then `content` and `output` are not read.
+    /// Takes an object of data. A string or a list of parts under `content`, or otherwise under `output`, is a piece of
+    /// the answer, and anything else there is a whole message. Among the changes of `/stream_log`, the one at
+    /// `/final_output` holds the answer. Then `content` and `output` are not read.
     fn take_chunk(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) {
         let [ops, content, output] = scan::pick(frame.text, ["ops", "content", "output"]);
         for op in ops.into_iter().flat_map(RawJson::elements) {

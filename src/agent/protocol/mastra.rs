@@ -88,8 +88,8 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without `finish`. If a tool waits for an approval or suspended the run, and
-    /// no failure was reported, it is incomplete as an interrupt.
+    /// Decides a stream that ended in order without `finish`. It is failed if a failure was reported, an interrupt if a
+    /// tool waits for an approval or suspended the run, and otherwise interrupted.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         match transcript.failed() {
             None if self.is_suspended => Verdict::Incomplete(FinishReason::Interrupt),
@@ -98,7 +98,8 @@ impl Reader for Reading {
     }
 }
 
-/// Takes a chunk that says that the run stopped short for this reason.
+/// Takes a chunk that says that the run stopped short for this reason, and decides the run as incomplete if the chunk
+/// has its end.
 fn stopped(frame: &Frame<'_>, reason: FinishReason, transcript: &mut Transcript) -> Option<Verdict> {
     transcript.finish = Some(reason);
     decided(frame, transcript, Verdict::Incomplete(reason))

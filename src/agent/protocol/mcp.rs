@@ -9,7 +9,8 @@ use crate::domain::answer::{AnswerError, Verdict};
 use crate::json::scan::{self, RawJson};
 use crate::json::text::BoundedText;
 
-/// Returns true for any message of JSON-RPC. A2A must be ruled out before.
+/// Returns true for any message of JSON-RPC: it has `jsonrpc`, and a `result`, an `error` or a `method`. A2A must be
+/// ruled out before.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::Jsonrpc)
         && (members.has_any(const { Names::of(&[Name::Result, Name::Error]) })
@@ -50,7 +51,7 @@ impl Reader for Reading {
         decided(frame, transcript, Verdict::Completed)
     }
 
-    /// Decides the run: a response of JSON-RPC that has an error is one.
+    /// Decides the run with `failure`: a response of JSON-RPC that has an error is one.
     fn error_beside(&mut self, failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         Some(Verdict::Failed(failure))
     }

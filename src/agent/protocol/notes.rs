@@ -59,8 +59,8 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
 }
 
 /// Notes how a frame says that the agent stopped, by the first of these that it has: a tripwire, a member that asks for
-/// a person, its own stop reason, that of an object under `result` or `response` (in a document under `message`, too), and
-/// the word of its `status`, `type` or `event`. The last of several frames counts.
+/// a person, its own stop reason, that of an object under `result` or `response` (in a document under `message`, too),
+/// and the word of its `status`, `type` or `event`. The last of several frames counts.
 pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     // Mastra's document has `tripwire` beside a `finishReason` that does not tell of it.
     if members.get(Name::Tripwire).is_some_and(RawJson::is_something) {

@@ -1,5 +1,5 @@
-//! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and `AgentResult.to_dict()`.
-//! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
+//! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and
+//! `AgentResult.to_dict()`. <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
@@ -72,8 +72,8 @@ fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
     data.is_some_and(|data| data.as_str().is_some()) && !says_more()
 }
 
-/// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may write
-/// one beside what the SDK sends.
+/// Leaves a frame of the SDK's own that was taken to the generic rules as well if it reports a failure: an agent may
+/// write one beside what the SDK sends.
 fn heard(frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
     match failure_of(frame, &Members::of(frame.text)) {
         Some(_) => foreign(transcript),
@@ -104,7 +104,8 @@ impl Reader for Reading {
         }
     }
 
-    /// Decides by what was said last: an answer that ends in order is complete otherwise.
+    /// Decides an answer that ends in order by what was said last: a failure, a reason to stop short, or else it is
+    /// complete.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }

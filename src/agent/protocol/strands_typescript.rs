@@ -86,7 +86,8 @@ impl Reader for Reading {
         }
     }
 
-    /// Passes it over: it is that of a call which the agent may make again. The server has an event of its own for errors.
+    /// Passes the error over and decides nothing: it is that of a call which the agent may make again. The server has
+    /// an event of its own for errors.
     fn error_beside(&mut self, _failure: AnswerError, _transcript: &mut Transcript) -> Option<Verdict> {
         None
     }
@@ -146,7 +147,7 @@ impl Reading {
     }
 }
 
-/// Returns the failure that the server reports, and keeps its request id.
+/// Returns the failure that the server's event reports, in its words, and keeps its request id.
 fn server_error(value: RawJson<'_>, transcript: &mut Transcript) -> Verdict {
     let error = value.get("error");
     transcript.request_id = error.and_then(|error| id(error, "requestId"));

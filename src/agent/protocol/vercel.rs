@@ -10,7 +10,8 @@ use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
 use crate::json::scan::RawJson;
 
-/// Returns true for the first part of a stream. Mastra's, which has the same type, is looked for before it.
+/// Returns true for the first part of a stream, whose `type` is `start`. Mastra's, which has the same type, is looked
+/// for before it.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "start")
 }
