@@ -43,14 +43,17 @@ pub trait Clock {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    /// Returns [`now_millis`].
     fn now_millis(&self) -> i64 {
         now_millis()
     }
 
+    /// Returns tokio's instant.
     fn instant(&self) -> Instant {
         Instant::now()
     }
 
+    /// Waits for `duration`, by tokio's timer.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
         tokio::time::sleep(duration)
     }

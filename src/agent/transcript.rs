@@ -176,8 +176,8 @@ impl Transcript {
         self.failure.as_ref().or_else(by_line)
     }
 
-    /// Decides a run whose answer ended in order, where its protocol promises no event that says how: by what was said
-    /// last, if that leaves no doubt.
+    /// Decides a run whose answer ended in order, where its protocol promises no event that says how. A failure that
+    /// was reported comes first, then a doubt, then a reason to stop short. Without any of these it is complete.
     pub(crate) fn at_end(&self) -> Verdict {
         match (&self.failure, &self.doubt) {
             (None, Some(doubt)) => doubt.clone(),
@@ -185,7 +185,9 @@ impl Transcript {
         }
     }
 
-    /// Decides a run that an event ended in order by what was said last. A failure comes before a reason to stop short.
+    /// Decides a run that an event ended in order by what was said last: a failure that was reported comes first, then
+    /// a reason to stop short. Without either it is complete. A doubt does not count, because the event says how the
+    /// run ended.
     pub(crate) fn last_word(&self) -> Verdict {
         match (&self.failure, self.finish) {
             (Some(failure), _) => Verdict::Failed(failure.clone()),

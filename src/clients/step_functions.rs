@@ -1,6 +1,7 @@
 //! Step Functions. The task of a refused command is answered, so that no state machine waits for a run that never
 //! begins, and looks ask whether somebody still waits for a run. Only two operations are needed, so the HTTP client of
-//! the process sends them. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>
+//! the process sends them.
+//! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>
 //! <https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html>
 
 use std::{

@@ -53,7 +53,8 @@ pub struct Detachment {
 impl Platform {
     /// Returns the longest detached run on the platform, in seconds: 28,200 on AgentCore, and a day elsewhere.
     /// AgentCore holds a background task for eight hours. It gets ten minutes less, so that the run ends before its
-    /// session does. <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>
+    /// session does.
+    /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html>
     pub fn longest_detached_seconds(self) -> u32 {
         match self {
             Self::AgentCore => 28_200,

@@ -114,6 +114,7 @@ impl FinishReason {
 }
 
 impl fmt::Display for FinishReason {
+    /// Writes the name, as [`FinishReason::as_str`] returns it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

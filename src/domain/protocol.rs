@@ -113,6 +113,7 @@ impl Protocol {
 }
 
 impl fmt::Display for Protocol {
+    /// Writes the name, as [`Protocol::as_str`] returns it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -102,6 +102,7 @@ impl RequestFormat {
 }
 
 impl fmt::Display for RequestFormat {
+    /// Writes the name, as [`RequestFormat::as_str`] returns it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

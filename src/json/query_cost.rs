@@ -209,6 +209,7 @@ enum Open {
 }
 
 impl Default for FilterShape {
+    /// Returns the facts of a filter before its text is read: one way to choose, and nothing found.
     fn default() -> Self {
         Self {
             repeats: 1,

@@ -69,6 +69,7 @@ impl BoundedText {
         self.text.shrink_to_fit();
     }
 
+    /// Returns the text that is kept.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -78,6 +79,7 @@ impl BoundedText {
         self.text.len()
     }
 
+    /// Returns true if nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
@@ -92,6 +94,7 @@ impl BoundedText {
         self.text.capacity()
     }
 
+    /// Returns the text that is kept.
     pub(crate) fn into_string(self) -> String {
         self.text
     }

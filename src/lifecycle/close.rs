@@ -285,9 +285,10 @@ fn summed(left_out: Vec<(Part, StoreError)>) -> Option<(u64, StoreError)> {
     left_out.into_iter().next().map(|(_, cause)| (count, cause))
 }
 
-/// Ends an execution whose last attempt died and left `seen`: failed, `Interrupted`. The record gets the description of
-/// what that attempt ran from the kept input, if it is read in time: the row may only have one from before the trigger
-/// item was read. If the row is no longer as `seen`, nothing is written, and it is returned.
+/// Ends an execution whose last attempt died and left `seen`, as failed by `Interrupted`, with what [`close`] writes
+/// beside it. The record gets the description of what that attempt ran from the kept input, if it is read in time: the
+/// row may only have one from before the trigger item was read. If the row is no longer as `seen`, nothing is written,
+/// and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -309,8 +310,8 @@ pub(crate) async fn close_as_interrupted<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends a detached run whose agent was silent for too long, and left `seen`: failed, `ReportOverdue`. If the row is no
-/// longer as `seen`, nothing is written, and it is returned.
+/// Ends a detached run whose agent was silent for too long, and left `seen`, as failed by `ReportOverdue`, with what
+/// [`close`] writes beside it. If the row is no longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.
@@ -328,8 +329,9 @@ pub(crate) async fn close_as_overdue<T: Table, C: Clock>(
     close(store, execution, trigger, FinalResult::failed(&failure, seen), write, now, limits).await
 }
 
-/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`: cancelled. If the
-/// row is no longer as `seen`, nothing is written, and it is returned.
+/// Ends an execution that was to be cancelled and whose last attempt failed or died, and left `seen`, as cancelled,
+/// with what [`close`] writes beside it: the tokens of its attempts, and the release of a run lock that it holds. If
+/// the row is no longer as `seen`, nothing is written, and it is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take it.

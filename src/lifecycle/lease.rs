@@ -53,6 +53,7 @@ pub enum RunStop {
 }
 
 impl<E: Into<Failure>> From<E> for RunStop {
+    /// Returns a failed run with this error's failure.
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }

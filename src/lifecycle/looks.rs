@@ -27,6 +27,7 @@ pub trait Looks {
 }
 
 impl Looks for SettleQueue {
+    /// Sends the look to the settle queue as a message, which SQS delivers after `delay`.
     fn send(&self, look: &Look, delay: Duration) -> impl Future<Output = Result<(), LookNotSent>> {
         let sending = self.send_message(look.to_message(), delay);
         async { sending.await.map_err(|error| LookNotSent(error.to_string())) }

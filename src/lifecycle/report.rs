@@ -30,6 +30,7 @@ pub struct AppliedReport {
 }
 
 impl From<ReportAnswer> for AppliedReport {
+    /// Returns the answer for a report that did not end the run.
     fn from(answer: ReportAnswer) -> Self {
         Self { answer, ended: None }
     }

@@ -110,13 +110,12 @@ enum Asked {
 impl Router<'_> {
     /// Decides about the event by its target. Nothing is recorded.
     ///
-    /// - The subscribers of a source, one addressed trigger and a replay are decided below.
+    /// - Subscribers, an addressed trigger and a replay are decided below.
     /// - A trigger to which the event was handed on is due, unless it is switched off or invalid. One that is gone is
     ///   skipped as deleted.
     /// - A trigger that a command runs now is due, too. One that is not there is refused, because somebody expects its
     ///   run.
-    /// - A command to end executions is returned as `Cancel`.
-    /// - An item that cannot be read as a trigger is refused.
+    /// - A command to end executions is returned as `Cancel`. An item that cannot be read as a trigger is refused.
     ///
     /// # Errors
     /// Returns an error if the table does not answer.

@@ -152,9 +152,13 @@ impl Unrun<'_> {
         Ok(Some(Closed { execution_id, action, row }))
     }
 
-    /// Returns the response for a fire that has a record, by what was done to it. An execution that has failed, now or
-    /// before, is returned as an error, unless `is_reported_elsewhere`. One that was cancelled now, one that its agent
-    /// works on and one that ended otherwise each have a response of their own.
+    /// Returns the response for a fire that has a record, by the action that was taken on it:
+    ///
+    /// - It was cancelled now: the response of a cancelled run.
+    /// - `is_reported_elsewhere`: the response of a duplicate, whatever the record says.
+    /// - It was ended now as interrupted or overdue, or has failed: that failure, as an error.
+    /// - Its agent works on it: the response of a detached run.
+    /// - Otherwise: the response of a duplicate.
     fn respond(&self, closed: &Closed, row: &Row, is_reported_elsewhere: bool) -> Result<Value, Failure> {
         let Closed { execution_id, action, .. } = closed;
         let response = Response::new(self.fire, execution_id);

@@ -57,7 +57,8 @@ fn at_work(ended: &Result<Outcome, RunStop>) -> Option<AtWork> {
     }
 }
 
-/// Returns true if the agent may be at work although its answer was not read to its end.
+/// Returns true if the agent may be at work because its answer was not read to its end, or says that the agent works
+/// on. A cancelled run and one that lost its lease do not count.
 pub(super) fn is_unfinished(ended: &Result<Outcome, RunStop>) -> bool {
     at_work(ended) == Some(AtWork::Unfinished)
 }

@@ -83,10 +83,12 @@ trait Kind: Sized {
 impl Kind for String {
     const NAME: &'static str = "S";
 
+    /// Reads a text.
     fn read(value: impl Stored) -> Option<Self> {
         value.text()
     }
 
+    /// Returns an `S`.
     fn write(self) -> AttributeValue {
         AttributeValue::S(self)
     }
@@ -95,10 +97,12 @@ impl Kind for String {
 impl Kind for bool {
     const NAME: &'static str = "BOOL";
 
+    /// Reads a boolean.
     fn read(value: impl Stored) -> Option<Self> {
         value.flag()
     }
 
+    /// Returns a `BOOL`.
     fn write(self) -> AttributeValue {
         AttributeValue::Bool(self)
     }
@@ -125,10 +129,12 @@ numbers! { i64 u32 u64 }
 impl Kind for UsageItem {
     const NAME: &'static str = "M";
 
+    /// Reads the counts of a map.
     fn read(value: impl Stored) -> Option<Self> {
         value.members().map(Self::read)
     }
 
+    /// Returns an `M` of the counts that are present.
     fn write(self) -> AttributeValue {
         AttributeValue::M(self.into_attributes().into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }

@@ -7,13 +7,14 @@ pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("EXECUTION#{execution_id}"))
 }
 
-/// Returns the key of the item that remembers the execution id of a fire that only its Lambda request identifies.
+/// Returns the key of the item that remembers the execution id of a fire that only its Lambda request identifies:
+/// `TRIGGER#trigger`, `FIRE#request`.
 pub(crate) fn guard_key(trigger_id: &str, request_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("FIRE#{request_id}"))
 }
 
 /// Returns the key of the item that remembers which trigger a Lambda request runs in place, and whether it handed its
-/// event on.
+/// event on: `REQUEST#request`, `IN_PLACE`.
 pub(crate) fn in_place_key(request_id: &str) -> Key {
     (format!("REQUEST#{request_id}"), "IN_PLACE".to_owned())
 }
@@ -23,56 +24,60 @@ pub(crate) fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
-/// Returns the partition of the index that holds the triggers which are subscribed to an event source.
+/// Returns the partition of the index that holds the triggers which are subscribed to an event source:
+/// `EVENTSOURCE#source`.
 pub(crate) fn subscribers_of(event_source_id: &str) -> String {
     format!("EVENTSOURCE#{event_source_id}")
 }
 
-/// Returns the key of the kept input of an execution, for a replay.
+/// Returns the key of the kept input of an execution, for a replay: `TRIGGER#trigger`, `INPUT#execution`.
 pub(crate) fn input_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("INPUT#{execution_id}"))
 }
 
-/// Returns the key of a trigger's count of events. It names the user, as the other counters' keys do: another user's
-/// trigger of the same id must not count for this one.
+/// Returns the key of a trigger's count of events: `TRIGGER#trigger`, `THRESHOLD#user`. It names the user, as the other
+/// counters' keys do: another user's trigger of the same id must not count for this one.
 pub(crate) fn counter_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("THRESHOLD#{user_id}"))
 }
 
-/// Returns the key of a trigger's counters of the day of `now`, in UTC. `now` is in milliseconds since 1970.
+/// Returns the key of a trigger's counters of the day of `now`, in UTC: `TRIGGER#trigger`, `DAY#date#user`. `now` is in
+/// milliseconds since 1970.
 pub(crate) fn day_key(user_id: &str, trigger_id: &str, now: i64) -> Key {
     let day = clock::rfc3339(now);
     (format!("TRIGGER#{trigger_id}"), format!("DAY#{}#{user_id}", &day[..10]))
 }
 
-/// Returns the key of the mark that an execution's start is counted.
+/// Returns the key of the mark that an execution's start is counted: `TRIGGER#trigger`, `COUNTED#execution`.
 pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("COUNTED#{execution_id}"))
 }
 
-/// Returns the key of a trigger's run lock. It names the user, as the counters' keys do: the run of another user's
-/// trigger of the same id must not stand in the way of this one.
+/// Returns the key of a trigger's run lock: `TRIGGER#trigger`, `RUNNING#user`. It names the user, as the counters' keys
+/// do: the run of another user's trigger of the same id must not stand in the way of this one.
 pub(crate) fn running_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("RUNNING#{user_id}"))
 }
 
-/// Returns the key of the mark that a trigger has counted an event. `mark` identifies the event.
+/// Returns the key of the mark that a trigger has counted an event: `TRIGGER#trigger`, `MARK#mark#user`. `mark`
+/// identifies the event.
 pub(crate) fn mark_key(user_id: &str, trigger_id: &str, mark: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("MARK#{mark}#{user_id}"))
 }
 
-/// Returns the key of the token of a task that waits for an execution.
+/// Returns the key of the token of a task that waits for an execution: `TRIGGER#trigger`, `TASK#execution`.
 pub(crate) fn task_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("TASK#{execution_id}"))
 }
 
-/// Returns the key under which an execution is found by the execution of Step Functions that waits for it. `caller` is
-/// the hash of that one's ARN.
+/// Returns the key under which an execution is found by the execution of Step Functions that waits for it:
+/// `CALLER#caller`, `EXECUTION#execution#trigger`. `caller` is the hash of that one's ARN.
 pub(crate) fn caller_key(caller: &str, trigger_id: &str, execution_id: &str) -> Key {
     (format!("CALLER#{caller}"), format!("EXECUTION#{execution_id}#{trigger_id}"))
 }
 
-/// Returns the key of the mark that an execution of Step Functions was stopped. `caller` is the hash of its ARN.
+/// Returns the key of the mark that an execution of Step Functions was stopped: `CALLER#caller`, `STOPPED`. `caller` is
+/// the hash of its ARN.
 pub(crate) fn stopped_caller_key(caller: &str) -> Key {
     (format!("CALLER#{caller}"), "STOPPED".to_owned())
 }

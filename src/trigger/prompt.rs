@@ -40,6 +40,7 @@ pub struct Allowance {
 }
 
 impl Default for Allowance {
+    /// Returns the whole allowance: [`MOST_STEPS`] steps and [`MOST_RENDERED`] bytes.
     fn default() -> Self {
         Self { steps: Steps::new(MOST_STEPS), room: Cell::new(MOST_RENDERED) }
     }

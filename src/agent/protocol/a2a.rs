@@ -1,4 +1,5 @@
-//! A2A over JSON-RPC, 0.3 and 1.0. <https://a2a-protocol.org/latest/specification/>
+//! A2A over JSON-RPC, 0.3 and 1.0.
+//! <https://a2a-protocol.org/latest/specification/>
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::form::Form;

@@ -1,4 +1,5 @@
-//! Google's ADK: the events of `/run_sse` and `/run`. <https://google.github.io/adk-docs/events/>
+//! Google's ADK: the events of `/run_sse` and `/run`.
+//! <https://google.github.io/adk-docs/events/>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::duplicates;
@@ -114,8 +115,7 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides an answer that ends in order by what the last event said: a failure, a reason to stop short, or else it
-    /// is complete.
+    /// Decides an answer that ends in order by what the last event said, as [`Transcript::at_end`] does.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }

@@ -1,4 +1,5 @@
-//! AG-UI. <https://docs.ag-ui.com/concepts/events>
+//! AG-UI.
+//! <https://docs.ag-ui.com/concepts/events>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name};

@@ -1,4 +1,5 @@
-//! Anthropic's Messages API. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
+//! Anthropic's Messages API.
+//! <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::duplicates;
@@ -90,9 +91,9 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. It needs a `message_stop` after the last `message_start`, and then what
-    /// was said last decides: a message that stopped for a tool is complete. Without one it is interrupted, unless a
-    /// failure was reported.
+    /// Decides a stream that ended in order. If a `message_stop` came after the last `message_start`,
+    /// [`Transcript::at_end`] decides: a message that stopped for a tool is complete. Otherwise the stream is
+    /// interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_stopped { transcript.at_end() } else { transcript.without_terminal_event() }
     }

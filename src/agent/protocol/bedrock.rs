@@ -61,7 +61,7 @@ impl Reader for Reading {
     }
 
     /// Decides a stream that ended in order without a deciding `messageStop`. If the last message stopped for a tool,
-    /// what was said last decides. Otherwise it is interrupted, unless a failure was reported.
+    /// [`Transcript::at_end`] decides. Otherwise the stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.stopped_for_tool { transcript.at_end() } else { transcript.without_terminal_event() }
     }

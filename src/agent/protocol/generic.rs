@@ -365,8 +365,7 @@ impl Generic {
         }
     }
 
-    /// Decides an answer that ended in order: a failure or a reason to stop short that was its last word, or else a
-    /// doubt. Without any it is complete.
+    /// Decides an answer that ended in order, as [`Transcript::at_end`] does.
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.at_end()
     }

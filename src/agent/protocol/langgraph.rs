@@ -118,8 +118,7 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides an answer that ends in order by what was said last: a failure, a reason to stop short, or else it is
-    /// complete.
+    /// Decides an answer that ends in order by what was said last, as [`Transcript::at_end`] does.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }

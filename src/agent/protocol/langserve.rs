@@ -1,4 +1,5 @@
-//! LangServe: `/stream` and `/stream_log`. <https://github.com/langchain-ai/langserve>
+//! LangServe: `/stream` and `/stream_log`.
+//! <https://github.com/langchain-ai/langserve>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::Members;
@@ -67,7 +68,8 @@ impl Reader for Reading {
     }
 
     /// Decides a stream that ended in order without a deciding `end`. If an `end` with data of the agent's own came,
-    /// what was said last decides. Otherwise it is interrupted, unless a failure was reported.
+    /// which the generic rules have read, [`Transcript::at_end`] decides. Otherwise the stream is interrupted, or
+    /// failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_over { transcript.at_end() } else { transcript.without_terminal_event() }
     }
@@ -108,7 +110,8 @@ impl Reading {
     }
 }
 
-/// Appends the text of an output: a string, a list of parts, or the value under `content` or `output` of an object.
+/// Appends the text of an output: a string, a list of parts, or the value under `content`, or otherwise under `output`,
+/// of an object.
 fn push_value(value: RawJson<'_>, out: &mut BoundedText) {
     if !value.is_object() {
         return push_parts(value, out);

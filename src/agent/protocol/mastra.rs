@@ -1,4 +1,5 @@
-//! Mastra's `fullStream`, sent on. <https://mastra.ai/reference/streaming/ChunkType>
+//! Mastra's `fullStream`, sent on.
+//! <https://mastra.ai/reference/streaming/ChunkType>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::failure::failure_of;

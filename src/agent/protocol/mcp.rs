@@ -1,4 +1,5 @@
-//! MCP's `tools/call` over streamable HTTP. <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>
+//! MCP's `tools/call` over streamable HTTP.
+//! <https://modelcontextprotocol.io/specification/2025-06-18/basic/transports>
 
 use crate::agent::framing::frame::Frame;
 use crate::agent::protocol::members::{Members, Name, Names};

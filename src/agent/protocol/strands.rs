@@ -1,5 +1,6 @@
 //! Strands, the Python SDK: the events of `stream_async`, as AgentCore's SDK sends them on, and
-//! `AgentResult.to_dict()`. <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
+//! `AgentResult.to_dict()`.
+//! <https://strandsagents.com/latest/documentation/docs/user-guide/concepts/streaming/>
 
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::failure::{HOLDERS, SIGNS, failure_of};
@@ -104,8 +105,7 @@ impl Reader for Reading {
         }
     }
 
-    /// Decides an answer that ends in order by what was said last: a failure, a reason to stop short, or else it is
-    /// complete.
+    /// Decides an answer that ends in order by what was said last, as [`Transcript::at_end`] does.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         transcript.at_end()
     }

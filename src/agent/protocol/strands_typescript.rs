@@ -92,7 +92,8 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order without a server's event. It needs a result, and a last word decides then.
+    /// Decides a stream that ended in order without a server's event. If a result came, [`Transcript::at_end`] decides.
+    /// Otherwise the stream is interrupted, or failed if a failure was reported.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.has_result { transcript.at_end() } else { transcript.without_terminal_event() }
     }
