@@ -63,15 +63,15 @@ impl SecretStore {
         })
     }
 
-    /// Creates the client for the secrets that the manage surface writes, if webhooks are deployed.
+    /// Creates the store for the secrets that the manage surface writes, or returns `None` if no webhooks are deployed.
     pub fn of_settings(aws: &SdkConfig, settings: &Settings) -> Option<Self> {
         settings.hooks.as_ref().map(|hooks| Self::new(aws, &hooks.secret_path))
     }
 
-    /// Reads one version of a secret, or the newest one.
+    /// Reads `version` of a secret, or with `None` the newest one, decrypted. `name` is below the store's path.
     ///
     /// # Errors
-    /// If there is none, or SSM does not give it.
+    /// `NotFound` if there is none or it is empty. Otherwise says that SSM does not give it.
     pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
         let selector = version.map(|version| format!(":{version}")).unwrap_or_default();
         let name = format!("{}{name}{selector}", self.path);
@@ -81,7 +81,7 @@ impl SecretStore {
         value.map(Secret::new).ok_or(SecretError::NotFound)
     }
 
-    /// Stores a secret as a new version, and returns the version.
+    /// Stores a secret as a new version of the parameter `name` below the store's path, and returns the version.
     ///
     /// # Errors
     /// If SSM does not take it. It may have taken it all the same.
@@ -105,6 +105,8 @@ impl SecretStore {
     }
 }
 
+/// Returns the error of a request, by the code that SSM answers. Without an answer, and for any other code, it is
+/// `Unavailable`. It never holds a secret.
 fn of_sdk<E>(error: &SdkError<E>) -> SecretError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

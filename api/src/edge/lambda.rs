@@ -45,6 +45,10 @@ pub async fn serve_reports(reports: Arc<Reports>) -> Result<(), Box<dyn std::err
     run(reports::receive::routes(reports)).await
 }
 
+/// Serves invocations with a router until the process ends.
+///
+/// # Errors
+/// Returns an error if Lambda's Runtime API fails.
 async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let service = service_fn(move |request: lambda_http::Request| {
         let router = router.clone();
@@ -68,7 +72,9 @@ fn result_of(response: Response, is_test: bool) -> Result<Response, lambda_http:
     Ok(response)
 }
 
-/// Puts what API Gateway says about a request into its extensions, and takes the stage out of its path.
+/// Puts what API Gateway says about a request into its extensions: the claims of its authorizer, the sender's address,
+/// the request's id, and [`FromManage`] for a test delivery. What was there before is removed, because nobody else may
+/// say it. The stage is taken out of the path.
 fn routed(request: lambda_http::Request) -> Request {
     let mut found = None;
     let mut id = None;
@@ -106,8 +112,9 @@ fn routed(request: lambda_http::Request) -> Request {
     request
 }
 
-/// Returns the address without the stage at the beginning of its path, if it stands there. API Gateway leaves a stage of a
-/// name in `rawPath`, except under a domain of one's own, and `lambda_http` adds one that is not there.
+/// Returns the address without the stage at the beginning of its path, or `None` if it does not stand there or is
+/// `$default`. API Gateway leaves a stage of a name in `rawPath`, except under a domain of one's own, and `lambda_http`
+/// adds one that is not there.
 fn without_stage(uri: &Uri, stage: &str) -> Option<Uri> {
     let path = uri.path_and_query()?.as_str();
     let rest = path.strip_prefix('/')?.strip_prefix(stage).filter(|_| stage != "$default")?;

@@ -66,7 +66,11 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     Ok(Reply::ok(json!({"nextToken": next})).with("executions", executions.into()).count(count))
 }
 
-/// Reads a page of each of these triggers, each after an id, in the same order.
+/// Reads a page of each of these triggers, each after an id, in the same order, and up to 16 at the same time. `limit`
+/// is the most rows of each.
+///
+/// # Errors
+/// Returns an error if the table does not answer.
 async fn pages<'a>(
     api: &Api,
     caller: &Caller,
@@ -81,7 +85,7 @@ async fn pages<'a>(
     stream::iter(asked.collect::<Vec<_>>()).buffered(MOST_IN_FLIGHT).try_collect().await
 }
 
-/// Returns the order of two ids in a list.
+/// Returns the order of two ids in a list: the greater one comes first, unless the list is ascending.
 fn order(left: &str, right: &str, is_ascending: bool) -> Ordering {
     if is_ascending { left.cmp(right) } else { right.cmp(left) }
 }

@@ -18,7 +18,8 @@ use crate::{
 /// The most executions of one request.
 const MOST: usize = 25;
 
-/// `POST /executions/cancel`: `{executions: [{triggerId, executionId}]}`.
+/// `POST /executions/cancel`: `{executions: [{triggerId, executionId}]}`. They are cancelled one after the other,
+/// whatever becomes of each.
 ///
 /// # Errors
 /// If the list is not understood.
@@ -30,7 +31,8 @@ pub async fn cancel(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
     Ok(Reply::ok(json!({"results": results})).count(results.len()))
 }
 
-/// `POST /executions/replay`: `{executions: [{triggerId, executionId}]}`.
+/// `POST /executions/replay`: `{executions: [{triggerId, executionId}]}`. They are replayed one after the other,
+/// whatever becomes of each.
 ///
 /// # Errors
 /// If the list is not understood.
@@ -42,7 +44,10 @@ pub async fn replay(State(api): State<Arc<Api>>, caller: Caller, body: JsonObjec
     Ok(Reply::ok(json!({"results": results})).count(results.len()))
 }
 
-/// Reads the list.
+/// Reads the list of executions of a body, with the caller who asks.
+///
+/// # Errors
+/// Returns an error if it is no list of 1 to 25 objects with texts as both ids.
 fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Result<Vec<Named>, ApiError> {
     let problem = || {
         ApiError::field("executions", format!("must be a list of 1 to {MOST} objects with triggerId and executionId"))

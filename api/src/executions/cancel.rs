@@ -20,7 +20,8 @@ pub async fn cancel(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }
 
-/// Requests the end of one execution.
+/// Requests the end of one execution: writes the request into its row, and for a detached run tells the run function.
+/// Returns the body of the answer.
 ///
 /// # Errors
 /// If there is no such execution, it has ended, or the run function cannot be told of the end of a detached run.
@@ -44,6 +45,7 @@ pub async fn one(named: &Named) -> Result<Value, ApiError> {
     }
 }
 
+/// Returns the error for a detached run whose end is requested and of which the run function could not be told.
 fn untold() -> ApiError {
     let message = "the end is requested, but the run function could not be told, so the run may go on until its agent reports: \
                    cancel it again";

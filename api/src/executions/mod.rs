@@ -70,6 +70,7 @@ pub struct Named {
 impl FromRequestParts<Arc<Api>> for Named {
     type Rejection = ApiError;
 
+    /// Reads the caller and the ids of the path. Nothing is read from the table.
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, api).await?;
         let Path((id, execution)) = Path::from_request_parts(parts, api).await?;
@@ -78,7 +79,7 @@ impl FromRequestParts<Arc<Api>> for Named {
 }
 
 impl Named {
-    /// Reads the trigger and the execution's row.
+    /// Reads the trigger and the execution's row, at the same time.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
@@ -90,7 +91,7 @@ impl Named {
     }
 }
 
-/// `GET /triggers/{id}/executions/{execution}`
+/// `GET /triggers/{id}/executions/{execution}`: the execution, as [`shown`] shows it.
 ///
 /// # Errors
 /// If there is no such execution of a trigger of the caller.
@@ -115,7 +116,8 @@ pub async fn input(named: Named) -> Result<Reply, ApiError> {
     Ok(Reply::ok(json!({"executionId": execution, "triggerId": id})).with("input", input))
 }
 
-/// Reads the filters of a list. The newest executions come first unless `order` is `asc`.
+/// Reads the filters of a list: `status`, words joined by commas, `from`, `to` and `order`. The newest executions come
+/// first unless `order` is `asc`.
 ///
 /// # Errors
 /// Returns an error if one of them is not understood.

@@ -57,6 +57,8 @@ pub fn listed(row: &Map<String, Value>) -> Value {
     shown
 }
 
+/// Returns the words for an execution that did not complete: its status, with the reason of a skip or the type and text
+/// of a failure. Returns `None` for one that completed. A row of another status has the words that it holds itself.
 fn error_message(item: &ExecutionItem, row: &Map<String, Value>) -> Option<String> {
     match item.status.as_deref().unwrap_or_default() {
         "completed" => None,

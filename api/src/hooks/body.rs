@@ -72,6 +72,10 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
+/// Reads a text of JSON, which is kept as it is, without the white space around it.
+///
+/// # Errors
+/// `TooDeep` or `NotJson`.
 fn json(text: &str) -> Result<Body, BodyError> {
     match lenient::parse(text) {
         Ok(value) => Ok(Body { json: text.trim().to_owned(), value }),
@@ -80,10 +84,13 @@ fn json(text: &str) -> Result<Body, BodyError> {
     }
 }
 
+/// Returns a body of this value, spelt by this function.
 fn of_value(value: Value) -> Body {
     Body { json: value.to_string(), value }
 }
 
+/// Reads a form as an object of texts. A name that occurs several times gets a list. If GitHub or Slack sent a field
+/// `payload` alone and it is JSON, the body is that JSON.
 fn form(text: &str, preset: Preset) -> Body {
     let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(text.as_bytes()).collect();
     if let [(name, payload)] = &pairs[..]

@@ -114,8 +114,9 @@ pub enum Receiver<'a> {
     GithubSubscribers,
 }
 
-/// Returns the payload for the run function. `body` must be JSON. It stands in the payload as it is, so that numbers keep
-/// their spelling.
+/// Returns the payload for the run function: an event with the identity's id and time, addressed to the receiver, whose
+/// detail has the provider, the sender's id, the kept headers and the body. `body` must be JSON. It stands in the
+/// payload as it is, so that numbers keep their spelling.
 pub fn payload(
     identity: &EventIdentity,
     receiver: Receiver<'_>,
@@ -142,7 +143,7 @@ pub fn is_shown(name: &str) -> bool {
     KEPT_HEADERS.contains(&name) || SENDER_IDS.contains(&name)
 }
 
-/// Returns the headers that an event keeps.
+/// Returns the headers that an event keeps, by name. One that came twice, or has more than 1,024 bytes, is left out.
 fn kept(headers: &HeaderMap) -> Map<String, Value> {
     let kept = KEPT_HEADERS.iter().filter_map(|name| {
         let value = only(headers, name).filter(|value| value.len() <= LONGEST_HEADER)?;
@@ -160,7 +161,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Returns the sender's own id of a delivery, if it names one that can be shown.
+/// Returns the sender's own id of a delivery: the first header of [`SENDER_IDS`] that came once, cut to 128 characters.
+/// Returns `None` without one, or if it is empty.
 pub fn sender_id(headers: &HeaderMap) -> Option<String> {
     let id = SENDER_IDS.iter().find_map(|name| only(headers, name));
     id.filter(|id| !id.is_empty()).map(|id| id.chars().take(LONGEST_SENDER_ID).collect())

@@ -70,7 +70,8 @@ impl From<ApiError> for Stop {
     }
 }
 
-/// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`.
+/// Receives a request for a hook of a trigger, or for the stack's own if `hook_id` is `None`. Checks the method, the
+/// size and the address, and then the delivery as [`deliver`] does. After 8 s it is answered with 503.
 pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> Response {
     let receiving = Box::pin(async {
         let at = times::now();
@@ -101,7 +102,7 @@ pub async fn receive(hooks: &Hooks, hook_id: Option<&str>, request: Request) -> 
     received.unwrap_or_else(|_| late()).unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Handles a delivery whose body was read, or refuses it.
+/// Accepts a delivery whose body was read, and answers it, or refuses it.
 ///
 /// # Errors
 /// Returns the refusal, once its receipt is noted, or the fault.
@@ -109,6 +110,11 @@ pub async fn deliver(hooks: &Hooks, hook: &Hook, delivery: &Delivery, body: Byte
     conclude(hooks, hook, delivery, Ok(body)).await
 }
 
+/// Accepts a delivery if its `body` was read, and notes the receipt of a refusal, be it that of `body` or a later one.
+/// A fault of this side leaves no receipt.
+///
+/// # Errors
+/// Returns the refusal or the fault.
 async fn conclude(
     hooks: &Hooks,
     hook: &Hook,
@@ -131,7 +137,11 @@ async fn conclude(
     }
 }
 
-/// Checks the sender, the rate and the content, and dispatches the delivery.
+/// Checks the sender, the rate and the content, in this order, and dispatches the delivery. A handshake is answered
+/// here and dispatched to nobody.
+///
+/// # Errors
+/// Returns why it is refused, or the fault.
 async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Response, Stop> {
     let Delivery { headers, at, .. } = delivery;
     let preset = hook.webhook.scheme.preset();
@@ -165,7 +175,8 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
     dispatch(hooks, hook, delivery, &trusted, raw, &body).await
 }
 
-/// Returns the answer to a request by which a sender only asks whether somebody listens.
+/// Returns the answer to a request by which Slack or GitHub only asks whether somebody listens, or `None` for any
+/// other.
 fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Response> {
     match preset {
         Preset::Slack if body.get("type").is_some_and(|kind| kind == "url_verification") => {
@@ -223,6 +234,9 @@ async fn dispatch(
 }
 
 /// Invokes the run function asynchronously.
+///
+/// # Errors
+/// `Unavailable` if Lambda does not take the payload, which is logged.
 async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     hooks.dispatcher.invoke(&hooks.settings.run_function, payload, None).await.map_err(|error| {
         tracing::error!(cause = %error, "the run function could not be invoked");
@@ -230,6 +244,8 @@ async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     })
 }
 
+/// Returns the answer to a delivery that was accepted: 202 with the ids, and whether it was known. Slack gets 200
+/// without a body.
 fn accepted(preset: Preset, identity: &EventIdentity, execution_id: Option<String>, is_duplicate: bool) -> Response {
     if preset == Preset::Slack {
         // Slack shows a body to the user who sent a command.
@@ -239,6 +255,7 @@ fn accepted(preset: Preset, identity: &EventIdentity, execution_id: Option<Strin
     Reply::accepted(members).into_response()
 }
 
+/// Returns the receipt of one delivery, with what is known of it.
 fn receipt(
     hook: &Hook,
     delivery: &Delivery,

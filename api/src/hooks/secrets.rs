@@ -28,13 +28,13 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Makes no request until the first secret is needed.
+    /// Creates the cache. It makes no request until the first secret is needed.
     pub fn new(store: SecretStore) -> Self {
         Self { store, known: Mutex::default() }
     }
 
-    /// Returns one version of a hook's secret, or the newest one. Requests for secrets that are not known wait for one
-    /// another, so that a crowd of deliveries reads a secret once.
+    /// Returns one version of a hook's secret, or the newest one, from the cache for five minutes. Requests for secrets
+    /// that are not known wait for one another, so that a crowd of deliveries reads a secret once.
     ///
     /// # Errors
     /// If there is none, or SSM does not give it. The error holds for five seconds.

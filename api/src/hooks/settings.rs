@@ -49,7 +49,8 @@ impl HookSettings {
     }
 }
 
-/// Returns true if a text can be the path of parameters.
+/// Returns true if a text can be the path of parameters: it begins and ends with a slash, and has more than one
+/// character.
 pub fn is_path(text: &str) -> bool {
     text.len() > 1 && text.starts_with('/') && text.ends_with('/')
 }

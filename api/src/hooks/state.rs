@@ -63,7 +63,7 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Returns the receiver of its deliveries.
+    /// Returns the receiver of its deliveries: its trigger, or for the stack's own all that are subscribed to GitHub.
     pub fn receiver(&self) -> Receiver<'_> {
         match &self.pointer {
             Some(Pointer { user_id, trigger_id }) => Receiver::Trigger { id: trigger_id, user_id },
@@ -91,11 +91,11 @@ impl Hooks {
         }
     }
 
-    /// Reads a hook: its pointer, then its trigger.
+    /// Reads a hook: its pointer, then its trigger, with the versions of its secret that are live at `now`.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, or that the table does not
-    /// answer.
+    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, and
+    /// [`ApiError::Unavailable`] if its settings are not understood or the table does not answer.
     pub async fn hook(&self, id: &str, now: Timestamp) -> Result<Hook, ApiError> {
         if !is_hook_id(id) {
             return Err(ApiError::NotFound);
@@ -118,7 +118,8 @@ impl Hooks {
         Ok(Hook { id: id.to_owned(), pointer: Some(pointer), webhook, versions })
     }
 
-    /// Returns the stack's own GitHub webhook.
+    /// Returns the stack's own GitHub webhook, with its newest secret, no list of addresses and no rate. Nothing is
+    /// read.
     pub fn github_hook(&self) -> Hook {
         let webhook = Webhook { scheme: Scheme::Github, allowed: Vec::new(), rate_per_minute: None };
         Hook { id: GITHUB_HOOK.to_owned(), pointer: None, webhook, versions: vec![None] }
@@ -151,7 +152,9 @@ impl Hooks {
         Ok(secrets)
     }
 
-    /// Counts a delivery for the hook's rate. Returns the seconds until the next minute if there were too many in this one.
+    /// Counts a delivery for the hook's rate of the minute of `now`. Returns the seconds until the next minute if there
+    /// were too many in this one, and `None` otherwise. A full minute is remembered by the process, so that further
+    /// deliveries need no write. Without a rate nothing is counted.
     ///
     /// # Errors
     /// If the table does not answer.
@@ -182,7 +185,7 @@ pub fn fault(error: StoreError) -> ApiError {
     ApiError::Unavailable("the table does not answer; send again".to_owned())
 }
 
-/// Returns true if a text can be the id of a hook.
+/// Returns true if a text can be the id of a hook: 16 to 64 ASCII letters, digits and hyphens.
 fn is_hook_id(text: &str) -> bool {
     (16..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

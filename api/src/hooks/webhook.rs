@@ -30,10 +30,11 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Reads a `webhookConfig`.
+    /// Reads a `webhookConfig`: the scheme, `allowedIps`, and `ratePerMinute` from 1 to 60,000. The members that only
+    /// the API writes are left alone.
     ///
     /// # Errors
-    /// Returns every problem, each with the name of its member.
+    /// Returns every problem, each with the name of its member, unknown members among them.
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let scheme = Scheme::read(config, &mut problems);
@@ -89,13 +90,15 @@ fn canonical(net: IpNet) -> IpNet {
     }
 }
 
+/// Returns true if `webhookConfig` may have a member of this name, with any preset.
 fn is_member(name: &str) -> bool {
     let of_preset = |preset: &crate::hooks::scheme::Preset| preset.options().iter().any(|(known, _)| *known == name);
     let presets = <crate::hooks::scheme::Preset as strum::VariantArray>::VARIANTS;
     COMMON_MEMBERS.contains(&name) || OWN_MEMBERS.contains(&name) || presets.iter().any(of_preset)
 }
 
-/// Reads a list of addresses and networks.
+/// Reads a list of at most 100 addresses and networks. An entry with a problem is left out. Without a list, and with
+/// another value, which is a problem, it is empty.
 fn allowed(value: Option<&Value>, problems: &mut Vec<(String, String)>) -> Vec<IpNet> {
     let none = Vec::new();
     let listed = match value {

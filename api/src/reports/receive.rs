@@ -54,6 +54,12 @@ pub fn routes(reports: Arc<Reports>) -> Router {
         .with_state(reports)
 }
 
+/// `POST /reports`: applies an agent's report to its execution, lets an end be counted, and answers. After 9 s it is
+/// answered with 503.
+///
+/// # Errors
+/// 401 without a token that could be one and for a wrong one, 413 for a body that is too large, 400 for one that is no
+/// report, and the error of the table.
 async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Result<Response, ApiError> {
     let token = bearer(request.headers()).ok_or(ApiError::Unauthenticated)?.to_owned();
     let body = body(request).await?;
@@ -86,7 +92,11 @@ async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
     }
 }
 
-/// Returns the response to a report. Its ids are logged if its token was right: a stranger must not fill the log.
+/// Returns the response to a report that was applied. Its ids are logged if its token was right: a stranger must not
+/// fill the log.
+///
+/// # Errors
+/// `Unauthenticated` if the token or the execution is unknown.
 fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, ApiError> {
     if applied.answer == ReportAnswer::Unknown {
         return Err(ApiError::Unauthenticated);
@@ -104,6 +114,9 @@ fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, Api
 }
 
 /// Reads the body. One that is announced as too large is not read at all.
+///
+/// # Errors
+/// `TooLarge` if it has more than [`LARGEST_BODY`] bytes or cannot be read.
 async fn body(request: Request) -> Result<Vec<u8>, ApiError> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > LARGEST_BODY as u64) {
@@ -113,7 +126,7 @@ async fn body(request: Request) -> Result<Vec<u8>, ApiError> {
     if body.len() > LARGEST_BODY { Err(ApiError::TooLarge) } else { Ok(body.into()) }
 }
 
-/// Returns the token of a request, or `None` if it has none that could be one.
+/// Returns the token of a request, or `None` if it has no bearer token of 32 to 256 bytes.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();

@@ -94,6 +94,8 @@ impl Kind {
         Ok(Values(values.collect()))
     }
 
+    /// Marks the values that one part of a list allows: `*`, a value or a range, each perhaps with a step. A value with
+    /// a step goes on to the end. An error says what is wrong.
     fn mark(self, part: &str, allowed: &mut [bool]) -> Result<(), String> {
         let (range, step) = match part.split_once('/') {
             Some(_) if !self.has_steps => return Err(format!("the {} knows no steps (/), in {part:?}", self.name)),
@@ -121,6 +123,7 @@ impl Kind {
         Ok(())
     }
 
+    /// Reads a step: a number from 1 to the number of the field's values. Anything else is an error.
     fn step(self, text: &str) -> Result<u16, String> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let most = self.last - self.first + 1;

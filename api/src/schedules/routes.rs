@@ -104,7 +104,8 @@ fn earliest(mut coming: Vec<NextRuns<'_>>, limit: usize) -> Vec<(Timestamp, usiz
     found
 }
 
-/// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next runs in UTC and in its zone.
+/// Returns a schedule as answers show it: in words, as Scheduler gets it, and its next `limit` runs after `now` in UTC
+/// and in its zone. A note says that a rate counts from `saved`, or that the clocks change between the runs.
 pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: usize) -> Value {
     let runs: Vec<Timestamp> = schedule.runs_after(now, saved).take(limit).collect();
     let shown: Vec<Value> = runs
@@ -129,11 +130,12 @@ pub fn preview_of(schedule: &Schedule, now: Timestamp, saved: Timestamp, limit: 
         "description": schedule.describe(), "nextRuns": shown, "notes": notes})
 }
 
+/// Returns the offset of the schedule's zone at this time.
 fn offset(schedule: &Schedule, at: Timestamp) -> jiff::tz::Offset {
     schedule.zone.to_offset(at)
 }
 
-/// Returns a note on a run whose time comes twice on that day.
+/// Returns a note on a run whose time comes twice on that day, or `None` for any other.
 fn note(run: &Zoned) -> Option<&'static str> {
     let ambiguous = run.time_zone().to_ambiguous_timestamp(run.datetime());
     let is_repeated = matches!(ambiguous.offset(), jiff::tz::AmbiguousOffset::Fold { .. });

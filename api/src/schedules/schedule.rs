@@ -119,7 +119,8 @@ impl Schedule {
     }
 }
 
-/// Finds a zone by its IANA name.
+/// Finds a zone by its IANA name, and returns it with the name as the database spells it. An error says that there is
+/// none.
 fn zone_of(name: &str) -> Result<(TimeZone, String), String> {
     // jiff knows POSIX strings and files too, and those Scheduler does not.
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));

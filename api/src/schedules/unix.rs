@@ -12,7 +12,7 @@ const UNIX_WEEKDAY: Kind = Kind {
     has_steps: true,
 };
 
-/// Returns the six fields that fire when the five do.
+/// Returns the six fields that fire when the five of Unix do. The weekdays count from 1 then, and the year is `*`.
 ///
 /// # Errors
 /// Says which field is wrong, or that Scheduler has no expression for it.

@@ -72,12 +72,13 @@ pub struct Receipt {
     pub count: Option<u64>,
 }
 
+/// Returns the key of an item of a hook: `HOOK#hook` and `sk`.
 fn hook_key(hook_id: &str, sk: String) -> Key {
     (format!("HOOK#{hook_id}"), sk)
 }
 
 impl Items {
-    /// Reads the pointer of a hook.
+    /// Reads the pointer of a hook, or returns `None` if there is none or it is not understood.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -171,7 +172,8 @@ impl Items {
         Ok(Some(known).filter(|known| known.id != identity.id))
     }
 
-    /// Stores a receipt, unless it is stored already.
+    /// Stores a receipt, unless there is one of its id: that one stays. It is kept for eight days. Members that are not
+    /// known are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -206,7 +208,7 @@ impl Items {
         })
     }
 
-    /// Notes that the event `id` was dispatched.
+    /// Notes in its receipt that the event `id` was dispatched. Without a receipt nothing is written.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it.
@@ -230,7 +232,7 @@ impl Items {
         Ok(matches!(write, Write::Done(_)))
     }
 
-    /// Reads the newest receipts of a hook, newest first.
+    /// Reads the newest `limit` receipts of a hook, newest first. Those whose ttl has passed are left out.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
@@ -243,7 +245,7 @@ impl Items {
     }
 }
 
-/// Returns the id of a receipt.
+/// Returns the id of a receipt, which is the end of its sort key.
 pub fn receipt_id(receipt: &Map<String, Value>) -> &str {
     key_text(receipt, "SK").trim_start_matches("DELIVERY#")
 }

@@ -21,11 +21,12 @@ pub const MOST_LISTED: usize = 1_000;
 /// The most items that one request for a list reads: tombstones stand among them for 30 days.
 const MOST_READ: usize = 4 * MOST_LISTED;
 
-/// Returns the key of a trigger.
+/// Returns the key of a trigger: `TRIGGER#user`, `TRIGGER#trigger`.
 pub fn trigger_key(user_id: &str, trigger_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), format!("TRIGGER#{trigger_id}"))
 }
 
+/// Returns the key of the count of a user's triggers: `TRIGGER#user`, `COUNT`.
 fn count_key(user_id: &str) -> Key {
     (format!("TRIGGER#{user_id}"), "COUNT".to_owned())
 }
@@ -162,7 +163,10 @@ impl Items {
         }
     }
 
-    /// Counts the triggers that are stored.
+    /// Counts the triggers that are stored, without tombstones, by reading all of them.
+    ///
+    /// # Errors
+    /// Returns an error if DynamoDB does not answer.
     async fn count_triggers(&self, user_id: &str) -> Result<i64, StoreError> {
         let mut count = 0;
         let mut after = None;
@@ -176,7 +180,9 @@ impl Items {
         }
     }
 
-    /// Changes a trigger if its version is still this one, or if it still has none and `version` is null.
+    /// Changes a trigger if its version is still this one, or if it still has none and `version` is null. A tombstone
+    /// is only changed if `target` allows it. Otherwise the write is refused, and the item as it stands is in the
+    /// result.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been changed all the same.
@@ -232,13 +238,13 @@ pub fn is_tombstone(item: &Map<String, Value>) -> bool {
     item.get("deletedAt").is_some_and(|at| !at.is_null())
 }
 
-/// Returns true if Scheduler may have a schedule of a trigger.
+/// Returns true if Scheduler may have a schedule of a trigger: this API has begun to make one, or another one has.
 pub fn has_schedule(item: &Map<String, Value>) -> bool {
     item.contains_key("scheduleVersion")
         || item.get("scheduleConfig").is_some_and(|config| config["schedulerArn"].is_string())
 }
 
-/// Returns true if a trigger has a webhook, or a tombstone still has its secret.
+/// Returns true if a trigger has a webhook, or a tombstone still has its secret: `webhookConfig` names a hook.
 pub fn has_webhook(item: &Map<String, Value>) -> bool {
     item.get("webhookConfig").is_some_and(|config| config["hookId"].is_string())
 }
@@ -264,15 +270,19 @@ fn condition(changes: &mut Changes, version: &Value, target: Target) -> String {
         }
 }
 
+/// Returns the number that a count holds, or 0.
 fn count(item: &Item) -> i64 {
     current(item.clone(), 0).and_then(|item| item.get("triggers")?.as_i64()).unwrap_or_default()
 }
 
+/// Builds the write of the first count, which must not exist yet.
 fn first_count((pk, sk): &Key, count: i64) -> ConditionalWrite {
     let item = Item::from([("PK".into(), text(pk)), ("SK".into(), text(sk)), ("triggers".into(), number(count))]);
     ConditionalWrite::Put { item, condition: "attribute_not_exists(PK)".to_owned(), expression: Expression::default() }
 }
 
+/// Builds the write that changes a count by `change`. The count must be there, and below `limit`, or without one above
+/// 0.
 fn add_to_count(key: Key, change: i64, limit: Option<u32>) -> ConditionalWrite {
     let mut expression = Expression::default();
     expression.names.insert("#triggers".into(), "triggers".into());

@@ -102,7 +102,8 @@ async fn scheduled(
     }
 }
 
-/// Returns the item of a new trigger.
+/// Returns the item of a new trigger: the draft, its keys, version 1 and its times. It is switched on unless the draft
+/// says otherwise. One with a schedule says that Scheduler may have it.
 fn new_item(draft: &Draft, user_id: &str, id: &str, now: &str) -> Map<String, Value> {
     let mut item = draft.0.clone();
     let kind = draft.kind().unwrap_or_default();
@@ -126,7 +127,7 @@ fn new_item(draft: &Draft, user_id: &str, id: &str, now: &str) -> Map<String, Va
     item
 }
 
-/// Returns the keys of the indexes: by type, and by event source.
+/// Returns the keys of the indexes: by type, and for an event by its source, unless that is a webhook's.
 pub fn index_keys(draft: &Draft, user_id: &str, id: &str) -> Vec<(String, Value)> {
     let mut keys = vec![
         ("GSI1PK".to_owned(), json!(format!("TYPE#{}", draft.kind().unwrap_or_default()))),

@@ -55,7 +55,8 @@ pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
     Err(ApiError::Conflict { message: "the trigger is changed by somebody else".to_owned(), details: json!({}) })
 }
 
-/// Returns the changes that make an item a tombstone. It loses its place in the indexes, its prompt and its input.
+/// Returns the changes that make an item a tombstone. It loses its place in the indexes, its prompt and its input. It
+/// expires after 30 days, unless a schedule or a secret must be deleted before.
 fn tombstone(item: &Map<String, Value>) -> Changes {
     let now = times::now();
     let mut changes = Changes::default()

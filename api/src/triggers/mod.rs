@@ -62,7 +62,7 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     Ok(Reply::ok(json!({"nextToken": next})).with("triggers", triggers.into()).count(count))
 }
 
-/// `GET /triggers/{id}`
+/// `GET /triggers/{id}`: the trigger, and the address of its webhook.
 ///
 /// # Errors
 /// If there is no such trigger of the caller.

@@ -29,7 +29,7 @@ use crate::{
 /// The number of times that a switch is tried because another change came first.
 const MAX_ROUNDS: usize = 5;
 
-/// `POST /triggers/{id}/enable`. It also ends a pause.
+/// `POST /triggers/{id}/enable`: switches the schedule on, and then the trigger. It also ends a pause.
 ///
 /// # Errors
 /// If there is no such trigger, or a service does not answer.
@@ -43,7 +43,7 @@ pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
     switch(&api, &caller, &id, item, true).await
 }
 
-/// `POST /triggers/{id}/disable`
+/// `POST /triggers/{id}/disable`: switches the trigger off, and then its schedule.
 ///
 /// # Errors
 /// If there is no such trigger, or a service does not answer.
@@ -57,6 +57,11 @@ fn is_settled(item: &Map<String, Value>, is_wanted: bool) -> bool {
     is_enabled(item) == is_wanted && is_synced(item)
 }
 
+/// Sets `enabled` of the item, under its next version, and makes Scheduler agree with it. `before` is the item as it
+/// was read. If another change came first, it is tried again on the newer item.
+///
+/// # Errors
+/// `NotFound` if the trigger was deleted, `Conflict` after five rounds, or that a service does not answer.
 async fn switch(
     api: &Api,
     caller: &Caller,

@@ -33,7 +33,9 @@ use crate::{
 /// The number of times that an update without `If-Match` is merged because another change came first.
 const MAX_ROUNDS: usize = 5;
 
-/// `PUT /triggers/{id}`. `enabled` in the body is ignored: the routes for switching set it.
+/// `PUT /triggers/{id}`: merges the body into the trigger, writes the difference, and makes Scheduler and the webhook
+/// agree with it. `enabled` in the body is ignored: the routes for switching set it. Without `If-Match` it is merged
+/// again if another change came first.
 ///
 /// # Errors
 /// If there is no such trigger, fields are wrong, the version is another one, or a service does not answer. In the last
@@ -79,6 +81,9 @@ pub async fn update(
 }
 
 /// Reads the version that a client has. Returns `None` without the header, and for `*`.
+///
+/// # Errors
+/// `InvalidArgument` if it is no number, with or without quotes.
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -89,8 +94,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     version.map(Some).ok_or_else(|| ApiError::InvalidArgument("If-Match must be the trigger's version".to_owned()))
 }
 
-/// Leaves out `enabled`. Switching has an order of its own, and a form that sends the whole trigger back must not undo
-/// it.
+/// Returns the body without `enabled`. Switching has an order of its own, and a form that sends the whole trigger back
+/// must not undo it.
 fn without_enabled(body: &Map<String, Value>) -> Map<String, Value> {
     body.iter().filter(|(name, _)| *name != "enabled").map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -44,7 +44,8 @@ pub fn with_hook(mut draft: Draft) -> Draft {
     draft
 }
 
-/// Adds the webhook to an answer about a trigger that has one, with its secret if that was made just now.
+/// Adds the webhook's address to an answer about a trigger that has one, with its `secret` if that was made just now. A
+/// tombstone has none.
 pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: Option<&Secret>) -> Reply {
     let Some(hook_id) = config_text(item, "hookId").filter(|_| !is_tombstone(item)) else { return reply };
     let base = api.settings.hooks.as_ref().map(|hooks| hooks.url.as_str()).unwrap_or_default();
@@ -179,11 +180,12 @@ pub fn new_secret(preset: Preset) -> Result<Secret, ApiError> {
     }))
 }
 
-/// The error of a stack without the hooks surface.
+/// Returns the error of a stack without the hooks surface.
 pub fn not_deployed() -> ApiError {
     ApiError::Conflict { message: "webhooks are not deployed here".to_owned(), details: json!({}) }
 }
 
+/// Returns the version of the present secret, or 0 if there is none yet.
 fn secret_version(item: &Map<String, Value>) -> i64 {
     item.get("webhookConfig").and_then(|config| config["secretVersion"].as_i64()).unwrap_or_default()
 }
