@@ -79,8 +79,8 @@ impl Agents {
     /// Returns the agent of this id, or the agent at `AGENT_API_URL` if the id has no definition.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot be read
-    /// now.
+    /// Returns `AgentNotFound` if there is neither or the definition is unusable, and `AgentUnavailable` if it cannot
+    /// be read now.
     pub async fn find(&self, id: &str) -> Result<Arc<Agent>, Failure> {
         let named = match &self.config.agents {
             AgentSource::Inline(_) => self.named.get(id).cloned(),
@@ -109,8 +109,8 @@ impl Agents {
     /// such parameter, or if the id cannot be the end of a parameter's name. That a parameter is missing is not cached.
     ///
     /// # Errors
-    /// `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the definition
-    /// is unusable.
+    /// Returns `AgentUnavailable`, retryable, if SSM does not answer now, and `AgentNotFound` if it refuses or the
+    /// definition is unusable.
     async fn of_parameter(&self, path: &str, id: &str) -> Result<Option<Arc<Agent>>, Failure> {
         let now = SystemTime::now();
         if let Some((until, agent)) = self.read().get(id)
@@ -138,11 +138,12 @@ impl Agents {
         Ok(Some(agent))
     }
 
-    /// Reads the definition in `text`, the value of the parameter `name`.
+    /// Reads the definition of the agent `id` in `text`, the JSON value of the SSM parameter `name`.
     ///
     /// # Errors
-    /// `AgentNotFound` with every problem at once, or with the place at which the text is no JSON. `AgentNotFound`,
-    /// too, if its auth is Cognito and the settings have no machine client. No value of the definition is repeated.
+    /// Returns `AgentNotFound` with every problem at once, or with the place at which the text is no JSON. Returns
+    /// `AgentNotFound`, too, if its auth is Cognito and the settings have no machine client. No value of the definition
+    /// is repeated.
     fn definition(&self, name: &str, id: &str, text: &str) -> Result<AgentDefinition, Failure> {
         let unusable = |problems: &str| {
             let message =
@@ -172,7 +173,7 @@ impl Agents {
     /// settings name no table. `until` limits the wait for the table, but not the wait for SSM.
     ///
     /// # Errors
-    /// `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
+    /// Returns `AgentNotFound` if there is no row, and otherwise the failure of the table or of SSM.
     pub async fn profile(
         &self,
         store: &Store,
@@ -199,8 +200,8 @@ impl Agents {
     /// environments.
     ///
     /// # Errors
-    /// `AuthenticationFailed` if SSM does not give the value, retryable if it may later. `AgentNotFound` if the value
-    /// is no JSON.
+    /// Returns `AuthenticationFailed` if SSM does not give the value, retryable if it may later. Returns
+    /// `AgentNotFound` if the value is no JSON.
     async fn mcp_env(&self, user_id: &str, agent_id: &str) -> Result<Value, Failure> {
         let prefix = self.config.parameter_prefix.as_deref().unwrap_or_default().trim_end_matches('/');
         let name = format!("{prefix}/agents/{user_id}/{agent_id}/mcp-env");
@@ -228,7 +229,7 @@ impl Agents {
     /// may come from a cache: [`Self::is_renewable`] forgets one that the agent refused.
     ///
     /// # Errors
-    /// `AuthenticationFailed`, retryable if a later attempt may get it.
+    /// Returns `AuthenticationFailed`, retryable if a later attempt may get it.
     pub async fn authorize(&self, agent: &Agent) -> Result<Authorization, Failure> {
         match &agent.definition.auth {
             AgentAuth::None => Ok(Authorization::None),

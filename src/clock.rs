@@ -92,7 +92,7 @@ impl fmt::Display for Rfc3339 {
 }
 
 impl Serialize for Rfc3339 {
-    /// Writes the time as a text.
+    /// Writes the time as the text that [`Rfc3339`] displays.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

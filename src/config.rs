@@ -109,7 +109,7 @@ impl Config {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -119,7 +119,7 @@ impl Config {
     /// being checked.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut settings = Settings { lookup, problems: Vec::new() };
         let agentcore_endpoint = settings.endpoint("AWS_ENDPOINT_URL_BEDROCK_AGENTCORE");
@@ -263,7 +263,7 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html>
 ///
 /// # Errors
-/// Says what is wrong with the domain, as [`web_url`] does.
+/// The error says what is wrong with the domain, as [`web_url`] does.
 pub(crate) fn token_endpoint(domain: &str) -> Result<Url, &'static str> {
     let mut url = if domain.contains("://") { web_url(domain)? } else { web_url(&format!("https://{domain}"))? };
     url.set_path("/oauth2/token");

@@ -312,7 +312,8 @@ impl Settler<'_> {
         Ok(())
     }
 
-    /// Prints the metrics of an execution that was settled, with the failure with which `action` ended it.
+    /// Prints the metrics of an execution that was settled, as one end by `action`. The failure is the one with which
+    /// it ended: of the report, of the row, or none for an action that fails nothing.
     fn emit_metrics(
         &self,
         fire: &Fire,

@@ -36,9 +36,9 @@ pub enum Refusal {
 /// act for nobody.
 ///
 /// # Errors
-/// `Unauthenticated` without claims, a usable subject or a client, for a token that is no access token, for the run
-/// function's own client, and for a token without a user where these are not allowed. `NoUser` if such a token has not
-/// the scope, or names no usable user.
+/// Returns `Unauthenticated` without claims, a usable subject or a client, for a token that is no access token, for the
+/// run function's own client, and for a token without a user where these are not allowed. Returns `NoUser` if such a
+/// token has not the scope, or names no usable user.
 pub fn caller(claims: Option<&Claims>, target_user: Option<&str>, settings: &Settings) -> Result<Caller, Refusal> {
     let Claims(claims) = claims.ok_or(Refusal::Unauthenticated)?;
     let claim = |name: &str| claims.get(name).map(String::as_str).filter(|value| !value.is_empty());

@@ -58,7 +58,7 @@ impl Authorization {
 /// in a parameter, is not sent.
 ///
 /// # Errors
-/// If the name or the value cannot stand in a header.
+/// Returns an error if the name or the value cannot stand in a header.
 pub fn header(name: &str, secret: Secret) -> Result<Authorization, AgentError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| AgentError::Request(error.to_string()))?;
     value(secret.expose())?;
@@ -68,7 +68,7 @@ pub fn header(name: &str, secret: Secret) -> Result<Authorization, AgentError> {
 /// Returns a secret as a header's value, without the white space at its end, and marked so that it is not logged.
 ///
 /// # Errors
-/// If it cannot stand in a header. The error does not show it.
+/// Returns an error if it cannot stand in a header. The error does not show it.
 fn value(text: &str) -> Result<HeaderValue, AgentError> {
     let unsendable = |_| AgentError::Request("the secret cannot stand in a header".to_owned());
     let mut value = HeaderValue::from_str(text.trim_end()).map_err(unsendable)?;

@@ -141,8 +141,7 @@ impl Decoder {
     /// and what it holds back is read. Then, in this order:
     ///
     /// - A line that was cut off within an object is an interruption, unless the protocol that is known says that the
-    ///   run
-    ///   failed or stopped short.
+    ///   run failed or stopped short.
     /// - What the framing itself cannot read decides: an event that was cut, a document that is not JSON, an empty one.
     /// - A body without a single event is empty, and a failure. An event stream without one is interrupted, because it
     ///   may be kept open and end without a word.

@@ -73,8 +73,9 @@ impl Loose {
         self.is_cut
     }
 
-    /// Returns the document that has ended. For one that was too large to keep, the last byte is returned as well, as
-    /// in [`crate::agent::framing::frame::Frame::dropped`].
+    /// Returns the document under way, and forgets it. Of one over 256 KiB this is the object of the members that were
+    /// kept. The second value is `None` if the document is whole as it stands. It is the last byte of one over 256 KiB,
+    /// and a space if a line of it was cut off, as in [`crate::agent::framing::frame::Frame::dropped`].
     pub(super) fn take_document(&mut self) -> (Vec<u8>, Option<u8>) {
         self.extent = Extent::default();
         let skim = self.skim.take();

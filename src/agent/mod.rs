@@ -78,7 +78,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns the request id of the response's headers.
+    /// Returns the request id of the response's headers, or `None` if they have none.
     pub fn request_id(&self) -> Option<&str> {
         self.head.request_id.as_deref()
     }
@@ -93,7 +93,7 @@ impl Answer {
     /// execution is no result, whether or not the run is a detached one.
     ///
     /// # Errors
-    /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
     async fn read(
         mut self,
         idle_timeout: Option<Duration>,
@@ -190,9 +190,9 @@ impl Agent {
     /// here.
     ///
     /// # Errors
-    /// `Unavailable` if no connection was made: the agent has nothing of the request. `Torn` if the connection broke
-    /// later, when the agent may be at work. `Request` if the request cannot be built or signed. `HeadTooLarge` if the
-    /// head of the response is larger than hyper reads.
+    /// Returns `Unavailable` if no connection was made: the agent has nothing of the request. Returns `Torn` if the
+    /// connection broke later, when the agent may be at work. Returns `Request` if the request cannot be built or
+    /// signed. Returns `HeadTooLarge` if the head of the response is larger than hyper reads.
     async fn send(
         &self,
         url: &Url,
@@ -258,7 +258,7 @@ impl Agent {
     /// are masked by `call` and `authorization`. If the future is dropped, reading ends and the connection closes.
     ///
     /// # Errors
-    /// [`AgentError::Stalled`] if nothing comes for the idle timeout.
+    /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
     pub async fn read(
         &self,
         answer: Answer,

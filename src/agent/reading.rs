@@ -51,7 +51,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Creates the state before the first frame: no protocol is known, and nothing is decided.
+    /// Creates the state before the first frame: no protocol is known, nothing was read, and nothing is decided.
     pub(super) fn new() -> Reading {
         Reading {
             transcript: Transcript::new(),
@@ -314,7 +314,10 @@ impl Reading {
         }
     }
 
-    /// Takes a frame that is not the recognised protocol's by the generic rules.
+    /// Takes a frame that is not the recognised protocol's by the generic rules. Returns their verdict, or `None` if
+    /// nothing is decided. A frame without data is ignored. An SSE frame that is a dictionary as Python prints it is
+    /// read as the JSON that it means. A line of NDJSON that is no object, or that the rules do not understand, is
+    /// passed over.
     fn read_foreign(&mut self, frame: &Frame<'_>) -> Option<Verdict> {
         if !frame.has_data {
             return None;

@@ -170,7 +170,7 @@ impl Transcript {
     }
 
     /// Returns the failure of a run that ends without an event that says how: the one that a frame reported, or else
-    /// that of a line which is no frame.
+    /// that of a line which is no frame. Returns `None` if nothing failed.
     pub(crate) fn failed(&self) -> Option<&AnswerError> {
         let by_line = || if let Some(Verdict::Failed(failure)) = &self.doubt { Some(failure) } else { None };
         self.failure.as_ref().or_else(by_line)

@@ -162,7 +162,7 @@ impl Source {
     /// the cache is empty then.
     ///
     /// # Errors
-    /// As [`TokenSource::token`].
+    /// Returns the errors of [`TokenSource::token`].
     async fn fetch(&self) -> Result<Secret, TokenError> {
         let mut fetched = self.with_retries().await;
         if matches!(fetched, Err(TokenError::InvalidClient))
@@ -215,7 +215,7 @@ impl Source {
     /// is used, even if an endpoint is configured.
     ///
     /// # Errors
-    /// `Refused` if the client has no secret or the user pool no usable domain. Errors of the requests are as
+    /// Returns `Refused` if the client has no secret or the user pool no usable domain. Errors of the requests are as
     /// [`cognito_error`] has them.
     async fn discover(&self) -> Result<MachineClient, TokenError> {
         let (secret, is_discovered, has_token_flow) = match &self.config.client_secret {
@@ -268,7 +268,7 @@ impl Source {
     /// Cognito.
     ///
     /// # Errors
-    /// `Refused` if the pool has no domain, or one that is no host.
+    /// Returns `Refused` if the pool has no domain, or one that is no host.
     async fn describe_endpoint(&self) -> Result<Url, TokenError> {
         let request = self.cognito().describe_user_pool().user_pool_id(&self.config.user_pool_id);
         let output = request.send().await.map_err(|error| cognito_error("DescribeUserPool", &error))?;
@@ -285,7 +285,7 @@ impl Source {
     /// scopes that the client may have. Returns the token and its life, which is zero if the answer does not say it.
     ///
     /// # Errors
-    /// `Transient` if no answer came in time, and otherwise as [`token_response`] reads it.
+    /// Returns `Transient` if no answer came in time, and otherwise as [`token_response`] reads it.
     async fn request_token(&self, endpoint: &Url, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(self.config.scope.as_deref().map(|scope| ("scope", scope)));
@@ -309,8 +309,8 @@ impl Source {
     /// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetClientToken.html>
     ///
     /// # Errors
-    /// `InvalidClient` if Cognito says that the client is not authorised. `Transient` if the answer holds no token.
-    /// Otherwise as [`cognito_error`] has it.
+    /// Returns `InvalidClient` if Cognito says that the client is not authorised. Returns `Transient` if the answer
+    /// holds no token. Otherwise as [`cognito_error`] has it.
     async fn get_client_token(&self, secret: &Secret) -> Result<(Secret, Duration), TokenError> {
         let scopes = self.config.scope.as_ref().map(|scope| scope.split_whitespace().map(str::to_owned).collect());
         let request = self.cognito().get_client_token().client_id(&self.config.client_id).secret(secret.expose());
@@ -333,8 +333,8 @@ impl Source {
 /// are free text. Without one the status stands in its place.
 ///
 /// # Errors
-/// `Transient` for 429, 5xx, any success other than 200, and a 200 without a token. `InvalidClient` for the code
-/// `invalid_client`. `Refused` for everything else, redirects included.
+/// Returns `Transient` for 429, 5xx, any success other than 200, and a 200 without a token. Returns `InvalidClient` for
+/// the code `invalid_client`. Returns `Refused` for everything else, redirects included.
 fn token_response(status: StatusCode, body: &[u8]) -> Result<(Secret, Duration), TokenError> {
     if status == StatusCode::OK {
         let response: Option<TokenResponse> = serde_json::from_slice(body).ok();

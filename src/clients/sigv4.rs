@@ -62,7 +62,7 @@ impl Signer {
     /// the cache if they last for more than 5 minutes.
     ///
     /// # Errors
-    /// If there are no credentials.
+    /// Returns an error if there are no credentials.
     pub async fn key(&self, service: &'static str, region: &str) -> Result<SigningKey, SignError> {
         let credentials = self.credentials(SystemTime::now()).await?;
         Ok(SigningKey { credentials, region: region.to_owned(), service })
@@ -72,7 +72,7 @@ impl Signer {
     /// which are cached. Credentials without an end are never taken from the cache.
     ///
     /// # Errors
-    /// If no provider is configured, or it gives no credentials.
+    /// Returns an error if no provider is configured, or it gives no credentials.
     async fn credentials(&self, now: SystemTime) -> Result<Credentials, SignError> {
         let lasts = |credentials: &Credentials| credentials.expiry().is_some_and(|end| end > now + RENEW_BEFORE);
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(lasts);

@@ -83,11 +83,12 @@ impl SettleQueue {
         }
     }
 
-    /// Sends a message in one try.
+    /// Sends a message in one try. SQS delivers it after `delay`.
     ///
     /// # Errors
-    /// `Transient` if the request could not be signed or no answer came within 5 s, and for 429, 5xx and an answer that
-    /// speaks of throttling. `Refused` for any other status but success. `NoQueue` if there is no queue.
+    /// Returns `Transient` if the request could not be signed or no answer came within 5 s, and for 429, 5xx and an
+    /// answer that speaks of throttling. Returns `Refused` for any other status but success. Returns `NoQueue` if there
+    /// is no queue.
     async fn try_send(&self, body: &str, delay: Duration) -> Result<(), SendError> {
         let request = self.signed_request(body, delay).await?;
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
@@ -112,7 +113,7 @@ impl SettleQueue {
     /// Builds and signs the request. It goes to the origin of the queue's URL, and names the queue in its body.
     ///
     /// # Errors
-    /// `NoQueue` if there is no queue, and `Transient` if there are no credentials or no signature.
+    /// Returns `NoQueue` if there is no queue, and `Transient` if there are no credentials or no signature.
     async fn signed_request(&self, body: &str, delay: Duration) -> Result<Request, SendError> {
         let queue = self.url.as_ref().ok_or(SendError::NoQueue)?;
         let endpoint = queue.join("/").map_err(|error| SendError::Refused(error.to_string()))?;

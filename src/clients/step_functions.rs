@@ -118,7 +118,7 @@ impl StepFunctions {
     /// Sends a request in one try of at most 5 s. Returns the status, whatever it is, and the body of the answer.
     ///
     /// # Errors
-    /// Says why there is no answer, or why the request could not be signed.
+    /// The error says why there is no answer, or why the request could not be signed.
     async fn send(&self, operation: &str, body: &str) -> Result<(StatusCode, Bytes), String> {
         let request = self.signed_request(operation, body).await?;
         let answer = tokio::time::timeout(TRY_TIMEOUT, async {
@@ -136,7 +136,7 @@ impl StepFunctions {
     /// settings name.
     ///
     /// # Errors
-    /// Says why there are no credentials or no signature.
+    /// The error says why there are no credentials or no signature.
     async fn signed_request(&self, operation: &str, body: &str) -> Result<Request, String> {
         let endpoint = match &self.endpoint {
             Some(url) => url.clone(),

@@ -115,7 +115,7 @@ impl AgentDefinition {
     /// adds another member must set it anew.
     ///
     /// # Errors
-    /// Says what is wrong with the address.
+    /// The error says what is wrong with the address.
     pub(crate) fn with_address(
         address: &str,
         format: RequestFormat,

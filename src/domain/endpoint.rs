@@ -12,7 +12,7 @@ const RUNTIME_PATH: &str = "/runtimes/arn%3A";
 /// have no user name and no password. Its path, query and fragment are not checked.
 ///
 /// # Errors
-/// Says what is wrong, without the text itself, which may hold a password.
+/// The error says what is wrong, without the text itself, which may hold a password.
 pub(crate) fn web_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL: it must look like https://host/path")?;
     let host = url.host_str().unwrap_or_default();
@@ -41,7 +41,7 @@ pub(crate) fn web_url(text: &str) -> Result<Url, &'static str> {
 /// used. A query is kept.
 ///
 /// # Errors
-/// Says what is wrong with the address.
+/// The error says what is wrong with the address.
 pub(crate) fn agent_url(address: &str, format: RequestFormat, agentcore: Option<&Url>) -> Result<Url, &'static str> {
     let mut url = match address.strip_prefix("arn:") {
         Some(_) => runtime_url(address, agentcore)?,
@@ -68,7 +68,7 @@ pub(crate) fn agent_url(address: &str, format: RequestFormat, agentcore: Option<
 /// <https://docs.aws.amazon.com/bedrock-agentcore/latest/APIReference/API_InvokeAgentRuntime.html>
 ///
 /// # Errors
-/// Says what an ARN of a runtime looks like.
+/// The error says what an ARN of a runtime looks like.
 fn runtime_url(arn: &str, agentcore: Option<&Url>) -> Result<Url, &'static str> {
     const FORM: &str =
         "is no ARN of an AgentCore runtime: arn:aws:bedrock-agentcore:{region}:{account}:runtime/{id} is expected";

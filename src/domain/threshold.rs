@@ -41,7 +41,7 @@ impl Threshold {
     /// ones.
     ///
     /// # Errors
-    /// Names every problem at once, each by its path from `$`, which is the threshold itself.
+    /// The error names every problem at once, each by its path from `$`, which is the threshold itself.
     pub(crate) fn parse(value: &Value) -> Result<Self, Vec<String>> {
         let Value::Object(object) = value else {
             return Err(vec![format!("$: must be an object, not {}", kind(value))]);

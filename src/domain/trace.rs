@@ -35,7 +35,8 @@ pub(crate) fn traceparent(xray: &str) -> Option<String> {
     Some(format!("00-{trace_id}-{parent_id}-{sampled}").to_ascii_lowercase())
 }
 
-/// Returns the value of the first part `name=value` of an X-Ray header, whose parts are separated by semicolons.
+/// Returns the value of the first part `name=value` of an X-Ray header, whose parts are separated by semicolons, or
+/// `None` if there is none.
 fn field<'a>(xray: &'a str, name: &str) -> Option<&'a str> {
     xray.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
 }

@@ -28,7 +28,7 @@ impl BusReport {
     /// object counts as an empty one.
     ///
     /// # Errors
-    /// Says that the `detail-type` is another one, or names every unusable member of the detail at once.
+    /// The error says that the `detail-type` is another one, or names every unusable member of the detail at once.
     pub(crate) fn read(event: &MarkedEvent) -> Result<Self, InvalidEvent> {
         let detail_type = event.envelope.get("detail-type").and_then(Value::as_str);
         if detail_type != Some(AGENT_REPORT) {

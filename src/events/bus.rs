@@ -69,8 +69,8 @@ impl BusEvent {
     /// or by the Lambda request. Only a command `Run Trigger` may have a task token, which is taken out of the event.
     ///
     /// # Errors
-    /// Names every unusable member by its JSON path at once. An unusable `id`, `time` or `replay-name` that is a short
-    /// text is no problem.
+    /// The error names every unusable member by its JSON path at once. An unusable `id`, `time` or `replay-name` that
+    /// is a short text is no problem.
     pub(crate) fn read(marked: MarkedEvent, payload: &str) -> Result<Self, InvalidEvent> {
         let published: Box<str> = marked.text_in(payload).into();
         let resembles_fire = marked.resembles_fire();

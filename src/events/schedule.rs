@@ -45,7 +45,7 @@ pub enum Event {
 /// - Every other event is read as a schedule's fire.
 ///
 /// # Errors
-/// Names every unusable field at once. A payload that is no object, a wrong mark, and a source that
+/// The error names every unusable field at once. A payload that is no object, a wrong mark, and a source that
 /// [`MarkedEvent::check_claim`] does not believe are each named alone. The error holds a fire only if the event may be
 /// read as one and names its trigger and its user, with a usable time or none.
 pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, InvalidEvent> {
@@ -76,8 +76,8 @@ pub fn parse(payload: Option<&str>, platform: Platform) -> Result<Event, Invalid
 /// substituted and a misspelt member are problems.
 ///
 /// # Errors
-/// Names every problem at once. The error holds the fire, with an empty task, if the trigger, the user and the time are
-/// usable.
+/// The error names every problem at once. The error holds the fire, with an empty task, if the trigger, the user and
+/// the time are usable.
 fn scheduled(envelope: &Map<String, Value>, platform: Platform) -> Result<Fire, InvalidEvent> {
     let mut fields = Fields::new("$", envelope);
     fields.required_text("detail-type");

@@ -135,7 +135,7 @@ impl<'a> Fields<'a> {
 
     /// Reads an optional whole number as [`Fields::count`] does, from a record that the table's stream delivered.
     /// There, an attribute that the record does not have arrives as an empty text. This counts as absent here and
-    /// nowhere else.
+    /// nowhere else: it is `None` without a problem.
     pub(crate) fn streamed_count(&mut self, name: &str) -> Option<u32> {
         self.value(name).filter(|value| value.as_str() != Some(""))?;
         self.count(name)
@@ -152,7 +152,8 @@ impl<'a> Fields<'a> {
         number
     }
 
-    /// Reads an RFC 3339 time that must be present, as [`Fields::instant`] does. Returns its text, too.
+    /// Reads an RFC 3339 time that must be present, as [`Fields::instant`] does. Returns its text, too. A time that is
+    /// absent is a problem, and `None`.
     pub(crate) fn required_instant(&mut self, name: &str) -> Option<(String, OffsetDateTime)> {
         self.required_text(name)?;
         self.instant(name)

@@ -46,8 +46,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads the next value. Returns `None` if it has more than `levels` levels. The text is known to be JSON, so
-    /// nothing is checked.
+    /// Reads the next value, of any type. Returns `None` if it has more than `levels` levels. The text is known to be
+    /// JSON, so nothing is checked.
     fn value(&mut self, levels: usize) -> Option<Value> {
         match self.next_byte()? {
             b'{' => {
@@ -87,7 +87,7 @@ impl Reader<'_> {
     }
 
     /// Passes over the comma before the next element, or over `end`, the bracket of the object or array. Returns true
-    /// if there is another element.
+    /// if there is another element, and `None` if the text ends first.
     fn has_next(&mut self, end: u8) -> Option<bool> {
         let byte = self.next_byte()?;
         if byte == end || byte == b',' {
@@ -97,6 +97,7 @@ impl Reader<'_> {
     }
 
     /// Reads a string, whose opening quote is next, with its escapes read. Halves of surrogate pairs are marked.
+    /// Returns `None` if its closing quote is missing or an escape is malformed.
     fn string(&mut self) -> Option<String> {
         self.next_byte()?;
         let begin = self.at + 1;
@@ -120,7 +121,7 @@ impl Reader<'_> {
         Some(text)
     }
 
-    /// Passes over white space, and returns the byte after it without taking it.
+    /// Passes over white space, and returns the byte after it without taking it. Returns `None` at the end of the text.
     fn next_byte(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at)?, b' ' | b'\t' | b'\r' | b'\n') {

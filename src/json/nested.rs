@@ -102,8 +102,8 @@ impl Nested {
         self.name.capacity() + self.levels.capacity() * size_of::<Level>()
     }
 
-    /// Takes what belongs to the value, up to its bracket, and appends what is kept of it. Returns how many bytes that
-    /// is, and whether the value has its end.
+    /// Takes the next bytes of the value, split anywhere, and appends what is kept of them to `out`. Nothing behind the
+    /// value's closing bracket is taken. Returns how many bytes were taken, and true if the value has its end.
     pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {

@@ -36,7 +36,7 @@ impl Query {
     /// Parses a query. It must have at most [`LONGEST`] bytes, and a shape whose cost has a bound.
     ///
     /// # Errors
-    /// Says what is wrong with the query, or why it is refused.
+    /// The error says what is wrong with the query, or why it is refused.
     pub fn parse(query: &str) -> Result<Self, String> {
         if query.len() > LONGEST {
             return Err(format!("must have at most {LONGEST} bytes, not {}", query.len()));
@@ -176,7 +176,8 @@ struct Shape {
 }
 
 impl Shape {
-    /// Examines a query's punctuation outside quotes for what decides its cost. For a text that is no query the result
+    /// Returns the properties of a query that decide its cost, counted by its punctuation outside quotes: brackets,
+    /// commas, filters, `..`, and filters that refer to the root more than once. For a text that is no query the result
     /// means nothing.
     fn of(query: &str) -> Self {
         let mut shape = Self { depth: 0, filters: 0, descendants: 0, repeats: 1, is_product: false };

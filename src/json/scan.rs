@@ -39,8 +39,8 @@ impl<'a> RawJson<'a> {
         self.enter(name).map(RawJson::end)
     }
 
-    /// Returns the first member of this name as [`RawJson::get`] does, but does not look for its end: a value within it
-    /// is scanned once, not once for each level above it.
+    /// Returns the first member of this name, or `None`, as [`RawJson::get`] does, but does not look for its end: a
+    /// value within it is scanned once, not once for each level above it.
     pub(crate) fn enter(self, name: &str) -> Option<RawJson<'a>> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         while !take_name(&mut rest)?.is(name) {
@@ -50,6 +50,7 @@ impl<'a> RawJson<'a> {
     }
 
     /// Returns the first member that has one of these names, as [`RawJson::enter`] does, with the index of its name.
+    /// Returns `None` if there is none.
     pub(crate) fn enter_any(self, names: &[&str]) -> Option<(usize, RawJson<'a>)> {
         let mut rest = self.raw.strip_prefix(b"{")?;
         loop {

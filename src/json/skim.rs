@@ -220,7 +220,8 @@ impl Skim {
         self.limit = 0;
     }
 
-    /// Takes the bytes of a string, up to its quote, and keeps them as far as there is room. Returns their number.
+    /// Takes the bytes of a string, up to and with its closing quote, and keeps them as far as there is room. Returns
+    /// how many were taken. If the quote is not among them, all were.
     fn text(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {

@@ -130,10 +130,10 @@ pub(crate) fn execution_of<'a>(fire: &'a Fire, execution_id: &'a str) -> Executi
 }
 
 /// Writes the end of an execution, and in the same transaction the change that `result` makes to its trigger, and the
-/// release of the run lock that a detached run holds. `trigger`
-/// is the caller's knowledge of the trigger item. The item is read here if the result needs it and nobody has read it.
-/// If the trigger's part cannot be written in the time that [`CloseLimits`] gives it, the end is written alone. The end
-/// itself has no time limit here. If its condition does not hold, nothing is written, and the row is returned.
+/// release of the run lock that a detached run holds. `trigger` is the caller's knowledge of the trigger item. The item
+/// is read here if the result needs it and nobody has read it. If the trigger's part cannot be written in the time that
+/// [`CloseLimits`] gives it, the end is written alone. The end itself has no time limit here. If its condition does not
+/// hold, nothing is written, and the row is returned.
 ///
 /// # Errors
 /// Returns an error if DynamoDB does not take the end, which may have been written all the same.

@@ -197,7 +197,8 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         Ok(())
     }
 
-    /// Extends the run lock, if this attempt has it. Returns false if another attempt has it now.
+    /// Extends the run lock, if this attempt has it. Returns true if it does or has none, and false if another attempt
+    /// has it now. The table's failure is an error.
     async fn keep_run_lock(&self, until: i64) -> Result<bool, StoreError> {
         if !self.has_run_lock.load(Ordering::Relaxed) {
             return Ok(true);

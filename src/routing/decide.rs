@@ -108,7 +108,7 @@ enum Asked {
 }
 
 impl Router<'_> {
-    /// Decides about the event by its target. Nothing is recorded.
+    /// Decides about the event by its target. No execution is recorded yet, but an event is counted for a threshold.
     ///
     /// - Subscribers, an addressed trigger and a replay are decided below.
     /// - A trigger to which the event was handed on is due, unless it is switched off or invalid. One that is gone is

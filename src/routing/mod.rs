@@ -41,7 +41,10 @@ pub(crate) enum Route {
     Done(Value),
 }
 
-/// Routes a bus event.
+/// Routes a bus event: decides what it starts, as [`Router::decide`] does, and does this. Returns the fire that this
+/// invocation must run, or the response if nothing is left to run here. Fires that do not run are recorded, the event
+/// is handed on if several triggers are due, and a command to end executions is carried out. If nobody may run the
+/// event, what an earlier attempt of this request ran in place is ended.
 ///
 /// # Errors
 /// Returns an error if the table does not answer, if a subscription failed or the event could not be handed on for

@@ -261,10 +261,12 @@ impl AttemptRun<'_> {
         prospect(self.context, fire).await
     }
 
-    /// Builds the call, and notes the agent's definition for the record.
+    /// Builds the call of the agent, and notes the agent's definition for the record. It sends nothing. If the fire is
+    /// a replay, and the definition has changed since the replayed execution, this is logged.
     ///
     /// # Errors
-    /// Returns an error if the agent's platform does not take the session id, or a value cannot be sent.
+    /// Returns `InvalidTrigger`, or `InvalidEvent` for a fire without a trigger item, if the session id is too short
+    /// for the agent's platform. Returns an error if a value cannot be sent.
     fn call(
         &self,
         fire: &Fire,

@@ -66,7 +66,8 @@ impl AttemptRun<'_> {
         Ok(Some(run))
     }
 
-    /// Makes the row, the run lock and the timer ready for the call.
+    /// Makes the row, the run lock and the timer ready for the call, as [`arm`] does, and remembers the run for
+    /// [`AttemptRun::way_on`]. Without a run, only a detachment that the claim wrote is removed.
     ///
     /// # Errors
     /// Returns the errors of [`arm`].
@@ -109,7 +110,9 @@ impl AttemptRun<'_> {
         }
     }
 
-    /// Lets the lease pass to the agent.
+    /// Lets the lease pass to the agent, and returns the response. If the agent has reported the end meanwhile, the
+    /// response is that of the end. If the table fails, the run lock stays with the agent, and a look hands the run
+    /// over later.
     ///
     /// # Errors
     /// Returns the failure of a run that has failed by its report, the loss of the lease, or the table's failure.

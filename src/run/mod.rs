@@ -54,9 +54,10 @@ use crate::{
     },
 };
 
-/// Runs one fire. If an earlier attempt ended it or works on it, the result is that of its record. The agent is made
-/// ready beside the claim, which costs no time if the claim fails. The run lock is released last, after the end is
-/// written.
+/// Runs one fire: resolves its stored parts, claims its execution, calls the agent, writes the end and returns the
+/// response. If an earlier attempt ended it or works on it, the agent is not called, and the result is that of its
+/// record. The agent is made ready while the claim is under way. If the fire must not run, or its Step Functions
+/// execution was stopped, the end is written without a call. The run lock is released last, after the end is written.
 ///
 /// # Errors
 /// Returns every failure. It is recorded before it is returned, unless it says that the record could not be written or

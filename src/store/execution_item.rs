@@ -15,55 +15,55 @@ use serde_json::Value;
 /// A value of an item, as DynamoDB has it or as JSON. It reads as `None` if it is of another type than the one asked
 /// for.
 pub trait Stored: Sized {
-    /// Returns a text.
+    /// Returns a text, or `None` for another type.
     fn text(self) -> Option<String>;
-    /// Returns a number that `N` can hold.
+    /// Returns a number, or `None` for another type and for a number that `N` cannot hold.
     fn number<N: FromStr>(self) -> Option<N>;
-    /// Returns a boolean.
+    /// Returns a boolean, or `None` for another type.
     fn flag(self) -> Option<bool>;
-    /// Returns the members of a map.
+    /// Returns the members of a map, or `None` for another type.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>>;
 }
 
 impl Stored for AttributeValue {
-    /// Returns the text of an `S`.
+    /// Returns the text of an `S`, or `None` for another type.
     fn text(self) -> Option<String> {
         if let Self::S(text) = self { Some(text) } else { None }
     }
 
-    /// Returns the number of an `N` if it fits the type asked for.
+    /// Returns the number of an `N`, or `None` for another type and for a number that does not fit the type asked for.
     fn number<N: FromStr>(self) -> Option<N> {
         self.as_n().ok()?.parse().ok()
     }
 
-    /// Returns the flag of a `BOOL`.
+    /// Returns the flag of a `BOOL`, or `None` for another type.
     fn flag(self) -> Option<bool> {
         self.as_bool().ok().copied()
     }
 
-    /// Returns the members of an `M`.
+    /// Returns the members of an `M`, or `None` for another type.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
         if let Self::M(members) = self { Some(members) } else { None }
     }
 }
 
 impl Stored for Value {
-    /// Returns the text of a string.
+    /// Returns the text of a string, or `None` for another type.
     fn text(self) -> Option<String> {
         if let Self::String(text) = self { Some(text) } else { None }
     }
 
-    /// Returns a number if it fits the type asked for.
+    /// Returns a number, or `None` for another type and for a number that does not fit the type asked for.
     fn number<N: FromStr>(self) -> Option<N> {
         self.as_number()?.to_string().parse().ok()
     }
 
-    /// Returns the flag of a boolean.
+    /// Returns a boolean, or `None` for another type.
     fn flag(self) -> Option<bool> {
         self.as_bool()
     }
 
-    /// Returns the members of an object.
+    /// Returns the members of an object, or `None` for another type.
     fn members(self) -> Option<impl IntoIterator<Item = (String, Self)>> {
         if let Self::Object(members) = self { Some(members) } else { None }
     }
@@ -83,7 +83,7 @@ trait Kind: Sized {
 impl Kind for String {
     const NAME: &'static str = "S";
 
-    /// Reads a text.
+    /// Reads a text, or returns `None` for another type.
     fn read(value: impl Stored) -> Option<Self> {
         value.text()
     }
@@ -97,7 +97,7 @@ impl Kind for String {
 impl Kind for bool {
     const NAME: &'static str = "BOOL";
 
-    /// Reads a boolean.
+    /// Reads a boolean, or returns `None` for another type.
     fn read(value: impl Stored) -> Option<Self> {
         value.flag()
     }
@@ -113,10 +113,12 @@ macro_rules! numbers {
         impl Kind for $kind {
             const NAME: &'static str = "N";
 
+            /// Reads a number, or returns `None` for another type and for a number that does not fit this one.
             fn read(value: impl Stored) -> Option<Self> {
                 value.number()
             }
 
+            /// Returns an `N`.
             fn write(self) -> AttributeValue {
                 AttributeValue::N(self.to_string())
             }
@@ -129,7 +131,7 @@ numbers! { i64 u32 u64 }
 impl Kind for UsageItem {
     const NAME: &'static str = "M";
 
-    /// Reads the counts of a map.
+    /// Reads the counts of a map, or returns `None` for another type. A count of another type is absent.
     fn read(value: impl Stored) -> Option<Self> {
         value.members().map(Self::read)
     }

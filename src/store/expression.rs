@@ -111,7 +111,7 @@ impl Expression {
         format!("{} < {}", self.name(attribute), self.value(value))
     }
 
-    /// Builds an update that sets attributes. There must be at least one.
+    /// Builds an update, `SET a = :a, …`, that sets attributes to values. There must be at least one attribute.
     pub(crate) fn set(&mut self, attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> String {
         let mut update = String::from("SET ");
         let attributes = attributes.into_iter();

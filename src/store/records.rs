@@ -46,8 +46,9 @@ fn keyed(record: ExecutionItem, fire: &Fire, attempt: &Attempt) -> Item {
     key.into_iter().chain(record.into_attributes()).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Returns the record of a running execution as its fire and its attempt describe it, without an owner and a lease.
-/// Unknown ids are left out.
+/// Returns the record of a running execution: what its fire says of the event, what its attempt says of this run, the
+/// snapshot of its settings if there is one, and for a detached run its deadline, its report key and a ttl of its own.
+/// The owner and the lease are not in it. Unknown ids are left out.
 fn started(fire: &Fire, attempt: &Attempt) -> ExecutionItem {
     // These ids may be unknown if the fire never came to a run.
     let known = |id: &str| (!id.is_empty()).then(|| id.to_owned());

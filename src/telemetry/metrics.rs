@@ -119,7 +119,7 @@ impl MetricsLine<'_> {
         }
     }
 
-    /// Returns the tokens that the agent reported to this invocation, if it did.
+    /// Returns the tokens that the agent reported to this invocation, or `None` if it reported none.
     fn usage(&self) -> Option<Usage> {
         self.facts.ended_attempt?.progress?.usage
     }
@@ -246,7 +246,8 @@ struct Definition {
 }
 
 impl Serialize for Definitions<'_> {
-    /// Writes the definitions of the metrics that the line has a value for, in their fixed order.
+    /// Writes a list of the metrics that the line has a value for, each with its name and unit, in their fixed order.
+    /// If a directive names its metrics, the others are left out.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(line, only) = *self;
         let metrics = METRICS.into_iter().filter(|(name, ..)| only.is_none_or(|only| only.contains(name)));

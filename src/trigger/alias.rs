@@ -8,7 +8,7 @@ use crate::json::query::Query;
 /// Parses a query that a trigger holds. `$.body` at its beginning stands for `$.detail.body`.
 ///
 /// # Errors
-/// Says what is wrong with the query, or why it is refused.
+/// The error says what is wrong with the query, or why it is refused.
 pub(crate) fn parse_query(query: &str) -> Result<Query, String> {
     Query::parse(&spelt_out(query))
 }

@@ -69,8 +69,8 @@ pub fn misspelt(change: &Map<String, Value>) -> Vec<String> {
 /// usable key has an empty preview.
 ///
 /// # Errors
-/// Names what is wrong with the event. The event of a schedule and an agent's report are refused, because no filter
-/// applies to them.
+/// The error names what is wrong with the event. The event of a schedule and an agent's report are refused, because no
+/// filter applies to them.
 pub fn preview(item: Value, event: &str, platform: Platform) -> Result<Preview, InvalidEvent> {
     let event = match schedule::parse(Some(event), platform)? {
         Event::Bus(event) => event,

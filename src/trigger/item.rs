@@ -324,7 +324,7 @@ impl TriggerItem {
     /// The filters do not apply, and neither do placeholders.
     ///
     /// # Errors
-    /// `InvalidTrigger` with every problem at once.
+    /// Returns `InvalidTrigger` with every problem at once.
     pub(crate) fn stored_task(&self, fire: &Fire, platform: Platform) -> Result<StoredTask, Failure> {
         // A replay repeats the task of the execution that it replays.
         let merged = if fire.replay_of.is_some() {

@@ -295,8 +295,8 @@ impl Text {
 /// backslash before `*` or another backslash takes away its meaning.
 ///
 /// # Errors
-/// Says what is wrong with the pattern: two wildcards in a row, or a backslash before anything else. event-ruler
-/// refuses both.
+/// The error says what is wrong with the pattern: two wildcards in a row, or a backslash before anything else.
+/// event-ruler refuses both.
 fn wildcard(pattern: &str) -> Result<Vec<String>, &'static str> {
     let mut parts = Vec::new();
     let mut part = String::new();
@@ -380,7 +380,7 @@ impl Comparison {
 }
 
 /// Compares two numbers as EventBridge does: as doubles, so that 9007199254740993 and 9007199254740992 are the same. If
-/// one is too large for a double, both are compared exactly.
+/// one is too large for a double, both are compared exactly. `None` if they cannot be compared.
 fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     match (left.as_f64(), right.as_f64()) {
         (Some(left), Some(right)) => left.partial_cmp(&right),

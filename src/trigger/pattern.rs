@@ -132,8 +132,9 @@ impl Pattern {
     }
 }
 
-/// Returns the first place in `value`, which stands at `path`, at which one of the fields is not found. Where an object
-/// is required, this is a place within it. The elements of an array are not told apart: the whole array is the place.
+/// Returns the first place in `value`, which stands at `path`, at which one of the fields is not found, or `None` if
+/// all are found. Where an object is required, this is a place within it. The elements of an array are not told apart:
+/// the whole array is the place.
 fn refusal<'e>(fields: &Fields, value: &'e Value, path: &str, steps: &Steps) -> Option<Refusal<'e>> {
     fields.iter().find_map(|(name, node)| {
         let (path, value) = (member(path, name), value.get(&**name));

@@ -177,8 +177,8 @@ fn marked_detail(fire: &Fire, definition: Option<&DefinitionMark>) -> Value {
 /// those of the input. The fire is marked as a replay of `execution_id`.
 ///
 /// # Errors
-/// Names everything that is not understood in the input, with the trigger. An input that is no object counts as an
-/// empty one.
+/// The error names everything that is not understood in the input, with the trigger. An input that is no object counts
+/// as an empty one.
 pub(crate) fn fire(
     event: &BusEvent,
     trigger_id: &TriggerId,

@@ -217,7 +217,7 @@ impl Scheduler {
     /// hours, and the queue for dead letters if there is one.
     ///
     /// # Errors
-    /// `Refused` if it cannot be built, which does not happen.
+    /// Returns `Refused` if it cannot be built, which does not happen.
     fn target(&self, definition: &Definition<'_>) -> Result<Target, SchedulerError> {
         let retries = RetryPolicy::builder()
             .maximum_event_age_in_seconds(MAX_EVENT_AGE_SECONDS)
@@ -250,7 +250,7 @@ fn after_completion(schedule: &Schedule) -> ActionAfterCompletion {
 /// Returns the window within which a fire may come: that of the schedule in minutes, or none.
 ///
 /// # Errors
-/// `Refused` if it cannot be built, which does not happen.
+/// Returns `Refused` if it cannot be built, which does not happen.
 fn window(schedule: &Schedule) -> Result<FlexibleTimeWindow, SchedulerError> {
     let mode = match schedule.window_minutes {
         Some(_) => FlexibleTimeWindowMode::Flexible,

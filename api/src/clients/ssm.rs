@@ -71,7 +71,7 @@ impl SecretStore {
     /// Reads `version` of a secret, or with `None` the newest one, decrypted. `name` is below the store's path.
     ///
     /// # Errors
-    /// `NotFound` if there is none or it is empty. Otherwise says that SSM does not give it.
+    /// Returns `NotFound` if there is none or it is empty. Otherwise says that SSM does not give it.
     pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
         let selector = version.map(|version| format!(":{version}")).unwrap_or_default();
         let name = format!("{}{name}{selector}", self.path);
@@ -84,7 +84,7 @@ impl SecretStore {
     /// Stores a secret as a new version of the parameter `name` below the store's path, and returns the version.
     ///
     /// # Errors
-    /// If SSM does not take it. It may have taken it all the same.
+    /// Returns an error if SSM does not take it. It may have taken it all the same.
     pub async fn put(&self, name: &str, secret: &Secret) -> Result<i64, SecretError> {
         let request = self.client().put_parameter().name(format!("{}{name}", self.path)).value(secret.expose());
         let request = request.r#type(ParameterType::SecureString).overwrite(true);
@@ -95,7 +95,7 @@ impl SecretStore {
     /// Deletes a secret with all its versions. It succeeds if there is none.
     ///
     /// # Errors
-    /// If SSM does not do it.
+    /// Returns an error if SSM does not do it.
     pub async fn delete(&self, name: &str) -> Result<(), SecretError> {
         let request = self.client().delete_parameter().name(format!("{}{name}", self.path));
         match Box::pin(request.send()).await.map_err(|error| of_sdk(&error)) {

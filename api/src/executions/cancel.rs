@@ -15,7 +15,8 @@ use crate::{
 /// `POST /triggers/{id}/executions/{execution}/cancel`
 ///
 /// # Errors
-/// If there is no such execution, it has ended, or the run function cannot be told of the end of a detached run.
+/// Returns an error if there is no such execution, it has ended, or the run function cannot be told of the end of a
+/// detached run.
 pub async fn cancel(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }
@@ -24,7 +25,8 @@ pub async fn cancel(named: Named) -> Result<Reply, ApiError> {
 /// Returns the body of the answer.
 ///
 /// # Errors
-/// If there is no such execution, it has ended, or the run function cannot be told of the end of a detached run.
+/// Returns an error if there is no such execution, it has ended, or the run function cannot be told of the end of a
+/// detached run.
 pub async fn one(named: &Named) -> Result<Value, ApiError> {
     let (_, row) = named.read().await?;
     let Named { api, id, execution, .. } = named;

@@ -35,7 +35,7 @@ pub const DEFAULT_PAGE: usize = 20;
 /// `GET /triggers/{id}/executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
 ///
 /// # Errors
-/// If there is no such trigger, a parameter is wrong, or the table does not answer.
+/// Returns an error if there is no such trigger, a parameter is wrong, or the table does not answer.
 pub async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -82,7 +82,7 @@ impl Named {
     /// Reads the trigger and the execution's row, at the same time.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
+    /// Returns [`ApiError::NotFound`] if one of them is not there, or is somebody else's.
     pub async fn read(&self) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
         let Self { api, caller, id, execution } = self;
         let execution = checked(execution)?;
@@ -94,7 +94,7 @@ impl Named {
 /// `GET /triggers/{id}/executions/{execution}`: the execution, as [`shown`] shows it.
 ///
 /// # Errors
-/// If there is no such execution of a trigger of the caller.
+/// Returns an error if there is no such execution of a trigger of the caller.
 pub async fn get(named: Named) -> Result<Reply, ApiError> {
     let (_, row) = named.read().await?;
     Ok(Reply::ok(json!({})).with("execution", shown(&row)))
@@ -103,7 +103,7 @@ pub async fn get(named: Named) -> Result<Reply, ApiError> {
 /// `GET /triggers/{id}/executions/{execution}/input`: the task that the agent got, if it is kept.
 ///
 /// # Errors
-/// If there is no such execution, or its input is not kept.
+/// Returns an error if there is no such execution, or its input is not kept.
 pub async fn input(named: Named) -> Result<Reply, ApiError> {
     named.read().await?;
     let Named { api, caller, id, execution } = named;

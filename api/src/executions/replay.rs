@@ -13,7 +13,7 @@ use crate::{
 /// `POST /triggers/{id}/executions/{execution}/replay`: runs the kept input again, as [`one`] does, and answers 202.
 ///
 /// # Errors
-/// If there is no such execution, its input is not kept, or Lambda does not take the event.
+/// Returns an error if there is no such execution, its input is not kept, or Lambda does not take the event.
 pub async fn replay(named: Named) -> Result<Reply, ApiError> {
     one(&named).await.map(Reply::accepted)
 }
@@ -22,7 +22,8 @@ pub async fn replay(named: Named) -> Result<Reply, ApiError> {
 /// answer with the new execution's id.
 ///
 /// # Errors
-/// If there is no such execution or its trigger was deleted, its input is not kept, or Lambda does not take the event.
+/// Returns an error if there is no such execution or its trigger was deleted, its input is not kept, or Lambda does not
+/// take the event.
 pub async fn one(named: &Named) -> Result<Value, ApiError> {
     let (trigger, _) = named.read().await?;
     if is_tombstone(&trigger) {

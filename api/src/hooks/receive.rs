@@ -236,7 +236,7 @@ async fn dispatch(
 /// Invokes the run function asynchronously.
 ///
 /// # Errors
-/// `Unavailable` if Lambda does not take the payload, which is logged.
+/// Returns `Unavailable` if Lambda does not take the payload, which is logged.
 async fn invoke(hooks: &Hooks, payload: String) -> Result<(), ApiError> {
     hooks.dispatcher.invoke(&hooks.settings.run_function, payload, None).await.map_err(|error| {
         tracing::error!(cause = %error, "the run function could not be invoked");

@@ -37,7 +37,7 @@ impl Secrets {
     /// that are not known wait for one another, so that a crowd of deliveries reads a secret once.
     ///
     /// # Errors
-    /// If there is none, or SSM does not give it. The error holds for five seconds.
+    /// Returns an error if there is none, or SSM does not give it. The error holds for five seconds.
     pub async fn get(&self, name: &str, version: Option<i64>) -> Result<Secret, SecretError> {
         let mut known = self.known.lock().await;
         let now = Instant::now();

@@ -23,7 +23,7 @@ impl HookSettings {
     /// Reads the settings from the process's environment.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_env() -> Result<Self, SettingsError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -31,7 +31,7 @@ impl HookSettings {
     /// Reads settings through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
-    /// Names every variable that is missing or malformed.
+    /// The error names every variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, problems: Vec::new() };
         let settings = Self {

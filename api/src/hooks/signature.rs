@@ -243,7 +243,8 @@ impl Algorithm {
 /// Returns the only value of a header.
 ///
 /// # Errors
-/// `NoSignature` if it is missing, `DuplicateHeader` if it came twice, and `MalformedSignature` if it is no text.
+/// Returns `NoSignature` if it is missing, `DuplicateHeader` if it came twice, and `MalformedSignature` if it is no
+/// text.
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Distrust> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or(Distrust::NoSignature)?;
@@ -278,7 +279,7 @@ fn compare(
 /// nothing about which one was right. Empty keys are left out.
 ///
 /// # Errors
-/// `MalformedSignature` if no signature is given, and `WrongSignature` if none is right.
+/// Returns `MalformedSignature` if no signature is given, and `WrongSignature` if none is right.
 fn compare_keys(
     keys: &[Vec<u8>],
     algorithm: hmac::Algorithm,
@@ -302,7 +303,7 @@ fn compare_keys(
 /// tells nothing, the length neither.
 ///
 /// # Errors
-/// `WrongSignature` if it is none of them, or if there are no random bytes for the key.
+/// Returns `WrongSignature` if it is none of them, or if there are no random bytes for the key.
 fn is_one_of(accepted: impl Iterator<Item = Vec<u8>>, given: &[u8]) -> Result<Trusted, Distrust> {
     let mut key = [0; 32];
     // Without random bytes nothing can be compared in safety.
@@ -328,7 +329,7 @@ fn tag(key: &[u8], algorithm: hmac::Algorithm, parts: &[&[u8]]) -> Vec<u8> {
 /// Returns the bytes of hexadecimal digits in either case.
 ///
 /// # Errors
-/// `MalformedSignature` for an odd number of digits and any other character.
+/// Returns `MalformedSignature` for an odd number of digits and any other character.
 fn hex(text: &str) -> Result<Vec<u8>, Distrust> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pair = |pair: &[u8]| match pair {

@@ -94,7 +94,7 @@ impl Hooks {
     /// Reads a hook: its pointer, then its trigger, with the versions of its secret that are live at `now`.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, and
+    /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, and
     /// [`ApiError::Unavailable`] if its settings are not understood or the table does not answer.
     pub async fn hook(&self, id: &str, now: Timestamp) -> Result<Hook, ApiError> {
         if !is_hook_id(id) {
@@ -128,8 +128,8 @@ impl Hooks {
     /// Returns the live secrets of a hook, the present one first.
     ///
     /// # Errors
-    /// If the present one cannot be read. One that is missing is a fault of this side, and it may be on its way: the sender
-    /// must try again. The stack's own webhook does not exist without a secret.
+    /// Returns an error if the present one cannot be read. One that is missing is a fault of this side, and it may be
+    /// on its way: the sender must try again. The stack's own webhook does not exist without a secret.
     pub async fn secrets(&self, hook: &Hook) -> Result<Vec<Secret>, ApiError> {
         let mut secrets = Vec::new();
         for (at, version) in hook.versions.iter().enumerate() {
@@ -157,7 +157,7 @@ impl Hooks {
     /// deliveries need no write. Without a rate nothing is counted.
     ///
     /// # Errors
-    /// If the table does not answer.
+    /// Returns an error if the table does not answer.
     pub async fn count(&self, hook: &Hook, now: Timestamp) -> Result<Option<u64>, ApiError> {
         let Some(limit) = hook.webhook.rate_per_minute else { return Ok(None) };
         let minute = now.as_second() - now.as_second().rem_euclid(60);

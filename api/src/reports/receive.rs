@@ -96,7 +96,7 @@ async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
 /// fill the log.
 ///
 /// # Errors
-/// `Unauthenticated` if the token or the execution is unknown.
+/// Returns `Unauthenticated` if the token or the execution is unknown.
 fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, ApiError> {
     if applied.answer == ReportAnswer::Unknown {
         return Err(ApiError::Unauthenticated);
@@ -116,7 +116,7 @@ fn answer(report: &AgentReport, applied: &AppliedReport) -> Result<Response, Api
 /// Reads the body. One that is announced as too large is not read at all.
 ///
 /// # Errors
-/// `TooLarge` if it has more than [`LARGEST_BODY`] bytes or cannot be read.
+/// Returns `TooLarge` if it has more than [`LARGEST_BODY`] bytes or cannot be read.
 async fn body(request: Request) -> Result<Vec<u8>, ApiError> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > LARGEST_BODY as u64) {

@@ -46,7 +46,7 @@ impl Cron {
     /// Reads the six fields. Case and further blanks do not matter.
     ///
     /// # Errors
-    /// Says which field is wrong, and how.
+    /// The error says which field is wrong, and how.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_uppercase();
         let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();

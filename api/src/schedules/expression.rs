@@ -29,7 +29,7 @@ impl Expression {
     /// five or six bare fields of cron, are read too.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.chars().count() > LONGEST {

@@ -63,7 +63,7 @@ impl Kind {
     /// Reads one value: a number, or a name in any case.
     ///
     /// # Errors
-    /// Says what the value must be.
+    /// The error says what the value must be.
     pub fn value(self, text: &str) -> Result<u16, String> {
         let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
         if let Some(index) = named.and_then(|index| u16::try_from(index).ok()) {
@@ -84,7 +84,7 @@ impl Kind {
     /// hours of a night.
     ///
     /// # Errors
-    /// Names the part that is wrong.
+    /// The error names the part that is wrong.
     pub fn values(self, text: &str) -> Result<Values, String> {
         let mut allowed = vec![false; usize::from(self.last) + 1];
         for part in text.split(',') {

@@ -101,8 +101,8 @@ fn next_cron(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp
     }
 }
 
-/// Returns the first civil time that is at least `from` and fits the expression. Returns `None` if the
-/// years of the expression end before.
+/// Returns the first civil time that is at least `from` and fits the expression. Returns `None` if the years of the
+/// expression end before.
 fn next_civil(cron: &Cron, from: DateTime) -> Option<DateTime> {
     let mut day = from.date();
     let mut earliest = (from.hour(), from.minute());

@@ -31,7 +31,7 @@ const DEFAULT_UPCOMING: usize = 20;
 /// `GET /triggers/{id}/next-runs`: `limit`.
 ///
 /// # Errors
-/// If there is no such trigger, or it has no schedule.
+/// Returns an error if there is no such trigger, or it has no schedule.
 pub async fn next_runs(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -53,7 +53,7 @@ pub async fn next_runs(
 /// `POST /schedules/preview`: `{expression, timezone?, startDate?, endDate?, flexibleTimeWindowMinutes?, limit?}`.
 ///
 /// # Errors
-/// Names every problem of the schedule.
+/// The error names every problem of the schedule.
 pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) -> Result<Reply, ApiError> {
     let limit = match body.get("limit") {
         None | Some(Value::Null) => DEFAULT_RUNS,
@@ -71,7 +71,7 @@ pub async fn preview(State(api): State<Arc<Api>>, JsonObject(body): JsonObject) 
 /// `GET /upcoming-runs`: the next runs of all of a user's triggers, by their times: `limit`.
 ///
 /// # Errors
-/// If the table does not answer.
+/// Returns an error if the table does not answer.
 pub async fn upcoming(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Reply, ApiError> {
     let limit = page::limit(params.get("limit"), DEFAULT_UPCOMING)?;
     let now = times::now();

@@ -34,7 +34,7 @@ impl Schedule {
     /// Reads a `scheduleConfig`. Members that it does not know are ignored.
     ///
     /// # Errors
-    /// Names every problem.
+    /// The error names every problem.
     pub fn read(config: &Map<String, Value>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut keep = |name: &'static str, problem: String| {
@@ -94,7 +94,7 @@ impl Schedule {
     /// `least_minutes`.
     ///
     /// # Errors
-    /// Says which of them is not so.
+    /// The error says which of them is not so.
     pub fn check(&self, now: Timestamp, least_minutes: u32) -> Result<(), Problem> {
         if let Some(end) = self.end
             && end <= now

@@ -27,7 +27,7 @@ use crate::{
 /// answer has every problem, the schedule's next runs, and for an event what the trigger does with it.
 ///
 /// # Errors
-/// If the body is not understood, or there is no such trigger.
+/// Returns an error if the body is not understood, or there is no such trigger.
 pub async fn check(
     State(api): State<Arc<Api>>,
     caller: Caller,

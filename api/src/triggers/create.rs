@@ -37,8 +37,8 @@ const LONGEST_KEY: usize = 256;
 /// schedule is completed.
 ///
 /// # Errors
-/// If fields are wrong, if the user has too many triggers, if the trigger of the key was deleted, or if a service does
-/// not answer. In the last case the trigger may exist.
+/// Returns an error if fields are wrong, if the user has too many triggers, if the trigger of the key was deleted, or
+/// if a service does not answer. In the last case the trigger may exist.
 pub async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,

@@ -32,7 +32,7 @@ const MAX_ROUNDS: usize = 5;
 /// `DELETE /triggers/{id}`. The answer is the same if there is no such trigger.
 ///
 /// # Errors
-/// If a service does not answer.
+/// Returns an error if a service does not answer.
 pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let Ok(id) = checked(&id) else { return Ok(done("Trigger deleted")) };
     for _ in 0..MAX_ROUNDS {

@@ -23,7 +23,7 @@ use crate::{
 /// execution's id.
 ///
 /// # Errors
-/// If there is no such trigger, or Lambda does not take the event.
+/// Returns an error if there is no such trigger, or Lambda does not take the event.
 pub async fn run(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     let user_id = &caller.0;

@@ -28,7 +28,7 @@ const NEXT_RUNS: usize = 3;
 /// has and the next runs. If Scheduler does not answer, that part is unknown.
 ///
 /// # Errors
-/// If there is no such trigger, or the table does not answer.
+/// Returns an error if there is no such trigger, or the table does not answer.
 pub async fn status(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find(&api, &caller, &id).await?;
     let now = times::now();

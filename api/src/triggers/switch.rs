@@ -32,7 +32,7 @@ const MAX_ROUNDS: usize = 5;
 /// `POST /triggers/{id}/enable`: switches the schedule on, and then the trigger. It also ends a pause.
 ///
 /// # Errors
-/// If there is no such trigger, or a service does not answer.
+/// Returns an error if there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone: a rate
@@ -46,7 +46,7 @@ pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<
 /// `POST /triggers/{id}/disable`: switches the trigger off, and then its schedule.
 ///
 /// # Errors
-/// If there is no such trigger, or a service does not answer.
+/// Returns an error if there is no such trigger, or a service does not answer.
 pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
     switch(&api, &caller, &id, item, false).await
@@ -61,7 +61,7 @@ fn is_settled(item: &Map<String, Value>, is_wanted: bool) -> bool {
 /// was read. If another change came first, it is tried again on the newer item.
 ///
 /// # Errors
-/// `NotFound` if the trigger was deleted, `Conflict` after five rounds, or that a service does not answer.
+/// Returns `NotFound` if the trigger was deleted, `Conflict` after five rounds, or that a service does not answer.
 async fn switch(
     api: &Api,
     caller: &Caller,

@@ -38,8 +38,8 @@ const MAX_ROUNDS: usize = 5;
 /// again if another change came first.
 ///
 /// # Errors
-/// If there is no such trigger, fields are wrong, the version is another one, or a service does not answer. In the last
-/// case the item may be changed already, and its schedule counts as missing.
+/// Returns an error if there is no such trigger, fields are wrong, the version is another one, or a service does not
+/// answer. In the last case the item may be changed already, and its schedule counts as missing.
 pub async fn update(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -83,7 +83,7 @@ pub async fn update(
 /// Reads the version that a client has. Returns `None` without the header, and for `*`.
 ///
 /// # Errors
-/// `InvalidArgument` if it is no number, with or without quotes.
+/// Returns `InvalidArgument` if it is no number, with or without quotes.
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();

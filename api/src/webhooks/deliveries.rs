@@ -38,7 +38,7 @@ const MEMBERS: [&str; 10] = [
 /// `GET /triggers/{id}/deliveries`: the last 50, newest first.
 ///
 /// # Errors
-/// If there is no such trigger or it has no webhook, or the table does not answer.
+/// Returns an error if there is no such trigger or it has no webhook, or the table does not answer.
 pub async fn list(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_hooked(&api, &caller, &id).await?;
     let hook_id = config_text(&item, "hookId").ok_or(ApiError::NotFound)?;

@@ -60,7 +60,7 @@ pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: 
 /// now. A trigger without a webhook, or with a complete one, is returned as it is.
 ///
 /// # Errors
-/// If a service does not answer. The webhook then counts as missing.
+/// Returns an error if a service does not answer. The webhook then counts as missing.
 pub async fn completed(
     api: &Api,
     user_id: &str,
@@ -85,7 +85,7 @@ pub async fn completed(
 /// `grace_seconds`.
 ///
 /// # Errors
-/// If a service does not answer. The secret before it is then still the present one.
+/// Returns an error if a service does not answer. The secret before it is then still the present one.
 pub async fn store(
     api: &Api,
     user_id: &str,
@@ -144,7 +144,7 @@ pub async fn store(
 /// Deletes the secret of a tombstone, lets its pointer end with it, and returns the tombstone as it is then.
 ///
 /// # Errors
-/// If a service does not answer. Deleting again completes it.
+/// Returns an error if a service does not answer. Deleting again completes it.
 pub async fn removed(
     api: &Api,
     user_id: &str,
@@ -168,7 +168,7 @@ pub async fn removed(
 /// Returns a secret of random bytes, in the form that the senders of the preset expect.
 ///
 /// # Errors
-/// If there are no random bytes.
+/// Returns an error if there are no random bytes.
 pub fn new_secret(preset: Preset) -> Result<Secret, ApiError> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
 

@@ -32,7 +32,7 @@ pub async fn providers(State(api): State<Arc<Api>>) -> Reply {
 /// Reads a trigger of the caller that has a webhook.
 ///
 /// # Errors
-/// `NotFound` if there is no such trigger, and an invalid field if it has no webhook.
+/// Returns `NotFound` if there is no such trigger, and an invalid field if it has no webhook.
 async fn find_hooked(api: &Api, caller: &Caller, id: &str) -> Result<Map<String, Value>, ApiError> {
     let item = find_alive(api, caller, id).await?;
     let problem = || ApiError::field("eventConfig.eventSourceId", "the trigger has no webhook");

@@ -25,7 +25,8 @@ const LONGEST_GRACE_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// themselves; without one, a secret is made here and returned this once. It also completes a webhook that was cut short.
 ///
 /// # Errors
-/// If there is no such trigger or it has no webhook, if a field is wrong, or if a service does not answer.
+/// Returns an error if there is no such trigger or it has no webhook, if a field is wrong, or if a service does not
+/// answer.
 pub async fn rotate(
     State(api): State<Arc<Api>>,
     caller: Caller,

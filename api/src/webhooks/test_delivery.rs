@@ -26,7 +26,7 @@ use crate::{
 /// `senderId` that is returned.
 ///
 /// # Errors
-/// If there is no such trigger or it has no webhook, or if Lambda does not take the invocation.
+/// Returns an error if there is no such trigger or it has no webhook, or if Lambda does not take the invocation.
 pub async fn send(
     State(api): State<Arc<Api>>,
     caller: Caller,

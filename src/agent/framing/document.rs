@@ -70,7 +70,7 @@ impl Document {
         self.kept.0.capacity() + self.skim.as_ref().map_or(0, |skim| skim.capacity())
     }
 
-    /// Returns the document if all of it was kept.
+    /// Returns the document, or `None` if not all of it was kept, or if it is read as plain text.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         (self.fallback != Fallback::Text && self.dropped.is_none()).then_some(&self.kept.0)
     }

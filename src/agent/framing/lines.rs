@@ -88,7 +88,7 @@ impl Lines {
         Some(self.line())
     }
 
-    /// Returns the bytes after the last line end, if there are any. The caller must feed nothing after it.
+    /// Returns the bytes after the last line end, or `None` if there are none. The caller must feed nothing after it.
     pub(crate) fn rest(&mut self) -> Option<Line<'_>> {
         self.clear_done();
         (!self.is_empty()).then(|| self.line())

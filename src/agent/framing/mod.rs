@@ -111,8 +111,8 @@ impl Framer {
         Declared::Ndjson.framing()
     }
 
-    /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a line of
-    /// its own, or a string and a line that no quoted speech has.
+    /// Returns the bytes of a document that is not JSON if they are lines of an agent's: an object and another on a
+    /// line of its own, or a string and a line that no quoted speech has. Otherwise returns `None`.
     pub(crate) fn lines_of_document(&self) -> Option<Vec<u8>> {
         let Framer::Document(document) = self else { return None };
         let text = document.whole()?;
@@ -238,8 +238,8 @@ impl Framer {
         }
     }
 
-    /// Returns the line that stands behind the last frame of a body that is known to have arrived whole. Only
-    /// server-sent events have one.
+    /// Returns the line that stands behind the last frame of a body that is known to have arrived whole, or `None` if
+    /// none does. Only server-sent events have one.
     pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
         if let Framer::Sse(sse) = self { sse.behind() } else { None }
     }

@@ -172,7 +172,7 @@ impl Sse {
     }
 
     /// Returns the line that stands behind the last frame of a stream that is known to have arrived whole, if it is no
-    /// field. The caller asks for it behind [`Self::rest`].
+    /// field, and otherwise `None`. The caller asks for it behind [`Self::rest`]. A second call returns `None`.
     pub(crate) fn behind(&mut self) -> Option<Frame<'_>> {
         std::mem::take(&mut self.loose.is_held).then(|| self.loose.frame())
     }
@@ -187,7 +187,8 @@ impl Sse {
 }
 
 impl Loose {
-    /// Takes a line in place of the one before.
+    /// Takes a line in place of the one before. At most [`MAX_LOOSE`] bytes of it are kept. Of a longer object, or one
+    /// that was cut, only the members that readers look for are kept. `dropped` says whether something was left out.
     fn take(&mut self, line: Line<'_>) {
         self.line.clear();
         self.dropped = None;
@@ -276,7 +277,9 @@ impl Pending {
         true
     }
 
-    /// Returns how a line that is no field stands to this frame.
+    /// Returns how a line that is no field stands to this frame: `Before` if the frame has no data, `Behind` for a
+    /// traceback, `Within` for a line that begins like a further line of the frame's open JSON. Otherwise an object, or
+    /// a report after JSON that has its end, is `Behind`, and anything else is `Before`.
     fn standing(&mut self, line: &[u8]) -> Standing {
         if !self.has_data {
             return Standing::Before;
@@ -359,7 +362,8 @@ impl Pending {
         self.has_data || !self.name.is_empty()
     }
 
-    /// Returns the frame under way as far as it has come.
+    /// Returns the frame under way as far as it has come: its name, its data, and as its text the data without white
+    /// space around it.
     fn frame(&self) -> Frame<'_> {
         let data = &self.data.0;
         Frame {

@@ -109,7 +109,9 @@ pub(crate) fn error_beside(frame: &Frame<'_>) -> Option<AnswerError> {
     (says_failed && !is_tools).then(|| reported(message_of(RawJson::cut(frame.text), &[])))
 }
 
-/// Returns true if the members of an object that is about no tool say that the run failed.
+/// Returns true if one of the members says by [`Name::says_failed`] that the run failed. An `error` beside an
+/// `original_type` does not count, and a `code` counts only beside a `message` and without an answer. The object must
+/// not be about a tool.
 fn says_failed(members: &Members<'_>) -> bool {
     const ANSWERS: Names =
         Names::of(&[Name::Data, Name::Text, Name::Content, Name::Answer, Name::Result, Name::Output]);
@@ -126,7 +128,17 @@ fn says_failed(members: &Members<'_>) -> bool {
 }
 
 impl Name {
-    /// Returns true if a member of this name says that the run failed, as far as its value tells.
+    /// Returns true if `value`, the value of a member of this name, says that the run failed:
+    ///
+    /// - `error`, `errors`, `errorMessage`, an exception, an error of the graph: it is not empty, and
+    ///   [`is_nothing_said`] does not hold.
+    /// - `errorCode`: so, too, and it is no word of success.
+    /// - `status`: a word of failure other than `fail`, or a number from 400 to 599.
+    /// - `success`, `ok`: false. `isError`, `failed`: true. Either may be a text.
+    /// - `statusCode`: at least 400. `code`: from 400 to 599.
+    /// - `type`, `event`, `kind`: a word of failure.
+    ///
+    /// Any other name says nothing of it.
     pub(super) fn says_failed(self, value: RawJson<'_>) -> bool {
         let is_said = || value.is_something() && !is_nothing_said(value);
         let is_failure_word = || value.whole_str().is_some_and(is_failure);
@@ -178,7 +190,8 @@ fn is_failure(word: Str<'_>) -> bool {
     (word.has_escapes() || word.raw().windows(3).take(64).any(hints)) && is_failure_word(&word.read(64))
 }
 
-/// Returns true for texts without meaning, such as the placeholders of languages, and for an object whose code is 0.
+/// Returns true for a text that is blank, `none`, `null`, `false` or `undefined` in any case, and for an object whose
+/// `code` is 0 and whose `message` is absent, empty, `ok` or `success`.
 fn is_nothing_said(value: RawJson<'_>) -> bool {
     if value.is_object() {
         let [code, message] = scan::pick(value.raw(), ["code", "message"]);

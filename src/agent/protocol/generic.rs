@@ -376,8 +376,8 @@ fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Returns the first of the members of [`ANSWERS`] that has text, and that text. Words of the user or a tool are no
-/// answer, and Python's repr is no text.
+/// Returns the first of the members of [`ANSWERS`] that has text, and that text, or `None` if none has any. Words of
+/// the user or a tool are no answer, and Python's repr is no text.
 fn answer_of(members: &Members<'_>) -> Option<(Name, BoundedText)> {
     if is_word(members.get(Name::Role), &["user", "tool"]) || is_word(members.get(Name::Type), &["human"]) {
         return None;

@@ -70,7 +70,7 @@ fn has_form_of_mode(frame: &Frame<'_>) -> bool {
     }
 }
 
-/// Returns true if a list holds a message of LangChain's types.
+/// Returns true if an element of a list has the `type` `human` or `ai`, LangChain's types of messages.
 fn has_graph_messages(messages: RawJson<'_>) -> bool {
     messages.elements().any(|message| {
         let kind = message.get("type").and_then(RawJson::as_str);
@@ -142,7 +142,8 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
-/// Returns the sum of `usage` and that of another message. A message that counts nothing changes nothing.
+/// Returns the sum of `usage` and that of another message. A message that counts nothing leaves `usage` as it is, and
+/// `None` counts as 0.
 fn added(usage: Option<Usage>, of_message: Option<RawJson<'_>>) -> Option<Usage> {
     match of_message.and_then(Counts::of) {
         Some(counts) => Some(usage.unwrap_or_default().plus(counts.into())),

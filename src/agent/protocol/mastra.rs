@@ -18,7 +18,8 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     members.has(Name::RunId) && members.has_object(Name::Payload) && kind.is_some_and(|kind| is_own(&name_of(kind)))
 }
 
-/// Returns true if a type is that of a chunk of Mastra.
+/// Returns true if a `type` is one of Mastra's, or begins as those of one of its families do, such as `text-`, `tool-`
+/// or `data-`.
 fn is_own(kind: &[u8]) -> bool {
     const OWN: [&[u8]; 11] = [
         b"start",

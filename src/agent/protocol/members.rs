@@ -24,7 +24,7 @@ macro_rules! names {
             #[cfg(test)]
             const SPELLINGS: &[&[u8]] = &[$($($word as &[u8]),+),*];
 
-            /// Returns the member of this name, in any of its spellings.
+            /// Returns the name that `word` is a spelling of, or `None` if it is none.
             fn of(word: &[u8]) -> Option<Name> {
                 // The words differ in their length nearly always: a `match` compares that first.
                 match word {
@@ -205,7 +205,7 @@ impl<'a> Members<'a> {
         if self.has(name) { self.find(name) } else { None }
     }
 
-    /// Looks for the value of this name among those that were kept.
+    /// Looks for the value of this name among those that were kept. Returns the first, or `None` if there is none.
     fn find(&self, name: Name) -> Option<RawJson<'a>> {
         let mut found = self.found[..self.count].iter().chain(&self.more);
         found.find(|(known, _)| *known == name).map(|(_, value)| *value)

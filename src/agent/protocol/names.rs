@@ -29,7 +29,8 @@ pub(crate) fn is_failure_word(word: &str) -> bool {
 }
 
 /// Returns the reason if a frame of this name, type or event means that the agent stopped to wait for a person, was
-/// cancelled, or refused. Other words for stopping short have too many meanings to be believed as a frame's name.
+/// cancelled, or refused, and otherwise `None`. Other words for stopping short have too many meanings to be believed as
+/// a frame's name.
 pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     let lower = name.to_ascii_lowercase();
     if matches!(lower.as_str(), "approval" | "approval_request" | "approval-request" | "human_input_request") {

@@ -93,7 +93,8 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
 }
 
-/// Returns the word of a stop reason: a string, the `type` or `reason` of an object, or the first of a list.
+/// Returns the value that is the word of a stop reason: of an object its `type`, or else its `reason`, of a list the
+/// first element, and otherwise the value itself. Returns `None` if an object or a list has none.
 fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     match reason.raw().first() {
         Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
@@ -102,8 +103,9 @@ fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     }
 }
 
-/// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped. In a stream, "at work"
-/// is only progress. In a document without an answer it is the result.
+/// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped, looked at in this
+/// order. Returns `None` if none says so. A status "at work" counts only in a document without an answer: in a stream
+/// it is progress.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const STATES: Names = Names::of(&[Name::Status, Name::Type, Name::Event]);
     const ANSWERS: Names =

@@ -119,7 +119,7 @@ impl Reading {
     }
 
     /// Takes the delta of a choice: its text, a refusal, and the tools it asks for. Returns the text if it was not read
-    /// because no more of it is kept, and the delta asks for no tools.
+    /// because no more of it is kept, and the delta asks for no tools. Otherwise returns `None`.
     fn take_delta<'a>(&mut self, delta: RawJson<'a>, transcript: &mut Transcript) -> Option<Str<'a>> {
         let (mut unread, mut has_calls) = (None, false);
         for (name, value) in scan::Members::of(delta.raw()) {

@@ -31,7 +31,8 @@ pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
         || (!members.has(Name::Type) && members.get(Name::Message).is_some_and(|message| is_message(message)))
 }
 
-/// Returns true if a value is an event of the model, by its first member.
+/// Returns true if the first member of an object is an event of the model, such as `messageStart`, or an exception of
+/// Bedrock's.
 fn is_model_event(event: RawJson<'_>) -> bool {
     const EVENTS: [&str; 7] = [
         "messageStart",
@@ -63,8 +64,8 @@ pub(super) fn repr_stopped(inner: &[u8], transcript: &mut Transcript) -> bool {
     word.is_some()
 }
 
-/// Returns true if a frame that holds `data` is the SDK's own: a piece of text, beside which it says nothing of how the
-/// run ended.
+/// Returns true if `data` is a string, and the frame that holds it says nothing of how the run ended. Such a frame is
+/// the SDK's own: a piece of text.
 fn is_text_event(frame: &Frame<'_>, data: Option<RawJson<'_>>) -> bool {
     let says_more = || {
         let members = Members::of(frame.text);

@@ -129,7 +129,7 @@ impl Reading {
 
     /// Takes the result of the run. It decides with the end of the stream, unless an event of the server follows it.
     /// Its message replaces the text. Its usage counts only if no event of the model reported any. A result that is cut
-    /// off does not count.
+    /// off is only counted as skipped. Returns `None` always.
     fn take_result(&mut self, frame: &Frame<'_>, value: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if !frame.is_whole() {
             return decided(frame, transcript, Verdict::Completed);
