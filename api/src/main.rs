@@ -1,8 +1,8 @@
-//! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face the
-//! internet), and one of two edges: Lambda, or a port of this machine.
+//! The entry point: settings, clients, one of the surfaces (`SURFACE`: `manage`, or `hooks` and `reports`, which face
+//! the internet), and one of two edges: Lambda, or a port of this machine.
 //!
-//! The allocator is the system's, unlike the run function's: mimalloc saves a twentieth of the CPU of warm requests, which are
-//! few here, and costs a tenth of the start's (docs/performance.md).
+//! The allocator is the system's, unlike the run function's: mimalloc saves a twentieth of the CPU of warm requests,
+//! which are few here, and costs a tenth of the start's (docs/performance.md).
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -16,8 +16,8 @@ use crate::{auth::Caller, error::ApiError};
 /// The largest body in bytes. An item may have 400 KB, of which an API needs a part itself.
 pub const LARGEST_BODY: usize = 256 * 1024;
 
-/// The object in a request's body. An empty body is an empty object. Numbers keep their spelling, and halves of surrogate
-/// pairs are marked ([`agent_trigger::json::surrogate`]), as in the events that the function reads.
+/// The object in a request's body. An empty body is an empty object. Numbers keep their spelling, and halves of
+/// surrogate pairs are marked ([`agent_trigger::json::surrogate`]), as in the events that the function reads.
 #[derive(Debug)]
 pub struct JsonObject(pub Map<String, Value>);
 

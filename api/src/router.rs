@@ -35,8 +35,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// Returns the router of the manage surface. Each route stands in it once and has all layers at once, because most of the time
-/// that the start takes beyond the SDK's goes into it.
+/// Returns the router of the manage surface. Each route stands in it once and has all layers at once, because most of
+/// the time that the start takes beyond the SDK's goes into it.
 pub fn routes(api: Arc<Api>) -> Router {
     let layers = ServiceBuilder::new()
         .layer(from_fn(render))

@@ -16,8 +16,8 @@ use crate::{api::Api, error::ApiError, request::Path, settings::Settings};
 
 const PAGE: &[u8] = include_bytes!("../site/index.html");
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-/// The files that the page loads: path, content type and content. The first script imports the others, some of them only
-/// when somebody opens what they show.
+/// The files that the page loads: path, content type and content. The first script imports the others, some of them
+/// only when somebody opens what they show.
 const ASSETS: [(&str, &str, &[u8]); 14] = [
     ("/assets/style.css", "text/css; charset=utf-8", include_bytes!("../site/style.css")),
     ("/assets/app.js", SCRIPT, include_bytes!("../site/app.js")),

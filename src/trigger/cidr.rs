@@ -1,5 +1,5 @@
-//! Blocks of IP addresses in CIDR notation, which the matcher `cidr` of an event pattern names. The spelling of an address
-//! is read as event-ruler reads it (<https://github.com/aws/event-ruler>).
+//! Blocks of IP addresses in CIDR notation, which the matcher `cidr` of an event pattern names. The spelling of an
+//! address is read as event-ruler reads it (<https://github.com/aws/event-ruler>).
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Reads a block in CIDR notation: an address, `/`, and the number of leading bits that count. The bits after these do
-    /// not matter. Returns `None` for any other text, and for more bits than the address has.
+    /// Reads a block in CIDR notation: an address, `/`, and the number of leading bits that count. The bits after these
+    /// do not matter. Returns `None` for any other text, and for more bits than the address has.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address = self::address(address)?;
@@ -27,7 +27,8 @@ impl Block {
         Some(Self { address, length: bits(address).1 })
     }
 
-    /// Returns true if `text` spells an address in the block, in any way. One of the other version of IP is never in it.
+    /// Returns true if `text` spells an address in the block, in any way. One of the other version of IP is never in
+    /// it.
     pub(super) fn contains(&self, text: &str) -> bool {
         let Some(address) = address(text) else { return false };
         let ((ours, width), (other, other_width)) = (bits(self.address), bits(address));

@@ -22,7 +22,8 @@ use crate::{
     settings::Settings,
 };
 
-/// The time limit of one try, and of an operation with its retries. API Gateway's own limit is 30 s, the function's 10 s.
+/// The time limit of one try, and of an operation with its retries. API Gateway's own limit is 30 s, the function's 10
+/// s.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 3;
@@ -77,8 +78,8 @@ pub struct Definition<'a> {
     pub input: String,
 }
 
-/// The API. Its client is created for the first request, because most processes only read the table: it would be a tenth of
-/// the start.
+/// The API. Its client is created for the first request, because most processes only read the table: it would be a
+/// tenth of the start.
 #[derive(Debug)]
 pub struct Scheduler {
     aws: SdkConfig,

@@ -1,5 +1,5 @@
-//! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the SDK's
-//! types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
+//! The secrets of webhooks in SSM's Parameter Store, each a SecureString with versions. The only file that names the
+//! SDK's types. <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-versions.html>
 
 use std::{error::Error as _, sync::OnceLock, time::Duration};
 
@@ -33,8 +33,8 @@ pub enum SecretError {
     Unavailable(String),
 }
 
-/// The parameters below one path. The client is created for the first request, because most processes of the manage surface
-/// need none.
+/// The parameters below one path. The client is created for the first request, because most processes of the manage
+/// surface need none.
 #[derive(Debug)]
 pub struct SecretStore {
     aws: SdkConfig,

@@ -1,5 +1,5 @@
-//! The edge on Lambda: API Gateway's HTTP API with payload format 2.0. The claims are those that its authorizer checked.
-//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
+//! The edge on Lambda: API Gateway's HTTP API with payload format 2.0. The claims are those that its authorizer
+//! checked. <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ pub async fn serve_hooks(hooks: Arc<Hooks>) -> Result<(), Box<dyn std::error::Er
     run(hooks::router::routes(hooks)).await
 }
 
-/// Serves invocations of the reports surface until the process ends. Its function has a URL, whose events are in payload
-/// format 2.0, too.
+/// Serves invocations of the reports surface until the process ends. Its function has a URL, whose events are in
+/// payload format 2.0, too.
 ///
 /// # Errors
 /// Returns an error if Lambda's Runtime API fails.
@@ -62,8 +62,8 @@ async fn run(router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sy
     lambda_http::run(service).await
 }
 
-/// Returns the result of an invocation. Nobody reads the response to a test delivery, which is invoked asynchronously. Lambda
-/// tries it twice more after an error, and not after a response with an error's status.
+/// Returns the result of an invocation. Nobody reads the response to a test delivery, which is invoked asynchronously.
+/// Lambda tries it twice more after an error, and not after a response with an error's status.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 fn result_of(response: Response, is_test: bool) -> Result<Response, lambda_http::Error> {
     if is_test && response.status().is_server_error() {

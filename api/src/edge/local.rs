@@ -40,8 +40,8 @@ pub async fn serve(api: Arc<Api>, local: Local) -> Result<(), Box<dyn std::error
     Ok(())
 }
 
-/// Serves the reports surface on a port until the process ends. Writes the address to standard output once it listens. An
-/// agent needs no key here, because the token of its run is one, but a page of another origin is refused.
+/// Serves the reports surface on a port until the process ends. Writes the address to standard output once it listens.
+/// An agent needs no key here, because the token of its run is one, but a page of another origin is refused.
 ///
 /// # Errors
 /// Returns an error if the port is taken.

@@ -1,5 +1,5 @@
-//! `GET /executions`: the executions of all of a user's triggers, newest first. Ids sort by the fires' times, so the lists of
-//! the triggers are merged by them, and no index is needed.
+//! `GET /executions`: the executions of all of a user's triggers, newest first. Ids sort by the fires' times, so the
+//! lists of the triggers are merged by them, and no index is needed.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -90,8 +90,8 @@ fn order(left: &str, right: &str, is_ascending: bool) -> Ordering {
     if is_ascending { left.cmp(right) } else { right.cmp(left) }
 }
 
-/// Returns the places of the lists that may have more rows for the page: those that were read up to their share, and not
-/// as far as the page would go. At most `limit / share` can be.
+/// Returns the places of the lists that may have more rows for the page: those that were read up to their share, and
+/// not as far as the page would go. At most `limit / share` can be.
 fn behind<T>(lists: &[(T, ExecutionPage)], limit: usize, share: usize, is_ascending: bool) -> Vec<usize> {
     let mut ids: Vec<&str> = lists.iter().flat_map(|(_, page)| page.rows.iter().map(id_of)).collect();
     ids.sort_by(|left, right| order(left, right, is_ascending));

@@ -1,5 +1,5 @@
-//! `POST /executions/cancel` and `/executions/replay`: the same for up to 25 executions. Each has a result of its own, so a
-//! wrong one keeps no other from being done.
+//! `POST /executions/cancel` and `/executions/replay`: the same for up to 25 executions. Each has a result of its own,
+//! so a wrong one keeps no other from being done.
 
 use std::sync::Arc;
 
@@ -64,8 +64,9 @@ fn listed(api: &Arc<Api>, caller: &Caller, JsonObject(body): &JsonObject) -> Res
     named.collect::<Option<_>>().ok_or_else(problem)
 }
 
-/// Returns the result of one execution. For a success it is the body of its own route with the ids, and `status`, 202. For an
-/// error it is the ids, `status`, `code` and `message` alone: the `details` that its own route gives are left out.
+/// Returns the result of one execution. For a success it is the body of its own route with the ids, and `status`, 202.
+/// For an error it is the ids, `status`, `code` and `message` alone: the `details` that its own route gives are left
+/// out.
 fn shown(Named { id, execution, .. }: &Named, result: Result<Value, ApiError>) -> Value {
     let of = json!({"triggerId": id, "executionId": execution});
     match result {

@@ -1,5 +1,6 @@
-//! `POST …/executions/{execution}/cancel`: the attempt that works on the execution sees the request with its next heartbeat.
-//! No attempt works on a detached run, so the run function is told, which ends the run if its agent does not.
+//! `POST …/executions/{execution}/cancel`: the attempt that works on the execution sees the request with its next
+//! heartbeat. No attempt works on a detached run, so the run function is told, which ends the run if its agent does
+//! not.
 
 use agent_trigger::store::execution_item::{DETACHED, STATUS};
 use serde_json::{Value, json};

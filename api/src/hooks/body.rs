@@ -1,4 +1,5 @@
-//! Reads the body of a delivery: JSON, a form, or text. The result is a text of JSON, which stays as the sender wrote it.
+//! Reads the body of a delivery: JSON, a form, or text. The result is a text of JSON, which stays as the sender wrote
+//! it.
 
 use std::borrow::Cow;
 
@@ -31,9 +32,9 @@ pub struct Body {
     pub value: Value,
 }
 
-/// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times gets a
-/// list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else is JSON
-/// if it is an object or an array, and text otherwise. An empty body becomes null.
+/// Reads a body by its content type. JSON keeps its text. A form becomes an object; a name that occurs several times
+/// gets a list. The form in which GitHub and Slack put their JSON, a field `payload`, becomes that JSON. Anything else
+/// is JSON if it is an object or an array, and text otherwise. An empty body becomes null.
 ///
 /// # Errors
 /// Returns the reason why it cannot be read.

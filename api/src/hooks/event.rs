@@ -137,8 +137,8 @@ pub fn payload(
     format!(r#"{event},"detail":{detail},"body":{body}}}}}"#)
 }
 
-/// Returns true for a header that an event keeps or that receipts show. No secret may stand in one. `name` must be in lower
-/// case.
+/// Returns true for a header that an event keeps or that receipts show. No secret may stand in one. `name` must be in
+/// lower case.
 pub fn is_shown(name: &str) -> bool {
     KEPT_HEADERS.contains(&name) || SENDER_IDS.contains(&name)
 }
@@ -152,8 +152,8 @@ fn kept(headers: &HeaderMap) -> Map<String, Value> {
     kept.collect()
 }
 
-/// Returns the value of a header that came once. Two values may come from two senders: neither is believed. API Gateway joins
-/// them with a comma, so a value with one counts as two. Only a `User-Agent` has commas of its own.
+/// Returns the value of a header that came once. Two values may come from two senders: neither is believed. API Gateway
+/// joins them with a comma, so a value with one counts as two. Only a `User-Agent` has commas of its own.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
@@ -173,10 +173,10 @@ pub fn content_type(headers: &HeaderMap) -> &str {
     only(headers, CONTENT_TYPE.as_str()).unwrap_or_default()
 }
 
-/// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key. A
-/// key must be signed, or everybody could run a delivery again under another one: the signed id of Standard Webhooks,
-/// the ids in the bodies of Slack and Stripe, or a signed body. The other presets have senders that send equal
-/// bodies on purpose, such as pings, so only an `Idempotency-Key` counts there.
+/// Returns the hash of the key by which another delivery of the same event is known, or `None` if there is no such key.
+/// A key must be signed, or everybody could run a delivery again under another one: the signed id of Standard Webhooks,
+/// the ids in the bodies of Slack and Stripe, or a signed body. The other presets have senders that send equal bodies
+/// on purpose, such as pings, so only an `Idempotency-Key` counts there.
 pub fn delivery_key(
     preset: Preset,
     trusted: &Trusted,

@@ -1,6 +1,6 @@
 //! The receipts of refused deliveries. Strangers can cause them, so few are written: ten a minute for each process. The
-//! others are counted in a bounded bucket, and their counts are written with the first refusal of each next minute, nine at
-//! most. Handshakes are counted with them, as what they are.
+//! others are counted in a bounded bucket, and their counts are written with the first refusal of each next minute,
+//! nine at most. Handshakes are counted with them, as what they are.
 
 use std::{
     collections::HashMap,

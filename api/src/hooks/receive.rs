@@ -27,8 +27,8 @@ use crate::{
     times,
 };
 
-/// The largest body in bytes. The event for the run function, in which a text may take several times its size, has a limit
-/// of its own.
+/// The largest body in bytes. The event for the run function, in which a text may take several times its size, has a
+/// limit of its own.
 pub const LARGEST_BODY: usize = 200 * 1024;
 /// The largest event in bytes that Lambda queues is 1 MiB.
 pub const LARGEST_PAYLOAD: usize = 1_000_000;
@@ -190,8 +190,8 @@ fn handshake(preset: Preset, headers: &HeaderMap, body: &Value) -> Option<Respon
     }
 }
 
-/// Remembers the delivery, invokes the run function, and notes that it did. After a crash between two of these steps the
-/// sender's next try finds the identity that was chosen first, so that the run function knows the event again.
+/// Remembers the delivery, invokes the run function, and notes that it did. After a crash between two of these steps
+/// the sender's next try finds the identity that was chosen first, so that the run function knows the event again.
 async fn dispatch(
     hooks: &Hooks,
     hook: &Hook,

@@ -1,4 +1,5 @@
-//! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves nothing.
+//! The schemes by which a sender proves who it is, as `webhookConfig` names them. There is no scheme that proves
+//! nothing.
 
 use axum::http::HeaderName;
 use serde_json::{Map, Value, json};

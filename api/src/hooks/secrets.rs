@@ -12,8 +12,8 @@ use crate::clients::ssm::{SecretError, SecretStore};
 
 /// The time for which a secret is used before it is read again.
 const LIFE: Duration = Duration::from_secs(5 * 60);
-/// The time for which a secret that cannot be read is not asked for again. SSM answers 40 requests a second by default, for
-/// the whole account.
+/// The time for which a secret that cannot be read is not asked for again. SSM answers 40 requests a second by default,
+/// for the whole account.
 const LIFE_OF_ERROR: Duration = Duration::from_secs(5);
 /// The most secrets that are kept.
 const MOST_KEPT: usize = 1_000;

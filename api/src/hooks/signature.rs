@@ -1,4 +1,5 @@
-//! Checks who sent a request, over the raw bytes of its body, and signs a test delivery in the same way. It does no I/O.
+//! Checks who sent a request, over the raw bytes of its body, and signs a test delivery in the same way. It does no
+//! I/O.
 
 use agent_trigger::config::Secret;
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};

@@ -178,8 +178,8 @@ impl Hooks {
     }
 }
 
-/// Returns the error for a sender whose delivery met a failure of the table. It says nothing about the table, and the sender
-/// tries again.
+/// Returns the error for a sender whose delivery met a failure of the table. It says nothing about the table, and the
+/// sender tries again.
 pub fn fault(error: StoreError) -> ApiError {
     tracing::error!(cause = %chain(&error), "the table failed");
     ApiError::Unavailable("the table does not answer; send again".to_owned())

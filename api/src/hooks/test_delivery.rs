@@ -1,5 +1,5 @@
-//! A test delivery. The manage surface invokes this function with it; this one reads the secret, signs it, and receives it
-//! like any other. So the secret has one reader, and a test shows what a sender would meet.
+//! A test delivery. The manage surface invokes this function with it; this one reads the secret, signs it, and receives
+//! it like any other. So the secret has one reader, and a test shows what a sender would meet.
 
 use agent_trigger::json::surrogate::to_json;
 use axum::{
@@ -19,8 +19,8 @@ use crate::{
     times,
 };
 
-/// The route key of an invocation by the manage surface. API Gateway's own are a method and a path, or `$default`, and no
-/// sender can choose them.
+/// The route key of an invocation by the manage surface. API Gateway's own are a method and a path, or `$default`, and
+/// no sender can choose them.
 pub const TEST_ROUTE_KEY: &str = "agent-trigger test";
 
 /// Marks a request that the manage surface made.

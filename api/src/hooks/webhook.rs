@@ -1,4 +1,5 @@
-//! A trigger's webhook, as its item says: the scheme, the addresses that may send, the rate, and the secrets that are live.
+//! A trigger's webhook, as its item says: the scheme, the addresses that may send, the rate, and the secrets that are
+//! live.
 
 use std::net::IpAddr;
 

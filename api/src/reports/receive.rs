@@ -1,6 +1,6 @@
-//! The one route of the surface. The checks that cost nothing come first: the size, the form of the token, the form of the
-//! report. Then the row is read, the token is compared, and only for its own token is anything written: a refused write is
-//! billed as one that succeeds, and would be a lever for strangers.
+//! The one route of the surface. The checks that cost nothing come first: the size, the form of the token, the form of
+//! the report. Then the row is read, the token is compared, and only for its own token is anything written: a refused
+//! write is billed as one that succeeds, and would be a lever for strangers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -76,8 +76,8 @@ async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Resul
     answer(&report, &applied)
 }
 
-/// Lets the run function count an end in its metrics, which this surface does not have. The report is not held up by it: a
-/// failure is logged only.
+/// Lets the run function count an end in its metrics, which this surface does not have. The report is not held up by
+/// it: a failure is logged only.
 async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
     let Some(report_key) = row.report_key.clone() else { return };
     let look = Look {

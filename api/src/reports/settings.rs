@@ -1,4 +1,5 @@
-//! The settings of the reports surface. They are read once from the environment, and every problem is reported together.
+//! The settings of the reports surface. They are read once from the environment, and every problem is reported
+//! together.
 
 use crate::settings::{Reader, SettingsError};
 

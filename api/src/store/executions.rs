@@ -1,5 +1,5 @@
-//! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of the
-//! fire's time, so a filter by time is one of keys.
+//! Executions: `PK=TRIGGER#{triggerId}`, `SK=EXECUTION#{executionId}`, and the inputs beside them. An id is a UUIDv7 of
+//! the fire's time, so a filter by time is one of keys.
 
 use agent_trigger::{
     json::lenient,
@@ -19,8 +19,8 @@ use crate::store::{
 
 /// The number of rows after which a request for a list reads no further batch, however few of them it wants.
 const MOST_READ: usize = 1_000;
-/// The least number of rows in the first batch that is searched for statuses. What DynamoDB looks at is paid for, so a list of
-/// frequent statuses must not read everything; a second batch then takes all that is left.
+/// The least number of rows in the first batch that is searched for statuses. What DynamoDB looks at is paid for, so a
+/// list of frequent statuses must not read everything; a second batch then takes all that is left.
 const LEAST_SEARCHED: usize = 100;
 
 const PREFIX: &str = "EXECUTION#";

@@ -1,5 +1,5 @@
-//! The items of webhooks, all of them below `PK=HOOK#{hookId}`: the pointer to the trigger (`HOOK`), the deliveries that
-//! were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`) and the counts of a minute (`RATE#{minute}`).
+//! The items of webhooks, all of them below `PK=HOOK#{hookId}`: the pointer to the trigger (`HOOK`), the deliveries
+//! that were seen (`SEEN#{hash}`), the receipts (`DELIVERY#{id}`) and the counts of a minute (`RATE#{minute}`).
 
 use std::collections::HashMap;
 
@@ -140,8 +140,8 @@ impl Items {
         self.update(hook_key(hook_id, "HOOK".to_owned()), changes, &condition).await
     }
 
-    /// Remembers a delivery by the hash of its key. Returns `None` if it is new, or otherwise the identity that was chosen
-    /// when it first came.
+    /// Remembers a delivery by the hash of its key. Returns `None` if it is new, or otherwise the identity that was
+    /// chosen when it first came.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may be remembered all the same.
@@ -219,8 +219,8 @@ impl Items {
         self.update(key, changes, &condition).await.map(|_| ())
     }
 
-    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false if there were `limit`
-    /// already.
+    /// Counts a delivery of the minute that begins at `minute`, in seconds since 1970. Returns false if there were
+    /// `limit` already.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. The delivery may be counted all the same.

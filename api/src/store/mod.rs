@@ -25,8 +25,8 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-/// The table. Its client is created for the first request that reads it: whoever opens the page asks for its files at first, each
-/// perhaps of another process, and the client would be a fourteenth of the start (docs/performance.md).
+/// The table. Its client is created for the first request that reads it: whoever opens the page asks for its files at
+/// first, each perhaps of another process, and the client would be a fourteenth of the start (docs/performance.md).
 #[derive(Debug)]
 pub struct Items {
     aws: SdkConfig,

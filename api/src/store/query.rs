@@ -16,8 +16,8 @@ pub(super) struct Range {
     pub(super) first: String,
     pub(super) last: String,
     pub(super) is_ascending: bool,
-    /// An attribute and the texts of which it must have one, if others are to be left out. DynamoDB reads and charges for
-    /// what it leaves out, but does not send it.
+    /// An attribute and the texts of which it must have one, if others are to be left out. DynamoDB reads and charges
+    /// for what it leaves out, but does not send it.
     pub(super) only: Option<(&'static str, Vec<String>)>,
 }
 

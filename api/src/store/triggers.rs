@@ -73,8 +73,8 @@ impl Items {
         self.item(trigger_key(user_id, trigger_id)).await
     }
 
-    /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it.
-    /// Items whose ttl has passed are left out, and tombstones without a schedule. Up to about 4,000 items are read, so a
+    /// Reads a page of a user's triggers, by their ids. Only those for which `wanted` returns true are on it. Items
+    /// whose ttl has passed are left out, and tombstones without a schedule. Up to about 4,000 items are read, so a
     /// page may have fewer than `limit` triggers and still have a next one.
     ///
     /// # Errors
@@ -249,8 +249,8 @@ pub fn has_webhook(item: &Map<String, Value>) -> bool {
     item.get("webhookConfig").is_some_and(|config| config["hookId"].is_string())
 }
 
-/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, or its webhook's
-/// secret is left, so that it can be deleted again.
+/// Returns true if a trigger is one for whoever reads. A tombstone is one while its schedule may still fire, or its
+/// webhook's secret is left, so that it can be deleted again.
 pub fn is_shown(item: &Map<String, Value>) -> bool {
     !is_tombstone(item) || has_schedule(item) || has_webhook(item)
 }

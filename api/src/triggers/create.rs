@@ -1,5 +1,6 @@
-//! `POST /triggers`: the item first, then its schedule, then the schedule's ARN in the item. A crash leaves a trigger that is
-//! shown with `scheduleStatus: missing`; saving it again completes it. So it is with a webhook's secret and its pointer.
+//! `POST /triggers`: the item first, then its schedule, then the schedule's ARN in the item. A crash leaves a trigger
+//! that is shown with `scheduleStatus: missing`; saving it again completes it. So it is with a webhook's secret and its
+//! pointer.
 
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ use crate::{
     webhooks::make::{completed, with_hook, with_webhook},
 };
 
-/// The length of the window in which an `Idempotency-Key` counts, in milliseconds: a day in UTC. A key that is used again
-/// after midnight makes another trigger. The time of the id is the begin of the window.
+/// The length of the window in which an `Idempotency-Key` counts, in milliseconds: a day in UTC. A key that is used
+/// again after midnight makes another trigger. The time of the id is the begin of the window.
 const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_KEY: usize = 256;
 

@@ -1,7 +1,8 @@
-//! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its schedule is
-//! deleted after that. Deleting again completes what was cut short. A schedule that another API has made is deleted before:
-//! its fires do not ask the item, and the API may not be allowed to delete it. The secret of a webhook is deleted like a
-//! schedule; its pointer leads to the tombstone as long as there is one, so that senders learn that the hook is gone.
+//! `DELETE /triggers/{id}`: the item becomes a tombstone first, so that fires on their way are skipped, and its
+//! schedule is deleted after that. Deleting again completes what was cut short. A schedule that another API has made is
+//! deleted before: its fires do not ask the item, and the API may not be allowed to delete it. The secret of a webhook
+//! is deleted like a schedule; its pointer leads to the tombstone as long as there is one, so that senders learn that
+//! the hook is gone.
 
 use std::sync::Arc;
 

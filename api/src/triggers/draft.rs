@@ -176,8 +176,8 @@ fn unicode_members(members: &Map<String, Value>) -> Map<String, Value> {
     members.iter().map(|(name, value)| (surrogate::shown(name).into_owned(), unicode(value))).collect()
 }
 
-/// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one, and
-/// nothing would be believed any more.
+/// Returns true if the draft changes a webhook to the preset of Standard Webhooks. Its secret was made for another one,
+/// and nothing would be believed any more.
 fn has_other_secret(before: &Map<String, Value>, draft: &Draft) -> bool {
     let standard = Preset::Standard.as_str();
     let config = &before.get("webhookConfig").unwrap_or(&Value::Null);

@@ -35,8 +35,8 @@ const MAX_ROUNDS: usize = 5;
 /// Returns an error if there is no such trigger, or a service does not answer.
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let item = find_alive(&api, &caller, &id).await?;
-    // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone: a rate
-    // would count anew.
+    // A schedule that another API has made is replaced only after the item has noted it. One that is on is left alone:
+    // a rate would count anew.
     if schedule_of(&item).is_some() && item.contains_key("scheduleVersion") && !is_settled(&item, true) {
         write_enabled(&api, &caller.0, &id, &item).await?;
     }

@@ -100,14 +100,14 @@ pub async fn sync(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Returns the ttl of a tombstone: it is kept for longer than any queue keeps a fire. One whose schedule is not deleted yet
-/// has none, because nobody would see the schedule after it.
+/// Returns the ttl of a tombstone: it is kept for longer than any queue keeps a fire. One whose schedule is not deleted
+/// yet has none, because nobody would see the schedule after it.
 pub fn tombstone_ttl() -> i64 {
     times::now().as_second() + TOMBSTONE_SECONDS
 }
 
-/// Does as [`sync`] for an item that was just written. Its error has the item's version: a client that sends the same again
-/// has not been overtaken by anybody.
+/// Does as [`sync`] for an item that was just written. Its error has the item's version: a client that sends the same
+/// again has not been overtaken by anybody.
 ///
 /// # Errors
 /// Returns [`ApiError::Saved`] if Scheduler or the table does not do it.
@@ -130,8 +130,8 @@ pub fn needs_sync(item: &Map<String, Value>) -> bool {
     if item.contains_key("scheduleVersion") { !is_schedule || !is_synced(item) } else { is_schedule }
 }
 
-/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there. It is not
-/// simply written again, because a rate would count anew.
+/// Returns true if Scheduler has another schedule than the item notes: somebody may have deleted or changed it there.
+/// It is not simply written again, because a rate would count anew.
 pub async fn is_lost(api: &Api, id: &str, item: &Map<String, Value>) -> bool {
     let now = times::now();
     // One that fires no more is not there.

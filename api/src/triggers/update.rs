@@ -1,5 +1,5 @@
-//! `PUT /triggers/{id}`: one conditional write on the item's version, then the schedule. A client sends only what changes;
-//! see [`Draft::merged`].
+//! `PUT /triggers/{id}`: one conditional write on the item's version, then the schedule. A client sends only what
+//! changes; see [`Draft::merged`].
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Makes a webhook: the item first, which names the hook, then the secret, then the pointer, then the secret's version in the
-//! item. A crash between them leaves `webhookStatus: missing`, and the same request again completes it. A secret is shown
-//! once: one whose answer was lost is replaced by another.
+//! Makes a webhook: the item first, which names the hook, then the secret, then the pointer, then the secret's version
+//! in the item. A crash between them leaves `webhookStatus: missing`, and the same request again completes it. A secret
+//! is shown once: one whose answer was lost is replaced by another.
 
 use agent_trigger::config::Secret;
 use serde_json::{Map, Value, json};
@@ -56,8 +56,8 @@ pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: 
     reply.with("webhook", webhook)
 }
 
-/// Completes the webhook of a trigger that was just saved. Returns the item as it is then, and the secret if it was made
-/// now. A trigger without a webhook, or with a complete one, is returned as it is.
+/// Completes the webhook of a trigger that was just saved. Returns the item as it is then, and the secret if it was
+/// made now. A trigger without a webhook, or with a complete one, is returned as it is.
 ///
 /// # Errors
 /// Returns an error if a service does not answer. The webhook then counts as missing.
@@ -121,11 +121,12 @@ pub async fn store(
         let is_written = |newer: &Map<String, Value>| secret_version(newer) == version && !is_tombstone(newer);
         match api.items.change_trigger(user_id, id, &seen, Target::Trigger, changes).await {
             Ok(Write::Done(after)) => return Ok(after),
-            // The answer to an earlier try of this very write was lost. Written again, the secret would be the one before
-            // itself, and the one that senders still use would end.
+            // The answer to an earlier try of this very write was lost. Written again, the secret would be the one
+            // before itself, and the one that senders still use would end.
             Ok(Write::Refused(Some(newer))) if is_written(&newer) => return Ok(newer),
             Ok(Write::Refused(Some(newer))) if !is_tombstone(&newer) && has_webhook(&newer) => item = newer,
-            // It was deleted meanwhile. The deletion may have come before the secret, and nobody would see what is left.
+            // It was deleted meanwhile. The deletion may have come before the secret, and nobody would see what is
+            // left.
             Ok(Write::Refused(_)) => {
                 secrets.delete(&hook_id).await?;
                 api.items.retire_hook(&hook_id, tombstone_ttl()).await?;

@@ -1,5 +1,5 @@
-//! The webhooks of triggers as their owners manage them: they are made and removed with their triggers, their secrets are
-//! rotated, and their deliveries are shown.
+//! The webhooks of triggers as their owners manage them: they are made and removed with their triggers, their secrets
+//! are rotated, and their deliveries are shown.
 
 pub mod deliveries;
 pub mod make;
@@ -21,7 +21,8 @@ use crate::{
     triggers::find_alive,
 };
 
-/// `GET /providers`: the presets of webhooks with their options, and the address of the hooks surface if it is deployed.
+/// `GET /providers`: the presets of webhooks with their options, and the address of the hooks surface if it is
+/// deployed.
 pub async fn providers(State(api): State<Arc<Api>>) -> Reply {
     let providers = scheme::providers();
     let count = providers.len();

@@ -1,5 +1,5 @@
-//! `POST /triggers/{id}/webhook/test`: the hook function is invoked with a delivery that it signs itself. The manage surface
-//! cannot read a secret.
+//! `POST /triggers/{id}/webhook/test`: the hook function is invoked with a delivery that it signs itself. The manage
+//! surface cannot read a secret.
 
 use std::sync::Arc;
 
