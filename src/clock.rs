@@ -148,7 +148,7 @@ impl Deadline {
         }
     }
 
-    /// Returns true if too little time is left to start a run.
+    /// Returns true if fewer than 5 s were left when the deadline was made, too few to start a run.
     pub(crate) fn is_too_near(&self) -> bool {
         self.is_too_near
     }

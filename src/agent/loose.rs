@@ -156,7 +156,8 @@ impl Loose {
     }
 }
 
-/// Returns true if a line that is no frame may be the first of a document in several lines.
+/// Returns true if a line that is no frame may be the first of a document in several lines: it begins with `{`, and its
+/// last byte that is no white space is `{`, `[`, `,` or `:`.
 pub(super) fn begins_document(line: &[u8]) -> bool {
     line.first() == Some(&b'{') && matches!(scan::trim(line).last(), Some(b'{' | b'[' | b',' | b':'))
 }

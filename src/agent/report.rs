@@ -3,7 +3,7 @@
 /// Bytes of a line that are looked at, and of a message.
 pub(super) const MAX_LINE: usize = 2 * 1024;
 
-/// Returns true if a line begins a traceback of Python's.
+/// Returns true if a line begins with `Traceback (most recent call last)`, as a traceback of Python's does.
 pub(super) fn is_traceback(line: &[u8]) -> bool {
     line.starts_with(b"Traceback (most recent call last)")
 }

@@ -142,7 +142,7 @@ impl Transcript {
         }
     }
 
-    /// Returns true if text that comes now would take something back.
+    /// Returns true if a failure or a doubt was noted, which text that comes now would take back.
     #[inline(always)]
     pub(crate) fn may_go_on(&self) -> bool {
         self.failure.is_some() || self.doubt.is_some()

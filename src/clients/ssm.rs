@@ -55,7 +55,7 @@ pub enum ParameterError {
 }
 
 impl ParameterError {
-    /// Returns true if a later attempt may get the value.
+    /// Returns true for [`ParameterError::Transient`]: a later attempt may get the value.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient { .. })
     }

@@ -113,7 +113,7 @@ impl<'a> FinalResult<'a> {
     }
 }
 
-/// Returns true if the run of `row` holds its trigger's run lock until it ends.
+/// Returns true if `row` says that it holds its trigger's run lock until it ends, as that of a detached run may.
 fn holds_run_lock(row: &Row) -> bool {
     row.has_run_lock == Some(true)
 }

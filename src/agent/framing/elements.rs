@@ -31,7 +31,8 @@ enum Place {
     Broken,
 }
 
-/// Returns true if a byte after an array shows that it was the beginning of a text.
+/// Returns true if a byte after an array shows that the array was the beginning of a text: an ASCII letter or digit,
+/// `(`, or any byte that is not ASCII.
 fn byte_of_text(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'(' || !byte.is_ascii()
 }

@@ -219,7 +219,8 @@ fn is_indented(line: &[u8]) -> bool {
     matches!(line.first(), Some(b' ' | b'\t'))
 }
 
-/// Returns true if the last line of a stream is surely not the beginning of a field.
+/// Returns true if the last line of a stream is surely not the beginning of a field: it holds a colon, or begins with a
+/// curly bracket, `]`, a space or a tab.
 fn is_no_part_of_a_field(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | b'}' | b']' | b' ' | b'\t')) || line.contains(&b':')
 }

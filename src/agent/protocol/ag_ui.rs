@@ -12,7 +12,8 @@ use crate::json::scan::{self, RawJson, Str};
 /// Bytes of a message's id that are compared.
 const MAX_ID: usize = 128;
 
-/// Returns true for an event that begins or ends a run. Other types of AG-UI are not recognised by themselves.
+/// Returns true for an event that begins or ends a run: `RUN_STARTED`, `RUN_FINISHED` or `RUN_ERROR`. Other types of
+/// AG-UI are not recognised by themselves.
 pub(super) fn recognises(_: &Frame<'_>, members: &Members<'_>) -> bool {
     let kind = members.get(Name::Type).and_then(RawJson::whole_str);
     kind.is_some_and(|kind| ["RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"].iter().any(|name| kind.is(name)))

@@ -11,7 +11,8 @@ use crate::agent::transcript::Transcript;
 use crate::domain::{answer::Verdict, usage::Usage};
 use crate::json::scan::{self, RawJson};
 
-/// Returns true for the start of a streamed message, or for a whole message as a document.
+/// Returns true for the start of a streamed message, `message_start`, or for a document that is a whole `message` of
+/// the assistant's.
 pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     members.is(Name::Type, "message_start")
         || (frame.is_document()

@@ -60,13 +60,14 @@ pub(super) enum Under {
 }
 
 impl Under {
-    /// Returns true if nothing that counts as an answer was said.
+    /// Returns true if nothing was understood yet, or only a remark.
     fn is_silent(self) -> bool {
         matches!(self, Under::Nothing | Under::Remark)
     }
 }
 
-/// Returns true if the name of a server-sent event says that it is about the run, not its answer.
+/// Returns true if the name of a server-sent event says that it is about the run, not its answer: one of [`REMARKS`],
+/// `bye` or `close`.
 fn is_remark_by_name(frame: &Frame<'_>) -> bool {
     frame.source == Source::Sse
         && !frame.name.is_empty()
@@ -371,7 +372,7 @@ impl Generic {
     }
 }
 
-/// Returns true if a text is a JSON array that begins with an object.
+/// Returns true if a text that begins with `[` is a JSON array whose first element is an object.
 fn is_list_of_objects(text: &[u8]) -> bool {
     scan::trim(&text[1..]).starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }

@@ -31,7 +31,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
                 || members.get(Name::Messages).is_some_and(has_graph_messages)))
 }
 
-/// Returns true if a frame's name is that of a stream mode that no other server uses.
+/// Returns true if a frame's name is that of a stream mode that no other server uses: `values`, `messages` or
+/// `updates`, alone or before a `/` or `|`.
 pub(super) fn is_own_name(name: &[u8]) -> bool {
     // A mode may name its part or its subgraph: `messages/partial`, `values|agent:1`.
     let mode = name.split(|byte| matches!(byte, b'/' | b'|')).next().unwrap_or_default();

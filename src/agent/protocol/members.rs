@@ -256,7 +256,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Returns true if a member is an exception of Bedrock's kind, such as `throttlingException`.
+/// Returns true if a member is an exception of Bedrock's kind, such as `throttlingException`: its name has more than
+/// `Exception` and ends in it, and its value is an object or a string that is not empty.
 pub(crate) fn is_exception(name: &[u8], value: RawJson<'_>) -> bool {
     name.len() > "Exception".len()
         && name.ends_with(b"Exception")

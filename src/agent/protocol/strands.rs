@@ -47,7 +47,8 @@ fn is_model_event(event: RawJson<'_>) -> bool {
     first.is_some_and(|(name, value)| name.position(&EVENTS).is_some() || is_exception(&name_of(name), value))
 }
 
-/// Returns true if a value is a message of Strands. Its content is a list. Ollama's chunks have a string.
+/// Returns true if a value is a message of Strands: it has a `role`, and its `content` is a list. Ollama's chunks have
+/// a string.
 fn is_message(value: RawJson<'_>) -> bool {
     let [role, content] = scan::pick(value.raw(), ["role", "content"]);
     role.is_some() && content.is_some_and(RawJson::is_array)

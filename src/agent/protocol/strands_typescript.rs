@@ -31,7 +31,7 @@ const MODEL: [&str; 6] = [
     "modelMetadataEvent",
 ];
 
-/// Returns true if a type is one that begins a stream of this family.
+/// Returns true if a type is one of [`OWN`] or [`MODEL`].
 pub(super) fn is_known(kind: Str<'_>) -> bool {
     kind.position(&OWN).or_else(|| kind.position(&MODEL)).is_some()
 }

@@ -103,7 +103,8 @@ pub(crate) fn push_last_answer(messages: RawJson<'_>, out: &mut BoundedText) {
     }
 }
 
-/// Returns true if a text is Python's repr of an object, which is no agent's words.
+/// Returns true if a text is Python's repr of an object, which is no agent's words: `{'…}`, or `<… object at 0x…>`.
+/// White space around it does not count.
 pub(crate) fn is_repr(text: &str) -> bool {
     let text = text.trim();
     (text.starts_with("{'") && text.ends_with('}'))
