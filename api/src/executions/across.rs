@@ -27,7 +27,9 @@ const MOST_IN_FLIGHT: usize = 16;
 /// The least number of rows that each trigger is asked for at first, unless the whole page has fewer.
 const LEAST_SHARE: usize = 10;
 
-/// `GET /executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
+/// `GET /executions`: answers with one page of the executions of all of a user's triggers, each with its trigger's
+/// name, and the token of the next page if there is one. The parameters are `status`, `from`, `to`, `limit`,
+/// `nextToken` and `order`.
 ///
 /// # Errors
 /// Returns an error if a parameter is wrong, or the table does not answer.

@@ -13,7 +13,8 @@ use crate::{
     triggers::run::{command, invoke},
 };
 
-/// `POST /triggers/{id}/executions/{execution}/cancel`
+/// `POST /triggers/{id}/executions/{execution}/cancel`: requests the end of the execution, as [`one`] does, and answers
+/// 202.
 ///
 /// # Errors
 /// Returns an error if there is no such execution, it has ended, or the run function cannot be told of the end of a

@@ -32,7 +32,8 @@ const STATUSES: [&str; 5] = ["running", "completed", "failed", "cancelled", "ski
 /// The number of executions of a page, unless the client says otherwise.
 pub const DEFAULT_PAGE: usize = 20;
 
-/// `GET /triggers/{id}/executions`: `status`, `from`, `to`, `limit`, `nextToken`, `order`.
+/// `GET /triggers/{id}/executions`: answers with one page of a trigger's executions, and the token of the next page if
+/// there is one. The parameters are `status`, `from`, `to`, `limit`, `nextToken` and `order`.
 ///
 /// # Errors
 /// Returns an error if there is no such trigger, a parameter is wrong, or the table does not answer.

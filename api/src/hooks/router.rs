@@ -49,12 +49,12 @@ async fn not_found() -> ApiError {
     ApiError::NotFound
 }
 
-/// `POST /hooks/{hookId}`, under any method, see [`receive`].
+/// Serves `/hooks/{hookId}` under any method, as [`receive`] does. Only `POST` is a delivery.
 async fn hook(State(hooks): State<Arc<Hooks>>, Path(hook): Path<String>, request: Request) -> Response {
     receive(&hooks, Some(&hook), request).await
 }
 
-/// `POST /webhooks/github`, under any method, see [`receive`].
+/// Serves `/webhooks/github` under any method, as [`receive`] does for the stack's own hook. Only `POST` is a delivery.
 async fn github(State(hooks): State<Arc<Hooks>>, request: Request) -> Response {
     receive(&hooks, None, request).await
 }

@@ -58,8 +58,8 @@ pub fn routes(reports: Arc<Reports>) -> Router {
 /// answered with 503.
 ///
 /// # Errors
-/// 401 without a token that could be one and for a wrong one, 413 for a body that is too large, 400 for one that is no
-/// report, and the error of the table.
+/// Returns 401 without a token that could be one and for a wrong one, 413 for a body that is too large, 400 for one
+/// that is no report, and the error of the table.
 async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Result<Response, ApiError> {
     let token = bearer(request.headers()).ok_or(ApiError::Unauthenticated)?.to_owned();
     let body = body(request).await?;

@@ -34,8 +34,9 @@ use crate::{
 const KEY_WINDOW_MILLIS: u64 = 24 * 60 * 60 * 1000;
 const LONGEST_KEY: usize = 256;
 
-/// `POST /triggers`. If the `Idempotency-Key` has made a trigger already, this trigger is returned as it is, and its
-/// schedule is completed.
+/// `POST /triggers`: stores a new trigger, makes its schedule and its webhook's secret, and answers 201 with the
+/// trigger. If the `Idempotency-Key` has made a trigger already, this trigger is returned as it is, and its schedule is
+/// completed.
 ///
 /// # Errors
 /// Returns an error if fields are wrong, if the user has too many triggers, if the trigger of the key was deleted, or

@@ -30,10 +30,12 @@ use crate::{
 
 const MAX_ROUNDS: usize = 5;
 
-/// `DELETE /triggers/{id}`. The answer is the same if there is no such trigger.
+/// `DELETE /triggers/{id}`: makes the trigger a tombstone, deletes its secret and its schedule, and answers that it is
+/// deleted. The answer is the same if there is no such trigger. A trigger that somebody changes meanwhile is read
+/// again, in five rounds at most.
 ///
 /// # Errors
-/// Returns an error if a service does not answer.
+/// Returns an error if a service does not answer, and `Conflict` after five rounds.
 pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, Path(id): Path<String>) -> Result<Reply, ApiError> {
     let Ok(id) = checked(&id) else { return Ok(done("Trigger deleted")) };
     for _ in 0..MAX_ROUNDS {

@@ -30,7 +30,9 @@ use crate::{
     webhooks::make::with_webhook,
 };
 
-/// `GET /triggers`: `type`, `enabled`, `health`, `limit`, `nextToken`. The default page holds all of a user's triggers.
+/// `GET /triggers`: answers with one page of a user's triggers, and the token of the next page if there is one. The
+/// parameters `type`, `enabled` and `health` choose among them, `limit` and `nextToken` the page. The default page
+/// holds all of a user's triggers.
 ///
 /// # Errors
 /// Returns an error if a parameter is wrong, or if the table does not answer.
