@@ -8,6 +8,7 @@ import { sample } from './samples.js';
 /** The milliseconds after which what was written is looked at. */
 const PAUSE = 300;
 const SENDERS = { standard: 'Standard Webhooks', hmac: 'a signature of the body', token: 'a secret in a header', bearer: 'a bearer token', basic: 'user and password' };
+const OVERLAPS = [['', 'runs beside it'], ['skip', 'is skipped'], ['cancelOther', 'cancels it and runs'], ['max', 'runs, up to a number at once']];
 const FILTERS = { eventSourceId: 'its event source', eventPattern: 'the event pattern', condition: 'the condition', userId: 'its user' };
 
 const field = (id, label, kind, attributes, ...children) => el('div', el('label', { for: id }, label),
@@ -31,11 +32,12 @@ function settled(look) {
 
 /** Returns what the form says, as the API takes it. What should be JSON and is not is for the API to refuse. */
 function written(form) {
-  const { name, type, agentId, prompt, expression, timezone, eventSourceId, eventPattern, condition, ...rest } = Object.fromEntries(new FormData(form));
-  if (type === 'schedule') return { name, type, agentId, prompt, scheduleConfig: { expression, timezone } };
+  const { name, type, agentId, prompt, overlap: others, max, expression, timezone, eventSourceId, eventPattern, condition, ...rest } = Object.fromEntries(new FormData(form));
+  const overlap = others === 'max' ? { max: parsed(max) || null } : others || null;
+  if (type === 'schedule') return { name, type, agentId, prompt, overlap, scheduleConfig: { expression, timezone } };
   const filters = { eventPattern: parsed(eventPattern) || null, condition: parsed(condition) || null };
-  if (type === 'event') return { name, type, agentId, prompt, eventConfig: { eventSourceId, ...filters } };
-  return { name, type: 'event', agentId, prompt, eventConfig: { eventSourceId: 'webhook', ...filters }, webhookConfig: webhookConfig(form, rest) };
+  if (type === 'event') return { name, type, agentId, prompt, overlap, eventConfig: { eventSourceId, ...filters } };
+  return { name, type: 'event', agentId, prompt, overlap, eventConfig: { eventSourceId: 'webhook', ...filters }, webhookConfig: webhookConfig(form, rest) };
 }
 
 /** Returns the settings of a webhook. Those of other presets are removed. */
@@ -132,6 +134,7 @@ function preview(form, triggerId, userId, fires, providers) {
     if (target) touched.add(`${target.id}-problem`);
     const { prompt, eventConfig, webhookConfig: { preset } = {} } = written(form);
     for (const part of form.querySelectorAll('[data-for]')) part.hidden = !part.dataset.for.split(' ').includes(form.elements.type.value);
+    form.querySelector('[data-overlap]').hidden = form.elements.overlap.value !== 'max';
     for (const part of form.querySelectorAll('[data-presets]')) {
       const option = providers.find(({ id }) => id === preset)?.options.find(({ name }) => name === part.dataset.name);
       part.hidden = !option;
@@ -151,6 +154,7 @@ export async function form(id) {
   const before = id ? (await get(triggerPath(id))).trigger : {};
   const { scheduleConfig: when = {}, eventConfig: filters = {}, webhookConfig: hook } = before;
   let { version = 0 } = before;
+  const most = before.overlap?.max;
   // A source that is offered no more stays until somebody chooses another.
   const source = filters.eventSourceId;
   const isHook = ({ id: offered }) => offered === 'webhook';
@@ -176,7 +180,9 @@ export async function form(id) {
     el('div', { 'data-for': 'webhook' }, ...webhookFields(providers, hook || {})),
     el('div', { 'data-for': 'event webhook' },
       json('eventPattern', 'Event pattern (JSON), if not every event runs it', parsed(filters.eventPattern)),
-      json('condition', 'Condition, or a list of them (JSON)', filters.condition)));
+      json('condition', 'Condition, or a list of them (JSON)', filters.condition)),
+    select('overlap', 'A fire while another run is at work', OVERLAPS, most ? 'max' : before.overlap === 'allow' ? '' : before.overlap || ''),
+    el('div', { 'data-overlap': '' }, input('max', 'At most at once, from 1 to 100', most || 2, { inputmode: 'numeric' })));
   node.addEventListener('submit', async (event) => {
     event.preventDefault();
     problems.textContent = '';

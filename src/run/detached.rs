@@ -1,8 +1,6 @@
 //! The part of an attempt that only a detached run has: what it is fenced by, the timer before the call, and the lease
 //! that passes to the agent (docs/long-runs.md).
 
-use std::sync::atomic::Ordering;
-
 use serde_json::Value;
 
 use crate::{
@@ -150,7 +148,7 @@ impl AttemptRun<'_> {
             is_ack_lost: answer.is_none(),
             request_id: facts.request_id.clone(),
             snapshot: facts.snapshot.clone(),
-            has_run_lock: self.owned.has_run_lock.load(Ordering::Relaxed),
+            run_slot: self.owned.slot.get(),
         }
     }
 

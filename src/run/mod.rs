@@ -9,10 +9,7 @@ mod session;
 mod stored;
 mod token;
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, AtomicI64},
-};
+use std::sync::{OnceLock, atomic::AtomicI64};
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -36,7 +33,7 @@ use crate::{
         close::execution_of,
         detached::hand_over_once,
         identify::{identify, session_of},
-        lease::{OwnedExecution, RunStop, Stop},
+        lease::{HeldSlot, OwnedExecution, RunStop, Stop},
         report::stop_later,
     },
     response::Response,
@@ -109,7 +106,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         rerun_if_interrupted: fire.task.rerun_if_interrupted,
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
-        has_run_lock: AtomicBool::new(false),
+        slot: HeldSlot::default(),
         usage_before: attempt.usage_before,
         state,
     };

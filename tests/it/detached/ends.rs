@@ -266,3 +266,49 @@ async fn the_turn_is_kept_until_the_end_and_the_tokens_are_counted_with_it() {
     let next = function.invoke(later(2)).await;
     assert_eq!(next.body()["status"], "running", "{next:?}");
 }
+
+#[tokio::test]
+async fn each_run_keeps_its_slot_until_its_end_and_frees_it_with_it() {
+    let stack = stack().await;
+    stored::store(&stack, json!({"overlap": {"max": 2}}));
+    let function = function(&stack).await;
+    let at = |minute: u32| {
+        fire_with(&json!({"detached": settings(), "scheduledTime": format!("2026-01-31T08:{minute:02}:00Z")}))
+    };
+    let row_of = |outcome: &Outcome| {
+        let id = outcome.body()["executionId"].clone();
+        stack.dynamodb.executions(TRIGGER).into_iter().find(|row| row["executionId"] == id).expect("a row")
+    };
+    let (first, second) = (function.invoke(at(1)).await, function.invoke(at(2)).await);
+    assert_eq!((&first.body()["status"], &second.body()["status"]), (&json!("running"), &json!("running")));
+    let (one, two) = (row_of(&first), row_of(&second));
+    assert_eq!((&one["hasRunLock"], one.get("runSlot")), (&json!(true), None));
+    assert_eq!((&two["hasRunLock"], &two["runSlot"]), (&json!(true), &json!(1)));
+    let slot = |key: &str| stack.dynamodb.item(&format!("TRIGGER#{TRIGGER}"), key).unwrap();
+    let keys = ["RUNNING#user-1", "EXECUTION_SLOT#1#user-1"];
+    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [one["deadline"].clone(), two["deadline"].clone()]);
+    let skipped = function.invoke(at(3)).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    // Neither a lower nor a higher limit loses sight of a run, however old its fire is.
+    stored::store(&stack, json!({"overlap": "skip"}));
+    let skipped = function.invoke(at(4)).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    stored::store(&stack, json!({"overlap": {"max": 2}}));
+    // The second ends by its report, which frees its slot and no other in the same transaction.
+    let calls = stack.agent.calls();
+    let callback = calls[1].callback().expect("a callback");
+    let detail = json!({"token": callback["token"], "triggerId": TRIGGER, "executionId": two["executionId"],
+        "status": "completed"});
+    let event = json!({"_from": "report-bus", "_event": bus_event("my.agent", "Agent Report", detail)});
+    stack.dynamodb.clear_requests();
+    assert_eq!(answer(&function.invoke(Invocation::event(&event)).await).0, 200);
+    let requests = stack.dynamodb.requests().into_iter().filter(|request| request.body.contains(keys[1]));
+    let writes: Vec<String> = requests.map(|request| request.operation).collect();
+    assert_eq!(writes, ["TransactWriteItems"], "the end and its slot");
+    assert_eq!(keys.map(|key| slot(key)["leaseUntil"].clone()), [one["deadline"].clone(), json!(0)]);
+    let next = function.invoke(at(5)).await;
+    assert_eq!(row_of(&next)["runSlot"], 1, "{next:?}");
+    let skipped = function.invoke(at(6)).await;
+    assert_eq!(skipped.body()["skipReason"], "Overlap", "{skipped:?}");
+    stack.assert_clean();
+}
