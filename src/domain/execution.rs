@@ -99,6 +99,8 @@ pub struct Row {
     pub heartbeat_seconds: Option<u32>,
     /// True if the lease passed to the agent without its acknowledgement.
     pub ack_lost: Option<bool>,
+    /// The time of the end, RFC 3339.
+    pub completed_at: Option<String>,
     /// The status of a report that came too late.
     pub late_report: Option<String>,
     /// The ways to stop short that count as completed, joined by commas.

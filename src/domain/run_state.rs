@@ -73,6 +73,8 @@ pub struct RunFacts {
     pub heartbeat_failures: u64,
     /// The number of writes that were left out beside an end, so that the end could be written.
     pub left_out: u64,
+    /// The number of detached runs that failed after they were left to their agents. It is absent if none ended.
+    pub detached_failures: Option<u64>,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.
@@ -149,12 +151,27 @@ impl RunFacts {
         }
     }
 
+    /// Counts a detached run that ended after it was left to its agent, whose record has this status.
+    pub fn count_detached_end(&mut self, status: Status) {
+        self.count_end(status);
+        *self.detached_failures.get_or_insert_default() += u64::from(status == Status::Failed);
+    }
+
+    /// Counts an execution that failed because its attempt was dead, or its agent silent.
+    pub fn count_dead(&mut self, error_type: ErrorType) {
+        match error_type {
+            ErrorType::ReportOverdue => self.count_detached_end(Status::Failed),
+            _ => self.count_end(Status::Failed),
+        }
+    }
+
     /// Counts the result of closing an execution. `created` is its status if it had no record before. An execution that
     /// is alive or has ended counts as a duplicate, because the delivery changed nothing.
     pub fn count_close(&mut self, action: CloseAction, created: Status) {
         match action {
             CloseAction::Create => self.count_end(created),
-            CloseAction::Interrupt | CloseAction::Finalise | CloseAction::Overdue => self.count_end(Status::Failed),
+            CloseAction::Interrupt | CloseAction::Finalise => self.count_end(Status::Failed),
+            CloseAction::Overdue => self.count_detached_end(Status::Failed),
             CloseAction::Cancel => self.count_end(Status::Cancelled),
             CloseAction::Alive | CloseAction::Nothing | CloseAction::Detached => self.duplicates += 1,
             // It has not ended.

@@ -15,8 +15,7 @@ use crate::{
     },
     lifecycle::{
         lease::{OwnedExecution, RunStop, Stop},
-        looks::{LookNotSent, Looks, look_at},
-        report::stop_later,
+        looks::{LookNotSent, Looks, look_at, stop_later},
     },
     store::{Store, Write, detached::HandOver, error::StoreError, table::Table},
 };
@@ -123,6 +122,7 @@ pub async fn arm<T: Table, C: Clock>(
         report_key: detachment.report_key.clone(),
         purpose: Purpose::Timer,
         tries: 0,
+        counts_end_at: None,
     };
     Ok(looks.send(&look, first_look).await?)
 }
@@ -238,7 +238,7 @@ pub async fn after_close<T: Table, C: Clock>(
     (action, row): (CloseAction, Option<Row>),
 ) -> Result<(CloseAction, Option<Row>), DetachedError> {
     let Some(seen) = row.as_ref().filter(|row| row.report_key.is_some()) else { return Ok((action, row)) };
-    let status = match action {
+    match action {
         CloseAction::HandOver => {
             let found = hand_over_once(store, looks, lease, execution, seen.clone()).await?;
             return Ok(match found {
@@ -247,11 +247,9 @@ pub async fn after_close<T: Table, C: Clock>(
                 None => (action, row),
             });
         }
-        CloseAction::Overdue => Status::Failed,
-        CloseAction::Cancel => Status::Cancelled,
-        _ => return Ok((action, row)),
-    };
-    stop_later(looks, execution, &Row { status, ..seen.clone() }).await;
+        CloseAction::Overdue | CloseAction::Cancel => stop_later(looks, execution, seen).await,
+        _ => {}
+    }
     Ok((action, row))
 }
 

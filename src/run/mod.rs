@@ -34,7 +34,7 @@ use crate::{
         detached::hand_over_once,
         identify::{identify, session_of},
         lease::{HeldSlot, OwnedExecution, RunStop, Stop},
-        report::stop_later,
+        looks::stop_later,
     },
     response::Response,
     run::{
@@ -226,12 +226,12 @@ async fn not_run(
         Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
             state.facts().count_end(Status::Cancelled);
-            stopped_later(app, execution, &row, Status::Cancelled).await;
+            stopped_later(app, execution, &row).await;
             Ok(response.cancelled(row.session_id.as_deref()))
         }
         Claim::Interrupted(failure, row) => {
-            stopped_later(app, execution, &row, Status::Failed).await;
-            state.facts().count_end(Status::Failed);
+            stopped_later(app, execution, &row).await;
+            state.facts().count_dead(failure.error_type);
             let definition = app.agents.known(&fire.task.agent_id);
             let dead = (&attempt.execution_id, Some(&row));
             let until = deadline.write_until;
@@ -247,8 +247,8 @@ async fn not_run(
 }
 
 /// Sends the look that stops the session of a detached run that was ended here. Any other run has none.
-async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row, status: Status) {
+async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row) {
     if row.report_key.is_some() {
-        stop_later(&app.settle_queue, execution, &Row { status, ..row.clone() }).await;
+        stop_later(&app.settle_queue, execution, row).await;
     }
 }

@@ -221,6 +221,7 @@ pub fn row(item: Item) -> Option<Row> {
         first_report_seconds: record.first_report_seconds,
         heartbeat_seconds: record.heartbeat_seconds,
         ack_lost: record.ack_lost,
+        completed_at: record.completed_at,
         late_report: record.late_report,
         accept_finish_reasons: record.accept_finish_reasons,
         has_run_lock: record.has_run_lock,

@@ -6,15 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use agent_trigger::{
     domain::{
-        execution::Row,
-        look::{Look, Purpose},
         report::{AgentReport, ReportAnswer},
         run_state::RunState,
     },
     json::surrogate::to_json,
     lifecycle::{
         close::CloseLimits,
-        looks::Looks,
         report::{AppliedReport, apply_report},
     },
     store::error::StoreError,
@@ -64,26 +61,11 @@ async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Resul
     let limits = CloseLimits { until: Instant::now() + CLOSE_LIMIT, state: &state };
     let applying = apply_report(&reports.store, &reports.looks, &token, &report, limits);
     let applied = timeout(LIMIT, applying).await.unwrap_or(Err(StoreError::OutOfTime))?;
-    if let Some((_, row)) = &applied.ended {
-        count(&reports.looks, &report, row).await;
+    if applied.uncounted.is_some() {
+        // This surface has none of the function's metrics.
+        tracing::warn!("the end of a run is not counted");
     }
     answer(&report, &applied)
-}
-
-/// Lets the run function count an end in its metrics, which this surface does not have. The report is not held up by it: a
-/// failure is logged only.
-async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
-    let Some(report_key) = row.report_key.clone() else { return };
-    let look = Look {
-        trigger_id: report.trigger_id.to_string(),
-        execution_id: report.execution_id.to_string(),
-        report_key,
-        purpose: Purpose::Count,
-        tries: 0,
-    };
-    if let Err(error) = looks.send(&look, Duration::ZERO).await {
-        tracing::warn!(error = %error, "the end of a run is not counted");
-    }
 }
 
 /// Returns the response to a report. Its ids are logged if its token was right: a stranger must not fill the log.

@@ -46,13 +46,11 @@ async fn a_run_goes_on_after_its_invocation_and_ends_by_its_report() {
     assert_eq!((&row["usage"]["inputTokens"], &row["usage"]["outputTokens"]), (&json!(50), &json!(4)));
     assert_eq!(row["outputTruncated"], false);
 
-    // The same end again changes nothing, and another one is noted once. Whoever wrote the end may have died before it sent
-    // the look that stops the session.
+    // The same end again changes nothing, and another one is noted once. The look that follows the end was sent before it.
     let sent = stack.sqs.sent().len();
+    assert_eq!(last_look(&stack).json()["_look"]["purpose"], "end");
     assert_eq!(reports(&stack, &function, end).await.0, 200);
-    assert_eq!(execution(&stack), row);
-    assert_eq!(stack.sqs.sent().len(), sent + 1);
-    assert_eq!(last_look(&stack).json()["_look"]["purpose"], "stop");
+    assert_eq!((execution(&stack), stack.sqs.sent().len()), (row.clone(), sent));
     for _ in 0..2 {
         assert_eq!(reports(&stack, &function, json!({"status": "failed", "error": "no"})).await.0, 409);
         let late = execution(&stack);
@@ -152,7 +150,7 @@ async fn an_agent_that_dies_in_silence_is_overdue() {
     assert_eq!((&row["status"], &row["errorType"]), (&json!("failed"), &json!("ReportOverdue")), "{row:#}");
     assert_eq!(row["retryable"], false);
     let stop = last_look(&stack);
-    assert_eq!((&stop.json()["_look"]["purpose"], stop.delay_seconds), (&json!("stop"), 60));
+    assert_eq!((&stop.json()["_look"]["purpose"], stop.delay_seconds), (&json!("end"), 60));
     // Delivered again, or late, neither changes anything.
     let sent = stack.sqs.sent().len();
     for message in [&look, &next, &stop] {
@@ -211,7 +209,7 @@ async fn a_cancelled_run_ends_with_the_agents_report_or_after_a_minute() {
         let row = execution(&stack);
         assert_eq!(row["status"], "cancelled", "{row:#}");
         assert_eq!(row.get("errorType"), None);
-        assert_eq!(last_look(&stack).json()["_look"]["purpose"], "stop");
+        assert_eq!(last_look(&stack).json()["_look"]["purpose"], "end");
         // An agent that stops later than that says nothing new.
         assert_eq!(reports(&stack, &function, json!({"status": "failed", "error": "stopped"})).await.0, 200);
         assert!(deliver(&function, &look).await);
