@@ -99,11 +99,17 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
     let (url, trigger) = (&answer["webhook"]["url"], &answer["trigger"]);
     let Some(address) = url.as_str() else { return Err(webhook.told("it has no webhook")) };
     if json {
-        let shown =
+        let mut shown =
             json!({"url": url, "webhookStatus": trigger["webhookStatus"], "webhookConfig": trigger["webhookConfig"]});
+        if let Some(by_alias) = answer["webhook"].get("aliasUrl") {
+            shown["aliasUrl"] = by_alias.clone();
+        }
         return screen.print(&[words::pretty(&shown)]);
     }
     screen.print(&[words::one_line(address)])?;
+    if let Some(by_alias) = answer["webhook"]["aliasUrl"].as_str() {
+        screen::warn(&format!("by its alias: {}", words::one_line(by_alias)));
+    }
     if trigger["webhookStatus"] == "missing" {
         screen::warn("it has no secret yet, because its making was cut short: triggerctl webhook rotate completes it");
     }
@@ -152,6 +158,7 @@ pub(crate) fn received_at(webhook: &Value, is_new: bool, id: &str, options: &str
     let text = |name: &str| webhook[name].as_str().map(words::one_line);
     let Some(url) = text("url") else { return Vec::new() };
     let mut lines = vec![format!("webhook {url}")];
+    lines.extend(text("aliasUrl").map(|by_alias| format!("by its alias {by_alias}")));
     match text("secret") {
         Some(secret) => lines.push(format!("its secret, shown this once: {secret}")),
         None if is_new => {

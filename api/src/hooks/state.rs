@@ -23,9 +23,13 @@ use crate::{
         scheme::Scheme,
         secrets::Secrets,
         settings::HookSettings,
-        webhook::{Webhook, live_versions},
+        webhook::{Webhook, is_alias, live_versions},
     },
-    store::{Items, hooks::Pointer, triggers::is_tombstone},
+    store::{
+        Items,
+        hooks::{Found, Pointer},
+        triggers::is_tombstone,
+    },
 };
 
 /// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
@@ -91,25 +95,27 @@ impl Hooks {
         }
     }
 
-    /// Reads a hook: its pointer, then its trigger.
+    /// Reads a hook by its id or its alias: the pointer, then its trigger. What is known by the id of a hook, such as its
+    /// secret and the deliveries that were seen, is the same under both addresses.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, or that the table does not
-    /// answer.
-    pub async fn hook(&self, id: &str, now: Timestamp) -> Result<Hook, ApiError> {
-        if !is_hook_id(id) {
+    /// [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the alias, or that
+    /// the table does not answer.
+    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, ApiError> {
+        if !is_hook_id(address) && !is_alias(address) {
             return Err(ApiError::NotFound);
         }
-        let pointer = self.items.hook(id).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let found = self.items.hook(address).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let Found { pointer, is_retired } = found;
         let item = self.items.trigger_of_hook(&pointer).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         if is_tombstone(&item) {
             return Err(ApiError::Gone);
         }
         let config = item.get("webhookConfig").and_then(Value::as_object).ok_or(ApiError::NotFound)?;
+        let text = |name: &str| config.get(name).and_then(Value::as_str);
         // A pointer that is left over leads nowhere.
-        if config.get("hookId").and_then(Value::as_str) != Some(id) {
-            return Err(ApiError::NotFound);
-        }
+        let id = text("hookId").filter(|id| *id == address || text("alias") == Some(address));
+        let id = id.ok_or(if is_retired { ApiError::Gone } else { ApiError::NotFound })?;
         let webhook = Webhook::read(config).map_err(|_| {
             tracing::error!(triggerId = pointer.trigger_id, "the trigger's webhookConfig is not understood");
             ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned())

@@ -1,6 +1,7 @@
 //! Deliveries to the hooks surface, and what becomes of them in the run function.
 
 mod accept;
+mod alias;
 mod crashes;
 mod documented;
 pub(crate) mod manage;
