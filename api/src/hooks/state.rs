@@ -157,6 +157,22 @@ impl Hooks {
         Ok(secrets)
     }
 
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit a
+    /// signature. A trigger's item names its secret's versions, which never change, so its hook has no other.
+    ///
+    /// # Errors
+    /// If it cannot be read: then nobody knows whether the signature is right. Or if it was deleted.
+    pub async fn other_secret(&self, hook: &Hook, tried: &[Secret]) -> Result<Option<Secret>, ApiError> {
+        let Some(tried) = tried.first().filter(|_| hook.pointer.is_none()) else { return Ok(None) };
+        self.secrets.other_than(&hook.id, tried).await.map_err(|error| match error {
+            SecretError::NotFound => ApiError::NotFound,
+            error => {
+                tracing::error!(cause = %error, "the stack's GitHub secret cannot be read again");
+                ApiError::Unavailable("the secret cannot be read; send again".to_owned())
+            }
+        })
+    }
+
     /// Counts a delivery for the hook's rate. Returns the seconds until the next minute if there were too many in this one.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod crashes;
 mod documented;
 pub(crate) mod manage;
 mod refuse;
+mod secrets;
 mod senders;
 mod soak;
 mod vectors;
