@@ -4,7 +4,7 @@ use std::{fs, io::Read, path::Path};
 
 use comfy_table::Table;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::needs::Needs;
 use crate::options::{PlaceOptions, WebhookCommand};
@@ -78,10 +78,13 @@ pub(crate) async fn run(
             let webhook = Webhook::of(place, user, &trigger.id, Needs::Hooks).await?;
             rotate(&webhook, secret, grace, json, screen).await
         }
-        WebhookCommand::Test { trigger, body, json } => {
+        WebhookCommand::Test { trigger, body, headers, json } => {
             let body = body.as_deref().map(check::read).transpose()?;
+            let headers: Map<String, Value> =
+                headers.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
             let webhook = Webhook::of(place, user, &trigger.id, Needs::Hooks).await?;
-            let mut answer = webhook.ask(Method::POST, "/webhook/test", Some(&json!({"body": body}))).await?;
+            let mut answer =
+                webhook.ask(Method::POST, "/webhook/test", Some(&json!({"body": body, "headers": headers}))).await?;
             if let Some(members) = answer.as_object_mut().filter(|_| json) {
                 members.remove("metadata");
                 return screen.print(&[words::pretty(&answer)]);

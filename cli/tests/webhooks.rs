@@ -100,12 +100,16 @@ async fn deliveries_say_why_nothing_ran_and_a_test_is_sent() {
         let keeps = Arc::clone(&sent);
         world.stack.lambda.serve_other(HOOK_FUNCTION, move |payload| keeps.lock().unwrap().push(payload));
         let body = world.file("body.json", &json!({"ref": "main"}));
-        let said = world.does(way, &["webhook", "test", &id, "--body", &body]).await;
+        let said = world.does(way, &["webhook", "test", &id, "--body", &body, "-H", "X-GitHub-Event: issues"]).await;
         assert!(said.starts_with("sent test_") && said.contains("webhook deliveries --"), "{way:?}: {said}");
         let said = world.does(way, &["webhook", "test", &id, "--json"]).await;
         assert!(serde_json::from_str::<Value>(&said).unwrap()["senderId"].is_string(), "{said}");
         let sent: Vec<String> = sent.lock().unwrap().iter().map(|payload| format!("{payload:?}")).collect();
         assert_eq!(sent.len(), 2);
+        let refused = world.refuses(way, &["webhook", "test", &id, "--header", "X GitHub: issues"]).await;
+        assert!(refused.contains("headers.X GitHub"), "{refused}");
+        let refused = world.refuses(way, &["webhook", "test", &id, "--header", "no-header"]).await;
+        assert!(refused.contains("must be NAME: VALUE"), "{refused}");
     }
 }
 
