@@ -401,3 +401,36 @@ async fn an_alias_has_one_spelling() {
         );
     }
 }
+
+/// Under a stage with a name, and under a mapped path of a domain of one's own, a delivery finds its hook.
+#[tokio::test]
+async fn a_stage_and_a_mapping_are_no_part_of_an_address() {
+    let world = World::start().await;
+    world.put_hook(json!({"preset": "token", "alias": "the-hook"}), json!({}));
+    world
+        .stack
+        .dynamodb
+        .put_item(&json!({"PK": "HOOK#the-hook", "SK": "HOOK", "userId": USER, "triggerId": TRIGGER, "claim": "c"}));
+    let api = standins::RuntimeApi::start().await;
+    let _function = standins::Function::spawn(crate::support::binary(), &crate::hooks::hook_env(&world), &api).unwrap();
+    for (stage, path, route, status) in [
+        ("$default", "/hooks/the-hook", "/hooks/{hookId}", 202),
+        ("prod", "/prod/hooks/the-hook", "/hooks/{hookId}", 202),
+        ("prod", "/agents/hooks/the-hook", "/hooks/{hookId}", 202),
+        ("$default", "/agents/v1/webhooks/the-hook", "/v1/webhooks/{hookId}", 202),
+        ("hooks", "/hooks/hooks/the-hook", "/hooks/{hookId}", 202),
+        ("$default", "/agents/triggers/the-hook/webhook", "/triggers/{hookId}/webhook", 202),
+        ("$default", "/agents/webhooks/github", "/webhooks/{hookId}", 404),
+    ] {
+        let headers = json!({"x-webhook-token": crate::hooks::SECRET});
+        let mut event = crate::support::gateway_event(None, "POST", path, Some("{}".to_owned()), headers);
+        event["requestContext"]["stage"] = json!(stage);
+        for place in ["/routeKey", "/requestContext/routeKey"] {
+            *event.pointer_mut(place).unwrap() = json!(format!("POST {route}"));
+        }
+        let standins::Outcome::Success(answer) = api.invoke(standins::Invocation::event(&event)).await else {
+            panic!("{stage} {path}")
+        };
+        assert_eq!(answer["statusCode"], status, "{stage} {path}: {answer:#}");
+    }
+}
