@@ -41,10 +41,10 @@ function written(form) {
 }
 
 /** Returns the settings of a webhook. Those of other presets are removed. */
-function webhookConfig(form, { preset, allowedIps, ratePerMinute, ...rest }) {
+function webhookConfig(form, { preset, alias, allowedIps, ratePerMinute, ...rest }) {
   const own = [...form.querySelectorAll('[data-presets]')].map(({ dataset: { presets, name } }) => [name, presets.split(' ').includes(preset) && rest[name] || null]);
   const addresses = allowedIps.split(/[\s,]+/).filter(Boolean);
-  return { preset, ...Object.fromEntries(own), allowedIps: addresses.length ? addresses : null, ratePerMinute: parsed(ratePerMinute) || null };
+  return { preset, ...Object.fromEntries(own), alias: alias.trim() || null, allowedIps: addresses.length ? addresses : null, ratePerMinute: parsed(ratePerMinute) || null };
 }
 
 /** Returns the fields of a webhook: those of its preset have its words. */
@@ -53,6 +53,7 @@ function webhookFields(providers, hook) {
   const having = (name) => providers.filter(({ options }) => options.some((option) => option.name === name)).map(({ id }) => id);
   return [select('preset', 'How its sender proves who it is', providers.map(({ id }) => [id, SENDERS[id] ? `${id}: ${SENDERS[id]}` : id]), hook.preset || 'standard'),
     ...names.map((name) => el('div', { 'data-presets': having(name).join(' '), 'data-name': name }, input(name, name, hook[name]))),
+    input('alias', 'A readable name in its address, if it is to have one', hook.alias, { autocapitalize: 'none', spellcheck: 'false' }),
     input('allowedIps', 'Addresses and networks that may send, if not all', (hook.allowedIps || []).join(', ')),
     input('ratePerMinute', 'The most deliveries in a minute, if there is a limit', hook.ratePerMinute, { inputmode: 'numeric' })];
 }

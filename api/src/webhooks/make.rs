@@ -49,6 +49,9 @@ pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: 
     let Some(hook_id) = config_text(item, "hookId").filter(|_| !is_tombstone(item)) else { return reply };
     let base = api.settings.hooks.as_ref().map(|hooks| hooks.url.as_str()).unwrap_or_default();
     let mut webhook = json!({"url": format!("{base}/hooks/{hook_id}")});
+    if let Some(alias) = config_text(item, "alias") {
+        webhook["aliasUrl"] = json!(format!("{base}/hooks/{alias}"));
+    }
     if let Some(secret) = secret {
         webhook["secret"] = json!(secret.expose());
     }
@@ -140,7 +143,7 @@ pub async fn store(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Deletes the secret of a tombstone, lets its pointer end with it, and returns the tombstone as it is then.
+/// Deletes the secret of a tombstone, lets its pointers end with it, and returns the tombstone as it is then.
 ///
 /// # Errors
 /// If a service does not answer. Deleting again completes it.
@@ -155,6 +158,10 @@ pub async fn removed(
     api.secrets.as_ref().ok_or_else(not_deployed)?.delete(hook_id).await?;
     let ttl = tombstone_ttl();
     api.items.retire_hook(hook_id, ttl).await?;
+    if let Some(alias) = config_text(&item, "alias") {
+        let owner = Pointer { user_id: user_id.to_owned(), trigger_id: id.to_owned() };
+        api.items.retire_alias(alias, &owner, ttl).await?;
+    }
     let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));
     let seen = item.get("version").cloned().unwrap_or_default();
     match api.items.change_trigger(user_id, id, &seen, Target::TriggerOrTombstone, changes).await? {
