@@ -126,20 +126,24 @@ impl RunState {
         Failure { retryable, ..failure }
     }
 
-    /// Keeps `progress` for the next heartbeat. Before the first event nothing is kept. `now` returns milliseconds
-    /// since 1970. It is called only if an event has come since the last report: progress without one, such as usage or
-    /// bytes, leaves the time of the last event. The facts are locked while it is called.
+    /// Does what [`RunFacts::report`] does, with the facts locked meanwhile.
     pub fn report(&self, progress: Progress, now: impl FnOnce() -> i64) {
-        let mut facts = self.facts();
-        match facts.reported.as_mut() {
-            Some(before) if before.progress.events == progress.events => before.progress = progress,
-            _ if progress.events == 0 => {}
-            _ => facts.reported = Some(Reported { progress, last_event_at: now() }),
-        }
+        self.facts().report(progress, now);
     }
 }
 
 impl RunFacts {
+    /// Keeps `progress` for the next heartbeat. Before the first event nothing is kept. `now` returns milliseconds
+    /// since 1970. It is called only if an event has come since the last report: progress without one, such as usage or
+    /// bytes, leaves the time of the last event.
+    pub fn report(&mut self, progress: Progress, now: impl FnOnce() -> i64) {
+        match self.reported.as_mut() {
+            Some(before) if before.progress.events == progress.events => before.progress = progress,
+            _ if progress.events == 0 => {}
+            _ => self.reported = Some(Reported { progress, last_event_at: now() }),
+        }
+    }
+
     /// Counts an execution that ended for good and whose record says so.
     pub fn count_end(&mut self, status: Status) {
         match status {
