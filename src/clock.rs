@@ -116,7 +116,44 @@ pub(crate) fn instant(millis: i64) -> OffsetDateTime {
 
 /// Returns the milliseconds that have passed since an instant.
 pub(crate) fn millis_since(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    millis_between(since, Instant::now())
+}
+
+/// Returns the milliseconds from an instant to a later one, and 0 if it is not later.
+pub(crate) fn millis_between(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A reading of both clocks: of the one that sleeps are measured by, and of the time of day.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The instant.
+    pub instant: Instant,
+    /// The time of day in milliseconds since 1970.
+    pub millis: i64,
+    /// The instant at which the time of day was read.
+    read_at: Instant,
+}
+
+impl Moment {
+    /// Returns the present moment by both clocks.
+    pub(crate) fn now() -> Self {
+        let instant = Instant::now();
+        Self { instant, millis: now_millis(), read_at: instant }
+    }
+
+    /// Returns the present moment. The time of day is read only if a millisecond has passed since it was read last,
+    /// because a stream may bring more than a thousand pieces within one. Otherwise it stays the same.
+    pub(crate) fn next(self) -> Self {
+        self.at(Instant::now(), now_millis)
+    }
+
+    /// Returns the moment of `instant`, with the time of day of `millis` if a millisecond has passed since that was
+    /// read last, and otherwise with the same one as before.
+    fn at(self, instant: Instant, millis: impl FnOnce() -> i64) -> Self {
+        let is_new = instant.saturating_duration_since(self.read_at) >= Duration::from_millis(1);
+        if is_new { Self { instant, millis: millis(), read_at: instant } } else { Self { instant, ..self } }
+    }
 }
 
 /// The limits of an invocation's time.
@@ -169,6 +206,20 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_769_842_800_120), "2026-01-31T07:00:00.120Z");
         assert_eq!(rfc3339(i64::MAX), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn the_time_of_day_is_read_once_in_a_millisecond() {
+        let start = Instant::now();
+        let mut moment = Moment { instant: start, millis: 0, read_at: start };
+        // The time of day may be set back.
+        for (micros, time, expected) in
+            [(0, 1, 0), (400, 2, 0), (999, 3, 0), (1000, 4, 4), (1999, 5, 4), (2000, -7, -7), (900_000, 8, 8)]
+        {
+            let instant = start + Duration::from_micros(micros);
+            moment = moment.at(instant, || time);
+            assert_eq!((moment.instant, moment.millis), (instant, expected), "{micros}");
+        }
     }
 
     #[tokio::test]

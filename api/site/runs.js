@@ -151,7 +151,7 @@ export async function runView(triggerId, executionId, visit) {
   const { status: now, usage } = run;
   // A replay names no version: it asks what the run asked that it repeats.
   const isChanged = trigger && now !== 'running' && !trigger.deletedAt && String(trigger.version) !== run.triggerVersion;
-  const advice = now === 'skipped' ? skipWords(run.skipReason) : ADVICE[run.errorType];
+  const advice = now === 'skipped' ? skipWords(run.skipReason, run.overlapLimit) : ADVICE[run.errorType];
   return {
     parts: [
       heading(el('span', 'Run ', status(now), ` of ${nameOf(trigger || { id: triggerId })}`, run.triggerVersion && `, version ${run.triggerVersion}`),

@@ -51,7 +51,7 @@ export async function webhook(id, visit) {
   const [{ trigger, webhook: hook }, { deliveries }] = await Promise.all([get(path), get(`${path}/deliveries`)]);
   if (fresh?.id === id) visit.secret = fresh.secret;
   fresh = null;
-  const { secret, until } = visit, { webhookConfig: config } = trigger, { url } = hook;
+  const { secret, until } = visit, { webhookConfig: config } = trigger, { url, aliasUrl } = hook;
   const preset = config.preset || 'standard', previous = config.previousSecretUntil;
   const test = asking('Send a test', null, 'Send a test delivery?', 'It is signed, and runs the trigger like any other: the agent is called.', 'Send it', 'The test delivery is on its way.',
     async () => { await post(`${path}/webhook/test`); visit.until = Date.now() + LOOKOUT; });
@@ -62,7 +62,7 @@ export async function webhook(id, visit) {
       heading(`Webhook of ${nameOf(trigger)}`, test, rotate(trigger, path, visit), a(triggerLink(id), 'Trigger')),
       trigger.webhookStatus === 'missing' && text('It has no secret yet, because its making was cut short. Replace the secret to complete it.', 'problem'),
       !trigger.enabled && text('The trigger is switched off: deliveries are taken and skipped.', 'problem'),
-      facts([['Address', [url, ' ', copy(url, 'the address')]], ['Preset', preset],
+      facts([['Address', [url, ' ', copy(url, 'the address')]], ...(aliasUrl ? [['By its alias', [aliasUrl, ' ', copy(aliasUrl, 'its alias')]]] : []), ['Preset', preset],
         ['Secret', secret ? 'see below' : `${config.secretSetAt ? `set at ${at(config.secretSetAt)}` : 'none'}; it was shown once`],
         ...(previous && Date.parse(previous) > Date.now() ? [['The one before', `works until ${at(previous)}`]] : [])]),
       secret && el('section', { class: 'card', 'aria-labelledby': 'secret-title' }, el('h3', { id: 'secret-title' }, 'The secret'), el('pre', { id: 'secret' }, secret),

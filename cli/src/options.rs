@@ -203,10 +203,19 @@ pub(crate) enum WebhookCommand {
         /// A JSON file with the body; - is the standard input
         #[arg(long, value_name = "FILE")]
         body: Option<PathBuf>,
+        /// A header of the sender, such as 'X-GitHub-Event: issues'; may be given several times
+        #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = header)]
+        headers: Vec<(String, String)>,
         /// Print the control plane's answer as JSON
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Reads a header as it is written: its name, a colon and its value.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("must be NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// A trigger.

@@ -4,7 +4,7 @@ use std::{fs, io::Read, path::Path};
 
 use comfy_table::Table;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::needs::Needs;
 use crate::options::{PlaceOptions, WebhookCommand};
@@ -78,10 +78,13 @@ pub(crate) async fn run(
             let webhook = Webhook::of(place, user, &trigger.id, Needs::Hooks).await?;
             rotate(&webhook, secret, grace, json, screen).await
         }
-        WebhookCommand::Test { trigger, body, json } => {
+        WebhookCommand::Test { trigger, body, headers, json } => {
             let body = body.as_deref().map(check::read).transpose()?;
+            let headers: Map<String, Value> =
+                headers.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
             let webhook = Webhook::of(place, user, &trigger.id, Needs::Hooks).await?;
-            let mut answer = webhook.ask(Method::POST, "/webhook/test", Some(&json!({"body": body}))).await?;
+            let mut answer =
+                webhook.ask(Method::POST, "/webhook/test", Some(&json!({"body": body, "headers": headers}))).await?;
             if let Some(members) = answer.as_object_mut().filter(|_| json) {
                 members.remove("metadata");
                 return screen.print(&[words::pretty(&answer)]);
@@ -99,11 +102,17 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
     let (url, trigger) = (&answer["webhook"]["url"], &answer["trigger"]);
     let Some(address) = url.as_str() else { return Err(webhook.told("it has no webhook")) };
     if json {
-        let shown =
+        let mut shown =
             json!({"url": url, "webhookStatus": trigger["webhookStatus"], "webhookConfig": trigger["webhookConfig"]});
+        if let Some(by_alias) = answer["webhook"].get("aliasUrl") {
+            shown["aliasUrl"] = by_alias.clone();
+        }
         return screen.print(&[words::pretty(&shown)]);
     }
     screen.print(&[words::one_line(address)])?;
+    if let Some(by_alias) = answer["webhook"]["aliasUrl"].as_str() {
+        screen::warn(&format!("by its alias: {}", words::one_line(by_alias)));
+    }
     if trigger["webhookStatus"] == "missing" {
         screen::warn("it has no secret yet, because its making was cut short: triggerctl webhook rotate completes it");
     }
@@ -152,6 +161,7 @@ pub(crate) fn received_at(webhook: &Value, is_new: bool, id: &str, options: &str
     let text = |name: &str| webhook[name].as_str().map(words::one_line);
     let Some(url) = text("url") else { return Vec::new() };
     let mut lines = vec![format!("webhook {url}")];
+    lines.extend(text("aliasUrl").map(|by_alias| format!("by its alias {by_alias}")));
     match text("secret") {
         Some(secret) => lines.push(format!("its secret, shown this once: {secret}")),
         None if is_new => {

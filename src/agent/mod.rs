@@ -10,6 +10,7 @@ pub mod decoder;
 pub mod error;
 pub mod framing;
 mod head;
+mod idle;
 mod loose;
 mod outcome;
 pub(crate) mod protocol;
@@ -32,7 +33,7 @@ use reqwest::{
     Client, Method, Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 use tracing::Span;
 
 use crate::{
@@ -43,8 +44,10 @@ use crate::{
         decision::Decision,
         error::AgentError,
         head::Head,
+        idle::Idle,
         status::{StatusClass, classify},
     },
+    clock::Moment,
     domain::agent_definition::AgentDefinition,
     domain::answer::{AnswerError, End, Outcome, Progress, Verdict},
     domain::ending::StopOutcome,
@@ -83,8 +86,8 @@ impl Answer {
         self.head.request_id.as_deref()
     }
 
-    /// Reads it to its terminal event or its end, and calls `report` after each piece. `run` is the span to log in,
-    /// which is not entered with each piece.
+    /// Reads it to its terminal event or its end, and calls `report` after each piece, with the moment at which it
+    /// came. `run` is the span to log in, which is not entered with each piece.
     ///
     /// `idle_timeout` bounds the wait for each piece. The whole answer has no limit here. Once the run is decided,
     /// `decision` is told. From then on the wait for usage is at most 2 s, and ends sooner if `decision` says so. An
@@ -97,37 +100,44 @@ impl Answer {
     async fn read(
         mut self,
         idle_timeout: Option<Duration>,
-        report: impl Fn(Progress),
+        report: impl Fn(Progress, Moment),
         decision: Decision,
         run: Span,
         execution_id: String,
     ) -> Result<Outcome, AgentError> {
         let Head { mut decoder, is_framed, .. } = self.head;
         let mut short = ShortBody::default();
-        let mut usage_until = None;
+        let mut moment = Moment::now();
+        let mut idle = Idle::new(idle_timeout, moment.instant);
+        let mut is_decided = false;
         let end = loop {
             let next = self.response.chunk();
-            let chunk = match (usage_until, idle_timeout) {
-                (Some(until), _) => tokio::select! {
+            let chunk = match idle.limit() {
+                _ if is_decided => tokio::select! {
                     // The ends of the wait come first: an agent may send without a pause.
                     biased;
                     () = decision.wait_ended() => break End::Framed,
-                    () = tokio::time::sleep_until(until) => break End::Framed,
+                    () = idle.over() => break End::Framed,
                     chunk = next => chunk,
                 },
-                (None, Some(limit)) => {
-                    tokio::time::timeout(limit, next).await.map_err(|_| AgentError::Stalled(limit))?
-                }
-                (None, None) => next.await,
+                Some(limit) => tokio::select! {
+                    biased;
+                    chunk = next => chunk,
+                    () = idle.over() => return Err(AgentError::Stalled(limit)),
+                },
+                None => next.await,
             };
             match chunk {
                 Ok(Some(bytes)) => {
+                    moment = moment.next();
+                    idle.heard(moment.instant);
                     short.feed(&bytes);
                     let is_done = decoder.feed(&bytes).is_some();
-                    report(decoder.progress());
-                    if decoder.is_decided() {
+                    report(decoder.progress(), moment);
+                    if !is_decided && decoder.is_decided() {
+                        is_decided = true;
                         decision.make();
-                        usage_until.get_or_insert_with(|| Instant::now() + USAGE_TIMEOUT);
+                        idle.end_at(moment.instant + USAGE_TIMEOUT);
                     }
                     if is_done {
                         break End::Framed;
@@ -253,9 +263,10 @@ impl Agent {
         }
     }
 
-    /// Reads an answer to its terminal event or its end, and reports the progress after each piece of it. `decision` is
-    /// told when the answer is decided, and may end the wait for usage that follows. The agent's words for a failure
-    /// are masked by `call` and `authorization`. If the future is dropped, reading ends and the connection closes.
+    /// Reads an answer to its terminal event or its end, and reports the progress after each piece of it, with the
+    /// moment at which it came. `decision` is told when the answer is decided, and may end the wait for usage that
+    /// follows. The agent's words for a failure are masked by `call` and `authorization`. If the future is dropped,
+    /// reading ends and the connection closes.
     ///
     /// # Errors
     /// Returns [`AgentError::Stalled`] if nothing comes for the idle timeout.
@@ -264,7 +275,7 @@ impl Agent {
         answer: Answer,
         call: &Call,
         authorization: &Authorization,
-        report: impl Fn(Progress) + Send + 'static,
+        report: impl Fn(Progress, Moment) + Send + 'static,
         decision: &Decision,
     ) -> Result<Outcome, AgentError> {
         // In a task, so that a piece of the answer wakes the task alone, and not every layer of a run above it. The set

@@ -104,6 +104,24 @@ impl SkipReason {
     }
 }
 
+/// The executions of the trigger that were alive when a fire was not run because of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlapping {
+    /// One of them: the newest, or the one that holds the run lock.
+    pub execution_id: String,
+    /// Their number, if the trigger's policy names the number that may run at once.
+    pub limit: Option<u32>,
+}
+
+impl Overlapping {
+    /// Returns the words that stand behind the reason of a skip, such as `, 3 of 3 run`, or an empty text if no limit
+    /// is named.
+    pub fn suffix(overlapping: Option<&Self>) -> String {
+        let limit = overlapping.and_then(|overlapping| overlapping.limit);
+        limit.map_or_else(String::new, |limit| format!(", {limit} of {limit} run"))
+    }
+}
+
 /// The ending of an attempt, or of a fire that was not run. A value that was not measured is absent.
 #[derive(Debug, Clone)]
 pub struct Ending {
@@ -113,8 +131,8 @@ pub struct Ending {
     pub completed_at: String,
     /// The reason, if it was skipped.
     pub skip_reason: Option<SkipReason>,
-    /// The execution that stood in the way, if this one was skipped because of it.
-    pub overlaps: Option<String>,
+    /// What stood in the way, if this one was skipped because of it.
+    pub overlaps: Option<Overlapping>,
     /// A description of what ran.
     pub snapshot: Option<Snapshot>,
     /// The failure, if it failed. It says whether another attempt may claim the execution.

@@ -99,12 +99,16 @@ pub struct Row {
     pub heartbeat_seconds: Option<u32>,
     /// True if the lease passed to the agent without its acknowledgement.
     pub ack_lost: Option<bool>,
+    /// The time of the end, RFC 3339.
+    pub completed_at: Option<String>,
     /// The status of a report that came too late.
     pub late_report: Option<String>,
     /// The ways to stop short that count as completed, joined by commas.
     pub accept_finish_reasons: Option<String>,
     /// True if the run holds its trigger's run lock until it ends.
     pub has_run_lock: Option<bool>,
+    /// The slot of the run lock that it holds, if it is not slot 0.
+    pub run_slot: Option<u32>,
 }
 
 impl Row {
@@ -134,6 +138,12 @@ impl Row {
             (false, false) => Some(DetachedState::Unacknowledged),
             (false, true) => None,
         }
+    }
+
+    /// Returns the slot of its trigger's run lock that the run holds until it ends, or `None` if it holds none. A row
+    /// that names no slot holds slot 0.
+    pub fn held_slot(&self) -> Option<u32> {
+        self.has_run_lock.filter(|has| *has).map(|_| self.run_slot.unwrap_or(0))
     }
 
     /// Returns true if the row's `accept_finish_reasons` name `reason`, so that a run whose agent stops short for it
@@ -310,6 +320,20 @@ mod tests {
         let interrupted = Row { owner: Some("me".into()), error_type: Some("Interrupted".into()), ..failed(false, 1) };
         assert!(is_own_finish(Some(&interrupted), "me", Status::Failed, Some("Interrupted")));
         assert!(!is_own_finish(Some(&interrupted), "me", Status::Failed, Some("AgentUnavailable")));
+    }
+
+    #[test]
+    fn a_run_that_names_no_slot_holds_the_first() {
+        for (has_run_lock, run_slot, held) in [
+            (None, None, None),
+            (Some(false), None, None),
+            (None, Some(2), None),
+            (Some(true), None, Some(0)),
+            (Some(true), Some(2), Some(2)),
+        ] {
+            let row = Row { has_run_lock, run_slot, ..Row::default() };
+            assert_eq!(row.held_slot(), held, "{has_run_lock:?}, {run_slot:?}");
+        }
     }
 
     #[test]

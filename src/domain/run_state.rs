@@ -73,6 +73,8 @@ pub struct RunFacts {
     pub heartbeat_failures: u64,
     /// The number of writes that were left out beside an end, so that the end could be written.
     pub left_out: u64,
+    /// The number of detached runs that failed after they were left to their agents. It is absent if none ended.
+    pub detached_failures: Option<u64>,
 }
 
 /// The number of executions whose records say that they ended for good. A failure that may be retried does not count.
@@ -124,21 +126,24 @@ impl RunState {
         Failure { retryable, ..failure }
     }
 
-    /// Keeps `progress` for the next heartbeat, in place of what was kept before. Nothing is kept before the first
-    /// event. `now` returns milliseconds since 1970. It is called only if the number of events has changed since the
-    /// last report: progress without one, such as usage or bytes, leaves the time of the last event. The facts are
-    /// locked while it is called.
+    /// Does what [`RunFacts::report`] does, with the facts locked meanwhile.
     pub fn report(&self, progress: Progress, now: impl FnOnce() -> i64) {
-        let mut facts = self.facts();
-        match facts.reported.as_mut() {
-            Some(before) if before.progress.events == progress.events => before.progress = progress,
-            _ if progress.events == 0 => {}
-            _ => facts.reported = Some(Reported { progress, last_event_at: now() }),
-        }
+        self.facts().report(progress, now);
     }
 }
 
 impl RunFacts {
+    /// Keeps `progress` for the next heartbeat, in place of what was kept before. Nothing is kept before the first
+    /// event. `now` returns milliseconds since 1970. It is called only if the number of events has changed since the
+    /// last report: progress without one, such as usage or bytes, leaves the time of the last event.
+    pub fn report(&mut self, progress: Progress, now: impl FnOnce() -> i64) {
+        match self.reported.as_mut() {
+            Some(before) if before.progress.events == progress.events => before.progress = progress,
+            _ if progress.events == 0 => {}
+            _ => self.reported = Some(Reported { progress, last_event_at: now() }),
+        }
+    }
+
     /// Adds 1 to the number of executions that ended with this status. The caller has written that end. `Running` is no
     /// end and counts nothing.
     pub fn count_end(&mut self, status: Status) {
@@ -151,6 +156,22 @@ impl RunFacts {
         }
     }
 
+    /// Counts a detached run that ended after it was left to its agent, and whose record has this status: among all
+    /// ends, and if it failed among the failures of detached runs.
+    pub fn count_detached_end(&mut self, status: Status) {
+        self.count_end(status);
+        *self.detached_failures.get_or_insert_default() += u64::from(status == Status::Failed);
+    }
+
+    /// Counts an execution that failed because its attempt was dead, or with `ReportOverdue` because its agent was
+    /// silent: then among the failures of detached runs, too.
+    pub fn count_dead(&mut self, error_type: ErrorType) {
+        match error_type {
+            ErrorType::ReportOverdue => self.count_detached_end(Status::Failed),
+            _ => self.count_end(Status::Failed),
+        }
+    }
+
     /// Counts the result of closing an execution. `created` is its status if it had no record before. An interrupted,
     /// finalised or overdue one counts as failed, and a cancelled one as cancelled. One that is alive, with its agent,
     /// or has ended counts as a duplicate, because the delivery changed nothing. One that was handed over to its agent
@@ -158,7 +179,8 @@ impl RunFacts {
     pub fn count_close(&mut self, action: CloseAction, created: Status) {
         match action {
             CloseAction::Create => self.count_end(created),
-            CloseAction::Interrupt | CloseAction::Finalise | CloseAction::Overdue => self.count_end(Status::Failed),
+            CloseAction::Interrupt | CloseAction::Finalise => self.count_end(Status::Failed),
+            CloseAction::Overdue => self.count_detached_end(Status::Failed),
             CloseAction::Cancel => self.count_end(Status::Cancelled),
             CloseAction::Alive | CloseAction::Nothing | CloseAction::Detached => self.duplicates += 1,
             // It has not ended.

@@ -18,6 +18,7 @@ use crate::{
         failure::Failure,
         fire::Fire,
         health::Change,
+        run_lock::Slot,
         run_state::RunState,
         trigger_snapshot::{TriggerKnowledge, TriggerSnapshot},
         usage::Usage,
@@ -66,8 +67,8 @@ pub(crate) struct FinalResult<'a> {
     status: Status,
     failure: Option<&'a Failure>,
     tokens: u64,
-    /// True if the execution may hold its trigger's run lock although no attempt does.
-    frees_run_lock: bool,
+    /// The slot of its trigger's run lock that the execution may hold although no attempt does.
+    held_slot: Option<Slot>,
 }
 
 impl<'a> FinalResult<'a> {
@@ -76,24 +77,22 @@ impl<'a> FinalResult<'a> {
     pub(crate) fn of_ending(ending: &'a Ending) -> Self {
         let is_final = ending.failure.as_ref().is_none_or(|failure| !failure.retryable);
         let tokens = ending.usage().filter(|_| is_final).map_or(0, Usage::tokens);
-        Self { status: ending.status, failure: ending.failure.as_ref(), tokens, frees_run_lock: false }
+        Self { status: ending.status, failure: ending.failure.as_ref(), tokens, held_slot: None }
     }
 
     /// Returns the result of an ending that the agent of a detached run reported. The run left `row`.
     pub(crate) fn reported(ending: &'a Ending, row: &Row) -> Self {
-        Self { frees_run_lock: holds_run_lock(row), ..Self::of_ending(ending) }
+        Self { held_slot: row.held_slot(), ..Self::of_ending(ending) }
     }
 
     /// Returns the result of an execution whose failure is made final. Its attempts left `row`.
     pub(crate) fn failed(failure: &'a Failure, row: &Row) -> Self {
-        let frees_run_lock = holds_run_lock(row);
-        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens(), frees_run_lock }
+        Self { status: Status::Failed, failure: Some(failure), tokens: row.tokens(), held_slot: row.held_slot() }
     }
 
     /// Returns the result of an execution that is cancelled. Its attempts left `row`.
     pub(crate) fn cancelled(row: &Row) -> Self {
-        let frees_run_lock = holds_run_lock(row);
-        Self { status: Status::Cancelled, failure: None, tokens: row.tokens(), frees_run_lock }
+        Self { status: Status::Cancelled, failure: None, tokens: row.tokens(), held_slot: row.held_slot() }
     }
 
     /// Returns true if the result may change the trigger's health or its counters: it is a success or a final failure,
@@ -111,11 +110,6 @@ impl<'a> FinalResult<'a> {
             Status::Failed | Status::Running | Status::Cancelled | Status::Skipped => None,
         }
     }
-}
-
-/// Returns true if `row` says that it holds its trigger's run lock until it ends, as that of a detached run may.
-fn holds_run_lock(row: &Row) -> bool {
-    row.has_run_lock == Some(true)
 }
 
 /// Returns the knowledge of the trigger item that `fire` carries. Without an item it is `Unread`: the trigger may still
@@ -147,7 +141,7 @@ pub(crate) async fn close<T: Table, C: Clock>(
     limits: CloseLimits<'_>,
 ) -> Result<Write, StoreError> {
     let end = |is_stored| write.build(key_of(execution), is_stored);
-    if !result.concerns_trigger() && !result.frees_run_lock {
+    if !result.concerns_trigger() && result.held_slot.is_none() {
         return store.write_conditionally(end(matches!(trigger, TriggerKnowledge::Present(_)))).await;
     }
     let until = limits.beside(&store.clock);
@@ -200,7 +194,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
         let mut waits = backoff::endless();
         let mut refusals = 0;
         let mut unwritable: Vec<(Part, StoreError)> = Vec::new();
-        let mut frees_run_lock = result.frees_run_lock;
+        let mut held_slot = result.held_slot;
         let needs_trigger = result.concerns_trigger() && !execution.user_id.is_empty();
         while refusals <= MAX_REFUSALS {
             if matches!(known, TriggerKnowledge::Unread) && needs_trigger {
@@ -226,7 +220,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                 .as_ref()
                 .map(|(snapshot, change)| health_write(*execution, &snapshot.health, *change, result.failure, *now));
             let tokens = tokens.map(|tokens| tokens_write(*execution, tokens, *now));
-            let run_lock = frees_run_lock.then(|| free_run_lock(*execution));
+            let run_lock = held_slot.map(|slot| free_run_lock(*execution, slot));
             let beside = [(Part::Health, health), (Part::Tokens, tokens), (Part::RunLock, run_lock)].into_iter();
             let beside = beside.filter_map(|(part, write)| Some((part, write?)));
             let (parts, beside): (Vec<Part>, Vec<ConditionalWrite>) = beside.unzip();
@@ -245,7 +239,7 @@ impl<T: Table, C: Clock, E: Fn(bool) -> ConditionalWrite> Closing<'_, T, C, E> {
                 Ok(Transacted::Refused(0, row)) => return Ok((Write::Refused(readable(row)?), None)),
                 // Another execution has the lock by now.
                 Ok(Transacted::Refused(index, _)) if parts.get(index - 1) == Some(&Part::RunLock) => {
-                    frees_run_lock = false;
+                    held_slot = None;
                 }
                 Ok(Transacted::Refused(_, item)) => {
                     known = TriggerKnowledge::read(item.and_then(|item| current(item, *now)).as_ref());

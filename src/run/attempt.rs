@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     agent::{Agent, call::Call, decision::Decision, error::AgentError, request::parts::Request},
     backoff,
-    clock::{SystemClock, millis_since, now_millis},
+    clock::{Moment, SystemClock, millis_between},
     domain::{
         answer::{Outcome, Progress},
         attempt::Attempt,
@@ -349,11 +349,12 @@ impl AttemptRun<'_> {
         }
         tracing::info!(agentRequestId = answer.request_id(), "reading the answer");
         let reported = Arc::clone(state);
-        let report = move |progress: Progress| {
+        let report = move |progress: Progress, at: Moment| {
+            let mut facts = reported.facts();
             if progress.events > 0 {
-                reported.facts().first_event_ms.get_or_insert_with(|| millis_since(since));
+                facts.first_event_ms.get_or_insert_with(|| millis_between(since, at.instant));
             }
-            reported.report(progress, now_millis);
+            facts.report(progress, || at.millis);
         };
         let outcome = agent.read(answer, call, &authorization, report, &self.decision);
         // The event and the trigger take precedence over the agent's definition.

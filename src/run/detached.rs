@@ -1,8 +1,6 @@
 //! The part of an attempt that only a detached run has: what it is fenced by, the timer before the call, and the lease
 //! that passes to the agent (docs/long-runs.md).
 
-use std::sync::atomic::Ordering;
-
 use serde_json::Value;
 
 use crate::{
@@ -82,8 +80,8 @@ impl AttemptRun<'_> {
         Ok(())
     }
 
-    /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may be
-    /// at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
+    /// Decides what becomes of a run whose work in this invocation has ended. An agent that acknowledged, or that may
+    /// be at work although nothing says so, gets the lease. A run that was ended by its report meanwhile is told as it
     /// ended. Any other run ends here.
     pub(super) async fn way_on(&self, fire: &Fire, ended: Result<Outcome, RunStop>) -> WayOn {
         let is_called = self.context.state.facts().agent_called;
@@ -154,7 +152,7 @@ impl AttemptRun<'_> {
             is_ack_lost: answer.is_none(),
             request_id: facts.request_id.clone(),
             snapshot: facts.snapshot.clone(),
-            has_run_lock: self.owned.has_run_lock.load(Ordering::Relaxed),
+            run_slot: self.owned.slot.get(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     domain::answer::{Outcome, Verdict},
     domain::{
         attempt::Attempt,
-        ending::{Ending, Snapshot},
+        ending::{Ending, Overlapping, Snapshot},
         execution::{Status, is_retryable},
         failure::Failure,
         fire::Fire,
@@ -101,12 +101,13 @@ impl AttemptRun<'_> {
             }
             // There was an earlier attempt. The record must say how that one ended, which a skip of this one would
             // hide.
-            Err(RunStop::Skipped(reason, _)) if let Some(before) = &attempt.before => {
-                let message = format!("{}; not tried again: {}", before.message, reason.as_str());
+            Err(RunStop::Skipped(reason, overlaps)) if let Some(before) = &attempt.before => {
+                let running = Overlapping::suffix(overlaps.as_ref());
+                let message = format!("{}; not tried again: {}{running}", before.message, reason.as_str());
                 Some(Failure { message, retryable: false, ..before.clone() })
             }
             Err(RunStop::Skipped(reason, overlaps)) => {
-                tracing::info!(skipReason = reason.as_str(), "skipped");
+                tracing::info!(skipReason = reason.as_str(), "skipped{}", Overlapping::suffix(overlaps.as_ref()));
                 state.facts().skip_reason.get_or_insert(reason);
                 ending = Ending { overlaps, ..Ending::skipped(now_millis(), reason) };
                 None

@@ -9,10 +9,7 @@ mod session;
 mod stored;
 mod token;
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, AtomicI64},
-};
+use std::sync::{OnceLock, atomic::AtomicI64};
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -36,8 +33,8 @@ use crate::{
         close::execution_of,
         detached::hand_over_once,
         identify::{identify, session_of},
-        lease::{OwnedExecution, RunStop, Stop},
-        report::stop_later,
+        lease::{HeldSlot, OwnedExecution, RunStop, Stop},
+        looks::stop_later,
     },
     response::Response,
     run::{
@@ -110,7 +107,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         rerun_if_interrupted: fire.task.rerun_if_interrupted,
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
-        has_run_lock: AtomicBool::new(false),
+        slot: HeldSlot::default(),
         usage_before: attempt.usage_before,
         state,
     };
@@ -239,12 +236,12 @@ async fn not_run(
         Claim::Cancelled(row) => {
             tracing::info!("cancelled before it ran");
             state.facts().count_end(Status::Cancelled);
-            stopped_later(app, execution, &row, Status::Cancelled).await;
+            stopped_later(app, execution, &row).await;
             Ok(response.cancelled(row.session_id.as_deref()))
         }
         Claim::Interrupted(failure, row) => {
-            stopped_later(app, execution, &row, Status::Failed).await;
-            state.facts().count_end(Status::Failed);
+            stopped_later(app, execution, &row).await;
+            state.facts().count_dead(failure.error_type);
             let definition = app.agents.known(&fire.task.agent_id);
             let dead = (&attempt.execution_id, Some(&row));
             let until = deadline.write_until;
@@ -259,10 +256,10 @@ async fn not_run(
     }
 }
 
-/// Sends the look that stops the session of a detached run that was ended here with `status`. Any other run needs none,
-/// and nothing happens. A failure is logged only.
-async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row, status: Status) {
+/// Sends the look that stops the session of a detached run that was ended here. Any other run needs none, and nothing
+/// happens. A failure is logged only.
+async fn stopped_later(app: &App, execution: ExecutionRef<'_>, row: &Row) {
     if row.report_key.is_some() {
-        stop_later(&app.settle_queue, execution, &Row { status, ..row.clone() }).await;
+        stop_later(&app.settle_queue, execution, row).await;
     }
 }

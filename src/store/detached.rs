@@ -9,6 +9,7 @@ use crate::{
         ending::Snapshot,
         execution::{ExecutionRef, Holder, Row, Status},
         report::AgentReport,
+        run_lock::Slot,
     },
     store::{
         Store, Write,
@@ -38,8 +39,8 @@ pub struct HandOver {
     pub request_id: Option<String>,
     /// The description of what runs, if the claim did not write it.
     pub snapshot: Option<Snapshot>,
-    /// True if the run holds its trigger's run lock until it ends.
-    pub has_run_lock: bool,
+    /// The slot of its trigger's run lock that the run holds until it ends, if it holds one.
+    pub run_slot: Option<Slot>,
 }
 
 impl HandOver {
@@ -55,7 +56,9 @@ impl HandOver {
         record.heartbeat_seconds = self.heartbeat_seconds;
         record.ack_lost = self.is_ack_lost.then_some(true);
         record.request_id = self.request_id;
-        record.has_run_lock = self.has_run_lock.then_some(true);
+        record.has_run_lock = self.run_slot.map(|_| true);
+        // Slot 0 is not named, as before there were others.
+        record.run_slot = self.run_slot.filter(|slot| *slot > 0);
         record.into_attributes()
     }
 }

@@ -231,6 +231,9 @@ attributes! {
         skip_reason: String = SKIP_REASON "skipReason",
         /// The other execution that was alive, if it was skipped because of it.
         overlaps: String = OVERLAPS "overlaps",
+        /// The number of executions that may run at once, and ran, if the trigger's policy names it and this one was
+        /// skipped for that.
+        overlap_limit: u32 = OVERLAP_LIMIT "overlapLimit",
         /// The agent's final answer.
         output: String = OUTPUT "output",
         /// True if the answer was longer than what is stored.
@@ -327,6 +330,8 @@ attributes! {
         accept_finish_reasons: String = ACCEPT_FINISH_REASONS "acceptFinishReasons",
         /// True if the run holds its trigger's run lock until it ends.
         has_run_lock: bool = HAS_RUN_LOCK "hasRunLock",
+        /// The slot of the run lock, if it is not the first.
+        run_slot: u32 = RUN_SLOT "runSlot",
         /// The time at which the record expires, in seconds since 1970.
         ttl: i64 = TTL "ttl",
     }

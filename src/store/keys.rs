@@ -1,6 +1,6 @@
 //! The keys of the table's items.
 
-use crate::{clock, store::item::Key};
+use crate::{clock, domain::run_lock::Slot, store::item::Key};
 
 /// Returns the key of an execution: `TRIGGER#trigger`, `EXECUTION#execution`.
 pub(crate) fn execution_key(trigger_id: &str, execution_id: &str) -> Key {
@@ -53,10 +53,24 @@ pub(crate) fn counted_key(trigger_id: &str, execution_id: &str) -> Key {
     (format!("TRIGGER#{trigger_id}"), format!("COUNTED#{execution_id}"))
 }
 
-/// Returns the key of a trigger's run lock: `TRIGGER#trigger`, `RUNNING#user`. It names the user, as the counters' keys
-/// do: the run of another user's trigger of the same id must not stand in the way of this one.
-pub(crate) fn running_key(user_id: &str, trigger_id: &str) -> Key {
-    (format!("TRIGGER#{trigger_id}"), format!("RUNNING#{user_id}"))
+/// The first letters of the sort keys of a run lock's further slots. They sort after those of executions, so that one
+/// query reads both.
+const FURTHER_SLOT: &str = "EXECUTION_SLOT#";
+/// Sorts after the sort key of every further slot of a run lock.
+pub(crate) const LAST_SLOT: &str = "EXECUTION_SLOT#~";
+
+/// Returns the key of a slot of a trigger's run lock: `TRIGGER#trigger`, and `RUNNING#user` for slot 0 or
+/// `EXECUTION_SLOT#slot#user` for a further one. It names the user, as the counters' keys do: the run of another user's
+/// trigger of the same id must not stand in the way of this one.
+pub(crate) fn slot_key(user_id: &str, trigger_id: &str, slot: Slot) -> Key {
+    let sort_key = if slot == 0 { format!("RUNNING#{user_id}") } else { format!("{FURTHER_SLOT}{slot}#{user_id}") };
+    (format!("TRIGGER#{trigger_id}"), sort_key)
+}
+
+/// Returns the slot of a sort key, or `None` if it is not one of this user's further slots.
+pub(crate) fn slot_of(sort_key: &str, user_id: &str) -> Option<Slot> {
+    let (slot, user) = sort_key.strip_prefix(FURTHER_SLOT)?.split_once('#')?;
+    slot.parse().ok().filter(|_| user == user_id)
 }
 
 /// Returns the key of the mark that a trigger has counted an event: `TRIGGER#trigger`, `MARK#mark#user`. `mark`
@@ -80,4 +94,27 @@ pub(crate) fn caller_key(caller: &str, trigger_id: &str, execution_id: &str) -> 
 /// the hash of its ARN.
 pub(crate) fn stopped_caller_key(caller: &str) -> Key {
     (format!("CALLER#{caller}"), "STOPPED".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_found_again_by_its_key_for_its_user_alone() {
+        for user in ["u", "1#u", "#", "u#2", ""] {
+            for slot in [1, 2, 10, 99] {
+                let (_, key) = slot_key(user, "t", slot);
+                assert_eq!(slot_of(&key, user), Some(slot), "{key}");
+                assert_eq!(slot_of(&key, "another"), None, "{key}");
+                let (_, execution) = execution_key("t", "~");
+                assert!(execution.as_str() < key.as_str() && key.as_str() < LAST_SLOT, "{key}");
+                assert!(!key.starts_with("EXECUTION#"), "{key} is read as an execution");
+            }
+            assert_eq!(slot_key(user, "t", 0).1, format!("RUNNING#{user}"));
+        }
+        for key in ["EXECUTION#e1", "EXECUTION_SLOT#1", "EXECUTION_SLOT#x#u", "EXECUTION_SLOT##u", "RUNNING#u"] {
+            assert_eq!(slot_of(key, "u"), None, "{key}");
+        }
+    }
 }

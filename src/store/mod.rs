@@ -18,6 +18,7 @@ pub mod item;
 pub mod keys;
 pub mod records;
 pub mod run_lock;
+pub mod run_slots;
 pub mod table;
 pub(crate) mod threshold;
 pub mod trigger_item;

@@ -162,7 +162,8 @@ pub(crate) fn ended(ending: &Ending) -> ExecutionItem {
         status: Some(status.as_str().to_owned()),
         completed_at: Some(completed_at.clone()),
         skip_reason: skip_reason.map(|reason| reason.as_str().to_owned()),
-        overlaps: overlaps.clone(),
+        overlaps: overlaps.as_ref().map(|overlapping| overlapping.execution_id.clone()),
+        overlap_limit: overlaps.as_ref().and_then(|overlapping| overlapping.limit),
         error: failure.as_ref().map(|failure| failure.record_text()),
         error_type: failure.as_ref().map(|failure| failure.error_type.as_str().to_owned()),
         retryable: failure.as_ref().map(|failure| failure.retryable),
@@ -223,9 +224,11 @@ pub fn row(item: Item) -> Option<Row> {
         first_report_seconds: record.first_report_seconds,
         heartbeat_seconds: record.heartbeat_seconds,
         ack_lost: record.ack_lost,
+        completed_at: record.completed_at,
         late_report: record.late_report,
         accept_finish_reasons: record.accept_finish_reasons,
         has_run_lock: record.has_run_lock,
+        run_slot: record.run_slot,
     })
 }
 

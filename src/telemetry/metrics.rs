@@ -47,7 +47,7 @@ const BY_PROTOCOL: &[&[&str]] = &[&["service", "protocol"]];
 type Metric = (&'static str, &'static str, fn(&MetricsLine<'_>) -> Option<u64>);
 
 /// The metrics. Their names never change, because alarms and dashboards use them.
-const METRICS: [Metric; 17] = [
+const METRICS: [Metric; 18] = [
     ("Executions", "Count", |line| Some(line.facts.ends.total())),
     ("Completed", "Count", |line| Some(line.facts.ends.completed)),
     ("Failed", "Count", |line| Some(line.facts.ends.failed)),
@@ -57,6 +57,7 @@ const METRICS: [Metric; 17] = [
     ("Overlaps", "Count", |line| Some(line.facts.overlaps)),
     ("HeartbeatFailures", "Count", |line| Some(line.facts.heartbeat_failures)),
     ("LeftOut", "Count", |line| Some(line.facts.left_out)),
+    ("DetachedFailures", "Count", |line| line.facts.detached_failures),
     ("ColdStart", "Count", |line| line.is_cold_start.map(u64::from)),
     ("DurationMs", "Milliseconds", |line| line.facts.ended_attempt?.duration_ms),
     ("FirstEventMs", "Milliseconds", |line| line.facts.ended_attempt?.first_event_ms),

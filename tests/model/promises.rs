@@ -51,10 +51,15 @@ pub(crate) enum Promise {
     /// while it is its attempt's turn, or when that attempt has given up waiting and let others have it.
     OnlyInTurn,
     /// For such a trigger: when the agent accepts a call of an attempt that waits for it, no attempt of another fire is
-    /// awake and reading an answer.
-    NeverTwoFiresAtWork,
+    /// awake and reading an answer. Where so many fires may run at once, fewer others are.
+    NeverTooManyAtWork,
+    /// An attempt is admitted to a slot only if fewer others hold one than its own policy lets run at once, whatever those
+    /// policies were that the others were admitted under. What has been released, or is of an attempt that has ended or
+    /// lost its lease, does not count.
+    LoweredCounts,
     /// A skipped fire is skipped for another fire, whose turn it was and whose attempt had not ended when it looked; or,
-    /// having waited for an older one, for a newer one that came first.
+    /// having waited for an older one, for a newer one that came first. Where so many may run at once, it is skipped for so
+    /// many.
     SkippedForTheLiving,
     /// Nobody is skipped for an attempt that has been dead or frozen for longer than the lease and what clocks may differ.
     NoTurnOfTheDead,
@@ -73,7 +78,7 @@ pub(crate) enum Promise {
     /// The input that an execution's first attempt kept is never overwritten.
     InputStays,
     /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on in the session of
-    /// another fire's attempt that has written its end.
+    /// another fire's attempt that has written its end. Where so many may, those sessions count.
     SessionsEndFirst,
     /// A run lock that was released is not held again by its attempt.
     ReleasedStaysReleased,

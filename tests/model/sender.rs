@@ -43,6 +43,8 @@ pub(crate) struct Sender {
     pub(crate) has_waited: Cell<bool>,
     /// Whether it knows that it has the run lock.
     pub(crate) has_lock: Cell<bool>,
+    /// When it began to ask for a slot of the run lock.
+    pub(crate) asks_since: Cell<i64>,
     /// The run lock that it was refused for last, and when it had asked for it.
     pub(crate) found: RefCell<Option<(RunLock, i64)>>,
     /// The end of a lease that a heartbeat extended while the run lock was taken.

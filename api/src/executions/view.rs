@@ -2,8 +2,8 @@
 //! `errorMessage`, so whatever did not complete has one.
 
 use agent_trigger::store::execution_item::{
-    ExecutionItem, HAS_RUN_LOCK, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, REPORT_KEY, SETTINGS_HASH, STORED,
-    TTL, USER_ID,
+    ExecutionItem, HAS_RUN_LOCK, LAMBDA_REQUEST_ID, OUTPUT, OUTPUT_TRUNCATED, OWNER, REPORT_KEY, RUN_SLOT,
+    SETTINGS_HASH, STORED, TTL, USER_ID,
 };
 use serde_json::{Map, Value, json};
 
@@ -11,8 +11,8 @@ use crate::{store::executions::time_of, times::rfc3339};
 
 /// The attributes that are the function's own business. The lease is shown, because a running execution whose lease is
 /// over is one that nobody works on.
-const HIDDEN: [&str; 10] =
-    ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED, REPORT_KEY, HAS_RUN_LOCK];
+const HIDDEN: [&str; 11] =
+    ["PK", "SK", TTL, USER_ID, OWNER, LAMBDA_REQUEST_ID, SETTINGS_HASH, STORED, REPORT_KEY, HAS_RUN_LOCK, RUN_SLOT];
 
 /// Returns an execution as its own route answers it: the attributes of `row` that are neither null nor among
 /// [`HIDDEN`], with the agent's answer. Four members are added: `executedAt` (RFC 3339, empty if unknown),

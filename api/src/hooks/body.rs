@@ -40,11 +40,11 @@ pub struct Body {
 /// Returns the reason why it cannot be read.
 pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, BodyError> {
     let text = std::str::from_utf8(body).map_err(|_| BodyError::NotUtf8)?;
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind_of(content_type);
     if text.trim().is_empty() {
         return Ok(Body { json: "null".to_owned(), value: Value::Null });
     }
-    let is_json = kind == "application/json" || kind.ends_with("+json");
+    let is_json = is_json(content_type);
     let begins_as_json = text.trim_start().starts_with(['{', '[']);
     let body = if is_json {
         json(text)?
@@ -58,6 +58,18 @@ pub fn read(body: &[u8], content_type: &str, preset: Preset) -> Result<Body, Bod
         }
     };
     if is_deeper(&body.value, MOST_LEVELS) { Err(BodyError::TooDeep) } else { Ok(body) }
+}
+
+/// Returns true for a content type of JSON: `application/json`, or any that ends in `+json`. Parameters and case do not
+/// count.
+pub fn is_json(content_type: &str) -> bool {
+    let kind = kind_of(content_type);
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+/// Returns a content type without its parameters, in lower case.
+fn kind_of(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Returns true if a value has more than `levels` levels of objects and arrays.

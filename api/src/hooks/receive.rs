@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use agent_trigger::config::Secret;
 use axum::{
     body::{Bytes, to_bytes},
     extract::Request,
@@ -145,14 +146,7 @@ async fn conclude(
 async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Response, Stop> {
     let Delivery { headers, at, .. } = delivery;
     let preset = hook.webhook.scheme.preset();
-    let secrets = hooks.secrets(hook).await.map_err(|error| match error {
-        // It does not exist.
-        ApiError::NotFound => Stop::Fault(error),
-        // Nobody else tells the owner why nothing runs.
-        _ => Stop::Refused(SECRET, error),
-    })?;
-    let trusted = verify(&hook.webhook.scheme, headers, raw, &secrets, at.as_second());
-    let trusted = trusted.map_err(|distrust: Distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))?;
+    let trusted = trusted(hooks, hook, delivery, raw).await?;
     // After the signature, so that strangers cannot use it up.
     if let Some(seconds) = hooks.count(hook, *at).await? {
         return Err(Stop::Refused("rate", ApiError::TooMany { seconds }));
@@ -173,6 +167,31 @@ async fn accept(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> 
         Stop::Refused(error.into(), ApiError::InvalidArgument(problem.to_owned()))
     })?;
     dispatch(hooks, hook, delivery, &trusted, raw, &body).await
+}
+
+/// Checks who sent the delivery, by the hook's live secrets. If none fits its signature, a secret that replaced them
+/// since they were read is tried as well.
+///
+/// # Errors
+/// Returns why the delivery is refused, also if no secret can be read, or `NotFound` as a fault if the hook does not
+/// exist.
+async fn trusted(hooks: &Hooks, hook: &Hook, delivery: &Delivery, raw: &[u8]) -> Result<Trusted, Stop> {
+    let unreadable = |error| match error {
+        // It does not exist.
+        ApiError::NotFound => Stop::Fault(error),
+        // Nobody else tells the owner why nothing runs.
+        _ => Stop::Refused(SECRET, error),
+    };
+    let check =
+        |secrets: &[Secret]| verify(&hook.webhook.scheme, &delivery.headers, raw, secrets, delivery.at.as_second());
+    let secrets = hooks.secrets(hook).await.map_err(unreadable)?;
+    let mut checked = check(&secrets);
+    if checked == Err(Distrust::WrongSignature)
+        && let Some(other) = hooks.other_secret(hook, &secrets).await.map_err(unreadable)?
+    {
+        checked = check(&[other]);
+    }
+    checked.map_err(|distrust| Stop::Refused(distrust.into(), ApiError::Untrusted))
 }
 
 /// Returns the answer to a request by which Slack or GitHub only asks whether somebody listens, or `None` for any

@@ -23,9 +23,13 @@ use crate::{
         scheme::Scheme,
         secrets::Secrets,
         settings::HookSettings,
-        webhook::{Webhook, live_versions},
+        webhook::{Webhook, is_alias, live_versions},
     },
-    store::{Items, hooks::Pointer, triggers::is_tombstone},
+    store::{
+        Items,
+        hooks::{Found, Pointer},
+        triggers::is_tombstone,
+    },
 };
 
 /// The id of the stack's own GitHub webhook, which belongs to no trigger. No hook of a trigger has such an id.
@@ -91,25 +95,28 @@ impl Hooks {
         }
     }
 
-    /// Reads a hook: its pointer, then its trigger, with the versions of its secret that are live at `now`.
+    /// Reads a hook by its id or its alias: the pointer, then its trigger, with the versions of its secret that are
+    /// live at `now`. What is known by the id of a hook, such as its secret and the deliveries that were seen, is the
+    /// same under both addresses.
     ///
     /// # Errors
-    /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted, and
-    /// [`ApiError::Unavailable`] if its settings are not understood or the table does not answer.
-    pub async fn hook(&self, id: &str, now: Timestamp) -> Result<Hook, ApiError> {
-        if !is_hook_id(id) {
+    /// Returns [`ApiError::NotFound`] if there is none, [`ApiError::Gone`] if its trigger was deleted or gave up the
+    /// alias, and [`ApiError::Unavailable`] if its settings are not understood or the table does not answer.
+    pub async fn hook(&self, address: &str, now: Timestamp) -> Result<Hook, ApiError> {
+        if !is_hook_id(address) && !is_alias(address) {
             return Err(ApiError::NotFound);
         }
-        let pointer = self.items.hook(id).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let found = self.items.hook(address).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
+        let Found { pointer, is_retired } = found;
         let item = self.items.trigger_of_hook(&pointer).await.map_err(fault)?.ok_or(ApiError::NotFound)?;
         if is_tombstone(&item) {
             return Err(ApiError::Gone);
         }
         let config = item.get("webhookConfig").and_then(Value::as_object).ok_or(ApiError::NotFound)?;
+        let text = |name: &str| config.get(name).and_then(Value::as_str);
         // A pointer that is left over leads nowhere.
-        if config.get("hookId").and_then(Value::as_str) != Some(id) {
-            return Err(ApiError::NotFound);
-        }
+        let id = text("hookId").filter(|id| *id == address || text("alias") == Some(address));
+        let id = id.ok_or(if is_retired { ApiError::Gone } else { ApiError::NotFound })?;
         let webhook = Webhook::read(config).map_err(|_| {
             tracing::error!(triggerId = pointer.trigger_id, "the trigger's webhookConfig is not understood");
             ApiError::Unavailable("the webhook cannot be used as it is set; send again".to_owned())
@@ -150,6 +157,23 @@ impl Hooks {
             return Err(ApiError::Unavailable("the webhook has no secret yet; send again".to_owned()));
         }
         Ok(secrets)
+    }
+
+    /// Returns the secret that the stack's own webhook has by now, if it is another one than `tried`, which did not fit
+    /// a signature. A trigger's item names its secret's versions, which never change, so its hook has no other: `None`.
+    ///
+    /// # Errors
+    /// Returns an error if the secret cannot be read, because then nobody knows whether the signature is right, or if
+    /// it was deleted.
+    pub async fn other_secret(&self, hook: &Hook, tried: &[Secret]) -> Result<Option<Secret>, ApiError> {
+        let Some(tried) = tried.first().filter(|_| hook.pointer.is_none()) else { return Ok(None) };
+        self.secrets.other_than(&hook.id, tried).await.map_err(|error| match error {
+            SecretError::NotFound => ApiError::NotFound,
+            error => {
+                tracing::error!(cause = %error, "the stack's GitHub secret cannot be read again");
+                ApiError::Unavailable("the secret cannot be read; send again".to_owned())
+            }
+        })
     }
 
     /// Counts a delivery for the hook's rate of the minute of `now`. Returns the seconds until the next minute if there

@@ -6,15 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use agent_trigger::{
     domain::{
-        execution::Row,
-        look::{Look, Purpose},
         report::{AgentReport, ReportAnswer},
         run_state::RunState,
     },
     json::surrogate::to_json,
     lifecycle::{
         close::CloseLimits,
-        looks::Looks,
         report::{AppliedReport, apply_report},
     },
     store::error::StoreError,
@@ -54,8 +51,8 @@ pub fn routes(reports: Arc<Reports>) -> Router {
         .with_state(reports)
 }
 
-/// `POST /reports`: applies an agent's report to its execution, lets an end be counted, and answers. After 9 s it is
-/// answered with 503.
+/// `POST /reports`: applies an agent's report to its execution, and answers. An end is counted in the metrics by a
+/// later look of the run function. After 9 s it is answered with 503.
 ///
 /// # Errors
 /// Returns 401 without a token that could be one and for a wrong one, 413 for a body that is too large, 400 for one
@@ -70,26 +67,11 @@ async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Resul
     let limits = CloseLimits { until: Instant::now() + CLOSE_LIMIT, state: &state };
     let applying = apply_report(&reports.store, &reports.looks, &token, &report, limits);
     let applied = timeout(LIMIT, applying).await.unwrap_or(Err(StoreError::OutOfTime))?;
-    if let Some((_, row)) = &applied.ended {
-        count(&reports.looks, &report, row).await;
+    if applied.uncounted.is_some() {
+        // This surface has none of the function's metrics.
+        tracing::warn!("the end of a run is not counted");
     }
     answer(&report, &applied)
-}
-
-/// Lets the run function count an end in its metrics, which this surface does not have. The report is not held up by
-/// it: a failure is logged only.
-async fn count(looks: &impl Looks, report: &AgentReport, row: &Row) {
-    let Some(report_key) = row.report_key.clone() else { return };
-    let look = Look {
-        trigger_id: report.trigger_id.to_string(),
-        execution_id: report.execution_id.to_string(),
-        report_key,
-        purpose: Purpose::Count,
-        tries: 0,
-    };
-    if let Err(error) = looks.send(&look, Duration::ZERO).await {
-        tracing::warn!(error = %error, "the end of a run is not counted");
-    }
 }
 
 /// Returns the response to a report that was applied. Its ids are logged if its token was right: a stranger must not

@@ -1,6 +1,7 @@
 //! The table as the control plane uses it: trigger items, executions and their inputs. Keys and conditions are those of
 //! the function. The results are JSON. No other folder of this package names DynamoDB's types.
 
+pub mod aliases;
 pub mod executions;
 pub mod hooks;
 mod query;

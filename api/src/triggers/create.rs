@@ -26,7 +26,11 @@ use crate::{
         sync::{is_lost, needs_sync, sync_saved},
         view::{schedule_of, view},
     },
-    webhooks::make::{completed, with_hook, with_webhook},
+    webhooks::{
+        alias::{alias_change, alias_taken},
+        config_text,
+        make::{completed, with_hook, with_webhook},
+    },
 };
 
 /// The length of the window in which an `Idempotency-Key` counts, in milliseconds: a day in UTC. A key that is used
@@ -39,8 +43,8 @@ const LONGEST_KEY: usize = 256;
 /// completed.
 ///
 /// # Errors
-/// Returns an error if fields are wrong, if the user has too many triggers, if the trigger of the key was deleted, or
-/// if a service does not answer. In the last case the trigger may exist.
+/// Returns an error if fields are wrong, if another trigger has the webhook's alias, if the user has too many triggers,
+/// if the trigger of the key was deleted, or if a service does not answer. In the last case the trigger may exist.
 pub async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
@@ -55,7 +59,8 @@ pub async fn create(
     }
     let (user_id, id) = (&caller.0, new_id(&caller, &headers)?);
     let item = new_item(&with_hook(draft), user_id, &id, &times::rfc3339(now));
-    let (item, is_new) = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit).await? {
+    let alias = alias_change(&caller, &id, None, config_text(&item, "alias"));
+    let (item, is_new) = match api.items.create_trigger(&item, user_id, api.settings.trigger_limit, &alias).await? {
         Created::Done => (item, true),
         // The same key again: the first request may have been cut short.
         Created::Exists(item) if !is_tombstone(&item) => (item, false),
@@ -63,6 +68,7 @@ pub async fn create(
             let message = "the trigger of this Idempotency-Key was deleted".to_owned();
             return Err(ApiError::Conflict { message, details: json!({"triggerId": id}) });
         }
+        Created::AliasTaken(by) => return Err(alias_taken(&caller, &by)),
         Created::LimitReached => {
             let limit = api.settings.trigger_limit;
             let message = format!("Trigger limit reached (maximum {limit} per user)");

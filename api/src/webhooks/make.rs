@@ -44,12 +44,15 @@ pub fn with_hook(mut draft: Draft) -> Draft {
     draft
 }
 
-/// Adds the webhook's address to an answer about a trigger that has one, with its `secret` if that was made just now. A
-/// tombstone has none.
+/// Adds the webhook's address to an answer about a trigger that has one, with that of its alias if it has one, and with
+/// its `secret` if that was made just now. A tombstone has none.
 pub fn with_webhook(reply: Reply, api: &Api, item: &Map<String, Value>, secret: Option<&Secret>) -> Reply {
     let Some(hook_id) = config_text(item, "hookId").filter(|_| !is_tombstone(item)) else { return reply };
     let base = api.settings.hooks.as_ref().map(|hooks| hooks.url.as_str()).unwrap_or_default();
     let mut webhook = json!({"url": format!("{base}/hooks/{hook_id}")});
+    if let Some(alias) = config_text(item, "alias") {
+        webhook["aliasUrl"] = json!(format!("{base}/hooks/{alias}"));
+    }
     if let Some(secret) = secret {
         webhook["secret"] = json!(secret.expose());
     }
@@ -142,7 +145,7 @@ pub async fn store(
     Err(ApiError::Unavailable("the trigger is changed by somebody else all the time; try again".to_owned()))
 }
 
-/// Deletes the secret of a tombstone, lets its pointer end with it, and returns the tombstone as it is then.
+/// Deletes the secret of a tombstone, lets its pointers end with it, and returns the tombstone as it is then.
 ///
 /// # Errors
 /// Returns an error if a service does not answer. Deleting again completes it.
@@ -157,6 +160,10 @@ pub async fn removed(
     api.secrets.as_ref().ok_or_else(not_deployed)?.delete(hook_id).await?;
     let ttl = tombstone_ttl();
     api.items.retire_hook(hook_id, ttl).await?;
+    if let Some(alias) = config_text(&item, "alias") {
+        let owner = Pointer { user_id: user_id.to_owned(), trigger_id: id.to_owned() };
+        api.items.retire_alias(alias, &owner, ttl).await?;
+    }
     let changes = Changes::default().remove("webhookConfig").set("ttl", &json!(ttl));
     let seen = item.get("version").cloned().unwrap_or_default();
     match api.items.change_trigger(user_id, id, &seen, Target::TriggerOrTombstone, changes).await? {

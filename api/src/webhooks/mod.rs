@@ -1,6 +1,7 @@
 //! The webhooks of triggers as their owners manage them: they are made and removed with their triggers, their secrets
 //! are rotated, and their deliveries are shown.
 
+pub mod alias;
 pub mod deliveries;
 pub mod make;
 pub mod secret;
@@ -40,8 +41,8 @@ async fn find_hooked(api: &Api, caller: &Caller, id: &str) -> Result<Map<String,
     Some(item).filter(has_webhook).ok_or_else(problem)
 }
 
-/// Returns a text of an item's `webhookConfig`, or `None`.
-fn config_text<'a>(item: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+/// Returns a text of an item's `webhookConfig`, or `None` if it has none.
+pub(crate) fn config_text<'a>(item: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     item.get("webhookConfig")?.get(name)?.as_str()
 }
 

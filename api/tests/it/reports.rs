@@ -97,10 +97,11 @@ async fn an_end_is_recorded_once() {
     let row = world.row(&id);
     assert_eq!((&row["status"], &row["output"]), (&json!("completed"), &json!("the report")));
     assert_eq!(row["usage"]["outputTokens"], 3);
-    // The run function counts it.
+    // The run function counts it a minute later, if it finds this very end.
     let sent = world.stack.sqs.sent();
-    let purposes: Vec<_> = sent.iter().map(|message| message.json()["_look"]["purpose"].clone()).collect();
-    assert_eq!(purposes, [json!("count")], "{sent:?}");
+    let [look] = &sent[..] else { panic!("one look, not {sent:?}") };
+    assert_eq!((&look.json()["_look"]["purpose"], look.delay_seconds), (&json!("end"), 60));
+    assert_eq!(look.json()["_look"]["countsEndAt"], row["completedAt"]);
     let writes = world.requests().0;
     send(&api, TOKEN, &end.to_string()).await.expect(200);
     assert_eq!(world.requests().0, writes, "the same end again writes nothing");

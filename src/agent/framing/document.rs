@@ -114,8 +114,8 @@ impl Document {
     }
 }
 
-/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime says of
-/// an error: then the string was the first of an agent's lines.
+/// Returns true if behind a string, on lines of their own, stands an object, a frame in a string, or what a runtime
+/// says of an error: then the string was the first of an agent's lines.
 pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
     let mut lines = behind.split(|byte| *byte == b'\n');
     lines.next().is_some_and(|rest| scan::trim(rest).is_empty())
@@ -134,8 +134,8 @@ pub(crate) fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {
         [b'{', ..] => true,
-        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line that
-        // no speech has.
+        // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line
+        // that no speech has.
         [b'"', ..] => scan::end_of_object(text).is_none_or(|end| has_line_of_agent(&text[end..])),
         [b'[', inside @ ..] => {
             matches!(scan::trim(inside).first(), None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9'))

@@ -1,10 +1,11 @@
 //! The framing of server-sent events, by the WHATWG rules
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Three departures. WHATWG discards a frame that no blank line ended. Here a stream that is known to have arrived whole
-//! may end in such a frame, and an error must not be lost with it, so it is taken like any other; if it is visibly cut
-//! off, the stream is too. A frame of a name alone is a frame: LangServe ends its streams with `event: end`. And a line
-//! that is no field is not ignored: an agent that fails often says so in one, which [`Standing`] relates to the frame.
+//! Three departures. WHATWG discards a frame that no blank line ended. Here a stream that is known to have arrived
+//! whole may end in such a frame, and an error must not be lost with it, so it is taken like any other; if it is
+//! visibly cut off, the stream is too. A frame of a name alone is a frame: LangServe ends its streams with `event:
+//! end`. And a line that is no field is not ignored: an agent that fails often says so in one, which [`Standing`]
+//! relates to the frame.
 
 use memchr::{memchr, memchr2};
 
@@ -20,8 +21,8 @@ use crate::json::skim::Skim;
 /// The bytes of a frame's name that are kept. No known name is longer, so a longer one may be cut.
 const MAX_NAME: usize = 64;
 
-/// The bytes of a line that is no field of an event which are handed on (64 KiB). Of a longer object the members that are
-/// asked for are.
+/// The bytes of a line that is no field of an event which are handed on (64 KiB). Of a longer object the members that
+/// are asked for are.
 const MAX_LOOSE: usize = 64 * 1024;
 
 #[derive(Debug)]
@@ -132,7 +133,8 @@ impl Sse {
 
     /// Returns what is left of a stream that is known to have arrived whole: a frame without its blank line counts. It
     /// is cut if its data is JSON without its end, unless it is named `error`, or if it has begun without data or ends
-    /// within the name of a field, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind it.
+    /// within the name of a field, unless its name says all (`error` or `end`). [`Self::behind`] has what stands behind
+    /// it.
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         self.clear_done();
         let rest = self.lines.rest().filter(|line| !line.bytes.starts_with(b":"));
