@@ -155,10 +155,11 @@ export async function runView(triggerId, executionId, visit) {
   return {
     parts: [
       heading(el('span', 'Run ', status(now), ` of ${nameOf(trigger || { id: triggerId })}`, run.triggerVersion && `, version ${run.triggerVersion}`),
-        run.canCancel && cancel(path, now === 'failed'), run.canReplay && replay(triggerId, path, isChanged && trigger),
+        run.canCancel && cancel(path, now === 'failed', visit), run.canReplay && replay(triggerId, path, isChanged && trigger),
         isChanged && trigger.type === 'schedule' && runNow(trigger), a(triggerLink(triggerId), 'Trigger')),
       now !== 'completed' && now !== 'running' && el('pre', { class: 'error' }, run.errorMessage),
       now === 'running' && run.cancelRequested && text('It is asked to stop.'),
+      ['completed', 'failed'].includes(now) && !run.canCancel && (run.cancelRequested || visit.isLate) && text(`It was asked to stop, and that came too late: the run had ${now} by then.`, 'late'),
       now === 'failed' && run.canCancel && text(`Attempt ${run.attempt} failed. Lambda tries again, in a minute the first time. When no attempt is left, the run can be replayed.`),
       advice && text(advice),
       run.output && quote('Answer', run.output),

@@ -396,6 +396,7 @@ mod tests {
             ("webhook rotate x --grace é", "7d"),
             ("webhook rotate x --grace=-1h", "7d"),
             ("webhook deliveries x --limit 51", "50"),
+            ("webhook test x -H no-header", "NAME: VALUE"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

@@ -108,8 +108,6 @@ async fn deliveries_say_why_nothing_ran_and_a_test_is_sent() {
         assert_eq!(sent.len(), 2);
         let refused = world.refuses(way, &["webhook", "test", &id, "--header", "X GitHub: issues"]).await;
         assert!(refused.contains("headers.X GitHub"), "{refused}");
-        let refused = world.refuses(way, &["webhook", "test", &id, "--header", "no-header"]).await;
-        assert!(refused.contains("must be NAME: VALUE"), "{refused}");
     }
 }
 

@@ -434,3 +434,34 @@ async fn a_stage_and_a_mapping_are_no_part_of_an_address() {
         assert_eq!(answer["statusCode"], status, "{stage} {path}: {answer:#}");
     }
 }
+
+/// Its trigger is deleted, or gives it up, while somebody else takes it: afterwards it leads to one that names it, or to none.
+#[tokio::test]
+async fn an_alias_that_is_freed_and_taken_at_once_has_one_owner() {
+    let world = World::start().await;
+    let (api, other) = (world.port().await, world.lambda(&[]).await);
+    for round in 0..12 {
+        let alias = format!("shared-{round}");
+        let path = format!("/triggers/{}", id(&api.create(aliased(&alias)).await));
+        let freeing = async {
+            let freed = if round % 2 == 0 { api.delete(&path).await } else { rename(&api, &path, json!(null)).await };
+            freed.expect(200);
+        };
+        let taking = async {
+            loop {
+                let body = Some(aliased(&alias));
+                let taken = other.send_as(Some(claims(STRANGER)), "POST", "/triggers", body, json!({})).await;
+                if taken.status == 201 {
+                    return id(&taken.body["trigger"]).to_owned();
+                }
+                assert_eq!(taken.status, 409, "{:#}", taken.body);
+            }
+        };
+        let ((), taken) = tokio::join!(freeing, taking);
+        assert_eq!(holder(&world, &alias).as_deref(), Some(taken.as_str()), "{alias}");
+        assert_consistent(&world, &alias);
+        let path = format!("/triggers/{taken}");
+        other.send_as(Some(claims(STRANGER)), "DELETE", &path, None, json!({})).await.expect(200);
+        assert_eq!(holder(&world, &alias), None, "{alias}");
+    }
+}
