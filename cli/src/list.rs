@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use crate::called;
 use crate::execution::{Execution, State};
 use crate::words::{self, View};
 
@@ -141,7 +142,7 @@ fn story(execution: &Execution, triggers: &HashMap<&str, &str>, now: i64) -> Str
             Some(output) => output.clone(),
             // Lists of a control plane leave the answer out.
             None if execution.row.get("hasOutput") == Some(&Value::Bool(true)) => {
-                "answered; the answer: triggerctl show EXECUTION".to_owned()
+                format!("answered; the answer: {} show EXECUTION", called::name())
             }
             None => "no answer".to_owned(),
         }),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::called;
 use crate::execution::Execution;
 
 const AFTER: &str = "\
@@ -17,7 +18,7 @@ Where it looks, in this order:
                                        SCHEDULER_ROLE_ARN and SCHEDULE_DLQ_ARN, as the control
                                        plane does.
   .local/env                           the local run, while it is serving
-                                       (`cargo run --example local -- --serve`).
+                                       (`LOCAL_RUN`).
 
 Region, credentials and AWS_ENDPOINT_URL_* are found as in every AWS tool, but profiles of SSO or
 with a credential process need: eval \"$(aws configure export-credentials --format env)\". Times are
@@ -25,7 +26,7 @@ UTC. NO_COLOR turns the colours off.";
 
 /// Manages triggers and shows executions of agent-trigger.
 #[derive(Debug, Parser)]
-#[command(name = "triggerctl", version, after_help = AFTER, max_term_width = 100)]
+#[command(name = "triggerctl", version, after_help = AFTER.replace("LOCAL_RUN", called::local_run()), max_term_width = 100)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) place: PlaceOptions,

@@ -12,7 +12,7 @@ use crate::place::Place;
 use crate::requests::{Answer, Requests, is_unsure, segment};
 use crate::screen::{self, Screen};
 use crate::triggers::{lines, owner};
-use crate::{check, words};
+use crate::{called, check, words};
 
 /// More bytes than any secret has.
 const LONGEST_SECRET: u64 = 4096;
@@ -91,7 +91,8 @@ pub(crate) async fn run(
             }
             let sent = words::one_line(answer["senderId"].as_str().unwrap_or_default());
             let its = words::quoted(&trigger.id);
-            let look = format!("see what became of it: triggerctl webhook deliveries{} -- {its}", options.given());
+            let look =
+                format!("see what became of it: {} webhook deliveries{} -- {its}", called::name(), options.given());
             screen.print(&[format!("sent {sent}"), look])
         }
     }
@@ -114,7 +115,10 @@ async fn url(webhook: &Webhook<'_>, json: bool, screen: &Screen) -> Result<(), S
         screen::warn(&format!("by its alias: {}", words::one_line(by_alias)));
     }
     if trigger["webhookStatus"] == "missing" {
-        screen::warn("it has no secret yet, because its making was cut short: triggerctl webhook rotate completes it");
+        let program = called::name();
+        screen::warn(&format!(
+            "it has no secret yet, because its making was cut short: {program} webhook rotate completes it"
+        ));
     }
     Ok(())
 }
@@ -166,7 +170,10 @@ pub(crate) fn received_at(webhook: &Value, is_new: bool, id: &str, options: &str
         Some(secret) => lines.push(format!("its secret, shown this once: {secret}")),
         None if is_new => {
             let id = words::quoted(id);
-            lines.push(format!("its secret was lost with an answer: triggerctl webhook rotate{options} -- {id}"));
+            lines.push(format!(
+                "its secret was lost with an answer: {} webhook rotate{options} -- {id}",
+                called::name()
+            ));
         }
         None => {}
     }
