@@ -27,6 +27,7 @@ const KEPT: &[&[u8]] = &[
     b"payload",
     b"task",
     b"statusUpdate",
+    b"artifactUpdate",
     b"error",
     b"Error",
     b"ERROR",

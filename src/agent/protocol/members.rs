@@ -82,6 +82,7 @@ names! {
     ForceStop = b"force_stop",
     ToolInterrupt = b"tool_interrupt_event",
     Jsonrpc = b"jsonrpc",
+    TaskEvent = b"task" = b"statusUpdate" = b"artifactUpdate",
     Object = b"object",
     RunId = b"runId",
     Payload = b"payload",
