@@ -102,6 +102,7 @@ const KEPT: &[&[u8]] = &[
     b"tokenUsage",
     b"totalUsage",
     b"metadata",
+    b"metrics",
     b"input_tokens",
     b"output_tokens",
     b"inputTokens",

@@ -75,6 +75,7 @@ names! {
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
         = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     Metadata = b"metadata",
+    Metrics = b"metrics",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
         = b"tool" = b"toolResult" = b"tool_result",
