@@ -10,7 +10,7 @@ use crate::json::scan::{Members, RawJson};
 
 /// Members by which protocols say what a frame is and how the run ended, those on the way to them, and those of the
 /// words.
-const NAMES: [&str; 47] = [
+const NAMES: [&str; 48] = [
     "type",
     "kind",
     "object",
@@ -19,6 +19,7 @@ const NAMES: [&str; 47] = [
     "index",
     "method",
     "result",
+    "resultType",
     "task",
     "message",
     "statusUpdate",

@@ -8,7 +8,7 @@ use crate::agent::protocol::form::Form;
 use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::names::name_of;
 use crate::agent::protocol::reader::{Reader, foreign};
-use crate::agent::protocol::words::{message_of, push_parts, reported};
+use crate::agent::protocol::words::{message_of, push_parts, reported, texts};
 use crate::agent::transcript::Transcript;
 use crate::domain::answer::Verdict;
 use crate::domain::finish_reason::FinishReason;
@@ -40,6 +40,8 @@ const OTHERS: Names = Names::of(&[
 pub(super) struct Reading {
     /// The text under way is that of partial events: another repeats it as a whole.
     is_partial: bool,
+    /// What the agent waits for: it called a long-running tool, as for an approval, and has said nothing since.
+    waits: Option<FinishReason>,
     form: Form,
 }
 
@@ -47,6 +49,7 @@ impl Reader for Reading {
     /// Takes an event. None decides the run, because ADK has no terminal event. So the last event counts, and each
     /// takes back a failure or a reason to stop that the one before it reported. `interrupted` takes precedence over
     /// `errorCode`'s reason, and that over `finishReason`. An `errorCode` that is no reason to stop short is a failure.
+    /// After the call of a long-running tool the agent waits for a person or a system, unless it goes on to say something.
     /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
     /// member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
@@ -55,7 +58,7 @@ impl Reader for Reading {
         }
         self.form.clear();
         let [mut invocation, mut author, mut partial, mut content] = [None; 4];
-        let [mut code, mut reason, mut interrupted, mut usage] = [None; 4];
+        let [mut code, mut reason, mut interrupted, mut usage, mut long_running] = [None; 5];
         let (mut says_otherwise, mut may_fail) = (false, false);
         for (name, value) in scan::Members::of(frame.text) {
             let place = match &*name_of(name) {
@@ -67,6 +70,7 @@ impl Reader for Reading {
                 b"finishReason" => &mut reason,
                 b"interrupted" => &mut interrupted,
                 b"usageMetadata" => &mut usage,
+                b"longRunningToolIds" => &mut long_running,
                 _ => {
                     let name = Name::of_member(name, value);
                     let is_said = value.is_something() || value.is_false();
@@ -87,6 +91,9 @@ impl Reader for Reading {
         let is_full = is_partial && self.is_partial && !transcript.wants_text();
         if author.and_then(RawJson::as_str).is_none_or(|author| !author.is("user")) {
             self.take_content(content, is_partial, transcript);
+            if long_running.and_then(RawJson::first_element).is_some() {
+                self.waits = Some(waits_for(content));
+            }
         }
         if !is_partial {
             transcript.add_usage(usage);
@@ -103,7 +110,7 @@ impl Reader for Reading {
                     transcript.failure = Some(reported(message));
                 }
             },
-            None => transcript.finish = word(reason).and_then(|reason| FinishReason::from_wire(&reason)),
+            None => transcript.finish = word(reason).and_then(|reason| FinishReason::from_wire(&reason)).or(self.waits),
         }
         if interrupted.is_some_and(RawJson::is_true) {
             transcript.finish = Some(FinishReason::Interrupt);
@@ -134,6 +141,9 @@ impl Reading {
         let [role, parts] = scan::pick(content.raw(), ["role", "parts"]);
         let is_models = role.and_then(RawJson::as_str).is_none_or(|role| role.is("model"));
         let Some(parts) = parts.filter(|_| is_models) else { return };
+        if self.waits.is_some() && texts(parts).any(|text| !text.is_empty()) {
+            self.waits = None;
+        }
         if !is_partial {
             self.is_partial = false;
             let calls = parts.elements().filter(|part| part.get("functionCall").is_some_and(RawJson::is_object));
@@ -151,5 +161,18 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+/// Returns what the call of a long-running tool waits for. ADK asks for a credential by a tool of its own.
+fn waits_for(content: Option<RawJson<'_>>) -> FinishReason {
+    let parts = content.and_then(|content| content.get("parts"));
+    let mut names = parts
+        .into_iter()
+        .flat_map(RawJson::elements)
+        .filter_map(|part| part.get("functionCall")?.get("name")?.as_str());
+    match names.any(|name| name.is("adk_request_credential")) {
+        true => FinishReason::AuthRequired,
+        false => FinishReason::Interrupt,
     }
 }

@@ -89,6 +89,8 @@ pub(crate) struct Generic {
     pub(super) plain_kind: Vec<u8>,
     /// The last object said nothing.
     pub(super) is_silent: bool,
+    /// The kind of the event that the pieces began with, as [`kind_of`] tells it.
+    first_kind: Vec<u8>,
 }
 
 /// The meaning of a server-sent event's name.
@@ -294,7 +296,7 @@ impl Generic {
         let is_remark = kind.is_some_and(|kind| kind.position(&REMARKS).is_some())
             || (name == Name::Message && members.has(Name::Status))
             || is_remark_by_name(frame);
-        if is_remark && !self.under.is_silent() {
+        if is_remark && !self.under.is_silent() || self.is_said_again(frame, members, text.as_str(), transcript) {
             return;
         }
         self.make_room(
@@ -302,7 +304,22 @@ impl Generic {
             text.as_str().as_bytes(),
             transcript,
         );
+        if transcript.pieces.is_empty() {
+            let kind = kind_of(frame, members);
+            self.first_kind = kind[..kind.len().min(64)].to_vec();
+        }
         transcript.pieces.push(text.as_str());
+    }
+
+    /// Returns true if a text is all of the answer so far, said once more by an event of another kind than its pieces: the
+    /// one that ends the run often repeats it.
+    fn is_said_again(&self, frame: &Frame<'_>, members: &Members<'_>, text: &str, transcript: &Transcript) -> bool {
+        let said = transcript.pieces.as_str();
+        if !matches!(self.under, Under::Member(_)) || said.len() != text.len() || said != text {
+            return false;
+        }
+        let kind = kind_of(frame, members);
+        !kind.is_empty() && !self.first_kind.is_empty() && self.first_kind != kind[..kind.len().min(64)]
     }
 
     /// Returns true if no more text of an object is kept, and there is no failure that it could take back.
@@ -370,6 +387,12 @@ impl Generic {
     pub(crate) fn end(&self, transcript: &Transcript) -> Verdict {
         transcript.at_end()
     }
+}
+
+/// Returns the kind of an event: its `type`, its `event` or its name, escapes unread. It is empty if it has none.
+fn kind_of<'a>(frame: &Frame<'a>, members: &Members<'a>) -> &'a [u8] {
+    let named = members.get(Name::Type).or_else(|| members.get(Name::Event)).filter(|kind| kind.whole_str().is_some());
+    named.map_or(frame.name, RawJson::raw)
 }
 
 /// Returns true if a text that begins with `[` is a JSON array whose first element is an object.

@@ -76,6 +76,7 @@ names! {
     Tokens = b"input_tokens" = b"output_tokens" = b"inputTokens" = b"outputTokens" = b"prompt_tokens"
         = b"completion_tokens" = b"promptTokens" = b"completionTokens",
     Metadata = b"metadata",
+    Metrics = b"metrics",
     Role = b"role",
     Tool = b"tool_call_id" = b"toolCallId" = b"tool_use_id" = b"toolUseId" = b"tool_name" = b"toolName"
         = b"tool" = b"toolResult" = b"tool_result",
@@ -83,6 +84,7 @@ names! {
     ForceStop = b"force_stop",
     ToolInterrupt = b"tool_interrupt_event",
     Jsonrpc = b"jsonrpc",
+    TaskEvent = b"task" = b"statusUpdate" = b"artifactUpdate",
     Object = b"object",
     RunId = b"runId",
     Payload = b"payload",

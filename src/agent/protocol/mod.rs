@@ -80,6 +80,7 @@ pub(crate) const SIGNS: Names = Names::of(&[
     Name::MessageStart,
     Name::Object,
     Name::RunId,
+    Name::TaskEvent,
     Name::ToolInterrupt,
 ]);
 

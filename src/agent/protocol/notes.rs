@@ -23,12 +23,13 @@ pub(super) const STOP_HOLDERS: Names = Names::of(&[Name::Result, Name::Response]
 
 /// Adds the usage that a frame reports: its own, else that of its metadata, else that of the message it holds. The
 /// first of them alone counts, even if it names no count. Of several members that hold objects the first is the
-/// message.
+/// message. The `metrics` of a frame are those of the run, and count only if no usage was reported before.
 pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &mut Transcript) {
     const HOLDERS: Names = Names::of(&[
         Name::Usage,
         Name::Tokens,
         Name::Metadata,
+        Name::Metrics,
         Name::Result,
         Name::Response,
         Name::Output,
@@ -55,6 +56,9 @@ pub(super) fn note_usage(frame: &Frame<'_>, members: &Members<'_>, transcript: &
     }
     if members.has(Name::Tokens) {
         transcript.add_usage(Some(RawJson::cut(frame.text)));
+    }
+    if transcript.progress.usage.is_none() {
+        transcript.add_usage(members.get(Name::Metrics));
     }
 }
 
@@ -114,7 +118,8 @@ pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<
         return None;
     }
     let word = |name| members.get(name).and_then(RawJson::whole_str).map(|word| word.read(64));
-    let is_ticket = frame.source == Source::Document && !members.has_any(ANSWERS);
+    let has_answer = || members.any(|name, value| ANSWERS.contains(name) && value.is_something());
+    let is_ticket = frame.source == Source::Document && !(members.has_any(ANSWERS) && has_answer());
     let by_status =
         || FinishReason::from_wire(&word(Name::Status)?).filter(|reason| *reason != FinishReason::Working || is_ticket);
     by_status().or_else(|| stop_by_name(&word(Name::Type)?)).or_else(|| stop_by_name(&word(Name::Event)?))

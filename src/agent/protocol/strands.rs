@@ -122,9 +122,8 @@ impl Reading {
             return;
         }
         let mut text = BoundedText::new(MAX_OUTPUT + 4);
-        if let Some(string) = RawJson::whole(frame.text).as_str().filter(|_| scan::is_whole(frame.text)) {
-            string.push_into(&mut text);
-        }
+        let string = if scan::is_whole(frame.text) { RawJson::whole(frame.text).as_str() } else { None };
+        string.into_iter().for_each(|string| string.push_into(&mut text));
         if !text.is_empty() && !is_repr(text.as_str()) {
             transcript.go_on();
             transcript.pieces.push(text.as_str());
