@@ -159,7 +159,8 @@ export async function runView(triggerId, executionId, visit) {
         isChanged && trigger.type === 'schedule' && runNow(trigger), a(triggerLink(triggerId), 'Trigger')),
       now !== 'completed' && now !== 'running' && el('pre', { class: 'error' }, run.errorMessage),
       now === 'running' && run.cancelRequested && text('It is asked to stop.'),
-      ['completed', 'failed'].includes(now) && !run.canCancel && (run.cancelRequested || visit.isLate) && text(`It was asked to stop, and that came too late: the run had ${now} by then.`, 'late'),
+      ['completed', 'failed'].includes(now) && !run.canCancel && (run.cancelRequested || visit.isLate)
+        && text(`It was asked to stop, and ${visit.isLate || now === 'completed' ? `that came too late: the run had ${now} by then` : 'failed instead'}.`),
       now === 'failed' && run.canCancel && text(`Attempt ${run.attempt} failed. Lambda tries again, in a minute the first time. When no attempt is left, the run can be replayed.`),
       advice && text(advice),
       run.output && quote('Answer', run.output),
