@@ -168,9 +168,9 @@ impl<T: Table, C: Clock> OwnedExecution<'_, T, C> {
         Ok(())
     }
 
-    /// Notes that a slot of the run lock was taken until `until`, in milliseconds since 1970. If the known end of the lease is later,
-    /// it becomes `until`: heartbeats may have extended the lease alone while the answer was awaited. From now on a
-    /// heartbeat extends both. If they end without being extended, the run must stop, even without rerun.
+    /// Notes that a slot of the run lock was taken until `until`, in milliseconds since 1970. If the known end of the
+    /// lease is later, it becomes `until`: heartbeats may have extended the lease alone while the answer was awaited.
+    /// From now on a heartbeat extends both. If they end without being extended, the run must stop, even without rerun.
     pub fn took_run_lock(&self, slot: Slot, until: i64) {
         self.until.fetch_min(until, Ordering::Relaxed);
         self.slot.set(Some(slot));

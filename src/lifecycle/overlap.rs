@@ -60,8 +60,8 @@ pub async fn admit<T: Table, C: Clock>(
     entered
 }
 
-/// Makes sure that there is room for the execution beside others of the trigger, as `overlap` says. Waits without end for an execution
-/// whose end it has requested: the caller limits the time.
+/// Makes sure that there is room for the execution beside others of the trigger, as `overlap` says. Waits
+/// without end for an execution whose end it has requested: the caller limits the time.
 ///
 /// # Errors
 /// Returns a skip if another execution comes first, the loss of the execution to another attempt of its own, or a

@@ -64,11 +64,11 @@ pub(super) enum Asked {
 }
 
 impl<T: Table, C: Clock> Store<T, C> {
-    /// Takes the only slot of the trigger's run lock, unless another execution that is alive has it. An attempt that has waited does not
-    /// take it after a newer execution either, even if that has ended. A lock is free if there is none, if its lease is
-    /// over, if it is this attempt's own, or if the row of its execution says that the attempt that took it has ended.
-    /// In the last case the row is read first, and the lock is taken only if it has not changed since. This is repeated
-    /// at most [`MAX_SWAPS`] times.
+    /// Takes the only slot of the trigger's run lock, unless another execution that is alive has it. An attempt that
+    /// has waited does not take it after a newer execution either, even if that has ended. A lock is free if there is
+    /// none, if its lease is over, if it is this attempt's own, or if the row of its execution says that the attempt
+    /// that took it has ended. In the last case the row is read first, and the lock is taken only if it has not changed
+    /// since. This is repeated at most [`MAX_SWAPS`] times.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or the item is unreadable or keeps changing. The lock may have
@@ -154,9 +154,9 @@ impl<T: Table, C: Clock> Store<T, C> {
         })
     }
 
-    /// Extends a slot of the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns false if
-    /// another attempt has it or it was released. If this request arrives after a later one, the longer lease stays,
-    /// and the result is true.
+    /// Extends a slot of the run lock to `until`, the end of the execution's lease in milliseconds since 1970. Returns
+    /// false if another attempt has it or it was released. If this request arrives after a later one, the longer lease
+    /// stays, and the result is true.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not take it. It may have been written all the same.
