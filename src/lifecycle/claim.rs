@@ -184,7 +184,8 @@ fn continue_from(attempt: &mut Attempt, number: u32, row: &Row, now: i64, (start
 
 /// Claims the execution until the run's time is up, and takes the claim back after a failure of the table. One of the
 /// SDK's tries may have been applied all the same. If the execution were left `running`, it would look like a run that
-/// died. Taking it back is tried once, until the time of the last write.
+/// died. Taking it back is tried once, until the time of the last write. No claim is begun once the run's time is up: a
+/// process that was frozen until then may be forgotten, and nobody would settle what it claims.
 ///
 /// # Errors
 /// Returns the errors of the claim. A failure of the table is retryable unless this was the last attempt.
@@ -196,6 +197,9 @@ pub async fn claim_or_give_up<T: Table, C: Clock>(
     deadline: Deadline,
     state: &RunState,
 ) -> Result<Claim, Failure> {
+    if store.clock.instant() >= deadline.run_until {
+        return Err(StoreError::OutOfTime.into());
+    }
     let claiming = claim(store, fire, attempt, lease, deadline, state);
     let error = match store.clock.timeout_at(deadline.run_until, claiming).await {
         Some(Ok(claim)) => return Ok(claim),

@@ -276,11 +276,6 @@ fn without_freeing_its_own_slot_alone_one_too_many_runs() {
 }
 
 #[test]
-fn without_a_slot_that_only_grows_a_late_heartbeat_lets_one_too_many_run() {
-    assert_found_among_slots(Rule::TurnOnlyGrows, Promise::NeverTooManyAtWork);
-}
-
-#[test]
 fn without_the_slot_as_seen_two_take_it_from_one_that_ended() {
     assert_found_among_slots(Rule::TurnAsSeen, Promise::NeverTooManyAtWork);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent_trigger::{
+    clock::{Clock as _, Deadline, SystemClock},
     domain::{
         attempt::{Attempt, StartTime},
         ending::Ending,
@@ -15,6 +16,7 @@ use agent_trigger::{
         threshold::Threshold,
     },
     lifecycle::abandoned::close_abandoned,
+    lifecycle::claim::claim_or_give_up,
     lifecycle::close::CloseLimits,
     store::{
         News,
@@ -312,6 +314,21 @@ async fn locks() -> Vec<Cases> {
         ),
         refused("the run lock is released", release, json!({"owner": "me"}), &[json!({"owner": "other"})]),
     ]
+}
+
+#[tokio::test]
+async fn no_claim_is_begun_once_the_time_is_up() {
+    for (left, is_sent) in [(60_000, true), (-1, false)] {
+        let at = u64::try_from(SystemClock.now_millis() + left).expect("a time after 1970");
+        let (recorder, state) = (Recorder::default(), RunState::default());
+        let deadline = Deadline::new(&SystemClock, at);
+        let claimed = claim_or_give_up(&recorder.store(), &fire(), &mut attempt(), LEASE, deadline, &state).await;
+        assert_eq!(claimed.is_ok(), is_sent, "{claimed:?}");
+        if let Err(failure) = claimed {
+            assert_eq!((failure.error_type, failure.retryable), (ErrorType::RecordStoreFailed, true));
+        }
+        assert_eq!(recorder.has_written(), is_sent, "{left} ms left");
+    }
 }
 
 /// The cases of a further slot of the run lock, which is held under a key of its own.
