@@ -6,9 +6,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use agent_trigger::{
     clock::Clock as _,
     domain::{
+        agent_report::{AgentReport, ReportStatus},
         detached::Detached,
         look::Look,
-        report::{AgentReport, ReportAnswer, ReportStatus},
+        report::ReportAnswer,
         run_state::RunState,
         usage::Usage,
     },

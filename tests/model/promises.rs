@@ -4,9 +4,10 @@
 use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
+    domain::agent_report::ReportStatus,
     domain::execution::{MAX_ATTEMPTS, Row, Status},
     domain::failure::ErrorType,
-    domain::report::{ReportStatus, report_key},
+    domain::report::report_key,
 };
 
 use crate::{
