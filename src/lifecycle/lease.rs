@@ -85,6 +85,8 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub trigger: OnceLock<TriggerKnowledge>,
     /// True if the trigger's run lock is taken (see `overlap`). It must be kept as long as the lease.
     pub has_run_lock: AtomicBool,
+    /// True if the run is to be detached, as earlier ones of its trigger may be.
+    pub is_detached: AtomicBool,
     /// The tokens of the attempts before this one.
     pub usage_before: Option<Usage>,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.

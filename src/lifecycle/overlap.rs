@@ -128,5 +128,5 @@ async fn take_lock_or_blocker<T: Table, C: Clock>(
             Taking::Refused(other) => return Ok(Some(other)),
         }
     }
-    Ok(store.living_without_lock(*holder, *lease).await?)
+    Ok(store.living_without_lock(*holder, *lease, held.is_detached.load(Ordering::Relaxed)).await?)
 }

@@ -110,6 +110,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
         has_run_lock: AtomicBool::new(false),
+        is_detached: AtomicBool::new(false),
         usage_before: attempt.usage_before,
         state,
     };

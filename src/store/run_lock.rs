@@ -22,19 +22,21 @@ use crate::{
 
 /// The time before this one's fire from which executions without the run lock are looked for.
 const LOOK_BACK_MILLIS: i64 = 2 * 60 * 60 * 1000;
+/// The same if the trigger's runs are detached: the longest of them lasts a day.
+const LOOK_BACK_OF_DETACHED_MILLIS: i64 = LOOK_BACK_MILLIS + 24 * 60 * 60 * 1000;
 /// Sorts after every execution id.
 const LAST_ID: &str = "~";
 
 /// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`.
 /// Ids are UUIDs that begin with the time of their fire, in milliseconds since 1970. For an id that is no UUID the text
 /// is empty, and every id sorts after it.
-fn first_id(execution_id: &str, now: i64) -> String {
+fn first_id(execution_id: &str, now: i64, look_back: i64) -> String {
     let time = execution_id.split_once('-').and_then(|(high, rest)| {
         let low = rest.get(..4)?;
         i64::from_str_radix(&[high, low].concat(), 16).ok()
     });
     let Some(time) = time else { return String::new() };
-    let from = time.min(now).saturating_sub(LOOK_BACK_MILLIS).max(0);
+    let from = time.min(now).saturating_sub(look_back).max(0);
     let hex = format!("{from:012x}");
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
@@ -147,15 +149,21 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns the newest other execution of this user's trigger that is alive and was admitted without the run lock,
     /// because the trigger let several run at once then. It looks at fires from two hours before this one, or before
     /// now if that is earlier. Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is
-    /// read is billed.
+    /// read is billed. With `is_detached` it looks a day further back.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer.
-    pub async fn living_without_lock(&self, holder: Holder<'_>, lease: Lease) -> Result<Option<String>, StoreError> {
+    pub async fn living_without_lock(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        is_detached: bool,
+    ) -> Result<Option<String>, StoreError> {
         let ExecutionRef { user_id, trigger_id, execution_id } = holder.execution;
         let now = self.clock.now_millis();
         let (partition, to) = keys::execution_key(trigger_id, LAST_ID);
-        let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
+        let look_back = if is_detached { LOOK_BACK_OF_DETACHED_MILLIS } else { LOOK_BACK_MILLIS };
+        let (_, from) = keys::execution_key(trigger_id, &first_id(execution_id, now, look_back));
         let mut expression = Expression::default();
         let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
         let is_alive = expression.above(LEASE_UNTIL, number(over_before(lease, now)));
@@ -252,9 +260,10 @@ mod tests {
             (AT - LOOK_BACK_MILLIS, "019c11fe-3b80"),
             (0, "00000000-0000"),
         ] {
-            assert_eq!(first_id(id, now), first);
+            assert_eq!(first_id(id, now, LOOK_BACK_MILLIS), first);
             assert!(first < id && id < LAST_ID);
         }
-        assert_eq!(first_id("e1", AT), "");
+        assert_eq!(first_id(id, AT, LOOK_BACK_OF_DETACHED_MILLIS), "019c0d45-bc80");
+        assert_eq!(first_id("e1", AT, LOOK_BACK_MILLIS), "");
     }
 }

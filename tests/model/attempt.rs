@@ -182,6 +182,7 @@ impl Attempt {
             until: AtomicI64::new(until),
             trigger: OnceLock::from(TriggerKnowledge::Absent),
             has_run_lock: AtomicBool::new(false),
+            is_detached: AtomicBool::new(self.world.detached.is_some()),
             usage_before: attempt.usage_before,
             state: &state,
         };
