@@ -113,6 +113,12 @@ impl Alone {
             self.broken.breaks(Promise::SessionsEndFirst, detail);
         }
         if let Some(other) =
+            others.clone().find_map(|(_, fire)| fire.works_on(sim)).filter(|_| is_accepted && !has_left)
+        {
+            let detail = format!("the agent accepted {owner} while it worked on for {other}");
+            self.broken.breaks(Promise::DetachedKeepTheirTurn, detail);
+        }
+        if let Some(other) =
             others.into_iter().find_map(|(_, fire)| fire.at_work(sim)).filter(|_| is_accepted && !has_left)
         {
             let detail = format!("the agent accepted {owner} while {other} was reading for another fire");
