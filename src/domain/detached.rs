@@ -115,11 +115,23 @@ impl Detached {
         Detachment { report_key, deadline, first_report_seconds, accept_finish_reasons: Vec::new() }
     }
 
+    /// Returns the ttl of what is kept beside the record of a run that is claimed at `now` or was before, in seconds since
+    /// 1970: `ttl`, or at least a day after the deadline.
+    pub(crate) fn ttl(self, ttl: i64, now: i64) -> i64 {
+        self.detachment(String::new(), now).ttl(ttl)
+    }
+
     /// Returns the delay of the look that is sent before the call: the time for the first report, but at most SQS's
     /// longest delay.
     pub fn first_look(self) -> Duration {
         Duration::from_secs(self.first_report_seconds.into()).min(LONGEST_DELAY)
     }
+}
+
+/// Returns the ttl of what must be there until any run that starts at `now` has ended, in seconds since 1970: `ttl`, or a
+/// day after the last moment of the longest detached run.
+pub(crate) fn ttl_of_longest(ttl: i64, now: i64) -> i64 {
+    ttl.max((now / 1000).saturating_add(i64::from(Platform::Other.longest_detached_seconds()) + KEPT_AFTER_DEADLINE))
 }
 
 impl Detachment {
@@ -228,5 +240,7 @@ mod tests {
             (detachment.deadline, detachment.ttl(86_400), detachment.ttl(999_999)),
             (86_400_000, 172_800, 999_999)
         );
+        assert_eq!((detached.ttl(86_400, 5_000), detached.ttl(999_999, 5_000)), (172_805, 999_999));
+        assert_eq!((ttl_of_longest(86_400, 5_000), ttl_of_longest(999_999, 5_000)), (172_805, 999_999));
     }
 }

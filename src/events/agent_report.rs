@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::Secret,
-    domain::report::{AgentReport, InvalidReport},
+    domain::agent_report::{AgentReport, InvalidReport},
     events::{classify::MarkedEvent, invalid::InvalidEvent},
     json::fields::Fields,
 };

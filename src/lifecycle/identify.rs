@@ -6,6 +6,7 @@ use crate::{
     clock::{self, Clock},
     domain::{
         attempt::StartTime,
+        detached::ttl_of_longest,
         fire::{self, Fire, Identity, Origin},
     },
     store::{Store, error::StoreError, table::Table},
@@ -33,7 +34,9 @@ pub(crate) async fn identify<T: Table, C: Clock>(
         _ => id,
     };
     if let Some(task) = &fire.waiting {
-        store.keep_task(&fire.trigger_id, &id, task, started.ttl).await?;
+        // Whether the run is detached may stand in the trigger's item, which is not read yet.
+        let ttl = ttl_of_longest(started.ttl, started.millis);
+        store.keep_task(&fire.trigger_id, &id, task, ttl).await?;
     }
     Ok(id)
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -104,6 +104,8 @@ pub struct OwnedExecution<'a, T = DynamoDb, C = SystemClock> {
     pub trigger: OnceLock<TriggerKnowledge>,
     /// The slot of the trigger's run lock that is taken (see `overlap`). It must be kept as long as the lease.
     pub slot: HeldSlot,
+    /// True if the run is to be detached, as earlier ones of its trigger may be.
+    pub is_detached: AtomicBool,
     /// The tokens of the attempts before this one.
     pub usage_before: Option<Usage>,
     /// The run's progress for the next heartbeat, and the count of heartbeats that fail.

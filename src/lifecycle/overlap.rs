@@ -2,7 +2,7 @@
 //! names the execution that may run in it. A slot has a lease of its own beside the execution's, so that it frees
 //! itself after a crash. A run that cannot extend its slot stops before the slot's lease is over.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -17,7 +17,7 @@ use crate::{
         lease::{OwnedExecution, RunStop, Stop},
         looks::Looks,
     },
-    store::{day_counter::Start, run_lock::Taking, table::Table},
+    store::{day_counter::Start, run_lock::Taking, run_slots::LookBack, table::Table},
 };
 
 /// The wait between two looks at whether a cancelled execution has ended.
@@ -124,11 +124,12 @@ async fn take_slot_or_blocker<T: Table, C: Clock>(
     has_waited: bool,
 ) -> Result<Option<String>, RunStop> {
     let OwnedExecution { store, lease, holder, slot, .. } = held;
+    let look_back = LookBack::of(held.is_detached.load(Ordering::Relaxed));
     if slot.get().is_none() {
         let taking = match slots {
             // An execution that has waited while a newer one came and went is late: the newer one has replaced it.
             1 => store.take_run_lock(*holder, *lease, has_waited).await?,
-            _ => store.take_slot(*holder, *lease, slots).await?,
+            _ => store.take_slot(*holder, *lease, look_back, slots).await?,
         };
         match taking {
             Taking::Taken(slot, until) => held.took_run_lock(slot, until),
@@ -139,6 +140,6 @@ async fn take_slot_or_blocker<T: Table, C: Clock>(
     if slot.get() != Some(0) {
         return Ok(None);
     }
-    let found = store.neighbours(*holder, *lease, slots, None).await?;
+    let found = store.neighbours(*holder, *lease, look_back, slots, None).await?;
     Ok(found.neighbours.in_the_way(slots).map(str::to_owned))
 }

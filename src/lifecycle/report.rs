@@ -4,9 +4,10 @@
 use crate::{
     clock::Clock,
     domain::{
+        agent_report::AgentReport,
         ending::Ending,
         execution::{ExecutionRef, MAX_SWAPS, Row},
-        report::{AgentReport, ReportAnswer, ReportDecision, decide_report},
+        report::{ReportAnswer, ReportDecision, decide_report},
         trigger_snapshot::TriggerKnowledge,
     },
     json::{lenient, surrogate},
@@ -62,7 +63,9 @@ pub async fn apply_report<T: Table, C: Clock>(
             ReportDecision::Unknown => return Ok(ReportAnswer::Unknown.into()),
             ReportDecision::Same => return Ok(ReportAnswer::Ended.into()),
             ReportDecision::Heard => {
-                return Ok(ReportAnswer::Noted { cancel, lease_until: seen.lease_until }.into());
+                // Before the hand-over the lease is the invocation's.
+                let lease_until = seen.lease_until.filter(|_| seen.detached_at.is_some());
+                return Ok(ReportAnswer::Noted { cancel, lease_until }.into());
             }
             ReportDecision::Late(is_kept) => {
                 if is_kept {

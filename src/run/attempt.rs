@@ -2,7 +2,7 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -215,6 +215,7 @@ impl AttemptRun<'_> {
         let is_known = definition.is_some();
         self.note_input(&fire, definition);
         self.context.state.facts().ran = Some(Arc::clone(&fire));
+        self.owned.is_detached.store(fire.task.detached.is_some(), Ordering::Relaxed);
         overlap::admit(self.owned, policy, &self.context.app.settle_queue).await?;
         Ok(if is_known { self.keep_input(fire).await } else { fire })
     }

@@ -9,7 +9,10 @@ mod session;
 mod stored;
 mod token;
 
-use std::sync::{OnceLock, atomic::AtomicI64};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicI64},
+};
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -108,6 +111,7 @@ pub(crate) async fn run_fire(context: &InvocationContext<'_>, fire: Box<Fire>) -
         until: AtomicI64::new(lease_until),
         trigger: OnceLock::new(),
         slot: HeldSlot::default(),
+        is_detached: AtomicBool::new(false),
         usage_before: attempt.usage_before,
         state,
     };

@@ -5,11 +5,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::{
     clock::{self, Clock},
     domain::{
+        agent_report::AgentReport,
         detached::Detachment,
         ending::Snapshot,
         execution::{ExecutionRef, Holder, Row, Status},
-        report::AgentReport,
         run_lock::Slot,
+        usage::so_far,
     },
     store::{
         Store, Write,
@@ -164,7 +165,7 @@ impl<T: Table, C: Clock> Store<T, C> {
         let news = ExecutionItem {
             lease_until,
             last_event_at: Some(clock::rfc3339(now)),
-            usage: report.usage.map(UsageItem::from),
+            usage: report.usage.and_then(|usage| so_far(seen.usage, Some(usage))).map(UsageItem::from),
             ..ExecutionItem::default()
         };
         let set = expression.set(news.into_attributes());

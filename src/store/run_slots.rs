@@ -20,19 +20,33 @@ use crate::{
     },
 };
 
-/// The time before this one's fire from which executions without the run lock are looked for.
-const LOOK_BACK_MILLIS: i64 = 2 * 60 * 60 * 1000;
+/// The time before an execution's fire from which executions without the run lock are looked for, in milliseconds.
+/// Lambda lets a run last 15 minutes, or 90 on Managed Instances, and every record that is read is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookBack(i64);
+
+impl LookBack {
+    const USUAL: Self = Self(2 * 60 * 60 * 1000);
+    /// The longest detached run lasts a day.
+    const DETACHED: Self = Self(Self::USUAL.0 + 24 * 60 * 60 * 1000);
+
+    /// Returns two hours. For a run that is to be detached it returns a day more, because its trigger's earlier runs may
+    /// be detached, too.
+    pub fn of(is_detached: bool) -> Self {
+        if is_detached { Self::DETACHED } else { Self::USUAL }
+    }
+}
 
 /// Returns a text that sorts before the ids of the executions whose fires may be alive beside `execution_id` at `now`.
 /// Ids are UUIDs that begin with the time of their fire, in milliseconds since 1970. For an id that is no UUID the text
 /// is empty, and every id sorts after it.
-fn first_id(execution_id: &str, now: i64) -> String {
+fn first_id(execution_id: &str, now: i64, look_back: LookBack) -> String {
     let time = execution_id.split_once('-').and_then(|(high, rest)| {
         let low = rest.get(..4)?;
         i64::from_str_radix(&[high, low].concat(), 16).ok()
     });
     let Some(time) = time else { return String::new() };
-    let from = time.min(now).saturating_sub(LOOK_BACK_MILLIS).max(0);
+    let from = time.min(now).saturating_sub(look_back.0).max(0);
     let hex = format!("{from:012x}");
     format!("{}-{}", &hex[..8], &hex[8..12])
 }
@@ -70,8 +84,7 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// Returns the executions of this user's trigger that are alive beside the one of `holder`: those that hold further
     /// slots of the run lock, and those that were admitted without one, because the trigger had no limit then. They are
     /// looked for until there are `most`. `first` is slot 0 as it was found, if another attempt has it. Of executions
-    /// without a slot, fires from two hours before this one, or before now if that is earlier, are looked at. Lambda
-    /// lets a run last 15 minutes, or 90 on Managed Instances, and every record that is read is billed.
+    /// without a slot, fires from `look_back` before this one, or before now if that is earlier, are looked at.
     ///
     /// # Errors
     /// Returns an error if DynamoDB does not answer, or an item is unreadable.
@@ -79,11 +92,12 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self,
         holder: Holder<'_>,
         lease: Lease,
+        look_back: LookBack,
         most: u32,
         first: Option<RunLock>,
     ) -> Result<Surroundings, StoreError> {
         let ExecutionRef { trigger_id, execution_id, .. } = holder.execution;
-        let (rows, slots) = self.living(holder.execution, lease).await?;
+        let (rows, slots) = self.living(holder.execution, lease, look_back).await?;
         let mut found = Surroundings::default();
         for (slot, lock) in first.map(|lock| (0, lock)).into_iter().chain(slots) {
             self.note_slot(holder, lease, (slot, lock), &rows, &mut found).await?;
@@ -112,10 +126,11 @@ impl<T: Table, C: Clock> Store<T, C> {
         &self,
         execution: ExecutionRef<'_>,
         lease: Lease,
+        look_back: LookBack,
     ) -> Result<(Vec<LivingRow>, Vec<(Slot, RunLock)>), StoreError> {
         let ExecutionRef { user_id, trigger_id, execution_id } = execution;
         let now = self.clock.now_millis();
-        let (partition, from) = keys::execution_key(trigger_id, &first_id(execution_id, now));
+        let (partition, from) = keys::execution_key(trigger_id, &first_id(execution_id, now, look_back));
         let mut expression = Expression::default();
         let is_running = expression.equals(STATUS, Some(text(Status::Running.as_str())));
         // A slot has no status.
@@ -176,13 +191,19 @@ impl<T: Table, C: Clock> Store<T, C> {
     /// # Errors
     /// Returns an error if DynamoDB does not take it, or an item is unreadable, or the slots keep changing. A slot may
     /// have been taken all the same.
-    pub async fn take_slot(&self, holder: Holder<'_>, lease: Lease, slots: u32) -> Result<Taking, StoreError> {
+    pub async fn take_slot(
+        &self,
+        holder: Holder<'_>,
+        lease: Lease,
+        look_back: LookBack,
+        slots: u32,
+    ) -> Result<Taking, StoreError> {
         let first = match self.ask_slot(holder, lease, 0, None, false).await? {
             Asked::Taken(until) => return Ok(Taking::Taken(0, until)),
             Asked::Refused(first) => first,
         };
         let execution_id = holder.execution.execution_id;
-        let mut found = self.neighbours(holder, lease, slots, first).await?;
+        let mut found = self.neighbours(holder, lease, look_back, slots, first).await?;
         for _ in 0..MAX_SWAPS.saturating_add(usize::try_from(slots).unwrap_or(usize::MAX)) {
             // Another attempt of this execution has a slot, and owns the execution.
             if found.neighbours.held.values().any(|id| id == execution_id) {
@@ -214,13 +235,14 @@ mod tests {
         let id = "019c12d9-f580-7649-82fb-aad573e743bb";
         for (now, first) in [
             (AT + 1, "019c126c-1880"),
-            (AT + 24 * LOOK_BACK_MILLIS, "019c126c-1880"),
-            (AT - LOOK_BACK_MILLIS, "019c11fe-3b80"),
+            (AT + 24 * LookBack::USUAL.0, "019c126c-1880"),
+            (AT - LookBack::USUAL.0, "019c11fe-3b80"),
             (0, "00000000-0000"),
         ] {
-            assert_eq!(first_id(id, now), first);
+            assert_eq!(first_id(id, now, LookBack::of(false)), first);
             assert!(first < id);
         }
-        assert_eq!(first_id("e1", AT), "");
+        assert_eq!(first_id(id, AT, LookBack::of(true)), "019c0d45-bc80");
+        assert_eq!(first_id("e1", AT, LookBack::of(false)), "");
     }
 }

@@ -141,10 +141,15 @@ impl Alone {
         }
         let others = self.fires.iter().enumerate().filter(|(other, _)| *other != execution).map(|(_, fire)| fire);
         let at_work: Vec<String> = others.clone().filter_map(|fire| fire.at_work(sim)).collect();
+        let works_on: Vec<String> = others.clone().filter_map(|fire| fire.works_on(sim)).collect();
         let left: Vec<String> = others.filter_map(Promises::left_at_work).collect();
         if is_accepted && !left.is_empty() && left.len() + at_work.len() >= slots {
             let detail = format!("the agent accepted {owner} while it was at work for {left:?}, which had ended");
             self.broken.breaks(Promise::SessionsEndFirst, detail);
+        }
+        if is_accepted && !has_left && works_on.len() >= slots {
+            let detail = format!("the agent accepted {owner} while it worked on for {works_on:?}");
+            self.broken.breaks(Promise::DetachedKeepTheirTurn, detail);
         }
         if is_accepted && !has_left && at_work.len() >= slots {
             let detail = format!("the agent accepted {owner} while {at_work:?} read for other fires");

@@ -10,7 +10,7 @@ use std::{
     rc::Rc,
     sync::{
         OnceLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -182,6 +182,7 @@ impl Attempt {
             until: AtomicI64::new(until),
             trigger: OnceLock::from(TriggerKnowledge::Absent),
             slot: HeldSlot::default(),
+            is_detached: AtomicBool::new(self.world.detached.is_some()),
             usage_before: attempt.usage_before,
             state: &state,
         };

@@ -228,9 +228,17 @@ fn without_the_rerun_of_the_claim_an_edit_lets_two_work_at_once() {
 
 /// Runs with detached runs.
 fn assert_found_detached(without: Rule, promises: &[Promise]) {
+    assert_found_among_detached(without, promises, seeds(SEED | DETACHED, DETACHED_SCHEDULES), &of_one_fire());
+}
+
+fn assert_found_among_detached(
+    without: Rule,
+    promises: &[Promise],
+    seeds: impl Iterator<Item = u64>,
+    troubles: &[Trouble],
+) {
     let breaks = |found: Promise| promises.contains(&found);
-    let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES);
-    let found = search(seeds, Some(without), &of_one_fire(), breaks, &mut Counts::new());
+    let found = search(seeds, Some(without), troubles, breaks, &mut Counts::new());
     let found = found.expect("a schedule that breaks the promise");
     print(&format!("without {without:?} schedule {} breaks {:?}: {}\n", found.after, found.promise, found.detail));
 }
@@ -313,6 +321,13 @@ fn without_the_end_of_a_released_slot_a_late_heartbeat_takes_it_back() {
 #[test]
 fn without_a_look_at_the_further_slots_a_lowered_number_is_exceeded() {
     assert_found_among_slots(Rule::LoweredCounts, Promise::LoweredCounts);
+}
+
+#[test]
+fn without_a_run_lock_until_the_deadline_the_agent_works_for_two_fires() {
+    let seeds = seeds(SEED | DETACHED, DETACHED_SCHEDULES).filter(|seed| has_several_fires(*seed));
+    let promises = [Promise::DetachedKeepTheirTurn];
+    assert_found_among_detached(Rule::LockUntilTheDeadline, &promises, seeds, &Trouble::ALL);
 }
 
 #[test]

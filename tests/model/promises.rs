@@ -4,9 +4,10 @@
 use std::{cell::RefCell, rc::Rc};
 
 use agent_trigger::{
+    domain::agent_report::ReportStatus,
     domain::execution::{MAX_ATTEMPTS, Row, Status},
     domain::failure::ErrorType,
-    domain::report::{ReportStatus, report_key},
+    domain::report::report_key,
 };
 
 use crate::{
@@ -88,6 +89,9 @@ pub(crate) enum Promise {
     ReportIsTrue,
     /// `ReportOverdue` is written only when the agent's lease, or the deadline, is over.
     OverdueIsTrue,
+    /// Where a trigger may not run twice at once, the agent accepts no call of a fire while it works on for another fire,
+    /// whose detached run is `running` and before its deadline.
+    DetachedKeepTheirTurn,
     /// A detached run ends within one look after its deadline, and what the queue takes to deliver again.
     EndsByTheDeadline,
     /// A record keeps the first report that came too late.
@@ -172,6 +176,8 @@ struct Attempt {
     told: Option<Told>,
     /// The end that its agent came to by itself.
     agent_ended: Option<ReportStatus>,
+    /// Whether its agent has acknowledged and works on.
+    works_on: bool,
 }
 
 #[derive(Default)]
@@ -214,6 +220,7 @@ impl Promises {
             is_terminated: false,
             told: None,
             agent_ended: None,
+            works_on: false,
         });
     }
 
@@ -410,7 +417,24 @@ impl Promises {
     pub(crate) fn agent_ends(&self, owner: &str, status: ReportStatus) {
         if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
             attempt.agent_ended = Some(status);
+            attempt.works_on = false;
         }
+    }
+
+    /// The attempt's agent works on by itself, or does so no more.
+    pub(crate) fn agent_works_on(&self, owner: &str, works_on: bool) {
+        if let Some(attempt) = self.0.borrow_mut().attempt_mut(owner) {
+            attempt.works_on = works_on;
+        }
+    }
+
+    /// The attempt whose agent works on for a detached run that may.
+    pub(crate) fn works_on(&self, sim: &Sim) -> Option<String> {
+        let state = self.0.borrow();
+        let row = state.history.last().filter(|row| row.status == Status::Running)?;
+        let is_in_time = row.deadline.is_some_and(|deadline| sim.now() <= deadline);
+        let attempt = state.attempt(row.owner.as_deref()).filter(|attempt| attempt.works_on && is_in_time);
+        attempt.map(|attempt| attempt.owner.clone())
     }
 
     /// The tokens that are not those of the present record.

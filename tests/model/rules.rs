@@ -117,6 +117,8 @@ pub(crate) enum Rule {
     LookIsSentAgain,
     /// A hand-over demands that the attempt owns a running execution.
     HandOverIsConditional,
+    /// The run lock of a detached run is taken until its deadline before the call.
+    LockUntilTheDeadline,
 }
 
 /// The rules of one run: all, or all but one.
@@ -162,6 +164,10 @@ impl Rules {
             && let Change::Put(item) = &mut request.change
         {
             item.remove("usage");
+        }
+        if kind == Kind::KeepLock && sender.phase.get() == Phase::Other && !self.has(Rule::LockUntilTheDeadline) {
+            let until = sender.sent_at.get() + millis(LEASE.0);
+            request.replace("leaseUntil", &AttributeValue::N(until.to_string()));
         }
         if !self.has(Rule::InputIfAbsent) && request.key.1.starts_with("INPUT#") {
             request.condition.edit(&mut |clause| *clause = Clause::Always);

@@ -55,6 +55,8 @@ pub(crate) struct Sender {
     pub(crate) looks: Cell<(u32, i64)>,
     /// Whether the watch on the lease's end has gone to sleep.
     pub(crate) watch_sleeps: Cell<bool>,
+    /// When it sends its present request, by the clock that no actor sees.
+    pub(crate) sent_at: Cell<i64>,
     /// The token with which an agent, or a stranger, reports.
     pub(crate) token: RefCell<Option<String>>,
 }

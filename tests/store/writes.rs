@@ -21,6 +21,7 @@ use agent_trigger::{
     store::{
         News,
         endings::{EndingWrite, key_of},
+        run_slots::LookBack,
         table::ConditionalWrite,
     },
 };
@@ -337,12 +338,12 @@ async fn slots() -> Vec<Cases> {
     let at_work = || json!({"status": "running", "owner": "other"});
     // The first slot is refused, and its holder is alive.
     let recorder = Recorder::reading([Some(at_work())]).refusing(&held);
-    recorder.store().take_slot(HOLDER, LEASE, 2).await.expect("a slot");
+    recorder.store().take_slot(HOLDER, LEASE, LookBack::of(false), 2).await.expect("a slot");
     let free = recorder.written(1);
     // The second one is refused, too, and its holder has ended.
     let ended = Some(json!({"status": "completed", "owner": "other"}));
     let recorder = Recorder::reading([Some(at_work()), ended]).refusing(&held).refusing(&held);
-    recorder.store().take_slot(HOLDER, LEASE, 2).await.expect("a slot");
+    recorder.store().take_slot(HOLDER, LEASE, LookBack::of(false), 2).await.expect("a slot");
     let over = recorder.written(2);
     let recorder = Recorder::default();
     recorder.store().keep_run_lock(HOLDER, 1, NOW).await.expect("a slot");

@@ -5,10 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agent_trigger::{
-    domain::{
-        report::{AgentReport, ReportAnswer},
-        run_state::RunState,
-    },
+    domain::{agent_report::AgentReport, report::ReportAnswer, run_state::RunState},
     json::surrogate::to_json,
     lifecycle::{
         close::CloseLimits,
@@ -60,9 +57,9 @@ pub fn routes(reports: Arc<Reports>) -> Router {
 async fn receive(State(reports): State<Arc<Reports>>, request: Request) -> Result<Response, ApiError> {
     let token = bearer(request.headers()).ok_or(ApiError::Unauthenticated)?.to_owned();
     let body = body(request).await?;
-    let text =
-        std::str::from_utf8(&body).map_err(|_| ApiError::InvalidArgument("the body must be UTF-8".to_owned()))?;
-    let report = AgentReport::read(text).map_err(|error| ApiError::InvalidArgument(error.to_string()))?;
+    // A character that was cut in two within an output must not cost a run its end.
+    let text = String::from_utf8_lossy(&body);
+    let report = AgentReport::read(&text).map_err(|error| ApiError::InvalidArgument(error.to_string()))?;
     let state = RunState::default();
     let limits = CloseLimits { until: Instant::now() + CLOSE_LIMIT, state: &state };
     let applying = apply_report(&reports.store, &reports.looks, &token, &report, limits);

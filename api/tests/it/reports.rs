@@ -132,6 +132,29 @@ async fn a_failure_is_recorded_with_the_agents_words() {
     assert!(!logs.contains("bucket") && !logs.contains(TOKEN), "{logs}");
 }
 
+/// A member that nobody can use must not cost a run of hours its end.
+#[tokio::test]
+async fn an_end_counts_whatever_stands_beside_it() {
+    let world = World::start().await;
+    let api = world.reports().await;
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    for (members, output) in [
+        (r#""output": {"score": NaN}"#.to_owned(), r#"{"score":null}"#),
+        (format!(r#""output": "x", "usage": {deep}, "finishReason": {deep}, "error": {deep}"#), "x"),
+        (r#""output": "x", "usage": {"inputTokens": "many"}, "finishReason": "no such reason""#.to_owned(), "x"),
+        (format!(r#""output": {deep}"#), &deep),
+    ] {
+        let id = world.put_detached(json!({}));
+        let ids = format!(r#""executionId": "{id}", "triggerId": "{TRIGGER}", "status""#);
+        // A heartbeat counts, too.
+        send(&api, TOKEN, &format!(r#"{{{ids}: "running", {members}}}"#)).await.expect(200);
+        send(&api, TOKEN, &format!(r#"{{{ids}: "completed", {members}}}"#)).await.expect(200);
+        let row = world.row(&id);
+        assert_eq!((&row["status"], row["output"].as_str()), (&json!("completed"), Some(output)), "{members}");
+        assert_eq!(row["events"], 1, "{row:#}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_written_for_a_stranger() {
     let world = World::start().await;
