@@ -31,6 +31,7 @@ use crate::{
         failure::{ErrorType, Failure},
     },
     error_chain::chain,
+    json::lenient,
     store::Store,
 };
 
@@ -150,9 +151,8 @@ impl Agents {
                 format!("the definition of the agent {id:?} in the SSM parameter {name} is unusable: {problems}");
             Failure::fatal(ErrorType::AgentNotFound, message)
         };
-        let definition = serde_json::from_str(text).map_err(|error| {
-            unusable(&format!("it must be JSON (line {}, column {})", error.line(), error.column()))
-        })?;
+        let definition = serde_json::from_str(text)
+            .map_err(|error| unusable(&format!("it must be JSON ({})", lenient::fault(&error))))?;
         let mut problems = Vec::new();
         let defaults = Defaults { agentcore_endpoint: self.config.agentcore_endpoint.as_ref() };
         match AgentDefinition::read("AGENTS", id, &definition, defaults, &mut problems) {

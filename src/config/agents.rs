@@ -12,7 +12,7 @@ use crate::{
         agent_definition::{AgentDefinition, AgentSource, Defaults},
         request_format::RequestFormat,
     },
-    json::fields::Fields,
+    json::{fields::Fields, lenient},
 };
 
 impl<F: Fn(&str) -> Option<String>> Settings<F> {
@@ -38,10 +38,9 @@ impl<F: Fn(&str) -> Option<String>> Settings<F> {
                 }
             }
             Ok(_) => self.problems.push(format!("{NAME} must be a JSON object of agents by their ids")),
-            // The position only: the text may hold what nobody should see.
+            // The text itself may hold what nobody should see.
             Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                self.problems.push(format!("{NAME} must be JSON (line {line}, column {column}), or ssm:/path/"));
+                self.problems.push(format!("{NAME} must be JSON ({}), or ssm:/path/", lenient::fault(&error)));
             }
         }
         Some(AgentSource::Inline(agents))

@@ -4,7 +4,7 @@
 //! spelling and any size, and halves are marked ([`crate::json::surrogate`]).
 
 use memchr::{memchr, memchr2};
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Map, Number, Value, error::Category, value::RawValue};
 
 use crate::json::surrogate;
 
@@ -15,12 +15,10 @@ pub const MOST_LEVELS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LenientError {
     /// It is not JSON.
-    #[error("must be JSON (line {line}, column {column})")]
+    #[error("must be JSON ({fault})")]
     Syntax {
-        /// The line of the first fault, from 1.
-        line: usize,
-        /// The column of the first fault, from 1.
-        column: usize,
+        /// The first fault and its place.
+        fault: String,
     },
     /// It is nested too deeply.
     #[error("must have at most {MOST_LEVELS} levels")]
@@ -34,9 +32,17 @@ pub enum LenientError {
 /// Returns an error, with its place, if the text is not JSON, and another if it has more than [`MOST_LEVELS`] levels.
 pub fn parse(text: &str) -> Result<Value, LenientError> {
     // This validates the whole text without recursion, and builds nothing. The reader below relies on it.
-    let raw: &RawValue = serde_json::from_str(text)
-        .map_err(|error| LenientError::Syntax { line: error.line(), column: error.column() })?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| LenientError::Syntax { fault: fault(&error) })?;
     Reader { text: raw.get(), at: 0 }.value(MOST_LEVELS).ok_or(LenientError::TooDeep)
+}
+
+/// Returns what keeps a text from being JSON, and where. It holds nothing of the text: the words for a fault of syntax are
+/// fixed, and of any other fault only the place is named.
+pub(crate) fn fault(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Syntax | Category::Eof => error.to_string(),
+        Category::Io | Category::Data => format!("at line {} column {}", error.line(), error.column()),
+    }
 }
 
 /// A reader of a text that is known to be JSON.
@@ -226,6 +232,25 @@ mod tests {
         ] {
             assert!(matches!(parse(text), Err(LenientError::Syntax { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_fault_is_named_and_its_text_is_not() {
+        for (text, expected) in [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            ("{\"secret\": 1,\n", "EOF while parsing an object at line 2 column 0"),
+            ("{\"secret\": 1,}", "key must be a string at line 1"),
+            ("{secret}", "key must be a string at line 1"),
+            ("{'secret': 1}", "key must be a string at line 1"),
+            ("secret", "expected value at line 1"),
+            ("[1] secret", "trailing characters at line 1"),
+        ] {
+            let said = parse(text).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("must be JSON ({expected}")) && !said.contains("secret"), "{said}");
+        }
+        // A message about data quotes it.
+        let error = serde_json::from_str::<u8>("\"secret\"").unwrap_err();
+        assert_eq!(fault(&error), "at line 1 column 8");
     }
 
     #[test]
