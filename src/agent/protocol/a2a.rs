@@ -42,7 +42,8 @@ pub(super) fn recognises(frame: &Frame<'_>, members: &Members<'_>) -> bool {
     is_kind || [task, message, status, artifact].into_iter().flatten().any(RawJson::is_object)
 }
 
-/// Returns true if an object is a result of 1.0, by the members that its kind requires.
+/// Returns true if an object is a result of A2A 1.0, by the members that its kind requires: a task or a status with a
+/// state, an artifact that is an object, or a message with an id and a list of parts.
 fn is_result(object: RawJson<'_>) -> bool {
     let [task, message, status, artifact] = scan::pick(object.raw(), KINDS);
     let has_state = |of: RawJson<'_>| of.get("status").and_then(|status| status.get("state")).is_some();
@@ -159,7 +160,8 @@ impl<'a> Update<'a> {
 }
 
 impl Reading {
-    /// Takes a result, by its kind.
+    /// Takes a result by its kind. A message decides the run, a task and a status may, and an artifact never does.
+    /// Returns `None` if nothing is decided, also for a result of no known kind.
     fn take_result(&mut self, frame: &Frame<'_>, result: RawJson<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         transcript.is_understood = true;
         let mut update = Update::default();

@@ -49,9 +49,9 @@ impl Reader for Reading {
     /// Takes an event. None decides the run, because ADK has no terminal event. So the last event counts, and each
     /// takes back a failure or a reason to stop that the one before it reported. `interrupted` takes precedence over
     /// `errorCode`'s reason, and that over `finishReason`. An `errorCode` that is no reason to stop short is a failure.
-    /// After the call of a long-running tool the agent waits for a person or a system, unless it goes on to say something.
-    /// The user's own messages and the usage of partial events are left out. A frame without `invocationId`, or with a
-    /// member that ADK's events never have, is left to the generic rules.
+    /// After the call of a long-running tool the agent waits for a person or a system, unless it goes on to say
+    /// something. The user's own messages and the usage of partial events are left out. A frame without `invocationId`,
+    /// or with a member that ADK's events never have, is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         if self.form.is_of(frame) && !transcript.wants_text() {
             return None;
@@ -164,7 +164,8 @@ impl Reading {
     }
 }
 
-/// Returns what the call of a long-running tool waits for. ADK asks for a credential by a tool of its own.
+/// Returns what the call of a long-running tool waits for: `AuthRequired` if one of the functions that are called is
+/// `adk_request_credential`, by which ADK asks for a credential, and `Interrupt` otherwise.
 fn waits_for(content: Option<RawJson<'_>>) -> FinishReason {
     let parts = content.and_then(|content| content.get("parts"));
     let mut names = parts

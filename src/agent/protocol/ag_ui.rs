@@ -102,8 +102,8 @@ impl Reading {
     }
 
     /// Takes the end of the run, and its usage by [`take_usage`]. `outcome`, or its `type`, says how the agent stopped.
-    /// Without an outcome an event of the agent's own may have said that it waits. A failure that was reported before is
-    /// taken back, because the protocol has `RUN_ERROR` for one. `result` is the answer if there was no message.
+    /// Without an outcome an event of the agent's own may have said that it waits. A failure that was reported before
+    /// is taken back, because the protocol has `RUN_ERROR` for one. `result` is the answer if there was no message.
     fn take_finish(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let [outcome, usage, result] = scan::pick(frame.text, ["outcome", "usage", "result"]);
         take_usage(frame, usage, transcript);
@@ -128,8 +128,8 @@ fn take_usage(frame: &Frame<'_>, usage: Option<RawJson<'_>>, transcript: &mut Tr
     }
 }
 
-/// Returns what the agent waits for, if the name of an event of its own says so. LangGraph's interrupts are named
-/// `on_interrupt`.
+/// Returns what the agent waits for, if the name of an event of its own says so, with or without `on_` before it, and
+/// otherwise `None`. LangGraph's interrupts are named `on_interrupt`.
 fn waits_by(event: RawJson<'_>) -> Option<FinishReason> {
     let name = event.get("name")?.whole_str()?.read(64);
     stop_by_name(name.strip_prefix("on_").unwrap_or(&name)).filter(|reason| reason.waits())

@@ -311,8 +311,8 @@ impl Generic {
         transcript.pieces.push(text.as_str());
     }
 
-    /// Returns true if a text is all of the answer so far, said once more by an event of another kind than its pieces: the
-    /// one that ends the run often repeats it.
+    /// Returns true if a text is all of the answer so far, said once more by an event of another kind than its pieces:
+    /// the one that ends the run often repeats it.
     fn is_said_again(&self, frame: &Frame<'_>, members: &Members<'_>, text: &str, transcript: &Transcript) -> bool {
         let said = transcript.pieces.as_str();
         if !matches!(self.under, Under::Member(_)) || said.len() != text.len() || said != text {

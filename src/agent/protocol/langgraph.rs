@@ -143,8 +143,9 @@ fn graph_error(error: RawJson<'_>) -> Option<AnswerError> {
     Some(reported(Some(message.and_then(error_text).or_else(|| message_of(error, &[]))?)))
 }
 
-/// Notes how the model stopped that wrote a message, in the words of its provider, which LangChain keeps beside it. What
-/// was noted of the message before is taken back if this is another. While the run waits for a person, nothing changes.
+/// Notes how the model stopped that wrote a message, in the words of its provider, which LangChain keeps beside it.
+/// What was noted of the message before is taken back if this is another. While the run waits for a person, nothing
+/// changes.
 fn note_stop(message: RawJson<'_>, is_another: bool, transcript: &mut Transcript) {
     if transcript.finish.is_some_and(FinishReason::waits) {
         return;
@@ -206,8 +207,8 @@ impl Reading {
     }
 
     /// Takes the messages of a thread. Only those after the user's last one belong to this run. Their usage replaces
-    /// that of the state before, and the larger count of tool calls is kept. The assistant's last one says how the model
-    /// stopped.
+    /// that of the state before, and the larger count of tool calls is kept. The assistant's last one says how the
+    /// model stopped.
     fn take_thread(&mut self, messages: RawJson<'_>, transcript: &mut Transcript) {
         let mut text = BoundedText::new(MAX_OUTPUT);
         push_last_answer(messages, &mut text);

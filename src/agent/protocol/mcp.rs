@@ -74,8 +74,9 @@ impl Reader for Reading {
     }
 }
 
-/// Decides a run whose result is that of another type than the tool's own: it asks for input, or names a task that goes
-/// on. Of an unknown type it is only known that the tool's result did not come.
+/// Decides a run whose result is of the type `kind`, another than the tool's own. It is incomplete with the reason that
+/// the type names, `Working` for a `task`. For an unknown type it is interrupted, because it is only known that the
+/// tool's result did not come. The reason is noted.
 fn take_interim(kind: Str<'_>, transcript: &mut Transcript) -> Verdict {
     let kind = kind.read(64);
     let reason = if kind == "task" { Some(FinishReason::Working) } else { FinishReason::from_wire(&kind) };
@@ -83,8 +84,9 @@ fn take_interim(kind: Str<'_>, transcript: &mut Transcript) -> Verdict {
     reason.map_or(Verdict::Interrupted(Interruption::NoTerminalEvent), Verdict::Incomplete)
 }
 
-/// Decides a run whose result is a task, which the server goes on with: the tool's result has yet to be fetched, unless
-/// the task failed or waits.
+/// Decides a run whose result is a task, which the server goes on with. A task that failed is a failure in the words of
+/// its `statusMessage`. Any other is incomplete with the reason that its status names, or `Working`, because the tool's
+/// result has yet to be fetched. The reason is noted.
 fn take_task(task: RawJson<'_>, transcript: &mut Transcript) -> Verdict {
     let [status, message] = scan::pick(task.raw(), ["status", "statusMessage"]);
     let status = status.and_then(RawJson::whole_str).map(|status| status.read(64)).unwrap_or_default();

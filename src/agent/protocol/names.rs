@@ -49,13 +49,14 @@ pub(crate) fn stop_by_name(name: &str) -> Option<FinishReason> {
     })
 }
 
-/// Returns the name of a class of events without the word that all of them end with.
+/// Returns a name without the `Event` at its end, with which the names of classes of events end. A name that is nothing
+/// else stays.
 fn without_event(name: &str) -> &str {
     name.strip_suffix("Event").filter(|name| !name.is_empty()).unwrap_or(name)
 }
 
-/// Returns what a name in small letters says of the run: what stands behind the words for the run itself. Returns `None`
-/// for a name that does not begin with one.
+/// Returns what a name in small letters says of the run: what stands behind the words for the run itself. Returns
+/// `None` for a name that does not begin with one.
 fn of_the_run(name: &str) -> Option<&str> {
     const WHOLES: [&str; 7] = ["run", "agent", "team", "workflow", "thread", "crew", "flow"];
     let mut rest = name;

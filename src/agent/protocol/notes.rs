@@ -108,8 +108,8 @@ fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
 }
 
 /// Returns the reason if the `status`, `type` or `event` of a frame says that the agent stopped, looked at in this
-/// order. Returns `None` if none says so. A status "at work" counts only in a document without an answer: in a stream
-/// it is progress.
+/// order. Returns `None` if none says so. A status "at work" counts only in a document without an answer that says
+/// something: in a stream it is progress.
 pub(super) fn stop_by_state(frame: &Frame<'_>, members: &Members<'_>) -> Option<FinishReason> {
     const STATES: Names = Names::of(&[Name::Status, Name::Type, Name::Event]);
     const ANSWERS: Names =

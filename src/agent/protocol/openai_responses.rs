@@ -41,9 +41,9 @@ const CALLS: [&str; 6] =
     ["function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call", "computer_call"];
 
 impl Reader for Reading {
-    /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run, except
-    /// a completed response that calls tools: an agent's stream goes on with what the model makes of their results.
-    /// Other events of `response.` are ignored. Any other frame is left to the generic rules.
+    /// Takes an event, or a response as a document. `error` and the four last events of a response decide the run,
+    /// except a completed response that calls tools: an agent's stream goes on with what the model makes of their
+    /// results. Other events of `response.` are ignored. Any other frame is left to the generic rules.
     fn read(&mut self, frame: &Frame<'_>, transcript: &mut Transcript) -> Option<Verdict> {
         let value = RawJson::cut(frame.text);
         let Some(kind) = type_of(frame) else {
@@ -85,7 +85,8 @@ impl Reader for Reading {
         None
     }
 
-    /// Decides a stream that ended in order. It is complete if its last response calls tools: who reads it answers them.
+    /// Decides a stream that ended in order. It is complete if its last response calls tools: who reads it answers
+    /// them.
     fn end(&mut self, transcript: &mut Transcript) -> Verdict {
         if self.is_between_turns { transcript.at_end() } else { transcript.without_terminal_event() }
     }
