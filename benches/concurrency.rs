@@ -1,13 +1,13 @@
 //! Measures what one stream costs among a thousand in one process, as on Lambda Managed Instances.
 //!
-//! `cargo bench --bench concurrency [-- --streams N --seconds N]`
+//! `cargo bench --bench concurrency [-- --streams N --seconds N --deltas N]`; each stream sends so many deltas a second.
 
 use std::time::{Duration, Instant};
 
 use harness::{Programs, Report, cpu, invocation, peak_memory, programs, report, resident_memory, samples::digits};
-use harness::{samples::mib, say};
-use serde_json::json;
-use standins::{Lambda, Script, Stack, Step};
+use harness::{Trickle, TrickleAgent, samples::mib, say};
+use serde_json::{Value, json};
+use standins::{Lambda, Stack};
 use tokio::task::JoinSet;
 
 /// A heartbeat is sent every third of a lease.
@@ -16,14 +16,19 @@ const LEASE_SECONDS: u64 = 10;
 #[tokio::main]
 async fn main() {
     let (streams, seconds) = (programs::option("streams", 1000), programs::option("seconds", 30));
-    let programs = Programs::build();
+    let deltas = programs::option("deltas", 1).max(1);
+    let programs = Programs::build_with(&["bare", "empty"]);
     let stack = Stack::start().await;
-    stack.agent.default(trickle(seconds));
+    // With them, each write of the stand-in takes longer than the one before.
+    stack.dynamodb.without_index_and_stream();
+    let agent = TrickleAgent::start(trickle(seconds, deltas));
     let mut env = stack.env();
     env.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), streams.to_string());
     env.insert("LEASE_SECONDS".to_owned(), LEASE_SECONDS.to_string());
+    env.insert("AGENT_API_URL".to_owned(), agent.url());
     let lambda: &'static Lambda = Box::leak(Box::new(programs::start(&programs.function, &env).await));
     let pid = lambda.process.pid();
+    let is_pinned = programs::pin(pid, 1) && programs::pin(std::process::id(), 0);
     assert!(lambda.api.polled(Duration::from_secs(30)).await, "it asks for work");
     let (idle, cpu_before, since) = (resident_memory(pid), cpu(pid), Instant::now());
 
@@ -32,8 +37,7 @@ async fn main() {
     for n in 0..streams {
         runs.spawn(async move { lambda.invoke(invocation("trickle", n)).await.is_success() });
         // Lambda does not deliver invocations in one burst either. The benchmark measures the streams, not a queue at
-        // the
-        // stand-ins.
+        // the stand-ins.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut completed = 0;
@@ -52,8 +56,10 @@ async fn main() {
     let share = 100.0 * used.as_secs_f64() / took.as_secs_f64();
     report.table(
         &format!(
-            "{streams} streams at once in one process, each an event a second for {seconds} s, leases of \
-             {LEASE_SECONDS} s:"
+            "{streams} streams at once in one process, each {} for {seconds} s, leases of {LEASE_SECONDS} s. The \
+             stand-ins {}:",
+            if deltas == 1 { "an event a second".to_owned() } else { format!("{deltas} events a second") },
+            if is_pinned { "have a core of their own" } else { "share its cores" },
         ),
         ["", ""],
         vec![
@@ -68,21 +74,30 @@ async fn main() {
                 format!("{} ms", digits(used.as_secs_f64() * 1e3 / streams as f64))
             }],
             ["CPU of all streams ÷ their time".to_owned(), format!("{} %", digits(share))],
+            ["most that an event was sent too late".to_owned(), {
+                format!("{} ms", digits(agent.lateness().as_secs_f64() * 1e3))
+            }],
         ],
     );
-    report.aim(&format!("Peak memory of {streams} streams"), mib(peak), "MiB", 150.0);
+    report.aim(&format!("Peak memory of {streams} streams"), mib(peak), "MiB", 120.0);
+    report.aim(&format!("CPU of {streams} streams ÷ their time"), share, "%", 60.0);
     if (completed, recorded) != (streams, streams) {
         say(&lambda.logs().iter().filter(|line| line.contains("\"ERROR\"")).take(5).cloned().collect::<String>());
     }
     report.finish();
 }
 
-fn trickle(seconds: u64) -> Script {
-    let event = json!({"type": "modelContentBlockDeltaEvent", "delta": {"text": "and on "}});
-    let event = Step::text(format!("{event}\n"));
-    let mut script = Script::ndjson_happy("all is well");
-    let at = script.steps.len() / 2;
-    let steps = (0..seconds).flat_map(|_| [Step::Sleep(Duration::from_secs(1)), event.clone()]);
-    script.steps.splice(at..at, steps);
-    script
+fn trickle(seconds: u64, deltas: u64) -> Trickle {
+    let line = |event: Value| format!("{event}\n");
+    let usage = json!({"inputTokens": 1100, "outputTokens": 170, "totalTokens": 1270});
+    Trickle {
+        begin: line(json!({"type": "beforeInvocationEvent"}))
+            + &line(json!({"type": "modelMessageStartEvent", "role": "assistant"})),
+        delta: line(json!({"type": "modelContentBlockDeltaEvent", "delta": {"text": "and on "}})),
+        deltas: seconds * deltas,
+        interval: Duration::from_secs(1) / u32::try_from(deltas).unwrap_or(u32::MAX),
+        end: line(json!({"type": "modelMessageStopEvent", "stopReason": "endTurn"}))
+            + &line(json!({"type": "modelMetadataEvent", "usage": usage}))
+            + &line(json!({"type": "serverCompletionEvent"})),
+    }
 }

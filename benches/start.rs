@@ -31,7 +31,7 @@ impl Measured {
 #[tokio::main]
 async fn main() {
     let rounds = programs::option("rounds", 200);
-    let programs = Programs::build();
+    let programs = Programs::build_with(&["bare", "empty"]);
     let stack = Stack::start().await;
     stack.agent.accept_any_bearer();
     stack.agent.default(Script::ndjson_happy("all is well"));

@@ -29,7 +29,7 @@ struct Case {
 #[tokio::main]
 async fn main() {
     let rounds = programs::option("rounds", 7);
-    let programs = Programs::build();
+    let programs = Programs::build_with(&["bare", "empty"]);
     let stack = Stack::start().await;
     stack.agent.accept_any_bearer();
     let env = stack.env();

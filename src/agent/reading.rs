@@ -297,6 +297,12 @@ impl Reading {
             return self.read_foreign(frame);
         }
         self.own_frames += 1;
+        if std::mem::take(&mut self.transcript.has_stopped)
+            && verdict.is_none()
+            && let Some(protocol) = self.protocol
+        {
+            second_reading::note_gravest(protocol, frame, &mut self.transcript);
+        }
         match verdict {
             Some(verdict @ (Verdict::Completed | Verdict::Incomplete(_))) => {
                 let verdict = self.confirmed(frame, verdict);

@@ -71,23 +71,48 @@ const MEMBERS: usize = 8;
 /// several members of one name, the frame is read again by the protocol's rules for each of them, with that one alone.
 /// The first failure found is returned, and otherwise a stop short if `verdict` is a completion.
 pub(super) fn gravest(protocol: Protocol, frame: &Frame<'_>, mut verdict: Verdict) -> Verdict {
+    read_others(protocol, frame, |read, _| {
+        match read {
+            Some(failed @ Verdict::Failed(_)) => verdict = failed,
+            Some(stopped @ Verdict::Incomplete(_)) if verdict == Verdict::Completed => verdict = stopped,
+            _ => {}
+        }
+        matches!(verdict, Verdict::Failed(_))
+    });
+    verdict
+}
+
+/// Notes how the agent stopped by a frame that does not end the run, if the frame says something worse than the
+/// transcript has once other members of the same names are heard.
+pub(super) fn note_gravest(protocol: Protocol, frame: &Frame<'_>, transcript: &mut Transcript) {
+    read_others(protocol, frame, |_, other| {
+        if transcript.failure.is_none() {
+            transcript.failure.clone_from(&other.failure);
+        }
+        transcript.finish = transcript.finish.or(other.finish);
+        transcript.failure.is_some()
+    });
+}
+
+/// Reads a frame as if it had only one member of each name, once for each choice among them that another reader of JSON
+/// may make. `hear` gets what was read, and returns true to end this.
+fn read_others(protocol: Protocol, frame: &Frame<'_>, mut hear: impl FnMut(Option<Verdict>, &Transcript) -> bool) {
     let mut text = Vec::new();
-    let mut at = 1;
+    let mut at = 0;
     loop {
         text.clear();
         let most = write(RawJson::cut(frame.text), at, DEPTH, &mut text);
         if most < 2 {
-            return verdict;
+            return;
         }
         let other = Frame { text: &text, data: &text, dropped: None, ..*frame };
-        let read = protocol::reader(protocol).and_then(|mut reader| reader.read(&other, &mut Transcript::new()));
-        match read {
-            Some(failed @ Verdict::Failed(_)) => return failed,
-            Some(stopped @ Verdict::Incomplete(_)) if verdict == Verdict::Completed => verdict = stopped,
-            _ => {}
+        let mut transcript = Transcript::new();
+        let read = protocol::reader(protocol).and_then(|mut reader| reader.read(&other, &mut transcript));
+        if hear(read, &transcript) {
+            return;
         }
         match at {
-            _ if at >= most - 1 => return verdict,
+            _ if at >= most - 1 => return,
             MEMBERS => at = usize::MAX,
             _ => at += 1,
         }

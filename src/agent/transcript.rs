@@ -34,6 +34,8 @@ pub(crate) struct Transcript {
     pub(crate) doubt: Option<Verdict>,
     /// How the agent stopped, as far as it has said.
     pub(crate) finish: Option<FinishReason>,
+    /// A frame said how the agent stopped, and was not read a second time for that.
+    pub(crate) has_stopped: bool,
     pub(crate) request_id: Option<String>,
     pub(crate) session_id: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Transcript {
             failure: None,
             doubt: None,
             finish: None,
+            has_stopped: false,
             request_id: None,
             session_id: None,
         }
@@ -133,6 +136,7 @@ impl Transcript {
     pub(crate) fn stopped(&mut self, reason: Option<RawJson<'_>>) {
         let Some(reason) = reason.and_then(RawJson::whole_str) else { return };
         self.is_understood = true;
+        self.has_stopped = true;
         let reason = reason.read(64);
         // As a state the word says less: a document may be called incomplete.
         let is_incomplete = reason.eq_ignore_ascii_case("incomplete").then_some(FinishReason::Limit);

@@ -848,10 +848,25 @@ fn generic_documents() {
             ("Hello there", Done("Hello there")),
             ("\"Hello,\" she said.", Done("\"Hello,\" she said.")),
             ("[Docs](https://example.com) say so", Done("[Docs](https://example.com) say so")),
+            ("[1]: https://example.com", Done("[1]: https://example.com")),
+            ("[10:30] Bob: hello", Done("[10:30] Bob: hello")),
+            ("[1], [2] and [3] say so", Done("[1], [2] and [3] say so")),
+            ("[\"a\" or \"b\"] will do", Done("[\"a\" or \"b\"] will do")),
             ("{\"type\":\"message\",\"content\":\"a\"}", Done("a")),
         ],
     );
-    for body in ["{\"result\":\"a\"", "{'result': 'a'}", "\"a", "<html>", "<!DOCTYPE html>", "[1, 2", "[{\"a\":1}"] {
+    for body in [
+        "{\"result\":\"a\"",
+        "{'result': 'a'}",
+        "\"a",
+        "<html>",
+        "<!DOCTYPE html>",
+        "[1, 2",
+        "[true, fal",
+        "[{\"a\":1}",
+        "[{\"a\":1},]",
+        "[\"a\",\"b\"]\n[\"c\"]",
+    ] {
         assert_eq!(
             decode(JSON, [body.as_bytes()], End::Framed).verdict,
             Verdict::Failed(AnswerError::NotJson),

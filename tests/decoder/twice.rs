@@ -190,3 +190,162 @@ fn the_graver_of_two_members_of_one_name_is_heard() {
         }
     }
 }
+
+/// Answers without a terminal event, and documents, in the form of [`ENDS`].
+const OTHERS: &[(Option<&str>, &str, &str, &str)] = &[
+    (JSON, "{\"result\":{@},\"id\":1}", r#""status":"completed""#, r#""status":"failed""#),
+    (JSON, "{\"result\":{\"text\":\"a\",@},\"id\":1}", r#""error":null"#, r#""error":"boom""#),
+    (JSON, "{\"response\":{\"text\":\"a\",@}}", r#""success":true"#, r#""success":false"#),
+    (JSON, "{\"data\":{\"text\":\"a\",@}}", r#""isError":false"#, r#""isError":true"#),
+    (JSON, "{\"response\":{\"text\":\"a\",@}}", r#""stop_reason":"end_turn""#, r#""stop_reason":"max_tokens""#),
+    (JSON, "{\"message\":{\"content\":\"a\",@}}", r#""finish_reason":"stop""#, r#""finish_reason":"length""#),
+    (JSON, "{\"text\":\"a\",\"error\":{@}}", r#""code":0"#, r#""message":"boom","code":1"#),
+    (JSON, "{\"text\":\"a\",@}", r#""error":{}"#, r#""error":{"message":"boom"}"#),
+    (JSON, "{\"text\":\"a\",@}", r#""errors":[]"#, r#""errors":["boom"]"#),
+    (JSON, "{\"text\":\"a\",@}", r#""statusCode":200"#, r#""statusCode":500"#),
+    (JSON, "[{\"text\":\"a\",@}]", r#""status":"completed""#, r#""status":"failed""#),
+    (JSON, "[{\"result\":{\"text\":\"a\",@}}]", r#""error":null"#, r#""error":"boom""#),
+    (SSE, "data: {\"result\":{\"text\":\"a\",@}}\n\n", r#""status":"completed""#, r#""status":"failed""#),
+    (SSE, "data: {\"event\":{@}}\n\n", r#""a":{}"#, r#""throttlingException":{"message":"boom"}"#),
+    (NDJSON, "{\"data\":{\"text\":\"a\",@}}\n", r#""success":true"#, r#""success":false"#),
+    (
+        JSON,
+        "{\"jsonrpc\":\"2.0\",\"result\":{\"kind\":\"task\",\"status\":{@}}}",
+        r#""state":"completed""#,
+        r#""state":"failed""#,
+    ),
+    (
+        JSON,
+        "{\"jsonrpc\":\"2.0\",\"result\":{\"task\":{\"status\":{@}}},\"id\":1}",
+        r#""state":"TASK_STATE_COMPLETED""#,
+        r#""state":"TASK_STATE_FAILED""#,
+    ),
+    (
+        JSON,
+        "{\"jsonrpc\":\"2.0\",\"result\":{\"task\":{@}}}",
+        r#""status":{"state":"TASK_STATE_COMPLETED"}"#,
+        r#""status":{"state":"TASK_STATE_AUTH_REQUIRED"}"#,
+    ),
+    (
+        JSON,
+        "{\"type\":\"agent_result\",\"message\":{\"content\":[]},@}",
+        r#""stop_reason":"end_turn""#,
+        r#""stop_reason":"max_tokens""#,
+    ),
+    (
+        JSON,
+        "{\"type\":\"agentResult\",\"lastMessage\":{\"content\":[]},@}",
+        r#""stopReason":"endTurn""#,
+        r#""stopReason":"maxTokens""#,
+    ),
+    (
+        JSON,
+        "{\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"x\",@},\"finish_reason\":\"stop\"}]}",
+        r#""refusal":null"#,
+        r#""refusal":"no""#,
+    ),
+    (
+        JSON,
+        "{\"object\":\"response\",\"status\":\"completed\",\"output\":[],@}",
+        r#""error":null"#,
+        r#""error":{"message":"boom"}"#,
+    ),
+    (
+        JSON,
+        "[{\"invocationId\":\"1\",\"author\":\"a\",\"content\":{\"parts\":[{\"text\":\"x\"}]},@}]",
+        r#""errorCode":null"#,
+        r#""errorCode":"BOOM""#,
+    ),
+    (
+        JSON,
+        "[{\"invocationId\":\"1\",\"author\":\"a\",\"content\":{\"parts\":[{\"text\":\"x\"}]},@}]",
+        r#""finishReason":"STOP""#,
+        r#""finishReason":"SAFETY""#,
+    ),
+    (
+        SSE,
+        "data: {\"init_event_loop\":true}\n\ndata: {\"event\":{@}}\n\n",
+        r#""messageStop":{"stopReason":"end_turn"}"#,
+        r#""messageStop":{"stopReason":"content_filtered"}"#,
+    ),
+    (
+        SSE,
+        "data: {\"init_event_loop\":true}\n\ndata: {\"result\":{@}}\n\n",
+        r#""stop_reason":"end_turn""#,
+        r#""stop_reason":"limit_turns""#,
+    ),
+    (
+        NDJSON,
+        "{\"type\":\"beforeInvocationEvent\"}\n{\"type\":\"modelStreamUpdateEvent\",\"event\":{@}}\n{\"type\":\"serverCompletionEvent\"}\n",
+        r#""type":"modelMessageStopEvent","stopReason":"endTurn""#,
+        r#""type":"modelMessageStopEvent","stopReason":"maxTokens""#,
+    ),
+    (
+        SSE,
+        "data: {\"messageStart\":{\"role\":\"assistant\"}}\n\ndata: {@}\n\n",
+        r#""messageStop":{"stopReason":"end_turn"}"#,
+        r#""throttlingException":{"message":"boom"}"#,
+    ),
+    (
+        SSE,
+        "event: metadata\ndata: {\"run_id\":\"1\"}\n\nevent: updates\ndata: {@}\n\n",
+        r#""a":{}"#,
+        r#""__interrupt__":[{"value":1}]"#,
+    ),
+];
+
+/// Returns the body once for each member above the `@`: with this member twice, one with each of the two contents.
+fn doubled(body: &str, contents: [&str; 2]) -> Vec<String> {
+    let bytes = body.as_bytes();
+    let mut bodies = Vec::new();
+    let mut at = body.find('@').expect("a place");
+    loop {
+        let mut depth = 0;
+        let Some(open) = (0..at).rev().find(|place| {
+            depth += match bytes[*place] {
+                b'}' | b']' => 1,
+                b'{' | b'[' => -1,
+                _ => 0,
+            };
+            depth < 0
+        }) else {
+            return bodies;
+        };
+        let mut depth = 0;
+        let close = (open..bytes.len()).find(|place| {
+            depth += match bytes[*place] {
+                b'{' | b'[' => 1,
+                b'}' | b']' => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        let close = close.expect("the brackets match");
+        if body[..open].ends_with("\":") {
+            let name = body[..open - 2].rfind('"').expect("a name");
+            let member = &body[name..=close];
+            let both = contents.map(|content| member.replace('@', content)).join(",");
+            bodies.push(format!("{}{both}{}", &body[..name], &body[close + 1..]));
+        }
+        at = open;
+    }
+}
+
+#[test]
+fn the_graver_of_two_members_is_heard_at_every_level() {
+    let mut missed = Vec::new();
+    for (content_type, body, well, short) in ENDS.iter().chain(OTHERS) {
+        let verdict = |body: &str| whole(*content_type, body).verdict;
+        let ends = [well, short].map(|content| verdict(&body.replace('@', content)) == Verdict::Completed);
+        assert_eq!(ends, [true, false], "{body}");
+        for contents in [[*well, *short], [*short, *well]] {
+            let same_level = body.replace('@', &contents.join(","));
+            for body in doubled(body, contents).into_iter().chain([same_level]) {
+                if verdict(&body) == Verdict::Completed {
+                    missed.push(body);
+                }
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{} recorded as completed:\n{}", missed.len(), missed.join("\n"));
+}

@@ -102,6 +102,15 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(nanoseconds).sum())
 }
 
+/// Lets a process run on one processor only, so that it shares none with the programs beside it. Returns false if that
+/// is not possible.
+pub fn pin(pid: u32, processor: usize) -> bool {
+    let mut command = Command::new("taskset");
+    command.args(["--all-tasks", "--cpu-list", "--pid", &processor.to_string(), &pid.to_string()]);
+    let output = command.output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// Returns the most memory that a process ever held, in bytes.
 pub fn peak_memory(pid: u32) -> u64 {
     memory(pid, "VmHWM:")

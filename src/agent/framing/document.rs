@@ -128,18 +128,15 @@ pub(crate) fn has_line_of_agent(behind: &[u8]) -> bool {
         })
 }
 
-/// Returns true if a text that is not JSON was meant to be, or is a web page. A bracket may also begin an ordinary
-/// text, such as a footnote's mark. It counts only before a byte that begins a JSON value.
-pub(crate) fn is_begun(text: &[u8]) -> bool {
+/// Returns true if a text that is not JSON was meant to be an object or a string, or is a web page. Arrays have a framing of
+/// their own.
+fn is_begun(text: &[u8]) -> bool {
     let begin: Vec<u8> = text.iter().take(16).map(u8::to_ascii_lowercase).collect();
     match text {
         [b'{', ..] => true,
         // A quote that never ends is JSON that was cut; with more behind it, it is quoted speech, unless that is a line
         // that no speech has.
         [b'"', ..] => scan::end_of_object(text).is_none_or(|end| has_line_of_agent(&text[end..])),
-        [b'[', inside @ ..] => {
-            matches!(scan::trim(inside).first(), None | Some(b'{' | b'[' | b']' | b'"' | b'-' | b'0'..=b'9'))
-        }
         _ => [&b"<!doctype"[..], b"<html", b"<?xml", b"<head", b"<body"].iter().any(|tag| begin.starts_with(tag)),
     }
 }

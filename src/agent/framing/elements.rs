@@ -5,11 +5,10 @@ use memchr::memchr2;
 use serde::de::IgnoredAny;
 
 use crate::agent::framing::{
-    document::is_begun,
     frame::{Frame, MAX_EVENT, PREFIX, Rest, Source, is_kept},
     lines::{Buffer, last_token},
+    prose::{goes_on_as_text, is_prose},
 };
-use crate::json::scan;
 use crate::json::skim::Skim;
 
 /// Bytes of the array's beginning that are kept. It is the answer if no element holds one.
@@ -29,12 +28,6 @@ enum Place {
     Behind,
     /// What came is no JSON array.
     Broken,
-}
-
-/// Returns true if a byte after an array shows that the array was the beginning of a text: an ASCII letter or digit,
-/// `(`, or any byte that is not ASCII.
-fn byte_of_text(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'(' || !byte.is_ascii()
 }
 
 /// The element under way.
@@ -113,7 +106,7 @@ impl Elements {
                 }
                 (Place::Between { .. }, b',' | b']' | b'}') | (Place::Before | Place::Behind, _) => {
                     // A footnote's mark, or a link: text that begins like an array.
-                    self.is_text = self.place == Place::Behind && byte_of_text(first);
+                    self.is_text = self.place == Place::Behind && goes_on_as_text(first);
                     self.place = Place::Broken;
                     1
                 }
@@ -211,11 +204,11 @@ impl Elements {
     }
 
     /// Decides an array that has arrived whole. A body that is no array is not JSON. It is plain text instead if the
-    /// content type allows this, and text follows a closed array or nothing shows that JSON was meant.
+    /// content type allows this, and text follows a closed array or its beginning is [`is_prose`].
     pub(crate) fn rest(&mut self) -> Rest<'_> {
         match self.place {
             Place::Behind => Rest::Nothing,
-            _ if self.may_be_text && (self.is_text || !is_begun(scan::trim(&self.head))) => {
+            _ if self.may_be_text && (self.is_text || is_prose(&self.head)) => {
                 Rest::Frame(Frame::new(Source::Text, &self.head))
             }
             _ => Rest::NotJson,

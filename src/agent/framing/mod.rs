@@ -10,13 +10,14 @@
 //! | `text/plain`, `application/octet-stream` | SSE | NDJSON; a document if its first line is a bracket alone | plain text |
 //!
 //! A byte order mark and white space at the beginning are passed over. A document that is an array is read as its
-//! elements. A document is plain text if it does not begin as JSON does: the AgentCore SDK for JavaScript sends a
-//! returned string unquoted, as `application/json`.
+//! elements. A document is plain text if it does not begin as JSON does, or begins with a bracket as texts do
+//! ([`prose`]): the AgentCore SDK for JavaScript sends a returned string unquoted, as `application/json`.
 
 pub(crate) mod document;
 pub(crate) mod elements;
 pub mod frame;
 pub(crate) mod lines;
+pub(crate) mod prose;
 pub(crate) mod sse;
 
 use crate::agent::framing::{

@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 use crate::agent::framing::frame::{Frame, Source};
 use crate::agent::protocol::members::{Members, Name, Names, is_exception};
 use crate::agent::protocol::names::{is_failure_word, name_of};
+use crate::agent::protocol::notes::word_in;
 use crate::agent::protocol::words::{error_text, message_of, message_of_frame, reported};
 use crate::domain::answer::AnswerError;
 use crate::domain::finish_reason::FinishReason;
@@ -57,7 +58,7 @@ pub(super) const HOLDERS: Names = Names::of(&[
 /// Returns the failure that a frame reports, or `None` if it reports none. A `type` or `event` of `error`, an
 /// exception, and the AgentCore SDK's error frame always report one. Any other sign counts only if the frame is not
 /// about a tool, because the agent itself deals with the errors of tools. The object in a member that holds an answer
-/// may report the failure as well. The SDK's report that it could not serialize something (`original_type`) is no
+/// may report the failure as well, and so may each of several of one name. The SDK's report that it could not serialize something (`original_type`) is no
 /// failure.
 pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Failed> {
     let mut nested = members.objects(HOLDERS).peekable();
@@ -83,14 +84,21 @@ pub(crate) fn failure_of(frame: &Frame<'_>, members: &Members<'_>) -> Option<Fai
         };
         return Some(Failed { message, is_final });
     }
-    nested.find_map(|value| {
-        let inner = Members::of(value.raw());
-        let exception = exception_of(&inner);
-        let is_failure =
-            !is_tools(frame, &inner) && (inner.is(Name::Type, "error") || exception.is_some() || says_failed(&inner));
-        is_failure
-            .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
-    })
+    let found = nested.find_map(|value| failure_in(frame, value));
+    if found.is_some() || !members.has_twice(HOLDERS) {
+        return found;
+    }
+    Members::all_objects(frame.text, HOLDERS).find_map(|value| failure_in(frame, value))
+}
+
+/// Returns the failure that the object in a member of a frame reports.
+fn failure_in(frame: &Frame<'_>, value: RawJson<'_>) -> Option<Failed> {
+    let inner = Members::of(value.raw());
+    let exception = exception_of(&inner);
+    let is_failure =
+        !is_tools(frame, &inner) && (inner.is(Name::Type, "error") || exception.is_some() || says_failed(&inner));
+    is_failure
+        .then(|| Failed { message: exception.map_or_else(|| message_of(value, &[]), error_text), is_final: false })
 }
 
 /// Returns the failure that an `error` reports beside what a frame of a protocol's own says, or `None` if there is
@@ -170,7 +178,7 @@ impl Name {
     /// stopped short, 1 if it says anything else, and 0 if it says nothing.
     pub(super) fn weight(self, value: RawJson<'_>) -> u8 {
         let is_reason = matches!(self, Name::StopReason | Name::Status);
-        let word = if is_reason { value.whole_str().map(|word| word.read(64)) } else { None };
+        let word = if is_reason { word_in(value).and_then(RawJson::whole_str) } else { None }.map(|word| word.read(64));
         let word = word.as_deref().unwrap_or_default();
         if self.says_failed(value) || self == Name::StopReason && is_failure_word(word) {
             3

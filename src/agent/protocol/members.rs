@@ -112,6 +112,11 @@ impl Names {
         Names(bits)
     }
 
+    /// Returns the set of these names and another.
+    pub(crate) const fn and(self, name: Name) -> Names {
+        Names(self.0 | name.bit())
+    }
+
     /// Returns true if the name is in the set.
     pub(crate) fn contains(self, name: Name) -> bool {
         self.0 & name.bit() != 0
@@ -142,6 +147,8 @@ pub(crate) struct Members<'a> {
     found: [(Name, RawJson<'a>); FEW],
     count: usize,
     more: Vec<(Name, RawJson<'a>)>,
+    /// The names of which the object holds several objects or arrays. What each of them holds must be heard.
+    twice: u64,
     /// The object has its end, and nothing comes after it.
     pub(crate) is_closed: bool,
 }
@@ -151,7 +158,7 @@ impl<'a> Members<'a> {
     #[inline(always)]
     pub(crate) fn none() -> Members<'a> {
         let nothing = (Name::Exception, RawJson::cut(b""));
-        Members { seen: 0, found: [nothing; FEW], count: 0, more: Vec::new(), is_closed: false }
+        Members { seen: 0, found: [nothing; FEW], count: 0, more: Vec::new(), twice: 0, is_closed: false }
     }
 
     /// Reads the members of an object. Anything else has none.
@@ -180,6 +187,9 @@ impl<'a> Members<'a> {
     /// success.
     fn add(&mut self, name: Name, value: RawJson<'a>) {
         if self.seen & name.bit() != 0 {
+            if value.is_object() || value.is_array() {
+                self.twice |= name.bit();
+            }
             if let Some(seen) = self.entry(name).filter(|seen| name.weight(value) > name.weight(**seen)) {
                 *seen = value;
             }
@@ -225,6 +235,12 @@ impl<'a> Members<'a> {
         self.seen & names.0 != 0
     }
 
+    /// Returns true if the object may hold several objects or arrays under one of these names.
+    #[inline(always)]
+    pub(crate) fn has_twice(&self, names: Names) -> bool {
+        self.twice & names.0 != 0
+    }
+
     /// Returns true if no name is there except perhaps this one.
     #[inline(always)]
     pub(crate) fn has_none_but(&self, name: Name) -> bool {
@@ -245,6 +261,14 @@ impl<'a> Members<'a> {
     pub(crate) fn objects(&self, names: Names) -> impl Iterator<Item = RawJson<'a>> {
         let found = self.found[..self.count].iter().chain(&self.more);
         found.filter(move |(name, value)| names.contains(*name) && value.is_object()).map(|(_, value)| *value)
+    }
+
+    /// Returns all objects under these names in `object`, duplicates included.
+    pub(crate) fn all_objects(object: &'a [u8], names: Names) -> impl Iterator<Item = RawJson<'a>> {
+        let is_asked = move |name, value| Name::of_member(name, value).is_some_and(|name| names.contains(name));
+        let members =
+            scan::Members::of(object).filter(move |(name, value)| value.is_object() && is_asked(*name, *value));
+        members.map(|(_, value)| value)
     }
 
     /// Returns true if the member is an object.

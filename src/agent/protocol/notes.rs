@@ -1,6 +1,7 @@
 //! Reads two things from a frame of no protocol, beside its answer: the tokens it cost, and how the agent stopped.
 
 use crate::agent::framing::frame::{Frame, Source};
+use crate::agent::protocol::duplicates;
 use crate::agent::protocol::members::{Members, Name, Names};
 use crate::agent::protocol::names::stop_by_name;
 use crate::agent::transcript::Transcript;
@@ -84,12 +85,14 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
     // In a stream a message is one of many.
     let message = members.get(Name::Message).filter(|message| frame.source == Source::Document && message.is_object());
-    for holder in members.objects(STOP_HOLDERS).chain(message) {
-        let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
-        let [snake, camel, chat, other] = scan::pick(holder.raw(), names);
-        if let Some(reason) = snake.or(camel).or(chat).or(other) {
-            return transcript.stopped(word_in(reason));
-        }
+    let mut reason = members.objects(STOP_HOLDERS).chain(message).find_map(reason_in);
+    let holders = if message.is_some() { STOP_HOLDERS.and(Name::Message) } else { STOP_HOLDERS };
+    if members.has_twice(holders) {
+        let all = Members::all_objects(frame.text, holders).filter_map(reason_in);
+        all.for_each(|other| duplicates::hear(&mut reason, other));
+    }
+    if let Some(reason) = reason {
+        return transcript.stopped(word_in(reason));
     }
     if let Some(reason) = stop_by_state(frame, members) {
         transcript.finish = Some(reason);
@@ -97,9 +100,16 @@ pub(crate) fn note_stop(frame: &Frame<'_>, members: &Members<'_>, transcript: &m
     }
 }
 
+/// Returns the stop reason in an object that holds the message, under the first of four names, or `None` if it has none.
+fn reason_in(holder: RawJson<'_>) -> Option<RawJson<'_>> {
+    let names = ["stop_reason", "stopReason", "finish_reason", "finishReason"];
+    let [snake, camel, chat, other] = duplicates::pick(holder, names);
+    snake.or(camel).or(chat).or(other)
+}
+
 /// Returns the value that is the word of a stop reason: of an object its `type`, or else its `reason`, of a list the
 /// first element, and otherwise the value itself. Returns `None` if an object or a list has none.
-fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
+pub(super) fn word_in(reason: RawJson<'_>) -> Option<RawJson<'_>> {
     match reason.raw().first() {
         Some(b'{') => reason.get("type").or_else(|| reason.get("reason")),
         Some(b'[') => reason.elements().next(),
